@@ -1,0 +1,1 @@
+"""Gallery side: images -> features -> dynamic mixer -> Qdrant."""

@@ -1,0 +1,1 @@
+"""Frozen extractors of the gallery side, one file per family."""

@@ -1,0 +1,1 @@
+"""Query side: image -> ONNX encoder -> Qdrant search."""

@@ -1,0 +1,1 @@
+"""What the gallery indexer and the query service must agree on."""

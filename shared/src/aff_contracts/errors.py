@@ -1,0 +1,274 @@
+"""The error tree of the project: one root, and for every error a code, an HTTP status and a title.
+
+```
+AffError                                  500  internal_error
+├── RequestError                          400  request_malformed
+│   ├── InvalidParameterError             422  parameter_invalid
+│   │   ├── InvalidFilterError            422  filter_invalid
+│   │   ├── InvalidItemsError             422  items_invalid
+│   │   └── InvalidCropError              422  crop_invalid
+│   ├── BodyTooLargeError                 413  body_too_large
+│   ├── TooManyImagesError                413  too_many_images
+│   ├── RepeatedIdError                   409  id_repeated
+│   └── ImageNotFoundError                404  image_not_found
+├── ImageError                            422  image_invalid
+│   ├── EmptyImageError                   422  image_empty
+│   ├── UnsupportedImageError             415  image_unsupported
+│   ├── TruncatedImageError               422  image_truncated
+│   ├── ImageTooSmallError                422  image_too_small
+│   ├── ImageTooManyPixelsError           413  image_too_many_pixels
+│   └── ImageTooManyBytesError            413  image_too_many_bytes
+├── BundleError                           500  bundle_invalid
+│   ├── BundleNotFoundError               500  bundle_not_found
+│   ├── BundleFormatError                 500  bundle_format
+│   └── BundleIntegrityError              500  bundle_integrity
+├── StoreError                            503  store_failed
+│   ├── StoreUnavailableError             503  store_unavailable
+│   ├── StoreLockedError                  503  store_locked
+│   ├── StoreRejectedError                500  store_rejected
+│   ├── GalleryMissingError               503  gallery_missing
+│   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
+├── EncoderError                          500  encoder_failed
+└── ServiceNotReadyError                  503  service_not_ready
+```
+
+Errors of other libraries are translated into this tree where they enter the project (image decoding,
+each store adapter, the ONNX session), so nothing above those places handles a foreign exception.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AffError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        code: Stable identifier that programs may match on.
+        status: HTTP status that a service answers with.
+        title: Short summary that is the same for every occurrence.
+        detail: What happened this time, in words for the person who can mend it.
+        item: Name of what is at fault: a file name, an item id, a parameter.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, item: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.item = item
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.detail}" if self.item else self.detail
+
+
+class RequestError(AffError):
+    """The request cannot be understood as it was sent."""
+
+    code = "request_malformed"
+    status = 400
+    title = "Malformed request"
+
+
+class InvalidParameterError(RequestError):
+    """A parameter has a value outside its documented range."""
+
+    code = "parameter_invalid"
+    status = 422
+    title = "Invalid parameter"
+
+
+class InvalidFilterError(InvalidParameterError):
+    """A payload filter does not have the documented form."""
+
+    code = "filter_invalid"
+    title = "Invalid filter"
+
+
+class InvalidItemsError(InvalidParameterError):
+    """The list of items does not fit the images that came with it."""
+
+    code = "items_invalid"
+    title = "Invalid items"
+
+
+class InvalidCropError(InvalidParameterError):
+    """A crop is malformed, empty, or not inside the photograph."""
+
+    code = "crop_invalid"
+    title = "Invalid crop"
+
+
+class BodyTooLargeError(RequestError):
+    """The body of the request exceeds the limit."""
+
+    code = "body_too_large"
+    status = 413
+    title = "Request body too large"
+
+
+class TooManyImagesError(RequestError):
+    """More images in one request than the limit allows."""
+
+    code = "too_many_images"
+    status = 413
+    title = "Too many images"
+
+
+class RepeatedIdError(RequestError):
+    """One id stands twice in a request, with different content."""
+
+    code = "id_repeated"
+    status = 409
+    title = "Repeated id"
+
+
+class ImageNotFoundError(RequestError):
+    """The gallery holds no image of that id."""
+
+    code = "image_not_found"
+    status = 404
+    title = "Image not found"
+
+
+class ImageError(AffError):
+    """The bytes of an image cannot be used."""
+
+    code = "image_invalid"
+    status = 422
+    title = "Unusable image"
+
+
+class EmptyImageError(ImageError):
+    """No bytes at all."""
+
+    code = "image_empty"
+    title = "Empty image"
+
+
+class UnsupportedImageError(ImageError):
+    """The bytes are not an image of a supported format."""
+
+    code = "image_unsupported"
+    status = 415
+    title = "Not a supported image"
+
+
+class TruncatedImageError(ImageError):
+    """The image ends before its data does, or its data is damaged."""
+
+    code = "image_truncated"
+    title = "Truncated or damaged image"
+
+
+class ImageTooSmallError(ImageError):
+    """A side of the image is shorter than the limit."""
+
+    code = "image_too_small"
+    title = "Image too small"
+
+
+class ImageTooManyPixelsError(ImageError):
+    """The image would decode to more pixels, or a longer side, than the limit."""
+
+    code = "image_too_many_pixels"
+    status = 413
+    title = "Image with too many pixels"
+
+
+class ImageTooManyBytesError(ImageError):
+    """The encoded image is larger than the limit."""
+
+    code = "image_too_many_bytes"
+    status = 413
+    title = "Image file too large"
+
+
+class BundleError(AffError):
+    """The model bundle cannot be used."""
+
+    code = "bundle_invalid"
+    title = "Unusable model bundle"
+
+
+class BundleNotFoundError(BundleError):
+    """There is no bundle at that place."""
+
+    code = "bundle_not_found"
+    title = "Model bundle not found"
+
+
+class BundleFormatError(BundleError):
+    """The manifest does not have the documented form, or a format version unknown to this release."""
+
+    code = "bundle_format"
+    title = "Malformed model bundle"
+
+
+class BundleIntegrityError(BundleError):
+    """A file, the space id or the fingerprint is not what the manifest says."""
+
+    code = "bundle_integrity"
+    title = "Altered model bundle"
+
+
+class StoreError(AffError):
+    """The gallery store failed."""
+
+    code = "store_failed"
+    status = 503
+    title = "Gallery store failed"
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached, or did not answer in time."""
+
+    code = "store_unavailable"
+    title = "Gallery store unavailable"
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the embedded store."""
+
+    code = "store_locked"
+    title = "Gallery store locked by another process"
+
+
+class StoreRejectedError(StoreError):
+    """The store understood the operation and refused it (permissions, configuration, a bug of ours)."""
+
+    code = "store_rejected"
+    status = 500
+    title = "Gallery store refused the operation"
+
+
+class GalleryMissingError(StoreError):
+    """No gallery has been created in the store yet."""
+
+    code = "gallery_missing"
+    title = "Gallery does not exist"
+
+
+class EmbeddingSpaceMismatchError(StoreError):
+    """The gallery was embedded in another space than the model bundle's."""
+
+    code = "embedding_space_mismatch"
+    title = "Embedding spaces differ"
+
+
+class EncoderError(AffError):
+    """The encoder failed on an image that decoded well."""
+
+    code = "encoder_failed"
+    title = "Encoder failed"
+
+
+class ServiceNotReadyError(AffError):
+    """The service is starting, or a part that it needs is missing."""
+
+    code = "service_not_ready"
+    status = 503
+    title = "Service not ready"

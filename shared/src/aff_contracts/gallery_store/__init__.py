@@ -1,0 +1,1 @@
+"""The gallery store: one Protocol, two adapters (Qdrant server, Qdrant Edge)."""

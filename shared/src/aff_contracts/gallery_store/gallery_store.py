@@ -1,0 +1,142 @@
+"""The Protocol of the gallery store, and the values that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.payload_filter import PayloadFilter
+
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryRecord:
+    """What the gallery keeps of an image beside its embedding.
+
+    Attributes:
+        item_id: The caller's id, or the content's sha256.
+        content_sha256: Hex digest of the encoded image file.
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+        indexed_at: When the image was embedded last; UTC.
+        payload: The caller's own JSON object.
+    """
+
+    item_id: str
+    content_sha256: str
+    width: int
+    height: int
+    indexed_at: datetime
+    payload: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPoint:
+    """A record with its embedding: (D,) float32, unit length."""
+
+    record: GalleryRecord
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryHit:
+    """A record found by a search; `score` is the cosine similarity."""
+
+    record: GalleryRecord
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPage:
+    """A part of a scroll; `cursor` continues it, None means that it was the last."""
+
+    points: list[GalleryPoint]
+    cursor: str | None
+
+
+class GalleryStore(Protocol):
+    """Where gallery embeddings live.
+
+    Every method may raise StoreUnavailableError (cannot be reached, or too slow) and StoreRejectedError
+    (refused); all but `create`, `space` and `close` raise GalleryMissingError before a gallery was created.
+    What a finished `upsert` or delete wrote is durable and visible to the next call.
+    """
+
+    @property
+    def name(self) -> str:
+        """Adapter's name: `qdrant_edge` or `qdrant_server`."""
+        ...
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        """Create the gallery for vectors of `space`; does nothing where it exists already.
+
+        Raises:
+            EmbeddingSpaceMismatchError: A gallery of another space is there; it is left untouched.
+        """
+        ...
+
+    async def space(self) -> EmbeddingSpace:
+        """Return the space that is written in the gallery.
+
+        Raises:
+            GalleryMissingError: No gallery has been created.
+        """
+        ...
+
+    async def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        """Write points; a point of the same item id is replaced whole."""
+        ...
+
+    async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        """Return the points of those ids that exist, by item id."""
+        ...
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete the points of those ids; ids that do not exist are passed over."""
+        ...
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> None:
+        """Delete every point that the filter matches."""
+        ...
+
+    async def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+    ) -> list[GalleryHit]:
+        """Return at most `limit` nearest records by falling cosine similarity.
+
+        Args:
+            embedding: (D,) float32, unit length, of the gallery's space.
+            limit: At least 1.
+            payload_filter: Only records that it matches.
+            score_threshold: Only records of at least this cosine similarity.
+            exact: Compare with every point instead of walking the HNSW graph.
+        """
+        ...
+
+    async def count(self, payload_filter: PayloadFilter | None = None) -> int:
+        """Return the exact number of points (that the filter matches)."""
+        ...
+
+    async def scroll(
+        self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
+    ) -> GalleryPage:
+        """Return the next `limit` points in a stable order, from `cursor` on."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections, files and threads; the store is not used afterwards."""
+        ...

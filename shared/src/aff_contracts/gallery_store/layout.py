@@ -1,0 +1,53 @@
+"""The layout of a gallery in Qdrant, the same in the server and in the embedded engine.
+
+A point's id is the UUIDv5 of its item id, so that writing an item again replaces its point. The point has
+one named vector. Its payload keeps the project's own fields at the top and the caller's payload under
+`payload`, so neither can shadow the other. The embedding space is written once, in the metadata.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from aff_contracts.gallery_store.gallery_store import GalleryRecord
+
+VECTOR_NAME = "embedding"
+SPACE_KEY = "embedding_space"
+PAYLOAD_KEY = "payload"
+_POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")
+
+
+def point_id(item_id: str) -> str:
+    """Return the UUIDv5 of an item id, as text."""
+    return str(uuid.uuid5(_POINT_NAMESPACE, item_id))
+
+
+def filter_key(payload_key: str) -> str:
+    """Return the Qdrant key of a key of the caller's payload."""
+    return f"{PAYLOAD_KEY}.{payload_key}"
+
+
+def to_payload(record: GalleryRecord) -> dict[str, Any]:
+    """Return a record as the JSON object of its point."""
+    return {
+        "item_id": record.item_id,
+        "content_sha256": record.content_sha256,
+        "width": record.width,
+        "height": record.height,
+        "indexed_at": record.indexed_at.isoformat(),
+        PAYLOAD_KEY: record.payload,
+    }
+
+
+def from_payload(payload: dict[str, Any]) -> GalleryRecord:
+    """Return the record of a point's JSON object."""
+    return GalleryRecord(
+        item_id=payload["item_id"],
+        content_sha256=payload["content_sha256"],
+        width=payload["width"],
+        height=payload["height"],
+        indexed_at=datetime.fromisoformat(payload["indexed_at"]),
+        payload=payload[PAYLOAD_KEY],
+    )

@@ -1,0 +1,52 @@
+"""From an upright RGB photograph to the pixels that an encoder takes, as the bundle's manifest says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Preprocessing(BaseModel):
+    """How a photograph is brought to an encoder's input size.
+
+    Resampling is Pillow's antialiased bilinear filter. Normalisation belongs to the encoders (it is inside
+    the ONNX graph), so the result stays uint8.
+
+    Attributes:
+        resize: `stretch` gives size x size pixels whatever the aspect ratio; `longest_side` keeps the aspect
+            ratio and never enlarges.
+        size: Pixels of the side, or of the longest side.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resize: Literal["stretch", "longest_side"]
+    size: int = Field(ge=16, le=4096)
+
+    def output_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of what a photograph of that height and width becomes, in pixels."""
+        if self.resize == "stretch":
+            return self.size, self.size
+        scale = min(1.0, self.size / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def preprocess(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+    """Bring a photograph to an encoder's input size.
+
+    Args:
+        image: (H, W, 3) uint8, upright RGB.
+        spec: The encoder's own preprocessing, from the manifest.
+
+    Returns:
+        (h, w, 3) uint8, C-contiguous, with (h, w) = `spec.output_shape(H, W)`.
+    """
+    height, width = spec.output_shape(*image.shape[:2])
+    if (height, width) == image.shape[:2]:
+        return np.ascontiguousarray(image)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized, dtype=np.uint8)

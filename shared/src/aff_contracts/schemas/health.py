@@ -1,0 +1,26 @@
+"""Answers of the health endpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from aff_contracts.embedding_space import Sha256
+
+
+class Health(BaseModel):
+    """Answer of `GET /healthz`: the process runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Answer of `GET /readyz`: the service can do its work now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["ready"] = "ready"
+    fingerprint: Sha256

@@ -1,0 +1,118 @@
+"""Requests and responses of the gallery indexer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+from aff_contracts.schemas.problem import Problem
+
+ItemId = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+JsonObject = dict[str, Any]
+
+
+class IndexItem(BaseModel):
+    """What the caller says of one image.
+
+    Attributes:
+        id: The caller's id; the sha256 of the image's bytes where none is given.
+        payload: Any JSON object; searches return it and filter on it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: ItemId | None = None
+    payload: JsonObject = {}
+
+
+class Base64Image(IndexItem):
+    """One image of a JSON request.
+
+    Attributes:
+        image: The encoded image file, base64 (RFC 4648).
+    """
+
+    image: str
+
+
+class IndexRequest(BaseModel):
+    """The JSON form of `POST /index`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: list[Base64Image] = Field(min_length=1)
+
+
+class Receipt(BaseModel):
+    """What became of one image; receipts stand in the order of the images.
+
+    Attributes:
+        index: Position of the image in the request, from 0.
+        id: The item's id; null where the image was refused before it had one.
+        name: File name of the upload, where one was sent.
+        status: `indexed` (new), `updated` (same id; other content or payload), `duplicate` (nothing to
+            do), `rejected` (see `error`).
+        error: Why the image was rejected.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    id: str | None
+    name: str | None = None
+    status: Literal["indexed", "updated", "duplicate", "rejected"]
+    error: Problem | None = None
+
+
+class IndexResponse(BaseModel):
+    """Answer of `POST /index`: a receipt per image, and their sums."""
+
+    model_config = ConfigDict(frozen=True)
+
+    receipts: list[Receipt]
+    indexed: int
+    updated: int
+    duplicate: int
+    rejected: int
+
+
+class GalleryImage(BaseModel):
+    """What the gallery knows of one image.
+
+    Attributes:
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    content_sha256: Sha256
+    width: int
+    height: int
+    indexed_at: datetime
+    payload: JsonObject
+
+
+class DeleteResponse(BaseModel):
+    """Answer of `DELETE /images/{id}`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    deleted: Literal[True] = True
+
+
+class GalleryStatus(BaseModel):
+    """Answer of `GET /gallery`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    store: str
+    bundle: str
+    fingerprint: Sha256
+    space: EmbeddingSpace

@@ -1,0 +1,100 @@
+"""The documented JSON form of a payload filter; both store adapters translate it to Qdrant's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aff_contracts.errors import InvalidFilterError
+
+MAX_CONDITIONS = 64
+
+PayloadKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$", max_length=256)]
+Scalar = Annotated[str, Field(max_length=4096)] | bool | int
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Range(_Strict):
+    """Numeric bounds; at least one."""
+
+    gt: float | None = None
+    gte: float | None = None
+    lt: float | None = None
+    lte: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Range:
+        if self.gt is self.gte is self.lt is self.lte is None:
+            raise ValueError("a range needs at least one of gt, gte, lt, lte")
+        return self
+
+
+class Condition(_Strict):
+    """One condition on one payload key; exactly one of `match`, `any_of` and `range`.
+
+    Attributes:
+        key: Key of the caller's payload; a dot goes into a nested object.
+        match: The value equals this one, or the list of values contains it.
+        any_of: The value is one of these.
+        range: The number lies within these bounds.
+    """
+
+    key: PayloadKey
+    match: Scalar | None = None
+    any_of: Annotated[list[Scalar], Field(min_length=1, max_length=1024)] | None = None
+    range: Range | None = None
+
+    @model_validator(mode="after")
+    def _has_one_test(self) -> Condition:
+        if sum(test is not None for test in (self.match, self.any_of, self.range)) != 1:
+            raise ValueError("a condition needs exactly one of match, any_of, range")
+        if self.any_of is not None and len({isinstance(value, str) for value in self.any_of}) != 1:
+            raise ValueError("any_of takes strings or integers, not both")
+        if self.any_of is not None and any(isinstance(value, bool) for value in self.any_of):
+            raise ValueError("any_of takes no booleans: use match")
+        return self
+
+
+class PayloadFilter(_Strict):
+    """Which gallery images may be hits: all of `must`, at least one of `should`, none of `must_not`."""
+
+    must: list[Condition] = []
+    should: list[Condition] = []
+    must_not: list[Condition] = []
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> PayloadFilter:
+        count = len(self.must) + len(self.should) + len(self.must_not)
+        if count == 0:
+            raise ValueError("a filter needs at least one condition")
+        if count > MAX_CONDITIONS:
+            raise ValueError(f"a filter takes at most {MAX_CONDITIONS} conditions, this one has {count}")
+        return self
+
+
+def parse_filter(text: str | None) -> PayloadFilter | None:
+    """Read a filter from the JSON text of a request; blank or absent means none.
+
+    Raises:
+        InvalidFilterError: Not JSON, or not of the documented form; the detail names the place.
+    """
+    if text is None or not text.strip():
+        return None
+    try:
+        return PayloadFilter.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidFilterError(describe_validation_error(error), item="filter") from error
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Say in one line where a document fails, and why."""
+    return "; ".join(_describe(problem) for problem in error.errors(include_url=False)[:3])
+
+
+def _describe(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg']}" if place else str(problem["msg"])

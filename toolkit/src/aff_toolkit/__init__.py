@@ -1,0 +1,1 @@
+"""The aff command: serve, index, search, train, demonstrate."""

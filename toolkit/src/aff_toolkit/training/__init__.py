@@ -1,0 +1,1 @@
+"""Joint training of mixer and query encoder."""
