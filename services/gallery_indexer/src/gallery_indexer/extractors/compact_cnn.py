@@ -1,0 +1,166 @@
+"""A compact convolutional network that gives a global and a local feature from one pass.
+
+Global: GeM pooling and a linear whitening layer (Radenovic et al., TPAMI 2018). Local: the strongest
+mid-level activations, smoothed and whitened (HOW: Tolias et al., ECCV 2020, sec. 4).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from aff_contracts.bundle import ExtractorSpec, FeatureSpec
+from aff_contracts.preprocessing import Preprocessing, preprocess
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.pooling import GeM
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class CompactCnn(nn.Module):
+    """The network: a stem and three residual stages, of 2, 4 and 8 times `width` channels.
+
+    Normalisation of the uint8 input is part of it, so the pixels are all that a caller must agree on.
+    """
+
+    mean: Tensor
+    std: Tensor
+    local_mean: Tensor
+    local_whitening: Tensor
+
+    def __init__(self, width: int, global_dimension: int, local_dimension: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1) * 255)
+        self.middle = nn.Sequential(
+            nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            _ResidualBlock(width, 2 * width),
+            _ResidualBlock(2 * width, 4 * width),
+        )
+        self.top = _ResidualBlock(4 * width, 8 * width)
+        self.pool = GeM()
+        self.whitening = nn.Linear(8 * width, global_dimension)
+        self.register_buffer("local_mean", torch.zeros(4 * width))
+        self.register_buffer("local_whitening", torch.eye(4 * width)[:local_dimension].clone())
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Give the global feature of (B, 3, H, W) pixels, 0 to 255: (B, global_dimension), unit length."""
+        return self.pool_global(self.activations(pixels))
+
+    def activations(self, pixels: Tensor) -> Tensor:
+        """Give mid-level activations (B, 4 * width, H / 8, W / 8) of (B, 3, H, W) pixels from 0 to 255."""
+        middle: Tensor = self.middle((pixels.float() - self.mean) / self.std)
+        return middle
+
+    def pool_global(self, activations: Tensor) -> Tensor:
+        """Carry mid-level activations on to the global feature: (B, global_dimension), unit length."""
+        return F.normalize(self.whitening(self.pool(self.top(activations))), dim=-1)
+
+    def strongest_activations(self, activations: Tensor, count: int) -> Tensor:
+        """Give the `count` strongest activations by falling attention, smoothed: (B, count, 4 * width).
+
+        Attention is the L2 norm of an activation; smoothing averages 3 x 3 neighbours.
+        """
+        attention = activations.norm(dim=1).flatten(1)
+        smoothed = F.avg_pool2d(activations, 3, stride=1, padding=1, count_include_pad=False)
+        strongest = attention.topk(count, dim=1).indices
+        columns = strongest[:, None].expand(-1, activations.shape[1], -1)
+        return smoothed.flatten(2).gather(2, columns).transpose(1, 2)
+
+    def local_descriptors(self, activations: Tensor, count: int) -> Tensor:
+        """Give the strongest activations centred, whitened, of unit length: (B, count, local_dimension)."""
+        strongest = self.strongest_activations(activations, count)
+        return F.normalize((strongest - self.local_mean) @ self.local_whitening.T, dim=-1)
+
+    @torch.no_grad()
+    def fit_local_whitening(self, descriptors: Tensor) -> None:
+        """Set centre and PCA whitening of the local descriptors from a sample (n, 4 * width)."""
+        self.local_mean.copy_(descriptors.mean(dim=0))
+        covariance = torch.cov(descriptors.T)
+        variances, directions = torch.linalg.eigh(covariance)
+        kept = slice(-len(self.local_whitening), None)
+        scales = variances[kept].clamp(min=1e-8).rsqrt()
+        self.local_whitening.copy_((directions[:, kept] * scales).T.flip(0))
+
+
+class CompactCnnExtractor:
+    """The frozen network as an extractor of two features: `cnn_gem` (global) and `cnn_attention` (local)."""
+
+    FAMILY: ClassVar[str] = "compact_cnn"
+
+    def __init__(self, spec: ExtractorSpec, network: CompactCnn, device: torch.device) -> None:
+        self.spec = spec
+        self._network = network.eval().to(device)
+        self._device = device
+        self._global, self._local = spec.features
+
+    @classmethod
+    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> CompactCnnExtractor:
+        """Build the network that the specification describes, and load its weights."""
+        network = CompactCnn(spec.config["width"], *(feature.dimension for feature in spec.features))
+        load_model(network, weights)
+        return cls(spec, network, device)
+
+    @torch.inference_mode()
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """See Extractor."""
+        pixels = np.stack([preprocess(image, self.spec.preprocessing) for image in images])
+        batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
+        activations = self._network.activations(batch)
+        descriptors = self._network.local_descriptors(activations, self._local.max_tokens)
+        mask = torch.ones(descriptors.shape[:2], dtype=torch.bool, device=self._device)
+        return {
+            self._global.name: FeatureBatch.from_global(self._network.pool_global(activations)),
+            self._local.name: FeatureBatch(descriptors, mask),
+        }
+
+
+def compact_cnn_spec(
+    *,
+    size: int,
+    width: int,
+    global_dimension: int,
+    local_dimension: int,
+    max_tokens: int,
+    weights_source: str,
+) -> ExtractorSpec:
+    """Describe a compact network that takes photographs stretched to `size` x `size` pixels."""
+    return ExtractorSpec(
+        name=CompactCnnExtractor.FAMILY,
+        family=CompactCnnExtractor.FAMILY,
+        preprocessing=Preprocessing(resize="stretch", size=size),
+        features=(
+            FeatureSpec(name="cnn_gem", kind="global", dimension=global_dimension, max_tokens=1),
+            FeatureSpec(name="cnn_attention", kind="local", dimension=local_dimension, max_tokens=max_tokens),
+        ),
+        weights="extractors/compact_cnn.safetensors",
+        weights_source=weights_source,
+        config={"width": width},
+    )

@@ -1,0 +1,59 @@
+"""The Protocol of a frozen extractor, and the features that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aff_contracts.bundle import ExtractorSpec
+
+Images = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureBatch:
+    """One feature of a batch of images; a global feature is the case of one token.
+
+    Attributes:
+        values: (B, n, d) float32; rows without a token are zero.
+        mask: (B, n) bool; True where there is a token.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+    @classmethod
+    def from_global(cls, values: Tensor) -> FeatureBatch:
+        """Wrap a global feature of shape (B, d)."""
+        return cls(values[:, None], torch.ones(len(values), 1, dtype=torch.bool, device=values.device))
+
+    def to(self, device: torch.device) -> FeatureBatch:
+        """Return the batch on `device`."""
+        return FeatureBatch(self.values.to(device), self.mask.to(device))
+
+
+class Extractor(Protocol):
+    """A frozen extractor: images in, features out; pure and deterministic."""
+
+    @property
+    def spec(self) -> ExtractorSpec:
+        """Names, sizes and preprocessing of what the extractor gives."""
+        ...
+
+    def extract(self, images: Images) -> Mapping[str, FeatureBatch]:
+        """Describe a batch.
+
+        Args:
+            images: Photographs (H, W, 3) uint8 upright RGB, of any sizes; the extractor brings them to its
+                own input size.
+
+        Returns:
+            A batch per feature of `spec.features`, by its name.
+        """
+        ...

@@ -1,0 +1,36 @@
+"""Builds the extractors that a bundle names; a new family is one file beside this one, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from aff_contracts.bundle import ExtractorSpec
+from aff_contracts.errors import BundleFormatError
+from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
+from gallery_indexer.extractors.extractor import Extractor
+from gallery_indexer.extractors.rootsift import RootSift
+
+_FAMILIES: dict[str, Callable[[ExtractorSpec, Path, torch.device], Extractor]] = {
+    RootSift.FAMILY: lambda spec, _directory, _device: RootSift(spec),
+    CompactCnnExtractor.FAMILY: lambda spec, directory, device: CompactCnnExtractor.load(
+        spec, directory / str(spec.weights), device
+    ),
+}
+
+
+def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.device) -> Extractor:
+    """Build an extractor from its specification and the bundle's weights.
+
+    Raises:
+        BundleFormatError: This release has no extractor of that family, or the weights do not fit it.
+    """
+    if spec.family not in _FAMILIES:
+        known = ", ".join(sorted(_FAMILIES))
+        raise BundleFormatError(f"no extractor family {spec.family!r}; known: {known}", item=spec.name)
+    try:
+        return _FAMILIES[spec.family](spec, bundle_directory, device)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise BundleFormatError(f"weights and specification do not fit: {error}", item=spec.name) from error

@@ -1,0 +1,66 @@
+"""The gallery encoder of a bundle: extractors, then the dynamic mixer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_model
+
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.errors import BundleFormatError
+from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
+from gallery_indexer.extractors.load_extractor import load_extractor
+from gallery_indexer.mixer import DynamicMixer
+
+
+class GalleryEncoder:
+    """Turns photographs into gallery embeddings."""
+
+    def __init__(self, extractors: Sequence[Extractor], mixer: DynamicMixer, device: torch.device) -> None:
+        self._extractors = tuple(extractors)
+        self._mixer = mixer.eval().to(device)
+        self._device = device
+        self.decode_min_side = max(extractor.spec.preprocessing.size for extractor in extractors)
+
+    @classmethod
+    def load(cls, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> GalleryEncoder:
+        """Load the gallery side of a bundle whose files have been verified.
+
+        Args:
+            bundle_directory: Where the bundle lies.
+            manifest: Its manifest.
+            device: `cpu`, `cuda`, or `auto` for CUDA where there is a card.
+
+        Raises:
+            BundleFormatError: Weights and specifications do not fit each other or this release.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        target = torch.device(device)
+        extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]
+        mixer = DynamicMixer(manifest.features, manifest.mixer, manifest.space.dimension)
+        try:
+            load_model(mixer, bundle_directory / manifest.mixer.weights)
+        except RuntimeError as error:
+            raise BundleFormatError(
+                f"mixer weights do not fit: {error}", item=manifest.mixer.weights
+            ) from error
+        return cls(extractors, mixer, target)
+
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """Run every extractor on a batch of (H, W, 3) uint8 images; features by name."""
+        features: dict[str, FeatureBatch] = {}
+        for extractor in self._extractors:
+            features.update(extractor.extract(images))
+        return features
+
+    @torch.inference_mode()
+    def encode(self, images: Images) -> NDArray[np.float32]:
+        """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
+        features = {name: batch.to(self._device) for name, batch in self.extract(images).items()}
+        embeddings: NDArray[np.float32] = self._mixer(features).cpu().numpy()
+        return embeddings
