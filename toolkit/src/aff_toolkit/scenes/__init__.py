@@ -1,0 +1,1 @@
+"""Procedural photographs: an endless, seeded set of landmarks."""
