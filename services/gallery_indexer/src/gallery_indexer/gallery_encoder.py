@@ -46,9 +46,7 @@ class GalleryEncoder:
         try:
             load_model(mixer, bundle_directory / manifest.mixer.weights)
         except RuntimeError as error:
-            raise BundleFormatError(
-                f"mixer weights do not fit: {error}", item=manifest.mixer.weights
-            ) from error
+            raise BundleFormatError(f"mixer weights do not fit: {error}", item=manifest.mixer.weights) from error
         return cls(extractors, mixer, target)
 
     def extract(self, images: Images) -> dict[str, FeatureBatch]:

@@ -11,6 +11,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from aff_contracts.gallery_store.gallery_store import GalleryRecord
 
 VECTOR_NAME = "embedding"
@@ -27,6 +29,13 @@ def point_id(item_id: str) -> str:
 def filter_key(payload_key: str) -> str:
     """Return the Qdrant key of a key of the caller's payload."""
     return f"{PAYLOAD_KEY}.{payload_key}"
+
+
+def exclusive_threshold(score_threshold: float | None) -> float | None:
+    """Return the float32 just below a threshold: Qdrant keeps scores above it, we keep equal ones too."""
+    if score_threshold is None:
+        return None
+    return float(np.nextafter(np.float32(score_threshold), np.float32(-np.inf)))
 
 
 def to_payload(record: GalleryRecord) -> dict[str, Any]:

@@ -19,13 +19,14 @@ class IndexItem(BaseModel):
 
     Attributes:
         id: The caller's id; the sha256 of the image's bytes where none is given.
-        payload: Any JSON object; searches return it and filter on it.
+        payload: Any JSON object; searches return it and filter on it. Where none is given, an image that is
+            in the gallery keeps its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: ItemId | None = None
-    payload: JsonObject = {}
+    payload: JsonObject | None = None
 
 
 class Base64Image(IndexItem):

@@ -11,7 +11,8 @@ from aff_contracts.errors import InvalidFilterError
 MAX_CONDITIONS = 64
 
 PayloadKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$", max_length=256)]
-Scalar = Annotated[str, Field(max_length=4096)] | bool | int
+Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Scalar = Annotated[str, Field(max_length=4096)] | bool | Int64
 
 
 class _Strict(BaseModel):

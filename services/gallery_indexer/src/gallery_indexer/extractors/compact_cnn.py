@@ -66,7 +66,7 @@ class CompactCnn(nn.Module):
         )
         self.top = _ResidualBlock(4 * width, 8 * width)
         self.pool = GeM()
-        self.whitening = nn.Linear(8 * width, global_dimension)
+        self.whitening = nn.Sequential(nn.Linear(8 * width, global_dimension), nn.BatchNorm1d(global_dimension))
         self.register_buffer("local_mean", torch.zeros(4 * width))
         self.register_buffer("local_whitening", torch.eye(4 * width)[:local_dimension].clone())
 

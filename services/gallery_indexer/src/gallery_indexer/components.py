@@ -1,0 +1,31 @@
+"""What the routes work with, put together by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.gallery_store.gallery_store import GalleryStore
+from gallery_indexer.index_gallery import IndexGallery
+from gallery_indexer.settings import IndexerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The collaborators of the running service."""
+
+    settings: IndexerSettings
+    manifest: BundleManifest
+    store: GalleryStore
+    index_gallery: IndexGallery
+
+
+def _of_request(request: Request) -> Components:
+    components: Components = request.app.state.components
+    return components
+
+
+CurrentComponents = Annotated[Components, Depends(_of_request)]

@@ -1,0 +1,23 @@
+"""An image as a request brought it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aff_contracts.errors import ImageError
+from aff_contracts.schemas.indexing import IndexItem
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingImage:
+    """An image of a request, before anything is known of it.
+
+    Attributes:
+        data: The encoded image file, or why it could not be taken out of the request.
+        name: File name of the upload, where one was sent.
+        item: What the caller says of it.
+    """
+
+    data: bytes | ImageError
+    name: str | None = None
+    item: IndexItem = field(default_factory=IndexItem)

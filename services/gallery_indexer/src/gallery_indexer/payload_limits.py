@@ -1,0 +1,62 @@
+"""What a payload may hold, so that every store takes it and gives it back unchanged."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from aff_contracts.errors import InvalidItemsError
+from aff_contracts.schemas.indexing import JsonObject
+
+MAX_DEPTH = 32
+_LAST_DIGIT = 1e-15
+_INT64 = range(-(2**63), 2**63)
+
+
+def require_storable(payload: JsonObject, *, max_bytes: int, item: str) -> None:
+    """Raise unless the payload can be stored.
+
+    Args:
+        payload: The caller's JSON object.
+        max_bytes: Largest size as compact JSON, in bytes of UTF-8.
+        item: Name of the image, for the message.
+
+    Raises:
+        InvalidItemsError: Too large, nested deeper than `MAX_DEPTH`, or with a number that is not finite or
+            an integer beyond 64 bits.
+    """
+    if not _fits(payload, MAX_DEPTH):
+        raise InvalidItemsError(
+            f"the payload is nested deeper than {MAX_DEPTH}, or has an integer beyond 64 bits", item=item
+        )
+    try:
+        text = json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except ValueError as error:
+        raise InvalidItemsError("the payload has a number that is not finite", item=item) from error
+    size_bytes = len(text.encode())
+    if size_bytes > max_bytes:
+        raise InvalidItemsError(f"the payload has {size_bytes} bytes, the limit is {max_bytes} bytes", item=item)
+
+
+def same_payload(one: Any, other: Any) -> bool:
+    """Say whether two payloads are the same JSON.
+
+    Numbers with a fraction may differ in their last digit, since Qdrant changes it in about one of eight; and
+    `true` is not `1`, as it is to Python.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_payload(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_payload, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=_LAST_DIGIT)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _fits(value: Any, depth: int) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(_fits(member, depth - 1) for member in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(_fits(element, depth - 1) for element in value)
+    return not isinstance(value, int) or value in _INT64

@@ -1,0 +1,144 @@
+"""Takes the images out of the two forms of `POST /index`."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from aff_contracts.errors import (
+    ImageError,
+    InvalidItemsError,
+    InvalidParameterError,
+    RequestError,
+    TooManyImagesError,
+)
+from aff_contracts.schemas.indexing import Base64Image, IndexItem, IndexRequest
+from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_contracts.web.uploads import UploadForm, is_form, read_form
+from gallery_indexer.incoming_image import IncomingImage
+
+_Document = TypeVar("_Document")
+
+_ITEMS = TypeAdapter(list[IndexItem])
+_REQUEST = TypeAdapter(IndexRequest)
+_FORM_FIELDS = {"images", "items"}
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "additionalProperties": False,
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Image files.",
+                    },
+                    "items": {
+                        "type": "array",
+                        "items": IndexItem.model_json_schema(),
+                        "description": "What the caller says of each image, in the order of `images`.",
+                    },
+                },
+            },
+            "encoding": {"items": {"contentType": "application/json"}},
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "additionalProperties": False,
+                "properties": {"images": {"type": "array", "minItems": 1, "items": Base64Image.model_json_schema()}},
+            }
+        },
+    },
+}
+"""OpenAPI's description of the two forms."""
+
+
+async def read_index_request(request: Request, *, max_images: int, max_items_bytes: int) -> list[IncomingImage]:
+    """Read a multipart form, or JSON with base64.
+
+    Args:
+        request: The request; its body is already limited in size.
+        max_images: Most images in one request.
+        max_items_bytes: Largest JSON text beside the files of a form.
+
+    Raises:
+        TooManyImagesError: More than `max_images`.
+        InvalidItemsError: The JSON is malformed, or does not fit the images.
+        InvalidParameterError: No images, or an unknown field.
+        RequestError: Neither of the two forms.
+    """
+    if is_form(request):
+        # One more file than images: many clients send the items as a file too.
+        form = await read_form(request, max_files=max_images + 1, max_text_bytes=max_items_bytes)
+        images = await asyncio.to_thread(_from_form, form)
+    elif request.headers.get("content-type", "").lower().startswith("application/json"):
+        images = await asyncio.to_thread(_from_json, await request.body())
+    else:
+        raise RequestError("send multipart/form-data or application/json", item="content-type")
+    if len(images) > max_images:
+        raise TooManyImagesError(f"{len(images)} images, the limit is {max_images} in one request")
+    return images
+
+
+def _from_form(form: UploadForm) -> list[IncomingImage]:
+    unknown = form.parts.keys() - _FORM_FIELDS
+    if unknown:
+        raise InvalidParameterError("the form has the fields images and items only", item=min(unknown))
+    files = form.files("images")
+    if not files:
+        raise InvalidParameterError("at least one image file is needed", item="images")
+    items = _read_items(form.text("items"), len(files))
+    return [
+        IncomingImage(data=file.data, name=file.name and _encodable(file.name), item=item)
+        for file, item in zip(files, items, strict=True)
+    ]
+
+
+def _read_items(text: str | None, count: int) -> Sequence[IndexItem]:
+    if text is None or not text.strip():
+        return [IndexItem()] * count
+    items = _parse(_ITEMS, text.encode(errors="replace"), "items")
+    if len(items) != count:
+        raise InvalidItemsError(f"{len(items)} items for {count} images", item="items")
+    return items
+
+
+def _from_json(body: bytes) -> list[IncomingImage]:
+    images = _parse(_REQUEST, body, "body").images
+    return [_from_base64(index, image) for index, image in enumerate(images)]
+
+
+def _from_base64(index: int, image: Base64Image) -> IncomingImage:
+    item = IndexItem(id=image.id, payload=image.payload)
+    try:
+        return IncomingImage(data=base64.b64decode(image.image, validate=True), item=item)
+    except ValueError:
+        error = ImageError("not base64 (RFC 4648)", item=image.id or f"images[{index}]")
+        return IncomingImage(data=error, item=item)
+
+
+def _parse(adapter: TypeAdapter[_Document], text: bytes, item: str) -> _Document:
+    try:
+        return adapter.validate_python(from_json(text, allow_inf_nan=False))
+    except ValidationError as error:
+        raise InvalidItemsError(describe_validation_error(error), item=item) from error
+    except ValueError as error:
+        raise InvalidItemsError(f"not JSON: {error}", item=item) from error
+
+
+def _encodable(name: str) -> str:
+    """Replace what UTF-8 cannot encode: a charset of the caller's choice can bring lone surrogates."""
+    return name.encode(errors="replace").decode()

@@ -1,0 +1,96 @@
+"""HTTP routes of the gallery indexer."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fastapi import APIRouter, Request
+
+from aff_contracts.errors import (
+    ImageNotFoundError,
+    InvalidItemsError,
+    StoreError,
+    TooManyImagesError,
+)
+from aff_contracts.gallery_store.gallery_store import GalleryRecord, GalleryStore
+from aff_contracts.schemas.health import Readiness
+from aff_contracts.schemas.indexing import DeleteResponse, GalleryImage, GalleryStatus, IndexResponse, ItemId
+from aff_contracts.web.problems import problem_responses
+from gallery_indexer.components import CurrentComponents
+from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
+
+router = APIRouter()
+
+
+@router.post(
+    "/index",
+    tags=["gallery"],
+    responses=problem_responses(InvalidItemsError, TooManyImagesError, StoreError),
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
+async def index_images(request: Request, components: CurrentComponents) -> IndexResponse:
+    """Index images: a receipt for each, in order; a bad image is rejected alone.
+
+    The same content under the same id is a duplicate and costs nothing; other content replaces it.
+    """
+    settings = components.settings
+    images = await read_index_request(
+        request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
+    )
+    receipts = await components.index_gallery.index(images)
+    statuses = Counter(receipt.status for receipt in receipts)
+    return IndexResponse(
+        receipts=receipts,
+        indexed=statuses["indexed"],
+        updated=statuses["updated"],
+        duplicate=statuses["duplicate"],
+        rejected=statuses["rejected"],
+    )
+
+
+@router.get("/gallery", tags=["gallery"], responses=problem_responses(StoreError))
+async def get_gallery(components: CurrentComponents) -> GalleryStatus:
+    """Say what the gallery holds, in which embedding space."""
+    return GalleryStatus(
+        count=await components.store.count(),
+        store=components.store.name,
+        bundle=components.manifest.name,
+        fingerprint=components.manifest.fingerprint,
+        space=await components.store.space(),
+    )
+
+
+@router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
+    """Say what the gallery knows of an image."""
+    record = await _find(components.store, item_id)
+    return GalleryImage(
+        id=record.item_id,
+        content_sha256=record.content_sha256,
+        width=record.width,
+        height=record.height,
+        indexed_at=record.indexed_at,
+        payload=record.payload,
+    )
+
+
+@router.delete("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def delete_image(item_id: ItemId, components: CurrentComponents) -> DeleteResponse:
+    """Take an image out of the gallery."""
+    record = await _find(components.store, item_id)
+    await components.store.delete([record.item_id])
+    return DeleteResponse(id=record.item_id)
+
+
+@router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
+async def readyz(components: CurrentComponents) -> Readiness:
+    """Say that images can be indexed now; the gallery is created where it is not there yet."""
+    await components.store.create(components.manifest.space)
+    return Readiness(fingerprint=components.manifest.fingerprint)
+
+
+async def _find(store: GalleryStore, item_id: str) -> GalleryRecord:
+    points = await store.fetch([item_id])
+    if item_id not in points:
+        raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+    return points[item_id].record

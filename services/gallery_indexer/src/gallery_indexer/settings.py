@@ -1,0 +1,46 @@
+"""Settings of the gallery indexer, read from `AFF_INDEX_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.image_decoding import ImageLimits
+
+_MIB = 2**20
+
+
+class IndexerSettings(BaseSettings):
+    """How the gallery indexer runs.
+
+    Attributes:
+        bundle_path: Directory of the model bundle.
+        host: Address to listen on.
+        port: Port to listen on.
+        device: Where the encoder runs; `auto` takes CUDA where there is a card.
+        max_body_bytes: Largest request body.
+        max_images_per_request: Most images in one request.
+        max_payload_bytes: Largest payload of an image, as compact JSON.
+        image_limits: What an image may be before it is decoded.
+        batch_size: Images that are decoded, embedded and written together.
+        decode_threads: Threads that decode.
+        store: Which Qdrant holds the gallery (`QDRANT_*`).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AFF_INDEX_", env_nested_delimiter="__", frozen=True)
+
+    bundle_path: Path = Path("bundles/tiny")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8002
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
+    max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
+    max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
+    image_limits: ImageLimits = ImageLimits()
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    decode_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    store: StoreSettings = Field(default_factory=StoreSettings)

@@ -1,0 +1,122 @@
+"""The directory of an embedded gallery: its lock, its manifest and its shards.
+
+```
+gallery.lock          held with flock while a process has the gallery open; the kernel frees it on any death
+gallery.json          the embedding space, and the name of the one shard that counts
+shard-<random>/       files of the engine
+```
+
+A shard counts from the moment that the manifest names it, and the manifest is replaced atomically. So a kill
+at any point leaves the gallery as it was before or after, and beside it at most shards that nobody names;
+the next opening removes those.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import StoreLockedError, StoreUnavailableError
+
+
+class EdgeManifest(BaseModel):
+    """What `gallery.json` says.
+
+    Attributes:
+        embedding_space: Space of the gallery.
+        shard: Name of the shard's directory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedding_space: EmbeddingSpace
+    shard: str
+
+
+class EdgeDirectory:
+    """A locked gallery directory."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the directory where it is missing, lock it, and remove what a killed process left behind.
+
+        Raises:
+            StoreLockedError: Another store holds the directory.
+            StoreUnavailableError: The directory or its manifest cannot be read.
+        """
+        self._path = path.absolute()
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._path / "gallery.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot open the gallery directory {path}: {error}") from error
+        try:
+            self._acquire_lock()
+            self.manifest = self._read_manifest()
+        except BaseException:
+            self.close()
+            raise
+        self.sweep()
+
+    @property
+    def shard_path(self) -> Path:
+        """Directory of the shard that counts; there is one once there is a manifest."""
+        assert self.manifest is not None, "no shard was adopted"
+        return self._path / self.manifest.shard
+
+    def new_shard_path(self) -> Path:
+        """Return a fresh name for a shard; it counts from `adopt` on."""
+        return self._path / f"shard-{uuid.uuid4().hex}"
+
+    def adopt(self, space: EmbeddingSpace, shard_path: Path) -> None:
+        """Make a complete, flushed shard the one that counts."""
+        manifest = EdgeManifest(embedding_space=space, shard=shard_path.name)
+        temporary = self._path / "gallery.json.tmp"
+        with temporary.open("w") as file:
+            file.write(manifest.model_dump_json(indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path / "gallery.json")
+        self._sync()
+        self.manifest = manifest
+
+    def sweep(self) -> None:
+        """Remove the shards that do not count."""
+        for path in self._path.glob("shard-*"):
+            if self.manifest is None or path.name != self.manifest.shard:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._lock)
+
+    def _acquire_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreLockedError(
+                f"the gallery directory {self._path} is open in another process. The embedded store serves "
+                f"one process at a time: stop the other one, or use a Qdrant server (QDRANT_URL)."
+            ) from error
+
+    def _read_manifest(self) -> EdgeManifest | None:
+        path = self._path / "gallery.json"
+        try:
+            return EdgeManifest.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise StoreUnavailableError(f"cannot read {path}: {error}") from error
+
+    def _sync(self) -> None:
+        """Write the directory itself to disk: a rename is durable only then."""
+        descriptor = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,160 @@
+"""The gallery store on Qdrant Edge, Qdrant's engine inside this process.
+
+The engine (0.9) holds Python's interpreter lock during every call, from beginning to end. So one thread makes
+all calls: more would only wait for each other, and one alone keeps writes, copies and swaps in order.
+
+Building an HNSW graph takes 30 s for 50,000 vectors, and nothing in this process would run meanwhile. So a
+child process builds it, on a copy of the shard, while searches and writes go on; then what was written in the
+meantime is brought over, and the copy takes the shard's place. Until then the vectors outside the graph are
+compared one by one, which is exact. See `edge_indexing` for when it pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import StoreError, StoreRejectedError, StoreUnavailableError
+from aff_contracts.gallery_store.edge_gallery import EdgeGallery
+from aff_contracts.gallery_store.edge_indexing import QUIET_S, index_in_child
+from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.payload_filter import PayloadFilter
+
+_logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class QdrantEdgeStore:
+    """A gallery in a local directory, for one process and one event loop; made by `open`."""
+
+    name = "qdrant_edge"
+
+    def __init__(self, settings: StoreSettings, gallery: EdgeGallery) -> None:
+        self._settings = settings
+        self._gallery = gallery
+        self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
+        self._quiet: asyncio.TimerHandle | None = None
+        self._indexing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, settings: StoreSettings) -> QdrantEdgeStore:
+        """Open the gallery at `settings.edge_path`; the directory is made where it is missing.
+
+        Raises:
+            StoreLockedError: Another store holds the directory.
+            StoreUnavailableError: The directory cannot be read.
+        """
+        try:
+            gallery = await asyncio.to_thread(
+                EdgeGallery, settings.edge_path, indexing_threshold_kb=settings.indexing_threshold_kb
+            )
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreUnavailableError(f"cannot open the gallery in {settings.edge_path}: {error}") from error
+        store = cls(settings, gallery)
+        store._index_when_quiet()
+        return store
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        """Create the gallery for vectors of `space`; does nothing where it exists already."""
+        await self._call(lambda: self._gallery.create(space))
+
+    async def space(self) -> EmbeddingSpace:
+        """Return the space that is written in the gallery."""
+        return await self._call(lambda: self._gallery.space)
+
+    async def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        """Write points, in batches, so that searches get a turn in between."""
+        size = self._settings.upsert_batch_size
+        for start in range(0, len(points), size):
+            await self._call(partial(self._gallery.upsert, points[start : start + size]))
+        self._index_when_quiet()
+
+    async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        """Return the points of those ids that exist, by item id."""
+        points = await self._call(lambda: self._gallery.fetch(item_ids))
+        return {point.record.item_id: point for point in points}
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete the points of those ids; ids that do not exist are passed over."""
+        await self._call(lambda: self._gallery.delete(item_ids))
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> None:
+        """Delete every point that the filter matches."""
+        await self._call(lambda: self._gallery.delete_matching(payload_filter))
+
+    async def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+    ) -> list[GalleryHit]:
+        """Return at most `limit` nearest records by falling cosine similarity."""
+        return await self._call(
+            lambda: self._gallery.search(
+                embedding,
+                limit=limit,
+                payload_filter=payload_filter,
+                score_threshold=score_threshold,
+                exact=exact,
+            )
+        )
+
+    async def count(self, payload_filter: PayloadFilter | None = None) -> int:
+        """Return the exact number of points (that the filter matches)."""
+        return await self._call(lambda: self._gallery.count(payload_filter))
+
+    async def scroll(
+        self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
+    ) -> GalleryPage:
+        """Return the next `limit` points, in the order of their point ids."""
+        return await self._call(lambda: self._gallery.scroll(limit=limit, cursor=cursor, payload_filter=payload_filter))
+
+    async def close(self) -> None:
+        """Give up an unfinished graph (the next opening begins anew), close the shard, release the lock."""
+        if self._quiet is not None:
+            self._quiet.cancel()
+        if self._indexing is not None:
+            self._indexing.cancel()
+            await asyncio.wait([self._indexing])
+        await self._call(self._gallery.close)
+        self._engine.shutdown()
+
+    async def _call(self, work: Callable[[], _Result]) -> _Result:
+        """Run blocking work in the engine's thread; what the engine raises becomes a StoreRejectedError."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._engine, work)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreRejectedError(f"Qdrant Edge: {error}") from error
+
+    def _index_when_quiet(self) -> None:
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = asyncio.get_running_loop().call_later(QUIET_S, self._start_indexing)
+
+    def _start_indexing(self) -> None:
+        if self._indexing is None or self._indexing.done():
+            self._indexing = asyncio.create_task(self._index())
+
+    async def _index(self) -> None:
+        """Build the graph where it pays; a failure costs only speed, so it is logged."""
+        try:
+            copy = await self._call(self._gallery.copy_for_indexing)
+            if copy is not None:
+                await index_in_child(copy)
+                await self._call(lambda: self._gallery.adopt_copy(copy))
+        except (StoreError, OSError) as error:
+            _logger.warning("the gallery stays without a new HNSW graph: %s", error)
+            await self._call(self._gallery.abandon_copy)

@@ -1,0 +1,213 @@
+"""From the bytes of an encoded photograph to upright RGB pixels; the only place that decodes images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from PIL.ImageFile import ImageFile
+from pydantic import BaseModel, ConfigDict, Field
+
+from aff_contracts.errors import (
+    EmptyImageError,
+    ImageError,
+    ImageTooManyBytesError,
+    ImageTooManyPixelsError,
+    ImageTooSmallError,
+    InvalidCropError,
+    TruncatedImageError,
+)
+from aff_contracts.image_colour import rgb_pixels
+from aff_contracts.image_formats import open_image, translated_errors
+
+# What brings an image upright, by its EXIF orientation; 1 is upright already.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = frozenset({5, 6, 7, 8})
+
+
+class ImageLimits(BaseModel):
+    """What an image may measure; everything is checked before a pixel is decoded.
+
+    Attributes:
+        max_image_bytes: Size of the encoded file.
+        max_pixels: Width times height.
+        max_side: Longer side, in pixels.
+        min_side: Shorter side, in pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_image_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_side: int = Field(default=30_000, ge=1)
+    min_side: int = Field(default=8, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A region of the upright photograph, in its pixels, as the landmark benchmarks write query boxes.
+
+    Attributes:
+        left: Distance of the left edge from the photograph's left edge.
+        top: Distance of the top edge from the photograph's top edge.
+        right: Distance of the right edge from the photograph's left edge.
+        bottom: Distance of the bottom edge from the photograph's top edge.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no region.
+
+        Raises:
+            InvalidCropError: Not finite, negative, or less than a pixel wide or high.
+        """
+        finite = all(math.isfinite(edge) for edge in (self.left, self.top, self.right, self.bottom))
+        if not finite or min(self.left, self.top) < 0 or self.shorter_side < 1:
+            raise InvalidCropError(
+                f"{self}: needs 0 <= x1 < x2 and 0 <= y1 < y2, at least one pixel apart", item="crop"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.left:g},{self.top:g},{self.right:g},{self.bottom:g}"
+
+    @property
+    def shorter_side(self) -> float:
+        """Length of the shorter side, in pixels."""
+        return min(self.right - self.left, self.bottom - self.top)
+
+    @classmethod
+    def parse(cls, text: str) -> Crop:
+        """Read `x1,y1,x2,y2`.
+
+        Raises:
+            InvalidCropError: Not four numbers, or no region.
+        """
+        try:
+            left, top, right, bottom = (float(part) for part in text.split(","))
+        except ValueError as error:
+            raise InvalidCropError(f"{text!r} is not of the form x1,y1,x2,y2", item="crop") from error
+        return cls(left, top, right, bottom)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """A decoded photograph.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, upright RGB, C-contiguous.
+        width: Of the whole upright photograph as it was encoded, before reduction and crop.
+        height: Of the whole upright photograph as it was encoded, before reduction and crop.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+def decode_image(
+    data: bytes,
+    limits: ImageLimits,
+    *,
+    min_side: int | None = None,
+    crop: Crop | None = None,
+    name: str | None = None,
+) -> DecodedImage:
+    """Decode a JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or the first frame of a GIF to upright RGB.
+
+    Args:
+        data: The encoded file.
+        limits: What it may measure.
+        min_side: Side of the encoder's input. A large JPEG is then decoded at a half, a quarter or an eighth
+            of its size, so that the shorter side (of the crop) keeps at least twice as many pixels.
+        crop: Only this region.
+        name: Of the image, for errors.
+
+    Raises:
+        ImageError: One of its subclasses says what is wrong with the image.
+        InvalidCropError: The crop is not inside the photograph.
+    """
+    try:
+        _check_size_in_bytes(data, limits)
+        return _decode(open_image(data), limits, min_side, crop)
+    except ImageError as error:
+        error.item = name
+        raise
+
+
+def _check_size_in_bytes(data: bytes, limits: ImageLimits) -> None:
+    if not data:
+        raise EmptyImageError("no bytes")
+    if len(data) > limits.max_image_bytes:
+        raise ImageTooManyBytesError(f"{len(data)} bytes; the limit is {limits.max_image_bytes}")
+
+
+def _check_size_in_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels or max(size) > limits.max_side:
+        raise ImageTooManyPixelsError(
+            f"{width} x {height} pixels; the limits are {limits.max_pixels} in all and {limits.max_side} a side"
+        )
+    if min(size) < limits.min_side:
+        raise ImageTooSmallError(f"{width} x {height} pixels; a side needs at least {limits.min_side}")
+
+
+def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
+    encoded_size = image.size
+    _check_size_in_pixels(encoded_size, limits)
+    with translated_errors():
+        if min_side is not None:
+            shorter_side = min(*encoded_size, crop.shorter_side if crop else math.inf)
+            _reduce(image, int(shorter_side / (2 * min_side)))
+        image.load()
+    orientation = _orientation(image)
+    width, height = reversed(encoded_size) if orientation in _LYING else encoded_size
+    with translated_errors():
+        upright = image if orientation == 1 else image.transpose(_UPRIGHT[orientation])
+        if crop is not None:
+            upright = upright.crop(_box(crop, upright.size, (width, height)))
+        return DecodedImage(rgb_pixels(upright), width, height)
+
+
+def _reduce(image: ImageFile, factor: int) -> None:
+    """Have a JPEG decoded at the smallest DCT scale (a half, a quarter, an eighth) not below 1/`factor`."""
+    if image.format in {"JPEG", "MPO"} and factor > 1:
+        width, height = image.size
+        image.draft(None, (width // factor, height // factor))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation; damaged metadata says nothing of the pixels and counts as upright."""
+    try:
+        with translated_errors():
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except TruncatedImageError:
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Bring a crop of the encoded photograph to whole pixels of the decoded one, perhaps reduced."""
+    width, height = encoded_size
+    if crop.right > width or crop.bottom > height:
+        raise InvalidCropError(
+            f"{crop} is not inside the photograph of {width} x {height} pixels (upright)", item="crop"
+        )
+    across, down = size[0] / width, size[1] / height
+    left, top = math.floor(crop.left * across), math.floor(crop.top * down)
+    right, bottom = math.ceil(crop.right * across), math.ceil(crop.bottom * down)
+    return left, top, min(right, size[0]), min(bottom, size[1])

@@ -1,0 +1,37 @@
+"""The gallery stores that the contract suite runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aff_contracts.gallery_store.gallery_store import GalleryStore
+from tests.support.gallery_points import make_space
+from tests.support.gallery_stores import gallery_store_of_kind
+
+needs_server = pytest.mark.skipif(not os.environ.get("QDRANT_URL"), reason="QDRANT_URL names no server")
+
+
+@pytest.fixture(
+    params=[
+        "fake",
+        "edge",
+        "in-memory client",
+        pytest.param("server over gRPC", marks=needs_server),
+        pytest.param("server over REST", marks=needs_server),
+    ]
+)
+async def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GalleryStore]:
+    """A store in which nothing was created yet."""
+    async with gallery_store_of_kind(request.param, tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+async def store(empty_store: GalleryStore) -> GalleryStore:
+    """A store with an empty gallery of `make_space()`."""
+    await empty_store.create(make_space())
+    return empty_store

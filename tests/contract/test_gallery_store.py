@@ -1,0 +1,243 @@
+"""What every gallery store must do, run on each of them.
+
+The server adapter runs on qdrant-client's in-memory mode, and over gRPC and REST on a real server where
+`QDRANT_URL` names one (with `QDRANT_API_KEY` and `QDRANT_GRPC_PORT` where it needs them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aff_contracts.errors import EmbeddingSpaceMismatchError, GalleryMissingError
+from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from tests.support.filter_cases import FILTERS, PHOTOGRAPHS
+from tests.support.gallery_points import make_point, make_points, make_space, random_units, unit
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+]
+
+SPACE = make_space()
+
+
+def _assert_same(found: GalleryPoint, expected: GalleryPoint) -> None:
+    assert found.record == expected.record
+    assert found.embedding.dtype == np.float32
+    np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-6)
+
+
+async def _scroll_ids(store: GalleryStore, *, limit: int, **arguments: Any) -> list[str]:
+    ids, cursor = [], None
+    while True:
+        page = await store.scroll(limit=limit, cursor=cursor, **arguments)
+        assert len(page.points) <= limit
+        ids += [point.record.item_id for point in page.points]
+        if page.cursor is None:
+            return ids
+        cursor = page.cursor
+
+
+async def test_a_new_gallery_is_empty_and_knows_its_space(store: GalleryStore) -> None:
+    assert await store.space() == SPACE
+    assert await store.count() == 0
+    assert await store.search(unit([1] * 8), limit=5) == []
+    assert (await store.scroll(limit=5)).points == []
+
+
+async def test_creating_the_same_gallery_again_keeps_its_points(store: GalleryStore) -> None:
+    await store.upsert(make_points(3))
+    await store.create(SPACE)
+    assert await store.count() == 3
+
+
+async def test_a_gallery_of_another_space_is_refused_and_left_untouched(store: GalleryStore) -> None:
+    await store.upsert(make_points(3))
+    with pytest.raises(EmbeddingSpaceMismatchError, match="index the gallery again"):
+        await store.create(make_space("another space"))
+    assert await store.space() == SPACE
+    assert await store.count() == 3
+
+
+async def test_creations_at_the_same_moment_make_one_gallery(empty_store: GalleryStore) -> None:
+    await asyncio.gather(*(empty_store.create(SPACE) for _ in range(4)))
+    assert await empty_store.space() == SPACE
+
+
+async def test_every_operation_says_that_the_gallery_is_missing(empty_store: GalleryStore) -> None:
+    point = make_points(1)[0]
+    anything = PayloadFilter.model_validate({"must": [{"key": "a", "match": 1}]})
+    for operation in (
+        empty_store.space(),
+        empty_store.upsert([point]),
+        empty_store.fetch(["a"]),
+        empty_store.delete(["a"]),
+        empty_store.delete_matching(anything),
+        empty_store.search(point.embedding, limit=1),
+        empty_store.count(),
+        empty_store.scroll(limit=1),
+    ):
+        with pytest.raises(GalleryMissingError):
+            await operation
+
+
+async def test_a_fetched_point_is_the_point_that_was_written(store: GalleryStore) -> None:
+    payload = {"title": "Köln ☃ 日本", "n": None, "list": [1, 2.5, "x", {"deep": [True]}], "": "empty key"}
+    point = make_point("a", unit(range(1, 9)), payload)
+    await store.upsert([point])
+    _assert_same((await store.fetch(["a"]))["a"], point)
+
+
+@pytest.mark.parametrize("item_id", ["straße/été.jpg", "../../etc/passwd", "日本 語", "a?b#c%20d", "x" * 512])
+async def test_ids_may_be_any_text(store: GalleryStore, item_id: str) -> None:
+    await store.upsert([make_point(item_id, unit([1] * 8))])
+    assert list(await store.fetch([item_id])) == [item_id]
+    assert (await store.search(unit([1] * 8), limit=1))[0].record.item_id == item_id
+    await store.delete([item_id])
+    assert await store.count() == 0
+
+
+async def test_fetch_returns_only_the_ids_that_exist(store: GalleryStore) -> None:
+    await store.upsert(make_points(3))
+    assert set(await store.fetch(["item-2", "nobody", "item-0"])) == {"item-0", "item-2"}
+
+
+async def test_no_ids_and_no_points_are_no_work(store: GalleryStore) -> None:
+    await store.upsert(make_points(1))
+    await store.upsert([])
+    await store.delete([])
+    assert await store.fetch([]) == {}
+    assert await store.count() == 1
+
+
+async def test_writing_an_item_again_replaces_it_whole(store: GalleryStore) -> None:
+    await store.upsert([make_point("a", unit([1, 0, 0, 0, 0, 0, 0, 0]), {"old": 1, "both": 1})])
+    replacement = make_point("a", unit([0, 1, 0, 0, 0, 0, 0, 0]), {"both": 2})
+    await store.upsert([replacement])
+    assert await store.count() == 1
+    _assert_same((await store.fetch(["a"]))["a"], replacement)
+
+
+async def test_more_points_than_a_batch_are_all_written(store: GalleryStore) -> None:
+    await store.upsert(make_points(300))
+    assert await store.count() == 300
+
+
+async def test_a_big_payload_comes_back_whole(store: GalleryStore) -> None:
+    payload = {"text": "ä" * 200_000, "numbers": list(range(5_000))}
+    await store.upsert([make_point("a", unit([1] * 8), payload)])
+    assert (await store.fetch(["a"]))["a"].record.payload == payload
+
+
+async def test_deleted_points_are_gone_and_unknown_ids_passed_over(store: GalleryStore) -> None:
+    await store.upsert(make_points(4))
+    await store.delete(["item-1", "nobody", "item-3"])
+    assert await store.count() == 2
+    hits = await store.search(unit([1] * 8), limit=10)
+    assert {hit.record.item_id for hit in hits} == {"item-0", "item-2"}
+
+
+async def test_delete_matching_deletes_what_the_filter_matches_and_nothing_else(store: GalleryStore) -> None:
+    await store.upsert(make_points(40))
+    small = PayloadFilter.model_validate({"must": [{"key": "number", "range": {"lt": 30}}]})
+    await store.delete_matching(small)
+    assert set(await _scroll_ids(store, limit=100)) == {f"item-{i}" for i in range(30, 40)}
+    await store.delete_matching(small)
+    assert await store.count() == 10
+
+
+@pytest.mark.parametrize("exact", [True, False])
+async def test_search_ranks_by_cosine_similarity(store: GalleryStore, exact: bool) -> None:
+    points = make_points(60)
+    await store.upsert(points)
+    for query in random_units(5, seed=1):
+        scores = {
+            point.record.item_id: sum(float(a) * float(b) for a, b in zip(point.embedding, query, strict=True))
+            for point in points
+        }
+        expected = sorted(scores, key=lambda item_id: -scores[item_id])[:10]
+        hits = await store.search(query, limit=10, exact=exact)
+        assert [hit.record.item_id for hit in hits] == expected
+        assert [hit.score for hit in hits] == pytest.approx([scores[item_id] for item_id in expected], abs=1e-5)
+
+
+async def test_a_limit_above_the_count_returns_everything(store: GalleryStore) -> None:
+    await store.upsert(make_points(7))
+    assert len(await store.search(unit([1] * 8), limit=10_000)) == 7
+    assert len((await store.scroll(limit=10_000)).points) == 7
+
+
+async def test_the_score_threshold_keeps_scores_at_or_above_it(store: GalleryStore) -> None:
+    east, north = unit([1, 0, 0, 0, 0, 0, 0, 0]), unit([0, 1, 0, 0, 0, 0, 0, 0])
+    between = unit([1, 1, 0, 0, 0, 0, 0, 0])
+    await store.upsert([make_point("east", east), make_point("north", north), make_point("between", between)])
+
+    async def found(threshold: float) -> list[str]:
+        return [hit.record.item_id for hit in await store.search(east, limit=9, score_threshold=threshold)]
+
+    assert await found(1.0) == ["east"]
+    assert await found(0.70) == ["east", "between"]
+    assert await found(0.71) == ["east"]
+    assert await found(0.0) == ["east", "between", "north"]
+    assert await found(-1.0) == ["east", "between", "north"]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+async def test_a_filter_means_the_same_in_search_count_and_scroll(store: GalleryStore, name: str) -> None:
+    embeddings = random_units(len(PHOTOGRAPHS), seed=2)
+    points = [
+        make_point(item_id, embedding, payload)
+        for (item_id, payload), embedding in zip(PHOTOGRAPHS.items(), embeddings, strict=True)
+    ]
+    await store.upsert(points)
+    document, expected = FILTERS[name]
+    payload_filter = PayloadFilter.model_validate(document)
+    hits = await store.search(unit([1] * 8), limit=10, payload_filter=payload_filter)
+    assert {hit.record.item_id for hit in hits} == expected
+    assert await store.count(payload_filter) == len(expected)
+    assert set(await _scroll_ids(store, limit=2, payload_filter=payload_filter)) == expected
+
+
+async def test_filter_threshold_and_limit_work_together(store: GalleryStore) -> None:
+    await store.upsert(make_points(60))
+    query = unit([1] * 8)
+    even = PayloadFilter.model_validate({"must": [{"key": "number", "any_of": list(range(0, 60, 2))}]})
+    ranked = await store.search(query, limit=60, exact=True)
+    expected = [hit.record.item_id for hit in ranked if hit.score >= 0.1 and hit.record.payload["number"] % 2 == 0]
+    hits = await store.search(query, limit=5, payload_filter=even, score_threshold=0.1, exact=True)
+    assert [hit.record.item_id for hit in hits] == expected[:5]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 25, 100])
+async def test_scrolling_meets_every_point_once(store: GalleryStore, limit: int) -> None:
+    await store.upsert(make_points(25))
+    ids = await _scroll_ids(store, limit=limit)
+    assert sorted(ids) == sorted(f"item-{i}" for i in range(25))
+
+
+async def test_scrolled_points_have_their_embeddings(store: GalleryStore) -> None:
+    points = {point.record.item_id: point for point in make_points(5)}
+    await store.upsert(list(points.values()))
+    for found in (await store.scroll(limit=5)).points:
+        _assert_same(found, points[found.record.item_id])
+
+
+async def test_writes_and_searches_at_the_same_time_lose_nothing(store: GalleryStore) -> None:
+    points = make_points(200)
+    writes = [store.upsert(points[start : start + 10]) for start in range(0, 200, 10)]
+    searches = [store.search(unit([1] * 8), limit=5) for _ in range(20)]
+    await asyncio.gather(*(operation for pair in zip(writes, searches, strict=True) for operation in pair))
+    assert await store.count() == 200
+    assert set(await _scroll_ids(store, limit=64)) == {f"item-{i}" for i in range(200)}
+
+
+async def test_a_written_point_is_visible_to_the_next_call(store: GalleryStore) -> None:
+    for number in range(20):
+        await store.upsert([make_point(f"item-{number}", unit([1] * 8))])
+        assert await store.count() == number + 1

@@ -1,0 +1,44 @@
+"""A bundle whose manifest is right and whose model files hold no models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aff_contracts.bundle import (
+    BundleManifest,
+    ExtractorSpec,
+    FeatureSpec,
+    MixerSpec,
+    QueryEncoderSpec,
+    build_manifest,
+    write_manifest,
+)
+from aff_contracts.preprocessing import Preprocessing
+
+
+def write_dummy_bundle(directory: Path, *, dimension: int) -> BundleManifest:
+    """Write a bundle of the given embedding dimension into `directory`."""
+    (directory / "query_encoder.onnx").write_bytes(b"no query encoder")
+    (directory / "mixer.safetensors").write_bytes(b"no mixer")
+    preprocessing = Preprocessing(resize="stretch", size=32)
+    manifest = build_manifest(
+        directory,
+        name="dummy",
+        dimension=dimension,
+        query_encoder=QueryEncoderSpec(model="query_encoder.onnx", architecture="none", preprocessing=preprocessing),
+        mixer=MixerSpec(weights="mixer.safetensors", layers=1, heads=1, mlp_ratio=1.0, dropout=0.0),
+        extractors=[
+            ExtractorSpec(
+                name="none",
+                family="none",
+                preprocessing=preprocessing,
+                features=(FeatureSpec(name="none", kind="global", dimension=4, max_tokens=1),),
+                weights_source="none",
+            )
+        ],
+        recipe={},
+        metrics={},
+        licences=[],
+    )
+    write_manifest(directory, manifest)
+    return manifest

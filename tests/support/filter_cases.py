@@ -1,0 +1,52 @@
+"""Payloads, and filters with the ids of the payloads that they match, worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PHOTOGRAPHS: dict[str, dict[str, Any]] = {
+    "tower": {"city": "Pisa", "year": 1372, "open": True, "tags": ["tower", "white"], "at": {"lat": 43.7}},
+    "dome": {"city": "Florence", "year": 1436, "open": True, "tags": ["dome"], "at": {"lat": 43.77}},
+    "arch": {"city": "Rome", "year": 203, "open": False, "tags": ["arch", "white"], "at": {"lat": 41.9}},
+    "bare": {},
+    "odd": {"city": ["Rome", "Pisa"], "year": "1372", "open": 1, "a-b_c": {"0": {"d": 5}}},
+}
+
+FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "text": ({"must": [{"key": "city", "match": "Rome"}]}, {"arch", "odd"}),
+    "another case": ({"must": [{"key": "city", "match": "rome"}]}, set()),
+    "integer": ({"must": [{"key": "year", "match": 1372}]}, {"tower"}),
+    "true": ({"must": [{"key": "open", "match": True}]}, {"tower", "dome"}),
+    "false": ({"must": [{"key": "open", "match": False}]}, {"arch"}),
+    "one is not true": ({"must": [{"key": "open", "match": 1}]}, {"odd"}),
+    "in a list": ({"must": [{"key": "tags", "match": "white"}]}, {"tower", "arch"}),
+    "nested": ({"must": [{"key": "a-b_c.0.d", "match": 5}]}, {"odd"}),
+    "nested range": ({"must": [{"key": "at.lat", "range": {"gt": 43.7}}]}, {"dome"}),
+    "any of texts": ({"must": [{"key": "city", "any_of": ["Pisa", "Florence"]}]}, {"tower", "dome", "odd"}),
+    "any of integers": ({"must": [{"key": "year", "any_of": [203, 1436]}]}, {"arch", "dome"}),
+    "range": ({"must": [{"key": "year", "range": {"gte": 203, "lt": 1436}}]}, {"tower", "arch"}),
+    "open range": ({"must": [{"key": "year", "range": {"gt": 203, "lte": 1436}}]}, {"tower", "dome"}),
+    "both": (
+        {"must": [{"key": "open", "match": True}, {"key": "year", "range": {"lt": 1400}}]},
+        {"tower"},
+    ),
+    "should": (
+        {"should": [{"key": "city", "match": "Florence"}, {"key": "tags", "match": "arch"}]},
+        {"dome", "arch"},
+    ),
+    "must not": ({"must_not": [{"key": "open", "match": True}]}, {"arch", "bare", "odd"}),
+    "must not twice": (
+        {"must_not": [{"key": "open", "match": True}, {"key": "city", "match": "Rome"}]},
+        {"bare"},
+    ),
+    "all three": (
+        {
+            "must": [{"key": "tags", "any_of": ["white", "dome"]}],
+            "should": [{"key": "city", "match": "Rome"}, {"key": "city", "match": "Pisa"}],
+            "must_not": [{"key": "open", "match": False}],
+        },
+        {"tower"},
+    ),
+    "absent key": ({"must": [{"key": "nothing", "match": "x"}]}, set()),
+    "the store's own fields cannot be reached": ({"must": [{"key": "width", "match": 640}]}, set()),
+}

@@ -1,0 +1,34 @@
+"""qdrant-client's in-memory mode, answering like a server where it does not by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+import httpx
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.http.exceptions import UnexpectedResponse
+
+_NEED_A_COLLECTION = ("get_collection", "upsert", "retrieve", "delete", "query_points", "count", "scroll")
+
+
+def make_local_qdrant_client() -> AsyncQdrantClient:
+    """Return an in-memory client; a missing collection is a 404, as a server says, not a ValueError."""
+    client = AsyncQdrantClient(":memory:")
+    for name in _NEED_A_COLLECTION:
+        setattr(client, name, _answering_404(getattr(client, name)))
+    return client
+
+
+def _answering_404(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(method)
+    async def call(collection_name: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(collection_name, *args, **kwargs)
+        except ValueError as error:
+            if str(error) != f"Collection {collection_name} not found":
+                raise
+            raise UnexpectedResponse(404, "Not Found", str(error).encode(), httpx.Headers()) from error
+
+    return call

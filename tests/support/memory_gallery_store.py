@@ -1,0 +1,125 @@
+"""An honest in-memory gallery store: a dict and NumPy, held to the same contract suite as the adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import GalleryMissingError
+from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
+
+
+class MemoryGalleryStore:
+    """A gallery in this process's memory; every search compares with every point."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._space: EmbeddingSpace | None = None
+        self._points: dict[str, GalleryPoint] = {}
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        if self._space is not None:
+            space.require_same(self._space, here="the model bundle", there="the gallery")
+        self._space = space
+
+    async def space(self) -> EmbeddingSpace:
+        return self._require_space()
+
+    async def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        self._require_space()
+        self._points.update({point.record.item_id: deepcopy(point) for point in points})
+
+    async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        self._require_space()
+        return {item_id: deepcopy(self._points[item_id]) for item_id in item_ids if item_id in self._points}
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        self._require_space()
+        for item_id in item_ids:
+            self._points.pop(item_id, None)
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> None:
+        await self.delete([point.record.item_id for point in self._matching(payload_filter)])
+
+    async def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,  # noqa: ARG002 - the Protocol's; this store is always exact
+    ) -> list[GalleryHit]:
+        hits = [
+            GalleryHit(record=deepcopy(point.record), score=float(np.dot(point.embedding, embedding)))
+            for point in self._matching(payload_filter)
+        ]
+        hits = [hit for hit in hits if score_threshold is None or hit.score >= score_threshold]
+        return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+    async def count(self, payload_filter: PayloadFilter | None = None) -> int:
+        return len(self._matching(payload_filter))
+
+    async def scroll(
+        self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
+    ) -> GalleryPage:
+        points = sorted(self._matching(payload_filter), key=lambda point: point.record.item_id)
+        rest = [point for point in points if cursor is None or point.record.item_id >= cursor]
+        following = rest[limit].record.item_id if len(rest) > limit else None
+        return GalleryPage(points=deepcopy(rest[:limit]), cursor=following)
+
+    async def close(self) -> None:
+        self._points.clear()
+
+    def _require_space(self) -> EmbeddingSpace:
+        if self._space is None:
+            raise GalleryMissingError("no gallery has been created in this store")
+        return self._space
+
+    def _matching(self, payload_filter: PayloadFilter | None) -> list[GalleryPoint]:
+        self._require_space()
+        return [point for point in self._points.values() if _matches(payload_filter, point.record.payload)]
+
+
+def _matches(payload_filter: PayloadFilter | None, payload: Any) -> bool:
+    if payload_filter is None:
+        return True
+    return (
+        all(_holds(condition, payload) for condition in payload_filter.must)
+        and (not payload_filter.should or any(_holds(condition, payload) for condition in payload_filter.should))
+        and not any(_holds(condition, payload) for condition in payload_filter.must_not)
+    )
+
+
+def _holds(condition: Condition, payload: Any) -> bool:
+    return any(_value_holds(condition, value) for value in _values(payload, condition.key.split(".")))
+
+
+def _values(node: Any, path: list[str]) -> Iterator[Any]:
+    """Yield the values at a path; a list at its end stands for its elements, as in Qdrant."""
+    for name in path:
+        if not isinstance(node, dict) or name not in node:
+            return
+        node = node[name]
+    yield from node if isinstance(node, list) else [node]
+
+
+def _value_holds(condition: Condition, value: Any) -> bool:
+    if condition.range is not None:
+        bounds = condition.range
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and (bounds.gt is None or value > bounds.gt)
+            and (bounds.gte is None or value >= bounds.gte)
+            and (bounds.lt is None or value < bounds.lt)
+            and (bounds.lte is None or value <= bounds.lte)
+        )
+    wanted = [condition.match] if condition.any_of is None else condition.any_of
+    return any(type(value) is type(candidate) and value == candidate for candidate in wanted)

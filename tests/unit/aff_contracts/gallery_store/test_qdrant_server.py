@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import httpx
+import pytest
+from pydantic import SecretStr
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from aff_contracts.errors import (
+    EmbeddingSpaceMismatchError,
+    GalleryMissingError,
+    StoreError,
+    StoreRejectedError,
+    StoreUnavailableError,
+)
+from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
+from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
+from aff_contracts.gallery_store.settings import StoreSettings
+from tests.support.flaky_qdrant_server import FlakyPoints, flaky_qdrant_server
+from tests.support.gallery_points import make_points, make_space
+from tests.support.local_qdrant_client import make_local_qdrant_client
+
+pytestmark = pytest.mark.anyio
+
+SPACE = make_space()
+COLLECTION = f"gallery-{SPACE.id[:12]}"
+
+
+def _settings(**changes: Any) -> StoreSettings:
+    return StoreSettings(**{"url": "http://127.0.0.1:1", "retry_backoff_s": 0.001, **changes})
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncQdrantClient]:
+    client = make_local_qdrant_client()
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[tuple[FlakyPoints, int]]:
+    async with flaky_qdrant_server() as (points, port):
+        yield points, port
+
+
+async def _create_collection(client: AsyncQdrantClient, name: str, **arguments: Any) -> None:
+    vector = models.VectorParams(size=SPACE.dimension, distance=models.Distance.COSINE)
+    await client.create_collection(name, vectors_config={VECTOR_NAME: vector}, **arguments)
+
+
+class TestCreate:
+    async def test_the_gallery_is_an_alias_of_a_collection_named_after_its_space(
+        self, client: AsyncQdrantClient
+    ) -> None:
+        await QdrantServerStore(_settings(indexing_threshold_kb=123), client).create(SPACE)
+        (alias,) = (await client.get_aliases()).aliases
+        assert (alias.alias_name, alias.collection_name) == ("gallery", COLLECTION)
+        config = (await client.get_collection("gallery")).config
+        assert config.metadata == {SPACE_KEY: {"id": SPACE.id, "dimension": 8, "metric": "cosine"}}
+        vectors = cast("dict[str, models.VectorParams]", config.params.vectors)
+        assert vectors[VECTOR_NAME].size == 8
+        assert vectors[VECTOR_NAME].distance is models.Distance.COSINE
+
+    async def test_a_creation_that_ended_before_the_alias_is_completed(self, client: AsyncQdrantClient) -> None:
+        await _create_collection(client, COLLECTION, metadata={SPACE_KEY: SPACE.model_dump()})
+        store = QdrantServerStore(_settings(), client)
+        await store.create(SPACE)
+        assert await store.space() == SPACE
+        assert await store.count() == 0
+
+    async def test_a_collection_of_the_same_name_and_another_space_is_left_alone(
+        self, client: AsyncQdrantClient
+    ) -> None:
+        other = make_space("another", dimension=8)
+        await _create_collection(client, COLLECTION, metadata={SPACE_KEY: other.model_dump()})
+        with pytest.raises(EmbeddingSpaceMismatchError, match=COLLECTION):
+            await QdrantServerStore(_settings(), client).create(SPACE)
+        assert (await client.get_aliases()).aliases == []
+
+    async def test_a_collection_that_is_no_gallery_is_left_alone(self, client: AsyncQdrantClient) -> None:
+        await _create_collection(client, "gallery")
+        with pytest.raises(StoreRejectedError, match="set QDRANT_COLLECTION to another name"):
+            await QdrantServerStore(_settings(), client).create(SPACE)
+        assert (await client.get_collection("gallery")).config.metadata is None
+
+    async def test_a_refused_creation_is_a_rejection(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(*_: Any, **__: Any) -> None:
+            raise UnexpectedResponse(403, "Forbidden", b"read only key", httpx.Headers())
+
+        monkeypatch.setattr(client, "create_collection", refuse)
+        with pytest.raises(StoreRejectedError, match="read only key"):
+            await QdrantServerStore(_settings(), client).create(SPACE)
+
+
+class TestRetries:
+    """Against a gRPC server on this machine that fails as told."""
+
+    async def test_what_an_outage_interrupts_is_tried_again(self, peer: tuple[FlakyPoints, int]) -> None:
+        points, port = peer
+        points.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]
+        store = QdrantServerStore(_settings(grpc_port=port))
+        assert await store.count() == 7
+        assert len(points.calls) == 3
+        await store.close()
+
+    async def test_an_outage_that_lasts_is_reported_after_the_last_retry(self, peer: tuple[FlakyPoints, int]) -> None:
+        points, port = peer
+        points.failures = [grpc.StatusCode.UNAVAILABLE] * 9
+        store = QdrantServerStore(_settings(grpc_port=port, max_retries=2))
+        with pytest.raises(StoreUnavailableError, match="as told"):
+            await store.count()
+        assert len(points.calls) == 3
+        await store.close()
+
+    @pytest.mark.parametrize(
+        ("code", "expected"),
+        [
+            (grpc.StatusCode.INVALID_ARGUMENT, StoreRejectedError),
+            (grpc.StatusCode.UNAUTHENTICATED, StoreRejectedError),
+            (grpc.StatusCode.NOT_FOUND, GalleryMissingError),
+            (grpc.StatusCode.INTERNAL, StoreError),
+        ],
+    )
+    async def test_a_refusal_is_not_tried_again(
+        self, peer: tuple[FlakyPoints, int], code: grpc.StatusCode, expected: type[StoreError]
+    ) -> None:
+        points, port = peer
+        points.failures = [code]
+        store = QdrantServerStore(_settings(grpc_port=port))
+        with pytest.raises(StoreError, match="as told") as raised:
+            await store.count()
+        assert raised.type is expected
+        assert len(points.calls) == 1
+        await store.close()
+
+    async def test_a_server_that_is_too_slow_is_unavailable(self, peer: tuple[FlakyPoints, int]) -> None:
+        points, port = peer
+        points.delay_s = 30
+        store = QdrantServerStore(_settings(grpc_port=port, timeout_s=0.1, max_retries=1))
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailableError):
+                await store.count()
+        assert len(points.calls) == 2
+        await store.close()
+
+    @pytest.mark.parametrize("prefer_grpc", [True, False])
+    async def test_nobody_at_the_address_is_unavailable(self, prefer_grpc: bool) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            store = QdrantServerStore(
+                _settings(url=f"http://127.0.0.1:{port}", grpc_port=port, prefer_grpc=prefer_grpc, max_retries=1)
+            )
+            with pytest.raises(StoreUnavailableError):
+                await store.space()
+            await store.close()
+
+    @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+    async def test_the_api_key_travels_with_every_call(self, peer: tuple[FlakyPoints, int]) -> None:
+        points, port = peer
+        store = QdrantServerStore(_settings(grpc_port=port, api_key=SecretStr("a key")))
+        await store.count()
+        assert ("api-key", "a key") in [(key, value) for key, value in points.calls[0]]
+        await store.close()
+
+
+async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    store = await open_store(_settings(url="https://qdrant.example"))
+    assert store.name == "qdrant_server"
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("foreign", "expected"),
+    [
+        (UnexpectedResponse(400, "Bad Request", b"wrong vector size", httpx.Headers()), StoreRejectedError),
+        (UnexpectedResponse(404, "Not Found", b"no collection", httpx.Headers()), GalleryMissingError),
+        (UnexpectedResponse(500, "Internal", b"panic", httpx.Headers()), StoreError),
+        (UnexpectedResponse(503, "Unavailable", b"starting", httpx.Headers()), StoreUnavailableError),
+        (ResponseHandlingException(httpx.ConnectError("refused")), StoreUnavailableError),
+        (ResourceExhaustedResponse("slow down", retry_after_s=1), StoreUnavailableError),
+        (ConnectionResetError("reset"), StoreUnavailableError),
+        (ValueError("the client refuses to convert it"), StoreRejectedError),
+        (RuntimeError("Client was closed"), StoreError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+async def test_no_foreign_exception_leaves_the_adapter(
+    client: AsyncQdrantClient,
+    monkeypatch: pytest.MonkeyPatch,
+    foreign: Exception,
+    expected: type[StoreError],
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise foreign
+
+    monkeypatch.setattr(client, "count", fail)
+    with pytest.raises(StoreError) as raised:
+        await QdrantServerStore(_settings(), client).count()
+    assert raised.type is expected
+    assert raised.value.__cause__ is foreign
+
+
+async def test_writes_go_in_batches_and_wait_until_they_are_applied(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantServerStore(_settings(upsert_batch_size=4), client)
+    await store.create(SPACE)
+    sizes = []
+    upsert = client.upsert
+
+    async def watched_upsert(name: str, points: list[models.PointStruct], *, wait: bool) -> Any:
+        assert wait
+        sizes.append(len(points))
+        return await upsert(name, points, wait=wait)
+
+    monkeypatch.setattr(client, "upsert", watched_upsert)
+    await store.upsert(make_points(10))
+    assert sizes == [4, 4, 2]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import certifi
+import pytest
+from pydantic import SecretStr
+
+from aff_contracts.errors import StoreUnavailableError
+from aff_contracts.gallery_store.server_connection import client_arguments
+from aff_contracts.gallery_store.settings import StoreSettings
+
+
+def test_address_key_and_transport_are_the_settings() -> None:
+    settings = StoreSettings(
+        url="https://qdrant.example:7443",
+        api_key=SecretStr("a key"),
+        grpc_port=7444,
+        prefer_grpc=False,
+        timeout_s=2.5,
+    )
+    assert client_arguments(settings) == {
+        "url": "https://qdrant.example:7443",
+        "api_key": "a key",
+        "grpc_port": 7444,
+        "prefer_grpc": False,
+        "timeout": 3,
+        "check_compatibility": False,
+    }
+
+
+def test_an_authority_is_trusted_over_rest_and_over_grpc(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(Path(certifi.where()).read_bytes())
+    arguments = client_arguments(StoreSettings(url="https://qdrant.example", ca_cert_path=authority))
+    assert isinstance(arguments["verify"], ssl.SSLContext)
+    assert arguments["verify"].get_ca_certs()
+    assert arguments["verify"].verify_mode is ssl.CERT_REQUIRED
+    assert arguments["grpc_options"] == {"root_certificates": authority.read_bytes()}
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate", b"\xff\xfe"])
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    authority = tmp_path / "ca.pem"
+    if content is not None:
+        authority.write_bytes(content)
+    with pytest.raises(StoreUnavailableError, match=r"ca\.pem"):
+        client_arguments(StoreSettings(url="https://qdrant.example", ca_cert_path=authority))

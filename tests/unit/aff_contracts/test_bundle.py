@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from aff_contracts.bundle import (
+    MANIFEST_NAME,
+    BundleFile,
+    BundleManifest,
+    ExtractorSpec,
+    FeatureSpec,
+    MixerSpec,
+    QueryEncoderSpec,
+    build_manifest,
+    load_manifest,
+    verify_files,
+    write_manifest,
+)
+from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
+from aff_contracts.preprocessing import Preprocessing
+
+FILES = {"query_encoder.onnx": b"query", "mixer.safetensors": b"mixer", "extractors/cnn.safetensors": b"cnn"}
+
+
+def _write_files(directory: Path) -> None:
+    for path, content in FILES.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(content)
+
+
+def _manifest(directory: Path, *, architecture: str = "mobile", mixer_layers: int = 2) -> BundleManifest:
+    stretched = Preprocessing(resize="stretch", size=96)
+    return build_manifest(
+        directory,
+        name="test",
+        dimension=16,
+        query_encoder=QueryEncoderSpec(model="query_encoder.onnx", architecture=architecture, preprocessing=stretched),
+        mixer=MixerSpec(weights="mixer.safetensors", layers=mixer_layers, heads=2, mlp_ratio=2.0, dropout=0.1),
+        extractors=[
+            ExtractorSpec(
+                name="sift",
+                family="rootsift",
+                preprocessing=Preprocessing(resize="longest_side", size=512),
+                features=(FeatureSpec(name="sift", kind="local", dimension=130, max_tokens=64),),
+                weights_source="none: hand-made",
+            ),
+            ExtractorSpec(
+                name="cnn",
+                family="compact_cnn",
+                preprocessing=stretched,
+                features=(
+                    FeatureSpec(name="cnn_global", kind="global", dimension=64, max_tokens=1),
+                    FeatureSpec(name="cnn_local", kind="local", dimension=32, max_tokens=49),
+                ),
+                weights="extractors/cnn.safetensors",
+                weights_source="trained here",
+            ),
+        ],
+        recipe={"seed": 1},
+        metrics={"procedural": {"map": 0.5}},
+        licences=("Apache-2.0",),
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Directory of a whole bundle."""
+    _write_files(tmp_path)
+    write_manifest(tmp_path, _manifest(tmp_path))
+    return tmp_path
+
+
+def _alter(bundle: Path, *place: str, value: Any) -> None:
+    document = json.loads((bundle / MANIFEST_NAME).read_text())
+    node = document
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    (bundle / MANIFEST_NAME).write_text(json.dumps(document))
+
+
+def test_a_manifest_is_read_as_it_was_written(bundle: Path) -> None:
+    manifest = load_manifest(bundle)
+    assert manifest == _manifest(bundle)
+    assert manifest.gallery_files == ("mixer.safetensors", "extractors/cnn.safetensors")
+    assert manifest.query_files == ("query_encoder.onnx",)
+    assert [feature.name for feature in manifest.features] == ["sift", "cnn_global", "cnn_local"]
+    verify_files(bundle, manifest)
+
+
+def test_files_are_listed_with_the_sha256_and_size_of_their_bytes(bundle: Path) -> None:
+    listed = {file.path: (file.sha256, file.size_bytes) for file in load_manifest(bundle).files}
+    assert listed == {path: (hashlib.sha256(data).hexdigest(), len(data)) for path, data in FILES.items()}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_altered_by_one_byte_is_refused_by_name(bundle: Path, path: str) -> None:
+    manifest = load_manifest(bundle)
+    (bundle / path).write_bytes(b"X" + FILES[path][1:])
+    with pytest.raises(BundleIntegrityError) as caught:
+        verify_files(bundle, manifest)
+    assert caught.value.item == path
+
+
+def test_a_side_checks_only_the_files_that_it_loads(bundle: Path) -> None:
+    manifest = load_manifest(bundle)
+    (bundle / "mixer.safetensors").unlink()
+    verify_files(bundle, manifest, manifest.query_files)
+    with pytest.raises(BundleNotFoundError) as caught:
+        verify_files(bundle, manifest, manifest.gallery_files)
+    assert caught.value.item == "mixer.safetensors"
+
+
+def test_a_file_that_the_manifest_does_not_list_is_not_vouched_for(bundle: Path) -> None:
+    with pytest.raises(BundleIntegrityError, match="not listed"):
+        verify_files(bundle, load_manifest(bundle), ["other.onnx"])
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "complaint"),
+    [
+        (("mixer", "heads"), 4, "space id"),
+        (("space", "dimension"), 32, "space id"),
+        (("space", "id"), "0" * 64, "space id"),
+        (("query_encoder", "architecture"), "other", "fingerprint"),
+        (("fingerprint",), "0" * 64, "fingerprint"),
+        (("files",), [], "no sha256 for extractors/cnn.safetensors, mixer.safetensors, query_encoder.onnx"),
+    ],
+)
+def test_an_altered_manifest_is_refused(bundle: Path, place: tuple[str, ...], value: Any, complaint: str) -> None:
+    _alter(bundle, *place, value=value)
+    with pytest.raises(BundleIntegrityError, match=complaint):
+        load_manifest(bundle)
+
+
+def test_an_altered_hash_of_a_gallery_file_moves_the_space(bundle: Path) -> None:
+    files = json.loads((bundle / MANIFEST_NAME).read_text())["files"]
+    for file in files:
+        file["sha256"] = "0" * 64
+    _alter(bundle, "files", value=files)
+    with pytest.raises(BundleIntegrityError, match="space id"):
+        load_manifest(bundle)
+
+
+def test_a_manifest_of_a_newer_format_is_refused_with_the_version_that_is_read(bundle: Path) -> None:
+    _alter(bundle, "format_version", value=2)
+    with pytest.raises(BundleFormatError, match=r"format_version.*reads bundle format 1"):
+        load_manifest(bundle)
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"name": "x"}'])
+def test_a_manifest_of_another_form_is_refused(bundle: Path, text: str) -> None:
+    (bundle / MANIFEST_NAME).write_text(text)
+    with pytest.raises(BundleFormatError):
+        load_manifest(bundle)
+
+
+def test_a_directory_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match=MANIFEST_NAME):
+        load_manifest(tmp_path)
+
+
+def test_a_specification_that_names_a_missing_file_makes_no_manifest(bundle: Path) -> None:
+    (bundle / "mixer.safetensors").unlink()
+    with pytest.raises(BundleNotFoundError, match=r"mixer\.safetensors"):
+        _manifest(bundle)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret", "a/../../b", "a\\..\\b", ""])
+def test_a_path_that_leads_out_of_the_bundle_cannot_be_written_in_a_manifest(path: str) -> None:
+    with pytest.raises(ValidationError):
+        BundleFile(path=path, sha256="0" * 64, size_bytes=1)
+
+
+def test_another_query_encoder_keeps_the_space_and_changes_the_fingerprint(bundle: Path) -> None:
+    one, other = _manifest(bundle), _manifest(bundle, architecture="other")
+    (bundle / "query_encoder.onnx").write_bytes(b"another encoder")
+    third = _manifest(bundle)
+    assert one.space == other.space == third.space
+    assert len({one.fingerprint, other.fingerprint, third.fingerprint}) == 3
+
+
+def test_another_mixer_or_extractor_is_another_space(bundle: Path) -> None:
+    first, deeper = _manifest(bundle), _manifest(bundle, mixer_layers=3)
+    (bundle / "extractors/cnn.safetensors").write_bytes(b"another extractor")
+    assert len({first.space.id, deeper.space.id, _manifest(bundle).space.id}) == 3

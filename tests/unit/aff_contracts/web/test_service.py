@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Body, FastAPI, Query, Request
+
+from aff_contracts.errors import EncoderError, ImageError, ImageNotFoundError
+from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.service import create_service
+from tests.support.problems import require_problem
+
+MAX_BODY_BYTES = 1000
+
+Answer = dict[str, Any]
+
+
+@asynccontextmanager
+async def _no_lifespan(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def _service() -> FastAPI:
+    app = create_service(
+        title="Test",
+        description="For tests.",
+        version="1",
+        lifespan=_no_lifespan,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+
+    @app.get("/images/{item_id}", responses=problem_responses(ImageNotFoundError))
+    async def get_image(item_id: str) -> Answer:
+        raise ImageNotFoundError("the gallery holds no such image", item=item_id)
+
+    @app.get("/pages")
+    async def get_page(limit: Annotated[int, Query(ge=1, le=10)] = 5) -> Answer:
+        return {"limit": limit}
+
+    @app.get("/bug")
+    async def get_bug() -> Answer:
+        raise RuntimeError("secret /opt/private/path")
+
+    @app.get("/encoder")
+    async def get_encoding() -> Answer:
+        raise EncoderError("the session failed")
+
+    @app.post("/length")
+    async def post_length(request: Request) -> Answer:
+        return {"length": len(await request.body())}
+
+    @app.post("/json", responses=problem_responses(ImageError))
+    async def post_json(images: Annotated[list[int], Body(embed=True)]) -> Answer:
+        return {"sum": sum(images)}
+
+    return app
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+
+async def _request(method: str, path: str, **options: Any) -> httpx.Response:
+    async with _client(_service()) as client:
+        return await client.request(method, path, **options)
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_service_says_that_it_is_alive() -> None:
+    response = await _request("GET", "/healthz")
+    assert response.json() == {"status": "alive"}
+
+
+async def test_an_error_of_the_tree_is_answered_with_its_status_code_and_item() -> None:
+    response = await _request("GET", "/images/cat")
+    problem = require_problem(response, 404, "image_not_found", "cat")
+    assert problem["detail"] == "the gallery holds no such image"
+
+
+async def test_an_item_that_utf8_cannot_encode_is_still_answered() -> None:
+    async with _client(_service()) as client:
+        response = await client.post(
+            "/json", content=rb'{"images": ["\ud800"]}', headers={"content-type": "application/json"}
+        )
+    require_problem(response, 422, "parameter_invalid", "images.0")
+
+
+async def test_a_parameter_out_of_range_is_named() -> None:
+    response = await _request("GET", "/pages", params={"limit": 11})
+    problem = require_problem(response, 422, "parameter_invalid", "limit")
+    assert "10" in problem["detail"]
+
+
+async def test_a_missing_member_of_a_json_body_is_named() -> None:
+    response = await _request("POST", "/json", json={})
+    require_problem(response, 422, "parameter_invalid", "images")
+
+
+async def test_a_body_that_is_not_json_is_refused_with_the_reason() -> None:
+    response = await _request("POST", "/json", content=b'{"images": [1,', headers={"content-type": "application/json"})
+    problem = require_problem(response, 422, "parameter_invalid", "body")
+    assert problem["detail"].startswith("JSON decode error: ")
+
+
+async def test_an_unknown_path_is_a_problem() -> None:
+    require_problem(await _request("GET", "/nowhere"), 404, "not_found")
+
+
+async def test_a_wrong_method_is_a_problem_that_names_the_right_ones() -> None:
+    response = await _request("DELETE", "/healthz")
+    require_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "GET"
+
+
+async def test_a_bug_is_answered_without_its_words_and_logged_with_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    response = await _request("GET", "/bug")
+    require_problem(response, 500, "internal_error")
+    assert "secret" not in response.text
+    assert "RuntimeError" not in response.text
+    assert "GET /bug failed" in caplog.text
+    assert "secret /opt/private/path" in caplog.text
+
+
+async def test_an_internal_error_of_the_tree_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    require_problem(await _request("GET", "/encoder"), 500, "encoder_failed")
+    assert "GET /encoder failed" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/length", "/healthz", "/nowhere"])
+async def test_a_body_that_announces_too_many_bytes_is_refused_unread(path: str) -> None:
+    response = await _request("POST", path, content=b"x" * (MAX_BODY_BYTES + 1))
+    problem = require_problem(response, 413, "body_too_large")
+    assert "1000 bytes" in problem["detail"]
+
+
+async def _chunks(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * 100
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "application/json"])
+@pytest.mark.parametrize("path", ["/length", "/json"])
+async def test_a_chunked_body_is_refused_when_it_passes_the_limit(path: str, content_type: str) -> None:
+    response = await _request("POST", path, content=_chunks(11), headers={"content-type": content_type})
+    require_problem(response, 413, "body_too_large")
+
+
+async def test_a_body_of_exactly_the_limit_is_taken() -> None:
+    assert (await _request("POST", "/length", content=b"x" * MAX_BODY_BYTES)).json() == {"length": 1000}
+    assert (await _request("POST", "/length", content=_chunks(10))).json() == {"length": 1000}
+
+
+async def test_a_caller_that_hangs_up_leaves_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Answer:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/length", "headers": [], "query_string": b""}
+    await _service()(scope, receive, send)
+    assert sent[0]["status"] == HTTPStatus.BAD_REQUEST
+    assert not caplog.records
+
+
+async def test_requests_are_counted_and_timed_by_route_template() -> None:
+    async with _client(_service()) as client:
+        for path in ("/images/a", "/images/b", "/nowhere", "/bug"):
+            await client.get(path)
+        await client.request("BREW", "/pot")
+        response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    lines = response.text.splitlines()
+    requests = "aff_http_requests_total"
+    assert f'{requests}{{method="GET",route="/images/{{item_id}}",status="404"}} 2.0' in lines
+    assert f'{requests}{{method="GET",route="unmatched",status="404"}} 1.0' in lines
+    assert f'{requests}{{method="GET",route="/bug",status="500"}} 1.0' in lines
+    assert f'{requests}{{method="other",route="unmatched",status="404"}} 1.0' in lines
+    latency = 'aff_http_request_duration_seconds_bucket{le="10.0",method="GET",route="/images/{item_id}"}'
+    assert f"{latency} 2.0" in lines
+    assert "aff_http_requests_in_flight 1.0" in lines  # the request for the metrics itself
+
+
+async def test_two_services_in_one_process_keep_their_metrics_apart() -> None:
+    async with _client(_service()) as one, _client(_service()) as other:
+        await one.get("/pages")
+        assert "/pages" in (await one.get("/metrics")).text
+        assert "/pages" not in (await other.get("/metrics")).text
+
+
+async def test_the_lifespan_of_a_service_is_run() -> None:
+    sent: list[str] = []
+    inbox = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Any:
+        return next(inbox)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await _service()({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_the_document_names_operations_by_their_functions_and_refers_to_one_problem_schema() -> None:
+    document = (await _request("GET", "/openapi.json")).json()
+    operation = document["paths"]["/images/{item_id}"]["get"]
+    assert operation["operationId"] == "get_image"
+    content = operation["responses"]["404"]["content"]
+    assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {
+        *("type", "title", "status", "detail", "code", "item")
+    }
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answer() -> None:
+    responses = problem_responses(ImageError)
+    assert list(responses) == [400, 413, 415, 422, 500]
+    assert "`body_too_large`" in responses[413]["description"]
+    assert "`image_too_many_pixels`" in responses[413]["description"]
+    assert responses[415]["description"] == "`image_unsupported` (Not a supported image)"
+    assert responses[500]["description"] == "`internal_error` (Internal error)"

@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import BundleIntegrityError, BundleNotFoundError
+from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_contracts.gallery_store.settings import StoreSettings
+from gallery_indexer.app import create_app
+from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.settings import IndexerSettings
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.images import bomb_png
+from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
+from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.plain_photograph import plain_png
+
+RED, GREEN, BLUE = plain_png((255, 0, 0)), plain_png((0, 255, 0)), plain_png((0, 0, 255))
+MAX_BODY_BYTES = 200_000
+MAX_IMAGES = 3
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    path: Path
+    manifest: BundleManifest
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> _Bundle:
+    path = tmp_path / "bundle"
+    path.mkdir()
+    return _Bundle(path, write_dummy_bundle(path, dimension=FakeGalleryEncoder.dimension))
+
+
+def _settings(bundle: _Bundle) -> IndexerSettings:
+    return IndexerSettings(
+        bundle_path=bundle.path,
+        max_body_bytes=MAX_BODY_BYTES,
+        max_images_per_request=MAX_IMAGES,
+        max_payload_bytes=100,
+        store=StoreSettings(edge_path=bundle.path.parent / "gallery"),
+    )
+
+
+@asynccontextmanager
+async def _service(bundle: _Bundle, store: GalleryStore | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    def load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+        return FakeGalleryEncoder()
+
+    app = create_app(_settings(bundle), store, load_encoder=load)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://indexer") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def client(bundle: _Bundle) -> AsyncIterator[httpx.AsyncClient]:
+    async with _service(bundle, MemoryGalleryStore()) as client:
+        yield client
+
+
+def _files(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("images", (f"{index}.png", image)) for index, image in enumerate(images)]
+
+
+def _base64(image: bytes) -> str:
+    return base64.b64encode(image).decode()
+
+
+async def _require_problem(response: httpx.Response, status: int, code: str, item: str | None = None) -> dict[str, Any]:
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert (response.status_code, problem["code"], problem["item"]) == (status, code, item)
+    return problem
+
+
+async def _require_working(client: httpx.AsyncClient) -> None:
+    response = await client.post("/index", files=_files(plain_png((9, 9, 9))))
+    assert response.status_code == 200
+    assert response.json()["rejected"] == 0
+
+
+async def test_a_form_of_images_is_answered_with_receipts_in_order_and_their_sums(
+    client: httpx.AsyncClient,
+) -> None:
+    items = [{"id": "red", "payload": {"colour": "red"}}, {"id": "empty"}, {}]
+    response = await client.post("/index", files=_files(RED, b"", BLUE), data={"items": json.dumps(items)})
+    assert response.status_code == 200
+    answer = response.json()
+    assert [(one["index"], one["id"], one["name"], one["status"]) for one in answer["receipts"]] == [
+        (0, "red", "0.png", "indexed"),
+        (1, "empty", "1.png", "rejected"),
+        (2, hashlib.sha256(BLUE).hexdigest(), "2.png", "indexed"),
+    ]
+    assert answer["receipts"][1]["error"]["code"] == "image_empty"
+    assert answer["receipts"][1]["error"]["item"] == "1.png"
+    assert {key: answer[key] for key in ("indexed", "updated", "duplicate", "rejected")} == {
+        "indexed": 2,
+        "updated": 0,
+        "duplicate": 0,
+        "rejected": 1,
+    }
+
+
+async def test_items_may_come_as_a_file_part_beside_as_many_images_as_allowed(
+    client: httpx.AsyncClient,
+) -> None:
+    items = json.dumps([{"id": "a"}, {"id": "b"}, {"id": "c"}]).encode()
+    response = await client.post(
+        "/index", files=[*_files(RED, GREEN, BLUE), ("items", ("items.json", items, "application/json"))]
+    )
+    assert [receipt["id"] for receipt in response.json()["receipts"]] == ["a", "b", "c"]
+
+
+async def test_json_with_base64_is_the_same_as_a_form(client: httpx.AsyncClient) -> None:
+    await client.post("/index", files=_files(RED))
+    response = await client.post(
+        "/index", json={"images": [{"image": _base64(RED)}, {"image": _base64(BLUE), "id": "blue"}]}
+    )
+    assert [receipt["status"] for receipt in response.json()["receipts"]] == ["duplicate", "indexed"]
+
+
+async def test_bad_base64_rejects_one_image_and_no_other(client: httpx.AsyncClient) -> None:
+    response = await client.post("/index", json={"images": [{"image": "no base64!"}, {"image": _base64(RED)}]})
+    assert response.status_code == 200
+    bad, good = response.json()["receipts"]
+    assert (bad["status"], bad["id"], bad["error"]["code"]) == ("rejected", None, "image_invalid")
+    assert bad["error"]["item"] == "images[0]"
+    assert good["status"] == "indexed"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "image_empty"),
+        (b"just some text", "image_unsupported"),
+        (RED[: len(RED) // 2], "image_truncated"),
+        (plain_png((1, 2, 3), width=1, height=1), "image_too_small"),
+        (bomb_png(), "image_too_many_pixels"),
+    ],
+)
+async def test_a_bad_image_is_rejected_by_name_and_its_neighbour_is_indexed(
+    client: httpx.AsyncClient, data: bytes, code: str
+) -> None:
+    response = await client.post("/index", files=[("images", ("bad.jpg", data)), *_files(RED)])
+    assert response.status_code == 200
+    bad, good = response.json()["receipts"]
+    assert (bad["status"], bad["error"]["code"], bad["error"]["item"]) == ("rejected", code, "bad.jpg")
+    assert good["status"] == "indexed"
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "not JSON",
+        '{"id": "a"}',
+        "[]",
+        '[{"id": "a"}, {"id": "b"}]',
+        '[{"id": "a", "colour": "red"}]',
+        '[{"id": ""}]',
+        '[{"id": 7}]',
+        '[{"payload": [1]}]',
+        '[{"payload": {"a": NaN}}]',
+        "[" * 1000,
+    ],
+)
+async def test_items_that_do_not_fit_are_refused_and_nothing_is_indexed(client: httpx.AsyncClient, items: str) -> None:
+    response = await client.post("/index", files=_files(RED), data={"items": items})
+    await _require_problem(response, 422, "items_invalid", "items")
+    assert (await client.get("/gallery")).json()["count"] == 0
+    await _require_working(client)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not JSON",
+        b"\xff\xfe",
+        b"[]",
+        b'{"images": []}',
+        b'{"images": [{}]}',
+        b'{"images": [{"image": 7}]}',
+        b'{"images": [{"image": "AAAA", "colour": "red"}]}',
+        b'{"images": [{"image": "AAAA", "id": "\\ud800"}]}',
+    ],
+)
+async def test_json_of_another_form_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    response = await client.post("/index", content=body, headers={"content-type": "application/json"})
+    await _require_problem(response, 422, "items_invalid", "body")
+    await _require_working(client)
+
+
+async def test_an_empty_body_is_told_what_to_send(client: httpx.AsyncClient) -> None:
+    problem = await _require_problem(await client.post("/index"), 400, "request_malformed", "content-type")
+    assert "multipart/form-data" in problem["detail"]
+
+
+async def test_a_form_without_images_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/index", files={"items": ("items.json", b"[]")})
+    await _require_problem(response, 422, "parameter_invalid", "images")
+
+
+async def test_a_misspelt_field_of_the_form_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    response = await client.post("/index", files=_files(RED), data={"item": "[]"})
+    await _require_problem(response, 422, "parameter_invalid", "item")
+
+
+async def test_a_body_over_the_limit_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/index", files=_files(bytes(MAX_BODY_BYTES)))
+    await _require_problem(response, 413, "body_too_large")
+    await _require_working(client)
+
+
+@pytest.mark.parametrize("count", [MAX_IMAGES + 1, MAX_IMAGES + 2])
+async def test_too_many_images_are_refused_in_either_form(client: httpx.AsyncClient, count: int) -> None:
+    form = await client.post("/index", files=_files(*[RED] * count))
+    await _require_problem(form, 413, "too_many_images")
+    document = await client.post("/index", json={"images": [{"image": _base64(RED)}] * count})
+    await _require_problem(document, 413, "too_many_images")
+    await _require_working(client)
+
+
+async def test_text_that_utf8_cannot_encode_breaks_nothing(client: httpx.AsyncClient) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="images"; filename="+2AA-.png"\r\n\r\n' + RED + b"\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="items"\r\n\r\n[{"id": "+2AA-"}]\r\n--b--\r\n'
+    )
+    content_type = "multipart/form-data; boundary=b; charset=utf-7"
+    response = await client.post("/index", content=body, headers={"content-type": content_type})
+    assert response.status_code == 200
+    assert (response.json()["receipts"][0]["id"], response.json()["receipts"][0]["name"]) == ("?", "?.png")
+
+
+async def test_an_image_of_the_gallery_is_found_by_an_id_with_slashes(client: httpx.AsyncClient) -> None:
+    items = json.dumps([{"id": "a/b c/é.png", "payload": {"n": 1}}])
+    await client.post("/index", files=_files(RED), data={"items": items})
+    response = await client.get("/images/a/b%20c/%C3%A9.png")
+    assert response.status_code == 200
+    image = response.json()
+    assert image.pop("indexed_at")
+    assert image == {
+        "id": "a/b c/é.png",
+        "content_sha256": hashlib.sha256(RED).hexdigest(),
+        "width": 32,
+        "height": 24,
+        "payload": {"n": 1},
+    }
+
+
+async def test_a_deleted_image_is_gone_and_can_be_indexed_again(client: httpx.AsyncClient) -> None:
+    item_id = (await client.post("/index", files=_files(RED))).json()["receipts"][0]["id"]
+    response = await client.delete(f"/images/{item_id}")
+    assert response.json() == {"id": item_id, "deleted": True}
+    for method in ("GET", "DELETE"):
+        response = await client.request(method, f"/images/{item_id}")
+        await _require_problem(response, 404, "image_not_found", item_id)
+    again = await client.post("/index", files=_files(RED))
+    assert again.json()["indexed"] == 1
+
+
+@pytest.mark.parametrize("item_id", ["", "%00", "x" * 513])
+async def test_what_cannot_be_an_id_is_refused(client: httpx.AsyncClient, item_id: str) -> None:
+    response = await client.get(f"/images/{item_id}")
+    await _require_problem(response, 422, "parameter_invalid", "item_id")
+
+
+async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle: _Bundle) -> None:
+    await client.post("/index", files=_files(RED, BLUE))
+    assert (await client.get("/gallery")).json() == {
+        "count": 2,
+        "store": "memory",
+        "bundle": "dummy",
+        "fingerprint": bundle.manifest.fingerprint,
+        "space": bundle.manifest.space.model_dump(),
+    }
+
+
+async def test_a_started_service_is_ready_and_tells_its_fingerprint(client: httpx.AsyncClient, bundle: _Bundle) -> None:
+    response = await client.get("/readyz")
+    assert response.json() == {"status": "ready", "fingerprint": bundle.manifest.fingerprint}
+
+
+async def test_stages_and_receipts_are_in_the_metrics(client: httpx.AsyncClient) -> None:
+    await client.post("/index", files=_files(RED, b""))
+    text = (await client.get("/metrics")).text
+    assert 'aff_index_receipts_total{status="indexed"} 1.0' in text
+    assert 'aff_index_rejected_total{code="image_empty"} 1.0' in text
+    for stage in ("fetch", "decode", "encode", "upsert"):
+        assert f'aff_index_stage_duration_seconds_count{{stage="{stage}"}}' in text
+
+
+async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back(bundle: _Bundle) -> None:
+    store = InterruptibleGalleryStore(writes_left=0)
+    async with _service(bundle, store) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        await _require_problem(await client.get("/readyz"), 503, "store_unavailable")
+        await _require_problem(await client.post("/index", files=_files(RED)), 503, "store_unavailable")
+        store.writes_left = None
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/index", files=_files(RED))).json()["indexed"] == 1
+
+
+async def test_a_gallery_of_another_space_is_left_alone_and_the_service_says_why(bundle: _Bundle) -> None:
+    store = MemoryGalleryStore()
+    await store.create(EmbeddingSpace(id="b" * 64, dimension=4))
+    async with _service(bundle, store) as client:
+        problem = await _require_problem(await client.get("/readyz"), 503, "embedding_space_mismatch")
+        assert "index the gallery again with this bundle" in problem["detail"]
+        response = await client.post("/index", files=_files(RED))
+        await _require_problem(response, 503, "embedding_space_mismatch")
+        assert (await client.get("/gallery")).json()["count"] == 0
+
+
+async def test_a_shared_store_is_not_closed_by_the_service(bundle: _Bundle) -> None:
+    store = InterruptibleGalleryStore()
+    async with _service(bundle, store):
+        pass
+    assert not store.closed
+
+
+async def test_its_own_store_is_closed_and_keeps_what_was_indexed(bundle: _Bundle) -> None:
+    payload = {"latitude": 94.95886283158103, "flags": [True, None, {}], "": "\0é", "n": -(2**63)}
+    request = {"images": [{"image": _base64(RED), "payload": payload}]}
+    async with _service(bundle) as client:
+        assert (await client.post("/index", json=request)).json()["indexed"] == 1
+    async with _service(bundle) as client:
+        assert (await client.get("/gallery")).json()["store"] == "qdrant_edge"
+        assert (await client.post("/index", json=request)).json()["duplicate"] == 1
+
+
+async def test_a_service_without_its_bundle_does_not_start(bundle: _Bundle) -> None:
+    (bundle.path / "bundle.json").unlink()
+    with pytest.raises(BundleNotFoundError, match=r"no readable bundle\.json"):
+        async with _service(bundle, MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_with_an_altered_bundle_does_not_start(bundle: _Bundle) -> None:
+    (bundle.path / "mixer.safetensors").write_bytes(b"another mixer")
+    with pytest.raises(BundleIntegrityError, match=r"mixer\.safetensors"):
+        async with _service(bundle, MemoryGalleryStore()):
+            pass

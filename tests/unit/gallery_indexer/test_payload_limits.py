@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from aff_contracts.errors import InvalidItemsError
+from gallery_indexer.payload_limits import MAX_DEPTH, require_storable, same_payload
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    payload: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        payload = {"inner": payload}
+    return payload
+
+
+def test_a_payload_of_exactly_the_limit_is_storable() -> None:
+    # {"a":"é"} is 9 characters, and é takes two bytes.
+    require_storable({"a": "é"}, max_bytes=10, item="cat")
+
+
+def test_a_payload_one_byte_over_the_limit_is_refused_by_name() -> None:
+    with pytest.raises(InvalidItemsError, match="cat: the payload has 10 bytes, the limit is 9 bytes"):
+        require_storable({"a": "é"}, max_bytes=9, item="cat")
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), True, 1e300])
+def test_numbers_of_64_bits_are_storable(number: float) -> None:
+    require_storable({"a": [number]}, max_bytes=1000, item="cat")
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, math.inf, math.nan])
+def test_a_number_that_no_store_keeps_is_refused(number: float) -> None:
+    with pytest.raises(InvalidItemsError):
+        require_storable({"a": [{"b": number}]}, max_bytes=1000, item="cat")
+
+
+def test_nesting_is_limited() -> None:
+    require_storable(_nested(MAX_DEPTH), max_bytes=1000, item="cat")
+    with pytest.raises(InvalidItemsError, match="nested deeper than 32"):
+        require_storable(_nested(MAX_DEPTH + 1), max_bytes=1000, item="cat")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": [2, None]}, {"b": [2, None], "a": 1}),
+        ({"latitude": 94.95886283158103}, {"latitude": 94.95886283158104}),
+    ],
+)
+def test_the_order_of_keys_and_the_last_digit_of_a_fraction_make_no_other_payload(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert same_payload(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1}, {"a": True}),
+        ({"a": 1}, {"a": 1.0}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {"a": 1, "b": 1}),
+        ({"a": [1, 2]}, {"a": [2, 1]}),
+        ({"a": [1]}, {"a": [1, 1]}),
+        ({"a": {}}, {"a": []}),
+        ({"a": 0.1}, {"a": 0.1000001}),
+    ],
+)
+def test_any_other_difference_makes_another_payload(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert not same_payload(one, other)

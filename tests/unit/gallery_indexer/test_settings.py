@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gallery_indexer.settings import IndexerSettings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFF_INDEX_BUNDLE_PATH", "bundles/small")
+    monkeypatch.setenv("AFF_INDEX_PORT", "9000")
+    monkeypatch.setenv("AFF_INDEX_IMAGE_LIMITS__MAX_PIXELS", "1000")
+    monkeypatch.setenv("QDRANT_COLLECTION", "paintings")
+    settings = IndexerSettings()
+    assert settings.bundle_path == Path("bundles/small")
+    assert settings.port == 9000
+    assert settings.image_limits.max_pixels == 1000
+    assert settings.store.collection == "paintings"
+
+
+def test_settings_cannot_be_changed_while_the_service_runs() -> None:
+    settings = IndexerSettings(bundle_path=Path("bundles/small"))
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 9000  # type: ignore[misc] # that it fails is the point
