@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uvicorn
-
+from aff_contracts.web.serving import ServedApp, run_service
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
 
@@ -11,7 +10,7 @@ from gallery_indexer.settings import IndexerSettings
 def main() -> None:
     """Serve until the process is asked to end."""
     settings = IndexerSettings()
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port)
+    run_service(ServedApp(create_app(settings), settings.host, settings.port))
 
 
 if __name__ == "__main__":

@@ -101,10 +101,7 @@ def _from_form(form: UploadForm) -> list[IncomingImage]:
     if not files:
         raise InvalidParameterError("at least one image file is needed", item="images")
     items = _read_items(form.text("items"), len(files))
-    return [
-        IncomingImage(data=file.data, name=file.name and _encodable(file.name), item=item)
-        for file, item in zip(files, items, strict=True)
-    ]
+    return [IncomingImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
 
 
 def _read_items(text: str | None, count: int) -> Sequence[IndexItem]:
@@ -137,8 +134,3 @@ def _parse(adapter: TypeAdapter[_Document], text: bytes, item: str) -> _Document
         raise InvalidItemsError(describe_validation_error(error), item=item) from error
     except ValueError as error:
         raise InvalidItemsError(f"not JSON: {error}", item=item) from error
-
-
-def _encodable(name: str) -> str:
-    """Replace what UTF-8 cannot encode: a charset of the caller's choice can bring lone surrogates."""
-    return name.encode(errors="replace").decode()

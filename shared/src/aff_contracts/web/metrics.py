@@ -31,9 +31,7 @@ class RequestMetrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        self._in_flight = Gauge(
-            "aff_http_requests_in_flight", "Requests being answered now.", registry=registry
-        )
+        self._in_flight = Gauge("aff_http_requests_in_flight", "Requests being answered now.", registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

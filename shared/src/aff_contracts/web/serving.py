@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.loops.auto import auto_loop_factory
 
 from aff_contracts.errors import AffError
 
@@ -29,21 +31,42 @@ class ServedApp:
 def run_service(served: ServedApp) -> None:
     """Serve one application; a start that fails ends the process with status 1 and one clear sentence."""
     try:
-        run_apps([served])
+        run_on_event_loop(serve([served]))
     except AffError as error:
         sys.stderr.write(f"{type(error).title}: {error}\n")
         raise SystemExit(1) from error
 
 
-def run_apps(apps: Sequence[ServedApp]) -> None:
-    """Serve until SIGINT or SIGTERM.
+def run_on_event_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end on the fastest event loop at hand (uvloop where it is installed)."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        runner.run(main)
+
+
+async def serve(apps: Sequence[ServedApp]) -> None:
+    """Serve until SIGINT or SIGTERM; the applications share this event loop.
 
     Raises:
         AffError: What stops an application from starting: a bundle that cannot be used, a locked store.
     """
     servers = [_server(served) for served in apps]
-    with asyncio.Runner(loop_factory=servers[0].config.get_loop_factory()) as runner:
-        runner.run(_serve([served.app for served in apps], servers))
+
+    def stop() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    async def run(server: _Server) -> None:
+        try:
+            await server.serve()
+        finally:
+            stop()
+
+    async with contextlib.AsyncExitStack() as stack:
+        for served in apps:
+            await stack.enter_async_context(served.app.router.lifespan_context(served.app))
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(signum, stop)
+        await asyncio.gather(*(run(server) for server in servers))
 
 
 class _Server(uvicorn.Server):
@@ -55,7 +78,7 @@ class _Server(uvicorn.Server):
 
 
 def _server(served: ServedApp) -> _Server:
-    # The lifespan is entered by _serve: in uvicorn's hands an error of the start would drown in a traceback.
+    # The lifespan is entered by `serve`: in uvicorn's hands an error of the start would drown in a traceback.
     config = uvicorn.Config(
         served.app,
         host=served.host,
@@ -65,22 +88,3 @@ def _server(served: ServedApp) -> _Server:
         timeout_graceful_shutdown=_GRACE_S,
     )
     return _Server(config)
-
-
-async def _serve(apps: Sequence[FastAPI], servers: Sequence[_Server]) -> None:
-    def stop() -> None:
-        for server in servers:
-            server.should_exit = True
-
-    async def serve(server: _Server) -> None:
-        try:
-            await server.serve()
-        finally:
-            stop()
-
-    async with contextlib.AsyncExitStack() as stack:
-        for app in apps:
-            await stack.enter_async_context(app.router.lifespan_context(app))
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(signum, stop)
-        await asyncio.gather(*(serve(server) for server in servers))

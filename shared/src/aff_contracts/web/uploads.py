@@ -92,4 +92,9 @@ async def read_form(request: Request, *, max_files: int, max_text_bytes: int) ->
 async def _part(value: UploadFile | str) -> UploadedFile | str:
     if isinstance(value, str):
         return value
-    return UploadedFile(value.filename or None, await value.read())
+    return UploadedFile(_encodable(value.filename or "") or None, await value.read())
+
+
+def _encodable(name: str) -> str:
+    """Replace what UTF-8 cannot encode: a charset of the caller's choice can bring lone surrogates."""
+    return name.encode(errors="replace").decode()

@@ -1,0 +1,52 @@
+# make help lists the targets. A stamp makes set-up part of each of them, and instant the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := shared services/query_api services/gallery_indexer toolkit
+OUT := out
+TINY_WORK := $(OUT)/train/tiny
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint format openapi tiny-bundle clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt --index-url $(TORCH_INDEX_URL) torch)
+	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
+	@touch $@
+
+install: $(STAMP) ## Make the virtual environment (part of every other target)
+
+demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUERY=photo
+	$(BIN)/aff demo $(if $(GALLERY),--gallery "$(GALLERY)") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
+
+serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
+	$(BIN)/aff serve
+
+test: $(STAMP) ## Run every test, with coverage of the shipped packages
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+lint: $(STAMP) ## Check style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openapi
+	$(BIN)/aff openapi docs/openapi
+
+tiny-bundle: $(STAMP) ## Train the committed tiny bundle again (an hour on two cores)
+	$(BIN)/aff train toolkit/configs/tiny.toml --out bundles/tiny --work-dir $(TINY_WORK)
+
+clean: ## Remove what was built and measured, and the virtual environment
+	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

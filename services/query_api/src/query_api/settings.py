@@ -1,0 +1,47 @@
+"""Settings of the query service, read from `AFF_QUERY_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.image_decoding import ImageLimits
+
+_MIB = 2**20
+
+
+class QuerySettings(BaseSettings):
+    """How the query service runs.
+
+    Attributes:
+        bundle_path: Directory of the model bundle.
+        host: Address to listen on.
+        port: Port to listen on.
+        max_body_bytes: Largest request body.
+        image_limits: What a photograph may be before it is decoded.
+        default_limit: Hits of a search that does not say how many.
+        max_limit: Most hits that a search may ask for.
+        search_threads: Photographs that are decoded and encoded at the same time.
+        onnx_threads: Threads that ONNX Runtime uses for one photograph.
+        space_check_interval_s: Longest time for which a search trusts the gallery's embedding space as it was
+            read last.
+        store: Which Qdrant holds the gallery (`QDRANT_*`).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AFF_QUERY_", env_nested_delimiter="__", frozen=True)
+
+    bundle_path: Path = Path("bundles/tiny")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8001
+    max_body_bytes: Annotated[int, Field(ge=1)] = 33 * _MIB
+    image_limits: ImageLimits = ImageLimits()
+    default_limit: Annotated[int, Field(ge=1)] = 10
+    max_limit: Annotated[int, Field(ge=1)] = 1000
+    search_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0
+    store: StoreSettings = Field(default_factory=StoreSettings)

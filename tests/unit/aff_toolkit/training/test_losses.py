@@ -1,0 +1,50 @@
+import math
+
+import pytest
+import torch
+
+from aff_toolkit.training.losses import arcface_loss, regression_loss
+
+
+def unit(*angles: float) -> torch.Tensor:
+    return torch.tensor([[math.cos(a), math.sin(a)] for a in angles])
+
+
+def test_arcface_equals_the_equation_by_hand() -> None:
+    scale, margin = 3.0, 0.3
+    embeddings, prototypes = unit(0.2, 1.9), 3.0 * unit(0.0, 1.5)
+    labels = torch.tensor([0, 1])
+    losses = []
+    for angles, label in (((0.2, 1.3), 0), ((1.9, 0.4), 1)):
+        logits = [scale * math.cos(a + (margin if c == label else 0.0)) for c, a in enumerate(angles)]
+        losses.append(-logits[label] + math.log(sum(math.exp(z) for z in logits)))
+    loss = arcface_loss(embeddings, prototypes, labels, scale=scale, margin=margin)
+    assert loss.item() == pytest.approx(sum(losses) / 2, rel=1e-5)
+
+
+def test_arcface_without_margin_is_cross_entropy_of_cosines() -> None:
+    torch.manual_seed(0)
+    embeddings = torch.nn.functional.normalize(torch.randn(4, 8), dim=1)
+    prototypes = torch.nn.functional.normalize(torch.randn(5, 8), dim=1)
+    labels = torch.tensor([0, 1, 2, 4])
+    expected = torch.nn.functional.cross_entropy(7.0 * embeddings @ prototypes.T, labels)
+    loss = arcface_loss(embeddings, prototypes, labels, scale=7.0, margin=0.0)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_arcface_has_finite_gradients_at_its_own_prototype_and_opposite_to_it() -> None:
+    prototypes = torch.eye(2, requires_grad=True)
+    embeddings = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    arcface_loss(embeddings, prototypes, torch.tensor([0, 0]), scale=30.0, margin=0.5).backward()
+    assert torch.isfinite(embeddings.grad).all()
+    assert torch.isfinite(prototypes.grad).all()
+
+
+def test_regression_is_the_mean_of_one_minus_cosine_and_never_moves_its_targets() -> None:
+    embeddings = unit(0.0, 0.0).requires_grad_()
+    targets = unit(0.0, math.pi / 3).requires_grad_()
+    loss = regression_loss(embeddings, targets)
+    loss.backward()
+    assert loss.item() == pytest.approx((0.0 + 0.5) / 2)
+    assert embeddings.grad is not None
+    assert targets.grad is None

@@ -1,0 +1,1 @@
+"""The `aff` command, one file per subcommand."""

@@ -1,0 +1,60 @@
+"""`aff bundle inspect` and `aff bundle verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
+from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+
+app = typer.Typer(help="Look at a model bundle, and check it.", no_args_is_help=True)
+
+Directory = Annotated[Path, typer.Argument(help="Directory of the bundle.")]
+
+
+@app.command()
+def inspect(directory: Directory, as_json: JsonOption = False) -> None:
+    """Show what a bundle holds and what was measured on it."""
+    with errors_told(as_json):
+        manifest = load_manifest(directory)
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    output.print(f"{manifest.name}: fingerprint {manifest.fingerprint}")
+    output.print(f"space {manifest.space.id[:12]}, {manifest.space.dimension}-d {manifest.space.metric}")
+    output.print(f"query encoder: {manifest.query_encoder.architecture}")
+    for feature in manifest.features:
+        output.print(f"gallery feature: {feature.name}, {feature.kind}, {feature.dimension}-d")
+    output.print(_metrics_table(manifest))
+    for licence in manifest.licences:
+        output.print(licence)
+
+
+@app.command()
+def verify(directory: Directory, as_json: JsonOption = False) -> None:
+    """Check every file of a bundle against the manifest; status 1 when one differs."""
+    with errors_told(as_json):
+        manifest = load_manifest(directory)
+        verify_files(directory, manifest)
+    size = sum(file.size_bytes for file in manifest.files)
+    if as_json:
+        files = len(manifest.files)
+        print_json({"fingerprint": manifest.fingerprint, "files": files, "size_bytes": size, "ok": True})
+    else:
+        output.print(
+            f"{len(manifest.files)} files, {size / 1e6:.1f} MB, all as the manifest says: "
+            f"{manifest.fingerprint[:12]}. Next: aff serve --bundle {directory}"
+        )
+
+
+def _metrics_table(manifest: BundleManifest) -> Table:
+    table = Table("protocol", "encoders", "mAP", "mAP@100", "recall@1", "recall@5", "recall@10")
+    for protocol in manifest.metrics.values():
+        for pairing, scores in protocol["scores"].items():
+            figures = ("map", "map_at_100", "recall_at_1", "recall_at_5", "recall_at_10")
+            table.add_row(protocol["protocol"], pairing, *(f"{100 * scores[f]:.1f}" for f in figures))
+    return table

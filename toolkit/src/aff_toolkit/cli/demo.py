@@ -1,0 +1,79 @@
+"""`aff demo`."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from aff_toolkit.cli import search as search_command
+from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.client import IndexerClient, SearchClient
+from aff_toolkit.demo.local_service import local_services
+from aff_toolkit.demo.photographs import render_demo_photographs
+from aff_toolkit.demo.run_demo import DemoReport, run_demo
+from aff_toolkit.folder_indexing import find_photographs, index_folder
+
+
+def demo(
+    gallery: Annotated[Path | None, typer.Option(help="Your own folder of photographs.")] = None,
+    query: Annotated[Path | None, typer.Option(help="Your own photograph to search with.")] = None,
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    out: Annotated[Path, typer.Option(help="Where report and pictures go.")] = Path("out/demo"),
+    as_json: JsonOption = False,
+) -> None:
+    """Start both services on free ports, index photographs, search them, and show how well it went."""
+    if (gallery is None) != (query is None):
+        raise typer.BadParameter("--gallery and --query go together")
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "gallery", ignore_errors=True)
+    with errors_told(as_json), ExitStack() as stack:
+        messages.print("starting both services ...")
+        services = stack.enter_context(local_services(bundle, out / "gallery", out / "services.log"))
+        indexer = stack.enter_context(IndexerClient(services.indexer_url))
+        searcher = stack.enter_context(SearchClient(services.query_url))
+        if gallery is not None and query is not None:
+            _own(indexer, searcher, gallery, query, out, as_json)
+        else:
+            messages.print("rendering, indexing and searching procedural photographs ...")
+            _told(run_demo(indexer, searcher, render_demo_photographs(), out), out, as_json)
+
+
+def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool) -> None:
+    paths = find_photographs(gallery)
+    with images_bar("indexing", len(paths)) as advance:
+        summary = index_folder(indexer, gallery, paths, advance)
+    for name, problem in summary.failures.items():
+        messages.print(f"  not indexed: {name}: {problem.detail}", markup=False)
+    answer = searcher.search(search_command.read_photo(query), name=query.name)
+    search_command.draw_hits(query, answer.hits, out / "results.png")
+    if as_json:
+        print_json(answer.model_dump())
+    else:
+        search_command.tell_hits(answer)
+        output.print(f"pictures: {out / 'results.png'}")
+
+
+def _told(report: DemoReport, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump())
+        return
+    table = Table("figure", "value", title="asymmetric retrieval over HTTP")
+    table.add_row("gallery", f"{report.gallery_images} images, {report.instances} landmarks and distractors")
+    table.add_row("queries", str(report.queries))
+    table.add_row("recall@1", f"{100 * report.recall_at_1:.1f} %")
+    table.add_row("recall@10", f"{100 * report.recall_at_10:.1f} %")
+    table.add_row("mAP", f"{100 * report.map:.1f} %")
+    table.add_row("query latency p50", f"{report.query_latency_ms.p50:.1f} ms")
+    table.add_row("query latency p95", f"{report.query_latency_ms.p95:.1f} ms")
+    table.add_row("indexing", f"{report.index_images_per_s:.0f} images/s")
+    table.add_row("store", report.store)
+    output.print(table)
+    output.print(f"report: {out / 'report.json'}   pictures: {out / 'results.png'}")
+    output.print("Your own photographs: make demo GALLERY=folder QUERY=photo.jpg")
+    output.print("Or keep a gallery:    make serve, then aff index folder and aff search photo.jpg --open")

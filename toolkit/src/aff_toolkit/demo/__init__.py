@@ -1,0 +1,1 @@
+"""`make demo`: asymmetric retrieval end to end, over HTTP."""

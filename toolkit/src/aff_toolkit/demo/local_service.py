@@ -1,0 +1,84 @@
+"""Runs `aff serve` as a process of its own, on free ports."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aff_contracts.errors import ServiceNotReadyError
+from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, ServiceUnreachableError
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServices:
+    """Addresses of the two running services."""
+
+    indexer_url: str
+    query_url: str
+
+
+@contextmanager
+def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[LocalServices]:
+    """Start both services on the embedded gallery, wait until they are ready, and stop them at the end.
+
+    Args:
+        bundle: Directory of the model bundle.
+        gallery: Directory of the embedded gallery.
+        log_path: Where the services' output goes.
+
+    Raises:
+        ServiceNotReadyError: They ended, or were not ready in time; the detail holds their last words.
+    """
+    query_port, indexer_port = _free_ports(2)
+    command = [
+        sys.executable,
+        "-m",
+        "aff_toolkit",
+        "serve",
+        "--bundle",
+        str(bundle),
+        "--gallery",
+        str(gallery),
+    ]
+    command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
+    services = LocalServices(f"http://127.0.0.1:{indexer_port}", f"http://127.0.0.1:{query_port}")
+    with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _wait(services, process, log_path)
+            yield services
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(services: LocalServices, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    with IndexerClient(services.indexer_url) as indexer, SearchClient(services.query_url) as searcher:
+        try:
+            indexer.wait_until_ready(_START_TIMEOUT_S, process.poll)
+            searcher.wait_until_ready(_START_TIMEOUT_S, process.poll)
+        except (ServiceError, ServiceUnreachableError) as error:
+            last_words = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ask the system for ports that are free now; they are held until all are known, so they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for held in sockets:
+            held.bind(("127.0.0.1", 0))
+        return [held.getsockname()[1] for held in sockets]
+    finally:
+        for held in sockets:
+            held.close()

@@ -1,0 +1,138 @@
+"""The demo: index photographs over HTTP, search them over HTTP, score, and draw what was found."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from aff_contracts.errors import AffError
+from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_contracts.schemas.searching import SearchHit
+from aff_toolkit.client import IndexerClient, SearchClient, Upload
+from aff_toolkit.contact_sheet import Cell, contact_sheet
+from aff_toolkit.demo.photographs import INSTANCES, DemoPhotographs
+from aff_toolkit.evaluation.retrieval_scores import score_rankings
+
+_BATCH = 32
+_LIMIT = 10
+_SHOWN_QUERIES = 12
+_SHOWN_HITS = 6
+
+
+class DemoError(AffError):
+    """The services did not do what the demo asked of them."""
+
+    code = "demo_failed"
+    title = "The demo failed"
+
+
+class Latency(BaseModel):
+    """Milliseconds from sending a photograph to having its hits, as the client sees it."""
+
+    p50: float
+    p95: float
+
+
+class DemoReport(BaseModel):
+    """What the demo measured; shares from 0 to 1."""
+
+    gallery_images: int
+    instances: int
+    queries: int
+    recall_at_1: float
+    recall_at_10: float
+    map: float
+    query_latency_ms: Latency
+    index_images_per_s: float
+    fingerprint: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    query: Upload
+    hits: list[SearchHit]
+    ranking: list[SearchHit]
+    seconds: float
+
+
+def run_demo(indexer: IndexerClient, searcher: SearchClient, photographs: DemoPhotographs, out: Path) -> DemoReport:
+    """Index and search; write `report.json` and `results.png` into `out`.
+
+    Raises:
+        DemoError: An image was not indexed.
+        ServiceError: A service refused a request.
+    """
+    images_per_s = _index(indexer, photographs.gallery)
+    status = indexer.gallery()
+    searched = [_search(searcher, query, status.count) for query in photographs.queries]
+    instances = [upload.payload["instance"] for upload in photographs.gallery]
+    scores = score_rankings(
+        [np.array([_is_match(s.query, hit) for hit in s.ranking]) for s in searched],
+        [instances.count(s.query.payload["instance"]) for s in searched],
+        len(instances),
+    )
+    milliseconds = [1000 * s.seconds for s in searched]
+    report = DemoReport(
+        gallery_images=status.count,
+        instances=INSTANCES,
+        queries=scores.queries,
+        recall_at_1=scores.recall_at_1,
+        recall_at_10=scores.recall_at_10,
+        map=scores.map,
+        query_latency_ms=Latency(
+            p50=float(np.percentile(milliseconds, 50)), p95=float(np.percentile(milliseconds, 95))
+        ),
+        index_images_per_s=images_per_s,
+        fingerprint=status.fingerprint,
+        store=status.store,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(report.model_dump(), indent=2) + "\n", encoding="utf-8")
+    _draw(searched, photographs.gallery, out / "results.png")
+    return report
+
+
+def _index(indexer: IndexerClient, gallery: Sequence[Upload]) -> float:
+    start = time.perf_counter()
+    for first in range(0, len(gallery), _BATCH):
+        answer = indexer.index(gallery[first : first + _BATCH])
+        for receipt in answer.receipts:
+            if receipt.error is not None:
+                raise DemoError(receipt.error.detail, item=receipt.name)
+    return len(gallery) / (time.perf_counter() - start)
+
+
+def _search(searcher: SearchClient, query: Upload, gallery_images: int) -> _Searched:
+    """Search twice: as a user would, timed; then for the whole ranking, which mAP needs."""
+    start = time.perf_counter()
+    answer = searcher.search(query.data, name=query.name, limit=_LIMIT)
+    seconds = time.perf_counter() - start
+    ranking = searcher.search(query.data, name=query.name, limit=gallery_images)
+    return _Searched(query, answer.hits, ranking.hits, seconds)
+
+
+def _is_match(query: Upload, hit: SearchHit) -> bool:
+    return bool(hit.payload["instance"] == query.payload["instance"])
+
+
+def _draw(searched: Sequence[_Searched], gallery: Sequence[Upload], path: Path) -> None:
+    files = {upload.id: upload.data for upload in gallery}
+    rows = []
+    for s in searched[:: max(1, len(searched) // _SHOWN_QUERIES)][:_SHOWN_QUERIES]:
+        hits = [
+            Cell(_decode(files[hit.id]), f"{hit.score:.3f} {hit.payload['instance']}", _is_match(s.query, hit))
+            for hit in s.hits[:_SHOWN_HITS]
+        ]
+        rows.append((Cell(_decode(s.query.data), f"query: {s.query.payload['instance']}"), hits))
+    contact_sheet(rows, "Queries (blue) and their first matches: right ones green, wrong ones red").save(path)
+
+
+def _decode(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return decode_image(data, ImageLimits()).pixels

@@ -1,0 +1,97 @@
+"""Retrieval figures from rankings: mAP, mAP@100, recall@k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+_MAP_CUTOFF = 100
+
+
+class RetrievalScores(BaseModel):
+    """Figures from 0 to 1 over the queries that have at least one positive in the gallery.
+
+    Attributes:
+        map: Mean over queries of the mean precision at the ranks of the positives, over the whole ranking.
+        map_at_100: As GLDv2 defines it: 1 / min(m, 100) times the sum of precisions at positives up to rank 100.
+        recall_at_1: Share of queries with a positive at rank 1; likewise 5 and 10.
+        queries: Number of queries that were scored.
+        gallery: Number of gallery images, distractors included.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    map: float
+    map_at_100: float
+    recall_at_1: float
+    recall_at_5: float
+    recall_at_10: float
+    queries: int
+    gallery: int
+
+
+def average_precision(relevant: NDArray[np.bool_], positives: int, cutoff: int | None = None) -> float:
+    """Return the average precision of one ranking.
+
+    Args:
+        relevant: (G,) whether the image at each rank is a positive; a part of the ranking may be given.
+        positives: Number of positives in the gallery, at least 1.
+        cutoff: Ranks considered; all when None.
+    """
+    head = relevant[:cutoff]
+    ranks = np.flatnonzero(head) + 1
+    precisions = np.arange(1, len(ranks) + 1) / ranks
+    return float(precisions.sum() / min(positives, cutoff or positives))
+
+
+def score_rankings(rankings: Sequence[NDArray[np.bool_]], positives: Sequence[int], gallery: int) -> RetrievalScores:
+    """Score one ranking per query.
+
+    Args:
+        rankings: Per query (n,) whether the image at each rank is a positive, best first.
+        positives: Per query the number of positives in the gallery; queries without any are left out.
+        gallery: Number of gallery images.
+
+    Raises:
+        ValueError: No query has a positive.
+    """
+    scored = [(ranking, count) for ranking, count in zip(rankings, positives, strict=True) if count]
+    if not scored:
+        raise ValueError("no query has a positive in the gallery")
+    return RetrievalScores(
+        map=float(np.mean([average_precision(ranking, count) for ranking, count in scored])),
+        map_at_100=float(np.mean([average_precision(r, count, _MAP_CUTOFF) for r, count in scored])),
+        recall_at_1=_recall(scored, 1),
+        recall_at_5=_recall(scored, 5),
+        recall_at_10=_recall(scored, 10),
+        queries=len(scored),
+        gallery=gallery,
+    )
+
+
+def _recall(scored: Sequence[tuple[NDArray[np.bool_], int]], k: int) -> float:
+    return float(np.mean([ranking[:k].any() for ranking, _ in scored]))
+
+
+def score_embeddings(
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    query_names: Sequence[str],
+    gallery_names: Sequence[str],
+) -> RetrievalScores:
+    """Rank the gallery by exact cosine similarity, and score; equal names are positives.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length.
+        query_names: Q instance names.
+        gallery_names: G instance names; those that no query bears are distractors.
+    """
+    names = np.asarray(gallery_names)
+    order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
+    rankings = [names[ranks] == name for ranks, name in zip(order, query_names, strict=True)]
+    positives = [int((names == name).sum()) for name in query_names]
+    return score_rankings(rankings, positives, len(names))

@@ -1,0 +1,35 @@
+"""Both services in one process, on one gallery store: what a laptop needs."""
+
+from __future__ import annotations
+
+from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.web.serving import ServedApp, serve
+from gallery_indexer.app import create_app as create_indexer_app
+from gallery_indexer.settings import IndexerSettings
+from query_api.app import create_app as create_query_app
+from query_api.settings import QuerySettings
+
+
+async def serve_local(store: StoreSettings, indexer: IndexerSettings | None, query: QuerySettings | None) -> None:
+    """Serve until SIGINT or SIGTERM; the applications share one gallery store.
+
+    Args:
+        store: Where the gallery is.
+        indexer: Settings of the gallery indexer; None leaves it out.
+        query: Settings of the query service; None leaves it out.
+
+    Raises:
+        BundleError: The model bundle cannot be used.
+        StoreLockedError: Another process holds the gallery's directory.
+    """
+    gallery = await open_store(store)
+    try:
+        apps = []
+        if indexer is not None:
+            apps.append(ServedApp(create_indexer_app(indexer, store=gallery), indexer.host, indexer.port))
+        if query is not None:
+            apps.append(ServedApp(create_query_app(query, store=gallery), query.host, query.port))
+        await serve(apps)
+    finally:
+        await gallery.close()

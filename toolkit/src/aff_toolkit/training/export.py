@@ -1,0 +1,58 @@
+"""Writes a trained pair as a model bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_model
+
+from aff_contracts.bundle import ExtractorSpec, MixerSpec, QueryEncoderSpec
+from aff_contracts.preprocessing import Preprocessing
+from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.recipe import TrainingRecipe
+
+QUERY_ENCODER_FILE = "query_encoder.onnx"
+MIXER_FILE = "mixer.safetensors"
+
+
+def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:
+    """Write mixer and query encoder into `directory`; describe the query encoder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    save_model(pair.mixer, str(directory / MIXER_FILE))
+    size = recipe.query_encoder.input_size
+    export_query_encoder(pair.query_encoder, size, directory / QUERY_ENCODER_FILE)
+    return QueryEncoderSpec(
+        model=QUERY_ENCODER_FILE,
+        architecture=f"MobileNetV2 x{recipe.query_encoder.width_multiplier:g}, GeM, whitening",
+        preprocessing=Preprocessing(resize="stretch", size=size),
+    )
+
+
+def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
+    """Write the ONNX graph: `image` (B, size, size, 3) uint8 in, `embedding` (B, D) unit float32 out."""
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    torch.onnx.export(
+        encoder.eval(),
+        (example,),
+        path,
+        input_names=["image"],
+        output_names=["embedding"],
+        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
+    """Describe the mixer that a recipe asks for."""
+    return MixerSpec(weights=MIXER_FILE, **recipe.mixer.model_dump())
+
+
+def save_extractor_weights(network: torch.nn.Module, spec: ExtractorSpec, directory: Path) -> None:
+    """Write an extractor's weights to the place that its specification names."""
+    path = directory / str(spec.weights)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(network, str(path))

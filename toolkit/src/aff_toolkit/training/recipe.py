@@ -1,0 +1,168 @@
+"""The training recipe: everything that decides what a bundle becomes, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aff_contracts.errors import AffError
+from aff_contracts.schemas.payload_filter import describe_validation_error
+
+
+class RecipeError(AffError):
+    """The recipe cannot be read, or asks for something that there is not."""
+
+    code = "recipe_invalid"
+    status = 422
+    title = "Invalid training recipe"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScenesSection(_Section):
+    """Procedural photographs; each view draws its difficulty between the two bounds."""
+
+    instances: int = Field(ge=1)
+    views: int = Field(ge=2)
+    min_difficulty: float = Field(ge=0, le=1)
+    max_difficulty: float = Field(ge=0, le=1)
+
+
+class LabelledFilesSection(_Section):
+    """Extra training photographs: rows of a CSV file with columns path, instance, role and role `train`.
+
+    Attributes:
+        csv: The file; paths in it are relative to its directory. Where it does not exist it is left out.
+        licence: Licence of the photographs, noted in the bundle.
+    """
+
+    csv: Path
+    licence: str
+
+
+class OptimisationSection(_Section):
+    """AdamW with a one-cycle learning rate (Smith and Topin, 2019)."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    autocast: Literal["none", "bfloat16"] = "none"
+
+
+class ArcFaceSection(_Section):
+    """Scale and additive angular margin in radians (Deng et al., CVPR 2019)."""
+
+    scale: float = Field(gt=0)
+    margin: float = Field(ge=0, lt=1.5)
+
+
+class CompactCnnSection(_Section):
+    """The compact network: its size, and its own training on instances that the mixer never sees.
+
+    Attributes:
+        train_size: Pixels of a side in training; smaller than `input_size`, since crops enlarge what they show.
+        temperature: Of the supervised contrastive loss.
+    """
+
+    train_size: int
+    input_size: int
+    width: int
+    global_dimension: int
+    local_dimension: int
+    local_tokens: int
+    scenes: ScenesSection
+    temperature: float = Field(gt=0)
+    optimisation: OptimisationSection
+
+
+class RootSiftSection(_Section):
+    """RootSIFT on photographs reduced to a longest side of `input_size` pixels."""
+
+    input_size: int
+    tokens: int
+
+
+class MixerSection(_Section):
+    """The dynamic mixer."""
+
+    layers: int
+    heads: int
+    mlp_ratio: float
+    dropout: float
+
+
+class QueryEncoderSection(_Section):
+    """MobileNetV2 at a width multiplier, GeM and whitening."""
+
+    width_multiplier: float = Field(gt=0)
+    train_size: int
+    input_size: int
+
+
+class JointSection(_Section):
+    """Joint training of mixer and query encoder.
+
+    Attributes:
+        momentum: alpha of the momentum classifier.
+        regression_weight: Weight of 1 - cosine(q, g_mix) beside ArcFace; 0 turns it off.
+    """
+
+    scenes: ScenesSection
+    momentum: float = Field(ge=0, le=1)
+    regression_weight: float = Field(ge=0)
+    arcface: ArcFaceSection
+    optimisation: OptimisationSection
+
+
+class EvaluationSection(_Section):
+    """Held-out procedural landmarks that the finished bundle is measured on."""
+
+    instances: int
+    queries_each: int
+    gallery_each: int
+    distractors: int
+    difficulty: float = Field(ge=0, le=1)
+
+
+class TrainingRecipe(_Section):
+    """See the module's text; `recipe.model_dump()` stands in the bundle's manifest."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    seed: int
+    dimension: int = Field(ge=2)
+    stored_size: int
+    extra: LabelledFilesSection | None = None
+    compact_cnn: CompactCnnSection
+    rootsift: RootSiftSection
+    mixer: MixerSection
+    query_encoder: QueryEncoderSection
+    joint: JointSection
+    evaluation: EvaluationSection
+
+    @model_validator(mode="after")
+    def _stores_enough_pixels(self) -> TrainingRecipe:
+        if self.stored_size < max(self.compact_cnn.train_size, self.query_encoder.train_size):
+            raise ValueError("stored_size is smaller than a train_size")
+        return self
+
+
+def load_recipe(path: Path) -> TrainingRecipe:
+    """Read a recipe.
+
+    Raises:
+        RecipeError: No such file, not TOML, or a setting that is unknown or out of range.
+    """
+    try:
+        return TrainingRecipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", item=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"is not TOML: {error}", item=str(path)) from error
+    except ValidationError as error:
+        raise RecipeError(describe_validation_error(error), item=str(path)) from error

@@ -1,0 +1,168 @@
+"""From a recipe to a model bundle: extractor, features, joint training, export, measurement."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aff_contracts.bundle import BundleManifest, ExtractorSpec, build_manifest, write_manifest
+from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.scenes.splits import EXTRACTOR_TRAINING, MIXER_TRAINING
+from aff_toolkit.training.export import export_pair, mixer_spec, save_extractor_weights
+from aff_toolkit.training.extractor_training import train_compact_cnn
+from aff_toolkit.training.image_set import Extract, ImageSet, build_image_set
+from aff_toolkit.training.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.photographs import Photograph, listed_photographs, scene_photographs
+from aff_toolkit.training.progress import TrainingProgress
+from aff_toolkit.training.recipe import ScenesSection, TrainingRecipe
+from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor, compact_cnn_spec
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.extractors.load_extractor import load_extractor
+from gallery_indexer.extractors.rootsift import rootsift_spec
+
+_OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
+_DONE = "compact_cnn.done.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBundle:
+    """Trains a pair by a recipe and writes it as a bundle.
+
+    The compact network comes first, on its own instances (METHOD: train extractors and mixer on different
+    instances); it is kept in `work_directory`, so that a later run with the same section takes it from there.
+
+    Attributes:
+        recipe: What to train.
+        work_directory: Logs and intermediate weights.
+        progress: Shows and records what goes on.
+    """
+
+    recipe: TrainingRecipe
+    work_directory: Path
+    progress: TrainingProgress
+
+    def run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
+        """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest."""
+        self.work_directory.mkdir(parents=True, exist_ok=True)
+        specs = self._extractor_specs()
+        self._train_compact_cnn(specs[0])
+        extractors = [load_extractor(spec, self.work_directory, torch.device("cpu")) for spec in specs]
+
+        def extract(images: Images) -> dict[str, FeatureBatch]:
+            return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
+
+        images = self._image_set("features", self._photographs(self.recipe.joint.scenes, half=1), extract)
+        pair = self._train_pair(images, specs)
+        return self._write(pair, specs, output, protocols)
+
+    def _extractor_specs(self) -> tuple[ExtractorSpec, ...]:
+        cnn, sift = self.recipe.compact_cnn, self.recipe.rootsift
+        return (
+            compact_cnn_spec(
+                size=cnn.input_size,
+                width=cnn.width,
+                global_dimension=cnn.global_dimension,
+                local_dimension=cnn.local_dimension,
+                max_tokens=cnn.local_tokens,
+                weights_source=f"trained from scratch, recipe {self.recipe.name}",
+            ),
+            rootsift_spec(size=sift.input_size, max_tokens=sift.tokens),
+        )
+
+    def _photographs(self, scenes: ScenesSection, *, half: int) -> list[Photograph]:
+        """Return the scenes of a split, and every second instance of the extra photographs, from `half` on."""
+        first = (EXTRACTOR_TRAINING, MIXER_TRAINING)[half]
+        bounds = (scenes.min_difficulty, scenes.max_difficulty)
+        photographs = scene_photographs(
+            range(first, first + scenes.instances),
+            range(scenes.views),
+            difficulty=bounds,
+            seed=self.recipe.seed,
+        )
+        extra = self._extra()
+        names = sorted({photograph.instance for photograph in extra})[half::2]
+        return photographs + [photograph for photograph in extra if photograph.instance in names]
+
+    def _extra(self) -> list[Photograph]:
+        extra = self.recipe.extra
+        if extra is None or not extra.csv.exists():
+            return []
+        return listed_photographs(extra.csv, ["train"])
+
+    def _image_set(self, stage: str, photographs: list[Photograph], extract: Extract | None) -> ImageSet:
+        with self.progress.stage(stage, len(photographs)) as bar:
+            return build_image_set(photographs, self.recipe.stored_size, extract=extract, on_progress=bar.advance)
+
+    def _train_compact_cnn(self, spec: ExtractorSpec) -> None:
+        section = self.recipe.compact_cnn
+        done = self.work_directory / _DONE
+        settings = json.dumps([self.recipe.seed, self.recipe.stored_size, section.model_dump()])
+        if done.exists() and done.read_text(encoding="utf-8") == settings:
+            return
+        images = self._image_set("photographs", self._photographs(section.scenes, half=0), None)
+        steps = section.optimisation.epochs * (len(images.labels) // section.optimisation.batch_size)
+        with self.progress.stage(CompactCnnExtractor.FAMILY, steps) as bar:
+            network = train_compact_cnn(
+                images, section, seed=self.recipe.seed, after_step=bar.advance, after_epoch=bar.epoch
+            )
+        save_extractor_weights(network, spec, self.work_directory)
+        done.write_text(settings, encoding="utf-8")
+
+    def _train_pair(self, images: ImageSet, specs: tuple[ExtractorSpec, ...]) -> TrainedPair:
+        section = self.recipe.joint.optimisation
+        steps = section.epochs * (len(images.labels) // section.batch_size)
+        features = tuple(feature for spec in specs for feature in spec.features)
+        with self.progress.stage("joint", steps) as bar:
+            return train_pair(
+                images,
+                features,
+                mixer_spec(self.recipe),
+                self.recipe,
+                after_step=bar.advance,
+                after_epoch=bar.epoch,
+            )
+
+    def _write(
+        self, pair: TrainedPair, specs: tuple[ExtractorSpec, ...], output: Path, protocols: list[Protocol]
+    ) -> BundleManifest:
+        query_encoder = export_pair(pair, self.recipe, output)
+        for spec in specs:
+            if spec.weights:
+                (output / spec.weights).parent.mkdir(parents=True, exist_ok=True)
+                (output / spec.weights).write_bytes((self.work_directory / spec.weights).read_bytes())
+
+        def describe(metrics: dict[str, Any]) -> BundleManifest:
+            return build_manifest(
+                output,
+                name=self.recipe.name,
+                dimension=self.recipe.dimension,
+                query_encoder=query_encoder,
+                mixer=mixer_spec(self.recipe),
+                extractors=specs,
+                recipe=self.recipe.model_dump(mode="json"),
+                metrics=metrics,
+                licences=self._licences(),
+            )
+
+        unmeasured = describe({})
+        metrics = {
+            protocol.name: {
+                "protocol": protocol.description,
+                "scores": evaluate_bundle(output, unmeasured, protocol),
+            }
+            for protocol in protocols
+        }
+        manifest = describe(metrics)
+        write_manifest(output, manifest)
+        return manifest
+
+    def _licences(self) -> tuple[str, ...]:
+        extra = self.recipe.extra
+        if extra is None or not extra.csv.exists():
+            return (_OWN_LICENCE,)
+        return (_OWN_LICENCE, f"training photographs: {extra.licence}")
