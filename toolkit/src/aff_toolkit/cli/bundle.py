@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
+from aff_contracts.bundle import load_manifest, verify_files
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 
 app = typer.Typer(help="Look at a model bundle, and check it.", no_args_is_help=True)
@@ -29,7 +29,8 @@ def inspect(directory: Directory, as_json: JsonOption = False) -> None:
     output.print(f"query encoder: {manifest.query_encoder.architecture}")
     for feature in manifest.features:
         output.print(f"gallery feature: {feature.name}, {feature.kind}, {feature.dimension}-d")
-    output.print(_metrics_table(manifest))
+    for protocol in manifest.metrics.values():
+        output.print(_metrics_table(protocol))
     for licence in manifest.licences:
         output.print(licence)
 
@@ -51,10 +52,9 @@ def verify(directory: Directory, as_json: JsonOption = False) -> None:
         )
 
 
-def _metrics_table(manifest: BundleManifest) -> Table:
-    table = Table("protocol", "encoders", "mAP", "mAP@100", "recall@1", "recall@5", "recall@10")
-    for protocol in manifest.metrics.values():
-        for pairing, scores in protocol["scores"].items():
-            figures = ("map", "map_at_100", "recall_at_1", "recall_at_5", "recall_at_10")
-            table.add_row(protocol["protocol"], pairing, *(f"{100 * scores[f]:.1f}" for f in figures))
+def _metrics_table(protocol: dict[str, Any]) -> Table:
+    names = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}
+    table = Table("percent", *names.values(), title=protocol["protocol"], title_justify="left")
+    for pairing, scores in protocol["scores"].items():
+        table.add_row(pairing, *(f"{100 * scores[figure]:.1f}" for figure in names))
     return table

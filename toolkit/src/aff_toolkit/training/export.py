@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 
 import torch
@@ -33,17 +35,21 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
 def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
     """Write the ONNX graph: `image` (B, size, size, 3) uint8 in, `embedding` (B, D) unit float32 out."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    torch.onnx.export(
-        encoder.eval(),
-        (example,),
-        path,
-        input_names=["image"],
-        output_names=["embedding"],
-        dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    # The exporter reports that torchvision is absent, and calls parts of torch that torch itself deprecates.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.onnx.export(
+            encoder.eval(),
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=["embedding"],
+            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:

@@ -1,0 +1,40 @@
+"""The documentation names what there is."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from aff_contracts.gallery_store.settings import StoreSettings
+from gallery_indexer.settings import IndexerSettings
+from query_api.settings import QuerySettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("settings", [StoreSettings, IndexerSettings, QuerySettings])
+def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    prefix = settings.model_config["env_prefix"]
+    variables = [f"`{prefix}{name.upper()}`" for name in settings.model_fields if name != "store"]
+    assert [variable for variable in variables if variable not in text] == []
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert named <= set(re.findall(r"make ([a-z-]+)", listed)) | {"help"}
+
+
+def test_every_link_in_the_documentation_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "make test" in script
+    assert "make lint" in script
