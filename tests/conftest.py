@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.tiny_training import TinyTraining
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tiny_training(tmp_path_factory: pytest.TempPathFactory) -> TinyTraining:
+    """A bundle of the smallest recipe, trained once for the whole run; tests that alter it work on a copy."""
+    from tests.support.tiny_training import train_tiny_bundle  # noqa: PLC0415 - torch takes seconds
+
+    return train_tiny_bundle(tmp_path_factory.mktemp("tiny-training"))

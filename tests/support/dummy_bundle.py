@@ -1,8 +1,9 @@
-"""A bundle whose manifest is right and whose model files hold no models."""
+"""A bundle whose manifest is right and whose model files hold no models, or one query encoder."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from aff_contracts.bundle import (
     BundleManifest,
@@ -16,11 +17,17 @@ from aff_contracts.bundle import (
 from aff_contracts.preprocessing import Preprocessing
 
 
-def write_dummy_bundle(directory: Path, *, dimension: int) -> BundleManifest:
-    """Write a bundle of the given embedding dimension into `directory`."""
-    (directory / "query_encoder.onnx").write_bytes(b"no query encoder")
+def write_dummy_bundle(
+    directory: Path,
+    *,
+    dimension: int,
+    query_encoder: bytes = b"no query encoder",
+    resize: Literal["stretch", "longest_side"] = "stretch",
+) -> BundleManifest:
+    """Write a bundle of the given embedding dimension into `directory`; encoder inputs are 32 pixels wide."""
+    (directory / "query_encoder.onnx").write_bytes(query_encoder)
     (directory / "mixer.safetensors").write_bytes(b"no mixer")
-    preprocessing = Preprocessing(resize="stretch", size=32)
+    preprocessing = Preprocessing(resize=resize, size=32)
     manifest = build_manifest(
         directory,
         name="dummy",

@@ -21,6 +21,6 @@ class QueryEncoder(Protocol):
         """Embed (H, W, 3) uint8 upright RGB photographs of any sizes: (B, D) float32, unit length.
 
         Raises:
-            EncoderError: The model failed.
+            EncoderError: The model failed, or gave no unit vector.
         """
         ...

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from aff_contracts.errors import InvalidParameterError, RequestError
 from aff_contracts.image_decoding import Crop
 from aff_contracts.schemas.payload_filter import parse_filter
-from aff_contracts.web.uploads import is_form, read_form
+from aff_contracts.web.uploads import UploadedFile, is_form, read_form
 from query_api.search_gallery import Query
 from query_api.settings import QuerySettings
 
@@ -24,12 +26,15 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    limit: Annotated[int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.")] = None
+    limit: Annotated[
+        int | SkipJsonSchema[None], Field(ge=1, description="Most hits; the service has a default and a maximum.")
+    ] = None
     score_threshold: Annotated[
-        float | None, Field(ge=-1, le=1, description="Least cosine similarity of a hit.", allow_inf_nan=False)
+        float | SkipJsonSchema[None],
+        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit."),
     ] = None
     filter: Annotated[
-        str | None,
+        str | SkipJsonSchema[None],
         Field(
             description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
             "of match, any_of, range.",
@@ -37,8 +42,11 @@ class SearchOptions(BaseModel):
         ),
     ] = None
     crop: Annotated[
-        str | None,
-        Field(description="Region of the upright photograph to search with: x1,y1,x2,y2 in pixels."),
+        str | SkipJsonSchema[None],
+        Field(
+            description="Region of the upright photograph to search with: x1,y1,x2,y2 in pixels.",
+            examples=["120,40,620,480"],
+        ),
     ] = None
 
 
@@ -75,19 +83,25 @@ async def read_search_request(request: Request, options: SearchOptions, settings
 
     Raises:
         InvalidParameterError: An option out of range, unknown, or given twice; not exactly one image.
+        InvalidFilterError: The filter does not have the documented form.
+        InvalidCropError: The crop is malformed.
         TooManyImagesError: Far more files than the one.
         RequestError: Neither of the two forms.
     """
+    given = [name for name, _ in request.query_params.multi_items()]
     content_type = request.headers.get("content-type", "").lower()
     if is_form(request):
-        data, name, options = await _read_form(request, options)
+        image, fields = await _read_form(request)
+        given += fields
+        options = _merge(options, fields)
     elif not content_type or content_type.startswith(_RAW_TYPES):
-        data, name = await request.body(), "body"
+        image = UploadedFile("body", await request.body())
     else:
         raise RequestError("send multipart/form-data with a field image, or the image itself", item="content-type")
+    _require_each_once(given)
     return Query(
-        data=data,
-        name=name,
+        data=image.data,
+        name=image.name or _IMAGE_FIELD,
         limit=_limit(options, settings),
         crop=Crop.parse(options.crop) if options.crop is not None else None,
         payload_filter=parse_filter(options.filter),
@@ -95,21 +109,27 @@ async def read_search_request(request: Request, options: SearchOptions, settings
     )
 
 
-async def _read_form(request: Request, options: SearchOptions) -> tuple[bytes, str, SearchOptions]:
-    form = await read_form(request, max_files=len(SearchOptions.model_fields) + 1, max_text_bytes=_MAX_TEXT_BYTES)
+async def _read_form(request: Request) -> tuple[UploadedFile, dict[str, str | None]]:
+    # One more file than the image for each option: many clients send JSON as a file.
+    form = await read_form(request, max_files=1 + len(SearchOptions.model_fields), max_text_bytes=_MAX_TEXT_BYTES)
     files = form.files(_IMAGE_FIELD)
     if len(files) != 1:
         raise InvalidParameterError(f"exactly one image is needed, not {len(files)}", item=_IMAGE_FIELD)
-    fields = {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
-    given = options.model_dump(exclude_none=True)
-    for field in fields.keys() & given.keys():
-        raise InvalidParameterError("given both in the form and as a query parameter", item=field)
+    return files[0], {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
+
+
+def _merge(options: SearchOptions, fields: Mapping[str, str | None]) -> SearchOptions:
     try:
-        merged = SearchOptions.model_validate({**given, **fields})
+        return SearchOptions.model_validate({**options.model_dump(exclude_none=True), **fields})
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidParameterError(first["msg"], item=".".join(map(str, first["loc"]))) from error
-    return files[0].data, files[0].name or _IMAGE_FIELD, merged
+        raise InvalidParameterError(first["msg"], item=str(first["loc"][0])) from error
+
+
+def _require_each_once(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidParameterError("given more than once, as a query parameter or in the form", item=name)
 
 
 def _limit(options: SearchOptions, settings: QuerySettings) -> int:

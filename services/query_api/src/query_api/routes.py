@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request
 from aff_contracts.errors import (
     EncoderError,
     ImageError,
-    InvalidParameterError,
+    InvalidCropError,
+    InvalidFilterError,
     StoreError,
     TooManyImagesError,
 )
@@ -25,7 +26,9 @@ router = APIRouter()
 @router.post(
     "/search",
     tags=["search"],
-    responses=problem_responses(InvalidParameterError, TooManyImagesError, ImageError, EncoderError, StoreError),
+    responses=problem_responses(
+        InvalidFilterError, InvalidCropError, TooManyImagesError, ImageError, EncoderError, StoreError
+    ),
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def search(

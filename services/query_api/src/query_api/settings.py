@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -23,7 +23,7 @@ class QuerySettings(BaseSettings):
         port: Port to listen on.
         max_body_bytes: Largest request body.
         image_limits: What a photograph may be before it is decoded.
-        default_limit: Hits of a search that does not say how many.
+        default_limit: Hits of a search that does not say how many; at most `max_limit`.
         max_limit: Most hits that a search may ask for.
         search_threads: Photographs that are decoded and encoded at the same time.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
@@ -45,3 +45,9 @@ class QuerySettings(BaseSettings):
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
     space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> QuerySettings:
+        if self.default_limit > self.max_limit:
+            raise ValueError(f"default_limit {self.default_limit} is over max_limit {self.max_limit}")
+        return self

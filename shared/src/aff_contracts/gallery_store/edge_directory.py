@@ -101,7 +101,7 @@ class EdgeDirectory:
         except BlockingIOError as error:
             raise StoreLockedError(
                 f"the gallery directory {self._path} is open in another process. The embedded store serves "
-                f"one process at a time: stop the other one, or use a Qdrant server (QDRANT_URL)."
+                f"one process at a time: run both services in one (`aff serve`), or use a Qdrant server (QDRANT_URL)."
             ) from error
 
     def _read_manifest(self) -> EdgeManifest | None:

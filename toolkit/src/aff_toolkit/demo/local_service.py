@@ -37,7 +37,7 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
     Raises:
         ServiceNotReadyError: They ended, or were not ready in time; the detail holds their last words.
     """
-    query_port, indexer_port = _free_ports(2)
+    query_port, indexer_port = free_ports(2)
     command = [
         sys.executable,
         "-m",
@@ -72,7 +72,7 @@ def _wait(services: LocalServices, process: subprocess.Popen[bytes], log_path: P
             raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ask the system for ports that are free now; they are held until all are known, so they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:

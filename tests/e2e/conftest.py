@@ -1,0 +1,20 @@
+"""Both services as users run them: `aff serve` in a process of its own, with the committed tiny bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aff_toolkit.demo.local_service import LocalServices, local_services
+
+ROOT = Path(__file__).parents[2]
+TINY_BUNDLE = ROOT / "bundles" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
+    directory = tmp_path_factory.mktemp("services")
+    with local_services(TINY_BUNDLE, directory / "gallery", directory / "services.log") as running:
+        yield running

@@ -1,0 +1,85 @@
+"""Kill the process during indexing, start again, index again: nothing lost, nothing double."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.client import IndexerClient, ServiceUnreachableError
+from aff_toolkit.demo.local_service import free_ports
+from aff_toolkit.folder_indexing import find_photographs, index_folder
+from tests.e2e.conftest import TINY_BUNDLE
+from tests.support.images import jpeg_bytes
+
+PHOTOGRAPHS = 120
+
+
+@contextmanager
+def serving(gallery: Path) -> Iterator[tuple[subprocess.Popen[bytes], IndexerClient]]:
+    query_port, indexer_port = free_ports(2)
+    command = [sys.executable, "-m", "aff_toolkit", "serve", "--bundle", str(TINY_BUNDLE), "--gallery", str(gallery)]
+    command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
+    with subprocess.Popen(command) as process, IndexerClient(f"http://127.0.0.1:{indexer_port}") as client:
+        client.wait_until_ready(60)
+        yield process, client
+        process.kill()
+
+
+def write_photographs(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(PHOTOGRAPHS):
+        blocks = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        (folder / f"{number:03d}.jpg").write_bytes(jpeg_bytes(blocks.repeat(20, 0).repeat(20, 1)))
+
+
+def index_until_killed(process: subprocess.Popen[bytes], client: IndexerClient, folder: Path, after: int) -> None:
+    def kill_when_some_are_there() -> None:
+        with IndexerClient(client.url) as watcher, suppress(ServiceUnreachableError):
+            while watcher.gallery().count < after:
+                time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_some_are_there)
+    killer.start()
+    with suppress(ServiceUnreachableError):
+        index_folder(client, folder, find_photographs(folder), lambda _: None)
+    killer.join()
+
+
+async def stored_ids(gallery: Path) -> list[str]:
+    store = await QdrantEdgeStore.open(StoreSettings(edge_path=gallery))
+    try:
+        page = await store.scroll(limit=10 * PHOTOGRAPHS)
+        return sorted(point.record.item_id for point in page.points)
+    finally:
+        await store.close()
+
+
+@pytest.mark.anyio
+async def test_an_indexing_run_that_was_killed_twice_ends_with_every_photograph_once(tmp_path: Path) -> None:
+    folder, gallery = tmp_path / "photographs", tmp_path / "gallery"
+    write_photographs(folder)
+    for after in (1, 60):
+        with serving(gallery) as (process, client):
+            index_until_killed(process, client, folder, after)
+    with serving(gallery) as (_, client):
+        before = client.gallery().count
+        summary = index_folder(client, folder, find_photographs(folder), lambda _: None)
+        assert client.gallery().count == PHOTOGRAPHS
+    assert before >= 60
+    assert summary.duplicate == before
+    assert summary.indexed == PHOTOGRAPHS - before
+    assert await stored_ids(gallery) == [f"{number:03d}.jpg" for number in range(PHOTOGRAPHS)]

@@ -1,0 +1,111 @@
+"""The README's API section, row by row and command by command, against running services."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from aff_toolkit.demo.local_service import LocalServices
+from aff_toolkit.scenes.view import render_view
+from tests.e2e.conftest import ROOT
+from tests.support.images import bomb_png, jpeg_bytes, png_bytes
+
+README = (ROOT / "README.md").read_text()
+NAME = "photo.jpg"
+PHOTOGRAPH = jpeg_bytes(render_view(7, 0))
+ONE_PIXEL = png_bytes(np.zeros((1, 1, 3), np.uint8))
+
+Search = Callable[[LocalServices], httpx.Response]
+
+
+def search(data: bytes = PHOTOGRAPH, **options: str) -> Search:
+    return lambda services: httpx.post(
+        f"{services.query_url}/search", files={"image": (NAME, data)}, params=options, timeout=60
+    )
+
+
+def index(data: bytes = PHOTOGRAPH, items: str | None = None) -> Search:
+    return lambda services: httpx.post(
+        f"{services.indexer_url}/index",
+        files={"images": (NAME, data)},
+        data={} if items is None else {"items": items},
+        timeout=60,
+    )
+
+
+# Input of the README's table: how to send it to the query service, and to the indexer.
+REQUESTS: dict[str, list[Search]] = {
+    "empty body or file": [search(b""), index(b"")],
+    "a text file named .jpg": [search(b"no picture, just words\n"), index(b"no picture, just words\n")],
+    "truncated JPEG": [search(PHOTOGRAPH[:-2000]), index(PHOTOGRAPH[:-2000])],
+    "1x1 image": [search(ONE_PIXEL), index(ONE_PIXEL)],
+    "20,000 x 20,000 PNG bomb": [search(bomb_png(20_000, 20_000)), index(bomb_png(20_000, 20_000))],
+    "unknown field in a filter": [search(filter='{"nearly": []}')],
+    "`limit` 0 or 10^9": [search(limit="0"), search(limit=str(10**9))],
+    "crop outside the image": [search(crop="10,10,5000,200")],
+    "`items` that is not JSON": [index(items="{id: 1")],
+    "as many `items` as there are not images": [index(items='[{"id": "a"}, {"id": "b"}]')],
+    "body over the limit": [search(bytes(34 * 2**20)), index(bytes(129 * 2**20))],
+}
+
+
+def readme_table() -> list[tuple[str, int, str, str]]:
+    section = README.split("### What bad input gets")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][2:]
+    return [(row[0], int(row[1]), row[2].strip("`"), row[3].strip("`")) for row in rows]
+
+
+def test_the_table_and_the_requests_of_this_test_are_the_same_inputs() -> None:
+    assert {row[0] for row in readme_table()} == set(REQUESTS)
+
+
+@pytest.mark.parametrize(("given", "status", "code", "item"), readme_table(), ids=lambda value: str(value)[:24])
+def test_bad_input_gets_the_problem_of_the_readme(
+    services: LocalServices, given: str, status: int, code: str, item: str
+) -> None:
+    for send in REQUESTS[given]:
+        problem = problem_of(send(services))
+        assert (problem["status"], problem["code"]) == (status, code)
+        assert problem["item"] == {"the file's name": NAME, "": None}.get(item, item)
+    assert search()(services).status_code == 200
+    assert index()(services).status_code == 200
+
+
+def problem_of(answer: httpx.Response) -> dict[str, Any]:
+    """Take the problem of a refused request, or of the one receipt of an indexed batch."""
+    if answer.is_success:
+        (receipt,) = answer.json()["receipts"]
+        assert receipt["status"] == "rejected"
+        return receipt["error"]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code == answer.json()["status"]
+    return answer.json()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_every_curl_command_of_the_readme_works(services: LocalServices, tmp_path: Path) -> None:
+    commands = re.findall(r"^curl .+$", README, re.M)
+    assert len(commands) >= 3
+    for command in commands:
+        for file in re.findall(r"@(\w+\.jpg)", command):
+            (tmp_path / file).write_bytes(jpeg_bytes(render_view(7, 1, size=(600, 800))))
+        local = command.replace("http://localhost:8001", services.query_url)
+        local = local.replace("http://localhost:8002", services.indexer_url)
+        done = subprocess.run(["bash", "-c", f"{local} -s -f"], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        assert "receipts" in (answer := json.loads(done.stdout)) or answer["hits"]
+
+
+def test_the_filter_of_the_readme_is_a_filter() -> None:
+    example = re.search(r"```json\n(.+?)\n```", README, re.S)[1]
+    assert len(PayloadFilter.model_validate_json(example).must) == 2

@@ -1,0 +1,50 @@
+"""The smallest recipe that trains every part of a bundle: seconds on one core, and useless for retrieval."""
+
+from __future__ import annotations
+
+TINY_RECIPE_TOML = """
+name = "toy"
+seed = 1
+dimension = 16
+stored_size = 48
+
+[compact_cnn]
+train_size = 32
+input_size = 48
+width = 4
+global_dimension = 16
+local_dimension = 8
+local_tokens = 4
+temperature = 0.1
+scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
+optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02, autocast = "bfloat16" }
+
+[rootsift]
+input_size = 96
+tokens = 4
+
+[mixer]
+layers = 1
+heads = 2
+mlp_ratio = 2.0
+dropout = 0.1
+
+[query_encoder]
+width_multiplier = 0.1
+train_size = 32
+input_size = 48
+
+[joint]
+momentum = 0.99
+regression_weight = 20.0
+scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
+arcface = { scale = 24.0, margin = 0.2 }
+optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }
+
+[evaluation]
+instances = 4
+queries_each = 1
+gallery_each = 2
+distractors = 3
+difficulty = 0.3
+"""

@@ -1,0 +1,44 @@
+"""A bundle trained by the smallest recipe, with what the training left in its work directory."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from aff_contracts.bundle import BundleManifest
+from aff_toolkit.evaluation.protocols import protocols_of_recipe
+from aff_toolkit.training.progress import TrainingProgress
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.train_bundle import TrainBundle
+from tests.support.tiny_recipe import TINY_RECIPE_TOML
+
+
+@dataclass(frozen=True, slots=True)
+class TinyTraining:
+    """What a training made.
+
+    Attributes:
+        bundle: Directory of the bundle.
+        work: Directory of the log and of the extractor's weights.
+        manifest: The bundle's manifest as the training returned it.
+    """
+
+    bundle: Path
+    work: Path
+    manifest: BundleManifest
+
+
+def tiny_recipe() -> TrainingRecipe:
+    """The smallest recipe."""
+    return TrainingRecipe.model_validate(tomllib.loads(TINY_RECIPE_TOML))
+
+
+def train_tiny_bundle(directory: Path) -> TinyTraining:
+    """Train by the smallest recipe into `directory`."""
+    recipe, work, bundle = tiny_recipe(), directory / "work", directory / "bundle"
+    progress = TrainingProgress(work / "log.jsonl", Console(quiet=True))
+    manifest = TrainBundle(recipe, work, progress).run(bundle, protocols_of_recipe(recipe))
+    return TinyTraining(bundle, work, manifest)

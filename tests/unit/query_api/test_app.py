@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError, StoreUnavailableError
+from aff_contracts.gallery_store.open_store import open_store
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.gallery_points import make_point, make_space
+from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
+from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.plain_photograph import plain_png
+from tests.support.problems import require_problem
+from tests.support.query_service import QueryService, colour_gallery
+from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding
+
+RED = plain_png((255, 0, 0))
+
+pytestmark = pytest.mark.anyio
+
+
+class _AwayStore(MemoryGalleryStore):
+    """A store whose server is away while `away`."""
+
+    away = True
+
+    async def space(self) -> EmbeddingSpace:
+        if self.away:
+            raise StoreUnavailableError("the server does not answer")
+        return await super().space()
+
+
+async def _search(client: httpx.AsyncClient) -> httpx.Response:
+    return await client.post("/search", files={"image": ("red.png", RED)})
+
+
+async def test_an_answer_has_hits_timings_and_the_fingerprint_of_the_bundle(
+    client: httpx.AsyncClient, service: QueryService
+) -> None:
+    answer = (await _search(client)).json()
+    assert set(answer) == {"hits", "timings_ms", "fingerprint"}
+    assert set(answer["timings_ms"]) == {"decode", "encode", "search"}
+    assert all(milliseconds > 0 for milliseconds in answer["timings_ms"].values())
+    assert answer["fingerprint"] == service.manifest.fingerprint
+
+
+async def test_a_started_service_is_ready_and_tells_its_fingerprint(
+    client: httpx.AsyncClient, service: QueryService
+) -> None:
+    response = await client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ready", "fingerprint": service.manifest.fingerprint}
+
+
+async def test_the_stages_of_a_search_are_in_the_metrics(client: httpx.AsyncClient) -> None:
+    await _search(client)
+    text = (await client.get("/metrics")).text
+    for stage in ("decode", "encode", "search"):
+        assert f'aff_search_stage_duration_seconds_count{{stage="{stage}"}} 1.0' in text
+
+
+async def test_without_a_gallery_the_service_waits_and_notices_when_it_is_made(service: QueryService) -> None:
+    store = MemoryGalleryStore()
+    async with service.running(store) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        require_problem(await client.get("/readyz"), 503, "gallery_missing")
+        require_problem(await _search(client), 503, "gallery_missing")
+        await store.create(service.manifest.space)
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await _search(client)).json()["hits"] == []
+
+
+async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back(service: QueryService) -> None:
+    store = _AwayStore()
+    await store.create(service.manifest.space)
+    async with service.running(store) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        require_problem(await client.get("/readyz"), 503, "store_unavailable")
+        require_problem(await _search(client), 503, "store_unavailable")
+        store.away = False
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_gallery_of_another_space_gives_no_hits_and_the_service_says_why(
+    service: QueryService, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryGalleryStore()
+    await store.create(make_space("another", dimension=DIMENSION))
+    await store.upsert([make_point("red", tiny_embedding((255, 0, 0)))])
+    async with service.running(store) as client:
+        assert "not ready: the query encoder has embedding space" in caplog.text
+        for response in (await client.get("/readyz"), await _search(client)):
+            problem = require_problem(response, 503, "embedding_space_mismatch")
+            assert "use the bundle that the gallery was indexed with" in problem["detail"]
+
+
+async def test_a_gallery_that_is_switched_while_the_service_runs_is_noticed(service: QueryService) -> None:
+    store = await colour_gallery(service.manifest.space)
+    async with service.running(store) as client:
+        assert (await _search(client)).status_code == 200
+        store._space = make_space("another", dimension=DIMENSION)
+        require_problem(await _search(client), 503, "embedding_space_mismatch")
+        require_problem(await client.get("/readyz"), 503, "embedding_space_mismatch")
+
+
+async def test_a_shared_store_is_not_closed_by_the_service(service: QueryService) -> None:
+    store = InterruptibleGalleryStore()
+    async with service.running(store):
+        pass
+    assert not store.closed
+
+
+async def test_its_own_store_is_opened_and_closed_again(service: QueryService) -> None:
+    indexing = await open_store(service.settings.store)
+    await indexing.create(service.manifest.space)
+    await indexing.upsert([make_point("red", tiny_embedding((255, 0, 0)))])
+    await indexing.close()
+    for _ in range(2):
+        async with service.running() as client:
+            assert [hit["id"] for hit in (await _search(client)).json()["hits"]] == ["red"]
+
+
+async def test_a_service_without_its_bundle_does_not_start(service: QueryService) -> None:
+    (service.settings.bundle_path / "bundle.json").unlink()
+    with pytest.raises(BundleNotFoundError, match=r"no readable bundle\.json"):
+        async with service.running(MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_with_an_altered_encoder_does_not_start(service: QueryService) -> None:
+    (service.settings.bundle_path / "query_encoder.onnx").write_bytes(b"another encoder")
+    with pytest.raises(BundleIntegrityError, match=r"query_encoder\.onnx"):
+        async with service.running(MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_whose_encoder_is_no_onnx_model_does_not_start(service: QueryService) -> None:
+    write_dummy_bundle(service.settings.bundle_path, dimension=DIMENSION)
+    with pytest.raises(BundleFormatError, match="ONNX Runtime cannot load it"):
+        async with service.running(MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_starts_without_the_files_of_the_gallery_side(
+    service: QueryService, gallery: MemoryGalleryStore
+) -> None:
+    (service.settings.bundle_path / "mixer.safetensors").unlink()
+    async with service.running(gallery) as client:
+        assert (await _search(client)).status_code == 200
+
+
+async def test_both_forms_of_a_search_and_every_problem_are_documented(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    search = document["paths"]["/search"]["post"]
+    assert set(search["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
+    form = search["requestBody"]["content"]["multipart/form-data"]["schema"]
+    options = {parameter["name"]: parameter["schema"] for parameter in search["parameters"]}
+    assert set(form["properties"]) == {"image", *options}
+    assert set(options) == {"limit", "score_threshold", "filter", "crop"}
+    assert (options["limit"]["type"], options["limit"]["minimum"]) == ("integer", 1)
+    assert set(search["responses"]) == {"200", "400", "413", "415", "422", "500", "503"}
+    for code in ("gallery_missing", "embedding_space_mismatch", "store_unavailable"):
+        assert f"`{code}`" in search["responses"]["503"]["description"]

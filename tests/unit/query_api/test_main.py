@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_a_missing_bundle_stops_the_process_with_clear_words(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "query_api"],
+        env={**os.environ, "AFF_QUERY_BUNDLE_PATH": str(tmp_path), "AFF_QUERY_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert f"no readable bundle.json in {tmp_path}" in process.stderr

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from query_api.settings import QuerySettings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFF_QUERY_BUNDLE_PATH", "bundles/small")
+    monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "50")
+    monkeypatch.setenv("AFF_QUERY_IMAGE_LIMITS__MAX_PIXELS", "1000")
+    monkeypatch.setenv("QDRANT_URL", "http://qdrant:6333")
+    settings = QuerySettings()
+    assert settings.bundle_path == Path("bundles/small")
+    assert settings.max_limit == 50
+    assert settings.image_limits.max_pixels == 1000
+    assert settings.store.url == "http://qdrant:6333"
+
+
+def test_settings_cannot_be_changed_while_the_service_runs() -> None:
+    settings = QuerySettings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 9000  # type: ignore[misc] # that it fails is the point
