@@ -3,9 +3,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError, StoreUnavailableError
+from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError, StoreLockedError
 from aff_contracts.gallery_store.open_store import open_store
+from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.gallery_points import make_point, make_space
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
@@ -18,17 +18,6 @@ from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding
 RED = plain_png((255, 0, 0))
 
 pytestmark = pytest.mark.anyio
-
-
-class _AwayStore(MemoryGalleryStore):
-    """A store whose server is away while `away`."""
-
-    away = True
-
-    async def space(self) -> EmbeddingSpace:
-        if self.away:
-            raise StoreUnavailableError("the server does not answer")
-        return await super().space()
 
 
 async def _search(client: httpx.AsyncClient) -> httpx.Response:
@@ -72,8 +61,9 @@ async def test_without_a_gallery_the_service_waits_and_notices_when_it_is_made(s
 
 
 async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back(service: QueryService) -> None:
-    store = _AwayStore()
+    store = DetachableGalleryStore()
     await store.create(service.manifest.space)
+    store.away = True
     async with service.running(store) as client:
         assert (await client.get("/healthz")).status_code == 200
         require_problem(await client.get("/readyz"), 503, "store_unavailable")
@@ -121,6 +111,14 @@ async def test_its_own_store_is_opened_and_closed_again(service: QueryService) -
             assert [hit["id"] for hit in (await _search(client)).json()["hits"]] == ["red"]
 
 
+async def test_a_service_whose_store_another_process_holds_does_not_start(service: QueryService) -> None:
+    holder = await open_store(service.settings.store)
+    with pytest.raises(StoreLockedError):
+        async with service.running():
+            pass
+    await holder.close()
+
+
 async def test_a_service_without_its_bundle_does_not_start(service: QueryService) -> None:
     (service.settings.bundle_path / "bundle.json").unlink()
     with pytest.raises(BundleNotFoundError, match=r"no readable bundle\.json"):
@@ -158,7 +156,7 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
     options = {parameter["name"]: parameter["schema"] for parameter in search["parameters"]}
     assert set(form["properties"]) == {"image", *options}
     assert set(options) == {"limit", "score_threshold", "filter", "crop"}
-    assert (options["limit"]["type"], options["limit"]["minimum"]) == ("integer", 1)
+    assert options["limit"]["anyOf"][0] == {"type": "integer", "minimum": 1}
     assert set(search["responses"]) == {"200", "400", "413", "415", "422", "500", "503"}
     for code in ("gallery_missing", "embedding_space_mismatch", "store_unavailable"):
         assert f"`{code}`" in search["responses"]["503"]["description"]

@@ -46,7 +46,7 @@ def test_the_encoder_tells_how_large_a_photograph_it_takes(tmp_path: Path) -> No
         ({"batch": 1}, "two grey photographs"),
         ({"unit_length": False}, "no unit vector"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_a_graph_that_breaks_the_contract_is_refused_at_load(
     tmp_path: Path, broken: dict[str, Any], words: str

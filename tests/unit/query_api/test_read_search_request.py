@@ -239,7 +239,7 @@ async def test_a_chunked_body_over_the_limit_is_refused(client: httpx.AsyncClien
 async def test_text_that_utf8_cannot_encode_breaks_nothing(client: httpx.AsyncClient) -> None:
     image = b'--b\r\nContent-Disposition: form-data; name="image"; filename="+2AA-.png"\r\n\r\n' + RED + b"\r\n"
     headers = {"content-type": "multipart/form-data; boundary=b; charset=utf-7"}
-    for field, item in (("filter", "filter"), ("limit", "limit"), ("+2AA-", "\ud800")):
+    for field, item in (("filter", "filter"), ("limit", "limit"), ("+2AA-", "?")):
         option = b'--b\r\nContent-Disposition: form-data; name="' + field.encode() + b'"\r\n\r\n+2AA-\r\n--b--\r\n'
         response = await client.post("/search", content=image + option, headers=headers)
         assert (response.status_code, response.json()["item"]) == (422, item)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _FailingEncoder(FakeGalleryEncoder):
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:  # noqa: ARG002 - the Protocol's
         raise EncoderError("the session failed")
 
 
@@ -93,8 +93,9 @@ async def test_no_more_photographs_are_encoded_at_once_than_there_are_threads() 
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, threads=2)
     searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(6)]
-    await asyncio.sleep(0.1)
-    assert encoder.most_inside == 2
+    while encoder.most_inside < 2:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)  # a third one would have come in
     encoder.gate.set()
     assert len(await asyncio.gather(*searches)) == 6
     assert encoder.most_inside == 2
@@ -128,13 +129,15 @@ async def test_a_gallery_that_is_missing_is_said_to_be() -> None:
 
 
 async def test_closing_waits_for_no_search_that_has_not_begun() -> None:
-    encoder = FakeGalleryEncoder()
+    encoder = _CrowdedEncoder()
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, threads=1)
     searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    while not encoder.most_inside:
+        await asyncio.sleep(0.001)
     closing = asyncio.create_task(asyncio.to_thread(search_gallery.close))
-    await asyncio.sleep(0.05)
+    while not searches[-1].done():
+        await asyncio.sleep(0.001)
     encoder.gate.set()
     await closing
     outcomes = await asyncio.gather(*searches, return_exceptions=True)

@@ -24,3 +24,9 @@ def test_settings_cannot_be_changed_while_the_service_runs() -> None:
     settings = QuerySettings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.port = 9000  # type: ignore[misc] # that it fails is the point
+
+
+def test_a_default_limit_over_the_maximum_is_refused() -> None:
+    assert QuerySettings(default_limit=5, max_limit=5).default_limit == 5
+    with pytest.raises(ValidationError, match="default_limit 6 is over max_limit 5"):
+        QuerySettings(default_limit=6, max_limit=5)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 
 from aff_contracts.errors import InvalidParameterError, RequestError
 from aff_contracts.image_decoding import Crop
@@ -26,15 +25,13 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    limit: Annotated[
-        int | SkipJsonSchema[None], Field(ge=1, description="Most hits; the service has a default and a maximum.")
-    ] = None
+    limit: Annotated[int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.")] = None
     score_threshold: Annotated[
-        float | SkipJsonSchema[None],
+        float | None,
         Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit."),
     ] = None
     filter: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Field(
             description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
             "of match, any_of, range.",
@@ -42,7 +39,7 @@ class SearchOptions(BaseModel):
         ),
     ] = None
     crop: Annotated[
-        str | SkipJsonSchema[None],
+        str | None,
         Field(
             description="Region of the upright photograph to search with: x1,y1,x2,y2 in pixels.",
             examples=["120,40,620,480"],
@@ -97,7 +94,10 @@ async def read_search_request(request: Request, options: SearchOptions, settings
     elif not content_type or content_type.startswith(_RAW_TYPES):
         image = UploadedFile("body", await request.body())
     else:
-        raise RequestError("send multipart/form-data with a field image, or the image itself", item="content-type")
+        raise RequestError(
+            "send multipart/form-data with a field image, or the image itself as image/* or application/octet-stream",
+            item="content-type",
+        )
     _require_each_once(given)
     return Query(
         data=image.data,

@@ -80,7 +80,7 @@ async def read_form(request: Request, *, max_files: int, max_text_bytes: int) ->
     try:
         async with request.form(max_files=max_files, max_part_size=max_text_bytes) as form:
             for field, value in form.multi_items():
-                parts.setdefault(field, []).append(await _part(value))
+                parts.setdefault(_encodable(field), []).append(await _part(value))
     except HTTPException as error:
         # Starlette tells this case from a malformed form by its words alone.
         if error.detail.startswith("Too many files"):

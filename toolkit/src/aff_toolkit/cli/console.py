@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.problem import problem_of
 
-output = Console(highlight=False, soft_wrap=True)
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names of files and payloads are printed as they are: their square brackets are no markup.
+output = Console(highlight=False, markup=False, soft_wrap=True)
+messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
@@ -34,7 +36,7 @@ def errors_told(as_json: bool) -> Iterator[None]:
         if as_json:
             print_json(problem_of(error).model_dump())
         else:
-            messages.print(f"[red]{type(error).title}:[/red] {error}", markup=True)
+            messages.print(Text.assemble((f"{type(error).title}: ", "red"), str(error)))
         raise typer.Exit(1) from error
 
 

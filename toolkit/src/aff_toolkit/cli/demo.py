@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +31,10 @@ def demo(
     if (gallery is None) != (query is None):
         raise typer.BadParameter("--gallery and --query go together")
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "gallery", ignore_errors=True)
     with errors_told(as_json), ExitStack() as stack:
         messages.print("starting both services ...")
-        services = stack.enter_context(local_services(bundle, out / "gallery", out / "services.log"))
+        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aff-demo-")))
+        services = stack.enter_context(local_services(bundle, store / "gallery", out / "services.log"))
         indexer = stack.enter_context(IndexerClient(services.indexer_url))
         searcher = stack.enter_context(SearchClient(services.query_url))
         if gallery is not None and query is not None:
@@ -49,7 +49,7 @@ def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: P
     with images_bar("indexing", len(paths)) as advance:
         summary = index_folder(indexer, gallery, paths, advance)
     for name, problem in summary.failures.items():
-        messages.print(f"  not indexed: {name}: {problem.detail}", markup=False)
+        messages.print(f"  not indexed: {name}: {problem.detail}")
     answer = searcher.search(search_command.read_photo(query), name=query.name)
     search_command.draw_hits(query, answer.hits, out / "results.png")
     if as_json:

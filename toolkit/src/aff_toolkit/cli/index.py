@@ -36,7 +36,7 @@ def index(
 
 def _tell(summary: FolderSummary, count: int) -> None:
     for name, problem in list(summary.failures.items())[:_SHOWN_FAILURES]:
-        messages.print(f"  not indexed: {name}: {problem.detail}", markup=False)
+        messages.print(f"  not indexed: {name}: {problem.detail}")
     if len(summary.failures) > _SHOWN_FAILURES:
         messages.print(f"  and {len(summary.failures) - _SHOWN_FAILURES} more (--json lists all)")
     output.print(

@@ -10,7 +10,7 @@ from aff_toolkit.client import Upload
 from aff_toolkit.evaluation.protocols import scenes_protocol
 from aff_toolkit.training.photographs import Photograph
 
-INSTANCES = 72
+_INSTANCES = 72
 _QUERIES_EACH = 1
 _GALLERY_EACH = 4
 _DISTRACTORS = 120
@@ -29,7 +29,7 @@ class DemoPhotographs:
 def render_demo_photographs() -> DemoPhotographs:
     """Render the photographs; the same ones every time."""
     protocol = scenes_protocol(
-        instances=INSTANCES,
+        instances=_INSTANCES,
         queries_each=_QUERIES_EACH,
         gallery_each=_GALLERY_EACH,
         distractors=_DISTRACTORS,

@@ -16,7 +16,7 @@ from aff_contracts.image_decoding import ImageLimits, decode_image
 from aff_contracts.schemas.searching import SearchHit
 from aff_toolkit.client import IndexerClient, SearchClient, Upload
 from aff_toolkit.contact_sheet import Cell, contact_sheet
-from aff_toolkit.demo.photographs import INSTANCES, DemoPhotographs
+from aff_toolkit.demo.photographs import DemoPhotographs
 from aff_toolkit.evaluation.retrieval_scores import score_rankings
 
 _BATCH = 32
@@ -81,7 +81,7 @@ def run_demo(indexer: IndexerClient, searcher: SearchClient, photographs: DemoPh
     milliseconds = [1000 * s.seconds for s in searched]
     report = DemoReport(
         gallery_images=status.count,
-        instances=INSTANCES,
+        instances=len({query.payload["instance"] for query in photographs.queries}),
         queries=scores.queries,
         recall_at_1=scores.recall_at_1,
         recall_at_10=scores.recall_at_10,

@@ -96,8 +96,6 @@ class _FacadePainter:
         half_x, half_y = int(cell_x * fill_x / 2), int(cell_y * fill_y / 2)
         blind = rng.random((rows, columns)) < 0.12
         lit = rng.random((rows, columns)) < 0.15
-        if min(half_x, half_y) < 2:
-            return
         for row, column in zip(*np.nonzero(~blind), strict=True):
             centre = (int(left + (column + 0.5) * cell_x), int(top + 8 + (row + 0.5) * cell_y))
             glass = _LIT_PANE if lit[row, column] else self.palette.glass

@@ -19,7 +19,7 @@ Load = Callable[[], NDArray[np.uint8]]
 
 
 class LabelledFilesError(AffError):
-    """A CSV of labelled photographs cannot be read."""
+    """A CSV of labelled photographs, or a file that it lists, cannot be read."""
 
     code = "labelled_files_invalid"
     status = 422
@@ -81,4 +81,8 @@ def listed_photographs(csv_path: Path, roles: Sequence[str]) -> list[Photograph]
 
 
 def _decode_file(path: Path) -> NDArray[np.uint8]:
-    return decode_image(path.read_bytes(), ImageLimits(), name=str(path)).pixels
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LabelledFilesError(f"cannot be read: {error.strerror}", item=str(path)) from error
+    return decode_image(data, ImageLimits(), name=str(path)).pixels

@@ -162,7 +162,7 @@ def load_recipe(path: Path) -> TrainingRecipe:
         return TrainingRecipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", item=str(path)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"is not TOML: {error}", item=str(path)) from error
     except ValidationError as error:
         raise RecipeError(describe_validation_error(error), item=str(path)) from error

@@ -1,0 +1,33 @@
+"""The exported query encoder is the trained one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from aff_toolkit.training.export import export_query_encoder
+from aff_toolkit.training.query_encoder import QueryEncoder
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[QueryEncoder, OnnxQueryEncoder]:
+    directory = tmp_path_factory.mktemp("exported")
+    encoder = settled_query_encoder(8, SIZE)
+    manifest = write_dummy_bundle(directory, dimension=8)
+    export_query_encoder(encoder, SIZE, directory / manifest.query_encoder.model)
+    return encoder, OnnxQueryEncoder.load(directory, manifest, threads=1)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_onnx_runtime_gives_what_torch_gives(encoders: tuple[QueryEncoder, OnnxQueryEncoder], batch: int) -> None:
+    trained, exported = encoders
+    images = coloured_tiles(batch, SIZE, seed=batch)
+    with torch.inference_mode():
+        expected = trained(images).numpy()
+    np.testing.assert_allclose(exported.encode(list(images.numpy())), expected, rtol=0, atol=1e-4)
