@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -50,6 +50,12 @@ class _CrowdedEncoder(FakeGalleryEncoder):
                 self._inside -= 1
 
 
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what it waits for happens in other threads
+            await asyncio.sleep(0.001)
+
+
 async def _gallery() -> MemoryGalleryStore:
     store = MemoryGalleryStore()
     await store.create(SPACE)
@@ -93,8 +99,7 @@ async def test_no_more_photographs_are_encoded_at_once_than_there_are_threads() 
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, threads=2)
     searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(6)]
-    while encoder.most_inside < 2:
-        await asyncio.sleep(0.001)
+    await _until(lambda: encoder.most_inside == 2)
     await asyncio.sleep(0.05)  # a third one would have come in
     encoder.gate.set()
     assert len(await asyncio.gather(*searches)) == 6
@@ -133,11 +138,9 @@ async def test_closing_waits_for_no_search_that_has_not_begun() -> None:
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, threads=1)
     searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(3)]
-    while not encoder.most_inside:
-        await asyncio.sleep(0.001)
+    await _until(lambda: encoder.most_inside == 1)
     closing = asyncio.create_task(asyncio.to_thread(search_gallery.close))
-    while not searches[-1].done():
-        await asyncio.sleep(0.001)
+    await _until(searches[-1].done)
     encoder.gate.set()
     await closing
     outcomes = await asyncio.gather(*searches, return_exceptions=True)

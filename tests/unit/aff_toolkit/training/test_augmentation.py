@@ -4,9 +4,7 @@ from aff_toolkit.training.augmentation import augment
 
 
 def batch() -> torch.Tensor:
-    return torch.randint(
-        0, 256, (6, 40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
-    )
+    return torch.randint(0, 256, (6, 40, 40, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
 def augmented(seed: int) -> torch.Tensor:

@@ -56,7 +56,9 @@ def untrained(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> tuple[nn.Mod
     """What the training hands to the optimiser: mixer, query encoder and classifier, and the losses of a batch."""
     handed: list[tuple[nn.ModuleList, LossesOf]] = []
     monkeypatch.setattr(
-        joint_training, "optimise", lambda module, _batches, losses_of, _section, **_: handed.append((module, losses_of))
+        joint_training,
+        "optimise",
+        lambda module, _batches, losses_of, _section, **_: handed.append((module, losses_of)),
     )
     train(images, recipe(), lambda *_: None)
     handed[0][0].train()

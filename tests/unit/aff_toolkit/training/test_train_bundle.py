@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-from typer.testing import CliRunner
-
 from aff_contracts.bundle import load_manifest, verify_files
-from aff_toolkit.cli.main import app
-from tests.support.tiny_recipe import TINY_RECIPE_TOML
 from tests.support.tiny_training import TinyTraining, tiny_recipe
-
-
-def trained_stages(training: TinyTraining) -> list[tuple[str, int]]:
-    lines = (training.work / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [(line["stage"], line["epoch"]) for line in map(json.loads, lines)]
 
 
 def test_a_recipe_gives_a_whole_bundle(tiny_training: TinyTraining) -> None:

@@ -1,0 +1,76 @@
+"""`aff bundle inspect` and `aff bundle verify`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from aff_toolkit.cli.main import app
+from tests.support.tiny_training import TinyTraining
+
+cli = CliRunner()
+
+
+@pytest.fixture
+def copy(tiny_training: TinyTraining, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_training.bundle, tmp_path / "bundle")
+
+
+def test_inspect_shows_identity_features_figures_and_licences(tiny_training: TinyTraining) -> None:
+    result = cli.invoke(app, ["bundle", "inspect", str(tiny_training.bundle)])
+    assert result.exit_code == 0, result.output
+    for words in (
+        tiny_training.manifest.fingerprint,
+        "16-d cosine",
+        "MobileNetV2 x0.1",
+        "gallery feature: rootsift, local, 130-d",
+        "4 landmarks x 1 queries",
+        "asymmetric",
+        "mAP@100",
+        "Apache-2.0",
+    ):
+        assert words in result.stdout
+
+
+def test_inspect_gives_the_manifest_to_machines(tiny_training: TinyTraining) -> None:
+    result = cli.invoke(app, ["bundle", "inspect", str(tiny_training.bundle), "--json"])
+    assert json.loads(result.stdout) == tiny_training.manifest.model_dump(mode="json")
+
+
+def test_verify_counts_the_files_of_a_whole_bundle(tiny_training: TinyTraining) -> None:
+    words = cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle)])
+    assert words.exit_code == 0, words.output
+    assert "3 files" in words.stdout
+    document = json.loads(cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle), "--json"]).stdout)
+    sizes = [
+        path.stat().st_size for path in tiny_training.bundle.rglob("*") if path.suffix in {".onnx", ".safetensors"}
+    ]
+    assert document == {
+        "fingerprint": tiny_training.manifest.fingerprint,
+        "files": 3,
+        "size_bytes": sum(sizes),
+        "ok": True,
+    }
+
+
+def test_verify_names_a_file_of_which_one_byte_was_altered(copy: Path) -> None:
+    weights = bytearray((copy / "mixer.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "mixer.safetensors").write_bytes(weights)
+    words = cli.invoke(app, ["bundle", "verify", str(copy)])
+    assert words.exit_code == 1
+    assert "mixer.safetensors" in words.stderr
+    problem = cli.invoke(app, ["bundle", "verify", str(copy), "--json"])
+    assert problem.exit_code == 1
+    assert json.loads(problem.stdout)["item"] == "mixer.safetensors"
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_directory_without_a_bundle_is_named(command: str, tmp_path: Path) -> None:
+    result = cli.invoke(app, ["bundle", command, str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no readable bundle.json" in result.stderr

@@ -1,0 +1,140 @@
+"""`aff index` and `aff search` against the running services."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from aff_toolkit.cli.main import app
+from aff_toolkit.demo.local_service import LocalServices
+from aff_toolkit.scenes.view import render_view
+from tests.support.images import jpeg_bytes
+
+
+def aff(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photographs, one of them in a subfolder with brackets in its name, and a broken file."""
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "old [red] [/red]").mkdir()
+    for i in range(6):
+        name = f"cli-{i}.jpg" if i else "old [red] [/red]/cli-0.jpg"
+        (folder / name).write_bytes(jpeg_bytes(render_view(i, 0, size=(120, 160))))
+    (folder / "broken [/].jpg").write_bytes(b"text")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(services: LocalServices, folder: Path) -> Result:
+    return aff("index", folder, "--indexer-url", services.indexer_url)
+
+
+def test_index_sums_up_the_receipts_lists_failures_and_says_what_next(indexed: Result) -> None:
+    assert indexed.exit_code == 0, indexed.output
+    assert "6 indexed, 0 updated, 0 already there, 1 not indexed" in indexed.stdout
+    assert "Next: aff search PHOTO" in indexed.stdout
+    assert "not indexed: broken [/].jpg" in indexed.stderr
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_second_run_finds_duplicates(services: LocalServices, folder: Path) -> None:
+    result = aff("index", folder, "--indexer-url", services.indexer_url, "--json")
+    document = json.loads(result.stdout)
+    assert (document["files"], document["indexed"], document["duplicate"]) == (7, 0, 6)
+    assert document["failures"]["broken [/].jpg"]["status"] in {415, 422}
+    assert document["gallery_images"] >= 6
+
+
+def test_only_the_first_failures_are_shown(services: LocalServices, tmp_path: Path) -> None:
+    for i in range(23):
+        (tmp_path / f"{i:02d}.jpg").write_bytes(b"text")
+    result = aff("index", tmp_path, "--indexer-url", services.indexer_url)
+    assert "19.jpg" in result.stderr
+    assert "20.jpg" not in result.stderr
+    assert "and 3 more" in result.stderr
+
+
+@pytest.mark.usefixtures("indexed")
+def test_search_finds_the_photograph_itself(services: LocalServices, folder: Path) -> None:
+    result = aff("search", folder / "cli-3.jpg", "--query-url", services.query_url, "--json", "--limit", "500")
+    assert result.exit_code == 0, result.output
+    hits = json.loads(result.stdout)["hits"]
+    files = {hit["id"]: hit["payload"].get("file") for hit in hits}
+    assert files["cli-3.jpg"] == str((folder / "cli-3.jpg").resolve())
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+
+
+@pytest.mark.usefixtures("indexed")
+def test_search_prints_a_table_with_names_as_they_are(services: LocalServices, folder: Path) -> None:
+    result = aff("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--limit", "500")
+    assert result.exit_code == 0, result.output
+    assert "rank" in result.stdout
+    assert "[/red]" in result.stdout
+    assert "encode" in result.stdout
+
+
+@pytest.mark.usefixtures("indexed")
+def test_open_shows_a_contact_sheet(
+    services: LocalServices, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(typer, "launch", shown.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    result = aff("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--limit", "7", "--open")
+    assert result.exit_code == 0, result.output
+    with Image.open(shown[0]) as sheet:
+        assert sheet.width > sheet.height / 2 > 150
+    assert Path(shown[0]).is_relative_to(tmp_path)
+
+
+@pytest.mark.usefixtures("indexed")
+def test_a_search_without_hits_still_has_a_contact_sheet(
+    services: LocalServices, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(typer, "launch", shown.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    nothing = json.dumps({"must": [{"key": "file", "match": {"value": "nowhere"}}]})
+    result = aff(
+        "search", folder / "cli-1.jpg", "--query-url", services.query_url, "--filter", nothing, "--open", "--json"
+    )
+    assert json.loads(result.stdout)["hits"] == []
+    assert Path(shown[0]).exists()
+
+
+def test_a_refused_search_is_told_in_words_or_as_a_problem(services: LocalServices, folder: Path) -> None:
+    search = ("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--crop", "0,0,9000,9000")
+    words, problem = aff(*search), aff(*search, "--json")
+    assert words.exit_code == problem.exit_code == 1
+    assert "crop" in words.stderr
+    assert json.loads(problem.stdout)["status"] == 422
+
+
+def test_a_photograph_that_is_not_there_is_named(services: LocalServices, tmp_path: Path) -> None:
+    result = aff("search", tmp_path / "none [/].jpg", "--query-url", services.query_url)
+    assert result.exit_code == 1
+    assert "none [/].jpg" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--indexer-url", "--query-url"])
+def test_services_that_are_away_are_told_in_one_sentence(option: str, folder: Path) -> None:
+    command = ("index", folder) if option == "--indexer-url" else ("search", folder / "cli-1.jpg")
+    result = aff(*command, option, "http://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "is `aff serve` running?" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_without_photographs_is_refused(services: LocalServices, tmp_path: Path) -> None:
+    result = aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["code"] == "folder_unusable"

@@ -1,0 +1,22 @@
+"""Both services in a process of their own, with the smallest bundle and a small limit on bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from aff_toolkit.demo.local_service import LocalServices, local_services
+from tests.support.tiny_training import TinyTraining
+
+MAX_BODY_BYTES = 200_000
+
+
+@pytest.fixture(scope="session")
+def services(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
+    """The running services; their gallery is shared, so tests use ids of their own."""
+    directory = tmp_path_factory.mktemp("services")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AFF_INDEX_MAX_BODY_BYTES", str(MAX_BODY_BYTES))
+        with local_services(tiny_training.bundle, directory / "gallery", directory / "services.log") as running:
+            yield running
