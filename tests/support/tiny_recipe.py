@@ -39,7 +39,8 @@ momentum = 0.99
 regression_weight = 20.0
 scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
 arcface = { scale = 24.0, margin = 0.2 }
-optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }
+# Enough steps for the batch statistics of the query encoder to settle; before that it gives every image one embedding.
+optimisation = { epochs = 30, batch_size = 8, learning_rate = 2e-3, weight_decay = 0.02 }
 
 [evaluation]
 instances = 4

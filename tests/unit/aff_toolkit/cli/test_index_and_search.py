@@ -23,9 +23,10 @@ def aff(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six photographs, one of them in a subfolder with brackets in its name, and a broken file."""
+    """Six photographs, one of them in subfolders that together look like markup, and a broken file."""
     folder = tmp_path_factory.mktemp("photographs")
-    (folder / "old [red] [/red]").mkdir()
+    (folder / "old [red] [/red]").mkdir(parents=True)
+    (folder / "broken [").mkdir()
     for i in range(6):
         name = f"cli-{i}.jpg" if i else "old [red] [/red]/cli-0.jpg"
         (folder / name).write_bytes(jpeg_bytes(render_view(i, 0, size=(120, 160))))
@@ -96,6 +97,25 @@ def test_open_shows_a_contact_sheet(
     assert Path(shown[0]).is_relative_to(tmp_path)
 
 
+def test_a_hit_whose_file_is_gone_leaves_an_empty_frame(
+    services: LocalServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(typer, "launch", shown.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    photo, gone = tmp_path / "photo.jpg", tmp_path / "folder" / "gone.jpg"
+    gone.parent.mkdir()
+    for path in (photo, gone):
+        path.write_bytes(jpeg_bytes(render_view(50, 0, size=(120, 160))))
+    aff("index", gone.parent, "--indexer-url", services.indexer_url)
+    gone.unlink()
+    only = json.dumps({"must": [{"key": "file", "match": str(gone.resolve())}]})
+    result = aff("search", photo, "--query-url", services.query_url, "--filter", only, "--open")
+    assert "1 hits" in result.stdout
+    with Image.open(shown[0]) as sheet:
+        assert sheet.getpixel((160 + 75, 54 + 75)) == (250, 250, 250)
+
+
 @pytest.mark.usefixtures("indexed")
 def test_a_search_without_hits_still_has_a_contact_sheet(
     services: LocalServices, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -103,7 +123,7 @@ def test_a_search_without_hits_still_has_a_contact_sheet(
     shown: list[str] = []
     monkeypatch.setattr(typer, "launch", shown.append)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    nothing = json.dumps({"must": [{"key": "file", "match": {"value": "nowhere"}}]})
+    nothing = json.dumps({"must": [{"key": "file", "match": "nowhere"}]})
     result = aff(
         "search", folder / "cli-1.jpg", "--query-url", services.query_url, "--filter", nothing, "--open", "--json"
     )
@@ -111,12 +131,15 @@ def test_a_search_without_hits_still_has_a_contact_sheet(
     assert Path(shown[0]).exists()
 
 
-def test_a_refused_search_is_told_in_words_or_as_a_problem(services: LocalServices, folder: Path) -> None:
+def test_a_refused_search_is_told_in_words_or_as_the_problem_of_the_service(
+    services: LocalServices, folder: Path
+) -> None:
     search = ("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--crop", "0,0,9000,9000")
     words, problem = aff(*search), aff(*search, "--json")
     assert words.exit_code == problem.exit_code == 1
     assert "crop" in words.stderr
-    assert json.loads(problem.stdout)["status"] == 422
+    document = json.loads(problem.stdout)
+    assert (document["status"], document["code"]) == (422, "crop_invalid")
 
 
 def test_a_photograph_that_is_not_there_is_named(services: LocalServices, tmp_path: Path) -> None:

@@ -72,9 +72,7 @@ def test_weights_of_another_width_are_refused(tmp_path: Path, spec: ExtractorSpe
         load_extractor(spec, tmp_path, CPU)
 
 
-def test_saved_weights_give_the_same_features(
-    tmp_path: Path, spec: ExtractorSpec, network: CompactCnn
-) -> None:
+def test_saved_weights_give_the_same_features(tmp_path: Path, spec: ExtractorSpec, network: CompactCnn) -> None:
     (tmp_path / "extractors").mkdir()
     save_model(network, str(tmp_path / str(spec.weights)))
     loaded = load_extractor(spec, tmp_path, CPU).extract(images())

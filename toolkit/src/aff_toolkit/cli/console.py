@@ -14,6 +14,7 @@ from rich.text import Text
 
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.problem import problem_of
+from aff_toolkit.client import ServiceError
 
 # Names of files and payloads are printed as they are: their square brackets are no markup.
 output = Console(highlight=False, markup=False, soft_wrap=True)
@@ -29,12 +30,13 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def errors_told(as_json: bool) -> Iterator[None]:
-    """End the command with status 1, and the error told in words or as a problem document."""
+    """End the command with status 1, and the error told in words, or as a problem (the service's own, if any)."""
     try:
         yield
     except AffError as error:
         if as_json:
-            print_json(problem_of(error).model_dump())
+            problem = error.problem if isinstance(error, ServiceError) else problem_of(error)
+            print_json(problem.model_dump())
         else:
             messages.print(Text.assemble((f"{type(error).title}: ", "red"), str(error)))
         raise typer.Exit(1) from error
