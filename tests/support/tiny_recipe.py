@@ -8,6 +8,10 @@ seed = 1
 dimension = 16
 stored_size = 48
 
+[pretraining]
+temperature = 0.1
+scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
+
 [compact_cnn]
 train_size = 32
 input_size = 48
@@ -15,8 +19,6 @@ width = 4
 global_dimension = 16
 local_dimension = 8
 local_tokens = 4
-temperature = 0.1
-scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
 optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02, autocast = "bfloat16" }
 
 [rootsift]
@@ -33,6 +35,7 @@ dropout = 0.1
 width_multiplier = 0.1
 train_size = 32
 input_size = 48
+optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }
 
 [joint]
 momentum = 0.99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,10 @@ def test_a_refusal_for_another_reason_ends_the_run(services: LocalServices, tmp_
     folder = fill(tmp_path, "elsewhere", 1)
     with IndexerClient(services.query_url) as not_an_indexer, pytest.raises(ServiceError):
         sent(not_an_indexer, folder)
+
+
+def test_a_file_name_that_is_not_utf8_gets_a_printable_id_of_its_own(indexer: IndexerClient, tmp_path: Path) -> None:
+    for raw in (b"caf\xe8.png", b"caf\xe9.png"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).write_bytes(b"no picture")
+    summary, _ = sent(indexer, tmp_path)
+    assert list(summary.failures) == ["caf\\xe8.png", "caf\\xe9.png"]

@@ -96,7 +96,7 @@ def _batches(folder: Path, paths: list[Path], summary: FolderSummary) -> Iterato
     batch: list[Upload] = []
     size = 0
     for path in paths:
-        name = path.relative_to(folder).as_posix()
+        name = _encodable(path.relative_to(folder).as_posix())
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -105,7 +105,12 @@ def _batches(folder: Path, paths: list[Path], summary: FolderSummary) -> Iterato
         if batch and (len(batch) == _MAX_BATCH_IMAGES or size + len(data) > _MAX_BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(Upload(id=name, name=name, data=data, payload={"file": str(path.resolve())}))
+        batch.append(Upload(id=name, name=name, data=data, payload={"file": _encodable(str(path.resolve()))}))
         size += len(data)
     if batch:
         yield batch
+
+
+def _encodable(name: str) -> str:
+    """Write the bytes of a file name that are no UTF-8 as escapes; different names stay different."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

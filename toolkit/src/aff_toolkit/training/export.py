@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_model
 
-from aff_contracts.bundle import ExtractorSpec, MixerSpec, QueryEncoderSpec
+from aff_contracts.bundle import MixerSpec, QueryEncoderSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.query_encoder import QueryEncoder
@@ -55,10 +55,3 @@ def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
     """Describe the mixer that a recipe asks for."""
     return MixerSpec(weights=MIXER_FILE, **recipe.mixer.model_dump())
-
-
-def save_extractor_weights(network: torch.nn.Module, spec: ExtractorSpec, directory: Path) -> None:
-    """Write an extractor's weights to the place that its specification names."""
-    path = directory / str(spec.weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(network, str(path))

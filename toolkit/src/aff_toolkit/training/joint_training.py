@@ -30,6 +30,7 @@ class TrainedPair:
 
 def train_pair(
     images: ImageSet,
+    query_encoder: QueryEncoder,
     features: tuple[FeatureSpec, ...],
     mixer_spec: MixerSpec,
     recipe: TrainingRecipe,
@@ -44,6 +45,7 @@ def train_pair(
 
     Args:
         images: Training images with the features of every frozen extractor.
+        query_encoder: Learns in place.
         features: The features, in the mixer's order.
         mixer_spec: Size of the mixer.
         recipe: Everything else.
@@ -54,7 +56,6 @@ def train_pair(
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     mixer = DynamicMixer(features, mixer_spec, recipe.dimension)
-    query_encoder = QueryEncoder(recipe.query_encoder.width_multiplier, recipe.dimension)
     classifier = MomentumClassifier(images.classes, recipe.dimension, section.momentum)
 
     def arcface(embeddings: Tensor, prototypes: Tensor, labels: Tensor) -> Tensor:

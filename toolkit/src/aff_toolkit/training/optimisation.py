@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aff_contracts.errors import AffError
-from aff_toolkit.training.recipe import OptimisationSection
+from aff_toolkit.training.recipe import OptimisationSection, RecipeError
 
 _MAX_GRADIENT_NORM = 5.0
 _WARM_UP_SHARE = 0.1
@@ -45,10 +45,13 @@ def optimise(
         after_epoch: Called with the epoch's number, from 1, and the mean of each loss.
 
     Raises:
+        RecipeError: There are fewer images than one batch holds.
         TrainingDivergedError: A loss is NaN or infinite; names the step.
     """
     batches = batches_of_epoch()
     steps = len(batches)
+    if not steps:
+        raise RecipeError(f"there are too few training images for a batch of {section.batch_size}", item="batch_size")
     optimiser = torch.optim.AdamW(module.parameters(), lr=section.learning_rate, weight_decay=section.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
@@ -58,6 +61,8 @@ def optimise(
     )
     module.train()
     for epoch in range(1, section.epochs + 1):
+        if epoch > 1:
+            batches = batches_of_epoch()
         sums: dict[str, float] = {}
         for step, rows in enumerate(batches):
             with _autocast(section):
@@ -73,7 +78,6 @@ def optimise(
             after_step()
             sums = {name: sums.get(name, 0.0) + loss.item() for name, loss in losses.items()}
         after_epoch(epoch, {name: value / steps for name, value in sums.items()})
-        batches = batches_of_epoch()
 
 
 def _autocast(section: OptimisationSection) -> AbstractContextManager[object]:

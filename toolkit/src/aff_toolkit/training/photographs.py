@@ -63,7 +63,7 @@ def listed_photographs(csv_path: Path, roles: Sequence[str]) -> list[Photograph]
         roles: Which rows to take.
 
     Raises:
-        LabelledFilesError: The file cannot be read, or a column is missing.
+        LabelledFilesError: The file cannot be read, is not CSV in UTF-8, or lacks a column.
     """
     try:
         with csv_path.open(newline="", encoding="utf-8") as stream:
@@ -78,6 +78,8 @@ def listed_photographs(csv_path: Path, roles: Sequence[str]) -> list[Photograph]
             ]
     except OSError as error:
         raise LabelledFilesError(f"cannot be read: {error.strerror}", item=str(csv_path)) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelledFilesError(f"is not a CSV file in UTF-8: {error}", item=str(csv_path)) from error
 
 
 def _decode_file(path: Path) -> NDArray[np.uint8]:

@@ -62,12 +62,23 @@ class ArcFaceSection(_Section):
     margin: float = Field(ge=0, lt=1.5)
 
 
+class PretrainingSection(_Section):
+    """Contrastive training of the networks that start from scratch, on instances that the joint training never sees.
+
+    Attributes:
+        temperature: Of the supervised contrastive loss.
+    """
+
+    scenes: ScenesSection
+    temperature: float = Field(gt=0)
+
+
 class CompactCnnSection(_Section):
-    """The compact network: its size, and its own training on instances that the mixer never sees.
+    """The compact network.
 
     Attributes:
         train_size: Pixels of a side in training; smaller than `input_size`, since crops enlarge what they show.
-        temperature: Of the supervised contrastive loss.
+        optimisation: Of its pretraining.
     """
 
     train_size: int
@@ -76,8 +87,6 @@ class CompactCnnSection(_Section):
     global_dimension: int
     local_dimension: int
     local_tokens: int
-    scenes: ScenesSection
-    temperature: float = Field(gt=0)
     optimisation: OptimisationSection
 
 
@@ -98,11 +107,17 @@ class MixerSection(_Section):
 
 
 class QueryEncoderSection(_Section):
-    """MobileNetV2 at a width multiplier, GeM and whitening."""
+    """MobileNetV2 at a width multiplier, GeM and whitening.
+
+    Attributes:
+        train_size: Pixels of a side in training, pretraining and joint.
+        optimisation: Of its pretraining.
+    """
 
     width_multiplier: float = Field(gt=0)
     train_size: int
     input_size: int
+    optimisation: OptimisationSection
 
 
 class JointSection(_Section):
@@ -138,6 +153,7 @@ class TrainingRecipe(_Section):
     dimension: int = Field(ge=2)
     stored_size: int
     extra: LabelledFilesSection | None = None
+    pretraining: PretrainingSection
     compact_cnn: CompactCnnSection
     rootsift: RootSiftSection
     mixer: MixerSection

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, ExtractorSpec, build_manifest, write_manifest
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.scenes.splits import EXTRACTOR_TRAINING, MIXER_TRAINING
-from aff_toolkit.training.export import export_pair, mixer_spec, save_extractor_weights
-from aff_toolkit.training.extractor_training import train_compact_cnn
+from aff_toolkit.training.export import export_pair, mixer_spec
 from aff_toolkit.training.image_set import Extract, ImageSet, build_image_set
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.photographs import Photograph, listed_photographs, scene_photographs
+from aff_toolkit.training.pretraining import fit_local_whitening, pretrain
 from aff_toolkit.training.progress import TrainingProgress
-from aff_toolkit.training.recipe import ScenesSection, TrainingRecipe
-from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor, compact_cnn_spec
+from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.recipe import CompactCnnSection, QueryEncoderSection, ScenesSection, TrainingRecipe
+from aff_toolkit.training.sampling import paired_batches
+from gallery_indexer.extractors.compact_cnn import CompactCnn, compact_cnn_spec
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift import rootsift_spec
 
 _OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
-_DONE = "compact_cnn.done.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainBundle:
     """Trains a pair by a recipe and writes it as a bundle.
 
-    The compact network comes first, on its own instances (METHOD: train extractors and mixer on different
-    instances); it is kept in `work_directory`, so that a later run with the same section takes it from there.
+    The networks that start from scratch are pretrained first, on their own instances: an extractor's features of its
+    own training images are too clean to train a mixer on. They are kept in `work_directory`, so that a later run with
+    the same settings takes them from there.
 
     Attributes:
         recipe: What to train.
@@ -49,15 +55,17 @@ class TrainBundle:
     def run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
         """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest."""
         self.work_directory.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(self.recipe.seed)
         specs = self._extractor_specs()
-        self._train_compact_cnn(specs[0])
+        self._pretrain_compact_cnn(specs[0])
+        query_encoder = self._pretrain_query_encoder()
         extractors = [load_extractor(spec, self.work_directory, torch.device("cpu")) for spec in specs]
 
         def extract(images: Images) -> dict[str, FeatureBatch]:
             return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
 
         images = self._image_set("features", self._photographs(self.recipe.joint.scenes, half=1), extract)
-        pair = self._train_pair(images, specs)
+        pair = self._train_pair(images, query_encoder, specs)
         return self._write(pair, specs, output, protocols)
 
     def _extractor_specs(self) -> tuple[ExtractorSpec, ...]:
@@ -98,28 +106,80 @@ class TrainBundle:
         with self.progress.stage(stage, len(photographs)) as bar:
             return build_image_set(photographs, self.recipe.stored_size, extract=extract, on_progress=bar.advance)
 
-    def _train_compact_cnn(self, spec: ExtractorSpec) -> None:
+    def _pretrain_compact_cnn(self, spec: ExtractorSpec) -> None:
         section = self.recipe.compact_cnn
-        done = self.work_directory / _DONE
-        settings = json.dumps([self.recipe.seed, self.recipe.stored_size, section.model_dump()])
-        if done.exists() and done.read_text(encoding="utf-8") == settings:
-            return
-        images = self._image_set("photographs", self._photographs(section.scenes, half=0), None)
-        steps = section.optimisation.epochs * (len(images.labels) // section.optimisation.batch_size)
-        with self.progress.stage(CompactCnnExtractor.FAMILY, steps) as bar:
-            network = train_compact_cnn(
-                images, section, seed=self.recipe.seed, after_step=bar.advance, after_epoch=bar.epoch
-            )
-        save_extractor_weights(network, spec, self.work_directory)
-        done.write_text(settings, encoding="utf-8")
+        network = CompactCnn(section.width, section.global_dimension, section.local_dimension)
 
-    def _train_pair(self, images: ImageSet, specs: tuple[ExtractorSpec, ...]) -> TrainedPair:
+        def embed(images: Tensor) -> Tensor:
+            pixels = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+            embeddings: Tensor = network(pixels)
+            return embeddings
+
+        def finish(generator: torch.Generator) -> None:
+            fit_local_whitening(network, self._pretraining_images, section.local_tokens, generator)
+
+        self._pretrain(network, embed, section, self.work_directory / str(spec.weights), finish)
+
+    def _pretrain_query_encoder(self) -> QueryEncoder:
+        section = self.recipe.query_encoder
+        encoder = QueryEncoder(section.width_multiplier, self.recipe.dimension)
+        path = self.work_directory / "query_encoder.safetensors"
+        self._pretrain(encoder, encoder, section, path, lambda _: None)
+        return encoder
+
+    def _pretrain(
+        self,
+        network: nn.Module,
+        embed: Callable[[Tensor], Tensor],
+        section: CompactCnnSection | QueryEncoderSection,
+        weights: Path,
+        finish: Callable[[torch.Generator], None],
+    ) -> None:
+        """Bring a network to the end of its pretraining: from the work directory, or by training it."""
+        recipe = self.recipe
+        done = weights.with_suffix(".done.json")
+        photographs = len(self._pretraining_photographs)
+        settings = [recipe.seed, recipe.stored_size, photographs, recipe.pretraining.model_dump(), section.model_dump()]
+        if done.exists() and json.loads(done.read_text(encoding="utf-8")) == settings:
+            load_model(network, weights)
+            return
+        generator = torch.Generator().manual_seed(recipe.seed)
+        batches = len(paired_batches(self._pretraining_images.labels, section.optimisation.batch_size, generator))
+        with self.progress.stage(f"pretraining {weights.stem}", section.optimisation.epochs * batches) as bar:
+            pretrain(
+                network,
+                embed,
+                self._pretraining_images,
+                section.optimisation,
+                train_size=section.train_size,
+                temperature=recipe.pretraining.temperature,
+                generator=generator,
+                after_step=bar.advance,
+                after_epoch=bar.epoch,
+            )
+        finish(generator)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_model(network, str(weights))
+        done.write_text(json.dumps(settings), encoding="utf-8")
+
+    @cached_property
+    def _pretraining_photographs(self) -> list[Photograph]:
+        return self._photographs(self.recipe.pretraining.scenes, half=0)
+
+    @cached_property
+    def _pretraining_images(self) -> ImageSet:
+        return self._image_set("photographs", self._pretraining_photographs, None)
+
+    def _train_pair(
+        self, images: ImageSet, query_encoder: QueryEncoder, specs: tuple[ExtractorSpec, ...]
+    ) -> TrainedPair:
         section = self.recipe.joint.optimisation
         steps = section.epochs * (len(images.labels) // section.batch_size)
         features = tuple(feature for spec in specs for feature in spec.features)
         with self.progress.stage("joint", steps) as bar:
             return train_pair(
                 images,
+                query_encoder,
                 features,
                 mixer_spec(self.recipe),
                 self.recipe,
