@@ -12,6 +12,7 @@ from aff_contracts.bundle import FeatureSpec, MixerSpec
 from aff_toolkit.training import joint_training
 from aff_toolkit.training.image_set import ImageSet
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
 from gallery_indexer.extractors.extractor import FeatureBatch
 from tests.support.tiny_training import tiny_recipe
@@ -48,7 +49,9 @@ def recipe(*, regression_weight: float = 20.0, momentum: float = 0.99) -> Traini
 
 
 def train(images: ImageSet, settings: TrainingRecipe, told: Callable[[int, dict[str, float]], None]) -> TrainedPair:
-    return train_pair(images, FEATURES, MIXER, settings, after_step=lambda: None, after_epoch=told)
+    torch.manual_seed(settings.seed)
+    query_encoder = QueryEncoder(settings.query_encoder.width_multiplier, settings.dimension)
+    return train_pair(images, query_encoder, FEATURES, MIXER, settings, after_step=lambda: None, after_epoch=told)
 
 
 @pytest.fixture
