@@ -19,7 +19,7 @@ def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
 def settled_query_encoder(dimension: int, size: int) -> QueryEncoder:
     """Make the encoder; one pass over 16 images gives it its batch statistics whole."""
     torch.manual_seed(0)
-    encoder = QueryEncoder(0.1, dimension)
+    encoder = QueryEncoder(4, dimension)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = 1.0

@@ -32,7 +32,7 @@ mlp_ratio = 2.0
 dropout = 0.1
 
 [query_encoder]
-width_multiplier = 0.1
+width = 4
 train_size = 32
 input_size = 48
 optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }

@@ -50,7 +50,7 @@ def recipe(*, regression_weight: float = 20.0, momentum: float = 0.99) -> Traini
 
 def train(images: ImageSet, settings: TrainingRecipe, told: Callable[[int, dict[str, float]], None]) -> TrainedPair:
     torch.manual_seed(settings.seed)
-    query_encoder = QueryEncoder(settings.query_encoder.width_multiplier, settings.dimension)
+    query_encoder = QueryEncoder(settings.query_encoder.width, settings.dimension)
     return train_pair(images, query_encoder, FEATURES, MIXER, settings, after_step=lambda: None, after_epoch=told)
 
 
@@ -125,5 +125,5 @@ def test_the_query_side_follows_the_prototypes_of_the_gallery_side(images: Image
     follows, stays = (
         train(images, recipe(regression_weight=0.0, momentum=momentum), lambda *_: None) for momentum in (0.0, 1.0)
     )
-    weights = [pair.query_encoder.whitening[0].weight for pair in (follows, stays)]
+    weights = [pair.query_encoder.network.whitening[0].weight for pair in (follows, stays)]
     assert not torch.equal(*weights)

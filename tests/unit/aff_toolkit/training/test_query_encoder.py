@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from aff_toolkit.training.query_encoder import QueryEncoder
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
@@ -39,8 +38,3 @@ def test_a_batch_gives_what_its_images_give_alone(encoder: QueryEncoder) -> None
 @torch.inference_mode()
 def test_bytes_and_floats_of_the_same_values_are_the_same_image(encoder: QueryEncoder) -> None:
     torch.testing.assert_close(encoder(IMAGES), encoder(IMAGES.float()))
-
-
-def test_no_batch_statistic_follows_the_newest_batch_alone() -> None:
-    modules = QueryEncoder(0.1, 8).modules()
-    assert {module.momentum for module in modules if isinstance(module, nn.BatchNorm2d)} == {0.1}

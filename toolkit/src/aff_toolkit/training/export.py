@@ -27,7 +27,7 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
     export_query_encoder(pair.query_encoder, size, directory / QUERY_ENCODER_FILE)
     return QueryEncoderSpec(
         model=QUERY_ENCODER_FILE,
-        architecture=f"MobileNetV2 x{recipe.query_encoder.width_multiplier:g}, GeM, whitening",
+        architecture=f"residual network of width {recipe.query_encoder.width}, GeM, whitening",
         preprocessing=Preprocessing(resize="stretch", size=size),
     )
 

@@ -107,14 +107,15 @@ class MixerSection(_Section):
 
 
 class QueryEncoderSection(_Section):
-    """MobileNetV2 at a width multiplier, GeM and whitening.
+    """The light residual network of the query side.
 
     Attributes:
+        width: Channels of the stem.
         train_size: Pixels of a side in training, pretraining and joint.
         optimisation: Of its pretraining.
     """
 
-    width_multiplier: float = Field(gt=0)
+    width: int = Field(ge=1)
     train_size: int
     input_size: int
     optimisation: OptimisationSection

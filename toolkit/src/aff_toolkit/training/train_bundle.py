@@ -122,7 +122,7 @@ class TrainBundle:
 
     def _pretrain_query_encoder(self) -> QueryEncoder:
         section = self.recipe.query_encoder
-        encoder = QueryEncoder(section.width_multiplier, self.recipe.dimension)
+        encoder = QueryEncoder(section.width, self.recipe.dimension)
         path = self.work_directory / "query_encoder.safetensors"
         self._pretrain(encoder, encoder, section, path, lambda _: None)
         return encoder

@@ -13,73 +13,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_model
-from torch import Tensor, nn
+from torch import Tensor
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing, preprocess
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.pooling import GeM
-
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+from gallery_indexer.residual_network import ResidualNetwork
 
 
-class _ResidualBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs))
+class CompactCnn(ResidualNetwork):
+    """The residual network, with local descriptors taken from its mid-level activations."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
-
-
-class CompactCnn(nn.Module):
-    """The network: a stem and three residual stages, of 2, 4 and 8 times `width` channels.
-
-    Normalisation of the uint8 input is part of it, so the pixels are all that a caller must agree on.
-    """
-
-    mean: Tensor
-    std: Tensor
     local_mean: Tensor
     local_whitening: Tensor
 
     def __init__(self, width: int, global_dimension: int, local_dimension: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1) * 255)
-        self.middle = nn.Sequential(
-            nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            _ResidualBlock(width, 2 * width),
-            _ResidualBlock(2 * width, 4 * width),
-        )
-        self.top = _ResidualBlock(4 * width, 8 * width)
-        self.pool = GeM()
-        self.whitening = nn.Sequential(nn.Linear(8 * width, global_dimension), nn.BatchNorm1d(global_dimension))
+        super().__init__(width, global_dimension)
         self.register_buffer("local_mean", torch.zeros(4 * width))
         self.register_buffer("local_whitening", torch.eye(4 * width)[:local_dimension].clone())
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Give the global feature of (B, 3, H, W) pixels, 0 to 255: (B, global_dimension), unit length."""
-        return self.pool_global(self.activations(pixels))
-
-    def activations(self, pixels: Tensor) -> Tensor:
-        """Give mid-level activations (B, 4 * width, H / 8, W / 8) of (B, 3, H, W) pixels from 0 to 255."""
-        middle: Tensor = self.middle((pixels.float() - self.mean) / self.std)
-        return middle
-
-    def pool_global(self, activations: Tensor) -> Tensor:
-        """Carry mid-level activations on to the global feature: (B, global_dimension), unit length."""
-        return F.normalize(self.whitening(self.pool(self.top(activations))), dim=-1)
 
     def strongest_activations(self, activations: Tensor, count: int) -> Tensor:
         """Give the `count` strongest activations by falling attention, smoothed: (B, count, 4 * width).
