@@ -16,7 +16,7 @@ help: ## Show this list
 
 $(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt --index-url $(TORCH_INDEX_URL) torch)
+	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
 	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
 	@touch $@
 

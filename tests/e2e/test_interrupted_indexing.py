@@ -31,7 +31,11 @@ def serving(gallery: Path) -> Iterator[tuple[subprocess.Popen[bytes], IndexerCli
     query_port, indexer_port = free_ports(2)
     command = [sys.executable, "-m", "aff_toolkit", "serve", "--bundle", str(TINY_BUNDLE), "--gallery", str(gallery)]
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
-    with subprocess.Popen(command) as process, IndexerClient(f"http://127.0.0.1:{indexer_port}") as client:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("QDRANT_", "AFF_"))}
+    with (
+        subprocess.Popen(command, env=environment) as process,
+        IndexerClient(f"http://127.0.0.1:{indexer_port}") as client,
+    ):
         client.wait_until_ready(60)
         yield process, client
         process.kill()

@@ -131,3 +131,11 @@ def test_a_file_name_that_is_not_utf8_gets_a_printable_id_of_its_own(indexer: In
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).write_bytes(b"no picture")
     summary, _ = sent(indexer, tmp_path)
     assert list(summary.failures) == ["caf\\xe8.png", "caf\\xe9.png"]
+
+
+def test_a_file_name_that_cannot_be_an_id_costs_no_other_file_its_place(indexer: IndexerClient, tmp_path: Path) -> None:
+    fill(tmp_path, "good", 3)
+    (tmp_path / "bad\nname.png").write_bytes(plain_png((9, 8, 7)))
+    summary, _ = sent(indexer, tmp_path)
+    assert summary.indexed + summary.duplicate + summary.updated == 3
+    assert list(summary.failures) == ["bad\nname.png"]

@@ -18,6 +18,8 @@ from aff_contracts.schemas.problem import Problem
 from aff_contracts.schemas.searching import SearchResponse
 
 _POLL_S = 0.1
+# A proxy of the environment cannot reach the services of this machine.
+_DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 class ServiceError(AffError):
@@ -58,7 +60,7 @@ class Upload:
 
 class _ServiceClient:
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, mounts=dict.fromkeys(_DIRECT))
         self.url = url
 
     def __enter__(self) -> Self:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -31,3 +34,12 @@ def test_onnx_runtime_gives_what_torch_gives(encoders: tuple[QueryEncoder, OnnxQ
     with torch.inference_mode():
         expected = trained(images).numpy()
     np.testing.assert_allclose(exported.encode(list(images.numpy())), expected, rtol=0, atol=1e-4)
+
+
+def test_the_file_names_no_path_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.onnx"
+    export_query_encoder(settled_query_encoder(8, 32), 32, path)
+    content = path.read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(__file__).parents[4]).encode() not in content
+    onnx.checker.check_model(path)

@@ -27,6 +27,8 @@ def train(
     with errors_told(as_json):
         settings = load_recipe(recipe)
         work_dir.mkdir(parents=True, exist_ok=True)
+        if settings.extra is not None and not settings.extra.csv.exists():
+            messages.print(f"without the photographs of {settings.extra.csv}: there is no such file")
         progress = TrainingProgress(work_dir / "log.jsonl", messages)
         protocols = protocols_of_recipe(settings)
         manifest = TrainBundle(settings, work_dir, progress).run(out, protocols)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -50,7 +51,12 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
     ]
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
     services = LocalServices(f"http://127.0.0.1:{indexer_port}", f"http://127.0.0.1:{query_port}")
-    with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    # A gallery that the environment names is somebody's own.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("QDRANT_")}
+    with (
+        log_path.open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
+    ):
         try:
             _wait(services, process, log_path)
             yield services

@@ -6,6 +6,7 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 from safetensors.torch import save_model
 
@@ -18,11 +19,15 @@ from aff_toolkit.training.recipe import TrainingRecipe
 QUERY_ENCODER_FILE = "query_encoder.onnx"
 MIXER_FILE = "mixer.safetensors"
 
+# safetensors keeps what it writes from other users, and the services in containers run as one.
+_READABLE = 0o644
+
 
 def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:
     """Write mixer and query encoder into `directory`; describe the query encoder."""
     directory.mkdir(parents=True, exist_ok=True)
     save_model(pair.mixer, str(directory / MIXER_FILE))
+    (directory / MIXER_FILE).chmod(_READABLE)
     size = recipe.query_encoder.input_size
     export_query_encoder(pair.query_encoder, size, directory / QUERY_ENCODER_FILE)
     return QueryEncoderSpec(
@@ -50,6 +55,17 @@ def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    strip_traces(path)
+
+
+def strip_traces(path: Path) -> None:
+    """Take the exporter's notes out of an ONNX file: they hold source paths of the machine that exported it."""
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:

@@ -139,7 +139,11 @@ class TrainBundle:
         recipe = self.recipe
         done = weights.with_suffix(".done.json")
         photographs = len(self._pretraining_photographs)
-        settings = [recipe.seed, recipe.stored_size, photographs, recipe.pretraining.model_dump(), section.model_dump()]
+        extra = recipe.extra.model_dump(mode="json") if recipe.extra else None
+        settings = [
+            *(recipe.seed, recipe.dimension, recipe.stored_size, photographs, extra),
+            *(recipe.pretraining.model_dump(), section.model_dump()),
+        ]
         if done.exists() and json.loads(done.read_text(encoding="utf-8")) == settings:
             load_model(network, weights)
             return
