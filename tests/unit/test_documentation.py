@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
+from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
@@ -38,3 +39,17 @@ def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert "make test" in script
     assert "make lint" in script
+
+
+def test_the_readmes_figures_of_the_tiny_bundle_are_those_of_its_manifest() -> None:
+    metrics = load_manifest(ROOT / "bundles" / "tiny").metrics
+    section = (ROOT / "README.md").read_text().split("## The tiny bundle")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (?:procedural|real) .*?\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", section, re.M)
+    measured = [
+        tuple(
+            f"{100 * metrics[protocol]['scores'][pairing]['map']:.1f}"
+            for pairing in ("asymmetric", "symmetric", "light_only")
+        )
+        for protocol in ("scenes", "open_set")
+    ]
+    assert rows == measured

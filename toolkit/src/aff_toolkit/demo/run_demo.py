@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from aff_toolkit.evaluation.retrieval_scores import score_rankings
 _BATCH = 32
 _LIMIT = 10
 _SHOWN_QUERIES = 12
-_SHOWN_HITS = 6
+_SHOWN_HITS = 5
 
 
 class DemoError(AffError):
@@ -131,7 +132,9 @@ def _draw(searched: Sequence[_Searched], gallery: Sequence[Upload], path: Path) 
             for hit in s.hits[:_SHOWN_HITS]
         ]
         rows.append((Cell(_decode(s.query.data), f"query: {s.query.payload['instance']}"), hits))
-    contact_sheet(rows, "Queries (blue) and their first matches: right ones green, wrong ones red").save(path)
+    views = Counter(upload.payload["instance"] for upload in gallery).most_common(1)[0][1]
+    title = f"Queries (blue) and their first matches: right ones ({views} in the gallery) green, wrong ones red"
+    contact_sheet(rows, title).save(path)
 
 
 def _decode(data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
