@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from aff_contracts.bundle import load_manifest, verify_files
@@ -22,31 +23,48 @@ def stages(log: Path) -> list[str]:
     return [json.loads(line)["stage"] for line in log.read_text(encoding="utf-8").splitlines()]
 
 
+PRETRAINING = ["pretraining compact_cnn"] * 2 + ["pretraining query_encoder"]
+JOINT = ["joint"] * 30
+
+
+def train_again(tiny_training: TinyTraining, directory: Path, recipe: str) -> tuple[Result, Path]:
+    """Run `aff train` on a copy of the finished training's work directory; the log starts empty."""
+    work = shutil.copytree(tiny_training.work, directory / "work")
+    (work / "log.jsonl").unlink()
+    (directory / "recipe.toml").write_text(recipe, encoding="utf-8")
+    command = ["train", str(directory / "recipe.toml"), "--out", str(directory / "bundle"), "--work-dir", str(work)]
+    return cli.invoke(app, command), work
+
+
 @pytest.mark.slow
-def test_a_second_run_takes_the_extractor_from_the_work_directory_and_adds_the_extra_photographs(
+def test_a_second_run_takes_the_pretrained_networks_from_the_work_directory(
     tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
-    assert stages(tiny_training.work / "log.jsonl") == ["compact_cnn"] * 2 + ["joint"] * 30
-    work = shutil.copytree(tiny_training.work, tmp_path / "work")
-    (work / "log.jsonl").unlink()
+    assert stages(tiny_training.work / "log.jsonl") == PRETRAINING + JOINT
+    result, work = train_again(tiny_training, tmp_path, TINY_RECIPE_TOML)
+    assert result.exit_code == 0, result.output
+    assert "aff serve --bundle" in result.stdout
+    assert stages(work / "log.jsonl") == JOINT
+    weights = [bundle / "extractors/compact_cnn.safetensors" for bundle in (tiny_training.bundle, tmp_path / "bundle")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_extra_photographs_are_trained_on_and_measured_on_and_their_licence_is_noted(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
     (tmp_path / "photo.png").write_bytes(plain_png((9, 99, 9)))
     rows = ["photo.png,pear,train", "photo.png,plum,train", "photo.png,apple,query", "photo.png,apple,gallery"]
     (tmp_path / "fruit.csv").write_text("path,instance,role\n" + "\n".join(rows) + "\n", encoding="utf-8")
     extra = f'[extra]\ncsv = "{tmp_path / "fruit.csv"}"\nlicence = "Fruit, CC0"\n'
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(TINY_RECIPE_TOML.replace("[compact_cnn]", f"{extra}\n[compact_cnn]"), encoding="utf-8")
-
-    result = cli.invoke(app, ["train", str(recipe), "--out", str(tmp_path / "bundle"), "--work-dir", str(work)])
-
+    recipe = TINY_RECIPE_TOML.replace("[pretraining]", f"{extra}\n[pretraining]")
+    result, work = train_again(tiny_training, tmp_path, recipe)
     assert result.exit_code == 0, result.output
-    assert "aff serve --bundle" in result.stdout
-    assert stages(work / "log.jsonl") == ["joint"] * 30
+    assert stages(work / "log.jsonl") == PRETRAINING + JOINT
     manifest = load_manifest(tmp_path / "bundle")
     verify_files(tmp_path / "bundle", manifest)
     assert set(manifest.metrics) == {"scenes", "open_set"}
     assert manifest.licences[1] == "training photographs: Fruit, CC0"
-    weights = [bundle / "extractors/compact_cnn.safetensors" for bundle in (tiny_training.bundle, tmp_path / "bundle")]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_a_recipe_that_cannot_be_used_is_told_in_words_or_as_a_problem(tmp_path: Path) -> None:
