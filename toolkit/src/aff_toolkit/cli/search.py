@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 
 from aff_contracts.errors import AffError, ImageError
 from aff_contracts.image_decoding import ImageLimits, decode_image
@@ -68,10 +69,12 @@ def read_photo(photo: Path) -> bytes:
 
 
 def tell_hits(answer: SearchResponse) -> None:
-    """Print a table of the hits, and the service's timings."""
-    table = Table("rank", "score", "id", "payload")
+    """Print a table of the hits, and the service's timings; where `aff index` found a file is left out."""
+    table = Table("rank", "score", Column("id", overflow="fold"), Column("payload", overflow="fold"))
     for rank, hit in enumerate(answer.hits, start=1):
-        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, str(hit.payload) if hit.payload else "")
+        payload = {key: value for key, value in hit.payload.items() if key != "file"}
+        told = json.dumps(payload, ensure_ascii=False) if payload else ""
+        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, told)
     output.print(table)
     timings = answer.timings_ms
     output.print(
