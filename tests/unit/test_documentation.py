@@ -53,3 +53,16 @@ def test_the_readmes_figures_of_the_tiny_bundle_are_those_of_its_manifest() -> N
         for protocol in ("scenes", "open_set")
     ]
     assert rows == measured
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        (["serve"], "/aff serve"),
+        (["demo"], "/aff demo"),
+        (["demo", "GALLERY=my folder", "QUERY=photo.jpg"], '/aff demo --gallery "my folder" --query "photo.jpg"'),
+    ],
+)
+def test_a_make_target_of_the_readme_runs_its_command(target: list[str], command: str) -> None:
+    printed = subprocess.run(["make", "-n", *target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert command in " ".join(printed.split())
