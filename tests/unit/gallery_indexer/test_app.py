@@ -180,7 +180,6 @@ async def test_a_bad_image_is_rejected_by_name_and_its_neighbour_is_indexed(
         "[]",
         '[{"id": "a"}, {"id": "b"}]',
         '[{"id": "a", "colour": "red"}]',
-        '[{"id": ""}]',
         '[{"id": 7}]',
         '[{"payload": [1]}]',
         '[{"payload": {"a": NaN}}]',

@@ -251,3 +251,14 @@ async def test_receipts_and_rejections_are_counted() -> None:
     }
     assert counted == {"indexed": 1, "duplicate": 1, "rejected": 1}
     assert registry.get_sample_value("aff_index_rejected_total", {"code": "image_empty"}) == 1
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 513, "line\nbreak"])
+async def test_a_malformed_id_rejects_its_own_image_alone(bad: str) -> None:
+    store = MemoryGalleryStore()
+    with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
+        receipts = await index_gallery.index([_image(RED, bad, name="red.png"), _image(GREEN, "green")])
+    assert _statuses(receipts) == ["rejected", "indexed"]
+    assert _codes(receipts) == ["items_invalid", None]
+    assert receipts[0].error is not None
+    assert receipts[0].error.item == "red.png"

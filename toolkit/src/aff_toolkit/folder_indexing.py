@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aff_contracts.errors import AffError, BodyTooLargeError, ImageError, InvalidItemsError
+from aff_contracts.errors import AffError, BodyTooLargeError, ImageError
 from aff_contracts.schemas.problem import Problem, problem_of
 from aff_toolkit.client import IndexerClient, ServiceError, Upload
 
@@ -14,8 +14,6 @@ IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif"}
 )
 _MAX_BATCH_IMAGES = 32
-# Refusals of a whole batch for which a single file may be to blame: its size, or its name.
-_ONE_BY_ONE = frozenset({BodyTooLargeError.code, InvalidItemsError.code})
 _MAX_BATCH_BYTES = 32 * 2**20
 
 
@@ -64,7 +62,7 @@ def index_folder(
         on_progress: Called with the number of files done since the last call.
 
     Raises:
-        ServiceError: A batch was refused, and not for a size or name in it (then its images go one by one).
+        ServiceError: A batch was refused, and not for its size (then its images go one by one).
         ServiceUnreachableError: The indexer is gone; what was sent before stays indexed.
     """
     summary = FolderSummary(files=len(paths))
@@ -78,7 +76,7 @@ def _send(client: IndexerClient, batch: list[Upload], summary: FolderSummary) ->
     try:
         answer = client.index(batch)
     except ServiceError as error:
-        if error.problem.code not in _ONE_BY_ONE:
+        if error.problem.status != BodyTooLargeError.status:
             raise
         if len(batch) == 1:
             summary.failures[batch[0].id] = error.problem

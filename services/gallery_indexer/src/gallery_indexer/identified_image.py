@@ -6,11 +6,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from aff_contracts.errors import AffError, ImageError
-from aff_contracts.schemas.indexing import JsonObject, Receipt
+from pydantic import TypeAdapter, ValidationError
+
+from aff_contracts.errors import AffError, ImageError, InvalidItemsError
+from aff_contracts.schemas.indexing import ItemId, JsonObject, Receipt
 from aff_contracts.schemas.problem import problem_of
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.payload_limits import require_storable
+
+_ITEM_ID = TypeAdapter[str](ItemId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,17 @@ def identify(index: int, image: IncomingImage, *, max_payload_bytes: int) -> Ide
 
     Raises:
         ImageError: The image could not be taken out of the request.
-        InvalidItemsError: The payload cannot be stored.
+        InvalidItemsError: The id is malformed, or the payload cannot be stored.
     """
     if isinstance(image.data, ImageError):
         raise image.data
+    if image.item.id is not None:
+        _require_well_formed(image.item.id, image.name)
     content_sha256 = hashlib.sha256(image.data).hexdigest()
     identified = IdentifiedImage(
         index=index,
         name=image.name,
-        item_id=image.item.id or content_sha256,
+        item_id=content_sha256 if image.item.id is None else image.item.id,
         data=image.data,
         content_sha256=content_sha256,
         payload=image.item.payload,
@@ -68,6 +74,15 @@ def identify(index: int, image: IncomingImage, *, max_payload_bytes: int) -> Ide
     if identified.payload is not None:
         require_storable(identified.payload, max_bytes=max_payload_bytes, item=identified.label)
     return identified
+
+
+def _require_well_formed(item_id: str, name: str | None) -> None:
+    try:
+        _ITEM_ID.validate_python(item_id)
+    except ValidationError as error:
+        raise InvalidItemsError(
+            "an id has 1 to 512 characters, none of them a control character", item=name or item_id
+        ) from error
 
 
 def reject(index: int, item_id: str | None, name: str | None, error: AffError) -> Receipt:

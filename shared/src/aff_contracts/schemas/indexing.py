@@ -18,14 +18,15 @@ class IndexItem(BaseModel):
     """What the caller says of one image.
 
     Attributes:
-        id: The caller's id; the sha256 of the image's bytes where none is given.
+        id: The caller's id, 1 to 512 characters without control characters; the sha256 of the image's bytes where
+            none is given. A malformed id rejects its own image, so it is not checked here.
         payload: Any JSON object; searches return it and filter on it. Where none is given, an image that is
             in the gallery keeps its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: ItemId | None = None
+    id: str | None = None
     payload: JsonObject | None = None
 
 
