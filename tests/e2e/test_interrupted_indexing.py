@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import pytest
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.client import IndexerClient, ServiceUnreachableError
-from aff_toolkit.demo.local_service import free_ports
+from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.folder_indexing import find_photographs, index_folder
 from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.images import jpeg_bytes
@@ -28,17 +27,12 @@ PHOTOGRAPHS = 120
 
 @contextmanager
 def serving(gallery: Path) -> Iterator[tuple[subprocess.Popen[bytes], IndexerClient]]:
-    query_port, indexer_port = free_ports(2)
-    command = [sys.executable, "-m", "aff_toolkit", "serve", "--bundle", str(TINY_BUNDLE), "--gallery", str(gallery)]
-    command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("QDRANT_", "AFF_"))}
+    log_path = gallery.with_suffix(".log")
     with (
-        subprocess.Popen(command, env=environment) as process,
-        IndexerClient(f"http://127.0.0.1:{indexer_port}") as client,
+        local_services(TINY_BUNDLE, gallery, log_path) as services,
+        IndexerClient(services.indexer_url) as client,
     ):
-        client.wait_until_ready(60)
-        yield process, client
-        process.kill()
+        yield services.process, client
 
 
 def write_photographs(folder: Path) -> None:

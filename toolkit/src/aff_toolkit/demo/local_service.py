@@ -20,10 +20,17 @@ _STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class LocalServices:
-    """Addresses of the two running services."""
+    """The two running services.
+
+    Attributes:
+        indexer_url: Address of the gallery indexer.
+        query_url: Address of the query service.
+        process: The process that both run in.
+    """
 
     indexer_url: str
     query_url: str
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
@@ -38,7 +45,7 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
     Raises:
         ServiceNotReadyError: They ended, or were not ready in time; the detail holds their last words.
     """
-    query_port, indexer_port = free_ports(2)
+    query_port, indexer_port = _free_ports(2)
     command = [
         sys.executable,
         "-m",
@@ -50,15 +57,15 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
         str(gallery),
     ]
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
-    services = LocalServices(f"http://127.0.0.1:{indexer_port}", f"http://127.0.0.1:{query_port}")
     # A gallery that the environment names is somebody's own.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("QDRANT_")}
     with (
         log_path.open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
     ):
+        services = LocalServices(f"http://127.0.0.1:{indexer_port}", f"http://127.0.0.1:{query_port}", process)
         try:
-            _wait(services, process, log_path)
+            _wait(services, log_path)
             yield services
         finally:
             process.terminate()
@@ -68,17 +75,17 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
                 process.kill()
 
 
-def _wait(services: LocalServices, process: subprocess.Popen[bytes], log_path: Path) -> None:
+def _wait(services: LocalServices, log_path: Path) -> None:
     with IndexerClient(services.indexer_url) as indexer, SearchClient(services.query_url) as searcher:
         try:
-            indexer.wait_until_ready(_START_TIMEOUT_S, process.poll)
-            searcher.wait_until_ready(_START_TIMEOUT_S, process.poll)
+            indexer.wait_until_ready(_START_TIMEOUT_S, services.process.poll)
+            searcher.wait_until_ready(_START_TIMEOUT_S, services.process.poll)
         except (ServiceError, ServiceUnreachableError) as error:
             last_words = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
             raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
 
 
-def free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> list[int]:
     """Ask the system for ports that are free now; they are held until all are known, so they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
