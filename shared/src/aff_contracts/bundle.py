@@ -22,6 +22,8 @@ from aff_contracts.preprocessing import Preprocessing
 MANIFEST_NAME = "bundle.json"
 FORMAT_VERSION = 1
 
+MixerKind = Literal["transformer", "mlp", "laff", "orthogonal", "identity"]
+
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,13 +74,22 @@ class ExtractorSpec(_Spec):
 
 
 class MixerSpec(_Spec):
-    """The dynamic mixer: its weights and what is needed to build it."""
+    """The mixer: its weights and what is needed to build it.
+
+    Attributes:
+        kind: Which way of fusion; `transformer` is the dynamic mixer of the paper, the others are for comparison.
+        layers: Depth, of the kinds that have one.
+        heads: Attention heads, of the kinds that have them.
+        mlp_ratio: Width of the hidden layers as a multiple of the embedding's.
+        dropout: Share of activations that training drops.
+    """
 
     weights: str
-    layers: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    mlp_ratio: float = Field(gt=0)
-    dropout: float = Field(ge=0, lt=1)
+    kind: MixerKind = "transformer"
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=4, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
 class QueryEncoderSpec(_Spec):

@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_model
+from torch import nn
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.errors import BundleFormatError
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
-from gallery_indexer.mixer import DynamicMixer
+from gallery_indexer.mixers.build_mixer import build_mixer
 
 
 class GalleryEncoder:
     """Turns photographs into gallery embeddings."""
 
-    def __init__(self, extractors: Sequence[Extractor], mixer: DynamicMixer, device: torch.device) -> None:
+    def __init__(self, extractors: Sequence[Extractor], mixer: nn.Module, device: torch.device) -> None:
         self._extractors = tuple(extractors)
         self._mixer = mixer.eval().to(device)
         self._device = device
@@ -42,10 +43,10 @@ class GalleryEncoder:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         target = torch.device(device)
         extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]
-        mixer = DynamicMixer(manifest.features, manifest.mixer, manifest.space.dimension)
         try:
+            mixer = build_mixer(manifest.features, manifest.mixer, manifest.space.dimension)
             load_model(mixer, bundle_directory / manifest.mixer.weights)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise BundleFormatError(f"mixer weights do not fit: {error}", item=manifest.mixer.weights) from error
         return cls(extractors, mixer, target)
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_model
 
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import BundleFormatError
-from gallery_indexer.extractors.compact_cnn import CompactCnn, CompactCnnExtractor, compact_cnn_spec
+from gallery_indexer.extractors.compact_cnn import CompactCnn, CompactCnnExtractor, cell_positions, compact_cnn_spec
 from gallery_indexer.extractors.load_extractor import load_extractor
 
 CPU = torch.device("cpu")
@@ -55,6 +55,26 @@ def test_the_strongest_activations_are_smoothed_and_come_by_falling_norm(network
     first, second = network.strongest_activations(activations, 2)[0]
     assert first[0] == pytest.approx(1.0)
     assert second[1] == pytest.approx(1.0)
+
+
+def test_positions_are_the_centres_of_the_strongest_cells(network: CompactCnn) -> None:
+    activations = torch.zeros(1, 16, 4, 8)
+    activations[0, 0, 1, 6] = 9.0
+    activations[0, 1, 3, 0] = 4.0
+    positions = cell_positions(network.strongest_cells(activations, 2), 4, 8)
+    torch.testing.assert_close(positions, torch.tensor([[[6.5 / 8, 1.5 / 4], [0.5 / 8, 3.5 / 4]]]))
+
+
+def test_local_tokens_have_positions_and_global_ones_have_none(spec: ExtractorSpec, network: CompactCnn) -> None:
+    features = CompactCnnExtractor(spec, network, CPU).extract(images())
+    assert features["cnn_gem"].positions is None
+    positions = features["cnn_attention"].positions
+    assert positions is not None
+    assert positions.shape == (2, 5, 2)
+    assert bool(((positions > 0) & (positions < 1)).all())
+    moved = features["cnn_attention"].to(torch.device("meta"))
+    assert moved.positions is not None
+    assert moved.positions.device.type == "meta"
 
 
 def test_whitening_makes_descriptors_uncorrelated(network: CompactCnn) -> None:

@@ -35,9 +35,20 @@ def test_the_strongest_keypoints_are_kept(textured: np.ndarray) -> None:
     np.testing.assert_allclose(batch.values[0, 0, 128:], [x, y], atol=1e-5)
 
 
+def test_positions_are_shares_of_the_width_and_height(textured: np.ndarray) -> None:
+    grey = cv2.cvtColor(textured, cv2.COLOR_RGB2GRAY)
+    strongest = max(cv2.SIFT_create().detect(grey, None), key=lambda keypoint: keypoint.response)
+    batch = RootSift(rootsift_spec(size=320, max_tokens=4)).extract([textured])["rootsift"]
+    assert batch.positions is not None
+    assert batch.positions.shape == (1, 4, 2)
+    np.testing.assert_allclose(batch.positions[0, 0], [strongest.pt[0] / 320, strongest.pt[1] / 240], atol=1e-5)
+
+
 def test_a_blank_image_has_no_tokens(textured: np.ndarray) -> None:
     blank = np.full((100, 100, 3), 128, dtype=np.uint8)
     batch = RootSift(rootsift_spec(size=160, max_tokens=8)).extract([blank, textured])["rootsift"]
     assert not batch.mask[0].any()
     assert not batch.values[0].any()
+    assert batch.positions is not None
+    assert not batch.positions[0].any()
     assert batch.mask[1].all()

@@ -32,15 +32,18 @@ class CompactCnn(ResidualNetwork):
         self.register_buffer("local_mean", torch.zeros(4 * width))
         self.register_buffer("local_whitening", torch.eye(4 * width)[:local_dimension].clone())
 
-    def strongest_activations(self, activations: Tensor, count: int) -> Tensor:
-        """Give the `count` strongest activations by falling attention, smoothed: (B, count, 4 * width).
+    def strongest_cells(self, activations: Tensor, count: int) -> Tensor:
+        """Give the places of the `count` strongest activations by falling attention: (B, count) int64, row by row.
 
-        Attention is the L2 norm of an activation; smoothing averages 3 x 3 neighbours.
+        Attention is the L2 norm of an activation.
         """
-        attention = activations.norm(dim=1).flatten(1)
+        cells: Tensor = activations.norm(dim=1).flatten(1).topk(count, dim=1).indices
+        return cells
+
+    def strongest_activations(self, activations: Tensor, count: int) -> Tensor:
+        """Give the activations of the strongest cells, smoothed over 3 x 3 neighbours: (B, count, 4 * width)."""
         smoothed = F.avg_pool2d(activations, 3, stride=1, padding=1, count_include_pad=False)
-        strongest = attention.topk(count, dim=1).indices
-        columns = strongest[:, None].expand(-1, activations.shape[1], -1)
+        columns = self.strongest_cells(activations, count)[:, None].expand(-1, activations.shape[1], -1)
         return smoothed.flatten(2).gather(2, columns).transpose(1, 2)
 
     def local_descriptors(self, activations: Tensor, count: int) -> Tensor:
@@ -83,12 +86,28 @@ class CompactCnnExtractor:
         pixels = np.stack([preprocess(image, self.spec.preprocessing) for image in images])
         batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
         activations = self._network.activations(batch)
+        cells = self._network.strongest_cells(activations, self._local.max_tokens)
         descriptors = self._network.local_descriptors(activations, self._local.max_tokens)
         mask = torch.ones(descriptors.shape[:2], dtype=torch.bool, device=self._device)
         return {
             self._global.name: FeatureBatch.from_global(self._network.pool_global(activations)),
-            self._local.name: FeatureBatch(descriptors, mask),
+            self._local.name: FeatureBatch(descriptors, mask, cell_positions(cells, *activations.shape[2:])),
         }
+
+
+def cell_positions(cells: Tensor, height: int, width: int) -> Tensor:
+    """Give the centres of cells of a height x width grid.
+
+    Args:
+        cells: (B, n) int64, numbered row by row.
+        height: Rows of the grid.
+        width: Columns of the grid.
+
+    Returns:
+        (B, n, 2) float32 in (0, 1): x, then y.
+    """
+    columns, rows = cells % width, cells // width
+    return torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=-1)
 
 
 def compact_cnn_spec(

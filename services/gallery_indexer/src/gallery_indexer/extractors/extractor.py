@@ -23,10 +23,13 @@ class FeatureBatch:
     Attributes:
         values: (B, n, d) float32; rows without a token are zero.
         mask: (B, n) bool; True where there is a token.
+        positions: (B, n, 2) float32, x then y of each token as shares of the image's width and height, in [0, 1]; rows
+            without a token are zero. None for a global feature.
     """
 
     values: Tensor
     mask: Tensor
+    positions: Tensor | None = None
 
     @classmethod
     def from_global(cls, values: Tensor) -> FeatureBatch:
@@ -35,7 +38,8 @@ class FeatureBatch:
 
     def to(self, device: torch.device) -> FeatureBatch:
         """Return the batch on `device`."""
-        return FeatureBatch(self.values.to(device), self.mask.to(device))
+        positions = None if self.positions is None else self.positions.to(device)
+        return FeatureBatch(self.values.to(device), self.mask.to(device), positions)
 
 
 class Extractor(Protocol):

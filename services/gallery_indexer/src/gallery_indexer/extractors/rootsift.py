@@ -34,11 +34,14 @@ class RootSift:
         """See Extractor; an image without keypoints has an all-False mask."""
         values = np.zeros((len(images), self._feature.max_tokens, _WIDTH), dtype=np.float32)
         mask = np.zeros(values.shape[:2], dtype=bool)
+        positions = np.zeros((*values.shape[:2], 2), dtype=np.float32)
         for row, image in enumerate(images):
             tokens = self._tokens(preprocess(image, self.spec.preprocessing))
             values[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = True
-        return {self._feature.name: FeatureBatch(torch.from_numpy(values), torch.from_numpy(mask))}
+            positions[row, : len(tokens)] = (tokens[:, _DESCRIPTOR_WIDTH:] + 1.0) / 2.0
+        batch = FeatureBatch(torch.from_numpy(values), torch.from_numpy(mask), torch.from_numpy(positions))
+        return {self._feature.name: batch}
 
     def _tokens(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -7,7 +7,7 @@ import torch
 
 from aff_contracts.bundle import FeatureSpec, MixerSpec
 from gallery_indexer.extractors.extractor import FeatureBatch
-from gallery_indexer.mixer import DynamicMixer
+from gallery_indexer.mixers.transformer import DynamicMixer
 
 FEATURES = (
     FeatureSpec(name="one_global", kind="global", dimension=6, max_tokens=1),

@@ -1,0 +1,1 @@
+"""Ways to fuse an image's features into its gallery embedding, one a file."""
