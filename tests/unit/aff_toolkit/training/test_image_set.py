@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.image_set import build_image_set
-from aff_toolkit.training.photographs import Photograph
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 
 def plain(instance: str, level: int) -> Photograph:
-    return Photograph(instance, lambda: np.full((20, 30, 3), level, np.uint8))
+    return Photograph(instance, instance, lambda: np.full((20, 30, 3), level, np.uint8))
 
 
 def mean_level(images: Images) -> dict[str, FeatureBatch]:

@@ -8,7 +8,7 @@ import cv2
 
 from aff_toolkit.client import Upload
 from aff_toolkit.evaluation.protocols import scenes_protocol
-from aff_toolkit.training.photographs import Photograph
+from aff_toolkit.training.data.photograph import Photograph
 
 _INSTANCES = 72
 _QUERIES_EACH = 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aff_contracts.bundle import BundleManifest
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
-from aff_toolkit.training.photographs import Photograph
+from aff_toolkit.training.data.photograph import Photograph
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 

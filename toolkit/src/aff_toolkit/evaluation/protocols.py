@@ -7,7 +7,9 @@ from itertools import count, islice
 from pathlib import Path
 
 from aff_toolkit.scenes.splits import HELD_OUT
-from aff_toolkit.training.photographs import Photograph, listed_photographs, scene_photographs
+from aff_toolkit.training.data.csv_file import csv_photographs as listed_photographs
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.scenes import scene_photographs
 from aff_toolkit.training.recipe import TrainingRecipe
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aff_contracts.preprocessing import Preprocessing, preprocess
-from aff_toolkit.training.photographs import Photograph
+from aff_toolkit.training.data.photograph import Photograph
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 _BATCH = 64

@@ -1,0 +1,82 @@
+"""Photographs that a CSV lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aff_contracts.errors import AffError
+from aff_toolkit.training.data.csv_file import csv_photographs
+from aff_toolkit.training.data.source_errors import PhotographListError
+from tests.support.plain_photograph import plain_png
+
+COLOURS = {"red.png": (200, 0, 0), "green.png": (0, 200, 0), "blue.png": (0, 0, 200)}
+
+
+def write_csv(directory: Path, text: str) -> Path:
+    (directory / "images").mkdir()
+    for name, colour in COLOURS.items():
+        (directory / "images" / name).write_bytes(plain_png(colour))
+    path = directory / "set.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_of_the_wanted_roles_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+    csv = write_csv(
+        tmp_path,
+        "role,instance,path,note\n"
+        "gallery,pear,images/green.png,a\n"
+        "train,pear,images/red.png,b\n"
+        "query,apple,images/red.png,c\n"
+        "distractor,plum,images/blue.png,d\n",
+    )
+    found = csv_photographs(csv, ["distractor", "gallery"])
+    assert [photograph.instance for photograph in found] == ["pear", "plum"]
+    assert [tuple(photograph.load()[0, 0]) for photograph in found] == [COLOURS["green.png"], COLOURS["blue.png"]]
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,label\nimages/red.png,apple\n")
+    with pytest.raises(PhotographListError, match="no column instance, role") as caught:
+        csv_photographs(csv, ["train"])
+    assert caught.value.item == str(csv)
+
+
+def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
+    with pytest.raises(PhotographListError, match="no column instance, path, role"):
+        csv_photographs(write_csv(tmp_path, ""), ["train"])
+
+
+def test_a_missing_csv_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PhotographListError, match="cannot be read") as caught:
+        csv_photographs(tmp_path / "none.csv", ["train"])
+    assert caught.value.item == str(tmp_path / "none.csv")
+
+
+def test_a_listed_file_that_is_not_there_is_named_when_it_is_loaded(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,role\nimages/gone.png,apple,train\n")
+    (photograph,) = csv_photographs(csv, ["train"])
+    with pytest.raises(AffError) as caught:
+        photograph.load()
+    assert str(caught.value.item).endswith("gone.png")
+
+
+def test_further_columns_become_the_payload_and_the_path_is_the_name(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,split,note\nimages/red.png,apple,train,ripe\n")
+    (photograph,) = csv_photographs(csv, ["train"])
+    assert photograph.name == "images/red.png"
+    assert dict(photograph.payload) == {"note": "ripe"}
+
+
+def test_a_row_with_too_few_columns_is_named_by_its_line(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,role\nimages/red.png,apple,train\nimages/blue.png,plum\n")
+    with pytest.raises(PhotographListError, match="line 3 has 2 columns"):
+        csv_photographs(csv, ["train"])
+
+
+def test_no_row_of_the_wanted_role_is_told(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,role\nimages/red.png,apple,train\n")
+    with pytest.raises(PhotographListError, match="no rows of role query"):
+        csv_photographs(csv, ["query"])

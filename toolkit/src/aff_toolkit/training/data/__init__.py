@@ -1,0 +1,1 @@
+"""Where labelled and unlabelled photographs come from."""

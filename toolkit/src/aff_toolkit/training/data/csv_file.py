@@ -1,0 +1,119 @@
+"""Photographs that a CSV file lists, with their instances, roles and whatever else it says about them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.photograph_file import load_below
+from aff_toolkit.training.data.source_errors import PhotographListError
+
+_ROLE_COLUMNS = ("role", "split")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def csv_photographs(csv_path: Path, roles: Collection[str] | None, *, min_side: int | None = None) -> list[Photograph]:
+    """Return the photographs of a CSV file, in the order of its rows.
+
+    Columns: `path` (relative to the CSV), `instance`, and `role` or `split`; further columns become the payload. A
+    photograph's name is its path; where a path comes again, the line is added to its name.
+
+    Args:
+        csv_path: The file, in UTF-8.
+        roles: Which rows to take; None takes every row, and then no column of roles is needed.
+        min_side: See load_photograph_file.
+
+    Raises:
+        PhotographListError: The file cannot be read, is not CSV in UTF-8, lacks a column, has a row without path or
+            instance, or has no row of these roles.
+    """
+    try:
+        with csv_path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            columns = _Columns.of_header(next(reader, []), csv_path, needs_role=roles is not None)
+            photographs = _take(_rows(reader, columns, csv_path), columns, roles, str(csv_path.parent), min_side)
+    except OSError as error:
+        raise PhotographListError(f"cannot be read: {error.strerror}", item=str(csv_path)) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise PhotographListError(f"is not a CSV file in UTF-8: {error}", item=str(csv_path)) from error
+    if not photographs:
+        wanted = f" of role {', '.join(sorted(roles))}" if roles is not None else ""
+        raise PhotographListError(f"no rows{wanted}", item=str(csv_path))
+    return photographs
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Places of the columns in a row."""
+
+    count: int
+    path: int
+    instance: int
+    role: int | None
+    payload: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of_header(cls, header: list[str], csv_path: Path, *, needs_role: bool) -> _Columns:
+        names = [name.strip() for name in header]
+        missing = [name for name in ("instance", "path") if name not in names]
+        role = next((name for name in _ROLE_COLUMNS if name in names), None)
+        if needs_role and role is None:
+            missing.append("role (or split)")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if missing or repeated:
+            problem = f"no column {', '.join(missing)}" if missing else f"two columns {', '.join(repeated)}"
+            found = f"the first line has {', '.join(names)}" if any(names) else "the first line is empty"
+            raise PhotographListError(f"{problem}: {found}; needed are path, instance, role", item=str(csv_path))
+        known = {"path", "instance", role}
+        return cls(
+            count=len(names),
+            path=names.index("path"),
+            instance=names.index("instance"),
+            role=None if role is None else names.index(role),
+            payload=tuple((name, place) for place, name in enumerate(names) if name not in known),
+        )
+
+    def payload_of(self, row: list[str]) -> Mapping[str, Any]:
+        return {name: row[place] for name, place in self.payload} if self.payload else _NOTHING
+
+
+def _rows(reader: Any, columns: _Columns, csv_path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give line number and row of each row that is not blank."""
+    for row in reader:
+        if not row:
+            continue
+        if len(row) != columns.count:
+            detail = f"line {reader.line_num} has {len(row)} columns, the first line has {columns.count}"
+            raise PhotographListError(detail, item=str(csv_path))
+        if not row[columns.path] or not row[columns.instance]:
+            raise PhotographListError(f"line {reader.line_num} has no path or no instance", item=str(csv_path))
+        yield reader.line_num, row
+
+
+def _take(
+    rows: Iterator[tuple[int, list[str]]],
+    columns: _Columns,
+    roles: Collection[str] | None,
+    root: str,
+    min_side: int | None,
+) -> list[Photograph]:
+    # Rows of one instance share one string: millions of rows stay small.
+    instances: dict[str, str] = {}
+    names: set[str] = set()
+    photographs = []
+    for line, row in rows:
+        if roles is not None and columns.role is not None and row[columns.role] not in roles:
+            continue
+        path = row[columns.path]
+        name = path if path not in names else f"{path} (line {line})"
+        names.add(name)
+        instance = instances.setdefault(row[columns.instance], row[columns.instance])
+        load = partial(load_below, root, path, min_side)
+        photographs.append(Photograph(name, instance, load, columns.payload_of(row)))
+    return photographs
