@@ -14,22 +14,26 @@ _CAST = 0.12
 _ERASED_SHARE = 0.25
 
 
-def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+@torch.no_grad()
+def augment(images: Tensor, size: int, seed: int) -> Tensor:
     """Crop, warp, recolour and partly cover a batch.
 
     Args:
         images: (B, S, S, 3) uint8.
         size: Pixels of a side of the result.
-        generator: Source of every random choice.
+        seed: Of every random choice.
 
     Returns:
-        (B, size, size, 3) float32 from 0 to 255.
+        (B, size, size, 3) float32 from 0 to 255, on the images' device.
     """
-    warped = _warp(images.permute(0, 3, 1, 2).float(), size, generator)
-    return _erase(_recolour(warped, generator), generator).permute(0, 2, 3, 1)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.autocast(images.device.type, enabled=False):
+        warped = _warp(images.permute(0, 3, 1, 2).float(), size, generator)
+        return _erase(_recolour(warped, generator), generator).permute(0, 2, 3, 1)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Draw on the CPU, so that a seed gives the same augmentation on every device."""
     return torch.rand(shape, generator=generator) * (high - low) + low
 
 
@@ -41,7 +45,8 @@ def _warp(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     linear = zoom * (rotation + _uniform((B, 2, 2), -_MAX_SHEAR, _MAX_SHEAR, generator))
     shift = _uniform((B, 2, 1), -1.0, 1.0, generator) * (1.0 - zoom).clamp(min=0.0)
-    grid = F.affine_grid(torch.cat([linear, shift], 2), [B, 3, size, size], align_corners=False)
+    theta = torch.cat([linear, shift], 2).to(images.device)
+    grid = F.affine_grid(theta, [B, 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
@@ -50,6 +55,7 @@ def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     gain = _uniform((B, 1, 1, 1), 1 - _GAIN, 1 + _GAIN, generator)
     contrast = _uniform((B, 1, 1, 1), 1 - _GAIN, 1 + _GAIN, generator)
     cast = _uniform((B, 3, 1, 1), 1 - _CAST, 1 + _CAST, generator)
+    gain, contrast, cast = (factor.to(images.device) for factor in (gain, contrast, cast))
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (((images - mean) * contrast + mean) * gain * cast).clamp(0.0, 255.0)
 
@@ -64,4 +70,4 @@ def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
     inside_columns = (columns >= start[1]) & (columns < start[1] + extent[1])
     covered = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
     colour = _uniform((B, 3, 1, 1), 0.0, 255.0, generator)
-    return torch.where(covered, colour, images)
+    return torch.where(covered.to(images.device), colour.to(images.device), images)

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from aff_contracts.bundle import FeatureSpec, MixerSpec
 from aff_toolkit.training.augmentation import augment
 from aff_toolkit.training.image_set import ImageSet
-from aff_toolkit.training.losses import arcface_loss, regression_loss
-from aff_toolkit.training.momentum_classifier import MomentumClassifier
+from aff_toolkit.training.losses.arcface import arcface_loss
+from aff_toolkit.training.losses.regression import regression_loss
 from aff_toolkit.training.optimisation import optimise
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
-from aff_toolkit.training.sampling import shuffled_batches
-from gallery_indexer.mixer import DynamicMixer
+from aff_toolkit.training.sampling import drawn_seed, shuffled_batches
+from aff_toolkit.training.shared_classifier import SharedClassifier
+from gallery_indexer.mixers.transformer import DynamicMixer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def train_pair(
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
     mixer = DynamicMixer(features, mixer_spec, recipe.dimension)
-    classifier = MomentumClassifier(images.classes, recipe.dimension, section.momentum)
+    classifier = SharedClassifier(images.classes, recipe.dimension, section.momentum)
 
     def arcface(embeddings: Tensor, prototypes: Tensor, labels: Tensor) -> Tensor:
         return arcface_loss(embeddings, prototypes, labels, scale=section.arcface.scale, margin=section.arcface.margin)
@@ -64,13 +65,13 @@ def train_pair(
     def losses_of(rows: Tensor) -> dict[str, Tensor]:
         labels = images.labels[rows]
         g_mix = mixer(images.features_of(rows))
-        q = query_encoder(augment(images.pixels[rows], recipe.query_encoder.train_size, generator))
+        q = query_encoder(augment(images.pixels[rows], recipe.query_encoder.train_size, drawn_seed(generator)))
         losses = {
             "discriminative": arcface(g_mix, classifier.w_mix, labels),
             "compatible": arcface(q, classifier.w_q, labels),
         }
         if section.regression_weight:
-            losses["regression"] = section.regression_weight * regression_loss(q, g_mix)
+            losses["regression"] = section.regression_weight * regression_loss(q, g_mix.detach())
         return losses
 
     def follow() -> None:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from aff_toolkit.training.augmentation import augment
 from aff_toolkit.training.image_set import ImageSet
-from aff_toolkit.training.losses import supervised_contrastive_loss
+from aff_toolkit.training.losses.supervised_contrastive import supervised_contrastive_loss
 from aff_toolkit.training.optimisation import optimise
 from aff_toolkit.training.recipe import OptimisationSection
-from aff_toolkit.training.sampling import paired_batches
+from aff_toolkit.training.sampling import drawn_seed, paired_batches
 from gallery_indexer.extractors.compact_cnn import CompactCnn
 
 _WHITENING_IMAGES = 2000
@@ -51,7 +51,7 @@ def pretrain(
     """
 
     def losses_of(rows: Tensor) -> dict[str, Tensor]:
-        embeddings = embed(augment(images.pixels[rows], train_size, generator)).float()
+        embeddings = embed(augment(images.pixels[rows], train_size, drawn_seed(generator))).float()
         labels = images.labels[rows]
         return {"contrastive": supervised_contrastive_loss(embeddings, labels, temperature=temperature)}
 

@@ -1,9 +1,21 @@
-"""How an epoch is cut into batches of row numbers."""
+"""How an epoch is cut into batches of row numbers; a function of the seed and the epoch alone."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+_SEED_STRIDE = 1_000_003
+
+
+def generator_of(seed: int, number: int) -> torch.Generator:
+    """Return the source of the random choices of one epoch or one step."""
+    return torch.Generator().manual_seed(seed * _SEED_STRIDE + number)
+
+
+def drawn_seed(generator: torch.Generator) -> int:
+    """Draw a seed."""
+    return int(torch.randint(2**62, (), generator=generator))
 
 
 def shuffled_batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -17,10 +17,12 @@ from aff_contracts.bundle import BundleManifest, ExtractorSpec, build_manifest, 
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.scenes.splits import EXTRACTOR_TRAINING, MIXER_TRAINING
+from aff_toolkit.training.data.csv_file import csv_photographs as listed_photographs
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.scenes import scene_photographs
 from aff_toolkit.training.export import export_pair, mixer_spec
 from aff_toolkit.training.image_set import Extract, ImageSet, build_image_set
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
-from aff_toolkit.training.photographs import Photograph, listed_photographs, scene_photographs
 from aff_toolkit.training.pretraining import fit_local_whitening, pretrain
 from aff_toolkit.training.progress import TrainingProgress
 from aff_toolkit.training.query_encoder import QueryEncoder

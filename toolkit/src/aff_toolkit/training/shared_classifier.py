@@ -1,4 +1,4 @@
-"""The shared classifier and its momentum copy (Wu et al., CVPR 2023, sec. 3.3)."""
+"""The shared classifier and the query side's copy of it (Wu et al., CVPR 2023, sec. 3.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class MomentumClassifier(nn.Module):
+class SharedClassifier(nn.Module):
     """Prototypes `w_mix`, which learn with the mixer, and `w_q`, which follow them for the query side.
 
     Attributes:
@@ -16,9 +16,9 @@ class MomentumClassifier(nn.Module):
 
     w_q: Tensor
 
-    def __init__(self, classes: int, dimension: int, momentum: float) -> None:
+    def __init__(self, classes: int, dimension: int, alpha: float) -> None:
         super().__init__()
-        self.momentum = momentum
+        self._alpha = alpha
         self.w_mix = nn.Parameter(torch.empty(classes, dimension))
         nn.init.xavier_uniform_(self.w_mix)
         self.register_buffer("w_q", self.w_mix.detach().clone())
@@ -26,4 +26,13 @@ class MomentumClassifier(nn.Module):
     @torch.no_grad()
     def follow(self) -> None:
         """Set w_q to alpha * w_q + (1 - alpha) * w_mix; called after every optimiser step."""
-        self.w_q.lerp_(self.w_mix, 1.0 - self.momentum)
+        self.w_q.lerp_(self.w_mix, 1.0 - self._alpha)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Set w_q to w_mix: the two stages' second one starts so."""
+        self.w_q.copy_(self.w_mix)
+
+    def prototypes_for_query(self, *, coupled: bool) -> Tensor:
+        """Return what the query side is classified by: w_mix itself, with its gradient, or w_q."""
+        return self.w_mix if coupled else self.w_q

@@ -1,0 +1,50 @@
+"""ArcFace, both L_disc and L_comp of the paper."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
+
+_EDGE = 1e-6
+
+
+def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
+    """Additive angular margin loss (Deng et al., CVPR 2019, eq. 3; Wu et al., CVPR 2023, sec. 3.3).
+
+    Args:
+        embeddings: (B, D), unit length.
+        prototypes: (C, D), of any length; they are normalised here.
+        labels: (B,) int64 in [0, C).
+        scale: Multiplier of the cosines.
+        margin: Angle in radians that is added between an embedding and its own prototype.
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    cosines = embeddings @ F.normalize(prototypes, dim=1).T
+    own = cosines.gather(1, labels[:, None]).clamp(-1 + _EDGE, 1 - _EDGE)
+    with_margin = torch.cos((own.acos() + margin).clamp(max=torch.pi))
+    return F.cross_entropy(scale * cosines.scatter(1, labels[:, None], with_margin), labels)
+
+
+class ArcFace(LossSettings):
+    """Classify the query embeddings by the prototypes.
+
+    Attributes:
+        scale: Multiplier of the cosines.
+        margin: Additive angular margin in radians.
+    """
+
+    kind: Literal["arcface"] = "arcface"
+    scale: float = Field(default=24.0, gt=0)
+    margin: float = Field(default=0.2, ge=0, lt=1.5)
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Return the unweighted loss, a scalar."""
+        return arcface_loss(inputs.q, inputs.prototypes, inputs.labels, scale=self.scale, margin=self.margin)

@@ -1,0 +1,60 @@
+"""Contextual similarity distillation: the query embedding keeps the gallery embedding's similarities to others."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
+
+
+def contextual_similarity_loss(
+    q: Tensor, g: Tensor, *, neighbours: int, gallery_temperature: float, query_temperature: float
+) -> Tensor:
+    """Divergence between the similarities of g and of q to the same gallery anchors (Wu et al., CVPR 2022, sec. 3.2).
+
+    The paper takes each photograph's nearest neighbours in the whole training gallery as anchors. The mixer still
+    learns here, so the anchors are the nearest of the batch: its own gallery embedding, and those of other photographs.
+
+    Args:
+        q: (B, D), unit length.
+        g: (B, D), unit length.
+        neighbours: Anchors of a photograph; all of the batch where it has fewer.
+        gallery_temperature: Divisor of the cosines of g.
+        query_temperature: Divisor of the cosines of q.
+
+    Returns:
+        Scalar, the mean Kullback-Leibler divergence over the batch.
+    """
+    similarities = g @ g.T
+    anchors = similarities.topk(min(neighbours, len(g)), dim=1).indices
+    target = (similarities.gather(1, anchors) / gallery_temperature).log_softmax(dim=1)
+    found = ((q @ g.T).gather(1, anchors) / query_temperature).log_softmax(dim=1)
+    return (target.exp() * (target - found)).sum(dim=1).mean()
+
+
+class ContextualSimilarity(LossSettings):
+    """Keep the similarities to the neighbours in the gallery space (CSD); needs no labels.
+
+    Attributes:
+        neighbours: Anchors of a photograph.
+        gallery_temperature: Of the target's similarities.
+        query_temperature: Of the query's similarities.
+    """
+
+    kind: Literal["csd"] = "csd"
+    neighbours: int = Field(default=32, ge=2)
+    gallery_temperature: float = Field(default=0.05, gt=0)
+    query_temperature: float = Field(default=0.05, gt=0)
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Return the unweighted loss, a scalar."""
+        return contextual_similarity_loss(
+            inputs.q,
+            inputs.g,
+            neighbours=self.neighbours,
+            gallery_temperature=self.gallery_temperature,
+            query_temperature=self.query_temperature,
+        )
