@@ -1,0 +1,96 @@
+"""What a training writes down and shows: JSON lines, TensorBoard, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+LOG_NAME = "log.jsonl"
+_TENSORBOARD = "tensorboard"
+
+
+class TrainingLog:
+    """The log of a training with several stages.
+
+    Attributes:
+        directory: Holds `log.jsonl` and the TensorBoard files.
+        console: Where the bars are shown.
+    """
+
+    def __init__(self, directory: Path, console: Console) -> None:
+        self.directory = directory
+        self.console = console
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[StageLog]:
+        """Open a stage of `total` steps, each of which handles some of `unit`."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console) as bar:
+            log = StageLog(name, self.directory, bar, bar.add_task(name, total=total, rate=""), unit)
+            try:
+                yield log
+            finally:
+                log.close()
+
+
+class StageLog:
+    """The log of one stage."""
+
+    def __init__(self, name: str, directory: Path, bar: Progress, task: TaskID, unit: str) -> None:
+        self._name = name
+        self._directory = directory
+        self._bar = bar
+        self._task = task
+        self._unit = unit
+        self._writer: SummaryWriter | None = None
+
+    def resume(self, step: int) -> None:
+        """Go on after `step`: what was written down beyond it is taken back."""
+        self._bar.update(self._task, completed=step)
+        path = self._directory / LOG_NAME
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            path.write_text("".join(line for line in lines if self._stands(line, step)), encoding="utf-8")
+        self._writer = SummaryWriter(str(self._directory / _TENSORBOARD / self._name), purge_step=step + 1)
+
+    def advance(self, steps: int = 1, *, items: int = 1) -> None:
+        """Move the bar on by `steps`, each of `items` photographs."""
+        self._bar.advance(self._task, steps)
+        speed = self._bar.tasks[self._task].speed
+        self._bar.update(self._task, rate=f"{speed * items:.0f} {self._unit}/s" if speed else "")
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Write figures of a step down; `kind` is `step`, `epoch` or `validation`."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"stage": self._name, "kind": kind, "step": step, **values}) + "\n")
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(f"{kind}/{name}", value, step)
+        if kind != "step":
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+            self._bar.console.print(f"{self._name}, {kind} at step {step}: {shown}")
+
+    def close(self) -> None:
+        """Close the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _stands(self, line: str, step: int) -> bool:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return False  # the end of a line that a kill cut off
+        return bool(entry["stage"] != self._name or entry["step"] <= step)
