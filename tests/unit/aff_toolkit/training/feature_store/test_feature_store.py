@@ -1,0 +1,256 @@
+"""The feature store: what is written is read, a kill loses one shard, damage is named, memory stays bounded."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aff_contracts.bundle import ExtractorSpec, FeatureSpec
+from aff_contracts.errors import ImageError
+from aff_contracts.preprocessing import Preprocessing
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.feature_store import shard as shard_module
+from aff_toolkit.training.feature_store.extract_features import extract_features
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.feature_store.store_errors import (
+    FeatureNotFiniteError,
+    FeatureShardError,
+    FeatureStoreError,
+    FeatureStoreMismatchError,
+    FeatureStoreNotWrittenError,
+)
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+
+N, UNREADABLE = 11, 4
+SPEC = ExtractorSpec(
+    name="plain",
+    family="plain",
+    preprocessing=Preprocessing(resize="stretch", size=16),
+    features=(
+        FeatureSpec(name="whole", kind="global", dimension=3, max_tokens=1),
+        FeatureSpec(name="parts", kind="local", dimension=2, max_tokens=5),
+    ),
+    weights_source="none",
+)
+SETTINGS = StoreSettings(pixel_size=16, shard_photographs=4, batch_size=3)
+
+
+def grey(row: int) -> np.ndarray:
+    return np.full((20, 30, 3), 10 * row, dtype=np.uint8)
+
+
+def load(row: int) -> np.ndarray:
+    if row == UNREADABLE:
+        raise ImageError("is no image")
+    return grey(row)
+
+
+def photographs() -> list[Photograph]:
+    return [Photograph(f"{row}.jpg", f"thing-{row // 2}", lambda row=row: load(row)) for row in range(N)]
+
+
+class Extractor:
+    """Gives the mean of an image, and as many tokens as its number says, modulo six."""
+
+    def __init__(self, broken: int | None = None, killed_at: int | None = None) -> None:
+        self.images = 0
+        self.broken = broken
+        self.killed_at = killed_at
+
+    def __call__(self, images: Images) -> dict[str, FeatureBatch]:
+        numbers = [float(image.mean()) / 10 for image in images]
+        self.images += len(images)
+        if self.killed_at is not None and self.images > self.killed_at:
+            raise KeyboardInterrupt
+        whole = torch.tensor([[n, n + 1, float("nan") if n == self.broken else n + 2] for n in numbers])
+        counts = [round(n) % 6 for n in numbers]
+        mask = torch.arange(5)[None] < torch.tensor(counts)[:, None]
+        values = torch.tensor([[[n, t] for t in range(5)] for n in numbers]) * mask[..., None]
+        positions = torch.tensor([[[t / 8, n / 16] for t in range(5)] for n in numbers]) * mask[..., None]
+        return {"whole": FeatureBatch.from_global(whole), "parts": FeatureBatch(values, mask, positions)}
+
+
+def make(directory: Path, extractor: Extractor | None = None, settings: StoreSettings = SETTINGS) -> FeatureStore:
+    seen: list[int] = []
+    store = extract_features(
+        photographs(), ExtractorSet((SPEC,)), extractor or Extractor(), directory, settings, seen.append
+    )
+    assert sum(seen) == N
+    return store
+
+
+def test_what_was_written_is_read_in_any_order(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    rows = np.array([10, 0, 5, 3, 5], dtype=np.int64)
+    features = store.read_features(rows)
+    pixels = store.read_pixels(rows)
+    assert features["parts"].values.shape == (5, 5, 2)
+    for place, row in enumerate(rows.tolist()):
+        assert pixels[place].shape == (16, 16, 3)
+        assert (pixels[place] == 10 * row).all()
+        assert features["whole"].values[place, 0].tolist() == [row, row + 1, row + 2]
+        count = row % 6
+        assert features["parts"].mask[place].tolist() == [t < count for t in range(5)]
+        assert features["parts"].values[place, :count].tolist() == [[row, t] for t in range(count)]
+        assert features["parts"].positions[place, :count].tolist() == [[t / 8, row / 16] for t in range(count)]
+        assert features["parts"].values[place, count:].abs().sum() == 0
+
+
+def test_local_tokens_are_padded_to_the_longest_of_the_batch_alone(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    assert store.read_features(np.array([1, 2]), ["parts"])["parts"].values.shape == (2, 2, 2)
+    nothing = store.read_features(np.array([0, 6]), ["parts"])["parts"]
+    assert nothing.values.shape == (2, 1, 2)
+    assert not nothing.mask.any()
+
+
+def test_an_unreadable_photograph_is_noted_and_left_out(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    assert store.unreadable() == {UNREADABLE: "4.jpg: is no image"}
+    assert np.flatnonzero(~store.readable).tolist() == [UNREADABLE]
+    assert store.names[2] == "2.jpg"
+    assert store.instances[2] == "thing-1"
+
+
+def test_a_killed_extraction_goes_on_with_the_next_shard(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, Extractor(killed_at=8))
+    with pytest.raises(FeatureShardError, match="missing"):
+        FeatureStore.open(tmp_path)
+    again = Extractor()
+    make(tmp_path, again)
+    assert again.images < N - 1
+    first = make(tmp_path / "whole").read_features(np.arange(N))
+    for name, feature in FeatureStore.open(tmp_path, verify=True).read_features(np.arange(N)).items():
+        torch.testing.assert_close(feature.values, first[name].values, rtol=0, atol=0)
+
+
+def test_a_finished_store_runs_no_extractor(tmp_path: Path) -> None:
+    make(tmp_path)
+    again = Extractor()
+    make(tmp_path, again)
+    assert again.images == 0
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "altered"])
+def test_a_damaged_shard_is_named_and_made_again_alone(tmp_path: Path, damage: str) -> None:
+    make(tmp_path)
+    path = tmp_path / "shard-00001.safetensors"
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-1] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(FeatureShardError, match="run the extraction again") as caught:
+        FeatureStore.open(tmp_path, verify=True)
+    assert caught.value.item == str(path)
+    again = Extractor()
+    make(tmp_path, again)
+    assert again.images == 3
+    assert path.read_bytes() == content
+
+
+def test_other_settings_do_not_share_a_directory(tmp_path: Path) -> None:
+    make(tmp_path)
+    with pytest.raises(FeatureStoreMismatchError, match="Take another directory"):
+        make(tmp_path, settings=StoreSettings(pixel_size=16, shard_photographs=4, copies=2))
+
+
+def test_a_value_that_is_not_finite_names_its_photograph(tmp_path: Path) -> None:
+    with pytest.raises(FeatureNotFiniteError, match="whole is not finite") as caught:
+        make(tmp_path, Extractor(broken=7))
+    assert caught.value.item == "7.jpg"
+
+
+def test_a_full_disk_keeps_the_finished_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shard_module.save_file
+
+    def save(arrays: dict[str, np.ndarray], path: Path) -> None:
+        real(arrays, path)
+        if "00001" in path.name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shard_module, "save_file", save)
+    with pytest.raises(FeatureStoreNotWrittenError, match="finished shards are kept"):
+        make(tmp_path)
+    assert not list(tmp_path.glob("*.partial"))
+    monkeypatch.undo()
+    again = Extractor()
+    make(tmp_path, again)
+    assert again.images <= 6
+
+
+def test_augmented_copies_differ_and_are_the_same_every_time(tmp_path: Path) -> None:
+    settings = StoreSettings(shard_photographs=4, copies=3, augmented_size=32)
+    store, twin = make(tmp_path / "a", settings=settings), make(tmp_path / "b", settings=settings)
+    rows = np.array([9, 9, 9])
+    found = store.read_features(rows, ["whole"], np.array([0, 1, 2]))["whole"].values[:, 0, 0]
+    assert found[0] == 9
+    assert len(set(found.tolist())) == 3
+    torch.testing.assert_close(found, twin.read_features(rows, ["whole"], np.arange(3))["whole"].values[:, 0, 0])
+
+
+def test_pixels_alone_need_no_extractor(tmp_path: Path) -> None:
+    store = extract_features(photographs(), ExtractorSet(), lambda _: {}, tmp_path, SETTINGS, lambda _: None)
+    assert store.features == ()
+    assert store.read_features(np.arange(3)) == {}
+
+
+def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
+    store = make(tmp_path, settings=StoreSettings(shard_photographs=4))
+    with pytest.raises(FeatureStoreError, match="keeps no pixels"):
+        store.read_pixels(np.arange(2))
+    with pytest.raises(FeatureStoreError, match="no feature other; it has whole, parts"):
+        store.read_features(np.arange(2), ["other"])
+    with pytest.raises(FeatureStoreError, match="no feature store there"):
+        FeatureStore.open(tmp_path / "none")
+
+
+def test_a_worker_process_opens_it_again(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    store.read_pixels(np.arange(2))
+    twin = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(twin.read_pixels(np.arange(5)), store.read_pixels(np.arange(5)))
+
+
+READ_IN_A_SMALL_PROCESS = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+
+def anonymous_mb():
+    for line in open("/proc/self/smaps_rollup"):
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) / 1024
+
+store = FeatureStore.open(Path(sys.argv[1]))
+rng = np.random.default_rng(0)
+store.read_pixels(rng.integers(0, len(store), 64))
+before = anonymous_mb()
+peak = before
+for _ in range(100):
+    rows = rng.integers(0, len(store), 64)
+    store.read_pixels(rows), store.read_features(rows)
+    peak = max(peak, anonymous_mb())
+print(peak - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_reading_a_large_store_takes_little_memory(tmp_path: Path) -> None:
+    many = [Photograph(f"{i}", f"{i}", lambda i=i: np.full((8, 8, 3), i % 250, np.uint8)) for i in range(6000)]
+    settings = StoreSettings(pixel_size=96, shard_photographs=500, batch_size=250)
+    extract_features(many, ExtractorSet((SPEC,)), Extractor(), tmp_path, settings, lambda _: None)
+    size_mb = sum(path.stat().st_size for path in tmp_path.iterdir()) / 2**20
+    command = [sys.executable, "-c", READ_IN_A_SMALL_PROCESS, str(tmp_path)]
+    grown_mb = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert size_mb > 150
+    assert grown_mb < size_mb / 8
