@@ -19,7 +19,7 @@ width = 4
 global_dimension = 16
 local_dimension = 8
 local_tokens = 4
-optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02, autocast = "bfloat16" }
+optimisation = { epochs = 2, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02, precision = "bf16" }
 
 [rootsift]
 input_size = 96
@@ -38,10 +38,10 @@ input_size = 48
 optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }
 
 [joint]
-momentum = 0.99
-regression_weight = 20.0
+update = { kind = "momentum", alpha = 0.99 }
+discriminative = { scale = 24.0, margin = 0.2 }
+losses = [{ kind = "arcface", scale = 24.0, margin = 0.2 }, { kind = "reg", weight = 20.0 }]
 scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
-arcface = { scale = 24.0, margin = 0.2 }
 # Enough steps for the batch statistics of the query encoder to settle; before that it gives every image one embedding.
 optimisation = { epochs = 30, batch_size = 8, learning_rate = 2e-3, weight_decay = 0.02 }
 

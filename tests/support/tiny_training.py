@@ -10,9 +10,9 @@ from rich.console import Console
 
 from aff_contracts.bundle import BundleManifest
 from aff_toolkit.evaluation.protocols import protocols_of_recipe
-from aff_toolkit.training.progress import TrainingProgress
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.train_bundle import TrainBundle
+from aff_toolkit.training.training_log import TrainingLog
 from tests.support.tiny_recipe import TINY_RECIPE_TOML
 
 
@@ -22,7 +22,7 @@ class TinyTraining:
 
     Attributes:
         bundle: Directory of the bundle.
-        work: Directory of the log and of the extractor's weights.
+        work: Directory of the log, the features and the checkpoints.
         manifest: The bundle's manifest as the training returned it.
     """
 
@@ -39,6 +39,6 @@ def tiny_recipe() -> TrainingRecipe:
 def train_tiny_bundle(directory: Path) -> TinyTraining:
     """Train by the smallest recipe into `directory`."""
     recipe, work, bundle = tiny_recipe(), directory / "work", directory / "bundle"
-    progress = TrainingProgress(work / "log.jsonl", Console(quiet=True))
-    manifest = TrainBundle(recipe, work, progress).run(bundle, protocols_of_recipe(recipe))
+    log = TrainingLog(work, Console(quiet=True))
+    manifest = TrainBundle(recipe, work, log).run(bundle, protocols_of_recipe(recipe))
     return TinyTraining(bundle, work, manifest)

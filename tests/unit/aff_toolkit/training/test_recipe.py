@@ -33,8 +33,8 @@ def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_value_out_of_range_is_refused_by_name(tmp_path: Path) -> None:
-    error = refused(tmp_path, TINY_RECIPE_TOML.replace("momentum = 0.99", "momentum = 1.5"))
-    assert "joint.momentum" in error.detail
+    error = refused(tmp_path, TINY_RECIPE_TOML.replace("alpha = 0.99", "alpha = 1.5"))
+    assert "joint.update.alpha" in error.detail
 
 
 def test_a_missing_section_is_refused_by_name(tmp_path: Path) -> None:

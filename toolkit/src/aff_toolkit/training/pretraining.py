@@ -8,69 +8,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aff_toolkit.training.augmentation import augment
-from aff_toolkit.training.image_set import ImageSet
+from aff_toolkit.training.batch import Batch
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.losses.supervised_contrastive import supervised_contrastive_loss
-from aff_toolkit.training.optimisation import optimise
-from aff_toolkit.training.recipe import OptimisationSection
-from aff_toolkit.training.sampling import drawn_seed, paired_batches
+from aff_toolkit.training.trainable import Trainable
 from gallery_indexer.extractors.compact_cnn import CompactCnn
 
 _WHITENING_IMAGES = 2000
 _BATCH = 64
 
 
-def pretrain(
-    network: nn.Module,
-    embed: Callable[[Tensor], Tensor],
-    images: ImageSet,
-    section: OptimisationSection,
-    *,
-    train_size: int,
-    temperature: float,
-    generator: torch.Generator,
-    after_step: Callable[[], None],
-    after_epoch: Callable[[int, dict[str, float]], None],
-) -> None:
-    """Train a network in place with the supervised contrastive loss.
+class ContrastivePretraining(Trainable):
+    """A network with the supervised contrastive loss over the pairs of a batch.
 
-    Args:
+    Attributes:
         network: What learns.
-        embed: Takes augmented images (B, train_size, train_size, 3) float32 from 0 to 255 through the network to
-            unit embeddings (B, D).
-        images: Labelled photographs; instances with one photograph are left out.
-        section: Epochs, batch size, learning rate.
-        train_size: Pixels of a side.
-        temperature: Of the loss.
-        generator: Source of every random choice.
-        after_step: Called after every optimiser step.
-        after_epoch: Called with the epoch's number, from 1, and the mean of each loss.
     """
 
-    def losses_of(rows: Tensor) -> dict[str, Tensor]:
-        embeddings = embed(augment(images.pixels[rows], train_size, drawn_seed(generator))).float()
-        labels = images.labels[rows]
-        return {"contrastive": supervised_contrastive_loss(embeddings, labels, temperature=temperature)}
+    def __init__(
+        self, network: nn.Module, embed: Callable[[Tensor], Tensor], *, train_size: int, temperature: float
+    ) -> None:
+        """Wrap a network.
 
-    optimise(
-        network,
-        lambda: paired_batches(images.labels, section.batch_size, generator),
-        losses_of,
-        section,
-        after_step=after_step,
-        after_epoch=after_epoch,
-    )
+        Args:
+            network: What learns.
+            embed: Takes (B, S, S, 3) float32 from 0 to 255 through the network to unit embeddings (B, D).
+            train_size: S, pixels of a side.
+            temperature: Of the loss.
+        """
+        super().__init__()
+        self.network = network
+        self._embed = embed
+        self._train_size = train_size
+        self._temperature = temperature
+
+    def sides(self) -> list[list[nn.Parameter]]:
+        """See Trainable."""
+        return [list(self.parameters())]
+
+    def after_step(self) -> None:
+        """See Trainable: nothing follows."""
+
+    def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """Return the loss of a batch in which every label stands at least twice."""
+        embeddings = self._embed(augment(batch.pixels, self._train_size, seed)).float()
+        return {"contrastive": supervised_contrastive_loss(embeddings, batch.labels, temperature=self._temperature)}
 
 
 @torch.inference_mode()
-def fit_local_whitening(network: CompactCnn, images: ImageSet, tokens: int, generator: torch.Generator) -> None:
-    """Fit the whitening of a trained network's local descriptors on a sample of the images."""
+def fit_local_whitening(network: CompactCnn, photographs: FeatureStore, tokens: int, seed: int) -> None:
+    """Fit the whitening of a trained network's local descriptors on a sample of the photographs."""
     network.eval()
-    rows = torch.randperm(len(images.labels), generator=generator)[:_WHITENING_IMAGES]
-    activations = [network.activations(images.pixels[chunk].permute(0, 3, 1, 2)) for chunk in rows.split(_BATCH)]
-    network.fit_local_whitening(
-        torch.cat([network.strongest_activations(chunk, tokens).flatten(0, 1) for chunk in activations])
-    )
+    readable = np.flatnonzero(photographs.readable)
+    sample = readable[
+        torch.randperm(len(readable), generator=torch.Generator().manual_seed(seed))[:_WHITENING_IMAGES].numpy()
+    ]
+    descriptors = []
+    for start in range(0, len(sample), _BATCH):
+        pixels = torch.from_numpy(photographs.read_pixels(np.sort(sample)[start : start + _BATCH]))
+        activations = network.activations(pixels.permute(0, 3, 1, 2))
+        descriptors.append(network.strongest_activations(activations, tokens).flatten(0, 1))
+    network.fit_local_whitening(torch.cat(descriptors))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from aff_contracts.bundle import MixerKind
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_toolkit.training.losses.arcface import ArcFace
+from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
+from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.update_rule import UpdateRule
 
 
 class RecipeError(AffError):
@@ -43,23 +47,6 @@ class LabelledFilesSection(_Section):
 
     csv: Path
     licence: str
-
-
-class OptimisationSection(_Section):
-    """AdamW with a one-cycle learning rate (Smith and Topin, 2019)."""
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    autocast: Literal["none", "bfloat16"] = "none"
-
-
-class ArcFaceSection(_Section):
-    """Scale and additive angular margin in radians (Deng et al., CVPR 2019)."""
-
-    scale: float = Field(gt=0)
-    margin: float = Field(ge=0, lt=1.5)
 
 
 class PretrainingSection(_Section):
@@ -98,8 +85,9 @@ class RootSiftSection(_Section):
 
 
 class MixerSection(_Section):
-    """The dynamic mixer."""
+    """The mixer; see MixerSpec."""
 
+    kind: MixerKind = "transformer"
     layers: int
     heads: int
     mlp_ratio: float
@@ -125,14 +113,15 @@ class JointSection(_Section):
     """Joint training of mixer and query encoder.
 
     Attributes:
-        momentum: alpha of the momentum classifier.
-        regression_weight: Weight of 1 - cosine(q, g_mix) beside ArcFace; 0 turns it off.
+        discriminative: L_disc, of the mixer.
+        losses: Compatibility losses of the query encoder, which are added up.
+        update: How the query side follows the shared classifier.
     """
 
     scenes: ScenesSection
-    momentum: float = Field(ge=0, le=1)
-    regression_weight: float = Field(ge=0)
-    arcface: ArcFaceSection
+    discriminative: ArcFace = ArcFace()
+    losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
+    update: UpdateRule = UpdateRule()
     optimisation: OptimisationSection
 
 

@@ -13,11 +13,6 @@ def generator_of(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * _SEED_STRIDE + number)
 
 
-def drawn_seed(generator: torch.Generator) -> int:
-    """Draw a seed."""
-    return int(torch.randint(2**62, (), generator=generator))
-
-
 def shuffled_batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:
     """Return every row once, in random order, in full batches (size,) int64; a last part is left out."""
     rows = torch.randperm(samples, generator=generator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,24 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model, save_model
+from accelerate.accelerator import Accelerator
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, ExtractorSpec, build_manifest, write_manifest
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.scenes.splits import EXTRACTOR_TRAINING, MIXER_TRAINING
-from aff_toolkit.training.data.csv_file import csv_photographs as listed_photographs
+from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.scenes import scene_photographs
 from aff_toolkit.training.export import export_pair, mixer_spec
-from aff_toolkit.training.image_set import Extract, ImageSet, build_image_set
+from aff_toolkit.training.feature_store.extract_features import Extract, extract_features
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
-from aff_toolkit.training.pretraining import fit_local_whitening, pretrain
-from aff_toolkit.training.progress import TrainingProgress
+from aff_toolkit.training.pretraining import ContrastivePretraining, fit_local_whitening
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import CompactCnnSection, QueryEncoderSection, ScenesSection, TrainingRecipe
-from aff_toolkit.training.sampling import paired_batches
+from aff_toolkit.training.sampling import generator_of, paired_batches
+from aff_toolkit.training.training_log import TrainingLog
+from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.training_set import TrainingSet
 from gallery_indexer.extractors.compact_cnn import CompactCnn, compact_cnn_spec
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
@@ -41,18 +45,18 @@ class TrainBundle:
     """Trains a pair by a recipe and writes it as a bundle.
 
     The networks that start from scratch are pretrained first, on their own instances: an extractor's features of its
-    own training images are too clean to train a mixer on. They are kept in `work_directory`, so that a later run with
-    the same settings takes them from there.
+    own training images are too clean to train a mixer on. Features and checkpoints are kept in `work_directory`, so
+    that a run which was killed goes on, and a later one with the same settings takes them from there.
 
     Attributes:
         recipe: What to train.
-        work_directory: Logs and intermediate weights.
-        progress: Shows and records what goes on.
+        work_directory: Features, checkpoints, intermediate weights.
+        log: Shows and records what goes on.
     """
 
     recipe: TrainingRecipe
     work_directory: Path
-    progress: TrainingProgress
+    log: TrainingLog
 
     def run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
         """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest."""
@@ -66,8 +70,9 @@ class TrainBundle:
         def extract(images: Images) -> dict[str, FeatureBatch]:
             return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
 
-        images = self._image_set("features", self._photographs(self.recipe.joint.scenes, half=1), extract)
-        pair = self._train_pair(images, query_encoder, specs)
+        extractors_set = ExtractorSet.of_directory(specs, self.work_directory)
+        store = self._store("features", self._photographs(self.recipe.joint.scenes, half=1), extractors_set, extract)
+        pair = self._train_pair(store, query_encoder, specs)
         return self._write(pair, specs, output, protocols)
 
     def _extractor_specs(self) -> tuple[ExtractorSpec, ...]:
@@ -102,11 +107,15 @@ class TrainBundle:
         extra = self.recipe.extra
         if extra is None or not extra.csv.exists():
             return []
-        return listed_photographs(extra.csv, ["train"])
+        return csv_photographs(extra.csv, ["train"])
 
-    def _image_set(self, stage: str, photographs: list[Photograph], extract: Extract | None) -> ImageSet:
-        with self.progress.stage(stage, len(photographs)) as bar:
-            return build_image_set(photographs, self.recipe.stored_size, extract=extract, on_progress=bar.advance)
+    def _store(
+        self, name: str, photographs: list[Photograph], extractors: ExtractorSet, extract: Extract
+    ) -> FeatureStore:
+        settings = StoreSettings(pixel_size=self.recipe.stored_size, seed=self.recipe.seed)
+        directory = self.work_directory / name
+        with self.log.stage(name, len(photographs), "images") as bar:
+            return extract_features(photographs, extractors, extract, directory, settings, bar.advance)
 
     def _pretrain_compact_cnn(self, spec: ExtractorSpec) -> None:
         section = self.recipe.compact_cnn
@@ -117,81 +126,70 @@ class TrainBundle:
             embeddings: Tensor = network(pixels)
             return embeddings
 
-        def finish(generator: torch.Generator) -> None:
-            fit_local_whitening(network, self._pretraining_images, section.local_tokens, generator)
-
-        self._pretrain(network, embed, section, self.work_directory / str(spec.weights), finish)
+        self._pretrain("compact_cnn", network, embed, section)
+        fit_local_whitening(network, self._pretraining_store, section.local_tokens, self.recipe.seed)
+        weights = self.work_directory / str(spec.weights)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_model(network, str(weights))
 
     def _pretrain_query_encoder(self) -> QueryEncoder:
         section = self.recipe.query_encoder
         encoder = QueryEncoder(section.width, self.recipe.dimension)
-        path = self.work_directory / "query_encoder.safetensors"
-        self._pretrain(encoder, encoder, section, path, lambda _: None)
+        self._pretrain("query_encoder", encoder, encoder.forward, section)
         return encoder
 
     def _pretrain(
         self,
+        name: str,
         network: nn.Module,
         embed: Callable[[Tensor], Tensor],
         section: CompactCnnSection | QueryEncoderSection,
-        weights: Path,
-        finish: Callable[[torch.Generator], None],
     ) -> None:
-        """Bring a network to the end of its pretraining: from the work directory, or by training it."""
-        recipe = self.recipe
-        done = weights.with_suffix(".done.json")
-        photographs = len(self._pretraining_photographs)
-        extra = recipe.extra.model_dump(mode="json") if recipe.extra else None
-        settings = [
-            *(recipe.seed, recipe.dimension, recipe.stored_size, photographs, extra),
-            *(recipe.pretraining.model_dump(), section.model_dump()),
-        ]
-        if done.exists() and json.loads(done.read_text(encoding="utf-8")) == settings:
-            load_model(network, weights)
-            return
-        generator = torch.Generator().manual_seed(recipe.seed)
-        batches = len(paired_batches(self._pretraining_images.labels, section.optimisation.batch_size, generator))
-        with self.progress.stage(f"pretraining {weights.stem}", section.optimisation.epochs * batches) as bar:
-            pretrain(
-                network,
-                embed,
-                self._pretraining_images,
-                section.optimisation,
-                train_size=section.train_size,
-                temperature=recipe.pretraining.temperature,
-                generator=generator,
-                after_step=bar.advance,
-                after_epoch=bar.epoch,
-            )
-        finish(generator)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        save_model(network, str(weights))
-        done.write_text(json.dumps(settings), encoding="utf-8")
+        """Bring a network to the end of its pretraining: from its checkpoint, or by training it."""
+        seed, batch_size = self.recipe.seed, section.optimisation.batch_size
+        temperature = self.recipe.pretraining.temperature
+        photographs = TrainingSet(self._pretraining_store, [])
+        plan = TrainingPlan(
+            batches_of_epoch=lambda epoch: paired_batches(photographs.labels, batch_size, generator_of(seed, epoch)),
+            training_set=photographs,
+            section=section.optimisation,
+            seed=seed,
+            directory=self.work_directory / "checkpoints" / name,
+            configuration={
+                "network": section.model_dump(mode="json", exclude={"optimisation"}),
+                "temperature": temperature,
+                "photographs": self._pretraining_store.key,
+            },
+        )
+        module = ContrastivePretraining(network, embed, train_size=section.train_size, temperature=temperature)
+        with self.log.stage(f"pretraining_{name}", None, "images") as stage:
+            TrainingLoop(module, plan, Accelerator(), stage).run()
+        network.cpu().eval()
 
     @cached_property
-    def _pretraining_photographs(self) -> list[Photograph]:
-        return self._photographs(self.recipe.pretraining.scenes, half=0)
-
-    @cached_property
-    def _pretraining_images(self) -> ImageSet:
-        return self._image_set("photographs", self._pretraining_photographs, None)
+    def _pretraining_store(self) -> FeatureStore:
+        photographs = self._photographs(self.recipe.pretraining.scenes, half=0)
+        return self._store("pretraining", photographs, ExtractorSet(), lambda _: {})
 
     def _train_pair(
-        self, images: ImageSet, query_encoder: QueryEncoder, specs: tuple[ExtractorSpec, ...]
+        self, store: FeatureStore, query_encoder: QueryEncoder, specs: tuple[ExtractorSpec, ...]
     ) -> TrainedPair:
-        section = self.recipe.joint.optimisation
-        steps = section.epochs * (len(images.labels) // section.batch_size)
         features = tuple(feature for spec in specs for feature in spec.features)
-        with self.progress.stage("joint", steps) as bar:
-            return train_pair(
-                images,
-                query_encoder,
-                features,
-                mixer_spec(self.recipe),
-                self.recipe,
-                after_step=bar.advance,
-                after_epoch=bar.epoch,
-            )
+        return train_pair(
+            TrainingSet(store, [feature.name for feature in features]),
+            query_encoder,
+            features,
+            mixer_spec(self.recipe),
+            self.recipe,
+            directory=self.work_directory / "checkpoints",
+            configuration={
+                "mixer": self.recipe.mixer.model_dump(mode="json"),
+                "joint": self.recipe.joint.model_dump(mode="json", exclude={"scenes", "optimisation"}),
+                "query encoder": self.recipe.query_encoder.model_dump(mode="json"),
+                "photographs": store.key,
+            },
+            log=self.log,
+        )
 
     def _write(
         self, pair: TrainedPair, specs: tuple[ExtractorSpec, ...], output: Path, protocols: list[Protocol]

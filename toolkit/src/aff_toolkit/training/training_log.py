@@ -28,8 +28,8 @@ class TrainingLog:
         self.console = console
 
     @contextmanager
-    def stage(self, name: str, total: int, unit: str) -> Iterator[StageLog]:
-        """Open a stage of `total` steps, each of which handles some of `unit`."""
+    def stage(self, name: str, total: int | None, unit: str) -> Iterator[StageLog]:
+        """Open a stage of `total` steps, or of as many as `resume` will tell, each of which handles some of `unit`."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -56,9 +56,9 @@ class StageLog:
         self._unit = unit
         self._writer: SummaryWriter | None = None
 
-    def resume(self, step: int) -> None:
-        """Go on after `step`: what was written down beyond it is taken back."""
-        self._bar.update(self._task, completed=step)
+    def resume(self, step: int, total: int) -> None:
+        """Go on after `step` of `total`: what was written down beyond it is taken back."""
+        self._bar.update(self._task, completed=step, total=total)
         path = self._directory / LOG_NAME
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

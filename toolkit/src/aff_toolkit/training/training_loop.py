@@ -115,7 +115,7 @@ class TrainingLoop:
             self._checkpoints = Checkpoints(self._plan.directory, configuration)
             state = self._checkpoints.restore(self._module, self._optimiser)
         if self._log is not None:
-            self._log.resume(state.step)
+            self._log.resume(state.step, self.steps)
         return state
 
     def _steps_of(self, epoch: int, done: int) -> Iterator[list[Batch]]:

@@ -64,6 +64,11 @@ class FeatureStore:
             check_shard(shard_path(directory, number), verify=verify)
         return cls(directory, description)
 
+    @property
+    def key(self) -> str:
+        """The sha256 over everything that the store was made from."""
+        return self._description.key
+
     def __len__(self) -> int:
         return self._description.photographs
 

@@ -1,0 +1,50 @@
+"""What a training writes down and shows."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from aff_toolkit.training.training_log import LOG_NAME, TrainingLog
+
+
+def lines(directory: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_figure_is_a_line_of_json_and_epochs_are_shown(tmp_path: Path) -> None:
+    screen = StringIO()
+    with TrainingLog(tmp_path, Console(file=screen, width=200)).stage("first", 2, "images") as stage:
+        stage.resume(0, 2)
+        stage.advance(items=32)
+        stage.write("step", 1, {"loss": 0.7})
+        stage.advance(items=32)
+        stage.write("epoch", 2, {"loss": 0.5})
+    assert lines(tmp_path) == [
+        {"stage": "first", "kind": "step", "step": 1, "loss": 0.7},
+        {"stage": "first", "kind": "epoch", "step": 2, "loss": 0.5},
+    ]
+    assert "first, epoch at step 2: loss 0.500" in screen.getvalue()
+    assert "2/2" in screen.getvalue()
+    assert list((tmp_path / "tensorboard" / "first").glob("events.*"))
+
+
+def test_what_lies_beyond_the_checkpoint_is_taken_back_for_this_stage_alone(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, Console(quiet=True))
+    for name in ("first", "second"):
+        with log.stage(name, 9, "images") as stage:
+            for step in (1, 2, 3):
+                stage.write("step", step, {})
+    with (tmp_path / LOG_NAME).open("a", encoding="utf-8") as stream:
+        stream.write('{"stage": "second", "ki')
+    with log.stage("second", 9, "images") as stage:
+        stage.resume(1, 9)
+    assert [(line["stage"], line["step"]) for line in lines(tmp_path)] == [
+        ("first", 1),
+        ("first", 2),
+        ("first", 3),
+        ("second", 1),
+    ]
