@@ -1,8 +1,8 @@
 """The model bundle: a directory that never travels without its contract.
 
 `bundle.json` names every file with its sha256. From those and from the specifications beside them two
-identities are derived: the id of the embedding space (gallery side only) and the fingerprint (everything).
-Both are recomputed at load, so a bundle that was altered by a single byte is refused.
+identities are derived: the id of the embedding space (gallery side only) and the fingerprint (everything that is
+served). Both are recomputed at load, so a bundle that was altered by a single byte is refused.
 """
 
 from __future__ import annotations
@@ -10,118 +10,76 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from aff_contracts.bundle_identity import fingerprint, space_id
+from aff_contracts.bundle_specs import (
+    BundleFile,
+    ExtractorSpec,
+    FeatureSpec,
+    MixerKind,
+    MixerSpec,
+    QueryEncoderSpec,
+    Spec,
+)
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
-from aff_contracts.preprocessing import Preprocessing
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "BundleFile",
+    "BundleManifest",
+    "ExtractorSpec",
+    "FeatureSpec",
+    "MixerKind",
+    "MixerSpec",
+    "QueryEncoderSpec",
+    "build_manifest",
+    "load_manifest",
+    "verify_files",
+    "write_manifest",
+]
 
 MANIFEST_NAME = "bundle.json"
-FORMAT_VERSION = 1
-
-MixerKind = Literal["transformer", "mlp", "laff", "orthogonal", "identity"]
+FORMAT_VERSION: Final = 2
 
 
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BundleFile(_Spec):
-    """A file of the bundle; `path` is relative to the manifest and never leaves its directory."""
-
-    path: str = Field(min_length=1)
-    sha256: Sha256
-    size_bytes: int = Field(ge=0)
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path)
-        if parts.is_absolute() or ".." in parts.parts or "\\" in path:
-            raise ValueError(f"{path!r} leads out of the bundle")
-        return path
-
-
-class FeatureSpec(_Spec):
-    """One feature that an extractor gives per image.
-
-    Attributes:
-        name: Unique in the bundle.
-        kind: `global` gives (dimension,), `local` gives (n, dimension) with n <= max_tokens.
-        dimension: Width of the feature before the mixer's projection.
-        max_tokens: 1 for a global feature.
-    """
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    kind: Literal["global", "local"]
-    dimension: int = Field(ge=1)
-    max_tokens: int = Field(ge=1)
-
-
-class ExtractorSpec(_Spec):
-    """A frozen extractor of the gallery side; one extractor may give several features from one pass."""
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    family: str
-    preprocessing: Preprocessing
-    features: tuple[FeatureSpec, ...] = Field(min_length=1)
-    weights: str | None = None
-    weights_source: str
-    config: dict[str, Any] = {}
-
-
-class MixerSpec(_Spec):
-    """The mixer: its weights and what is needed to build it.
-
-    Attributes:
-        kind: Which way of fusion; `transformer` is the dynamic mixer of the paper, the others are for comparison.
-        layers: Depth, of the kinds that have one.
-        heads: Attention heads, of the kinds that have them.
-        mlp_ratio: Width of the hidden layers as a multiple of the embedding's.
-        dropout: Share of activations that training drops.
-    """
-
-    weights: str
-    kind: MixerKind = "transformer"
-    layers: int = Field(default=2, ge=1)
-    heads: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-
-
-class QueryEncoderSpec(_Spec):
-    """The query encoder: ONNX, uint8 (B, size, size, 3) RGB in, unit float32 (B, D) out."""
-
-    model: str
-    architecture: str
-    preprocessing: Preprocessing
-
-
-class BundleManifest(_Spec):
+class BundleManifest(Spec):
     """The contract of a jointly trained pair.
 
     Attributes:
-        fingerprint: Identity of the whole pair.
+        format_version: 1 knows neither `MixerSpec.kind`, `QueryEncoderSpec.int8_model` nor `prototypes`.
+        fingerprint: Identity of all that is served.
         space: The embedding space that both sides write into; its id covers the gallery side.
+        prototypes: Path of the training prototypes, which a new query encoder for the same space learns from; neither
+            service loads them, so no identity covers them.
         recipe: How the bundle was made: settings, seeds, data.
         metrics: What was measured on it, by protocol.
         licences: Licences of weights and training data, one line each.
     """
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = FORMAT_VERSION
     name: str
     fingerprint: Sha256
     space: EmbeddingSpace
     query_encoder: QueryEncoderSpec
     mixer: MixerSpec
     extractors: tuple[ExtractorSpec, ...] = Field(min_length=1)
+    prototypes: str | None = None
     files: tuple[BundleFile, ...]
-    recipe: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
     licences: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _never_serves_the_prototypes(self) -> BundleManifest:
+        if self.prototypes in {*self.gallery_files, *self.query_files}:
+            raise ValueError(f"the prototypes {self.prototypes} are a file that is served")
+        return self
 
     @property
     def gallery_files(self) -> tuple[str, ...]:
@@ -130,13 +88,19 @@ class BundleManifest(_Spec):
 
     @property
     def query_files(self) -> tuple[str, ...]:
-        """Paths of the files that the query side loads."""
-        return (self.query_encoder.model,)
+        """Paths of the files that the query side loads, in whatever precision."""
+        return self.query_encoder.files
 
     @property
     def features(self) -> tuple[FeatureSpec, ...]:
         """Every feature of every extractor, in the order in which the mixer takes them."""
         return tuple(feature for extractor in self.extractors for feature in extractor.features)
+
+
+class _Versioned(BaseModel):
+    """What a manifest of any format version says of itself."""
+
+    format_version: int
 
 
 def build_manifest(
@@ -150,6 +114,7 @@ def build_manifest(
     recipe: Mapping[str, Any],
     metrics: Mapping[str, Any],
     licences: Iterable[str],
+    prototypes: str | None = None,
 ) -> BundleManifest:
     """Describe the model files that lie in `directory`, and derive both identities from them.
 
@@ -157,16 +122,17 @@ def build_manifest(
         BundleNotFoundError: A file that a specification names is not in `directory`.
     """
     extractors = tuple(extractors)
-    paths = [query_encoder.model, mixer.weights, *(e.weights for e in extractors if e.weights)]
-    files = tuple(_describe(directory, path) for path in sorted(set(paths)))
-    space = EmbeddingSpace(id=_space_id(dimension, mixer, extractors, files), dimension=dimension)
+    paths = {*query_encoder.files, mixer.weights, *(e.weights for e in extractors if e.weights)}
+    files = tuple(_describe(directory, path) for path in sorted(paths | ({prototypes} if prototypes else set())))
+    space = EmbeddingSpace(id=space_id(dimension, mixer, extractors, files), dimension=dimension)
     return BundleManifest(
         name=name,
-        fingerprint=_fingerprint(space, query_encoder, files),
+        fingerprint=fingerprint(space, query_encoder, files, unserved=prototypes),
         space=space,
         query_encoder=query_encoder,
         mixer=mixer,
         extractors=extractors,
+        prototypes=prototypes,
         files=files,
         recipe=dict(recipe),
         metrics=dict(metrics),
@@ -188,19 +154,22 @@ def load_manifest(directory: Path) -> BundleManifest:
 
     Raises:
         BundleNotFoundError: No manifest there.
-        BundleFormatError: Not a manifest of this format version.
+        BundleFormatError: Not a manifest of a format version that this release reads.
         BundleIntegrityError: Space id or fingerprint do not follow from the contents.
     """
     path = directory / MANIFEST_NAME
     try:
-        manifest = BundleManifest.model_validate_json(path.read_bytes())
+        document = path.read_bytes()
     except OSError as error:
         raise BundleNotFoundError(f"no readable {MANIFEST_NAME} in {directory}", item=str(path)) from error
+    _refuse_newer(document, path)
+    try:
+        manifest = BundleManifest.model_validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "document"
         raise BundleFormatError(
-            f"{place}: {first['msg']} (this release reads bundle format {FORMAT_VERSION})", item=str(path)
+            f"{place}: {first['msg']} (this release reads bundle formats up to {FORMAT_VERSION})", item=str(path)
         ) from error
     _check_identities(manifest, path)
     return manifest
@@ -226,14 +195,26 @@ def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str]
             )
 
 
+def _refuse_newer(document: bytes, path: Path) -> None:
+    try:
+        version = _Versioned.model_validate_json(document).format_version
+    except ValidationError:
+        return  # what is wrong with it is found out by reading it whole
+    if version > FORMAT_VERSION:
+        raise BundleFormatError(
+            f"format version {version} is newer than this release reads ({FORMAT_VERSION}): upgrade", item=str(path)
+        )
+
+
 def _check_identities(manifest: BundleManifest, path: Path) -> None:
-    missing = {*manifest.gallery_files, *manifest.query_files} - {file.path for file in manifest.files}
+    named = {*manifest.gallery_files, *manifest.query_files, *([manifest.prototypes] if manifest.prototypes else [])}
+    missing = named - {file.path for file in manifest.files}
     if missing:
         raise BundleIntegrityError(f"no sha256 for {', '.join(sorted(missing))}", item=str(path))
-    space_id = _space_id(manifest.space.dimension, manifest.mixer, manifest.extractors, manifest.files)
-    if space_id != manifest.space.id:
+    space, files = manifest.space, manifest.files
+    if space_id(space.dimension, manifest.mixer, manifest.extractors, files) != space.id:
         raise BundleIntegrityError("the space id does not follow from the gallery side", item=str(path))
-    if _fingerprint(manifest.space, manifest.query_encoder, manifest.files) != manifest.fingerprint:
+    if fingerprint(space, manifest.query_encoder, files, unserved=manifest.prototypes) != manifest.fingerprint:
         raise BundleIntegrityError("the fingerprint does not follow from the contents", item=str(path))
 
 
@@ -244,32 +225,3 @@ def _describe(directory: Path, path: str) -> BundleFile:
             return BundleFile(path=path, sha256=digest, size_bytes=stream.tell())
     except OSError as error:
         raise BundleNotFoundError(f"no readable file {path} in {directory}", item=path) from error
-
-
-def _space_id(
-    dimension: int, mixer: MixerSpec, extractors: tuple[ExtractorSpec, ...], files: tuple[BundleFile, ...]
-) -> str:
-    weights = {mixer.weights, *(e.weights for e in extractors if e.weights)}
-    return _digest(
-        {
-            "dimension": dimension,
-            "mixer": mixer.model_dump(mode="json"),
-            "extractors": [e.model_dump(mode="json") for e in extractors],
-            "files": {file.path: file.sha256 for file in files if file.path in weights},
-        }
-    )
-
-
-def _fingerprint(space: EmbeddingSpace, query: QueryEncoderSpec, files: tuple[BundleFile, ...]) -> str:
-    return _digest(
-        {
-            "space": space.model_dump(mode="json"),
-            "query_encoder": query.model_dump(mode="json"),
-            "files": {file.path: file.sha256 for file in files},
-        }
-    )
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()

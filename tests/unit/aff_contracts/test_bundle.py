@@ -25,6 +25,7 @@ from aff_contracts.errors import BundleFormatError, BundleIntegrityError, Bundle
 from aff_contracts.preprocessing import Preprocessing
 
 FILES = {"query_encoder.onnx": b"query", "mixer.safetensors": b"mixer", "extractors/cnn.safetensors": b"cnn"}
+INT8, PROTOTYPES = "query_encoder.int8.onnx", "prototypes.safetensors"
 
 
 def _write_files(directory: Path) -> None:
@@ -33,13 +34,22 @@ def _write_files(directory: Path) -> None:
         (directory / path).write_bytes(content)
 
 
-def _manifest(directory: Path, *, architecture: str = "mobile", mixer_layers: int = 2) -> BundleManifest:
+def _manifest(
+    directory: Path,
+    *,
+    architecture: str = "mobile",
+    mixer_layers: int = 2,
+    int8_model: str | None = None,
+    prototypes: str | None = None,
+) -> BundleManifest:
     stretched = Preprocessing(resize="stretch", size=96)
     return build_manifest(
         directory,
         name="test",
         dimension=16,
-        query_encoder=QueryEncoderSpec(model="query_encoder.onnx", architecture=architecture, preprocessing=stretched),
+        query_encoder=QueryEncoderSpec(
+            model="query_encoder.onnx", int8_model=int8_model, architecture=architecture, preprocessing=stretched
+        ),
         mixer=MixerSpec(weights="mixer.safetensors", layers=mixer_layers, heads=2, mlp_ratio=2.0, dropout=0.1),
         extractors=[
             ExtractorSpec(
@@ -64,6 +74,7 @@ def _manifest(directory: Path, *, architecture: str = "mobile", mixer_layers: in
         recipe={"seed": 1},
         metrics={"procedural": {"map": 0.5}},
         licences=("Apache-2.0",),
+        prototypes=prototypes,
     )
 
 
@@ -147,10 +158,47 @@ def test_an_altered_hash_of_a_gallery_file_moves_the_space(bundle: Path) -> None
         load_manifest(bundle)
 
 
-def test_a_manifest_of_a_newer_format_is_refused_with_the_version_that_is_read(bundle: Path) -> None:
-    _alter(bundle, "format_version", value=2)
-    with pytest.raises(BundleFormatError, match=r"format_version.*reads bundle format 1"):
+def test_a_manifest_of_a_newer_format_is_refused_with_the_versions_and_the_way_out(bundle: Path) -> None:
+    _alter(bundle, "format_version", value=3)
+    _alter(bundle, "a_field_of_the_future", value={"deep": 1})
+    with pytest.raises(BundleFormatError) as caught:
         load_manifest(bundle)
+    assert caught.value.detail == "format version 3 is newer than this release reads (2): upgrade"
+    assert caught.value.item == str(bundle / MANIFEST_NAME)
+
+
+@pytest.mark.parametrize("version", [0, -1, None, "two", 1.5])
+def test_a_format_version_that_never_was_is_refused(bundle: Path, version: Any) -> None:
+    _alter(bundle, "format_version", value=version)
+    with pytest.raises(BundleFormatError, match=r"format_version.*reads bundle formats up to 2"):
+        load_manifest(bundle)
+
+
+def _canonical_sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _first_format(bundle: Path) -> dict[str, Any]:
+    """Rewrite the manifest as format 1 was: without its younger fields, its identities worked out from the rest."""
+    document: dict[str, Any] = json.loads((bundle / MANIFEST_NAME).read_text())
+    document["format_version"] = 1
+    del document["mixer"]["kind"], document["query_encoder"]["int8_model"], document["prototypes"]
+    hashes = {file["path"]: file["sha256"] for file in document["files"]}
+    gallery = {"dimension": 16, "mixer": document["mixer"], "extractors": document["extractors"]}
+    gallery["files"] = {path: hashes[path] for path in ("mixer.safetensors", "extractors/cnn.safetensors")}
+    document["space"]["id"] = _canonical_sha256(gallery)
+    served = {"space": document["space"], "query_encoder": document["query_encoder"], "files": hashes}
+    document["fingerprint"] = _canonical_sha256(served)
+    (bundle / MANIFEST_NAME).write_text(json.dumps(document))
+    return document
+
+
+def test_a_manifest_of_the_first_format_is_read_and_keeps_its_identities(bundle: Path) -> None:
+    document, written_today = _first_format(bundle), _manifest(bundle)
+    manifest = load_manifest(bundle)
+    assert (manifest.mixer.kind, manifest.query_encoder.int8_model, manifest.prototypes) == ("transformer", None, None)
+    assert manifest.space == written_today.space
+    assert manifest.fingerprint == written_today.fingerprint == document["fingerprint"]
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"name": "x"}'])
@@ -189,3 +237,55 @@ def test_another_mixer_or_extractor_is_another_space(bundle: Path) -> None:
     first, deeper = _manifest(bundle), _manifest(bundle, mixer_layers=3)
     (bundle / "extractors/cnn.safetensors").write_bytes(b"another extractor")
     assert len({first.space.id, deeper.space.id, _manifest(bundle).space.id}) == 3
+
+
+def test_another_kind_of_mixer_is_another_space(bundle: Path) -> None:
+    _alter(bundle, "mixer", "kind", value="mlp")
+    with pytest.raises(BundleIntegrityError, match="space id"):
+        load_manifest(bundle)
+
+
+def test_an_int8_query_encoder_keeps_the_space_changes_the_fingerprint_and_is_loaded_by_the_query_side(
+    bundle: Path,
+) -> None:
+    (bundle / INT8).write_bytes(b"small")
+    without, small = _manifest(bundle), _manifest(bundle, int8_model=INT8)
+    (bundle / INT8).write_bytes(b"other")
+    other = _manifest(bundle, int8_model=INT8)
+    assert without.space == small.space == other.space
+    assert len({without.fingerprint, small.fingerprint, other.fingerprint}) == 3
+    assert small.query_files == ("query_encoder.onnx", INT8)
+    assert without.query_files == ("query_encoder.onnx",)
+    with pytest.raises(BundleIntegrityError):
+        verify_files(bundle, small, small.query_files)
+
+
+def test_prototypes_are_verified_but_belong_to_neither_side_and_to_no_identity(bundle: Path) -> None:
+    (bundle / PROTOTYPES).write_bytes(b"prototypes")
+    without, manifest = _manifest(bundle), _manifest(bundle, prototypes=PROTOTYPES)
+    write_manifest(bundle, manifest)
+    assert load_manifest(bundle) == manifest
+    assert (manifest.space, manifest.fingerprint) == (without.space, without.fingerprint)
+    assert PROTOTYPES not in {*manifest.gallery_files, *manifest.query_files}
+    verify_files(bundle, manifest)
+    (bundle / PROTOTYPES).write_bytes(b"prototypeX")
+    with pytest.raises(BundleIntegrityError) as caught:
+        verify_files(bundle, manifest)
+    assert caught.value.item == PROTOTYPES
+
+
+@pytest.mark.parametrize(
+    ("place", "path"), [(("prototypes",), PROTOTYPES), (("query_encoder", "int8_model"), INT8)], ids=str
+)
+def test_a_manifest_that_names_a_file_without_its_sha256_is_refused(
+    bundle: Path, place: tuple[str, ...], path: str
+) -> None:
+    _alter(bundle, *place, value=path)
+    with pytest.raises(BundleIntegrityError, match=f"no sha256 for {path}"):
+        load_manifest(bundle)
+
+
+def test_a_served_file_cannot_pass_for_prototypes_and_so_leave_the_fingerprint(bundle: Path) -> None:
+    _alter(bundle, "prototypes", value="query_encoder.onnx")
+    with pytest.raises(BundleFormatError, match="file that is served"):
+        load_manifest(bundle)
