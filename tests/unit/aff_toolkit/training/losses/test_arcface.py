@@ -52,3 +52,14 @@ def test_the_full_size_of_the_paper_fits_and_steps() -> None:
     optimiser.step()
     after = arcface_loss(embeddings, prototypes, labels, scale=24.0, margin=0.2)
     assert after.item() < before.item()
+
+
+def test_the_gradients_are_those_of_finite_differences() -> None:
+    source = torch.Generator().manual_seed(1)
+    embeddings = torch.nn.functional.normalize(torch.randn(3, 4, dtype=torch.float64, generator=source), dim=1)
+    prototypes = 2.0 * torch.randn(5, 4, dtype=torch.float64, generator=source)
+    labels = torch.tensor([0, 4, 4])
+    assert torch.autograd.gradcheck(
+        lambda e, p: arcface_loss(e, p, labels, scale=6.0, margin=0.2),
+        (embeddings.requires_grad_(), prototypes.requires_grad_()),
+    )

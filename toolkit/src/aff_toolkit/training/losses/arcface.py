@@ -12,6 +12,7 @@ from torch import Tensor
 from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 
 _EDGE = 1e-6
+_SHORTEST = 1e-12
 
 
 def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
@@ -19,7 +20,7 @@ def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scal
 
     Args:
         embeddings: (B, D), unit length.
-        prototypes: (C, D), of any length; they are normalised here.
+        prototypes: (C, D), of any length; divided by it after the product, so that no second (C, D) is held.
         labels: (B,) int64 in [0, C).
         scale: Multiplier of the cosines.
         margin: Angle in radians that is added between an embedding and its own prototype.
@@ -27,10 +28,13 @@ def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scal
     Returns:
         Scalar, the mean over the batch.
     """
-    cosines = embeddings @ F.normalize(prototypes, dim=1).T
-    own = cosines.gather(1, labels[:, None]).clamp(-1 + _EDGE, 1 - _EDGE)
-    with_margin = torch.cos((own.acos() + margin).clamp(max=torch.pi))
-    return F.cross_entropy(scale * cosines.scatter(1, labels[:, None], with_margin), labels)
+    inverse_lengths = torch.linalg.vector_norm(prototypes, dim=1).clamp_min(_SHORTEST).reciprocal()
+    products = embeddings @ prototypes.T
+    own = (products.gather(1, labels[:, None]) * inverse_lengths[labels, None]).clamp(-1 + _EDGE, 1 - _EDGE)
+    with_margin = scale * torch.cos((own.acos() + margin).clamp(max=torch.pi))
+    # In place, because every copy is (B, C); the backward of the product reads its factors only.
+    logits = (products * (scale * inverse_lengths)).scatter_(1, labels[:, None], with_margin)
+    return F.cross_entropy(logits, labels)
 
 
 class ArcFace(LossSettings):
