@@ -111,9 +111,16 @@ def test_identity_refuses_what_it_cannot_pass_on(features: tuple[FeatureSpec, ..
         mixer("identity", *features)
 
 
-def test_laff_refuses_heads_that_do_not_divide_the_width() -> None:
+@pytest.mark.parametrize("kind", ["transformer", "laff"])
+def test_heads_that_do_not_divide_the_width_are_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="3 heads"):
-        build_mixer((WHOLE,), MixerSpec(weights="m.safetensors", kind="laff", heads=3), D)
+        build_mixer((WHOLE,), MixerSpec(weights="m.safetensors", kind=kind, heads=3), D)
+
+
+def test_the_identity_without_a_weight_survives_a_file(tmp_path: Path) -> None:
+    network = mixer("identity", OTHER)
+    save_model(network, str(tmp_path / "m.safetensors"))
+    assert load_model(mixer("identity", OTHER), tmp_path / "m.safetensors") == (set(), [])
 
 
 def test_the_tiny_bundle_still_loads() -> None:

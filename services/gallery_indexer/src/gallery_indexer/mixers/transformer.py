@@ -23,6 +23,8 @@ class DynamicMixer(nn.Module):
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
         super().__init__()
+        if dimension % spec.heads:
+            raise ValueError(f"{spec.heads} heads do not divide {dimension} channels")
         self.feature_names = tuple(feature.name for feature in features)
         self.projections = nn.ModuleDict(
             {feature.name: nn.Linear(feature.dimension, dimension, bias=False) for feature in features}
