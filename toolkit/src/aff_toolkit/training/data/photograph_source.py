@@ -1,0 +1,128 @@
+"""Where photographs come from, as a recipe or a command line names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aff_toolkit.folder_indexing import IMAGE_SUFFIXES
+from aff_toolkit.training.data.csv_file import csv_photographs
+from aff_toolkit.training.data.folder import folder_photographs, unlabelled_photographs
+from aff_toolkit.training.data.gldv2 import gldv2_photographs
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.scenes import scene_photographs
+from aff_toolkit.training.data.source_errors import PhotographSourceError
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FolderSource(_Source):
+    """A folder with a subfolder per instance."""
+
+    kind: Literal["folder"] = "folder"
+    path: Path
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See folder_photographs."""
+        return folder_photographs(self.path, min_side=min_side)
+
+
+class UnlabelledSource(_Source):
+    """A folder of photographs of which nothing is known; each is an instance of its own."""
+
+    kind: Literal["unlabelled"] = "unlabelled"
+    path: Path
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See unlabelled_photographs."""
+        return unlabelled_photographs(self.path, min_side=min_side)
+
+
+class CsvSource(_Source):
+    """Rows of a CSV file with the columns path, instance, and role or split.
+
+    Attributes:
+        path: The file; paths in it are relative to its directory.
+        roles: Which rows; every row when None.
+    """
+
+    kind: Literal["csv"] = "csv"
+    path: Path
+    roles: tuple[str, ...] | None = ("train",)
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See csv_photographs."""
+        return csv_photographs(self.path, self.roles, min_side=min_side)
+
+
+class Gldv2Source(_Source):
+    """The cleaned training set of Google Landmarks v2.
+
+    Attributes:
+        path: The official train_clean.csv.
+        images: Folder of the a/b/c/id.jpg tree; the folder `train` beside the file when None.
+    """
+
+    kind: Literal["gldv2"] = "gldv2"
+    path: Path
+    images: Path | None = None
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See gldv2_photographs."""
+        return gldv2_photographs(self.path, self.images or self.path.parent / "train", min_side=min_side)
+
+
+class ScenesSource(_Source):
+    """Procedural landmarks; each view draws its difficulty between the two bounds.
+
+    Attributes:
+        instances: Number of landmarks.
+        views: Photographs of each.
+        first: Number of the first landmark; disjoint ranges are disjoint sets.
+        seed: Of the difficulties.
+    """
+
+    kind: Literal["scenes"] = "scenes"
+    instances: int = Field(ge=1)
+    views: int = Field(ge=1)
+    min_difficulty: float = Field(default=0.2, ge=0, le=1)
+    max_difficulty: float = Field(default=0.8, ge=0, le=1)
+    first: int = Field(default=0, ge=0)
+    seed: int = 0
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:  # noqa: ARG002 - files alone reduce
+        """See scene_photographs."""
+        return scene_photographs(
+            range(self.first, self.first + self.instances),
+            range(self.views),
+            difficulty=(self.min_difficulty, self.max_difficulty),
+            seed=self.seed,
+        )
+
+
+PhotographSource = Annotated[
+    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | ScenesSource, Field(discriminator="kind")
+]
+
+
+def source_of_path(path: Path) -> PhotographSource:
+    """Tell by its form what a path on the command line is.
+
+    A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder whose images
+    all lie in subfolders has an instance in each of them, one with loose images is unlabelled.
+
+    Raises:
+        PhotographSourceError: Neither a folder nor a CSV file.
+    """
+    if path.is_dir():
+        loose = any(entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES for entry in path.iterdir())
+        return UnlabelledSource(path=path) if loose else FolderSource(path=path)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        raise PhotographSourceError("is neither a folder nor a .csv file", item=str(path))
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        header = stream.readline()
+    return Gldv2Source(path=path) if header.strip() == "landmark_id,images" else CsvSource(path=path, roles=None)
