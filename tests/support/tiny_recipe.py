@@ -10,7 +10,9 @@ stored_size = 48
 
 [pretraining]
 temperature = 0.1
-scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
+
+[[pretraining.sources]]
+photographs = { kind = "scenes", instances = 8, views = 4, max_difficulty = 0.5 }
 
 [compact_cnn]
 train_size = 32
@@ -32,7 +34,7 @@ mlp_ratio = 2.0
 dropout = 0.1
 
 [query_encoder]
-width = 4
+backbone = "residual-8"
 train_size = 32
 input_size = 48
 optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay = 0.02 }
@@ -41,11 +43,13 @@ optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay
 update = { kind = "momentum", alpha = 0.99 }
 discriminative = { scale = 24.0, margin = 0.2 }
 losses = [{ kind = "arcface", scale = 24.0, margin = 0.2 }, { kind = "reg", weight = 20.0 }]
-scenes = { instances = 8, views = 4, min_difficulty = 0.2, max_difficulty = 0.5 }
 # Enough steps for the batch statistics of the query encoder to settle; before that it gives every image one embedding.
 optimisation = { epochs = 30, batch_size = 8, learning_rate = 2e-3, weight_decay = 0.02 }
 
-[evaluation]
+[[joint.sources]]
+photographs = { kind = "scenes", first = 1000000, instances = 8, views = 4, max_difficulty = 0.5 }
+
+[evaluation.scenes]
 instances = 4
 queries_each = 1
 gallery_each = 2

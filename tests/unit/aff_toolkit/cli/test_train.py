@@ -53,15 +53,20 @@ def test_a_second_run_takes_everything_from_the_work_directory(tiny_training: Ti
 @pytest.mark.slow
 def test_extra_photographs_are_trained_on_and_measured_on_and_their_licence_is_noted(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(plain_png((9, 99, 9)))
-    rows = ["photo.png,pear,train", "photo.png,plum,train", "photo.png,apple,query", "photo.png,apple,gallery"]
-    (tmp_path / "fruit.csv").write_text("path,instance,role\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    extra = f'[extra]\ncsv = "{tmp_path / "fruit.csv"}"\nlicence = "Fruit, CC0"\n'
-    recipe = TINY_RECIPE_TOML.replace("[pretraining]", f"{extra}\n[pretraining]")
+    shown = ["pear,train", "pear,train", "fig,train", "apple,query", "apple,gallery"]
+    rows = "".join(f"photo.png,{instance}\n" for instance in shown)
+    (tmp_path / "fruit.csv").write_text("path,instance,role\n" + rows, encoding="utf-8")
+    csv = f'photographs = {{ kind = "csv", path = "{tmp_path / "fruit.csv"}" }}\nlicence = "Fruit, CC0"'
+    recipe = TINY_RECIPE_TOML.replace(
+        "[evaluation.scenes]",
+        f'[[joint.sources]]\n{csv}\n[evaluation]\nopen_sets = ["{tmp_path / "fruit.csv"}"]\n[evaluation.scenes]',
+    )
     (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
     out, work = str(tmp_path / "bundle"), tmp_path / "work"
     result = cli.invoke(app, ["train", str(tmp_path / "recipe.toml"), "--out", out, "--work-dir", str(work)])
     assert result.exit_code == 0, result.output
     assert stages(work / "log.jsonl") == PRETRAINING + JOINT
+    assert "1 instances have one photograph only and are left out: 1/fig" in result.stderr
     manifest = load_manifest(tmp_path / "bundle")
     verify_files(tmp_path / "bundle", manifest)
     assert set(manifest.metrics) == {"scenes", "open_set"}

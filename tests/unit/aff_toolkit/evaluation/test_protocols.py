@@ -8,7 +8,7 @@ import numpy as np
 
 from aff_toolkit.evaluation.protocols import open_set_protocol, protocols_of_recipe, scenes_protocol
 from aff_toolkit.scenes.splits import HELD_OUT
-from aff_toolkit.training.recipe import LabelledFilesSection, TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_training import tiny_recipe
 
@@ -18,8 +18,9 @@ def with_open_set(directory: Path) -> TrainingRecipe:
     rows = ["train,pear", "query,apple", "gallery,apple", "gallery,apple", "distractor,plum"]
     text = "".join(f"a.png,{instance},{role}\n" for role, instance in (row.split(",") for row in rows))
     (directory / "fruit.csv").write_text("path,instance,role\n" + text, encoding="utf-8")
-    extra = LabelledFilesSection(csv=directory / "fruit.csv", licence="none")
-    return tiny_recipe().model_copy(update={"extra": extra})
+    recipe = tiny_recipe()
+    evaluation = recipe.evaluation.model_copy(update={"open_sets": (directory / "fruit.csv",)})
+    return recipe.model_copy(update={"evaluation": evaluation})
 
 
 def test_scenes_are_held_out_queries_and_gallery_with_distractors() -> None:
@@ -42,9 +43,8 @@ def test_the_description_says_what_stands_beside_the_figures() -> None:
 
 
 def test_an_open_set_takes_each_row_by_its_role(tmp_path: Path) -> None:
-    extra = with_open_set(tmp_path).extra
-    assert extra is not None
-    protocol = open_set_protocol(extra.csv)
+    with_open_set(tmp_path)
+    protocol = open_set_protocol(tmp_path / "fruit.csv")
     assert [photograph.instance for photograph in protocol.queries] == ["apple"]
     assert [photograph.instance for photograph in protocol.gallery] == ["apple", "apple", "plum"]
     assert "fruit.csv" in protocol.description

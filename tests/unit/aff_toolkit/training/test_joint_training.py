@@ -16,6 +16,7 @@ from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.update_rule import UpdateRule
+from gallery_indexer.mixers.build_mixer import build_mixer
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 MIXER = MixerSpec(weights="none", layers=1, heads=2, mlp_ratio=2.0, dropout=0.1)
@@ -28,11 +29,11 @@ def train(work: Path, directory: Path, kind: str = "momentum", alpha: float = 0.
     joint = recipe.joint.model_copy(update={"update": update, "optimisation": optimisation})
     store = FeatureStore.open(work / "features")
     torch.manual_seed(1)
+    mixer = build_mixer(store.features, MIXER, recipe.dimension)
     return train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
-        QueryEncoder(recipe.query_encoder.width, recipe.dimension),
-        store.features,
-        MIXER,
+        mixer,
+        QueryEncoder(4, recipe.dimension),
         recipe.model_copy(update={"joint": joint}),
         directory=directory / "checkpoints",
         configuration={},

@@ -24,7 +24,7 @@ def refused(tmp_path: Path, text: str) -> RecipeError:
 def test_the_committed_recipe_is_read() -> None:
     recipe = load_recipe(COMMITTED)
     assert recipe.name == "tiny"
-    assert recipe.extra is not None
+    assert [source.part for source in recipe.sources] == ["all", "first_half", "all", "second_half"]
 
 
 def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
@@ -38,13 +38,42 @@ def test_a_value_out_of_range_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_missing_section_is_refused_by_name(tmp_path: Path) -> None:
-    error = refused(tmp_path, TINY_RECIPE_TOML.split("[evaluation]")[0])
-    assert "evaluation" in error.detail
+    error = refused(tmp_path, TINY_RECIPE_TOML.replace("[joint]", "[mixer.joint]"))
+    assert "joint" in error.detail
 
 
 def test_storing_fewer_pixels_than_training_needs_is_refused(tmp_path: Path) -> None:
     error = refused(tmp_path, TINY_RECIPE_TOML.replace("stored_size = 48", "stored_size = 31"))
     assert "stored_size" in error.detail
+
+
+def test_an_unknown_query_backbone_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    error = refused(tmp_path, TINY_RECIPE_TOML.replace("residual-8", "resnet-9000"))
+    assert "query_encoder.backbone" in error.detail
+    assert "residual-16" in error.detail
+
+
+def test_a_source_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    assert "pretraining.sources" in refused(tmp_path, TINY_RECIPE_TOML.replace('"scenes"', '"zip"', 1)).detail
+
+
+def test_extractors_from_two_places_or_from_none_are_refused(tmp_path: Path) -> None:
+    both = TINY_RECIPE_TOML.replace("[compact_cnn]", '[base]\nbundle = "bundles/tiny"\n\n[compact_cnn]')
+    assert "extractors come from base" in refused(tmp_path, both).detail
+    head, _, tail = TINY_RECIPE_TOML.partition("[compact_cnn]")
+    assert "extractors come from base" in refused(tmp_path, head + tail[tail.index("[mixer]") :]).detail
+
+
+def test_a_network_from_scratch_without_pretraining_is_refused(tmp_path: Path) -> None:
+    text = TINY_RECIPE_TOML.replace(
+        TINY_RECIPE_TOML[TINY_RECIPE_TOML.index("[pretraining]") :].split("[compact")[0], ""
+    )
+    assert "needed by compact_cnn" in refused(tmp_path, text).detail
+
+
+def test_pseudo_instances_without_a_base_are_refused(tmp_path: Path) -> None:
+    text = TINY_RECIPE_TOML.replace("[joint]", "[joint]\npseudo_instances = {}")
+    assert "name a base" in refused(tmp_path, text).detail
 
 
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ def train(
     from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
     from aff_toolkit.training.train_bundle import TrainBundle  # noqa: PLC0415
     from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
+    from aff_toolkit.training.training_source import absent_sources  # noqa: PLC0415
 
     with errors_told(as_json):
         settings = load_recipe(recipe)
         work_dir.mkdir(parents=True, exist_ok=True)
-        if settings.extra is not None and not settings.extra.csv.exists():
-            messages.print(f"without the photographs of {settings.extra.csv}: there is no such file")
+        for path in absent_sources(settings.sources):
+            messages.print(f"without the photographs of {path}: there is no such file")
         protocols = protocols_of_recipe(settings)
         manifest = TrainBundle(settings, work_dir, TrainingLog(work_dir, messages)).run(out, protocols)
     if as_json:

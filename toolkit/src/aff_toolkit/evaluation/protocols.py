@@ -58,8 +58,7 @@ def open_set_protocol(csv_path: Path) -> Protocol:
 
 
 def protocols_of_recipe(recipe: TrainingRecipe) -> list[Protocol]:
-    """Return what a recipe's bundle is measured on: scenes, and the open set where its photographs are here."""
-    protocols = [scenes_protocol(**recipe.evaluation.model_dump())]
-    if recipe.extra is not None and recipe.extra.csv.exists():
-        protocols.append(open_set_protocol(recipe.extra.csv))
-    return protocols
+    """Return what a recipe's bundle is measured on: scenes, and the open sets whose files are here."""
+    scenes, open_sets = recipe.evaluation.scenes, [path for path in recipe.evaluation.open_sets if path.exists()]
+    protocols = [scenes_protocol(**scenes.model_dump())] if scenes is not None else []
+    return protocols + [open_set_protocol(path) for path in open_sets]

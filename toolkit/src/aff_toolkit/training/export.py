@@ -13,6 +13,7 @@ from safetensors.torch import save_model
 from aff_contracts.bundle import MixerSpec, QueryEncoderSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
 
@@ -32,7 +33,7 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
     export_query_encoder(pair.query_encoder, size, directory / QUERY_ENCODER_FILE)
     return QueryEncoderSpec(
         model=QUERY_ENCODER_FILE,
-        architecture=f"residual network of width {recipe.query_encoder.width}, GeM, whitening",
+        architecture=QUERY_BACKBONES[recipe.query_encoder.backbone].architecture,
         preprocessing=Preprocessing(resize="stretch", size=size),
     )
 

@@ -8,60 +8,72 @@ from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
-from aff_contracts.bundle import FeatureSpec, MixerSpec
 from aff_toolkit.training.joint_model import JointModel, Stage
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.sampling import generator_of, shuffled_batches
 from aff_toolkit.training.shared_classifier import SharedClassifier
 from aff_toolkit.training.training_log import TrainingLog
-from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan, Validate
 from aff_toolkit.training.training_set import TrainingSet
-from aff_toolkit.training.update_rule import UpdateRule
-from gallery_indexer.mixers.build_mixer import build_mixer
+from aff_toolkit.training.validation import Validation
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedPair:
-    """A gallery mixer and the query encoder that was trained with it."""
+    """A gallery mixer and the query encoder that was trained with it.
+
+    Attributes:
+        mixer: In evaluation mode, on the CPU; so is the query encoder.
+        query_encoder: See above.
+        prototypes: (C, D) float32, w_mix as it stands at the end.
+        instances: C names, the instances that the prototypes stand for.
+    """
 
     mixer: nn.Module
     query_encoder: QueryEncoder
+    prototypes: Tensor
+    instances: tuple[str, ...]
 
 
 def train_pair(
     photographs: TrainingSet,
+    mixer: nn.Module,
     query_encoder: QueryEncoder,
-    features: tuple[FeatureSpec, ...],
-    mixer_spec: MixerSpec,
     recipe: TrainingRecipe,
     *,
     directory: Path | None,
     configuration: dict[str, Any],
     log: TrainingLog,
+    validation: Validation | None = None,
+    prototypes: Tensor | None = None,
 ) -> TrainedPair:
     """Minimise L_disc and the compatibility losses with one optimiser over both models, or in two stages.
 
     Args:
-        photographs: Pixels, labels, and the features named by `features`.
+        photographs: Pixels, labels, and the mixer's features.
+        mixer: Learns in place, unless the recipe's base is frozen.
         query_encoder: Learns in place.
-        features: The features, in the mixer's order.
-        mixer_spec: Kind and size of the mixer.
         recipe: Everything else.
         directory: Of the checkpoints; none are written without it.
         configuration: What has to be equal for a checkpoint to be taken up, in JSON.
         log: Told of every stage.
+        validation: Chooses the best weights of a stage in which the query encoder learns.
+        prototypes: (C, D) where w_mix starts, by the labels of the photographs.
 
     Raises:
         TrainingError: See TrainingLoop.run.
     """
     section = recipe.joint
     torch.manual_seed(recipe.seed)
-    mixer = build_mixer(features, mixer_spec, recipe.dimension)
     classifier = SharedClassifier(photographs.classes, recipe.dimension, section.update.alpha)
-    for stage in _stages_of(section.update):
+    if prototypes is not None:
+        with torch.no_grad():
+            classifier.w_mix.copy_(prototypes)
+        classifier.settle()
+    for stage in _stages_of(recipe):
         model = JointModel(
             mixer,
             query_encoder,
@@ -81,13 +93,21 @@ def train_pair(
             seed=recipe.seed,
             directory=None if directory is None else directory / stage,
             configuration=configuration,
+            validate=None if validation is None or stage == "gallery" else _validate(validation, model),
         )
         with log.stage(stage, None, "images") as stage_log:
             TrainingLoop(model, plan, Accelerator(), stage_log).run()
         if stage == "gallery":
             classifier.settle()
-    return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval())
+    instances = tuple(str(name) for name in photographs.instances)
+    return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), classifier.w_mix.detach().cpu(), instances)
 
 
-def _stages_of(update: UpdateRule) -> tuple[Stage, ...]:
-    return ("gallery", "query") if update.kind == "two_stage" else ("joint",)
+def _validate(validation: Validation, model: JointModel) -> Validate:
+    return lambda: validation.scores(model.mixer, model.query_encoder)
+
+
+def _stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
+    if recipe.base is not None and recipe.base.mixer == "frozen":
+        return ("query",)
+    return ("gallery", "query") if recipe.joint.update.kind == "two_stage" else ("joint",)

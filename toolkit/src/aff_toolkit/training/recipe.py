@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aff_contracts.bundle import MixerKind
 from aff_contracts.errors import AffError
@@ -13,6 +14,9 @@ from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
 from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.training_source import TrainingSource
 from aff_toolkit.training.update_rule import UpdateRule
 
 
@@ -28,35 +32,30 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ScenesSection(_Section):
-    """Procedural photographs; each view draws its difficulty between the two bounds."""
-
-    instances: int = Field(ge=1)
-    views: int = Field(ge=2)
-    min_difficulty: float = Field(ge=0, le=1)
-    max_difficulty: float = Field(ge=0, le=1)
-
-
-class LabelledFilesSection(_Section):
-    """Extra training photographs: rows of a CSV file with columns path, instance, role and role `train`.
+class BaseSection(_Section):
+    """A finished bundle to start from; its extractors are taken as they are.
 
     Attributes:
-        csv: The file; paths in it are relative to its directory. Where it does not exist it is left out.
-        licence: Licence of the photographs, noted in the bundle.
+        bundle: Its directory.
+        mixer: `new` mixers learn from scratch, `start` goes on with the bundle's, `frozen` keeps it: then the gallery
+            side of the new bundle is the old one, byte for byte, and only a query encoder is trained for its space.
+        query_encoder: Go on with the bundle's query encoder, whose weights are read from its ONNX graph.
     """
 
-    csv: Path
-    licence: str
+    bundle: Path
+    mixer: Literal["new", "start", "frozen"] = "new"
+    query_encoder: bool = False
 
 
 class PretrainingSection(_Section):
     """Contrastive training of the networks that start from scratch, on instances that the joint training never sees.
 
     Attributes:
+        sources: The photographs; instances of one photograph are left out.
         temperature: Of the supervised contrastive loss.
     """
 
-    scenes: ScenesSection
+    sources: tuple[TrainingSource, ...] = Field(min_length=1)
     temperature: float = Field(gt=0)
 
 
@@ -95,38 +94,53 @@ class MixerSection(_Section):
 
 
 class QueryEncoderSection(_Section):
-    """The light residual network of the query side.
+    """The light network of the query side.
 
     Attributes:
-        width: Channels of the stem.
+        backbone: A name of query_backbones.py.
         train_size: Pixels of a side in training, pretraining and joint.
-        optimisation: Of its pretraining.
+        input_size: Pixels of a side in service.
+        optimisation: Of its pretraining; without it there is none.
     """
 
-    width: int = Field(ge=1)
-    train_size: int
-    input_size: int
-    optimisation: OptimisationSection
+    backbone: str
+    train_size: int = Field(ge=16)
+    input_size: int = Field(ge=16)
+    optimisation: OptimisationSection | None = None
+
+    @field_validator("backbone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in QUERY_BACKBONES:
+            raise ValueError(f"there is no query backbone {name!r}; there are {', '.join(QUERY_BACKBONES)}")
+        return name
 
 
 class JointSection(_Section):
     """Joint training of mixer and query encoder.
 
     Attributes:
+        sources: The photographs. Instances of one photograph are left out, unless `pseudo_instances` says what to do.
+        pseudo_instances: How to make instances of photographs without labels.
+        validation_share: Share of the instances that are held out to choose the best weights by; 0 takes the last ones.
+        copies: Versions of each photograph whose features are kept: itself, and augmented ones.
         discriminative: L_disc, of the mixer.
         losses: Compatibility losses of the query encoder, which are added up.
         update: How the query side follows the shared classifier.
     """
 
-    scenes: ScenesSection
+    sources: tuple[TrainingSource, ...] = Field(min_length=1)
+    pseudo_instances: PseudoInstancesSection | None = None
+    validation_share: float = Field(default=0.1, ge=0, le=0.5)
+    copies: int = Field(default=1, ge=1)
     discriminative: ArcFace = ArcFace()
     losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
     update: UpdateRule = UpdateRule()
     optimisation: OptimisationSection
 
 
-class EvaluationSection(_Section):
-    """Held-out procedural landmarks that the finished bundle is measured on."""
+class ScenesEvaluationSection(_Section):
+    """Held-out procedural landmarks; see scenes_protocol."""
 
     instances: int
     queries_each: int
@@ -135,26 +149,69 @@ class EvaluationSection(_Section):
     difficulty: float = Field(ge=0, le=1)
 
 
+class EvaluationSection(_Section):
+    """What the finished bundle is measured on.
+
+    Attributes:
+        scenes: Held-out procedural landmarks.
+        open_sets: CSV files with columns path, instance and role (query, gallery, distractor); where one does not
+            exist it is left out.
+        held_out_share: Share of the joint sources' instances that no part of the training sees. Without labels, the
+            queries are augmented versions of such photographs.
+    """
+
+    scenes: ScenesEvaluationSection | None = None
+    open_sets: tuple[Path, ...] = ()
+    held_out_share: float = Field(default=0.0, ge=0, le=0.5)
+
+
 class TrainingRecipe(_Section):
-    """See the module's text; `recipe.model_dump()` stands in the bundle's manifest."""
+    """See the module's text; `recipe.model_dump()` stands in the bundle's manifest.
+
+    The gallery's extractors are those of `base`, or new ones: `compact_cnn`, `rootsift` or both.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     seed: int
     dimension: int = Field(ge=2)
-    stored_size: int
-    extra: LabelledFilesSection | None = None
-    pretraining: PretrainingSection
-    compact_cnn: CompactCnnSection
-    rootsift: RootSiftSection
+    stored_size: int = Field(ge=16)
+    base: BaseSection | None = None
+    pretraining: PretrainingSection | None = None
+    compact_cnn: CompactCnnSection | None = None
+    rootsift: RootSiftSection | None = None
     mixer: MixerSection
     query_encoder: QueryEncoderSection
     joint: JointSection
-    evaluation: EvaluationSection
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @property
+    def sources(self) -> tuple[TrainingSource, ...]:
+        """Every source of every stage."""
+        return (self.pretraining.sources if self.pretraining else ()) + self.joint.sources
 
     @model_validator(mode="after")
     def _stores_enough_pixels(self) -> TrainingRecipe:
-        if self.stored_size < max(self.compact_cnn.train_size, self.query_encoder.train_size):
+        sizes = [section.train_size for section in (self.compact_cnn, self.query_encoder) if section is not None]
+        if self.stored_size < max(sizes):
             raise ValueError("stored_size is smaller than a train_size")
+        return self
+
+    @model_validator(mode="after")
+    def _has_extractors_from_one_place(self) -> TrainingRecipe:
+        new = self.compact_cnn is not None or self.rootsift is not None
+        if new == (self.base is not None):
+            raise ValueError("extractors come from base, or from compact_cnn and rootsift: name one of the two")
+        if self.joint.pseudo_instances is not None and self.base is None:
+            raise ValueError("joint.pseudo_instances: photographs are grouped by what base makes of them; name a base")
+        return self
+
+    @model_validator(mode="after")
+    def _pretrains_what_starts_from_scratch(self) -> TrainingRecipe:
+        pretrains = self.compact_cnn is not None or self.query_encoder.optimisation is not None
+        if pretrains and self.pretraining is None:
+            raise ValueError("pretraining: needed by compact_cnn, and by query_encoder.optimisation")
+        if self.base is not None and self.base.query_encoder and self.query_encoder.optimisation is not None:
+            raise ValueError("query_encoder.optimisation: the query encoder of base is not pretrained again")
         return self
 
 

@@ -1,43 +1,43 @@
-"""From a recipe to a model bundle: extractor, features, joint training, export, measurement."""
+"""From a recipe to a model bundle: extractors, features, joint training, export, measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
-from safetensors.torch import save_model
-from torch import Tensor, nn
+from accelerate.utils.dataclasses import InitProcessGroupKwargs
+from torch import nn
 
-from aff_contracts.bundle import BundleManifest, ExtractorSpec, build_manifest, write_manifest
+from aff_contracts.bundle import BundleManifest, build_manifest, load_manifest, write_manifest
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.scenes.splits import EXTRACTOR_TRAINING, MIXER_TRAINING
-from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.data.scenes import scene_photographs
 from aff_toolkit.training.export import export_pair, mixer_spec
-from aff_toolkit.training.feature_store.extract_features import Extract, extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.feature_store.store_description import StoreSettings
+from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
-from aff_toolkit.training.pretraining import ContrastivePretraining, fit_local_whitening
+from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.query_encoder import QueryEncoder
-from aff_toolkit.training.recipe import CompactCnnSection, QueryEncoderSection, ScenesSection, TrainingRecipe
-from aff_toolkit.training.sampling import generator_of, paired_batches
+from aff_toolkit.training.query_side import start_query_encoder
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.training_errors import TrainingNotWrittenError
 from aff_toolkit.training.training_log import TrainingLog
-from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.training_photographs import TrainingPhotographs
+from aff_toolkit.training.training_rows import TrainingRows, group_rows, labelled_rows, unlabelled_rows
 from aff_toolkit.training.training_set import TrainingSet
-from gallery_indexer.extractors.compact_cnn import CompactCnn, compact_cnn_spec
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.load_extractor import load_extractor
-from gallery_indexer.extractors.rootsift import rootsift_spec
+from aff_toolkit.training.training_source import licences_of
+from aff_toolkit.training.work_directory import WorkDirectory
 
 _OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
+# The main process extracts features for hours while the others wait.
+_LONGEST_WAIT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class TrainBundle:
 
     The networks that start from scratch are pretrained first, on their own instances: an extractor's features of its
     own training images are too clean to train a mixer on. Features and checkpoints are kept in `work_directory`, so
-    that a run which was killed goes on, and a later one with the same settings takes them from there.
+    that a run which was killed goes on, and a later one with the same settings takes them from there. Under
+    `accelerate launch` the trainings are shared among the processes, and the main one does everything else.
 
     Attributes:
         recipe: What to train.
@@ -59,146 +60,98 @@ class TrainBundle:
     log: TrainingLog
 
     def run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
-        """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest."""
+        """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest.
+
+        Raises:
+            AffError: What of the recipe, its photographs or its base cannot be used; why the training cannot go on.
+            TrainingNotWrittenError: The disk is full or refuses.
+        """
+        try:
+            return self._run(output, protocols)
+        except OSError as error:
+            detail = f"{error.strerror or error}. Make room and start again: what is finished is kept"
+            raise TrainingNotWrittenError(detail, item=str(error.filename or self.work_directory)) from error
+
+    def _run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
         self.work_directory.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)
-        specs = self._extractor_specs()
-        self._pretrain_compact_cnn(specs[0])
-        query_encoder = self._pretrain_query_encoder()
-        extractors = [load_extractor(spec, self.work_directory, torch.device("cpu")) for spec in specs]
-
-        def extract(images: Images) -> dict[str, FeatureBatch]:
-            return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
-
-        extractors_set = ExtractorSet.of_directory(specs, self.work_directory)
-        store = self._store("features", self._photographs(self.recipe.joint.scenes, half=1), extractors_set, extract)
-        pair = self._train_pair(store, query_encoder, specs)
-        return self._write(pair, specs, output, protocols)
-
-    def _extractor_specs(self) -> tuple[ExtractorSpec, ...]:
-        cnn, sift = self.recipe.compact_cnn, self.recipe.rootsift
-        return (
-            compact_cnn_spec(
-                size=cnn.input_size,
-                width=cnn.width,
-                global_dimension=cnn.global_dimension,
-                local_dimension=cnn.local_dimension,
-                max_tokens=cnn.local_tokens,
-                weights_source=f"trained from scratch, recipe {self.recipe.name}",
-            ),
-            rootsift_spec(size=sift.input_size, max_tokens=sift.tokens),
-        )
-
-    def _photographs(self, scenes: ScenesSection, *, half: int) -> list[Photograph]:
-        """Return the scenes of a split, and every second instance of the extra photographs, from `half` on."""
-        first = (EXTRACTOR_TRAINING, MIXER_TRAINING)[half]
-        bounds = (scenes.min_difficulty, scenes.max_difficulty)
-        photographs = scene_photographs(
-            range(first, first + scenes.instances),
-            range(scenes.views),
-            difficulty=bounds,
-            seed=self.recipe.seed,
-        )
-        extra = self._extra()
-        names = sorted({photograph.instance for photograph in extra})[half::2]
-        return photographs + [photograph for photograph in extra if photograph.instance in names]
-
-    def _extra(self) -> list[Photograph]:
-        extra = self.recipe.extra
-        if extra is None or not extra.csv.exists():
-            return []
-        return csv_photographs(extra.csv, ["train"])
-
-    def _store(
-        self, name: str, photographs: list[Photograph], extractors: ExtractorSet, extract: Extract
-    ) -> FeatureStore:
-        settings = StoreSettings(pixel_size=self.recipe.stored_size, seed=self.recipe.seed)
-        directory = self.work_directory / name
-        with self.log.stage(name, len(photographs), "images") as bar:
-            return extract_features(photographs, extractors, extract, directory, settings, bar.advance)
-
-    def _pretrain_compact_cnn(self, spec: ExtractorSpec) -> None:
-        section = self.recipe.compact_cnn
-        network = CompactCnn(section.width, section.global_dimension, section.local_dimension)
-
-        def embed(images: Tensor) -> Tensor:
-            pixels = images.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-            embeddings: Tensor = network(pixels)
-            return embeddings
-
-        self._pretrain("compact_cnn", network, embed, section)
-        fit_local_whitening(network, self._pretraining_store, section.local_tokens, self.recipe.seed)
-        weights = self.work_directory / str(spec.weights)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        save_model(network, str(weights))
-
-    def _pretrain_query_encoder(self) -> QueryEncoder:
-        section = self.recipe.query_encoder
-        encoder = QueryEncoder(section.width, self.recipe.dimension)
-        self._pretrain("query_encoder", encoder, encoder.forward, section)
-        return encoder
-
-    def _pretrain(
-        self,
-        name: str,
-        network: nn.Module,
-        embed: Callable[[Tensor], Tensor],
-        section: CompactCnnSection | QueryEncoderSection,
-    ) -> None:
-        """Bring a network to the end of its pretraining: from its checkpoint, or by training it."""
-        seed, batch_size = self.recipe.seed, section.optimisation.batch_size
-        temperature = self.recipe.pretraining.temperature
-        photographs = TrainingSet(self._pretraining_store, [])
-        plan = TrainingPlan(
-            batches_of_epoch=lambda epoch: paired_batches(photographs.labels, batch_size, generator_of(seed, epoch)),
-            training_set=photographs,
-            section=section.optimisation,
-            seed=seed,
-            directory=self.work_directory / "checkpoints" / name,
-            configuration={
-                "network": section.model_dump(mode="json", exclude={"optimisation"}),
-                "temperature": temperature,
-                "photographs": self._pretraining_store.key,
-            },
-        )
-        module = ContrastivePretraining(network, embed, train_size=section.train_size, temperature=temperature)
-        with self.log.stage(f"pretraining_{name}", None, "images") as stage:
-            TrainingLoop(module, plan, Accelerator(), stage).run()
-        network.cpu().eval()
+        gallery = prepare_gallery_side(self.recipe, self._pretraining, self.work_directory)
+        mixer = gallery.make_mixer(self.recipe)
+        photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
+        self._work.tell_left_out(photographs.single)
+        store = self._store(photographs.trained_on, gallery)
+        rows = self._rows(store, mixer)
+        query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
+        pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
+        held_out = photographs.protocol(self.recipe.seed)
+        self._work.once(lambda: self._write(pair, gallery, output, [*protocols, *([held_out] if held_out else [])]))
+        return load_manifest(output)
 
     @cached_property
-    def _pretraining_store(self) -> FeatureStore:
-        photographs = self._photographs(self.recipe.pretraining.scenes, half=0)
-        return self._store("pretraining", photographs, ExtractorSet(), lambda _: {})
+    def _work(self) -> WorkDirectory:
+        accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)])
+        return WorkDirectory(self.work_directory, self.log, accelerator)
+
+    @cached_property
+    def _pretraining(self) -> Pretraining:
+        return Pretraining(self.recipe, self._work)
+
+    def _settings(self) -> StoreSettings:
+        recipe = self.recipe
+        return StoreSettings(pixel_size=recipe.stored_size, seed=recipe.seed, copies=recipe.joint.copies)
+
+    def _decode_side(self, gallery: GallerySide) -> int:
+        augmented = self._settings().augmented_size if self.recipe.joint.copies > 1 else 0
+        return max(gallery.input_size, self.recipe.stored_size, augmented)
+
+    def _store(self, photographs: list[Photograph], gallery: GallerySide) -> FeatureStore:
+        extract = gallery.load_extract(self._work.accelerator.device)
+        return self._work.store("features", photographs, gallery.extractor_set, extract, self._settings())
+
+    def _rows(self, store: FeatureStore, mixer: nn.Module) -> TrainingRows:
+        section = self.recipe.joint.pseudo_instances
+        if section is None:
+            rows, single = labelled_rows(store, self.recipe)
+            self._work.tell_left_out(single)
+            return rows
+        key = f"{store.key} {section.model_dump_json()}"
+        groups = self._work.remember(
+            "pseudo_instances", key, lambda: group_rows(store, mixer.eval(), section, self.recipe.seed)
+        )
+        return unlabelled_rows(store, np.asarray(groups), self.recipe)
 
     def _train_pair(
-        self, store: FeatureStore, query_encoder: QueryEncoder, specs: tuple[ExtractorSpec, ...]
+        self,
+        store: FeatureStore,
+        rows: TrainingRows,
+        gallery: GallerySide,
+        mixer: nn.Module,
+        query_encoder: QueryEncoder,
     ) -> TrainedPair:
-        features = tuple(feature for spec in specs for feature in spec.features)
+        joint = self.recipe.joint.model_dump(mode="json", exclude={"sources", "optimisation"})
         return train_pair(
-            TrainingSet(store, [feature.name for feature in features]),
+            TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances),
+            mixer,
             query_encoder,
-            features,
-            mixer_spec(self.recipe),
             self.recipe,
             directory=self.work_directory / "checkpoints",
             configuration={
+                "base": gallery.base.manifest.fingerprint if gallery.base else None,
                 "mixer": self.recipe.mixer.model_dump(mode="json"),
-                "joint": self.recipe.joint.model_dump(mode="json", exclude={"scenes", "optimisation"}),
+                "joint": joint,
                 "query encoder": self.recipe.query_encoder.model_dump(mode="json"),
                 "photographs": store.key,
             },
             log=self.log,
+            validation=rows.validation,
         )
 
-    def _write(
-        self, pair: TrainedPair, specs: tuple[ExtractorSpec, ...], output: Path, protocols: list[Protocol]
-    ) -> BundleManifest:
+    def _write(self, pair: TrainedPair, gallery: GallerySide, output: Path, protocols: list[Protocol]) -> None:
         query_encoder = export_pair(pair, self.recipe, output)
-        for spec in specs:
+        for spec in gallery.specs:
             if spec.weights:
                 (output / spec.weights).parent.mkdir(parents=True, exist_ok=True)
-                (output / spec.weights).write_bytes((self.work_directory / spec.weights).read_bytes())
+                (output / spec.weights).write_bytes((gallery.directory / spec.weights).read_bytes())
 
         def describe(metrics: dict[str, Any]) -> BundleManifest:
             return build_manifest(
@@ -207,26 +160,28 @@ class TrainBundle:
                 dimension=self.recipe.dimension,
                 query_encoder=query_encoder,
                 mixer=mixer_spec(self.recipe),
-                extractors=specs,
+                extractors=gallery.specs,
                 recipe=self.recipe.model_dump(mode="json"),
                 metrics=metrics,
-                licences=self._licences(),
+                licences=self._licences(gallery),
             )
 
         unmeasured = describe({})
-        metrics = {
-            protocol.name: {
-                "protocol": protocol.description,
-                "scores": evaluate_bundle(output, unmeasured, protocol),
-            }
-            for protocol in protocols
-        }
-        manifest = describe(metrics)
-        write_manifest(output, manifest)
-        return manifest
+        metrics = {protocol.name: _measure(protocol, output, unmeasured, gallery) for protocol in protocols}
+        write_manifest(output, describe(metrics))
 
-    def _licences(self) -> tuple[str, ...]:
-        extra = self.recipe.extra
-        if extra is None or not extra.csv.exists():
-            return (_OWN_LICENCE,)
-        return (_OWN_LICENCE, f"training photographs: {extra.licence}")
+    def _licences(self, gallery: GallerySide) -> tuple[str, ...]:
+        inherited = gallery.base.manifest.licences if gallery.base else ()
+        own = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
+        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *own)))
+
+
+def _measure(protocol: Protocol, output: Path, manifest: BundleManifest, gallery: GallerySide) -> dict[str, Any]:
+    """Return the protocol's figures; beside them those of the bundle that the training started from."""
+    figures: dict[str, Any] = {
+        "protocol": protocol.description,
+        "scores": evaluate_bundle(output, manifest, protocol),
+    }
+    if gallery.base is not None:
+        figures["before"] = evaluate_bundle(gallery.base.directory, gallery.base.manifest, protocol)
+    return figures

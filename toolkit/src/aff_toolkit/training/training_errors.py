@@ -4,6 +4,7 @@
 TrainingError                     500  training_failed
 ├── TrainingDivergedError         500  training_diverged
 ├── TooFewPhotographsError        422  too_few_photographs
+├── TrainingNotWrittenError       507  training_not_written
 └── CheckpointError               500  checkpoint_unusable
     ├── CheckpointMismatchError   409  checkpoint_mismatch
     └── CheckpointNotWrittenError 507  checkpoint_not_written
@@ -35,6 +36,14 @@ class TooFewPhotographsError(TrainingError):
     code = "too_few_photographs"
     status = 422
     title = "Too few photographs"
+
+
+class TrainingNotWrittenError(TrainingError):
+    """The disk is full or refuses."""
+
+    code = "training_not_written"
+    status = 507
+    title = "Training not written"
 
 
 class CheckpointError(TrainingError):

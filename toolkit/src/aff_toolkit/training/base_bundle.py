@@ -1,0 +1,60 @@
+"""A finished bundle that a training starts from."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+
+from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
+from aff_contracts.errors import BundleFormatError
+from gallery_indexer.mixers.build_mixer import build_mixer
+
+
+@dataclass(frozen=True, slots=True)
+class BaseBundle:
+    """A bundle whose files have been verified.
+
+    Attributes:
+        directory: Where it lies.
+        manifest: Its manifest.
+    """
+
+    directory: Path
+    manifest: BundleManifest
+
+    @classmethod
+    def open(cls, directory: Path) -> BaseBundle:
+        """Read a bundle and verify its files.
+
+        Raises:
+            BundleError: Missing, altered, or of a newer format.
+        """
+        manifest = load_manifest(directory)
+        verify_files(directory, manifest)
+        return cls(directory, manifest)
+
+    def load_mixer(self) -> nn.Module:
+        """Build the mixer with the bundle's weights, in evaluation mode.
+
+        Raises:
+            BundleFormatError: Weights and specification do not fit each other or this release.
+        """
+        spec = self.manifest.mixer
+        try:
+            mixer = build_mixer(self.manifest.features, spec, self.manifest.space.dimension)
+            load_model(mixer, self.directory / spec.weights)
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            raise BundleFormatError(f"mixer weights do not fit: {error}", item=spec.weights) from error
+        return mixer.eval()
+
+    def copy_files(self, paths: tuple[str, ...], directory: Path) -> None:
+        """Copy files of the bundle into another directory, byte for byte."""
+        for path in paths:
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.directory / path, target)

@@ -1,0 +1,119 @@
+"""The gallery side of a training: its frozen extractors, new or of a finished bundle, and the mixer on top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
+from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.export import mixer_spec
+from aff_toolkit.training.feature_store.extract_features import Extract
+from aff_toolkit.training.feature_store.store_description import ExtractorSet
+from aff_toolkit.training.pretraining import Pretraining
+from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
+from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.extractors.load_extractor import load_extractor
+from gallery_indexer.extractors.rootsift import rootsift_spec
+from gallery_indexer.mixers.build_mixer import build_mixer
+
+
+@dataclass(frozen=True, slots=True)
+class GallerySide:
+    """Extractors that are ready, and how to come by a mixer.
+
+    Attributes:
+        specs: The extractors.
+        directory: Holds their weights.
+        base: The bundle that they are taken from; None where they are new.
+    """
+
+    specs: tuple[ExtractorSpec, ...]
+    directory: Path
+    base: BaseBundle | None
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """Every feature, in the mixer's order."""
+        return tuple(feature for spec in self.specs for feature in spec.features)
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of the largest extractor's input."""
+        return max(spec.preprocessing.size for spec in self.specs)
+
+    @property
+    def extractor_set(self) -> ExtractorSet:
+        """What a feature store is bound to."""
+        return ExtractorSet.of_directory(self.specs, self.directory)
+
+    def load_extract(self, device: torch.device) -> Extract:
+        """Load the extractors; return what gives all their features of a batch of photographs.
+
+        Raises:
+            BundleFormatError: Weights and specifications do not fit.
+        """
+        extractors = [load_extractor(spec, self.directory, device) for spec in self.specs]
+
+        def extract(images: Images) -> dict[str, FeatureBatch]:
+            return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
+
+        return extract
+
+    def make_mixer(self, recipe: TrainingRecipe) -> nn.Module:
+        """Return the mixer that the recipe starts with.
+
+        Raises:
+            RecipeError: It cannot take these features, or is not the one of the base.
+            BundleFormatError: The weights of the base do not fit.
+        """
+        if self.base is None or recipe.base is None or recipe.base.mixer == "new":
+            try:
+                return build_mixer(self.features, mixer_spec(recipe), recipe.dimension)
+            except ValueError as error:
+                raise RecipeError(f"this mixer cannot be built: {error}", item="mixer") from error
+        _require_mixer_of(self.base, recipe)
+        return self.base.load_mixer()
+
+
+def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining, work_directory: Path) -> GallerySide:
+    """Take the extractors of the recipe's base, or make new ones in the work directory.
+
+    Raises:
+        AffError: The base cannot be read, or the pretraining cannot go on.
+    """
+    if recipe.base is not None:
+        base = BaseBundle.open(recipe.base.bundle)
+        return GallerySide(base.manifest.extractors, base.directory, base)
+    specs: list[ExtractorSpec] = []
+    if recipe.compact_cnn is not None:
+        cnn = recipe.compact_cnn
+        spec = compact_cnn_spec(
+            size=cnn.input_size,
+            width=cnn.width,
+            global_dimension=cnn.global_dimension,
+            local_dimension=cnn.local_dimension,
+            max_tokens=cnn.local_tokens,
+            weights_source=f"trained from scratch, recipe {recipe.name}",
+        )
+        pretraining.train_compact_cnn(cnn, work_directory / str(spec.weights))
+        specs.append(spec)
+    if recipe.rootsift is not None:
+        specs.append(rootsift_spec(size=recipe.rootsift.input_size, max_tokens=recipe.rootsift.tokens))
+    return GallerySide(tuple(specs), work_directory, None)
+
+
+def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:
+    wanted = (mixer_spec(recipe), recipe.dimension)
+    spec: MixerSpec = base.manifest.mixer.model_copy(update={"weights": wanted[0].weights})
+    found = (spec, base.manifest.space.dimension)
+    if wanted != found:
+        raise RecipeError(
+            f"the mixer of {base.directory} is {spec.model_dump_json(exclude={'weights'})} of dimension {found[1]}, "
+            "the recipe's is another; a mixer that is taken over has to be the same",
+            item="mixer",
+        )

@@ -1,0 +1,110 @@
+"""Pseudo-instances: photographs without labels, grouped by what a finished gallery encoder makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+_BLOCK = 1024
+_MOST_LINKED = 2000
+_STRICTER = 0.25
+_ALIKE = 0.9999
+
+
+class PseudoInstancesSection(BaseModel):
+    """How photographs are grouped.
+
+    Attributes:
+        neighbours: Nearest neighbours of a photograph that may belong to its group, where the nearness is mutual.
+        min_similarity: Mean cosine within a group, at least; None takes the median cosine of a photograph and its
+            augmented version, for what differs less than that is taken for the same thing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    neighbours: int = Field(default=5, ge=1)
+    min_similarity: float | None = Field(default=None, gt=0, lt=1)
+
+
+def name_pseudo_instances(names: Sequence[str], groups: NDArray[np.int64]) -> list[str]:
+    """Name what each photograph shows: its group, or itself where it is alone in it.
+
+    Args:
+        names: N names of photographs.
+        groups: (N,) number of each photograph's group.
+    """
+    sizes = np.bincount(groups)
+    return [f"group-{group}" if sizes[group] > 1 else name for name, group in zip(names, groups.tolist(), strict=True)]
+
+
+def group_photographs(embeddings: NDArray[np.float32], neighbours: int, min_similarity: float) -> NDArray[np.int64]:
+    """Group photographs: connected components of the graph of mutual neighbours, cut up by average linkage.
+
+    Components alone would chain unlike photographs together; average linkage (scipy.cluster.hierarchy) keeps the mean
+    cosine between the parts that it merges above the bound. A component that is too large for it is cut by a stricter
+    bound first. Time grows with N squared in one matrix product, memory with N times `neighbours`.
+
+    Args:
+        embeddings: (N, D), unit length.
+        neighbours: Nearest neighbours of each photograph that count.
+        min_similarity: Lowest cosine of two neighbours, and lowest mean cosine.
+
+    Returns:
+        (N,) int64 number of each photograph's group.
+    """
+    graph = _mutual_neighbours(embeddings, neighbours, min_similarity)
+    groups = np.zeros(len(embeddings), dtype=np.int64)
+    count = 0
+    for rows in _components(graph, np.arange(len(embeddings)), min_similarity):
+        own = _cut(embeddings[rows], min_similarity)
+        groups[rows] = count + own
+        count += int(own.max()) + 1
+    return groups
+
+
+def _mutual_neighbours(embeddings: NDArray[np.float32], neighbours: int, min_similarity: float) -> csr_array:
+    """Return the symmetric (N, N) graph of cosines between mutual nearest neighbours above the bound."""
+    N = len(embeddings)
+    kept = min(neighbours, N - 1)
+    columns = np.empty((N, kept), dtype=np.int64)
+    cosines = np.empty((N, kept), dtype=np.float32)
+    for start in range(0, N, _BLOCK):
+        block = embeddings[start : start + _BLOCK] @ embeddings.T
+        block[np.arange(len(block)), start + np.arange(len(block))] = -np.inf
+        columns[start : start + _BLOCK] = np.argpartition(-block, kept - 1, axis=1)[:, :kept]
+        cosines[start : start + _BLOCK] = np.take_along_axis(block, columns[start : start + _BLOCK], axis=1)
+    near = cosines >= min_similarity
+    rows = np.repeat(np.arange(N), kept).reshape(N, kept)
+    directed = csr_array((cosines[near], (rows[near], columns[near])), shape=(N, N))
+    return csr_array(directed.minimum(directed.T))
+
+
+def _components(graph: csr_array, rows: NDArray[np.int64], bound: float) -> Iterator[NDArray[np.int64]]:
+    """Give the rows of each connected component of at most 2,000 photographs."""
+    _, labels = connected_components(graph, directed=False)
+    order = np.argsort(labels, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(members) <= _MOST_LINKED:
+            yield rows[members]
+            continue
+        if bound > _ALIKE:
+            yield from (rows[members[start : start + _MOST_LINKED]] for start in range(0, len(members), _MOST_LINKED))
+            continue
+        stricter = bound + (1 - bound) * _STRICTER
+        part = graph[members][:, members].multiply(graph[members][:, members] >= stricter)
+        yield from _components(csr_array(part), rows[members], stricter)
+
+
+def _cut(embeddings: NDArray[np.float32], min_similarity: float) -> NDArray[np.int64]:
+    """Return the group of each of n photographs by average linkage on cosine distances."""
+    if len(embeddings) == 1:
+        return np.zeros(1, dtype=np.int64)
+    tree = linkage(embeddings.astype(np.float64), method="average", metric="cosine")
+    numbers = fcluster(np.maximum(tree, 0.0), 1 - min_similarity, criterion="distance")
+    return np.asarray(numbers, dtype=np.int64) - 1

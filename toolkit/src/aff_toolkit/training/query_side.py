@@ -1,0 +1,43 @@
+"""The query encoder that a training starts with."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.pretraining import Pretraining
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.recipe import TrainingRecipe
+
+_CALIBRATION_IMAGES = 256
+
+
+def start_query_encoder(
+    recipe: TrainingRecipe, base: BaseBundle | None, store: FeatureStore, pretraining: Pretraining
+) -> QueryEncoder:
+    """Build the recipe's query encoder: with the weights of the base, pretrained, or fresh.
+
+    Args:
+        recipe: Tells which.
+        base: Whose ONNX graph the weights are taken from.
+        store: Photographs that the weights of the base are calibrated on.
+        pretraining: Trains it otherwise, where the recipe says so.
+
+    Raises:
+        BundleFormatError: The base's query encoder is of another architecture.
+        AffError: The pretraining cannot go on.
+    """
+    torch.manual_seed(recipe.seed)
+    encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
+    if base is not None and recipe.base is not None and recipe.base.query_encoder:
+        rows = np.flatnonzero(store.readable)
+        sample = np.sort(np.random.default_rng(recipe.seed).permutation(rows)[:_CALIBRATION_IMAGES])
+        images = torch.from_numpy(store.read_pixels(sample))
+        load_onnx_weights(encoder, base.directory / base.manifest.query_encoder.model, images)
+    elif recipe.query_encoder.optimisation is not None:
+        pretraining.train_query_encoder(encoder, recipe.query_encoder.optimisation)
+    return encoder

@@ -1,0 +1,30 @@
+"""Gallery embeddings of the photographs of a feature store."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+
+_BATCH = 256
+
+
+@torch.inference_mode()
+def embed_rows(store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *, copy: int = 0) -> NDArray[np.float32]:
+    """Embed rows (n,) of a store by a mixer in evaluation mode: (n, D) float32, unit length.
+
+    Args:
+        store: Holds every feature of the mixer.
+        rows: Rows of readable photographs.
+        mixer: On whatever device.
+        copy: Which version of each photograph.
+    """
+    device = next(mixer.parameters()).device
+    embeddings = []
+    for start in range(0, len(rows), _BATCH):
+        features = store.read_features(rows[start : start + _BATCH], copies=copy)
+        embeddings.append(mixer({name: batch.to(device) for name, batch in features.items()}).float().cpu().numpy())
+    return np.concatenate(embeddings)

@@ -1,0 +1,120 @@
+"""Which photographs of a feature store are trained on, as instances of what, and which choose the best weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from aff_toolkit.training.data.instances import single_image_instances
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.held_out import choose_held_out, split_queries
+from aff_toolkit.training.pseudo_instances import (
+    PseudoInstancesSection,
+    group_photographs,
+    name_pseudo_instances,
+)
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.store_embeddings import embed_rows
+from aff_toolkit.training.training_errors import TooFewPhotographsError
+from aff_toolkit.training.validation import Validation
+
+_NONE = ""
+_SAMPLE = 2000
+_MOST_DISTRACTORS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """The parts of a store.
+
+    Attributes:
+        instances: Instance of every row that is trained on; empty for the others.
+        validation: Held-out rows; None where the recipe holds none out.
+    """
+
+    instances: list[str]
+    validation: Validation | None
+
+
+def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[TrainingRows, list[str]]:
+    """Take the store's own instances; those of one readable photograph are left out.
+
+    Returns:
+        The rows, and the sorted names of the instances that were left out.
+
+    Raises:
+        TooFewPhotographsError: Nothing is left.
+    """
+    names = np.where(store.readable, np.asarray(store.instances), _NONE)
+    single = single_image_instances(name for name in names.tolist() if name)
+    names[np.isin(names, single)] = _NONE
+    _require_some(store, names)
+    held_out = choose_held_out([name for name in names.tolist() if name], recipe.joint.validation_share, recipe.seed)
+    asked = np.flatnonzero(np.isin(names, sorted(held_out)))
+    queries = split_queries(names[asked].tolist())
+    validation = Validation(
+        store, asked[queries], asked[~queries], names, recipe.query_encoder.input_size, augmented=False
+    )
+    names = names.copy()
+    names[asked] = _NONE
+    return TrainingRows(names.tolist(), validation if len(asked) else None), single
+
+
+def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: TrainingRecipe) -> TrainingRows:
+    """Take groups of alike photographs, and photographs that are alone, as instances.
+
+    Args:
+        store: The photographs.
+        groups: (N,) group of each; see group_rows.
+        recipe: Tells how much is held out: single photographs, whose augmented versions are the queries.
+    """
+    rows = np.flatnonzero(store.readable)
+    chosen = choose_held_out([str(row) for row in rows], recipe.joint.validation_share, recipe.seed)
+    asked = np.flatnonzero(np.isin(np.arange(len(store)).astype(str), sorted(chosen)))
+    others = np.setdiff1d(rows, asked)[:_MOST_DISTRACTORS]
+    names = np.asarray(store.names)
+    gallery = np.concatenate([asked, others])
+    validation = Validation(store, asked, gallery, names, recipe.query_encoder.input_size, augmented=True)
+    instances = np.asarray(name_pseudo_instances(store.names, groups))
+    instances[asked] = _NONE
+    instances[~store.readable] = _NONE
+    return TrainingRows(instances.tolist(), validation if len(asked) else None)
+
+
+def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSection, seed: int) -> list[int]:
+    """Group the readable photographs of a store by their gallery embeddings; each of the others is alone.
+
+    Args:
+        store: Holds the mixer's features, of an augmented copy too unless the section names a bound.
+        mixer: Of a finished bundle.
+        section: Neighbours and bound.
+        seed: Of the sample that the bound is taken from.
+
+    Returns:
+        Number of the group of each photograph.
+
+    Raises:
+        TooFewPhotographsError: None can be read.
+    """
+    rows = np.flatnonzero(store.readable)
+    _require_some(store, np.where(store.readable, "x", _NONE))
+    embeddings = embed_rows(store, rows, mixer)
+    bound = section.min_similarity
+    if bound is None:
+        sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLE])
+        versions = embed_rows(store, rows[sample], mixer, copy=min(1, store.copies - 1))
+        bound = float(np.median(np.sum(versions * embeddings[sample], axis=1)))
+    groups = np.arange(len(store)) + len(rows)
+    groups[rows] = group_photographs(embeddings, section.neighbours, bound)
+    return [int(group) for group in groups]
+
+
+def _require_some(store: FeatureStore, names: NDArray[np.str_]) -> None:
+    if (names != _NONE).any():
+        return
+    reasons = list(store.unreadable().values())
+    why = f"{len(reasons)} of {len(store)} cannot be read" + (f", the first: {reasons[0]}" if reasons else "")
+    raise TooFewPhotographsError(f"no photographs are left to train on; {why}", item="photographs")

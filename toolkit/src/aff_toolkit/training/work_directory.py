@@ -1,0 +1,91 @@
+"""The work directory of a training: feature stores and results that are made once, by one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate.accelerator import Accelerator
+
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.feature_store.extract_features import Extract, extract_features
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.training_log import TrainingLog
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class WorkDirectory:
+    """Where a training keeps what it has made. Under `accelerate launch` the main process makes it, the others wait.
+
+    Attributes:
+        path: The directory.
+        log: Shows and records what goes on.
+        accelerator: Tells the processes apart.
+    """
+
+    path: Path
+    log: TrainingLog
+    accelerator: Accelerator
+
+    def tell(self, message: str) -> None:
+        """Show a line, once."""
+        if self.accelerator.is_main_process:
+            self.log.console.print(message)
+
+    def tell_left_out(self, instances: Sequence[str]) -> None:
+        """Show which instances have one photograph only."""
+        if instances:
+            shown = ", ".join(instances[:_SHOWN]) + (", ..." if len(instances) > _SHOWN else "")
+            self.tell(f"{len(instances)} instances have one photograph only and are left out: {shown}")
+
+    def once(self, make: Callable[[], None]) -> None:
+        """Let the main process make something, and return in every process when it is there."""
+        if self.accelerator.is_main_process:
+            make()
+        self.accelerator.wait_for_everyone()
+
+    def remember(self, name: str, key: str, make: Callable[[], Any]) -> Any:
+        """Return a JSON document: from the file `name`, where it was made for the same key, or by making it."""
+        path = self.path / f"{name}.json"
+
+        def write() -> None:
+            if not path.exists() or json.loads(path.read_text(encoding="utf-8"))["key"] != key:
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps({"key": key, "content": make()}), encoding="utf-8")
+                partial.rename(path)
+
+        self.once(write)
+        return json.loads(path.read_text(encoding="utf-8"))["content"]
+
+    def store(
+        self,
+        name: str,
+        photographs: Sequence[Photograph],
+        extractors: ExtractorSet,
+        extract: Extract,
+        settings: StoreSettings,
+    ) -> FeatureStore:
+        """Return the feature store `name`, made or gone on with; tell which photographs cannot be read.
+
+        Raises:
+            FeatureStoreError: See extract_features.
+        """
+        directory = self.path / name
+
+        def make() -> None:
+            with self.log.stage(name, len(photographs), "images") as bar:
+                extract_features(photographs, extractors, extract, directory, settings, bar.advance)
+
+        self.once(make)
+        store = FeatureStore.open(directory)
+        unreadable = list(store.unreadable().values())
+        if unreadable:
+            shown = "; ".join(unreadable[:_SHOWN]) + ("; ..." if len(unreadable) > _SHOWN else "")
+            self.tell(f"{len(unreadable)} of {len(photographs)} photographs cannot be read and are left out: {shown}")
+        return store
