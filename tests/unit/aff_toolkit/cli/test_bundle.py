@@ -26,7 +26,7 @@ def test_inspect_shows_identity_features_figures_and_licences(tiny_training: Tin
     for words in (
         tiny_training.manifest.fingerprint,
         "16-d cosine",
-        "residual network of width 4",
+        "residual network of width 8",
         "gallery feature: rootsift, local, 130-d",
         "4 landmarks x 1 queries",
         "asymmetric",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from aff_contracts.bundle import load_manifest, verify_files
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.metrics_table import metrics_table
 
 app = typer.Typer(help="Look at a model bundle, and check it.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def inspect(directory: Directory, as_json: JsonOption = False) -> None:
     for feature in manifest.features:
         output.print(f"gallery feature: {feature.name}, {feature.kind}, {feature.dimension}-d")
     for protocol in manifest.metrics.values():
-        output.print(_metrics_table(protocol))
+        output.print(metrics_table(protocol))
     for licence in manifest.licences:
         output.print(licence)
 
@@ -50,11 +50,3 @@ def verify(directory: Directory, as_json: JsonOption = False) -> None:
             f"{len(manifest.files)} files, {size / 1e6:.1f} MB, all as the manifest says: "
             f"{manifest.fingerprint[:12]}. Next: aff serve --bundle {directory}"
         )
-
-
-def _metrics_table(protocol: dict[str, Any]) -> Table:
-    names = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}
-    table = Table("percent", *names.values(), title=protocol["protocol"], title_justify="left")
-    for pairing, scores in protocol["scores"].items():
-        table.add_row(pairing, *(f"{100 * scores[figure]:.1f}" for figure in names))
-    return table

@@ -1,41 +1,122 @@
-"""`aff train RECIPE`."""
+"""`aff train`: by a recipe, for one's own photographs, or a new query encoder for a gallery that stands."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.metrics_table import metrics_table
+from aff_toolkit.cli.options import DEFAULT_BUNDLE
+
+_ONE_WAY = (
+    "give a recipe, or --images for your own photographs, or --gallery-bundle with --query-backbone and --images for a "
+    "new query encoder"
+)
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe in TOML, for example toolkit/configs/tiny.toml.")],
     out: Annotated[Path, typer.Option(help="Directory of the new bundle.")],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe in TOML, for example toolkit/configs/tiny.toml.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own photographs: a folder, with a subfolder per instance or without labels; a CSV file with the "
+            "columns path and instance; or GLDv2's train_clean.csv."
+        ),
+    ] = None,
+    base: Annotated[Path, typer.Option(help="With --images: the bundle to start from.")] = DEFAULT_BUNDLE,
+    gallery: Annotated[
+        Literal["keep", "train"] | None,
+        typer.Option(
+            help="With --images: keep the gallery side of the base, whose indexed galleries stay valid, or train the "
+            "mixer too: by labels, or by groups of alike photographs. Default: train with labels, keep without.",
+            show_default=False,
+        ),
+    ] = None,
+    gallery_bundle: Annotated[
+        Path | None, typer.Option(help="Train a query encoder alone, for the embedding space of this bundle.")
+    ] = None,
+    query_backbone: Annotated[
+        str | None, typer.Option(help="With --gallery-bundle: network of the query encoder, for example residual-32.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --images: a CSV file with the columns path and instance, and perhaps role (query, gallery, "
+            "distractor), that the bundle is judged by. Nothing is learned from it."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="With --images: passes over the photographs.")] = None,
     work_dir: Annotated[
         Path, typer.Option(help="Directory of logs, features and checkpoints; a killed run goes on from it.")
     ] = Path("out/train"),
     as_json: JsonOption = False,
 ) -> None:
-    """Train extractor, mixer and query encoder by a recipe, and write a measured bundle."""
+    """Train a pair of encoders, and write a measured bundle: by a recipe, or for your own photographs."""
     from aff_toolkit.evaluation.protocols import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
+    from aff_toolkit.training.held_out import protocol_of_labels  # noqa: PLC0415
     from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
     from aff_toolkit.training.train_bundle import TrainBundle  # noqa: PLC0415
     from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
     from aff_toolkit.training.training_source import absent_sources  # noqa: PLC0415
 
     with errors_told(as_json):
-        settings = load_recipe(recipe)
-        work_dir.mkdir(parents=True, exist_ok=True)
+        _require_one_way(
+            recipe,
+            images,
+            gallery_bundle,
+            query_backbone,
+            {"--labels": labels, "--epochs": epochs, "--gallery": gallery},
+        )
+        if recipe is not None:
+            settings = load_recipe(recipe)
+        else:
+            assert images is not None, "_require_one_way sees to it"
+            settings = recipe_for_path(
+                images,
+                gallery_bundle or base,
+                gallery="keep" if gallery_bundle else gallery,
+                backbone=query_backbone,
+                epochs=epochs,
+            )
         for path in absent_sources(settings.sources):
             messages.print(f"without the photographs of {path}: there is no such file")
         protocols = protocols_of_recipe(settings)
+        if labels is not None:
+            protocols.append(protocol_of_labels(labels))
         manifest = TrainBundle(settings, work_dir, TrainingLog(work_dir, messages)).run(out, protocols)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
-    else:
-        output.print(
-            f"{out}: bundle {manifest.name}, fingerprint {manifest.fingerprint[:12]}. "
-            f"Next: aff bundle inspect {out}, or aff serve --bundle {out}"
-        )
+        return
+    for measured in manifest.metrics.values():
+        output.print(metrics_table(measured))
+    output.print(
+        f"{out}: bundle {manifest.name}, fingerprint {manifest.fingerprint[:12]}. "
+        f"Next: aff bundle inspect {out}, or aff serve --bundle {out}"
+    )
+
+
+def _require_one_way(
+    recipe: Path | None,
+    images: Path | None,
+    gallery_bundle: Path | None,
+    query_backbone: str | None,
+    for_images: dict[str, Any],
+) -> None:
+    """Raise unless the options say one thing."""
+    if (recipe is None) == (images is None):
+        raise InvalidParameterError(_ONE_WAY, item="RECIPE")
+    if (gallery_bundle is None) != (query_backbone is None) or (gallery_bundle and recipe):
+        raise InvalidParameterError(_ONE_WAY, item="--gallery-bundle")
+    useless = [option for option, value in for_images.items() if value is not None] if recipe else []
+    if gallery_bundle and for_images["--gallery"]:
+        useless.append("--gallery")
+    if useless:
+        raise InvalidParameterError("says nothing here: a recipe or a kept gallery side decides it", item=useless[0])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model
-from torch import nn
+from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.errors import BundleFormatError
+from aff_toolkit.training.prototypes_file import read_prototypes
 from gallery_indexer.mixers.build_mixer import build_mixer
 
 
@@ -52,8 +54,26 @@ class BaseBundle:
             raise BundleFormatError(f"mixer weights do not fit: {error}", item=spec.weights) from error
         return mixer.eval()
 
-    def copy_files(self, paths: tuple[str, ...], directory: Path) -> None:
-        """Copy files of the bundle into another directory, byte for byte."""
+    def prototypes_of(self, instances: Sequence[str]) -> Tensor | None:
+        """Return the prototypes (C, D) float32 of C instances; None where the bundle lacks one of them.
+
+        Raises:
+            BundleFormatError: The file of the prototypes is none.
+        """
+        if self.manifest.prototypes is None:
+            return None
+        prototypes, names = read_prototypes(self.directory / self.manifest.prototypes)
+        rows = {name: row for row, name in enumerate(names)}
+        if not set(instances) <= set(rows):
+            return None
+        return prototypes[[rows[instance] for instance in instances]]
+
+    def copy_gallery_side(self, directory: Path) -> None:
+        """Copy extractors, mixer and prototypes into another directory, byte for byte."""
+        prototypes = (self.manifest.prototypes,) if self.manifest.prototypes else ()
+        self._copy_files((*self.manifest.gallery_files, *prototypes), directory)
+
+    def _copy_files(self, paths: tuple[str, ...], directory: Path) -> None:
         for path in paths:
             target = directory / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from torch import nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.training.base_bundle import BaseBundle
-from aff_toolkit.training.export import mixer_spec
+from aff_toolkit.training.export import MIXER_FILE, mixer_spec
 from aff_toolkit.training.feature_store.extract_features import Extract
 from aff_toolkit.training.feature_store.store_description import ExtractorSet
+from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.pretraining import Pretraining
+from aff_toolkit.training.prototypes_file import PROTOTYPES_FILE, write_prototypes
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
@@ -64,6 +67,10 @@ class GallerySide:
 
         return extract
 
+    def frozen_base(self, recipe: TrainingRecipe) -> BaseBundle | None:
+        """Return the base, where the recipe keeps its whole gallery side."""
+        return self.base if recipe.base is not None and recipe.base.mixer == "frozen" else None
+
     def make_mixer(self, recipe: TrainingRecipe) -> nn.Module:
         """Return the mixer that the recipe starts with.
 
@@ -79,8 +86,25 @@ class GallerySide:
         _require_mixer_of(self.base, recipe)
         return self.base.load_mixer()
 
+    def write(self, pair: TrainedPair, recipe: TrainingRecipe, output: Path) -> tuple[MixerSpec, str | None]:
+        """Write extractors and prototypes beside the mixer that lies in `output`, or copy the whole frozen side there.
 
-def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining, work_directory: Path) -> GallerySide:
+        Returns:
+            The mixer's specification, and the path of the prototypes; None where a frozen base has none.
+        """
+        base = self.frozen_base(recipe)
+        if base is not None:
+            (output / MIXER_FILE).unlink(missing_ok=True)
+            base.copy_gallery_side(output)
+            return base.manifest.mixer, base.manifest.prototypes
+        for weights in (spec.weights for spec in self.specs if spec.weights):
+            (output / weights).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.directory / weights, output / weights)
+        write_prototypes(output / PROTOTYPES_FILE, pair.prototypes, pair.instances)
+        return mixer_spec(recipe), PROTOTYPES_FILE
+
+
+def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> GallerySide:
     """Take the extractors of the recipe's base, or make new ones in the work directory.
 
     Raises:
@@ -89,6 +113,7 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining, work_
     if recipe.base is not None:
         base = BaseBundle.open(recipe.base.bundle)
         return GallerySide(base.manifest.extractors, base.directory, base)
+    directory = pretraining.work.path
     specs: list[ExtractorSpec] = []
     if recipe.compact_cnn is not None:
         cnn = recipe.compact_cnn
@@ -100,11 +125,11 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining, work_
             max_tokens=cnn.local_tokens,
             weights_source=f"trained from scratch, recipe {recipe.name}",
         )
-        pretraining.train_compact_cnn(cnn, work_directory / str(spec.weights))
+        pretraining.train_compact_cnn(cnn, directory / str(spec.weights))
         specs.append(spec)
     if recipe.rootsift is not None:
         specs.append(rootsift_spec(size=recipe.rootsift.input_size, max_tokens=recipe.rootsift.tokens))
-    return GallerySide(tuple(specs), work_directory, None)
+    return GallerySide(tuple(specs), directory, None)
 
 
 def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from aff_contracts.preprocessing import Preprocessing, preprocess
-from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol
 from aff_toolkit.training.augmentation import augment
+from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.source_errors import PhotographListError
 
 _FEWEST = 5
 _MOST = 500
@@ -68,6 +71,20 @@ def labelled_protocol(photographs: Sequence[Photograph], name: str, source: str)
         "image, exact search"
     )
     return Protocol(name, description, asked, searched)
+
+
+def protocol_of_labels(csv_path: Path) -> Protocol:
+    """Return what a CSV file of labels asks: its roles query, gallery, distractor, or half of each instance the other.
+
+    Raises:
+        PhotographListError: See csv_photographs.
+    """
+    try:
+        return open_set_protocol(csv_path)
+    except PhotographListError:
+        photographs = csv_photographs(csv_path, None)
+    source = f"{csv_path.parent.name}/{csv_path.name}, which may list photographs that were trained on without labels"
+    return labelled_protocol(photographs, "labels", source)
 
 
 def augmented_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.utils.dataclasses import InitProcessGroupKwargs
-from torch import nn
+from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, build_manifest, load_manifest, write_manifest
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.export import export_pair, mixer_spec
+from aff_toolkit.training.export import export_pair
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
@@ -26,15 +26,16 @@ from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.query_side import start_query_encoder
-from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.training_errors import TrainingNotWrittenError
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_photographs import TrainingPhotographs
-from aff_toolkit.training.training_rows import TrainingRows, group_rows, labelled_rows, unlabelled_rows
+from aff_toolkit.training.training_rows import TrainingRows, describe_groups, group_rows, labelled_rows, unlabelled_rows
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.training_source import licences_of
 from aff_toolkit.training.work_directory import WorkDirectory
 
+_CLASSIFYING = ("arcface", "lce")
 _OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
 # The main process extracts features for hours while the others wait.
 _LONGEST_WAIT = timedelta(days=7)
@@ -73,14 +74,17 @@ class TrainBundle:
             raise TrainingNotWrittenError(detail, item=str(error.filename or self.work_directory)) from error
 
     def _run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
+        base = self.recipe.base
+        if base is not None and output.resolve() == base.bundle.resolve():
+            raise RecipeError("the new bundle would overwrite its base; take another directory", item=str(output))
         self.work_directory.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)
-        gallery = prepare_gallery_side(self.recipe, self._pretraining, self.work_directory)
+        gallery = prepare_gallery_side(self.recipe, self._pretraining)
         mixer = gallery.make_mixer(self.recipe)
         photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
         self._work.tell_left_out(photographs.single)
         store = self._store(photographs.trained_on, gallery)
-        rows = self._rows(store, mixer)
+        rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed)
@@ -108,16 +112,19 @@ class TrainBundle:
         extract = gallery.load_extract(self._work.accelerator.device)
         return self._work.store("features", photographs, gallery.extractor_set, extract, self._settings())
 
-    def _rows(self, store: FeatureStore, mixer: nn.Module) -> TrainingRows:
+    def _rows(self, store: FeatureStore, gallery: GallerySide, mixer: nn.Module) -> TrainingRows:
         section = self.recipe.joint.pseudo_instances
         if section is None:
             rows, single = labelled_rows(store, self.recipe)
             self._work.tell_left_out(single)
             return rows
+        if gallery.frozen_base(self.recipe) is not None:
+            return unlabelled_rows(store, np.arange(len(store)), self.recipe)
         key = f"{store.key} {section.model_dump_json()}"
         groups = self._work.remember(
             "pseudo_instances", key, lambda: group_rows(store, mixer.eval(), section, self.recipe.seed)
         )
+        self._work.tell(describe_groups(groups))
         return unlabelled_rows(store, np.asarray(groups), self.recipe)
 
     def _train_pair(
@@ -129,8 +136,9 @@ class TrainBundle:
         query_encoder: QueryEncoder,
     ) -> TrainedPair:
         joint = self.recipe.joint.model_dump(mode="json", exclude={"sources", "optimisation"})
+        photographs = TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances)
         return train_pair(
-            TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances),
+            photographs,
             mixer,
             query_encoder,
             self.recipe,
@@ -144,14 +152,23 @@ class TrainBundle:
             },
             log=self.log,
             validation=rows.validation,
+            prototypes=self._kept_prototypes(gallery, photographs),
         )
+
+    def _kept_prototypes(self, gallery: GallerySide, photographs: TrainingSet) -> Tensor | None:
+        """Return what a frozen base classifies these photographs by, where a loss asks for it."""
+        base = gallery.frozen_base(self.recipe)
+        if base is None or not any(loss.kind in _CLASSIFYING for loss in self.recipe.joint.losses):
+            return None
+        prototypes = base.prototypes_of(photographs.instances.tolist())
+        if prototypes is None:
+            detail = f"{base.directory} holds no prototypes of these photographs' instances; train by reg or csd"
+            raise RecipeError(detail, item="joint.losses")
+        return prototypes
 
     def _write(self, pair: TrainedPair, gallery: GallerySide, output: Path, protocols: list[Protocol]) -> None:
         query_encoder = export_pair(pair, self.recipe, output)
-        for spec in gallery.specs:
-            if spec.weights:
-                (output / spec.weights).parent.mkdir(parents=True, exist_ok=True)
-                (output / spec.weights).write_bytes((gallery.directory / spec.weights).read_bytes())
+        mixer, prototypes = gallery.write(pair, self.recipe, output)
 
         def describe(metrics: dict[str, Any]) -> BundleManifest:
             return build_manifest(
@@ -159,11 +176,12 @@ class TrainBundle:
                 name=self.recipe.name,
                 dimension=self.recipe.dimension,
                 query_encoder=query_encoder,
-                mixer=mixer_spec(self.recipe),
+                mixer=mixer,
                 extractors=gallery.specs,
                 recipe=self.recipe.model_dump(mode="json"),
                 metrics=metrics,
                 licences=self._licences(gallery),
+                prototypes=prototypes,
             )
 
         unmeasured = describe({})

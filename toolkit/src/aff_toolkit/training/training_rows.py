@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ from aff_toolkit.training.training_errors import TooFewPhotographsError
 from aff_toolkit.training.validation import Validation
 
 _NONE = ""
+_LEAST_GROUPED = 0.1
 _SAMPLE = 2000
 _MOST_DISTRACTORS = 5000
 
@@ -110,6 +113,20 @@ def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSe
     groups = np.arange(len(store)) + len(rows)
     groups[rows] = group_photographs(embeddings, section.neighbours, bound)
     return [int(group) for group in groups]
+
+
+def describe_groups(groups: Sequence[int]) -> str:
+    """Say in words how photographs (N,) were grouped.
+
+    Raises:
+        TooFewPhotographsError: Hardly any photograph resembles another: groups would teach the mixer nothing.
+    """
+    sizes = [size for size in Counter(groups).values() if size > 1]
+    grouped = sum(sizes)
+    if grouped < _LEAST_GROUPED * len(groups):
+        detail = f"{grouped} of {len(groups)} photographs resemble another; keep the gallery side of the base instead"
+        raise TooFewPhotographsError(detail, item="joint.pseudo_instances")
+    return f"{grouped} photographs lie in {len(sizes)} groups, {len(groups) - grouped} are alone"
 
 
 def _require_some(store: FeatureStore, names: NDArray[np.str_]) -> None:
