@@ -122,7 +122,8 @@ class JointSection(_Section):
     Attributes:
         sources: The photographs. Instances of one photograph are left out, unless `pseudo_instances` says what to do.
         pseudo_instances: How to make instances of photographs without labels.
-        validation_share: Share of the instances that are held out to choose the best weights by; 0 takes the last ones.
+        validation_share: Share of the instances that are held out to choose the best weights by; 0, or fewer than 5
+            instances, takes the last weights.
         copies: Versions of each photograph whose features are kept: itself, and augmented ones.
         discriminative: L_disc, of the mixer.
         losses: Compatibility losses of the query encoder, which are added up.

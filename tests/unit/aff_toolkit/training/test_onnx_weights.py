@@ -1,0 +1,47 @@
+"""A query encoder comes back from the graph that it was exported to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from aff_contracts.errors import BundleFormatError
+from aff_toolkit.training.export import export_query_encoder
+from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.query_encoder import QueryEncoder
+from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
+from tests.support.tiny_query_encoder import tiny_query_encoder
+
+SIZE, D = 32, 8
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "encoder.onnx"
+    export_query_encoder(settled_query_encoder(D, SIZE), SIZE, path)
+    return path
+
+
+@torch.no_grad()
+def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
+    encoder = QueryEncoder(4, D)
+    load_onnx_weights(encoder, exported, coloured_tiles(24, SIZE, seed=5))
+    images = coloured_tiles(6, SIZE, seed=9)
+    torch.testing.assert_close(encoder(images), settled_query_encoder(D, SIZE)(images), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_it_computes_nearly_the_same_in_training_on_the_images_that_it_was_set_on(exported: Path) -> None:
+    encoder, images = QueryEncoder(4, D), coloured_tiles(64, SIZE, seed=5)
+    load_onnx_weights(encoder, exported, images)
+    expected = encoder(images)
+    torch.testing.assert_close(encoder.train()(images), expected, rtol=0, atol=5e-3)
+
+
+def test_another_width_or_another_network_is_refused(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(tiny_query_encoder())
+    for encoder, path in ((QueryEncoder(8, D), exported), (QueryEncoder(4, D), tmp_path / "other.onnx")):
+        with pytest.raises(BundleFormatError, match="train one from scratch"):
+            load_onnx_weights(encoder, path, coloured_tiles(4, SIZE, seed=0))
