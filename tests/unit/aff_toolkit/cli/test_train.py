@@ -80,6 +80,31 @@ def test_other_settings_do_not_take_up_the_checkpoints(tiny_training: TinyTraini
     assert "Take another work directory" in result.stderr
 
 
+def test_a_loss_that_is_no_number_stops_the_training_with_its_step(tiny_training: TinyTraining, tmp_path: Path) -> None:
+    work = shutil.copytree(tiny_training.work, tmp_path / "work")
+    shutil.rmtree(work / "checkpoints" / "joint")
+    head, _, joint = TINY_RECIPE_TOML.partition("[joint]")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        head + "[joint]" + joint.replace("learning_rate = 2e-3", "learning_rate = 1e30"), encoding="utf-8"
+    )
+    words = [str(recipe), "--out", str(tmp_path / "bundle"), "--work-dir", str(work), "--json"]
+    result = cli.invoke(app, ["train", *words])
+    assert result.exit_code == 1
+    problem = json.loads(result.stdout)
+    assert problem["code"] == "training_diverged"
+    assert "Lower the learning rate" in problem["detail"]
+
+
+def test_a_mixer_that_cannot_take_its_features_is_an_invalid_recipe(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    result, _ = train_again(tiny_training, tmp_path, TINY_RECIPE_TOML.replace("heads = 2", "heads = 3"))
+    assert result.exit_code == 1
+    assert "Invalid training recipe: mixer: " in result.stderr
+    assert "3 heads do not divide 16 channels" in result.stderr
+
+
 def test_a_recipe_that_cannot_be_used_is_told_in_words_or_as_a_problem(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("speed = 3", encoding="utf-8")

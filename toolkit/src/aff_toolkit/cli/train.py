@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
@@ -91,7 +93,10 @@ def train(
         protocols = protocols_of_recipe(settings)
         if labels is not None:
             protocols.append(protocol_of_labels(labels))
-        manifest = TrainBundle(settings, work_dir, TrainingLog(work_dir, messages)).run(out, protocols)
+        console = messages if _is_main_process() else Console(quiet=True)
+        manifest = TrainBundle(settings, work_dir, TrainingLog(work_dir, console)).run(out, protocols)
+    if not _is_main_process():
+        return
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
@@ -120,3 +125,8 @@ def _require_one_way(
         useless.append("--gallery")
     if useless:
         raise InvalidParameterError("says nothing here: a recipe or a kept gallery side decides it", item=useless[0])
+
+
+def _is_main_process() -> bool:
+    """Tell the process that speaks from the others of `accelerate launch`."""
+    return os.environ.get("RANK", "0") == "0"

@@ -87,7 +87,7 @@ class TrainBundle:
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
-        held_out = photographs.protocol(self.recipe.seed)
+        held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         self._work.once(lambda: self._write(pair, gallery, output, [*protocols, *([held_out] if held_out else [])]))
         return load_manifest(output)
 
@@ -184,7 +184,9 @@ class TrainBundle:
                 prototypes=prototypes,
             )
 
+        # Whatever becomes of the measurement, the bundle is there.
         unmeasured = describe({})
+        write_manifest(output, unmeasured)
         metrics = {protocol.name: _measure(protocol, output, unmeasured, gallery) for protocol in protocols}
         write_manifest(output, describe(metrics))
 

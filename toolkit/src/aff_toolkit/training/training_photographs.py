@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from aff_contracts.errors import AffError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.training.data.instances import without_single_images
 from aff_toolkit.training.data.photograph import Photograph
@@ -56,11 +58,26 @@ class TrainingPhotographs:
         held_out = [photograph for photograph in photographs if photograph.instance in chosen]
         return cls(trained_on, held_out, single, labelled)
 
-    def protocol(self, seed: int) -> Protocol | None:
-        """Return what the held-out photographs are asked; None where none are held out."""
-        if not self.held_out:
+    def protocol(self, seed: int, *, unreadable: Collection[str]) -> Protocol | None:
+        """Return what the held-out photographs are asked; None where none are held out that can be read.
+
+        Args:
+            seed: Of the augmentations.
+            unreadable: Names of photographs that were trained on, had it been possible to read them.
+        """
+        held_out = [photograph for photograph in self.held_out if _is_readable(photograph)]
+        if not held_out:
             return None
         if self.labelled:
-            instances = len({photograph.instance for photograph in self.held_out})
-            return labelled_protocol(self.held_out, "held_out", f"{instances} instances held out of the training")
-        return augmented_protocol(self.held_out, self.trained_on, seed)
+            instances = len({photograph.instance for photograph in held_out})
+            return labelled_protocol(held_out, "held_out", f"{instances} instances held out of the training")
+        others = [photograph for photograph in self.trained_on if photograph.name not in unreadable]
+        return augmented_protocol(held_out, others, seed)
+
+
+def _is_readable(photograph: Photograph) -> bool:
+    try:
+        photograph.load()
+    except AffError:
+        return False
+    return True

@@ -57,7 +57,7 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
     names = np.where(store.readable, np.asarray(store.instances), _NONE)
     single = single_image_instances(name for name in names.tolist() if name)
     names[np.isin(names, single)] = _NONE
-    _require_some(store, names)
+    _require_some(store, names != _NONE)
     held_out = choose_held_out([name for name in names.tolist() if name], recipe.joint.validation_share, recipe.seed)
     # The best of thirty figures over two instances is chosen by luck.
     asked = np.flatnonzero(np.isin(names, sorted(held_out))) if len(held_out) >= _FEWEST_ASKED else np.arange(0)
@@ -77,7 +77,11 @@ def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: Trai
         store: The photographs.
         groups: (N,) group of each; see group_rows.
         recipe: Tells how much is held out: single photographs, whose augmented versions are the queries.
+
+    Raises:
+        TooFewPhotographsError: None can be read.
     """
+    _require_some(store, store.readable)
     rows = np.flatnonzero(store.readable)
     chosen = choose_held_out([str(row) for row in rows], recipe.joint.validation_share, recipe.seed)
     asked = np.flatnonzero(np.isin(np.arange(len(store)).astype(str), sorted(chosen)))
@@ -107,7 +111,7 @@ def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSe
         TooFewPhotographsError: None can be read.
     """
     rows = np.flatnonzero(store.readable)
-    _require_some(store, np.where(store.readable, "x", _NONE))
+    _require_some(store, store.readable)
     embeddings = embed_rows(store, rows, mixer)
     bound = section.min_similarity
     if bound is None:
@@ -133,8 +137,8 @@ def describe_groups(groups: Sequence[int]) -> str:
     return f"{grouped} photographs lie in {len(sizes)} groups, {len(groups) - grouped} are alone"
 
 
-def _require_some(store: FeatureStore, names: NDArray[np.str_]) -> None:
-    if (names != _NONE).any():
+def _require_some(store: FeatureStore, left: NDArray[np.bool_]) -> None:
+    if left.any():
         return
     reasons = list(store.unreadable().values())
     why = f"{len(reasons)} of {len(store)} cannot be read" + (f", the first: {reasons[0]}" if reasons else "")

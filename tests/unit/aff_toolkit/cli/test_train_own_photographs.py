@@ -1,0 +1,220 @@
+"""`aff train --images`, and `aff train --gallery-bundle`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from aff_contracts.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.cli.main import app
+from query_api.settings import QuerySettings
+from tests.support.gallery_points import make_point
+from tests.support.images import jpeg_bytes
+from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.photograph_folder import write_photographs
+from tests.support.query_service import QueryService
+from tests.support.tiny_training import TinyTraining
+
+cli = CliRunner()
+
+
+def aff_train(directory: Path, *options: object) -> Result:
+    """Run `aff train` into `directory / "bundle"`."""
+    ways = ["--out", directory / "bundle", "--work-dir", directory / "work"]
+    return cli.invoke(app, [str(word) for word in ("train", *options, *ways)])
+
+
+def trained(directory: Path, *options: object) -> BundleManifest:
+    result = aff_train(directory, *options)
+    assert result.exit_code == 0, result.output
+    manifest = load_manifest(directory / "bundle")
+    verify_files(directory / "bundle", manifest)
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_photographs(tmp_path_factory.mktemp("unlabelled"), 24, 2, labelled=False)
+    (folder / "broken.jpg").write_bytes(jpeg_bytes()[:200])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(tmp_path_factory.mktemp("labelled"), 12, 4, labelled=True)
+
+
+def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_galleries(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    result = aff_train(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 2)
+    assert result.exit_code == 0, result.output
+    assert "cannot be read and are left out: broken.jpg" in result.stderr
+    assert "asymmetric, before" in result.stdout
+    manifest = load_manifest(tmp_path / "bundle")
+    verify_files(tmp_path / "bundle", manifest)
+    assert manifest.space == tiny_training.manifest.space
+    assert manifest.fingerprint != tiny_training.manifest.fingerprint
+    judged = manifest.metrics["held_out_augmented"]
+    assert "without labels" in judged["protocol"]
+    assert judged["before"]["symmetric"] == judged["scores"]["symmetric"]
+    assert judged["before"]["asymmetric"] != judged["scores"]["asymmetric"]
+
+
+def test_the_mixer_is_trained_on_groups_of_alike_photographs_where_that_is_wanted(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    options = ["--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1, "--gallery", "train"]
+    result = aff_train(tmp_path, *options)
+    assert result.exit_code == 0, result.output
+    assert "groups" in result.stderr
+    manifest = load_manifest(tmp_path / "bundle")
+    assert manifest.space.id != tiny_training.manifest.space.id
+    assert manifest.extractors == tiny_training.manifest.extractors
+    remembered = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))
+    assert len(remembered["content"]) == len(list(unlabelled.iterdir())) - 5
+
+
+def test_labelled_photographs_train_the_pair_and_judge_it_by_instances_that_it_has_not_seen(
+    labelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    manifest = trained(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2)
+    assert manifest.space.id != tiny_training.manifest.space.id
+    assert manifest.metrics["held_out"]["scores"]["asymmetric"]["queries"] == 3 * 2
+    assert "3 instances held out" in manifest.metrics["held_out"]["protocol"]
+    assert manifest.prototypes is not None
+
+
+def test_labels_judge_photographs_that_were_trained_on_without_them(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    rows = "".join(f"{unlabelled}/{n}-{view}.png,{n}\n" for n in range(500, 510) for view in range(2))
+    (tmp_path / "labels.csv").write_text("path,instance\n" + rows, encoding="utf-8")
+    options = ["--base", tiny_training.bundle, "--epochs", 1, "--labels", tmp_path / "labels.csv"]
+    manifest = trained(tmp_path, "--images", unlabelled, *options)
+    assert manifest.metrics["labels"]["scores"]["asymmetric"]["queries"] == 10
+    assert "10 queries against the 10 other photographs" in manifest.metrics["labels"]["protocol"]
+
+
+@pytest.mark.anyio
+async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "residual-16"]
+    manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 2)
+    old = tiny_training.manifest
+    assert manifest.query_encoder.architecture == "residual network of width 16, GeM, whitening"
+    assert manifest.space == old.space
+    assert manifest.fingerprint != old.fingerprint
+    for path in (*old.gallery_files, old.prototypes or ""):
+        assert (tmp_path / "bundle" / path).read_bytes() == (tiny_training.bundle / path).read_bytes()
+    store = MemoryGalleryStore()
+    await store.create(old.space)
+    await store.upsert([make_point("one", [1.0] + [0.0] * 15, {})])
+    stores = StoreSettings(url="", edge_path=tmp_path / "gallery")
+    service = QueryService(QuerySettings(bundle_path=tmp_path / "bundle", store=stores), manifest)
+    async with service.running(store) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        found = await client.post("/search", files={"image": ("q.jpg", jpeg_bytes(), "image/jpeg")})
+    assert found.status_code == 200
+    assert [hit["id"] for hit in found.json()["hits"]] == ["one"]
+
+
+def test_a_query_encoder_learns_from_the_prototypes_of_a_bundle_that_saw_the_same_photographs(
+    labelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    pair, upgrade = tmp_path / "pair", tmp_path / "upgrade"
+    trained(pair, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 1)
+    way = ["--gallery-bundle", pair / "bundle", "--query-backbone", "residual-16"]
+    manifest = trained(upgrade, *way, "--images", labelled, "--epochs", 1)
+    assert [loss["kind"] for loss in manifest.recipe["joint"]["losses"]] == ["arcface", "csd", "reg"]
+    assert manifest.space == load_manifest(pair / "bundle").space
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "give a recipe, or --images"),
+        (["recipe.toml", "--images", "."], "give a recipe, or --images"),
+        (["--images", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
+        (["recipe.toml", "--gallery-bundle", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
+        (["recipe.toml", "--epochs", "3"], "--epochs: says nothing here"),
+        (
+            ["--images", ".", "--gallery-bundle", ".", "--query-backbone", "residual-8", "--gallery", "train"],
+            "--gallery: says nothing here",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_told(tmp_path: Path, options: list[str], words: str) -> None:
+    result = aff_train(tmp_path, *options)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def refused(directory: Path, images: Path, base: Path, *more: object) -> str:
+    """Return the code of the problem that `aff train --images` ends with."""
+    result = aff_train(directory, "--images", images, "--base", base, "--epochs", 1, "--json", *more)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    code: str = json.loads(result.stdout)["code"]
+    return code
+
+
+def test_photographs_that_cannot_be_trained_on_are_refused(tiny_training: TinyTraining, tmp_path: Path) -> None:
+    empty, few, unreadable, single = (tmp_path / name for name in ("empty", "few", "unreadable", "single"))
+    empty.mkdir()
+    write_photographs(few, 3, 2, labelled=False)
+    unreadable.mkdir()
+    for number in range(50):
+        (unreadable / f"{number}.jpg").write_bytes(b"no photograph")
+    write_photographs(single, 45, 1, labelled=True)
+    base = tiny_training.bundle
+    assert refused(tmp_path / "1", empty, base) == "folder_unusable"
+    assert refused(tmp_path / "2", few, base) == "too_few_photographs"
+    assert refused(tmp_path / "3", unreadable, base) == "too_few_photographs"
+    assert refused(tmp_path / "4", single, base) == "too_few_images"
+    assert refused(tmp_path / "5", tmp_path / "none", base) == "photograph_source_invalid"
+
+
+def test_a_bundle_that_cannot_be_started_from_is_refused(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    newer = shutil.copytree(tiny_training.bundle, tmp_path / "newer")
+    document = json.loads((newer / MANIFEST_NAME).read_text(encoding="utf-8"))
+    (newer / MANIFEST_NAME).write_text(json.dumps({**document, "format_version": 9}), encoding="utf-8")
+    assert refused(tmp_path / "1", unlabelled, newer) == "bundle_format"
+    assert refused(tmp_path / "2", unlabelled, tmp_path / "none") == "bundle_not_found"
+    itself = shutil.copytree(tiny_training.bundle, tmp_path / "3" / "bundle")
+    assert refused(tmp_path / "3", unlabelled, itself) == "recipe_invalid"
+    verify_files(itself, tiny_training.manifest)
+
+
+def test_an_unknown_backbone_is_told_with_those_that_there_are(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "resnet-9000"]
+    result = aff_train(tmp_path, "--images", unlabelled, *way)
+    assert result.exit_code == 1
+    assert "residual-16" in result.stderr
+
+
+def test_a_work_directory_of_other_photographs_or_settings_is_refused(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    trained(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1)
+    assert refused(tmp_path, unlabelled, tiny_training.bundle, "--epochs", 2) == "checkpoint_mismatch"
+    other = write_photographs(tmp_path / "other", 20, 2, labelled=False, first=900)
+    assert refused(tmp_path, other, tiny_training.bundle) == "feature_store_mismatch"
+
+
+def test_a_work_directory_that_cannot_be_made_is_told(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    (tmp_path / "work").write_bytes(b"")
+    assert refused(tmp_path, unlabelled, tiny_training.bundle) == "training_not_written"
