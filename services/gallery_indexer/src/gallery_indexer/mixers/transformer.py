@@ -57,10 +57,32 @@ class DynamicMixer(nn.Module):
         present = torch.cat([features[name].mask for name in self.feature_names], dim=1)
         fusion = self.fusion_token.expand(len(tokens), 1, -1)
         absent = F.pad(~present, (1, 0), value=False)
-        mixed = self.transformer(torch.cat([fusion, tokens], dim=1), src_key_padding_mask=absent)
-        return F.normalize(mixed[:, 0].float(), dim=-1)
+        z = torch.cat([fusion, tokens], dim=1)
+        *layers, last = self.transformer.layers
+        for layer in layers:
+            z = layer(z, src_key_padding_mask=absent)
+        return F.normalize(_read_out(last, z, absent).float(), dim=-1)
 
     def _project(self, name: str, batch: FeatureBatch) -> Tensor:
         projected: Tensor = self.projections[name](batch.values)
         origin: Tensor = self.origins[name]
         return projected + origin
+
+
+def _read_out(layer: nn.Module, z: Tensor, absent: Tensor) -> Tensor:
+    """Run a post-norm layer for its first token alone: no other one is read, and that saves most of its work.
+
+    Args:
+        layer: An nn.TransformerEncoderLayer.
+        z: (B, N + 1, D) tokens, the fusion token first.
+        absent: (B, N + 1) bool; True where there is no token.
+
+    Returns:
+        (B, D).
+    """
+    first = z[:, :1]
+    attended, _ = layer.self_attn(first, z, z, key_padding_mask=absent, need_weights=False)
+    inner = layer.norm1(first + layer.dropout1(attended))
+    widened = layer.dropout(layer.activation(layer.linear1(inner)))
+    mixed: Tensor = layer.norm2(inner + layer.dropout2(layer.linear2(widened)))
+    return mixed[:, 0]
