@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aff_contracts.bundle import BundleManifest
+from aff_contracts.bundle import BundleManifest, MixerSpec
 from aff_toolkit.evaluation.protocols import protocols_of_recipe
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.train_bundle import TrainBundle
@@ -42,3 +42,8 @@ def train_tiny_bundle(directory: Path) -> TinyTraining:
     log = TrainingLog(work, Console(quiet=True))
     manifest = TrainBundle(recipe, work, log).run(bundle, protocols_of_recipe(recipe))
     return TinyTraining(bundle, work, manifest)
+
+
+def tiny_mixer_spec() -> MixerSpec:
+    """A mixer that fits the smallest recipe."""
+    return MixerSpec(weights="none", layers=1, heads=2, mlp_ratio=2.0, dropout=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from aff_toolkit.cli import bundle
+from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
 from aff_toolkit.cli.index import index
 from aff_toolkit.cli.openapi import openapi
@@ -17,7 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, index, search, demo, train, openapi):
+for command in (serve, index, search, demo, train, ablate, openapi):
     app.command()(command)
 app.add_typer(bundle.app, name="bundle")
 

@@ -22,7 +22,8 @@ def embed_rows(store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *
         mixer: On whatever device.
         copy: Which version of each photograph.
     """
-    device = next(mixer.parameters()).device
+    weight = next(mixer.parameters(), None)  # the identity mixer has none
+    device = torch.device("cpu") if weight is None else weight.device
     embeddings = []
     for start in range(0, len(rows), _BATCH):
         features = store.read_features(rows[start : start + _BATCH], copies=copy)

@@ -1,0 +1,74 @@
+"""An ablation from its configuration to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from aff_toolkit.ablation.ablation_config import AblationConfig
+from aff_toolkit.ablation.ablation_errors import UnusableGridError
+from aff_toolkit.ablation.grid import Grid
+from aff_toolkit.ablation.materials import make_materials
+from aff_toolkit.ablation.plots import write_plots
+from aff_toolkit.ablation.report import AblationReport, make_report, write_report
+from aff_toolkit.ablation.run_ablation import RunAblation
+from aff_toolkit.ablation.variant import RunResult, Variant
+from aff_toolkit.training.training_log import StageLog, TrainingLog
+
+
+@dataclass(frozen=True, slots=True)
+class Ablate:
+    """Makes the materials, trains the variants, writes the report.
+
+    Attributes:
+        config: What to do.
+        work_directory: Features, networks and finished runs.
+        processes: Trainings at a time.
+        console: Where progress is shown.
+    """
+
+    config: AblationConfig
+    work_directory: Path
+    processes: int
+    console: Console
+
+    def run(self, out: Path, *, only: Sequence[str] | None = None) -> AblationReport:
+        """Run what is missing and write `<benchmark>.json`, `.md` and `.png` into `out`.
+
+        Args:
+            out: Directory of the report.
+            only: Names of the variants to train; all when None. The others count with what they have.
+
+        Raises:
+            AffError: What of the configuration cannot be used, or why a training cannot go on.
+        """
+        log = TrainingLog(self.work_directory, self.console)
+        materials, protocol = make_materials(self.config, self.work_directory, log)
+        grid = Grid(self.config, materials.features)
+        runner = RunAblation(materials, self.processes)
+        chosen = _chosen(grid, only)
+        total = len(chosen) * len(self.config.seeds)
+        with log.stage("runs", total, "runs") as bar:
+            runs = runner.run(chosen, lambda result: self._tell(bar, result))
+        others = [variant for variant in grid.variants if variant not in chosen]
+        kept = (runner.kept(variant, seed) for variant in others for seed in self.config.seeds)
+        report = make_report(materials, grid, [*runs, *(run for run in kept if run is not None)], protocol)
+        page = write_report(report, out)
+        write_plots(report, self.config, page.with_suffix(".png"))
+        return report
+
+    def _tell(self, bar: StageLog, result: RunResult) -> None:
+        bar.advance()
+        figures = ", ".join(f"{name} {100 * scores.map:.1f}" for name, scores in result.scores.items())
+        self.console.print(f"{result.variant}, seed {result.seed}: mAP {figures}; {result.seconds:.0f} s")
+
+
+def _chosen(grid: Grid, only: Sequence[str] | None) -> list[Variant]:
+    names = [variant.name for variant in grid.variants]
+    unknown = sorted(set(only or []) - set(names))
+    if unknown:
+        raise UnusableGridError(f"there is no such variant; there are {', '.join(names)}", item=unknown[0])
+    return [variant for variant in grid.variants if only is None or variant.name in only]

@@ -1,0 +1,85 @@
+"""The configuration of an ablation, read from a TOML file: one benchmark, its extractors, and what is varied on it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_toolkit.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
+from aff_toolkit.training.recipe import CompactCnnSection, RootSiftSection, TrainingRecipe
+
+_CONFIGS = Path(__file__).parents[3] / "configs" / "ablation"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSection(_Section):
+    """A compact network that is trained as an extractor.
+
+    Attributes:
+        seed: Of its weights and its training; two networks of one ablation differ at least in it.
+        compact_cnn: Its size and its training.
+    """
+
+    seed: int
+    compact_cnn: CompactCnnSection
+
+
+class AblationConfig(_Section):
+    """What an ablation trains and measures.
+
+    Attributes:
+        name: Of the benchmark; also names the report.
+        seeds: One training of each variant for each.
+        features: Names of the features that the full mixer takes, in the order in which they are added one by one:
+            `cnn_<network>_gem`, `cnn_<network>_attention`, `rootsift`.
+        noise_dimension: Width of the useless feature.
+        alphas: Momenta that are compared, ascending; the first is 0.
+        networks: The compact networks by name, a letter each.
+        rootsift: Size and number of the SIFT keypoints.
+        recipe: Everything else: photographs, pretraining, mixer, query encoder, joint training, evaluation. Its own
+            extractors are not used.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    features: tuple[str, ...] = Field(min_length=2)
+    noise_dimension: int = Field(default=128, ge=1)
+    alphas: tuple[float, ...] = Field(default=(0.0, 0.9, 0.99, 0.999), min_length=2)
+    networks: Mapping[str, NetworkSection] = Field(min_length=1)
+    rootsift: RootSiftSection
+    recipe: TrainingRecipe
+
+    @model_validator(mode="after")
+    def _measures_one_thing(self) -> AblationConfig:
+        evaluation = self.recipe.evaluation
+        if (evaluation.scenes is not None) + len(evaluation.open_sets) != 1:
+            raise ValueError("recipe.evaluation: name scenes, or one open set")
+        if self.alphas[0] != 0 or list(self.alphas) != sorted(set(self.alphas)):
+            raise ValueError("alphas: ascending from 0")
+        return self
+
+
+def load_ablation_config(benchmark: str) -> AblationConfig:
+    """Read the configuration of a benchmark that comes with the project, or of a path to a TOML file.
+
+    Raises:
+        BenchmarkNotFoundError: There is none of that name, and no such file.
+        UnusableGridError: It is not TOML, or a setting is unknown or out of range.
+    """
+    path = Path(benchmark) if benchmark.endswith(".toml") else _CONFIGS / f"{benchmark}.toml"
+    try:
+        return AblationConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        known = ", ".join(sorted(found.stem for found in _CONFIGS.glob("*.toml"))) or "none here"
+        raise BenchmarkNotFoundError(f"cannot be read: {error.strerror}; known: {known}", item=benchmark) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UnusableGridError(f"is not TOML: {error}", item=str(path)) from error
+    except ValidationError as error:
+        raise UnusableGridError(describe_validation_error(error), item=str(path)) from error

@@ -1,0 +1,130 @@
+"""Runs every variant of an ablation with every seed, several at a time, and keeps what each of them measured."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aff_toolkit.ablation.ablation_config import AblationConfig
+from aff_toolkit.ablation.ablation_errors import ResultNotWrittenError
+from aff_toolkit.ablation.materials import Materials
+from aff_toolkit.ablation.run_variant import run_variant
+from aff_toolkit.ablation.variant import RunResult, Variant
+
+OnRun = Callable[[RunResult], None]
+
+_materials: Materials | None = None
+
+
+class KeptRun(BaseModel):
+    """A run on the disk.
+
+    Attributes:
+        key: sha256 over everything that the run follows from.
+        result: What it measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    result: RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunAblation:
+    """Trains what is not there yet.
+
+    Attributes:
+        materials: What the trainings share.
+        processes: Trainings at a time, each in a process of one thread: small networks gain more from that than from
+            several threads in one training.
+    """
+
+    materials: Materials
+    processes: int
+
+    def run(self, variants: Sequence[Variant], on_run: OnRun) -> list[RunResult]:
+        """Return the results of all variants with all seeds; seed by seed, so that an early look compares variants.
+
+        Raises:
+            TrainingError: A training cannot go on.
+            ResultNotWrittenError: The disk is full or refuses; runs that are finished are kept.
+        """
+        wanted = [(variant, seed) for seed in self.materials.config.seeds for variant in variants]
+        kept = {(variant.name, seed): self.kept(variant, seed) for variant, seed in wanted}
+        results = [result for result in kept.values() if result is not None]
+        for result in results:
+            on_run(result)
+        for result in self._train([(v, s) for v, s in wanted if kept[v.name, s] is None]):
+            results.append(result)
+            on_run(result)
+        return results
+
+    def kept(self, variant: Variant, seed: int) -> RunResult | None:
+        """Return the result of a run that was finished with these settings; None where there is none."""
+        try:
+            run = KeptRun.model_validate_json(self._path(variant, seed).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return run.result if run.key == self._key(variant, seed) else None
+
+    def _train(self, missing: Sequence[tuple[Variant, int]]) -> Iterator[RunResult]:
+        if not missing:
+            return
+        config, directory = self.materials.config, self.materials.directory
+        with ProcessPoolExecutor(
+            min(self.processes, len(missing)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_process,
+            initargs=(config, directory),
+        ) as pool:
+            pending: dict[Future[RunResult], Variant] = {
+                pool.submit(_run_here, variant, seed, directory / "logs" / f"{variant.name}-{seed}"): variant
+                for variant, seed in missing
+            }
+            try:
+                for future in as_completed(pending):
+                    yield self._keep(pending[future], future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _keep(self, variant: Variant, result: RunResult) -> RunResult:
+        path = self._path(variant, result.seed)
+        partial = path.with_suffix(".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            run = KeptRun(key=self._key(variant, result.seed), result=result)
+            partial.write_text(run.model_dump_json(), encoding="utf-8")
+            partial.rename(path)
+        except OSError as error:
+            detail = f"{error.strerror}. Make room and start again: finished runs are kept"
+            raise ResultNotWrittenError(detail, item=str(path)) from error
+        return result
+
+    def _path(self, variant: Variant, seed: int) -> Path:
+        return self.materials.directory / "runs" / f"{variant.name}-{seed}.json"
+
+    def _key(self, variant: Variant, seed: int) -> str:
+        recipe = self.materials.config.recipe.model_dump_json()
+        stores = [s.key for s in (self.materials.training, self.materials.queries, self.materials.gallery)]
+        content = "\n".join([*stores, recipe, variant.model_dump_json(), str(seed)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _start_process(config: AblationConfig, directory: Path) -> None:
+    global _materials  # noqa: PLW0603 - opened once per process, not once per run
+    torch.set_num_threads(1)
+    _materials = Materials.open(config, directory)
+
+
+def _run_here(variant: Variant, seed: int, log_directory: Path) -> RunResult:
+    assert _materials is not None, "the pool's initialiser opens them"
+    return run_variant(_materials, variant, seed, log_directory)
