@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class DynamicMixer(nn.Module):
         fusion = self.fusion_token.expand(len(tokens), 1, -1)
         absent = F.pad(~present, (1, 0), value=False)
         z = torch.cat([fusion, tokens], dim=1)
-        *layers, last = self.transformer.layers
+        *layers, last = cast("list[nn.TransformerEncoderLayer]", list(self.transformer.layers))
         for layer in layers:
             z = layer(z, src_key_padding_mask=absent)
         return F.normalize(_read_out(last, z, absent).float(), dim=-1)
@@ -69,11 +70,11 @@ class DynamicMixer(nn.Module):
         return projected + origin
 
 
-def _read_out(layer: nn.Module, z: Tensor, absent: Tensor) -> Tensor:
+def _read_out(layer: nn.TransformerEncoderLayer, z: Tensor, absent: Tensor) -> Tensor:
     """Run a post-norm layer for its first token alone: no other one is read, and that saves most of its work.
 
     Args:
-        layer: An nn.TransformerEncoderLayer.
+        layer: The last one.
         z: (B, N + 1, D) tokens, the fusion token first.
         absent: (B, N + 1) bool; True where there is no token.
 
