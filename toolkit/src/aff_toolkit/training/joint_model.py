@@ -21,7 +21,7 @@ Stage = Literal["joint", "gallery", "query"]
 
 
 class JointModel(Trainable):
-    """What the joint training trains (Wu et al., CVPR 2023, sec. 3.3).
+    """What the joint training trains (Wu et al., CVPR 2023).
 
     Gradients of L_disc reach the mixer and w_mix. Gradients of the compatibility losses reach the query encoder alone,
     unless the update rule is `coupled`.

@@ -1,4 +1,4 @@
-"""Joint training of the mixer and the query encoder (Wu et al., CVPR 2023, sec. 3.3)."""
+"""Joint training of the mixer and the query encoder (Wu et al., CVPR 2023)."""
 
 from __future__ import annotations
 

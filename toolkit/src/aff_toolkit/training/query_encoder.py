@@ -8,7 +8,7 @@ from gallery_indexer.residual_network import ResidualNetwork
 
 
 class QueryEncoder(nn.Module):
-    """A light backbone, GeM pooling, a linear whitening layer and L2 (Wu et al., CVPR 2023, sec. 3.1)."""
+    """A light backbone, GeM pooling, a linear whitening layer and L2 (Wu et al., CVPR 2023)."""
 
     def __init__(self, width: int, dimension: int) -> None:
         super().__init__()

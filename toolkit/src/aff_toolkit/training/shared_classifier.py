@@ -1,4 +1,4 @@
-"""The shared classifier and the query side's copy of it (Wu et al., CVPR 2023, sec. 3.3)."""
+"""The shared classifier and the query side's copy of it (Wu et al., CVPR 2023)."""
 
 from __future__ import annotations
 

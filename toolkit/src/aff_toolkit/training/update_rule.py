@@ -1,4 +1,4 @@
-"""How the query side follows the shared classifier (Wu et al., CVPR 2023, sec. 3.3 and its ablations)."""
+"""How the query side follows the shared classifier (Wu et al., CVPR 2023)."""
 
 from __future__ import annotations
 

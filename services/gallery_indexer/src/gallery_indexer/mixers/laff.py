@@ -1,4 +1,4 @@
-"""Lightweight attentional feature fusion (Hu et al., ECCV 2022, sec. 3.2)."""
+"""Lightweight attentional feature fusion (LAFF: Hu et al., ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class LaffMixer(nn.Module):
     """A convex combination of projected features, whose weights are a softmax over one linear score of each.
 
     Every feature, a local one by its mean, goes through its own linear map and tanh. `heads` such blocks of
-    D / heads channels each stand side by side.
+    D / heads channels each stand side by side, each of unit length, so that the cosine of two embeddings is the mean of
+    the heads' cosines.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
@@ -40,5 +41,5 @@ class LaffMixer(nn.Module):
         present = torch.stack([features[name].mask.any(dim=1) for name in self.feature_names], dim=1)
         scores = torch.einsum("bkhc,hc->bkh", stacked, self.attention)
         scores = scores.masked_fill(~present[..., None] & present.any(dim=1)[:, None, None], float("-inf"))
-        fused = (scores.softmax(dim=1)[..., None] * stacked).sum(dim=1).flatten(1)
-        return F.normalize(fused.float(), dim=-1)
+        fused = (scores.softmax(dim=1)[..., None] * stacked).sum(dim=1)
+        return F.normalize(F.normalize(fused.float(), dim=-1).flatten(1), dim=-1)

@@ -1,4 +1,4 @@
-"""Fusion by a perceptron on the concatenated features, the plain baseline (Wu et al., CVPR 2023, sec. 4.3)."""
+"""Fusion by a perceptron on the concatenated features, the plain baseline (Wu et al., CVPR 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orthogonal fusion of local and global features (DOLG: Yang et al., ICCV 2021, sec. 3.3)."""
+"""Orthogonal fusion of local and global features (DOLG: Yang et al., ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class OrthogonalMixer(nn.Module):
 
     DOLG has one global and one map of local features. Here every feature is projected to width D; the mean of the
     global ones is the global feature, and all local tokens together are the local ones. A gallery without global
-    features takes the mean of the local tokens in its place; one without local features keeps a zero local part.
+    features takes the mean of the local tokens in its place; one without local features keeps a zero local part. DOLG's
+    attention over its local map is left out: the extractors have chosen their strongest tokens already.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:

@@ -1,4 +1,4 @@
-"""The dynamic mixer: fuses an image's features into one embedding (Wu et al., CVPR 2023, sec. 3.2)."""
+"""The dynamic mixer: fuses an image's features into one embedding (Wu et al., CVPR 2023)."""
 
 from __future__ import annotations
 

@@ -36,25 +36,27 @@ def test_regression_is_the_mean_of_one_minus_cosine() -> None:
     assert Regression()(inputs).item() == pytest.approx((0.0 + 0.5) / 2)
 
 
-def test_contrastive_draws_to_all_of_the_label_and_pushes_beyond_the_margin() -> None:
-    q, g = [0.0, 0.1, 1.0], [0.2, 0.5, 0.9]
-    labels, margin = [0, 0, 1], 0.6
-    positive, negative = [], []
-    for i in range(3):
-        for j in range(3):
-            cosine = math.cos(q[i] - g[j])
-            if labels[i] == labels[j]:
-                positive.append(1 - cosine)
-            else:
-                negative.append(max(0.0, cosine - margin))
-    expected = sum(positive) / len(positive) + sum(negative) / len(negative)
-    inputs = LossInputs(unit(*q), unit(*g), torch.eye(2), torch.tensor(labels))
-    assert Contrastive(margin=margin)(inputs).item() == pytest.approx(expected, rel=1e-5)
+def test_contrastive_draws_to_all_of_the_label_and_pushes_the_nearest_others_beyond_the_margin() -> None:
+    q, g = [0.0, 0.1, 1.0, 0.4], [0.2, 0.5, 0.9, 0.3]
+    labels, margin, kept = [0, 0, 1, 2], 0.6, 2
+    total = 0.0
+    for i in range(4):
+        distances = [2 * math.sin(abs(q[i] - g[j]) / 2) for j in range(4)]
+        positive = [d * d / 2 for d, label in zip(distances, labels, strict=True) if label == labels[i]]
+        others = sorted(d for d, label in zip(distances, labels, strict=True) if label != labels[i])[:kept]
+        total += sum(positive) / len(positive) + sum(max(0.0, margin - d) ** 2 / 2 for d in others)
+    inputs = LossInputs(unit(*q), unit(*g), torch.eye(3), torch.tensor(labels))
+    assert Contrastive(margin=margin, negatives=kept)(inputs).item() == pytest.approx(total / 4, rel=1e-5)
 
 
-def test_contrastive_without_a_negative_is_finite() -> None:
-    inputs = LossInputs(unit(0.0, 0.1), unit(0.0, 0.1), torch.eye(2), torch.tensor([1, 1]))
-    assert math.isfinite(Contrastive()(inputs).item())
+def test_contrastive_is_finite_without_a_negative_and_for_equal_embeddings() -> None:
+    for labels in ([1, 1], [0, 1]):
+        q = unit(0.3, 0.3).requires_grad_()
+        loss = Contrastive()(LossInputs(q, unit(0.3, 0.3), torch.eye(2), torch.tensor(labels)))
+        loss.backward()
+        assert q.grad is not None
+        assert math.isfinite(loss.item())
+        assert torch.isfinite(q.grad).all()
 
 
 def test_contextual_similarity_equals_a_slow_loop() -> None:
@@ -78,14 +80,26 @@ def test_contextual_similarity_is_zero_where_both_models_agree() -> None:
     assert ContextualSimilarity()(inputs).item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_compatible_embeddings_charge_the_angle_and_what_exceeds_the_boundary() -> None:
-    q, g, centres = [0.5, 1.2], [0.2, 1.9], [0.0, 1.5]
-    angles = [0.5, 0.3]
-    boundaries = [0.2, 0.4]
-    beyond = [max(0.0, a - b) for a, b in zip(angles, boundaries, strict=True)]
-    expected = (sum(angles) + 2.0 * sum(beyond)) / 2
-    inputs = LossInputs(unit(*q), unit(*g), 3.0 * unit(*centres), torch.tensor([0, 1]))
-    assert CompatibleEmbeddings(boundary_weight=2.0)(inputs).item() == pytest.approx(expected, rel=1e-4)
+def test_compatible_embeddings_classify_align_and_keep_within_the_boundary_of_the_class() -> None:
+    q, g, centres, labels = [0.5, 1.2, 0.1], [0.2, 1.9, 0.3], [0.0, 1.5], [0, 1, 0]
+    squares, excess = [], []
+    for i in range(3):
+        centre = centres[labels[i]]
+        squares += [(math.cos(q[i]) - math.cos(centre)) ** 2, (math.sin(q[i]) - math.sin(centre)) ** 2]
+        boundary = min(math.cos(g[j] - centre) for j in range(3) if labels[j] == labels[i])
+        excess.append(max(0.0, boundary - math.cos(q[i] - centre)))
+    assert sum(value > 0 for value in excess) == 1
+    inputs = LossInputs(unit(*q), unit(*g), 3.0 * unit(*centres), torch.tensor(labels))
+    classified = ArcFace(scale=8.0, margin=0.1)(inputs).item()
+    expected = classified + 50.0 * sum(squares) / 6 + 2.0 * sum(excess) / 3
+    loss = CompatibleEmbeddings(alignment_weight=50.0, boundary_weight=2.0, scale=8.0, margin=0.1)
+    assert loss(inputs).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_boundary_of_compatible_embeddings_is_a_constant() -> None:
+    inputs = random_inputs(coupled=True)
+    CompatibleEmbeddings()(inputs).backward()
+    assert inputs.g.grad is None
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)

@@ -16,7 +16,7 @@ _SHORTEST = 1e-12
 
 
 def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
-    """Additive angular margin loss (Deng et al., CVPR 2019, eq. 3; Wu et al., CVPR 2023, sec. 3.3).
+    """Additive angular margin loss (Deng et al., CVPR 2019, eq. 3; Wu et al., CVPR 2023).
 
     Args:
         embeddings: (B, D), unit length.

@@ -1,48 +1,68 @@
-"""Learning compatible embeddings: align with the class centres, and stay within the gallery model's boundary."""
+"""Learning compatible embeddings: classify, align with the class centres, stay within the gallery's boundary."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from aff_toolkit.training.losses.arcface import arcface_loss
 from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 
-_EDGE = 1e-6
+
+def alignment(q: Tensor, centres: Tensor) -> Tensor:
+    """Return the mean squared difference, over batch and channels, of q (B, D) and its class centres (B, D)."""
+    return F.mse_loss(q, centres)
 
 
-def compatible_embeddings_loss(inputs: LossInputs, *, boundary_weight: float) -> Tensor:
-    """Point-to-set compatibility (Meng et al., ICCV 2021: alignment of class centres, restriction of the boundary).
+def boundary_excess(q: Tensor, g: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
+    """Return by how much the cosine of q to its centre falls below the class's boundary, the mean over the batch.
 
-    The centres are the shared prototypes. A query embedding is drawn to its own centre, and further where its angle to
-    the centre exceeds that of its photograph's gallery embedding. The original's transformation between spaces of two
-    models falls away, because both sides share one space.
+    The boundary of a class is the least cosine of its gallery embeddings to the centre; it is a constant.
 
     Args:
-        inputs: The batch.
-        boundary_weight: Factor of the part beyond the boundary.
-
-    Returns:
-        Scalar, in radians.
+        q: (B, D), unit length.
+        g: (B, D), unit length.
+        centres: (B, D), unit length: the centre of each row's class.
+        labels: (B,) int64.
     """
-    centres = F.normalize(inputs.prototypes[inputs.labels], dim=1)
-    angle = (inputs.q * centres).sum(dim=1).clamp(-1 + _EDGE, 1 - _EDGE).acos()
-    boundary = (inputs.g * centres).sum(dim=1).clamp(-1 + _EDGE, 1 - _EDGE).acos()
-    return (angle + boundary_weight * (angle - boundary).clamp(min=0.0)).mean()
+    reached = (g * centres).sum(dim=1).detach()
+    alike = labels[:, None] == labels[None]
+    boundary = reached[None].expand_as(alike).masked_fill(~alike, torch.inf).amin(dim=1)
+    return (boundary - (q * centres).sum(dim=1)).clamp(min=0.0).mean()
 
 
 class CompatibleEmbeddings(LossSettings):
-    """Align query embeddings with the class centres, within the gallery embeddings' boundary (LCE).
+    """LCE (Meng et al., ICCV 2021), with the weights of the authors' released code.
+
+    The new model is classified, its classes are aligned with the centres of the old model, and its embeddings are
+    kept within the old model's boundary of each class. Here the old model is the gallery side: the centres are the
+    shared prototypes, the boundary of a class follows from its gallery embeddings in the batch (the original takes the
+    whole training set), the query embeddings themselves stand for the new model's centres, and the original's
+    transformation between two spaces falls away, because both sides share one.
 
     Attributes:
-        boundary_weight: Factor of the part beyond the boundary.
+        alignment_weight: Factor of the alignment.
+        boundary_weight: Factor of the excess over the boundary.
+        scale: Of ArcFace, the classification.
+        margin: Of ArcFace, in radians.
     """
 
     kind: Literal["lce"] = "lce"
+    alignment_weight: float = Field(default=100.0, ge=0)
     boundary_weight: float = Field(default=1.0, ge=0)
+    scale: float = Field(default=24.0, gt=0)
+    margin: float = Field(default=0.2, ge=0, lt=1.5)
 
     def __call__(self, inputs: LossInputs) -> Tensor:
         """Return the unweighted loss, a scalar."""
-        return compatible_embeddings_loss(inputs, boundary_weight=self.boundary_weight)
+        centres = F.normalize(inputs.prototypes[inputs.labels], dim=1)
+        classified = arcface_loss(inputs.q, inputs.prototypes, inputs.labels, scale=self.scale, margin=self.margin)
+        return (
+            classified
+            + self.alignment_weight * alignment(inputs.q, centres)
+            + self.boundary_weight * boundary_excess(inputs.q, inputs.g, centres, inputs.labels)
+        )

@@ -13,7 +13,7 @@ from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 def contextual_similarity_loss(
     q: Tensor, g: Tensor, *, neighbours: int, gallery_temperature: float, query_temperature: float
 ) -> Tensor:
-    """Divergence between the similarities of g and of q to the same gallery anchors (Wu et al., CVPR 2022, sec. 3.2).
+    """Divergence between the similarities of g and of q to the same gallery anchors (Wu et al., CVPR 2022).
 
     The paper takes each photograph's nearest neighbours in the whole training gallery as anchors. The mixer still
     learns here, so the anchors are the nearest of the batch: its own gallery embedding, and those of other photographs.

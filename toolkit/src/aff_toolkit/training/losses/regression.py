@@ -10,7 +10,7 @@ from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 
 
 def regression_loss(q: Tensor, g: Tensor) -> Tensor:
-    """Mean of 1 - cosine, the regression of asymmetric metric learning (Budnik and Avrithis, CVPR 2021, sec. 3.3).
+    """Mean of 1 - cosine, the regression of asymmetric metric learning (Budnik and Avrithis, CVPR 2021).
 
     Args:
         q: (B, D), unit length.
