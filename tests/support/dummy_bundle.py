@@ -22,17 +22,25 @@ def write_dummy_bundle(
     *,
     dimension: int,
     query_encoder: bytes = b"no query encoder",
+    int8_query_encoder: bytes | None = None,
     resize: Literal["stretch", "longest_side"] = "stretch",
 ) -> BundleManifest:
     """Write a bundle of the given embedding dimension into `directory`; encoder inputs are 32 pixels wide."""
     (directory / "query_encoder.onnx").write_bytes(query_encoder)
     (directory / "mixer.safetensors").write_bytes(b"no mixer")
+    if int8_query_encoder is not None:
+        (directory / "query_encoder.int8.onnx").write_bytes(int8_query_encoder)
     preprocessing = Preprocessing(resize=resize, size=32)
     manifest = build_manifest(
         directory,
         name="dummy",
         dimension=dimension,
-        query_encoder=QueryEncoderSpec(model="query_encoder.onnx", architecture="none", preprocessing=preprocessing),
+        query_encoder=QueryEncoderSpec(
+            model="query_encoder.onnx",
+            int8_model=None if int8_query_encoder is None else "query_encoder.int8.onnx",
+            architecture="none",
+            preprocessing=preprocessing,
+        ),
         mixer=MixerSpec(weights="mixer.safetensors", layers=1, heads=1, mlp_ratio=1.0, dropout=0.0),
         extractors=[
             ExtractorSpec(

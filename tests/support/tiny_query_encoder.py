@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 SIZE = 32
 DIMENSION = 8
@@ -24,10 +24,12 @@ def tiny_query_encoder(
     size: int = SIZE,
     dimension: int = DIMENSION,
     unit_length: bool = True,
+    step: float | None = None,
 ) -> bytes:
     """Return the model file: mean colour of each quarter of the picture, fixed projection, unit length.
 
-    Every argument but the defaults breaks the contract of a bundle's query encoder in one place.
+    With `step` the mean colours, from 0 to 1, are quantised to multiples of it. Every argument before that but the
+    defaults breaks the contract of a bundle's query encoder in one place.
     """
     half = size // 2
     constants: dict[str, NDArray[Any]] = {
@@ -36,13 +38,16 @@ def tiny_query_encoder(
         "white": np.array(255, dtype=np.float32),
         "weights": _WEIGHTS[:, :dimension],
     }
+    if step is not None:
+        constants |= {"step": np.array(step, dtype=np.float32), "zero": np.array(0, dtype=np.uint8)}
     last = helper.make_node("LpNormalization" if unit_length else "Identity", ["projected"], [embedding])
     nodes = [
         helper.make_node("Cast", [image], ["levels"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["levels", "white"], ["light"]),
         helper.make_node("Reshape", ["light", "quarters"], ["grid"]),
         helper.make_node("ReduceMean", ["grid"], ["means"], axes=[2, 4], keepdims=0),
-        helper.make_node("Reshape", ["means", "flat"], ["colours"]),
+        *(_quantised_means() if step is not None else [helper.make_node("Identity", ["means"], ["kept"])]),
+        helper.make_node("Reshape", ["kept", "flat"], ["colours"]),
         helper.make_node("MatMul", ["colours", "weights"], ["projected"]),
         last,
     ]
@@ -58,7 +63,14 @@ def tiny_query_encoder(
     return bytes(model.SerializeToString())
 
 
-def tiny_embedding(*quarters: tuple[int, int, int]) -> NDArray[np.float32]:
+def _quantised_means() -> list[NodeProto]:
+    return [
+        helper.make_node("QuantizeLinear", ["means", "step", "zero"], ["steps"]),
+        helper.make_node("DequantizeLinear", ["steps", "step", "zero"], ["kept"]),
+    ]
+
+
+def tiny_embedding(*quarters: tuple[float, float, float]) -> NDArray[np.float32]:
     """Work out the embedding of a picture by hand.
 
     Args:

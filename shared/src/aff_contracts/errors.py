@@ -21,7 +21,8 @@ AffError                                  500  internal_error
 ├── BundleError                           500  bundle_invalid
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
-│   └── BundleIntegrityError              500  bundle_integrity
+│   ├── BundleIntegrityError              500  bundle_integrity
+│   └── BundlePrecisionError              500  bundle_precision
 ├── StoreError                            503  store_failed
 │   ├── StoreUnavailableError             503  store_unavailable
 │   ├── StoreLockedError                  503  store_locked
@@ -213,6 +214,13 @@ class BundleIntegrityError(BundleError):
 
     code = "bundle_integrity"
     title = "Altered model bundle"
+
+
+class BundlePrecisionError(BundleError):
+    """The bundle has no query encoder of the precision that was asked for."""
+
+    code = "bundle_precision"
+    title = "No query encoder of that precision"
 
 
 class StoreError(AffError):

@@ -3,7 +3,13 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError, StoreLockedError
+from aff_contracts.errors import (
+    BundleFormatError,
+    BundleIntegrityError,
+    BundleNotFoundError,
+    BundlePrecisionError,
+    StoreLockedError,
+)
 from aff_contracts.gallery_store.open_store import open_store
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
@@ -13,7 +19,7 @@ from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
 from tests.support.problems import require_problem
 from tests.support.query_service import QueryService, colour_gallery
-from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding
+from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding, tiny_query_encoder
 
 RED = plain_png((255, 0, 0))
 
@@ -137,6 +143,35 @@ async def test_a_service_whose_encoder_is_no_onnx_model_does_not_start(service: 
     write_dummy_bundle(service.settings.bundle_path, dimension=DIMENSION)
     with pytest.raises(BundleFormatError, match="ONNX Runtime cannot load it"):
         async with service.running(MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_serves_the_precision_of_its_settings(service: QueryService) -> None:
+    bundle = service.settings.bundle_path
+    manifest = write_dummy_bundle(
+        bundle,
+        dimension=DIMENSION,
+        query_encoder=tiny_query_encoder(),
+        int8_query_encoder=tiny_query_encoder(step=0.25),
+    )
+    odd = plain_png((100, 255, 30))
+    # The mean colours 0.39, 1 and 0.12 are 0.5, 1 and 0 in steps of a quarter.
+    q, q_int8 = tiny_embedding((100, 255, 30)), tiny_embedding((127.5, 255, 0))
+    store = MemoryGalleryStore()
+    await store.create(manifest.space)
+    await store.upsert([make_point("fp32", q), make_point("int8", q_int8)])
+    for precision, nearest in (("auto", "int8"), ("int8", "int8"), ("fp32", "fp32")):
+        settings = service.settings.model_copy(update={"precision": precision})
+        async with QueryService(settings, manifest).running(store) as client:
+            answer = (await client.post("/search", files={"image": ("odd.png", odd)})).json()
+        assert answer["hits"][0]["id"] == nearest, precision
+        assert answer["hits"][0]["score"] == pytest.approx(1.0, abs=1e-5)
+
+
+async def test_a_service_that_is_to_serve_int8_does_not_start_without_it(service: QueryService) -> None:
+    settings = service.settings.model_copy(update={"precision": "int8"})
+    with pytest.raises(BundlePrecisionError, match="no int8 query encoder"):
+        async with QueryService(settings, service.manifest).running(MemoryGalleryStore()):
             pass
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import BundleFormatError, EncoderError
+from aff_contracts.errors import BundleFormatError, BundlePrecisionError, EncoderError
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.images import quarters
@@ -79,6 +79,45 @@ def test_a_photograph_without_a_direction_is_an_encoder_error_and_no_search_with
     black = np.zeros((32, 32, 3), np.uint8)
     with pytest.raises(EncoderError, match="no unit vector"):
         encoder.encode([black])
+
+
+# Means of 0.39, 1 and 0.12 are 0.5, 1 and 0 in steps of a quarter.
+ODD, ODD_IN_QUARTERS = (100, 255, 30), (127.5, 255.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "loaded", "seen"),
+    [("auto", "int8", ODD_IN_QUARTERS), ("int8", "int8", ODD_IN_QUARTERS), ("fp32", "fp32", ODD)],
+)
+def test_a_bundle_of_two_precisions_is_served_in_the_one_that_is_asked_for(
+    tmp_path: Path, precision: Literal["auto", "fp32", "int8"], loaded: str, seen: tuple[float, float, float]
+) -> None:
+    manifest = write_dummy_bundle(
+        tmp_path,
+        dimension=DIMENSION,
+        query_encoder=tiny_query_encoder(),
+        int8_query_encoder=tiny_query_encoder(step=0.25),
+    )
+    encoder = OnnxQueryEncoder.load(tmp_path, manifest, threads=1, precision=precision)
+    assert encoder.precision == loaded
+    embeddings = encoder.encode([np.full((32, 32, 3), ODD, np.uint8)])
+    np.testing.assert_allclose(embeddings, [tiny_embedding(seen)], atol=1e-6)
+
+
+def test_without_an_int8_graph_auto_takes_the_other_and_int8_is_refused(tmp_path: Path) -> None:
+    manifest = _dummy(tmp_path, tiny_query_encoder())
+    assert OnnxQueryEncoder.load(tmp_path, manifest, threads=1).precision == "fp32"
+    with pytest.raises(BundlePrecisionError, match="no int8 query encoder; use auto or fp32"):
+        OnnxQueryEncoder.load(tmp_path, manifest, threads=1, precision="int8")
+
+
+def test_an_int8_graph_that_breaks_the_contract_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    manifest = write_dummy_bundle(
+        tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder(), int8_query_encoder=b"no model"
+    )
+    with pytest.raises(BundleFormatError) as caught:
+        OnnxQueryEncoder.load(tmp_path, manifest, threads=1)
+    assert caught.value.item == "query_encoder.int8.onnx"
 
 
 def _native_errors() -> list[type[Exception]]:

@@ -12,11 +12,13 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AFF_QUERY_BUNDLE_PATH", "bundles/small")
     monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "50")
     monkeypatch.setenv("AFF_QUERY_IMAGE_LIMITS__MAX_PIXELS", "1000")
+    monkeypatch.setenv("AFF_QUERY_PRECISION", "fp32")
     monkeypatch.setenv("QDRANT_URL", "http://qdrant:6333")
     settings = QuerySettings()
     assert settings.bundle_path == Path("bundles/small")
     assert settings.max_limit == 50
     assert settings.image_limits.max_pixels == 1000
+    assert settings.precision == "fp32"
     assert settings.store.url == "http://qdrant:6333"
 
 

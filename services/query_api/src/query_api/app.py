@@ -34,9 +34,9 @@ def create_app(settings: QuerySettings, store: GalleryStore | None = None) -> Fa
         store: A store that is shared with others and that they close; None opens the one of the settings.
 
     Returns:
-        The application. Its start raises BundleError where the bundle is missing or altered, and StoreError
-        where the embedded store cannot be opened. A server that is away, a gallery that is missing or of another
-        space, leave it running but not ready.
+        The application. Its start raises BundleError where the bundle is missing or altered, or has no query encoder
+        of the precision that the settings ask for, and StoreError where the embedded store cannot be opened. A server
+        that is away, a gallery that is missing or of another space, leave it running but not ready.
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -80,7 +80,11 @@ async def _running(app: FastAPI, settings: QuerySettings, shared_store: GalleryS
 def _load_bundle(settings: QuerySettings) -> tuple[BundleManifest, OnnxQueryEncoder]:
     manifest = load_manifest(settings.bundle_path)
     verify_files(settings.bundle_path, manifest, manifest.query_files)
-    return manifest, OnnxQueryEncoder.load(settings.bundle_path, manifest, threads=settings.onnx_threads)
+    encoder = OnnxQueryEncoder.load(
+        settings.bundle_path, manifest, threads=settings.onnx_threads, precision=settings.precision
+    )
+    _logger.info("query encoder of precision %s", encoder.precision)
+    return manifest, encoder
 
 
 async def _say_whether_ready(guard: SpaceGuard) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import BundleFormatError, EncoderError
+from aff_contracts.bundle import BundleManifest, QueryEncoderSpec
+from aff_contracts.errors import BundleFormatError, BundlePrecisionError, EncoderError
 from aff_contracts.preprocessing import Preprocessing, preprocess
+
+Precision = Literal["fp32", "int8"]
 
 _INPUT, _OUTPUT = "image", "embedding"
 _UNIT_TOLERANCE = 1e-3
@@ -22,43 +25,59 @@ _ERRORS = tuple(kind for kind in vars(native).values() if isinstance(kind, type)
 
 
 class OnnxQueryEncoder:
-    """Runs `image` (B, size, size, 3) uint8 -> `embedding` (B, D) float32, unit length, on the CPU."""
+    """Runs `image` (B, size, size, 3) uint8 -> `embedding` (B, D) float32, unit length, on the CPU.
 
-    def __init__(self, session: InferenceSession, preprocessing: Preprocessing) -> None:
+    Attributes:
+        precision: Of the graph that was loaded.
+        decode_min_side: See QueryEncoder.
+    """
+
+    def __init__(self, session: InferenceSession, preprocessing: Preprocessing, precision: Precision) -> None:
         self._session = session
         self._preprocessing = preprocessing
+        self.precision = precision
         self.decode_min_side = preprocessing.size
 
     @classmethod
-    def load(cls, bundle_directory: Path, manifest: BundleManifest, *, threads: int) -> OnnxQueryEncoder:
+    def load(
+        cls,
+        bundle_directory: Path,
+        manifest: BundleManifest,
+        *,
+        threads: int,
+        precision: Precision | Literal["auto"] = "auto",
+    ) -> OnnxQueryEncoder:
         """Load the query side of a bundle whose files have been verified, and run it once to warm it up.
 
         Args:
             bundle_directory: Where the bundle lies.
             manifest: Its manifest.
             threads: Threads for one call of `encode`.
+            precision: Which of its graphs; `auto` takes int8 where the bundle has it.
 
         Raises:
             BundleFormatError: Not an ONNX model, or not of the documented form.
+            BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
         """
         spec = manifest.query_encoder
+        chosen, model = _choose(spec, precision)
         options = native.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         try:
-            session = InferenceSession(bundle_directory / spec.model, options, providers=["CPUExecutionProvider"])
+            session = InferenceSession(bundle_directory / model, options, providers=["CPUExecutionProvider"])
         except _ERRORS as error:
-            raise BundleFormatError(f"ONNX Runtime cannot load it: {error}", item=spec.model) from error
+            raise BundleFormatError(f"ONNX Runtime cannot load it: {error}", item=model) from error
         size = spec.preprocessing.size
-        _require(session.get_inputs(), (_INPUT, "tensor(uint8)", [size, size, 3]), spec.model)
-        _require(session.get_outputs(), (_OUTPUT, "tensor(float)", [manifest.space.dimension]), spec.model)
-        encoder = cls(session, spec.preprocessing)
+        _require(session.get_inputs(), (_INPUT, "tensor(uint8)", [size, size, 3]), model)
+        _require(session.get_outputs(), (_OUTPUT, "tensor(float)", [manifest.space.dimension]), model)
+        encoder = cls(session, spec.preprocessing, chosen)
         # Two, and not square: what a graph with a fixed batch, or another resize than `stretch`, cannot take.
         grey = np.full((size, 2 * size, 3), 128, np.uint8)
         try:
             encoder.encode([grey, grey])
         except EncoderError as error:
-            raise BundleFormatError(f"it fails on two grey photographs: {error}", item=spec.model) from error
+            raise BundleFormatError(f"it fails on two grey photographs: {error}", item=model) from error
         return encoder
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -72,6 +91,15 @@ class OnnxQueryEncoder:
         if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=_UNIT_TOLERANCE):
             raise EncoderError("the embedding is no unit vector")
         return embeddings
+
+
+def _choose(spec: QueryEncoderSpec, precision: Precision | Literal["auto"]) -> tuple[Precision, str]:
+    """Return the precision to load, and the path of its graph."""
+    if precision == "fp32" or (precision == "auto" and spec.int8_model is None):
+        return "fp32", spec.model
+    if spec.int8_model is None:
+        raise BundlePrecisionError("the bundle has no int8 query encoder; use auto or fp32", item="int8")
+    return "int8", spec.int8_model
 
 
 def _require(ports: Sequence[native.NodeArg], wanted: tuple[str, str, list[int]], item: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +27,7 @@ class QuerySettings(BaseSettings):
         max_limit: Most hits that a search may ask for.
         search_threads: Photographs that are decoded and encoded at the same time.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
+        precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
         space_check_interval_s: Longest time for which a search trusts the gallery's embedding space as it was
             read last.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
@@ -43,6 +44,7 @@ class QuerySettings(BaseSettings):
     max_limit: Annotated[int, Field(ge=1)] = 1000
     search_threads: Annotated[int, Field(ge=1, le=256)] = 4
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    precision: Literal["auto", "fp32", "int8"] = "auto"
     space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)
 
