@@ -25,12 +25,20 @@ def load_photograph_file(path: Path, min_side: int | None = None) -> NDArray[np.
         PhotographUnreadableError: The file is missing or may not be read.
         ImageError: One of its subclasses says what is wrong with the image.
     """
+    return decode_image(read_photograph_file(path), _LIMITS, min_side=min_side, name=str(path)).pixels
+
+
+def read_photograph_file(path: Path) -> bytes:
+    """Return the bytes of a photograph's file.
+
+    Raises:
+        PhotographUnreadableError: The file is missing or may not be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PhotographUnreadableError(f"cannot be read: {reason}", item=str(path)) from error
-    return decode_image(data, _LIMITS, min_side=min_side, name=str(path)).pixels
 
 
 def load_below(root: str, name: str, min_side: int | None = None) -> NDArray[np.uint8]:

@@ -1,0 +1,106 @@
+"""Queries, a gallery, and for each query what counts as found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_toolkit.evaluation.evaluation_errors import BenchmarkError, NothingToScoreError
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.training.data.photograph import Photograph
+
+Rule = Literal["trapezoid", "mean_precision"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgements:
+    """What counts for each of Q queries, in one setup of a benchmark.
+
+    Attributes:
+        setup: Name of the setup: `hard`, `private`, `all`.
+        relevant: Gallery rows of the positives.
+        ignored: Gallery rows that are taken out of the ranking before it is scored.
+        members: (Q,) bool; which queries belong to the setup at all.
+    """
+
+    setup: str
+    relevant: Ragged
+    ignored: Ragged
+    members: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Refuse a setup that says nothing.
+
+        Raises:
+            NothingToScoreError: No query of the setup has a positive.
+        """
+        if not (np.diff(self.relevant.offsets)[self.members] > 0).any():
+            raise NothingToScoreError("no query has a positive in the gallery", item=f"setup {self.setup}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Benchmark:
+    """A retrieval benchmark.
+
+    Attributes:
+        name: Short name.
+        description: What has to stand beside its figures.
+        rule: `trapezoid` is the AP of Revisited Oxford and Paris; `mean_precision` the mean of the precisions at the
+            ranks of the positives, and mAP@100 as GLDv2 defines it.
+        queries: Q photographs, cropped where the protocol says so.
+        gallery: G photographs.
+        judgements: One per setup.
+    """
+
+    name: str
+    description: str
+    rule: Rule
+    queries: Sequence[Photograph]
+    gallery: Sequence[Photograph]
+    judgements: tuple[Judgements, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a benchmark without photographs.
+
+        Raises:
+            BenchmarkError: No query, or an empty gallery.
+        """
+        for part, photographs in (("query", self.queries), ("gallery image", self.gallery)):
+            if not photographs:
+                raise BenchmarkError(f"has no {part}", item=self.name)
+
+
+def instance_benchmark(protocol: Protocol, *, leave_one_out: bool = False) -> Benchmark:
+    """Return a benchmark in which photographs of equal instances are positives of each other.
+
+    Args:
+        protocol: Queries and gallery.
+        leave_one_out: The queries are in the gallery too, under their names; each is taken out of its own ranking.
+
+    Raises:
+        BenchmarkError: No query or no gallery image; or, as NothingToScoreError, no query has a positive.
+    """
+    rows_of: dict[str, list[int]] = {}
+    row_of: dict[str, int] = {}
+    for row, photograph in enumerate(protocol.gallery):
+        rows_of.setdefault(photograph.instance, []).append(row)
+        row_of[photograph.name] = row
+    own = [[row_of[query.name]] if leave_one_out else [] for query in protocol.queries]
+    relevant = [
+        np.setdiff1d(np.array(rows_of.get(query.instance, []), np.int64), ignored)
+        for query, ignored in zip(protocol.queries, own, strict=True)
+    ]
+    judgements = Judgements(
+        setup="all",
+        relevant=Ragged.of(relevant),
+        ignored=Ragged.of([np.array(rows, np.int64) for rows in own]),
+        members=np.ones(len(own), np.bool_),
+    )
+    return Benchmark(
+        protocol.name, protocol.description, "mean_precision", protocol.queries, protocol.gallery, (judgements,)
+    )

@@ -1,0 +1,78 @@
+"""Revisited Oxford and Paris (Radenovic et al., CVPR 2018), with or without the million distractors."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
+from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box
+from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
+from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, RevisitedGroundTruth, Setup, read_revisited
+from aff_toolkit.training.data.folder import unlabelled_photographs
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.photograph_file import load_below, read_photograph_file
+
+RevisitedName = Literal["roxford5k", "rparis6k"]
+
+_LIMITS = ImageLimits()
+
+
+def revisited_benchmark(
+    name: RevisitedName, directory: Path, *, distractors: Path | None = None, min_side: int | None = None
+) -> Benchmark:
+    """Return a benchmark with its setups easy, medium and hard; queries are cropped to their boxes.
+
+    Args:
+        name: Which one.
+        directory: Holds the official `gnd_<name>.pkl`, and the folder `jpg` with the images `<name of image>.jpg`.
+        distractors: Folder whose image files, at any depth, go into the gallery behind the benchmark's own.
+        min_side: See load_photograph_file.
+
+    Raises:
+        GroundTruthError: The ground truth cannot be read, or contradicts itself.
+        BenchmarkError: The folder of images is missing.
+        FolderError: The folder of distractors is missing or empty.
+    """
+    truth = read_revisited(directory / f"gnd_{name}.pkl")
+    images = directory / "jpg"
+    if not images.is_dir():
+        raise BenchmarkError("is not there; it holds the benchmark's images, name.jpg", item=str(images))
+    root = str(images)
+    queries = [
+        Photograph(image, image, partial(_load_query, images / f"{image}.jpg", known.bbx, min_side))
+        for image, known in zip(truth.qimlist, truth.gnd, strict=True)
+    ]
+    gallery = [Photograph(one, one, partial(load_below, root, f"{one}.jpg", min_side)) for one in truth.imlist]
+    description = f"Revisited {name}, queries cropped to their boxes"
+    if distractors is not None:
+        others = unlabelled_photographs(distractors, min_side=min_side)
+        gallery += [Photograph(f"distractors/{one.name}", one.instance, one.load) for one in others]
+        description += f", with {len(others)} distractors"
+    judgements = tuple(_judgements(truth, setup) for setup in SETUPS if _has_positives(truth, setup))
+    return Benchmark(name, description, "trapezoid", queries, gallery, judgements)
+
+
+def _judgements(truth: RevisitedGroundTruth, setup: Setup) -> Judgements:
+    return Judgements(
+        setup=setup,
+        relevant=Ragged.of(query.relevant(setup) for query in truth.gnd),
+        ignored=Ragged.of(query.ignored(setup) for query in truth.gnd),
+        members=np.ones(len(truth.gnd), np.bool_),
+    )
+
+
+def _has_positives(truth: RevisitedGroundTruth, setup: Setup) -> bool:
+    return any(len(query.relevant(setup)) for query in truth.gnd)
+
+
+def _load_query(path: Path, box: tuple[float, float, float, float], min_side: int | None) -> NDArray[np.uint8]:
+    data = read_photograph_file(path)
+    crop = crop_of_stored_box(data, box, name=str(path))
+    return decode_image(data, _LIMITS, min_side=min_side, crop=crop, name=str(path)).pixels

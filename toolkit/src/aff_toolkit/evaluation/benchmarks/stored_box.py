@@ -1,0 +1,56 @@
+"""Boxes that a benchmark gives in pixels of the image as it is stored, before its EXIF orientation turns it."""
+
+from __future__ import annotations
+
+from aff_contracts.errors import ImageError
+from aff_contracts.image_decoding import Crop
+from aff_contracts.image_formats import open_image, translated_errors
+
+Box = tuple[float, float, float, float]
+
+# Where the edges left, top, right, bottom of the upright box come from: for each orientation, four edges of the
+# stored box, each as (edge, whether it is measured from the far side).
+_LEFT, _TOP, _RIGHT, _BOTTOM = range(4)
+_TURNS = {
+    1: ((_LEFT, False), (_TOP, False), (_RIGHT, False), (_BOTTOM, False)),
+    2: ((_RIGHT, True), (_TOP, False), (_LEFT, True), (_BOTTOM, False)),
+    3: ((_RIGHT, True), (_BOTTOM, True), (_LEFT, True), (_TOP, True)),
+    4: ((_LEFT, False), (_BOTTOM, True), (_RIGHT, False), (_TOP, True)),
+    5: ((_TOP, False), (_LEFT, False), (_BOTTOM, False), (_RIGHT, False)),
+    6: ((_BOTTOM, True), (_LEFT, False), (_TOP, True), (_RIGHT, False)),
+    7: ((_BOTTOM, True), (_RIGHT, True), (_TOP, True), (_LEFT, True)),
+    8: ((_TOP, False), (_RIGHT, True), (_BOTTOM, False), (_LEFT, True)),
+}
+_EXIF_ORIENTATION = 0x0112
+
+
+def crop_of_stored_box(data: bytes, box: Box, *, name: str) -> Crop:
+    """Return the crop, in pixels of the upright photograph, of a box in pixels of the stored one.
+
+    The official code of Revisited Oxford and Paris crops before anything else and knows no orientation, so its boxes
+    refer to the pixels as stored. Edges are rounded to whole pixels as Pillow's crop does it, and what lies beyond
+    the photograph is cut off.
+
+    Args:
+        data: The image file.
+        box: Left, top, right and bottom edge.
+        name: Of the image, for errors.
+
+    Raises:
+        ImageError: Not an image.
+        InvalidCropError: Nothing of the box lies inside the photograph.
+    """
+    try:
+        with translated_errors():
+            image = open_image(data)
+            size, orientation = image.size, image.getexif().get(_EXIF_ORIENTATION, 1)
+    except ImageError as error:
+        error.item = name
+        raise
+    width, height = size
+    inside = tuple(min(max(round(edge), 0), far) for edge, far in zip(box, (width, height) * 2, strict=True))
+    lengths = (width, height, width, height)
+    left, top, right, bottom = (
+        lengths[edge] - inside[edge] if far else inside[edge] for edge, far in _TURNS.get(orientation, _TURNS[1])
+    )
+    return Crop(left, top, right, bottom)
