@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
 from aff_toolkit.training.recipe import CompactCnnSection, RootSiftSection, TrainingRecipe
+from aff_toolkit.training.training_source import TrainingSource
 
 _CONFIGS = Path(__file__).parents[3] / "configs" / "ablation"
 
@@ -25,9 +26,11 @@ class NetworkSection(_Section):
     Attributes:
         seed: Of its weights and its training; two networks of one ablation differ at least in it.
         compact_cnn: Its size and its training.
+        sources: Its photographs; those of the recipe's pretraining when None.
     """
 
     seed: int
+    sources: tuple[TrainingSource, ...] | None = Field(default=None, min_length=1)
     compact_cnn: CompactCnnSection
 
 

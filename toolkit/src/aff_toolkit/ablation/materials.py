@@ -126,7 +126,11 @@ def _train_network(name: str, section: NetworkSection, config: AblationConfig, w
     weights = work.path / str(spec.weights)
     if not weights.exists():
         own = WorkDirectory(work.path / f"cnn_{name}", work.log, work.accelerator)
-        recipe = config.recipe.model_copy(update={"seed": section.seed, "compact_cnn": cnn})
+        pretraining = config.recipe.pretraining
+        if pretraining is not None and section.sources is not None:
+            pretraining = pretraining.model_copy(update={"sources": section.sources})
+        changes = {"seed": section.seed, "compact_cnn": cnn, "pretraining": pretraining}
+        recipe = config.recipe.model_copy(update=changes)
         Pretraining(recipe, own).train_compact_cnn(cnn, own.path / "trained.safetensors")
         weights.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(own.path / "trained.safetensors", weights)
@@ -152,10 +156,11 @@ def _extract(config: AblationConfig, specs: Sequence[ExtractorSpec], protocol: P
     extractors = ExtractorSet.of_directory([*specs, noise.spec], work.path)
     training, single = without_single_images(load_sources(recipe.joint.sources))
     work.tell_left_out(single)
-    sizes = {"training": recipe.stored_size, "queries": recipe.query_encoder.input_size}
-    for name, photographs in (("training", training), ("queries", protocol.queries), ("gallery", protocol.gallery)):
-        settings = StoreSettings(pixel_size=sizes.get(name, sizes["queries"]), seed=recipe.seed)
-        work.store(name, photographs, extractors, extract, settings)
+    learned = StoreSettings(pixel_size=recipe.stored_size, copies=recipe.joint.copies, seed=recipe.seed)
+    work.store("training", training, extractors, extract, learned)
+    for name, photographs in (("queries", protocol.queries), ("gallery", protocol.gallery)):
+        searched = StoreSettings(pixel_size=recipe.query_encoder.input_size, seed=recipe.seed)
+        work.store(name, photographs, extractors, extract, searched)
 
 
 def _extract_with(specs: Sequence[ExtractorSpec], noise: NoiseExtractor, directory: Path) -> Extract:
