@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -121,8 +123,17 @@ class RunAblation:
 
 def _start_process(config: AblationConfig, directory: Path) -> None:
     global _materials  # noqa: PLW0603 - opened once per process, not once per run
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _materials = Materials.open(config, directory)
+
+
+def _end_with_parent() -> None:
+    """End this process when the ablation is killed; a pool's processes would train what is queued for hours."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run_here(variant: Variant, seed: int, log_directory: Path) -> RunResult:
