@@ -34,10 +34,14 @@ class Ragged:
         return len(self.offsets) - 1
 
     def __getitem__(self, query: int) -> Rows:
-        return self.values[self.offsets[query] : self.offsets[query + 1]]
+        return self.values[self.place(query)]
 
     def __iter__(self) -> Iterator[Rows]:
         return (self[query] for query in range(len(self)))
+
+    def place(self, query: int) -> slice:
+        """Return where list `query` lies in `values`."""
+        return slice(int(self.offsets[query]), int(self.offsets[query + 1]))
 
     def with_values(self, values: Rows) -> Ragged:
         """Return lists of the same lengths with other values."""

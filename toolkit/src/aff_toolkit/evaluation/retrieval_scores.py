@@ -41,8 +41,18 @@ def average_precision(relevant: NDArray[np.bool_], positives: int, cutoff: int |
         positives: Number of positives in the gallery, at least 1.
         cutoff: Ranks considered; all when None.
     """
-    head = relevant[:cutoff]
-    ranks = np.flatnonzero(head) + 1
+    return average_precision_at(np.flatnonzero(relevant), positives, cutoff)
+
+
+def average_precision_at(positions: NDArray[np.int64], positives: int, cutoff: int | None = None) -> float:
+    """Return the average precision of a ranking, from where its positives stand.
+
+    Args:
+        positions: (P,) int64 ranks of the positives that were found, from 0, ascending.
+        positives: Number of positives in the gallery, at least 1.
+        cutoff: Ranks considered; all when None.
+    """
+    ranks = positions[: np.searchsorted(positions, cutoff) if cutoff else None] + 1
     precisions = np.arange(1, len(ranks) + 1) / ranks
     return float(precisions.sum() / min(positives, cutoff or positives))
 
@@ -58,12 +68,26 @@ def score_rankings(rankings: Sequence[NDArray[np.bool_]], positives: Sequence[in
     Raises:
         ValueError: No query has a positive.
     """
-    scored = [(ranking, count) for ranking, count in zip(rankings, positives, strict=True) if count]
+    return score_positions([np.flatnonzero(ranking) for ranking in rankings], positives, gallery)
+
+
+def score_positions(positions: Sequence[NDArray[np.int64]], positives: Sequence[int], gallery: int) -> RetrievalScores:
+    """Score one ranking per query, from where its positives stand.
+
+    Args:
+        positions: Per query (P,) int64 ranks of the positives that were found, from 0, ascending.
+        positives: Per query the number of positives in the gallery; queries without any are left out.
+        gallery: Number of gallery images.
+
+    Raises:
+        ValueError: No query has a positive.
+    """
+    scored = [(found, count) for found, count in zip(positions, positives, strict=True) if count]
     if not scored:
         raise ValueError("no query has a positive in the gallery")
     return RetrievalScores(
-        map=float(np.mean([average_precision(ranking, count) for ranking, count in scored])),
-        map_at_100=float(np.mean([average_precision(r, count, _MAP_CUTOFF) for r, count in scored])),
+        map=float(np.mean([average_precision_at(found, count) for found, count in scored])),
+        map_at_100=float(np.mean([average_precision_at(found, count, _MAP_CUTOFF) for found, count in scored])),
         recall_at_1=_recall(scored, 1),
         recall_at_5=_recall(scored, 5),
         recall_at_10=_recall(scored, 10),
@@ -72,8 +96,8 @@ def score_rankings(rankings: Sequence[NDArray[np.bool_]], positives: Sequence[in
     )
 
 
-def _recall(scored: Sequence[tuple[NDArray[np.bool_], int]], k: int) -> float:
-    return float(np.mean([ranking[:k].any() for ranking, _ in scored]))
+def _recall(scored: Sequence[tuple[NDArray[np.int64], int]], k: int) -> float:
+    return float(np.mean([bool((found[:1] < k).any()) for found, _ in scored]))
 
 
 def score_embeddings(

@@ -83,21 +83,36 @@ def score_revisited(
     Raises:
         ValueError: There is not one ranking per query, or no query has a positive.
     """
-    averages: list[float | None] = []
-    precisions: list[list[float]] = []
-    for ranking, query in zip(rankings, truth.gnd, strict=True):
-        relevant = query.relevant(setup)
-        if not len(relevant):
-            averages.append(None)
-            continue
-        positions = positions_of(ranking, relevant, query.ignored(setup))
-        averages.append(trapezoid_average_precision(positions, len(relevant)))
-        precisions.append([precision_at(positions, rank) for rank in RANKS])
-    if not precisions:
+    relevant = [query.relevant(setup) for query in truth.gnd]
+    if not any(map(len, relevant)):
         raise ValueError(f"no query has a positive in the setup {setup}")
-    means = np.mean(precisions, axis=0).tolist()
+    found = [
+        positions_of(ranking, rows, query.ignored(setup))
+        for ranking, rows, query in zip(rankings, relevant, truth.gnd, strict=True)
+    ]
+    return score_revisited_positions(found, [len(rows) for rows in relevant])
+
+
+def score_revisited_positions(positions: Sequence[NDArray[np.int64]], positives: Sequence[int]) -> RevisitedScores:
+    """Score one ranking per query, from where its positives stand.
+
+    Args:
+        positions: Per query (P,) int64 ranks of the positives that were found, from 0, ascending, once the ignored
+            images are taken out.
+        positives: Per query the number of positives; queries without any are left out.
+
+    Raises:
+        ValueError: No query has a positive.
+    """
+    averages = [
+        trapezoid_average_precision(found, count) if count else None
+        for found, count in zip(positions, positives, strict=True)
+    ]
+    scored = [found for found, count in zip(positions, positives, strict=True) if count]
+    if not scored:
+        raise ValueError("no query has a positive in the gallery")
     return RevisitedScores(
         map=float(np.mean([average for average in averages if average is not None])),
-        mean_precisions=dict(zip(RANKS, means, strict=True)),
+        mean_precisions={rank: float(np.mean([precision_at(found, rank) for found in scored])) for rank in RANKS},
         average_precisions=tuple(averages),
     )

@@ -18,7 +18,7 @@ from aff_toolkit.training.feature_store.store_errors import FeatureShardError, F
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_DTYPES = {"U8": np.uint8, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_}
+_DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32, "I64": np.int64, "BOOL": np.bool_}
 _HEADER_LENGTH_BYTES = 8
 _PARTIAL = ".partial"
 

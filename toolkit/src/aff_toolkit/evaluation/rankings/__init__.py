@@ -1,0 +1,1 @@
+"""From photographs to rankings: embeddings in resumable shards, exact search, or the running services."""

@@ -1,0 +1,110 @@
+"""Exact search: every query against every gallery image, in memory that does not grow with the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.evaluation.rankings.embeddings import Chunk, Embeddings
+from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
+
+_QUERY_BLOCK = 256
+
+Rows = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+
+def search_exactly(
+    queries: Embeddings, gallery: Embeddings, labelled: Ragged, depth: int, on_progress: Callable[[int], None]
+) -> Rankings:
+    """Rank the gallery for each query by cosine similarity; equal scores stand in the order of gallery rows.
+
+    The rank of a labelled image is the number of gallery images with a greater score, or with an equal one and a
+    lower row: what sorting the whole gallery would give, without holding it.
+
+    Args:
+        queries: Q embeddings.
+        gallery: G embeddings of the same space.
+        labelled: For each query the gallery rows whose ranks are wanted.
+        depth: How much of each ranking is kept.
+        on_progress: Called with the number of queries done since the last call.
+    """
+    depth = min(depth, gallery.count)
+    rows = np.full((queries.count, depth), NOT_RANKED, np.int64)
+    scores = np.full((queries.count, depth), -np.inf, np.float32)
+    ranks = np.zeros(len(labelled.values), np.int64)
+    for query_chunk in queries.chunks():
+        for start in range(0, len(query_chunk.embeddings), _QUERY_BLOCK):
+            matrix = query_chunk.embeddings[start : start + _QUERY_BLOCK]
+            block = range(query_chunk.first + start, query_chunk.first + start + len(matrix))
+            _search_block(np.asarray(matrix), block, gallery, labelled, (rows, scores, ranks))
+            on_progress(len(block))
+    _leave_out_unreadable(queries, gallery, labelled, (rows, scores, ranks))
+    return Rankings(
+        rows, scores, labelled, labelled.with_values(ranks), dict(queries.unreadable), dict(gallery.unreadable)
+    )
+
+
+def _search_block(
+    matrix: Scores, block: range, gallery: Embeddings, labelled: Ragged, found: tuple[Rows, Scores, Rows]
+) -> None:
+    """Fill in what is found for the queries of a block."""
+    rows, scores, ranks = found
+    # The same products twice: an image's own score has to be the very number that it is compared with.
+    own = _scores_of_labelled(matrix, block, gallery, labelled)
+    for chunk in gallery.chunks():
+        for query, similarities in zip(block, _similarities(matrix, chunk), strict=True):
+            rows[query], scores[query] = _merge(rows[query], scores[query], similarities, chunk.first)
+            place = labelled.place(query)
+            ranks[place] += _images_before(similarities, chunk.first, labelled[query], own[query - block.start])
+
+
+def _scores_of_labelled(matrix: Scores, block: range, gallery: Embeddings, labelled: Ragged) -> list[Scores]:
+    own = [np.zeros(len(labelled[query]), np.float32) for query in block]
+    for chunk in gallery.chunks():
+        similarities = _similarities(matrix, chunk)
+        for number, query in enumerate(block):
+            inside = labelled[query] - chunk.first
+            here = (inside >= 0) & (inside < len(chunk.readable))
+            own[number][here] = similarities[number, inside[here]]
+    return own
+
+
+def _similarities(matrix: Scores, chunk: Chunk) -> Scores:
+    """Return (q, n) float32; -inf for what cannot be read."""
+    similarities: Scores = matrix @ chunk.embeddings.T
+    similarities[:, ~chunk.readable] = -np.inf
+    return similarities
+
+
+def _merge(rows: Rows, scores: Scores, similarities: Scores, first: int) -> tuple[Rows, Scores]:
+    """Keep the best of what was kept and what came; of equal ones the lower row, which came earlier."""
+    better = np.flatnonzero(similarities > scores[-1])
+    all_scores = np.concatenate([scores, similarities[better]])
+    order = np.argsort(-all_scores, kind="stable")[: len(scores)]
+    return np.concatenate([rows, better + first])[order], all_scores[order]
+
+
+def _images_before(similarities: Scores, first: int, rows: Rows, own: Scores) -> Rows:
+    """Count for each labelled row the images of a chunk that stand before it in the ranking."""
+    count = len(similarities)
+    ordered = np.sort(similarities)
+    greater = count - np.searchsorted(ordered, own, side="right")
+    not_less = count - np.searchsorted(ordered, own, side="left")
+    before = np.where(rows >= first + count, not_less, greater)
+    for place in np.flatnonzero((rows >= first) & (rows < first + count)):
+        before[place] += np.count_nonzero(similarities[: rows[place] - first] == own[place])
+    return before
+
+
+def _leave_out_unreadable(
+    queries: Embeddings, gallery: Embeddings, labelled: Ragged, found: tuple[Rows, Scores, Rows]
+) -> None:
+    rows, scores, ranks = found
+    for query in queries.unreadable:
+        rows[query], scores[query] = NOT_RANKED, -np.inf
+        ranks[labelled.place(query)] = NOT_RANKED
+    ranks[np.isin(labelled.values, list(gallery.unreadable))] = NOT_RANKED
