@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from aff_toolkit.cli import bundle
+from aff_toolkit.cli import bundle, features
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
 from aff_toolkit.cli.index import index
@@ -21,6 +21,7 @@ app = typer.Typer(
 for command in (serve, index, search, demo, train, ablate, openapi):
     app.command()(command)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:

@@ -1,0 +1,131 @@
+"""`aff features plan`, `aff features extract` and `aff features verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+
+if TYPE_CHECKING:
+    from aff_toolkit.training.feature_store.extract_features import Extract
+    from aff_toolkit.training.feature_store.store_description import ExtractorSet
+
+app = typer.Typer(help="Run a bundle's frozen extractors once, and keep what they give.", no_args_is_help=True)
+
+_SHOWN_FAILURES = 20
+_GIGA = 1e9
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder, with a subfolder per instance or without labels; a CSV file with the columns path and "
+        "instance; or GLDv2's train_clean.csv."
+    ),
+]
+Copies = Annotated[int, typer.Option(min=1, help="Versions of each photograph: itself, and augmented ones.")]
+PixelSize = Annotated[
+    int | None, typer.Option(min=16, help="Keep the photographs too, stretched to this side in pixels.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto for CUDA where there is a card.")]
+
+
+@app.command()
+def plan(
+    source: Source,
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    out: Annotated[Path, typer.Option(help="Where the store would lie.")] = Path("out/features"),
+    copies: Copies = 1,
+    pixel_size: PixelSize = None,
+    sample: Annotated[int, typer.Option(min=1, help="Photographs to measure on, at most.")] = 128,
+    device: Device = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the bytes and hours that an extraction would take, measured on a sample."""
+    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.feature_store.plan_features import plan_features  # noqa: PLC0415
+    from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
+
+    with errors_told(as_json):
+        photographs = source_of_path(source).photographs()
+        extractors, extract = _load(bundle, device)
+        settings = StoreSettings(copies=copies, pixel_size=pixel_size)
+        with images_bar("measuring", min(sample, len(photographs))) as advance:
+            found = plan_features(photographs, extractors, extract, out, settings, sample=sample, on_progress=advance)
+    if as_json:
+        print_json(found.model_dump() | {"fits": found.fits})
+        return
+    output.print(
+        f"{found.photographs} photographs: {found.size_bytes / _GIGA:.3f} GB in {found.shards} shards "
+        f"({found.free_bytes / _GIGA:.1f} GB free{'' if found.fits else ': too few'}), {found.hours:.2f} hours at "
+        f"{found.images_per_s:.0f} images/s; measured on {found.sampled}, of which {found.unreadable} cannot be read. "
+        f"Next: aff features extract {source} {out}"
+    )
+
+
+@app.command()
+def extract(
+    source: Source,
+    out: Annotated[Path, typer.Argument(help="Directory of the store; an extraction that was killed goes on.")],
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    copies: Copies = 1,
+    pixel_size: PixelSize = None,
+    device: Device = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Extract the features of photographs into a store of memory-mapped shards."""
+    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.feature_store.extract_features import extract_features  # noqa: PLC0415
+    from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
+
+    with errors_told(as_json):
+        photographs = source_of_path(source).photographs()
+        extractors, run = _load(bundle, device)
+        settings = StoreSettings(copies=copies, pixel_size=pixel_size)
+        with images_bar("extracting", len(photographs)) as advance:
+            store = extract_features(photographs, extractors, run, out, settings, advance)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    unreadable = list(store.unreadable().values())
+    if as_json:
+        print_json({"photographs": len(store), "size_bytes": size, "key": store.key, "unreadable": unreadable})
+        return
+    for reason in unreadable[:_SHOWN_FAILURES]:
+        messages.print(f"  not readable: {reason}")
+    if len(unreadable) > _SHOWN_FAILURES:
+        messages.print(f"  and {len(unreadable) - _SHOWN_FAILURES} more (--json lists all)")
+    output.print(
+        f"{out}: features of {len(store) - len(unreadable)} of {len(store)} photographs, {size / _GIGA:.3f} GB. "
+        f"Next: aff features verify {out}"
+    )
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Directory of the store.")], as_json: JsonOption = False
+) -> None:
+    """Check every shard of a store against its sha256; status 1 when one is missing or altered."""
+    from aff_toolkit.training.feature_store.feature_store import FeatureStore  # noqa: PLC0415 - torch takes seconds
+
+    with errors_told(as_json):
+        store = FeatureStore.open(directory, verify=True)
+    if as_json:
+        print_json({"photographs": len(store), "key": store.key, "ok": True})
+    else:
+        output.print(f"{directory}: {len(store)} photographs, every shard as it was written, key {store.key[:12]}")
+
+
+def _load(bundle: Path, device: str) -> tuple[ExtractorSet, Extract]:
+    """Load the extractors of a bundle."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    from aff_toolkit.training.base_bundle import BaseBundle  # noqa: PLC0415
+    from aff_toolkit.training.gallery_side import GallerySide  # noqa: PLC0415
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    base = BaseBundle.open(bundle)
+    gallery = GallerySide(base.manifest.extractors, base.directory, base)
+    return gallery.extractor_set, gallery.load_extract(torch.device(device))
