@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,6 +34,11 @@ class Judgements:
     relevant: Ragged
     ignored: Ragged
     members: NDArray[np.bool_]
+
+    @property
+    def lists(self) -> tuple[Ragged, Ragged]:
+        """The positives and the ignored rows."""
+        return self.relevant, self.ignored
 
     def __post_init__(self) -> None:
         """Refuse a setup that says nothing.
@@ -73,6 +80,26 @@ class Benchmark:
         for part, photographs in (("query", self.queries), ("gallery image", self.gallery)):
             if not photographs:
                 raise BenchmarkError(f"has no {part}", item=self.name)
+
+    def labelled(self) -> Ragged:
+        """Return for each query the gallery rows that some setup calls positive or ignored, ascending, each once."""
+        return Ragged.of(
+            np.unique(np.concatenate([rows[query] for judged in self.judgements for rows in judged.lists]))
+            for query in range(len(self.queries))
+        )
+
+    def key(self) -> str:
+        """Return the sha256 over names and order of the photographs, and over all that counts as found."""
+        digest = hashlib.sha256(f"{self.name} {self.rule} {self.description}".encode())
+        for photographs in (self.queries, self.gallery):
+            for photograph in photographs:
+                digest.update(json.dumps([photograph.name, photograph.instance]).encode())
+            digest.update(b"end")
+        for judged in self.judgements:
+            digest.update(judged.setup.encode() + judged.members.tobytes())
+            for lists in judged.lists:
+                digest.update(lists.offsets.tobytes() + lists.values.tobytes())
+        return digest.hexdigest()
 
 
 def instance_benchmark(protocol: Protocol, *, leave_one_out: bool = False) -> Benchmark:

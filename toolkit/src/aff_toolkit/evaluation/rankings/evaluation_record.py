@@ -1,0 +1,108 @@
+"""`evaluation.json`: what the rankings of a directory were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aff_contracts.bundle import BundleManifest
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
+from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
+from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
+
+_NAME = "evaluation.json"
+
+
+class EvaluationRecord(BaseModel):
+    """Configuration and identities of an evaluation.
+
+    Attributes:
+        key: sha256 over all that decides the rankings: benchmark, bundle, way of searching.
+        benchmark_key: sha256 over photographs and ground truth: see Benchmark.key.
+        bundle: Name of the bundle.
+        fingerprint: Of the bundle.
+        space_id: Of the embedding space.
+        dimension: Of the embeddings.
+        precision: Of the query encoder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    key: str
+    benchmark_key: str
+    config: EvaluationConfig
+    bundle: str
+    fingerprint: str
+    space_id: str
+    dimension: int
+    precision: str
+
+    @classmethod
+    def of(cls, config: EvaluationConfig, manifest: BundleManifest, benchmark: Benchmark) -> EvaluationRecord:
+        """Describe the evaluation of a bundle."""
+        precision: str = config.precision
+        if config.search == "live":
+            precision = "as served"
+        elif precision == "auto":
+            precision = "int8" if manifest.query_encoder.int8_model else "fp32"
+        path = config.benchmark.path
+        decides = [benchmark.key(), str(path and path.resolve()), manifest.fingerprint, config.search, config.depth]
+        return cls(
+            key=hashlib.sha256(json.dumps([*decides, precision]).encode()).hexdigest(),
+            benchmark_key=benchmark.key(),
+            config=config,
+            bundle=manifest.name,
+            fingerprint=manifest.fingerprint,
+            space_id=manifest.space.id,
+            dimension=manifest.space.dimension,
+            precision=precision,
+        )
+
+    @classmethod
+    def read(cls, directory: Path) -> EvaluationRecord:
+        """Read the record of a directory.
+
+        Raises:
+            RankingsError: There is none, or it is of another release.
+        """
+        path = directory / _NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RankingsError(f"no evaluation there: {error.strerror}", item=str(path)) from error
+        except ValidationError as error:
+            raise RankingsError("written by another release; evaluate again", item=str(path)) from error
+
+    def begin(self, directory: Path) -> None:
+        """Take a directory for this evaluation, or find that it is this one's already.
+
+        Raises:
+            RankingsError: It holds a record of another release; as RankingsMismatchError, another evaluation; as
+                RankingsNotWrittenError, it cannot be written.
+        """
+        path = directory / _NAME
+        if path.exists():
+            found = EvaluationRecord.read(directory)
+            if found.key != self.key:
+                raise RankingsMismatchError(
+                    f"holds the evaluation of bundle {found.bundle} ({found.fingerprint[:12]}) on "
+                    f"{found.config.benchmark.name}, {found.config.search} search to depth {found.config.depth}, and "
+                    "not this one; choose another --out",
+                    item=str(directory),
+                )
+            return
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
+
+
+def rankings_path(directory: Path, mode: Mode) -> Path:
+    """Return where the rankings of a mode lie."""
+    return directory / "rankings" / f"{mode}.safetensors"
