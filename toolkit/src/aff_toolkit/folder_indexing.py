@@ -67,12 +67,18 @@ def index_folder(
     """
     summary = FolderSummary(files=len(paths))
     for batch in _batches(folder, paths, summary):
-        _send(client, batch, summary)
+        send_batch(client, batch, summary)
         on_progress(len(batch))
     return summary
 
 
-def _send(client: IndexerClient, batch: list[Upload], summary: FolderSummary) -> None:
+def send_batch(client: IndexerClient, batch: list[Upload], summary: FolderSummary) -> None:
+    """Index a batch and add what became of it to the summary; a batch refused for its size goes image by image.
+
+    Raises:
+        ServiceError: Refused, and not for its size.
+        ServiceUnreachableError: The indexer is gone.
+    """
     try:
         answer = client.index(batch)
     except ServiceError as error:
@@ -82,7 +88,7 @@ def _send(client: IndexerClient, batch: list[Upload], summary: FolderSummary) ->
             summary.failures[batch[0].id] = error.problem
         else:
             for upload in batch:
-                _send(client, [upload], summary)
+                send_batch(client, [upload], summary)
         return
     summary.indexed += answer.indexed
     summary.updated += answer.updated

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from aff_toolkit.cli import bundle, features
+from aff_toolkit.cli import bench, bundle, features
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
+from aff_toolkit.cli.evaluate import evaluate
 from aff_toolkit.cli.index import index
 from aff_toolkit.cli.openapi import openapi
 from aff_toolkit.cli.search import search
@@ -18,10 +19,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, index, search, demo, train, ablate, openapi):
+for command in (serve, index, search, demo, train, evaluate, ablate, openapi):
     app.command()(command)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
@@ -14,14 +13,13 @@ from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.rankings.embeddings import Embeddings, Encode, embed_photographs
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.exact_search import search_exactly
+from aff_toolkit.evaluation.rankings.progress import Bar
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings, write_rankings
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 
 _ONNX_THREADS = 2
 
-Advance = Callable[[int], None]
-Bar = Callable[[str, int], AbstractContextManager[Advance]]
 SearchLive = Callable[[Benchmark, BundleManifest, int], Rankings]
 
 

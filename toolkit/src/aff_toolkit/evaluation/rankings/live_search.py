@@ -1,0 +1,167 @@
+"""The live path: gallery and queries go over HTTP through the running services and their store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.errors import AffError
+from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, Upload
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
+from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError
+from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.evaluation.rankings.progress import Advance, Bar
+from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
+from aff_toolkit.folder_indexing import FolderSummary, send_batch
+from aff_toolkit.training.data.photograph import Photograph
+
+_BATCH = 16
+_FAST_PNG = 1
+# Answers that are about the photograph, not about the service.
+_UNUSABLE = frozenset({413, 415, 422})
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the searches gave, query by query."""
+
+    rows: list[list[int]] = field(default_factory=list)
+    scores: list[list[float]] = field(default_factory=list)
+    unreadable: dict[int, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSearch:
+    """Indexes a benchmark's gallery by `POST /index` and searches with its queries by `POST /search`.
+
+    Photographs are sent as PNG files of the very pixels that exact search encodes, crops included, so that what
+    differs is the services' doing.
+
+    Attributes:
+        indexer: Connected to the gallery indexer.
+        searcher: Connected to the query service.
+        bar: Shows progress.
+    """
+
+    indexer: IndexerClient
+    searcher: SearchClient
+    bar: Bar
+
+    def __call__(self, benchmark: Benchmark, manifest: BundleManifest, depth: int) -> Rankings:
+        """Return rankings to a depth; an image behind it counts as not found.
+
+        Args:
+            benchmark: Its gallery has to be all that the services' gallery holds.
+            manifest: Of the bundle that the services are expected to run.
+            depth: Hits of each search.
+
+        Raises:
+            RankingsMismatchError: The services run another bundle, or their gallery holds other images.
+            ServiceError: A service refused something else than a photograph.
+            ServiceUnreachableError: A service is gone; what was indexed stays so, and another run goes on.
+        """
+        served = self.indexer.gallery().fingerprint
+        if served != manifest.fingerprint:
+            detail = f"runs the bundle {served[:12]}, not {manifest.name} ({manifest.fingerprint[:12]})"
+            raise RankingsMismatchError(detail, item=self.indexer.url)
+        start = time.perf_counter()
+        with self.bar("indexing", len(benchmark.gallery)) as advance:
+            not_indexed = self._index(benchmark.gallery, advance)
+        indexed = time.perf_counter() - start
+        self._require_nothing_else(len(benchmark.gallery) - len(not_indexed))
+        with self.bar("searching", len(benchmark.queries)) as advance:
+            found = self._search(benchmark.queries, min(depth, len(benchmark.gallery)), advance)
+        return _rankings(found, benchmark.labelled(), not_indexed, indexed)
+
+    def _index(self, gallery: Sequence[Photograph], advance: Advance) -> dict[int, str]:
+        """Return why gallery images were not indexed, by row."""
+        reasons: dict[int, str] = {}
+        summary = FolderSummary()
+        for first in range(0, len(gallery), _BATCH):
+            rows = range(first, min(first + _BATCH, len(gallery)))
+            batch = _uploads(rows, gallery, reasons)
+            if batch:
+                send_batch(self.indexer, batch, summary)
+            advance(len(rows))
+        for row, problem in summary.failures.items():
+            reasons[int(row)] = f"{gallery[int(row)].name}: {problem.detail}"
+        return dict(sorted(reasons.items()))
+
+    def _require_nothing_else(self, expected: int) -> None:
+        count = self.indexer.gallery().count
+        if count != expected:
+            raise RankingsMismatchError(
+                f"the gallery holds {count} images, the benchmark {expected}; start the services on an empty gallery",
+                item=self.indexer.url,
+            )
+
+    def _search(self, queries: Sequence[Photograph], depth: int, advance: Advance) -> _Found:
+        found = _Found()
+        for number, query in enumerate(queries):
+            hits: list[tuple[int, float]] = []
+            try:
+                data = _png(query)
+                start = time.perf_counter()
+                answer = self.searcher.search(data, name=query.name, limit=depth)
+                found.seconds.append(time.perf_counter() - start)
+                hits = [(int(hit.id), hit.score) for hit in answer.hits]
+            except AffError as error:
+                found.unreadable[number] = _reason(query, error)
+            found.rows.append([row for row, _ in hits])
+            found.scores.append([score for _, score in hits])
+            advance(1)
+        return found
+
+
+def _uploads(rows: range, gallery: Sequence[Photograph], reasons: dict[int, str]) -> list[Upload]:
+    """Return the readable photographs of these rows; note why the others are not."""
+    batch = []
+    for row in rows:
+        try:
+            batch.append(Upload(str(row), f"{row}.png", _png(gallery[row]), {"name": gallery[row].name}))
+        except AffError as error:
+            reasons[row] = _reason(gallery[row], error)
+    return batch
+
+
+def _png(photograph: Photograph) -> bytes:
+    bgr = cv2.cvtColor(photograph.load(), cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _FAST_PNG])
+    return encoded.tobytes()
+
+
+def _reason(photograph: Photograph, error: AffError) -> str:
+    """Say why a photograph was refused.
+
+    Raises:
+        AffError: The one that was given, where it is not about the photograph.
+    """
+    status = error.problem.status if isinstance(error, ServiceError) else error.status
+    if status not in _UNUSABLE:
+        raise error
+    return f"{photograph.name}: {error.detail}"
+
+
+def _rankings(found: _Found, labelled: Ragged, not_indexed: dict[int, str], index_seconds: float) -> Rankings:
+    depth = max(map(len, found.rows))
+    rows = np.full((len(found.rows), depth), NOT_RANKED, np.int64)
+    scores = np.full((len(found.rows), depth), -np.inf, np.float32)
+    ranks = []
+    for query, hits in enumerate(found.rows):
+        rows[query, : len(hits)], scores[query, : len(hits)] = hits, found.scores[query]
+        rank_of = {row: rank for rank, row in enumerate(hits)}
+        ranks.append(np.array([rank_of.get(row, NOT_RANKED) for row in labelled[query].tolist()], np.int64))
+    waits = found.seconds or [0.0]
+    seconds = {
+        "index_gallery": index_seconds,
+        "search": sum(waits),
+        "query_p50": float(np.percentile(waits, 50)),
+        "query_p95": float(np.percentile(waits, 95)),
+    }
+    return Rankings(rows, scores, labelled, Ragged.of(ranks), found.unreadable, not_indexed, seconds)

@@ -1,0 +1,44 @@
+"""Precision-recall curves, a panel per setup and a line per mode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from aff_toolkit.evaluation.evaluation_config import Mode
+from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
+from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
+
+_COLOURS: dict[Mode, str] = {"asymmetric": "tab:blue", "symmetric": "tab:orange", "light-only": "tab:green"}
+_DPI = 110
+_PANEL_INCHES = 4.6
+
+
+def draw_curves(report: EvaluationReport, path: Path) -> None:
+    """Write a PNG with the interpolated precision at each recall, mean over the queries that were scored.
+
+    Raises:
+        RankingsNotWrittenError: The disk refuses.
+    """
+    setups = list(next(iter(report.modes.values())).setups)
+    figure = Figure(figsize=(_PANEL_INCHES * len(setups) + 1, _PANEL_INCHES), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(setups), squeeze=False, sharey=True)[0]
+    for axes, setup in zip(panels, setups, strict=True):
+        for mode, measured in report.modes.items():
+            scores = measured.setups[setup]
+            recall = np.linspace(0, 1, len(scores.precision_at_recall))
+            label = f"{mode}, mAP {100 * scores.figures['map']:.1f}"
+            axes.plot(recall, scores.precision_at_recall, color=_COLOURS[mode], label=label)
+        axes.set(title=setup, xlabel="recall", xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[0].set_ylabel("interpolated precision")
+    figure.suptitle(f"{report.bundle} on {report.benchmark}")
+    try:
+        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    except OSError as error:
+        raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error

@@ -1,0 +1,107 @@
+"""`report.json`: the figures of an evaluation, with all that has to stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
+from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
+from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord
+from aff_toolkit.evaluation.rankings.rankings import Rankings
+from aff_toolkit.evaluation.report.score_setup import SetupScores, score_setup
+
+_RULES = {
+    "trapezoid": "AP is the trapezoid area under precision-recall, as the official evaluator of Revisited Oxford and "
+    "Paris has it; ignored images are taken out of the ranking",
+    "mean_precision": "AP is the mean of the precisions at the ranks of the positives; mAP@100 is GLDv2's",
+}
+
+
+class ModeReport(BaseModel):
+    """What was measured in one mode.
+
+    Attributes:
+        setups: Scores by name of the setup.
+        unreadable_queries: What could not be searched with, and why; each scores 0.
+        unreadable_gallery: What is in no ranking, and why; a positive among it counts as never found.
+        seconds: What took how long, in seconds; embeddings of an earlier run cost nothing in a later one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    setups: dict[str, SetupScores]
+    unreadable_queries: tuple[str, ...]
+    unreadable_gallery: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+class EvaluationReport(BaseModel):
+    """A scored evaluation.
+
+    Attributes:
+        protocol: Benchmark, crop, dimension, way of searching, sizes and rule, in words.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    benchmark: str
+    protocol: str
+    bundle: str
+    fingerprint: str
+    space_id: str
+    dimension: int
+    precision: str
+    queries: int
+    gallery: int
+    configuration: EvaluationConfig
+    modes: dict[Mode, ModeReport]
+
+
+def score_rankings(
+    record: EvaluationRecord, benchmark: Benchmark, rankings: Mapping[Mode, Rankings]
+) -> EvaluationReport:
+    """Score the rankings of each mode in every setup.
+
+    Args:
+        record: What the rankings were made from.
+        benchmark: The same benchmark.
+        rankings: By mode, at least one.
+    """
+    modes = {
+        mode: ModeReport(
+            setups={judged.setup: score_setup(found, judged, benchmark.rule) for judged in benchmark.judgements},
+            unreadable_queries=tuple(found.unreadable_queries.values()),
+            unreadable_gallery=tuple(found.unreadable_gallery.values()),
+            seconds=found.seconds,
+        )
+        for mode, found in rankings.items()
+    }
+    return EvaluationReport(
+        benchmark=benchmark.name,
+        protocol=_protocol(record, benchmark),
+        bundle=record.bundle,
+        fingerprint=record.fingerprint,
+        space_id=record.space_id,
+        dimension=record.dimension,
+        precision=record.precision,
+        queries=len(benchmark.queries),
+        gallery=len(benchmark.gallery),
+        configuration=record.config,
+        modes=modes,
+    )
+
+
+def _protocol(record: EvaluationRecord, benchmark: Benchmark) -> str:
+    search = f"exact search, query encoder in {record.precision}"
+    if record.config.search == "live":
+        depth = min(record.config.depth, len(benchmark.gallery))
+        search = (
+            f"live search over HTTP, exact or approximate as the store decides; what is not among the first {depth} "
+            "hits counts as not found"
+        )
+    return (
+        f"{benchmark.description}; single scale; {record.dimension} dimensions; {search}; {len(benchmark.queries)} "
+        f"queries, {len(benchmark.gallery)} gallery images; {_RULES[benchmark.rule]}."
+    )

@@ -1,0 +1,69 @@
+"""A picture of the queries that went best and worst, with what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_contracts.errors import AffError
+from aff_toolkit.contact_sheet import Cell, contact_sheet
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
+from aff_toolkit.evaluation.evaluation_config import Mode
+from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
+from aff_toolkit.evaluation.rankings.rankings import Rankings
+from aff_toolkit.evaluation.report.score_setup import SetupScores
+from aff_toolkit.training.data.photograph import Photograph
+
+_EACH = 5
+_HITS = 6
+
+
+def draw_query_sheet(
+    benchmark: Benchmark, judged: Judgements, rankings: Rankings, scores: SetupScores, mode: Mode, path: Path
+) -> None:
+    """Write a PNG with the five best and the five worst queries of a setup by average precision.
+
+    Raises:
+        RankingsNotWrittenError: The disk refuses.
+    """
+    chosen = best_and_worst(scores.average_precisions)
+    rows = [_row(benchmark, judged, rankings, scores, query) for query in chosen]
+    title = f"{mode}, setup {judged.setup}: best queries, then worst; hits right (green), wrong (red), ignored (grey)"
+    try:
+        contact_sheet(rows, title).save(path)
+    except OSError as error:
+        raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
+
+
+def best_and_worst(average_precisions: Sequence[float | None]) -> list[int]:
+    """Return the queries of the greatest average precisions, then those of the least, the very worst last."""
+    scored = [(-average, query) for query, average in enumerate(average_precisions) if average is not None]
+    order = [query for _, query in sorted(scored)]
+    return order if len(order) <= 2 * _EACH else order[:_EACH] + order[-_EACH:]
+
+
+def _row(
+    benchmark: Benchmark, judged: Judgements, rankings: Rankings, scores: SetupScores, query: int
+) -> tuple[Cell, list[Cell]]:
+    average = scores.average_precisions[query] or 0.0
+    photograph = benchmark.queries[query]
+    hits = [
+        Cell(
+            _pixels(benchmark.gallery[row]),
+            f"{score:.3f} {benchmark.gallery[row].instance}",
+            None if row in judged.ignored[query] else bool(row in judged.relevant[query]),
+        )
+        for row, score in zip(rankings.rows[query, :_HITS].tolist(), rankings.scores[query].tolist(), strict=False)
+        if row >= 0
+    ]
+    return Cell(_pixels(photograph), f"AP {100 * average:.1f} {photograph.instance}"), hits
+
+
+def _pixels(photograph: Photograph) -> NDArray[np.uint8] | None:
+    try:
+        return photograph.load()
+    except AffError:
+        return None
