@@ -1,0 +1,39 @@
+"""`aff bench`: figures of a real, short measurement; nothing is said here of how fast it has to be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from aff_toolkit.cli.main import app
+from tests.support.tiny_training import TinyTraining
+
+cli = CliRunner()
+
+
+def run(*words: str) -> dict[str, float]:
+    result = cli.invoke(app, ["bench", *words, "--json"])
+    assert result.exit_code == 0, result.output
+    document: dict[str, float] = json.loads(result.stdout)
+    return document
+
+
+def test_a_training_step_is_compared_with_the_query_network_alone(tiny_training: TinyTraining) -> None:
+    small = ["--train-size", "32", "--steps", "2", "--rounds", "1", "--query-backbone", "residual-8"]
+    found = run("train", "--bundle", str(tiny_training.bundle), *small)
+    assert found["step_over_bare"] == pytest.approx(found["images_per_s"] / found["bare_images_per_s"])
+    assert found["tokens"] == 1 + 4 + 4
+
+
+def test_an_extraction_is_compared_with_the_extractors_alone(tiny_training: TinyTraining) -> None:
+    found = run("features", "--bundle", str(tiny_training.bundle), "--images", "8", "--rounds", "1")
+    assert found["extraction_over_bare"] == pytest.approx(found["images_per_s"] / found["bare_images_per_s"])
+    assert found["images"] == 8
+
+
+def test_a_backbone_that_there_is_not_is_told() -> None:
+    result = cli.invoke(app, ["bench", "train", "--query-backbone", "vgg", "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["code"] == "parameter_invalid"

@@ -1,0 +1,74 @@
+"""`aff bench train` and `aff bench features`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from aff_contracts.errors import InvalidParameterError
+from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+
+app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
+
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds, of which the median counts.")]
+
+
+@app.command()
+def train(
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    query_backbone: Annotated[str, typer.Option(help="Query network.")] = "residual-16",
+    train_size: Annotated[int, typer.Option(min=16, help="Pixels of a side.")] = 96,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the forward pass.")] = "fp32",
+    loader_workers: Annotated[int, typer.Option(min=0, help="Processes that read batches ahead.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 10,
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a step of the joint training with the query network's bare forward and backward pass."""
+    from aff_toolkit.bench.bench_training import TrainingBenchSettings, bench_training  # noqa: PLC0415 - torch
+    from aff_toolkit.training.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
+
+    with errors_told(as_json):
+        if query_backbone not in QUERY_BACKBONES:
+            known = ", ".join(QUERY_BACKBONES)
+            raise InvalidParameterError(f"there is no {query_backbone}; there are {known}", item="--query-backbone")
+        settings = TrainingBenchSettings(
+            backbone=query_backbone,
+            train_size=train_size,
+            precision=precision,
+            loader_workers=loader_workers,
+            steps=steps,
+            rounds=rounds,
+        )
+        found = bench_training(bundle, settings)
+    if as_json:
+        print_json(found.model_dump())
+        return
+    output.print(
+        f"joint step {found.images_per_s:.0f} images/s, query network alone {found.bare_images_per_s:.0f}: "
+        f"{found.step_over_bare:.0%} ({query_backbone} at {train_size} pixels, {found.tokens} tokens, "
+        f"{found.threads} threads)"
+    )
+
+
+@app.command()
+def features(
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare an extraction from JPEG files to a feature store with the extractors alone."""
+    from aff_toolkit.bench.bench_features import bench_features  # noqa: PLC0415 - torch takes seconds
+
+    with errors_told(as_json):
+        found = bench_features(bundle, images, rounds)
+    if as_json:
+        print_json(found.model_dump())
+        return
+    output.print(
+        f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
+        f"{found.extraction_over_bare:.0%} ({found.threads} threads)"
+    )
