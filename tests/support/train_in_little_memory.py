@@ -1,0 +1,96 @@
+"""A process that trains on a feature store within a limit of anonymous memory, and then without mapping the files.
+
+Called as `python -m tests.support.train_in_little_memory STORE LIMIT_MB`; prints what it saw as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.accelerator import Accelerator
+from torch import Tensor, nn
+
+from aff_toolkit.training.batch import Batch
+from aff_toolkit.training.feature_store import shard
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.sampling import generator_of, shuffled_batches
+from aff_toolkit.training.trainable import Trainable
+from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.training_set import TrainingSet
+
+BATCH = 32
+
+
+class Counter(Trainable):
+    """Adds up what the loop shows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.photographs = 0
+        self.pixels = 0
+        self.tokens = 0
+
+    def sides(self) -> list[list[nn.Parameter]]:
+        return [[self.weight]]
+
+    def after_step(self) -> None:
+        pass
+
+    def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:  # noqa: ARG002 - nothing is random here
+        self.photographs += len(batch)
+        self.pixels += int(batch.pixels.numpy().sum(dtype=np.int64))  # torch would hold an int64 copy
+        self.tokens += sum(int(feature.mask.sum()) for feature in batch.features.values())
+        return {"nothing": 0.0 * self.weight}
+
+
+def prepare(directory: Path, counter: Counter) -> TrainingLoop:
+    """Return a training that sees every photograph once, in random order."""
+    store = FeatureStore.open(directory)
+    photographs = TrainingSet(store, [feature.name for feature in store.features])
+    plan = TrainingPlan(
+        batches_of_epoch=lambda epoch: shuffled_batches(len(photographs), BATCH, generator_of(1, epoch)),
+        training_set=photographs,
+        section=OptimisationSection(epochs=1, batch_size=BATCH, learning_rate=1.0),
+        seed=1,
+    )
+    return TrainingLoop(counter, plan, Accelerator(cpu=True), None)
+
+
+def load_instead_of_map(path: Path, dtype: type, mode: str) -> np.ndarray:
+    """Stands in for np.memmap."""
+    return np.fromfile(path, dtype)
+
+
+def limit_private_memory(further_bytes: int) -> None:
+    """Let the process take so much more writable memory of its own; mapped files that are only read do not count."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    taken_kb = next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+    limit = taken_kb * 1024 + further_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def main(directory: Path, limit_bytes: int) -> None:
+    torch.set_num_threads(1)
+    counter, again = Counter(), Counter()
+    # Both are prepared before the limit holds: building an optimiser imports half of torch.
+    mapped, loaded = prepare(directory, counter), prepare(directory, again)
+    limit_private_memory(limit_bytes)
+    mapped.run()
+    seen: dict[str, object] = {"photographs": counter.photographs, "pixels": counter.pixels, "tokens": counter.tokens}
+    shard.np.memmap = load_instead_of_map
+    try:
+        loaded.run()
+    except MemoryError as error:
+        seen["loaded"] = f"MemoryError: {error}"
+    sys.stdout.write(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) * 2**20)
