@@ -21,7 +21,9 @@ _INPUT, _OUTPUT = "image", "embedding"
 _UNIT_TOLERANCE = 1e-3
 
 # ONNX Runtime's exceptions have no base of their own; these are all that it defines.
-_ERRORS = tuple(kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception))
+ONNX_RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
 
 
 class OnnxQueryEncoder:
@@ -66,7 +68,7 @@ class OnnxQueryEncoder:
         options.inter_op_num_threads = 1
         try:
             session = InferenceSession(bundle_directory / model, options, providers=["CPUExecutionProvider"])
-        except _ERRORS as error:
+        except ONNX_RUNTIME_ERRORS as error:
             raise BundleFormatError(f"ONNX Runtime cannot load it: {error}", item=model) from error
         size = spec.preprocessing.size
         _require(session.get_inputs(), (_INPUT, "tensor(uint8)", [size, size, 3]), model)
@@ -85,7 +87,7 @@ class OnnxQueryEncoder:
         batch = np.stack([preprocess(image, self._preprocessing) for image in images])
         try:
             (output,) = self._session.run([_OUTPUT], {_INPUT: batch})
-        except _ERRORS as error:
+        except ONNX_RUNTIME_ERRORS as error:
             raise EncoderError(f"ONNX Runtime failed: {error}") from error
         embeddings = np.asarray(output, np.float32)
         if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=_UNIT_TOLERANCE):

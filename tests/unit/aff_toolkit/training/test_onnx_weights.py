@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aff_contracts.errors import BundleFormatError
-from aff_toolkit.training.export import export_query_encoder
+from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.query_encoder import QueryEncoder
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder

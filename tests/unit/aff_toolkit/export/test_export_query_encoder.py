@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from aff_toolkit.training.export import export_query_encoder
+from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.query_encoder import QueryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle

@@ -1,0 +1,110 @@
+"""The gates of the export: the float32 graph is the trained network, and int8 retrieves nearly as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from aff_toolkit.export.export_errors import ExportMismatchError
+
+Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
+
+_POINTS = 100
+
+
+class CosineFigures(BaseModel):
+    """Cosines between the embeddings that two versions of an encoder give of the same photographs.
+
+    Attributes:
+        photographs: Their number.
+        min_cosine: Of the photograph on which the two differ most.
+        mean_cosine: Over all photographs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    photographs: int
+    min_cosine: float
+    mean_cosine: float
+
+
+class Int8Verdict(BaseModel):
+    """Whether an int8 graph goes into the bundle.
+
+    Attributes:
+        accepted: It does.
+        reason: Why or why not, with the figures.
+        protocol: Name of the protocol that it was judged by; None where it came to no judgement.
+        map_fp32: Asymmetric mAP from 0 to 1, likewise `map_int8`.
+        cosine: Between its embeddings and those of the float32 graph.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    accepted: bool
+    reason: str
+    protocol: str | None = None
+    map_fp32: float | None = None
+    map_int8: float | None = None
+    cosine: CosineFigures | None = None
+
+
+def compare_embeddings(first: Encode, second: Encode, batches: Iterable[NDArray[np.uint8]]) -> CosineFigures:
+    """Embed photographs, (b, S, S, 3) uint8 a batch, with two encoders.
+
+    Raises:
+        ValueError: No photographs.
+    """
+    cosines = np.concatenate([_cosines(first(list(batch)), second(list(batch))) for batch in batches])
+    return CosineFigures(photographs=len(cosines), min_cosine=float(cosines.min()), mean_cosine=float(cosines.mean()))
+
+
+def require_same_embeddings(
+    trained: Encode, exported: Encode, batches: Iterable[NDArray[np.uint8]], min_cosine: float
+) -> CosineFigures:
+    """Let the float32 graph pass where it gives every photograph the embedding of the trained network.
+
+    Raises:
+        ExportMismatchError: A cosine is below `min_cosine`; names the figures.
+    """
+    figures = compare_embeddings(trained, exported, batches)
+    # Not `<`: a cosine that is no number must not pass.
+    if not figures.min_cosine >= min_cosine:
+        detail = (
+            f"the cosine of its embedding to torch's falls to {figures.min_cosine:.6f} (mean {figures.mean_cosine:.6f})"
+            f" on {figures.photographs} photographs; at least {min_cosine:g} is asked for (export.min_cosine)"
+        )
+        raise ExportMismatchError(detail, item="query encoder")
+    return figures
+
+
+def judge_int8(
+    protocol: str, scores: Mapping[str, Mapping[str, Any]], cosine: CosineFigures, max_map_loss_points: float
+) -> Int8Verdict:
+    """Let the int8 graph pass where it loses little of the asymmetric mAP.
+
+    Args:
+        protocol: Name of a protocol.
+        scores: Its figures by evaluate_bundle, with the pairings `asymmetric` and `asymmetric_int8`.
+        cosine: To the float32 graph; it is told, and decides nothing.
+        max_map_loss_points: See ExportSection.
+    """
+    fp32, int8 = scores["asymmetric"]["map"], scores["asymmetric_int8"]["map"]
+    loss = _POINTS * (fp32 - int8)
+    accepted = loss <= max_map_loss_points
+    reason = (
+        f"mAP {_POINTS * int8:.2f} against {_POINTS * fp32:.2f} of fp32 under {protocol}, a loss of {loss:.2f} points; "
+        f"at most {max_map_loss_points:g} is allowed (export.max_map_loss_points). Cosine to fp32 at least "
+        f"{cosine.min_cosine:.4f}, {cosine.mean_cosine:.4f} in the mean"
+    )
+    return Int8Verdict(accepted=accepted, reason=reason, protocol=protocol, map_fp32=fp32, map_int8=int8, cosine=cosine)
+
+
+def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    cosines: NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return cosines

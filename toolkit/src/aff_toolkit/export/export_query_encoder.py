@@ -1,0 +1,33 @@
+"""Writes a trained query encoder as an ONNX graph."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from aff_toolkit.export.strip_traces import strip_traces
+from aff_toolkit.training.query_encoder import QueryEncoder
+
+
+def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
+    """Write the ONNX graph: `image` (B, size, size, 3) uint8 in, `embedding` (B, D) unit float32 out."""
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    # The exporter reports that torchvision is absent, and calls parts of torch that torch itself deprecates.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.onnx.export(
+            encoder.eval(),
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=["embedding"],
+            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    strip_traces(path)
