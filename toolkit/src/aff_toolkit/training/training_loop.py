@@ -1,7 +1,7 @@
 """The loop of every training: batches, steps, checkpoints, validation; alone or on several processes.
 
-Everything random in a step follows from the seed and the step's number, so that a training which was killed goes on
-exactly as it would have gone.
+Everything random in a step follows from the seed and the batch's number, so that a training which was killed goes on
+exactly as it would have gone, and two processes take the same steps as one that accumulates two batches.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from aff_toolkit.training.batch import Batch
+from aff_toolkit.training.build_optimiser import build_optimiser
 from aff_toolkit.training.checkpoints import Checkpoints, TrainingState
 from aff_toolkit.training.learning_rate import learning_rate
 from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.running_statistics import average_running_statistics
 from aff_toolkit.training.trainable import Trainable
 from aff_toolkit.training.training_errors import TooFewPhotographsError, TrainingDivergedError
 from aff_toolkit.training.training_log import StageLog
@@ -29,7 +32,7 @@ from aff_toolkit.training.training_log import StageLog
 SELECTED = "asymmetric_map"
 
 _LOG_INTERVAL_STEPS = 10
-_STEP_SEED_STRIDE = 7_919
+_BATCH_SEED_STRIDE = 7_919
 
 Validate = Callable[[], dict[str, float]]
 
@@ -68,8 +71,11 @@ class TrainingLoop:
         self._log = log if accelerator.is_main_process else None
         self._module: Trainable = module.to(accelerator.device)
         self._sides = [side for side in module.sides() if side]
-        optimiser = _build_optimiser([p for side in self._sides for p in side], plan.section)
+        optimiser = build_optimiser([p for side in self._sides for p in side], plan.section)
         self._wrapped, self._optimiser = accelerator.prepare(self._module, optimiser)
+        if isinstance(self._wrapped, DistributedDataParallel):
+            # No buffer need travel at every step: w_q is the same everywhere, batch statistics are averaged when asked.
+            self._wrapped.broadcast_buffers = False
         self._share: int = plan.section.accumulation * accelerator.num_processes
         self._epoch_steps: int = len(plan.batches_of_epoch(0)) // self._share
         self._pending: list[dict[str, Tensor]] = []
@@ -142,10 +148,10 @@ class TrainingLoop:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate(self._section, state.step, self.steps)
         self._optimiser.zero_grad(set_to_none=True)
-        for number, batch in enumerate(micro_batches, start=1):
-            seed = self._step_seed(state.step, number)
+        for number, batch in enumerate(micro_batches):
+            seed = self._batch_seed(state.step, number)
             torch.manual_seed(seed)
-            last = number == len(micro_batches)
+            last = number + 1 == len(micro_batches)
             with nullcontext() if last else self._accelerator.no_sync(self._wrapped):
                 with self._precision():
                     losses = self._wrapped(batch, seed)
@@ -164,9 +170,10 @@ class TrainingLoop:
         enabled = self._section.precision == "bf16"
         return torch.autocast(self._accelerator.device.type, dtype=torch.bfloat16, enabled=enabled)
 
-    def _step_seed(self, step: int, micro_batch: int) -> int:
+    def _batch_seed(self, step: int, micro_batch: int) -> int:
+        """Follow the batch's number among all of the training, whichever process it falls to."""
         place = (step * self._section.accumulation + micro_batch) * self._accelerator.num_processes
-        return self._plan.seed * _STEP_SEED_STRIDE + int(place + self._accelerator.process_index)
+        return self._plan.seed * _BATCH_SEED_STRIDE + int(place + self._accelerator.process_index)
 
     def _after_step(self, state: TrainingState) -> None:
         if state.step % _LOG_INTERVAL_STEPS == 0:
@@ -174,6 +181,7 @@ class TrainingLoop:
         interval = self._section.checkpoint_interval_steps
         ends_epoch = state.step % self._epoch_steps == 0
         if interval is not None and state.step % interval == 0 and not ends_epoch:
+            average_running_statistics(self._module, self._accelerator)
             self._save(state)
 
     def _end_epoch(self, state: TrainingState, epoch: int) -> None:
@@ -183,6 +191,7 @@ class TrainingLoop:
             self._log.write("epoch", state.step, {"epoch": epoch + 1, **means})
         state.sums = {}
         last = epoch + 1 == self._section.epochs
+        average_running_statistics(self._module, self._accelerator)
         if self._plan.validate and (last or (epoch + 1) % self._section.validation_interval_epochs == 0):
             self._validate(state, self._plan.validate)
         self._save(state)
@@ -234,12 +243,3 @@ class TrainingLoop:
             f"{good or 'none'}",
             item=f"step {step}",
         )
-
-
-def _build_optimiser(parameters: list[nn.Parameter], section: OptimisationSection) -> torch.optim.Optimizer:
-    if section.optimiser == "adamw":
-        # One kernel for all parameters: beside light networks, a loop over them takes a tenth of a step.
-        return torch.optim.AdamW(parameters, lr=section.learning_rate, weight_decay=section.weight_decay, fused=True)
-    return torch.optim.SGD(
-        parameters, lr=section.learning_rate, momentum=section.sgd_momentum, weight_decay=section.weight_decay
-    )

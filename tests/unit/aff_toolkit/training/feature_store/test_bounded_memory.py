@@ -26,6 +26,7 @@ from aff_toolkit.training.feature_store.store_description import (
 )
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
+ROOT = Path(__file__).parents[5]
 SIDE, TOKENS, WIDTH = 256, 100, 256
 SHARDS, SHARD_PHOTOGRAPHS = 64, 128
 LIMIT_MB = 64
@@ -75,7 +76,7 @@ def test_a_training_reads_a_store_thirty_times_larger_than_the_memory_that_it_ma
     size_bytes = sum(shard_path(tmp_path, number).stat().st_size for number in range(SHARDS))
     assert size_bytes > 30 * LIMIT_MB * 2**20
     command = [sys.executable, "-m", "tests.support.train_in_little_memory", str(tmp_path), str(LIMIT_MB)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert seen["photographs"] == SHARDS * SHARD_PHOTOGRAPHS
