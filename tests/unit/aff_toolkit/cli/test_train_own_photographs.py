@@ -180,6 +180,8 @@ def test_photographs_that_cannot_be_trained_on_are_refused(tiny_training: TinyTr
     assert refused(tmp_path / "3", unreadable, base) == "too_few_photographs"
     assert refused(tmp_path / "4", single, base) == "too_few_images"
     assert refused(tmp_path / "5", tmp_path / "none", base) == "photograph_source_invalid"
+    (tmp_path / "wrong.csv").write_text("file,label\na.jpg,pear\n", encoding="utf-8")
+    assert refused(tmp_path / "6", tmp_path / "wrong.csv", base) == "photograph_list_invalid"
 
 
 def test_a_bundle_that_cannot_be_started_from_is_refused(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.data.source_errors import TooFewImagesError
 from aff_toolkit.training.held_out import (
     augmented_protocol,
     choose_held_out,
@@ -65,6 +67,13 @@ def test_without_labels_each_photograph_is_searched_for_by_an_augmented_version_
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(first, protocol.queries[0].load())
     assert "without labels" in protocol.description
+
+
+def test_labels_of_one_photograph_each_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,instance\na.jpg,pear\nb.jpg,fig\n", encoding="utf-8")
+    with pytest.raises(TooFewImagesError, match="give photographs of one thing the same instance"):
+        protocol_of_labels(labels)
 
 
 def test_labels_with_roles_ask_the_queries_and_labels_without_them_half_of_each_instance(tmp_path: Path) -> None:

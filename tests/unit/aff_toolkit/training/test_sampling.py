@@ -50,6 +50,10 @@ def test_every_epoch_has_as_many_paired_batches() -> None:
     assert [len(paired_batches(labels(), 4, source)) for _ in range(10)] == [3] * 10
 
 
+def test_no_photographs_give_no_pairs() -> None:
+    assert paired_batches(torch.zeros(0, dtype=torch.int64), 4, generator()) == []
+
+
 def test_pairs_and_their_order_change_from_epoch_to_epoch() -> None:
     source = generator()
     epochs = [torch.cat(paired_batches(labels(), 4, source)).view(-1, 2).tolist() for _ in range(20)]

@@ -6,9 +6,11 @@ import json
 from io import StringIO
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from aff_toolkit.training.training_log import LOG_NAME, TrainingLog
+from tests.support.full_disk import no_file_beyond
 
 
 def lines(directory: Path) -> list[dict[str, object]]:
@@ -30,6 +32,21 @@ def test_every_figure_is_a_line_of_json_and_epochs_are_shown(tmp_path: Path) -> 
     assert "first, epoch at step 2: loss 0.500" in screen.getvalue()
     assert "2/2" in screen.getvalue()
     assert list((tmp_path / "tensorboard" / "first").glob("events.*"))
+
+
+def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    log = TrainingLog(tmp_path, Console(quiet=True))
+    with log.stage("first", 9, "images") as stage:
+        for step in range(30):
+            stage.write("step", step, {})
+    before = (tmp_path / LOG_NAME).read_text(encoding="utf-8")
+    with (
+        log.stage("second", 9, "images") as stage,
+        no_file_beyond(len(before) // 2),
+        pytest.raises(OSError, match="too large"),
+    ):
+        stage.resume(0, 9)
+    assert (tmp_path / LOG_NAME).read_text(encoding="utf-8") == before
 
 
 def test_what_lies_beyond_the_checkpoint_is_taken_back_for_this_stage_alone(tmp_path: Path) -> None:

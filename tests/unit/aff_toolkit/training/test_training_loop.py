@@ -25,6 +25,7 @@ from aff_toolkit.training.training_errors import (
 )
 from aff_toolkit.training.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from tests.support.full_disk import no_file_beyond
 
 PHOTOGRAPHS = 24
 
@@ -158,19 +159,31 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     assert caught.value.item == str(tmp_path / "checkpoints" / "step-000000024")
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, saved = torch.save, []
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    whole = Line()
+    train(whole, tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(Line(killed_at=8), tmp_path / "full")
+    before = tmp_path / "full" / "checkpoints" / "step-000000006"
+    with (
+        no_file_beyond((before / "optimiser.pt").stat().st_size - 1),
+        pytest.raises(CheckpointNotWrittenError) as caught,
+    ):
+        train(Line(), tmp_path / "full")
+    assert caught.value.detail.endswith(f"Make room and start again: the training goes on from {before}")
+    assert list(before.parent.iterdir()) == [before]
+    resumed = Line()
+    train(resumed, tmp_path / "full")
+    torch.testing.assert_close(resumed.linear.weight, whole.linear.weight, rtol=0, atol=0)
 
-    def save(*arguments: object) -> None:
-        if saved:
-            raise OSError(28, "No space left on device")
-        saved.append(arguments)
-        real(*arguments)
 
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(CheckpointNotWrittenError, match="No space left on device"):
-        train(Line(), tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000002"]
+def test_damaged_best_weights_are_named(tmp_path: Path) -> None:
+    train(Line(), tmp_path, validate=lambda: {"asymmetric_map": 0.5})
+    best = tmp_path / "checkpoints" / "best.safetensors"
+    best.write_bytes(best.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="Remove its directory to start the stage again") as caught:
+        train(Line(), tmp_path, validate=lambda: {"asymmetric_map": 0.5})
+    assert caught.value.item == str(best)
 
 
 def test_the_best_weights_are_left_in_the_module(tmp_path: Path) -> None:

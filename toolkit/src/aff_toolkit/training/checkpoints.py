@@ -121,9 +121,19 @@ class Checkpoints:
             raise CheckpointNotWrittenError(f"{error}. Make room and start again", item=str(partial)) from error
 
     def restore_best(self, module: nn.Module) -> None:
-        """Load the best weights, where a validation has chosen some."""
-        if (self.directory / _BEST).exists():
-            load_model(module, self.directory / _BEST)
+        """Load the best weights, where a validation has chosen some.
+
+        Raises:
+            CheckpointError: They cannot be read.
+        """
+        path = self.directory / _BEST
+        if not path.exists():
+            return
+        try:
+            load_model(module, path)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            detail = f"cannot be read: {error}. Remove its directory to start the stage again"
+            raise CheckpointError(detail, item=str(path)) from error
 
     def _require_same(self, found: dict[str, Any], path: Path) -> None:
         names = sorted({*found, *self._configuration})

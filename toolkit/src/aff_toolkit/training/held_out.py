@@ -14,6 +14,7 @@ from aff_contracts.preprocessing import Preprocessing, preprocess
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol
 from aff_toolkit.training.augmentation import augment
 from aff_toolkit.training.data.csv_file import csv_photographs
+from aff_toolkit.training.data.instances import without_single_images
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.source_errors import PhotographListError
 
@@ -78,11 +79,13 @@ def protocol_of_labels(csv_path: Path) -> Protocol:
 
     Raises:
         PhotographListError: See csv_photographs.
+        TooFewImagesError: No instance has two photographs, so that nothing could be asked.
     """
     try:
         return open_set_protocol(csv_path)
     except PhotographListError:
         photographs = csv_photographs(csv_path, None)
+    without_single_images(photographs)
     source = f"{csv_path.parent.name}/{csv_path.name}, which may list photographs that were trained on without labels"
     return labelled_protocol(photographs, "labels", source)
 

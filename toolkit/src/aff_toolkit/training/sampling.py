@@ -33,7 +33,7 @@ def paired_batches(labels: Tensor, size: int, generator: torch.Generator) -> lis
     shuffled = torch.randperm(len(labels), generator=generator)
     rows = shuffled[labels[shuffled].argsort(stable=True)]
     runs = rows.split(torch.bincount(labels).tolist())
-    pairs = torch.cat([run[: len(run) // 2 * 2].view(-1, 2) for run in runs])
+    pairs = torch.cat([rows.new_empty(0, 2), *(run[: len(run) // 2 * 2].view(-1, 2) for run in runs)])
     pairs = pairs[torch.randperm(len(pairs), generator=generator)]
     per_batch = size // 2
     return list(pairs[: len(pairs) // per_batch * per_batch].reshape(-1, size))

@@ -62,7 +62,9 @@ class StageLog:
         path = self._directory / LOG_NAME
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            path.write_text("".join(line for line in lines if self._stands(line, step)), encoding="utf-8")
+            partial = path.with_suffix(".partial")  # a full disk leaves the log as it was
+            partial.write_text("".join(line for line in lines if self._stands(line, step)), encoding="utf-8")
+            partial.rename(path)
         self._writer = SummaryWriter(str(self._directory / _TENSORBOARD / self._name), purge_step=step + 1)
 
     def advance(self, steps: int = 1, *, items: int = 1) -> None:

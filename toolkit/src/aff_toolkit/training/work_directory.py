@@ -55,7 +55,7 @@ class WorkDirectory:
         path = self.path / f"{name}.json"
 
         def write() -> None:
-            if not path.exists() or json.loads(path.read_text(encoding="utf-8"))["key"] != key:
+            if _key_of(path) != key:
                 partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps({"key": key, "content": make()}), encoding="utf-8")
                 partial.rename(path)
@@ -89,3 +89,12 @@ class WorkDirectory:
             shown = "; ".join(unreadable[:_SHOWN]) + ("; ..." if len(unreadable) > _SHOWN else "")
             self.tell(f"{len(unreadable)} of {len(photographs)} photographs cannot be read and are left out: {shown}")
         return store
+
+
+def _key_of(path: Path) -> str | None:
+    """Return what a remembered result was made for; None where there is none, or it is damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return str(document["key"]) if "content" in document else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -44,6 +44,12 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert caught.value.item == str(csv)
 
 
+def test_where_every_row_is_taken_no_role_is_asked_for(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,label\nimages/red.png,apple\n")
+    with pytest.raises(PhotographListError, match=r"no column instance: .*; needed are path, instance$"):
+        csv_photographs(csv, None)
+
+
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
     with pytest.raises(PhotographListError, match="no column instance, path, role"):
         csv_photographs(write_csv(tmp_path, ""), ["train"])

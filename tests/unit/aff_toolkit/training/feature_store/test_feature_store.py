@@ -13,7 +13,6 @@ from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.errors import ImageError
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.feature_store import shard as shard_module
 from aff_toolkit.training.feature_store.extract_features import extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
@@ -25,6 +24,7 @@ from aff_toolkit.training.feature_store.store_errors import (
     FeatureStoreNotWrittenError,
 )
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from tests.support.full_disk import no_file_beyond
 
 N, UNREADABLE = 11, 4
 SPEC = ExtractorSpec(
@@ -137,15 +137,22 @@ def test_a_finished_store_runs_no_extractor(tmp_path: Path) -> None:
     assert again.images == 0
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut", "altered"])
+DAMAGES = {
+    "removed": lambda path: path.unlink(),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "altered": lambda path: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
+    "without its note": lambda path: path.with_suffix(".json").unlink(),
+    "with a note that says nothing": lambda path: path.with_suffix(".json").write_text("{}"),
+    "with half a note": lambda path: path.with_suffix(".json").write_text('{"size_by'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_shard_is_named_and_made_again_alone(tmp_path: Path, damage: str) -> None:
     make(tmp_path)
     path = tmp_path / "shard-00001.safetensors"
     content = path.read_bytes()
-    if damage == "removed":
-        path.unlink()
-    else:
-        path.write_bytes(content[:-1] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    DAMAGES[damage](path)
     with pytest.raises(FeatureShardError, match="run the extraction again") as caught:
         FeatureStore.open(tmp_path, verify=True)
     assert caught.value.item == str(path)
@@ -153,6 +160,31 @@ def test_a_damaged_shard_is_named_and_made_again_alone(tmp_path: Path, damage: s
     make(tmp_path, again)
     assert again.images == 3
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("text", ["", '["0.jpg", "thing-0"]\n', '["0.jpg", "thi', "3\n" * N])
+def test_a_damaged_list_of_photographs_is_told_and_written_again(tmp_path: Path, text: str) -> None:
+    names = make(tmp_path).names
+    (tmp_path / "photographs.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(FeatureStoreError, match="run the extraction again: it keeps the shards"):
+        FeatureStore.open(tmp_path)
+    again = Extractor()
+    assert make(tmp_path, again).names == names
+    assert again.images == 0
+
+
+def test_a_damaged_description_is_told_with_the_way_out(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "store.json").write_text('{"format_version": 7}', encoding="utf-8")
+    with pytest.raises(FeatureStoreError, match="remove its directory and extract the features again"):
+        make(tmp_path)
+
+
+def test_shards_of_nobody_knows_what_are_not_taken_up(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "store.json").unlink()
+    with pytest.raises(FeatureStoreMismatchError, match=r"holds shards without store\.json"):
+        make(tmp_path)
 
 
 def test_other_settings_do_not_share_a_directory(tmp_path: Path) -> None:
@@ -167,22 +199,28 @@ def test_a_value_that_is_not_finite_names_its_photograph(tmp_path: Path) -> None
     assert caught.value.item == "7.jpg"
 
 
-def test_a_full_disk_keeps_the_finished_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = shard_module.save_file
-
-    def save(arrays: dict[str, np.ndarray], path: Path) -> None:
-        real(arrays, path)
-        if "00001" in path.name:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(shard_module, "save_file", save)
-    with pytest.raises(FeatureStoreNotWrittenError, match="finished shards are kept"):
+def test_a_full_disk_keeps_the_finished_shards(tmp_path: Path) -> None:
+    make(tmp_path)
+    missing = tmp_path / "shard-00001.safetensors"
+    missing.unlink()
+    half = missing.with_name("shard-00000.safetensors").stat().st_size // 2
+    with (
+        no_file_beyond(half),
+        pytest.raises(FeatureStoreNotWrittenError, match="finished shards are kept") as caught,
+    ):
         make(tmp_path)
+    assert caught.value.item == str(missing)
     assert not list(tmp_path.glob("*.partial"))
-    monkeypatch.undo()
     again = Extractor()
     make(tmp_path, again)
-    assert again.images <= 6
+    assert again.images == 3
+
+
+def test_a_full_disk_at_the_very_start_leaves_nothing_half_written(tmp_path: Path) -> None:
+    with no_file_beyond(50), pytest.raises(FeatureStoreNotWrittenError, match="Make room and start again"):
+        make(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    make(tmp_path)
 
 
 def test_augmented_copies_differ_and_are_the_same_every_time(tmp_path: Path) -> None:

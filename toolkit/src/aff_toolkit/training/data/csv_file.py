@@ -69,7 +69,8 @@ class _Columns:
         if missing or repeated:
             problem = f"no column {', '.join(missing)}" if missing else f"two columns {', '.join(repeated)}"
             found = f"the first line has {', '.join(names)}" if any(names) else "the first line is empty"
-            raise PhotographListError(f"{problem}: {found}; needed are path, instance, role", item=str(csv_path))
+            needed = "path, instance, role" if needs_role else "path, instance"
+            raise PhotographListError(f"{problem}: {found}; needed are {needed}", item=str(csv_path))
         known = {"path", "instance", role}
         return cls(
             count=len(names),

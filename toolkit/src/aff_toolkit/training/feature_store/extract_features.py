@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ def extract_features(
         on_progress: Called with the number of photographs done since the last call.
 
     Raises:
+        FeatureStoreError: What is in the directory cannot be read, and says what to do.
         FeatureStoreMismatchError: The directory holds a store of something else.
         FeatureNotFiniteError: An extractor gave NaN or infinity; names the photograph.
         FeatureStoreNotWrittenError: The disk is full or refuses; finished shards are kept.
@@ -93,21 +94,38 @@ def extract_features(
 
 
 def _begin(directory: Path, description: StoreDescription, photographs: Sequence[Photograph]) -> None:
-    if (directory / DESCRIPTION_NAME).exists():
-        if StoreDescription.read(directory).key != description.key:
-            detail = "holds features of other extractors, photographs or settings. Take another directory, or remove it"
-            raise FeatureStoreMismatchError(detail, item=str(directory))
-        return
+    """Write what the store holds, unless that stands there; the list of photographs is written again, lest it was cut.
+
+    Raises:
+        FeatureStoreMismatchError: The directory holds a store of something else, or shards of nobody knows what.
+        FeatureStoreNotWrittenError: The disk is full or refuses.
+    """
+    begun = (directory / DESCRIPTION_NAME).exists()
+    if begun and StoreDescription.read(directory).key != description.key:
+        detail = "holds features of other extractors, photographs or settings. Take another directory, or remove it"
+        raise FeatureStoreMismatchError(detail, item=str(directory))
+    if not begun and any(directory.glob("shard-*")):
+        detail = f"holds shards without {DESCRIPTION_NAME}. Take another directory, or remove it"
+        raise FeatureStoreMismatchError(detail, item=str(directory))
+    lines = (json.dumps([photograph.name, photograph.instance]) + "\n" for photograph in photographs)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / PHOTOGRAPHS_NAME).open("w", encoding="utf-8") as stream:
-            for photograph in photographs:
-                stream.write(json.dumps([photograph.name, photograph.instance]) + "\n")
-        partial = directory / (DESCRIPTION_NAME + ".partial")
-        partial.write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.rename(directory / DESCRIPTION_NAME)
+        _write_whole(directory / PHOTOGRAPHS_NAME, lines)
+        _write_whole(directory / DESCRIPTION_NAME, [description.model_dump_json(indent=2) + "\n"])
     except OSError as error:
-        raise FeatureStoreNotWrittenError(f"{error.strerror}", item=str(directory)) from error
+        detail = f"{error.strerror or error}. Make room and start again"
+        raise FeatureStoreNotWrittenError(detail, item=str(directory)) from error
+
+
+def _write_whole(path: Path, lines: Iterable[str]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.writelines(lines)
+        partial.rename(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _finished(path: Path) -> bool:

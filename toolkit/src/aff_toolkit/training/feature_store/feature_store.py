@@ -21,6 +21,8 @@ from gallery_indexer.extractors.extractor import FeatureBatch
 # Every mapped file holds a descriptor; the usual limit of a process is 1,024.
 _MAPPED_SHARDS = 512
 
+_ADVICE = "run the extraction again: it keeps the shards"
+
 Rows = NDArray[np.int64]
 
 
@@ -43,7 +45,7 @@ class FeatureStore:
         self.features: tuple[FeatureSpec, ...] = description.features
         self.pixel_size = description.pixel_size
         self.copies = description.copies
-        self.names, self.instances = _read_photographs(directory / PHOTOGRAPHS_NAME)
+        self.names, self.instances = _read_photographs(directory / PHOTOGRAPHS_NAME, description.photographs)
         self.readable = np.ones(len(self.names), dtype=np.bool_)
         self.readable[list(self.unreadable())] = False
 
@@ -168,7 +170,7 @@ class FeatureStore:
         return self._mapped[number]
 
 
-def _read_photographs(path: Path) -> tuple[list[str], list[str]]:
+def _read_photographs(path: Path, count: int) -> tuple[list[str], list[str]]:
     names, instances = [], []
     known: dict[str, str] = {}
     try:
@@ -177,6 +179,8 @@ def _read_photographs(path: Path) -> tuple[list[str], list[str]]:
                 name, instance = json.loads(line)
                 names.append(name)
                 instances.append(known.setdefault(instance, instance))
-    except (OSError, ValueError) as error:
-        raise FeatureStoreError(f"cannot be read: {error}. Extract the features again", item=str(path)) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise FeatureStoreError(f"cannot be read: {error}; {_ADVICE}", item=str(path)) from error
+    if len(names) != count:
+        raise FeatureStoreError(f"lists {len(names)} photographs of {count}; {_ADVICE}", item=str(path))
     return names, instances

@@ -65,12 +65,12 @@ def check_shard(path: Path, *, verify: bool) -> None:
         verify: Compare the sha256 too, which reads the whole file.
 
     Raises:
-        FeatureShardError: It is missing or altered.
+        FeatureShardError: It, or the note beside it, is missing or altered.
     """
     advice = "run the extraction again: it makes this shard alone"
     note = _read_note(path)
     if note is None or not path.exists():
-        raise FeatureShardError(f"missing; {advice}", item=str(path))
+        raise FeatureShardError(f"missing, or without its note; {advice}", item=str(path))
     if path.stat().st_size != note["size_bytes"] or (verify and _sha256(path) != note["sha256"]):
         raise FeatureShardError(f"altered since it was written; {advice}", item=str(path))
 
@@ -108,10 +108,10 @@ def _note_path(path: Path) -> Path:
 
 def _read_note(path: Path) -> dict[str, Any] | None:
     try:
-        note: dict[str, Any] = json.loads(_note_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = json.loads(_note_path(path).read_text(encoding="utf-8"))
+        return {name: note[name] for name in ("size_bytes", "sha256", "unreadable")}
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return note
 
 
 def _sha256(path: Path) -> str:

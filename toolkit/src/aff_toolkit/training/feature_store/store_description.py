@@ -76,7 +76,7 @@ class StoreDescription(BaseModel):
         """Read the description of a store.
 
         Raises:
-            FeatureStoreError: There is none, or it is of another release.
+            FeatureStoreError: There is none, it is altered, or it is of another release.
         """
         path = directory / DESCRIPTION_NAME
         try:
@@ -84,7 +84,8 @@ class StoreDescription(BaseModel):
         except OSError as error:
             raise FeatureStoreError(f"no feature store there: {error.strerror}", item=str(path)) from error
         except ValidationError as error:
-            raise FeatureStoreError("written by another release; extract the features again", item=str(path)) from error
+            detail = "altered, or written by another release; remove its directory and extract the features again"
+            raise FeatureStoreError(detail, item=str(path)) from error
 
 
 @dataclass(frozen=True, slots=True)
