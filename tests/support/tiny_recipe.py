@@ -55,4 +55,8 @@ queries_each = 1
 gallery_each = 2
 distractors = 3
 difficulty = 0.3
+
+# One rank of four queries is more than half a point.
+[export]
+max_map_loss_points = 100
 """

@@ -58,7 +58,7 @@ class BundleManifest(Spec):
         prototypes: Path of the training prototypes, which a new query encoder for the same space learns from; neither
             service loads them, so no identity covers them.
         recipe: How the bundle was made: settings, seeds, data.
-        metrics: What was measured on it, by protocol.
+        metrics: What was measured on it, by protocol; `export` tells how the query encoder's graphs passed their gates.
         licences: Licences of weights and training data, one line each.
     """
 

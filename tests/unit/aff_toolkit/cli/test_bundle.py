@@ -30,6 +30,7 @@ def test_inspect_shows_identity_features_figures_and_licences(tiny_training: Tin
         "gallery feature: rootsift, local, 130-d",
         "4 landmarks x 1 queries",
         "asymmetric",
+        "with an int8 query encoder: mAP",
         "mAP@100",
         "Apache-2.0",
     ):
@@ -44,14 +45,14 @@ def test_inspect_gives_the_manifest_to_machines(tiny_training: TinyTraining) -> 
 def test_verify_counts_the_files_of_a_whole_bundle(tiny_training: TinyTraining) -> None:
     words = cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle)])
     assert words.exit_code == 0, words.output
-    assert "4 files" in words.stdout
+    assert "5 files" in words.stdout
     document = json.loads(cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle), "--json"]).stdout)
     sizes = [
         path.stat().st_size for path in tiny_training.bundle.rglob("*") if path.suffix in {".onnx", ".safetensors"}
     ]
     assert document == {
         "fingerprint": tiny_training.manifest.fingerprint,
-        "files": 4,
+        "files": 5,
         "size_bytes": sum(sizes),
         "ok": True,
     }

@@ -69,7 +69,7 @@ def test_extra_photographs_are_trained_on_and_measured_on_and_their_licence_is_n
     assert "1 instances have one photograph only and are left out: 1/fig" in result.stderr
     manifest = load_manifest(tmp_path / "bundle")
     verify_files(tmp_path / "bundle", manifest)
-    assert set(manifest.metrics) == {"scenes", "open_set"}
+    assert set(manifest.metrics) == {"scenes", "open_set", "export"}
     assert manifest.licences[1] == "training photographs: Fruit, CC0"
 
 

@@ -16,8 +16,16 @@ def test_each_pairing_ranks_by_its_own_two_encoders(tiny_training: TinyTraining)
     protocol = scenes_protocol(instances=5, queries_each=1, gallery_each=1, distractors=4, difficulty=0.2)
     scores = evaluate_bundle(tiny_training.bundle, tiny_training.manifest, protocol)
     heavy = GalleryEncoder.load(tiny_training.bundle, tiny_training.manifest, device="cpu").encode
-    light = OnnxQueryEncoder.load(tiny_training.bundle, tiny_training.manifest, threads=1).encode
-    pairings = {"asymmetric": (light, heavy), "symmetric": (heavy, heavy), "light_only": (light, light)}
+    light, int8 = (
+        OnnxQueryEncoder.load(tiny_training.bundle, tiny_training.manifest, threads=1, precision=precision).encode
+        for precision in ("fp32", "int8")
+    )
+    pairings = {
+        "asymmetric": (light, heavy),
+        "symmetric": (heavy, heavy),
+        "light_only": (light, light),
+        "asymmetric_int8": (int8, heavy),
+    }
     assert set(scores) == set(pairings)
     for name, (encode_query, encode_gallery) in pairings.items():
         gallery = [encode_gallery([photograph.load()])[0] for photograph in protocol.gallery]

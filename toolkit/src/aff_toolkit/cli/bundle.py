@@ -9,7 +9,8 @@ import typer
 
 from aff_contracts.bundle import load_manifest, verify_files
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
-from aff_toolkit.cli.metrics_table import metrics_table
+from aff_toolkit.cli.metrics_table import metrics_tables
+from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
 
 app = typer.Typer(help="Look at a model bundle, and check it.", no_args_is_help=True)
 
@@ -27,10 +28,12 @@ def inspect(directory: Directory, as_json: JsonOption = False) -> None:
     output.print(f"{manifest.name}: fingerprint {manifest.fingerprint}")
     output.print(f"space {manifest.space.id[:12]}, {manifest.space.dimension}-d {manifest.space.metric}")
     output.print(f"query encoder: {manifest.query_encoder.architecture}")
+    if EXPORT_FIGURES in manifest.metrics:
+        output.print(Int8Verdict.model_validate(manifest.metrics[EXPORT_FIGURES]["int8"]).describe())
     for feature in manifest.features:
         output.print(f"gallery feature: {feature.name}, {feature.kind}, {feature.dimension}-d")
-    for protocol in manifest.metrics.values():
-        output.print(metrics_table(protocol))
+    for table in metrics_tables(manifest.metrics):
+        output.print(table)
     for licence in manifest.licences:
         output.print(licence)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
+from aff_toolkit.export.export_gate import EXPORT_FIGURES
+
 _FIGURES = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}
+
+
+def metrics_tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
+    """Yield a table for each protocol in a manifest's metrics; what stands there of the export is no protocol's."""
+    yield from (metrics_table(measured) for name, measured in metrics.items() if name != EXPORT_FIGURES)
 
 
 def metrics_table(protocol: Mapping[str, Any]) -> Table:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
-from aff_toolkit.cli.metrics_table import metrics_table
+from aff_toolkit.cli.metrics_table import metrics_tables
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 _ONE_WAY = (
@@ -100,8 +100,8 @@ def train(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    for measured in manifest.metrics.values():
-        output.print(metrics_table(measured))
+    for table in metrics_tables(manifest.metrics):
+        output.print(table)
     output.print(
         f"{out}: bundle {manifest.name}, fingerprint {manifest.fingerprint[:12]}. "
         f"Next: aff bundle inspect {out}, or aff serve --bundle {out}"

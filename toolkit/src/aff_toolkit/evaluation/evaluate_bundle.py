@@ -20,17 +20,21 @@ from query_api.onnx_query_encoder import OnnxQueryEncoder
 _BATCH = 32
 _THREADS = 2
 
+# Of the scores; a bundle without an int8 graph has none.
+INT8_PAIRING = "asymmetric_int8"
+
 Encode = Callable[[list[NDArray[np.uint8]]], NDArray[np.float32]]
 
 
 def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protocol) -> dict[str, Any]:
-    """Return RetrievalScores, as JSON objects, for the three ways to pair the two encoders.
+    """Return RetrievalScores, as JSON objects, for the ways to pair the two encoders.
 
-    `asymmetric` is the query encoder against the mixer (what is deployed), `symmetric` the mixer on both sides,
-    `light_only` the query encoder on both sides. Search is exact.
+    `asymmetric` is the query encoder against the mixer, `symmetric` the mixer on both sides, `light_only` the query
+    encoder on both sides; `asymmetric_int8` is the int8 query encoder against the mixer, where the bundle has one, and
+    the other three take the float32 one. Search is exact.
     """
     heavy = GalleryEncoder.load(directory, manifest, device="auto").encode
-    light = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS).encode
+    light = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS, precision="fp32").encode
     queries = {"heavy": _embed(protocol.queries, heavy), "light": _embed(protocol.queries, light)}
     gallery = {"heavy": _embed(protocol.gallery, heavy), "light": _embed(protocol.gallery, light)}
     pairings = {
@@ -38,6 +42,10 @@ def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protoco
         "symmetric": ("heavy", "heavy"),
         "light_only": ("light", "light"),
     }
+    if manifest.query_encoder.int8_model is not None:
+        int8 = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS, precision="int8").encode
+        queries["int8"] = _embed(protocol.queries, int8)
+        pairings[INT8_PAIRING] = ("int8", "heavy")
     query_names = [photograph.instance for photograph in protocol.queries]
     gallery_names = [photograph.instance for photograph in protocol.gallery]
     return {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,11 @@ from aff_toolkit.export.export_errors import ExportMismatchError
 
 Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 
+# Key of what the gates found, in the metrics of a bundle's manifest.
+EXPORT_FIGURES = "export"
+
 _POINTS = 100
+_DECIMALS = 6
 
 
 class CosineFigures(BaseModel):
@@ -52,6 +55,10 @@ class Int8Verdict(BaseModel):
     map_int8: float | None = None
     cosine: CosineFigures | None = None
 
+    def describe(self) -> str:
+        """Say it in a line."""
+        return f"{'with' if self.accepted else 'without'} an int8 query encoder: {self.reason}"
+
 
 def compare_embeddings(first: Encode, second: Encode, batches: Iterable[NDArray[np.uint8]]) -> CosineFigures:
     """Embed photographs, (b, S, S, 3) uint8 a batch, with two encoders.
@@ -78,30 +85,34 @@ def require_same_embeddings(
             f"the cosine of its embedding to torch's falls to {figures.min_cosine:.6f} (mean {figures.mean_cosine:.6f})"
             f" on {figures.photographs} photographs; at least {min_cosine:g} is asked for (export.min_cosine)"
         )
-        raise ExportMismatchError(detail, item="query encoder")
+        raise ExportMismatchError(detail)
     return figures
 
 
 def judge_int8(
-    protocol: str, scores: Mapping[str, Mapping[str, Any]], cosine: CosineFigures, max_map_loss_points: float
+    protocol: str, *, map_fp32: float, map_int8: float, cosine: CosineFigures, max_map_loss_points: float
 ) -> Int8Verdict:
     """Let the int8 graph pass where it loses little of the asymmetric mAP.
 
     Args:
-        protocol: Name of a protocol.
-        scores: Its figures by evaluate_bundle, with the pairings `asymmetric` and `asymmetric_int8`.
+        protocol: Name of the protocol that it was measured by.
+        map_fp32: From 0 to 1.
+        map_int8: Likewise.
         cosine: To the float32 graph; it is told, and decides nothing.
         max_map_loss_points: See ExportSection.
     """
-    fp32, int8 = scores["asymmetric"]["map"], scores["asymmetric_int8"]["map"]
-    loss = _POINTS * (fp32 - int8)
+    # 80.0 less 79.5 is a little above half a point in floating point.
+    loss = round(_POINTS * (map_fp32 - map_int8), _DECIMALS)
     accepted = loss <= max_map_loss_points
+    change = f"loss of {loss:.2f}" if loss > 0 else f"gain of {-loss:.2f}"
     reason = (
-        f"mAP {_POINTS * int8:.2f} against {_POINTS * fp32:.2f} of fp32 under {protocol}, a loss of {loss:.2f} points; "
-        f"at most {max_map_loss_points:g} is allowed (export.max_map_loss_points). Cosine to fp32 at least "
+        f"mAP {_POINTS * map_int8:.2f} against {_POINTS * map_fp32:.2f} of fp32 under {protocol}, a {change} points; "
+        f"at most {max_map_loss_points:g} may be lost (export.max_map_loss_points). Cosine to fp32 at least "
         f"{cosine.min_cosine:.4f}, {cosine.mean_cosine:.4f} in the mean"
     )
-    return Int8Verdict(accepted=accepted, reason=reason, protocol=protocol, map_fp32=fp32, map_int8=int8, cosine=cosine)
+    return Int8Verdict(
+        accepted=accepted, reason=reason, protocol=protocol, map_fp32=map_fp32, map_int8=map_int8, cosine=cosine
+    )
 
 
 def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:

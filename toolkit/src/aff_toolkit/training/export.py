@@ -14,6 +14,7 @@ from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.recipe import TrainingRecipe
 
 QUERY_ENCODER_FILE = "query_encoder.onnx"
+INT8_QUERY_ENCODER_FILE = "query_encoder.int8.onnx"
 MIXER_FILE = "mixer.safetensors"
 
 # safetensors keeps what it writes from other users, and the services in containers run as one.

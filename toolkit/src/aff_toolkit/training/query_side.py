@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.calibration_photographs import sample_readable
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.pretraining import Pretraining
@@ -34,8 +34,7 @@ def start_query_encoder(
     torch.manual_seed(recipe.seed)
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
     if base is not None and recipe.base is not None and recipe.base.query_encoder:
-        rows = np.flatnonzero(store.readable)
-        sample = np.sort(np.random.default_rng(recipe.seed).permutation(rows)[:_CALIBRATION_IMAGES])
+        sample = sample_readable(store, _CALIBRATION_IMAGES, recipe.seed)
         images = torch.from_numpy(store.read_pixels(sample))
         load_onnx_weights(encoder, base.directory / base.manifest.query_encoder.model, images)
     elif recipe.query_encoder.optimisation is not None:

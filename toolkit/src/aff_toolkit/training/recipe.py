@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aff_contracts.bundle import MixerKind
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_toolkit.export.export_section import ExportSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
 from aff_toolkit.training.optimisation_section import OptimisationSection
@@ -184,6 +185,7 @@ class TrainingRecipe(_Section):
     query_encoder: QueryEncoderSection
     joint: JointSection
     evaluation: EvaluationSection = EvaluationSection()
+    export: ExportSection = ExportSection()
 
     @property
     def sources(self) -> tuple[TrainingSource, ...]:

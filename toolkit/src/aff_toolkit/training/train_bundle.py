@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +13,10 @@ from accelerate.accelerator import Accelerator
 from accelerate.utils.dataclasses import InitProcessGroupKwargs
 from torch import Tensor, nn
 
-from aff_contracts.bundle import BundleManifest, build_manifest, load_manifest, write_manifest
-from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
+from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.training.bundle_writer import BundleWriter
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.export import export_pair
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
@@ -32,11 +30,9 @@ from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_photographs import TrainingPhotographs
 from aff_toolkit.training.training_rows import TrainingRows, describe_groups, group_rows, labelled_rows, unlabelled_rows
 from aff_toolkit.training.training_set import TrainingSet
-from aff_toolkit.training.training_source import licences_of
 from aff_toolkit.training.work_directory import WorkDirectory
 
 _CLASSIFYING = ("arcface", "lce")
-_OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
 # The main process extracts features for hours while the others wait.
 _LONGEST_WAIT = timedelta(days=7)
 
@@ -88,7 +84,8 @@ class TrainBundle:
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
-        self._work.once(lambda: self._write(pair, gallery, output, [*protocols, *([held_out] if held_out else [])]))
+        writer = BundleWriter(self.recipe, gallery, store, self._work.tell)
+        self._work.once(lambda: writer.write(pair, output, [*protocols, *([held_out] if held_out else [])]))
         return load_manifest(output)
 
     @cached_property
@@ -165,43 +162,3 @@ class TrainBundle:
             detail = f"{base.directory} holds no prototypes of these photographs' instances; train by reg or csd"
             raise RecipeError(detail, item="joint.losses")
         return prototypes
-
-    def _write(self, pair: TrainedPair, gallery: GallerySide, output: Path, protocols: list[Protocol]) -> None:
-        query_encoder = export_pair(pair, self.recipe, output)
-        mixer, prototypes = gallery.write(pair, self.recipe, output)
-
-        def describe(metrics: dict[str, Any]) -> BundleManifest:
-            return build_manifest(
-                output,
-                name=self.recipe.name,
-                dimension=self.recipe.dimension,
-                query_encoder=query_encoder,
-                mixer=mixer,
-                extractors=gallery.specs,
-                recipe=self.recipe.model_dump(mode="json"),
-                metrics=metrics,
-                licences=self._licences(gallery),
-                prototypes=prototypes,
-            )
-
-        # Whatever becomes of the measurement, the bundle is there.
-        unmeasured = describe({})
-        write_manifest(output, unmeasured)
-        metrics = {protocol.name: _measure(protocol, output, unmeasured, gallery) for protocol in protocols}
-        write_manifest(output, describe(metrics))
-
-    def _licences(self, gallery: GallerySide) -> tuple[str, ...]:
-        inherited = gallery.base.manifest.licences if gallery.base else ()
-        own = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
-        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *own)))
-
-
-def _measure(protocol: Protocol, output: Path, manifest: BundleManifest, gallery: GallerySide) -> dict[str, Any]:
-    """Return the protocol's figures; beside them those of the bundle that the training started from."""
-    figures: dict[str, Any] = {
-        "protocol": protocol.description,
-        "scores": evaluate_bundle(output, manifest, protocol),
-    }
-    if gallery.base is not None:
-        figures["before"] = evaluate_bundle(gallery.base.directory, gallery.base.manifest, protocol)
-    return figures

@@ -1,0 +1,114 @@
+"""The int8 graph takes and gives what the float32 graph does, from weights of 8 bits with a scale per channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+
+from aff_contracts.bundle import BundleManifest
+from aff_toolkit.export.export_errors import QuantisationError
+from aff_toolkit.export.export_query_encoder import export_query_encoder
+from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
+from tests.support.tiny_query_encoder import tiny_query_encoder
+
+SIZE = 32
+CALIBRATION = [coloured_tiles(8, SIZE, seed=seed).numpy() for seed in range(3)]
+# Channels out and in of the three convolutions of each block, by hand: width 4, blocks of 8, 16 and 32 channels.
+QUANTISED = {
+    f"network.{block}.{layer}.weight": (channels, inputs if layer != "body.3" else channels)
+    for block, inputs, channels in (("middle.3", 4, 8), ("middle.4", 8, 16), ("top", 16, 32))
+    for layer in ("body.0", "body.3", "shortcut.0")
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BundleManifest]:
+    directory = tmp_path_factory.mktemp("quantised")
+    manifest = write_dummy_bundle(directory, dimension=8, int8_query_encoder=b"to be overwritten")
+    fp32, int8 = (directory / path for path in manifest.query_files)
+    export_query_encoder(settled_query_encoder(8, SIZE), SIZE, fp32)
+    quantise_query_encoder(fp32, CALIBRATION, int8)
+    return directory, manifest
+
+
+@pytest.fixture(scope="module")
+def int8_graph(bundle: tuple[Path, BundleManifest]) -> ModelProto:
+    directory, manifest = bundle
+    return onnx.load(directory / str(manifest.query_encoder.int8_model))
+
+
+def initialisers(model: ModelProto) -> dict[str, NDArray[np.generic]]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_it_gives_nearly_the_embeddings_of_the_float32_graph(bundle: tuple[Path, BundleManifest], batch: int) -> None:
+    directory, manifest = bundle
+    fp32, int8 = (
+        OnnxQueryEncoder.load(directory, manifest, threads=1, precision=precision) for precision in ("fp32", "int8")
+    )
+    photographs = list(CALIBRATION[0][:batch])
+    cosines = np.sum(fp32.encode(photographs) * int8.encode(photographs), axis=1)
+    assert cosines.shape == (batch,)
+    assert cosines.min() > 0.98
+    assert cosines.max() < 1 - 1e-7, "nothing was quantised"
+
+
+def test_weights_between_the_convolutions_have_8_bits_and_a_scale_per_channel(int8_graph: ModelProto) -> None:
+    found = initialisers(int8_graph)
+    assert {name for name in found if name.endswith(".weight_quantized")} == {f"{name}_quantized" for name in QUANTISED}
+    for name, (channels, inputs) in QUANTISED.items():
+        weights, scales = found[f"{name}_quantized"], found[f"{name}_scale"]
+        assert weights.dtype == np.int8
+        assert weights.shape[:2] == (channels, inputs)
+        assert scales.shape == (channels,)
+        assert len(np.unique(scales)) > channels // 2
+    axes = {
+        a.i for node in int8_graph.graph.node for a in node.attribute if a.name == "axis" and node.input[0] in found
+    }
+    assert axes == {0}
+
+
+def test_sums_of_two_products_fit_16_bits_so_that_every_processor_gives_the_same(int8_graph: ModelProto) -> None:
+    weights = [value for name, value in initialisers(int8_graph).items() if name.endswith(".weight_quantized")]
+    largest = max(int(np.abs(value.astype(np.int32)).max()) for value in weights)
+    assert 2 * 255 * largest <= np.iinfo(np.int16).max
+    assert largest > 60
+
+
+def test_the_first_convolution_and_the_whitening_layer_stay_float32(int8_graph: ModelProto) -> None:
+    found = initialisers(int8_graph)
+    assert found["network.middle.0.weight"].dtype == np.float32
+    assert found["network.whitening.0.weight"].dtype == np.float32
+
+
+def test_the_file_is_sound_and_names_no_path_of_the_machine_that_wrote_it(
+    bundle: tuple[Path, BundleManifest], int8_graph: ModelProto
+) -> None:
+    directory, manifest = bundle
+    content = (directory / str(manifest.query_encoder.int8_model)).read_bytes()
+    assert b"site-packages" not in content
+    assert str(directory).encode() not in content
+    onnx.checker.check_model(int8_graph, full_check=True)
+
+
+def test_it_cannot_be_made_without_photographs(bundle: tuple[Path, BundleManifest], tmp_path: Path) -> None:
+    directory, manifest = bundle
+    with pytest.raises(QuantisationError, match=r"query_encoder\.onnx: ONNX Runtime cannot quantise it"):
+        quantise_query_encoder(directory / manifest.query_encoder.model, [], tmp_path / "int8.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_without_convolutions_in_a_row_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "flat.onnx").write_bytes(tiny_query_encoder())
+    with pytest.raises(QuantisationError, match="nothing to quantise"):
+        quantise_query_encoder(tmp_path / "flat.onnx", CALIBRATION, tmp_path / "int8.onnx")
+    assert not (tmp_path / "int8.onnx").exists()

@@ -1,0 +1,147 @@
+"""Writes a trained pair as a bundle: exported, through the gates of the export, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aff_contracts.bundle import BundleManifest, MixerSpec, QueryEncoderSpec, build_manifest, write_manifest
+from aff_toolkit.evaluation.evaluate_bundle import INT8_PAIRING, evaluate_bundle
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.export.export_errors import QuantisationError
+from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
+from aff_toolkit.training.calibration_photographs import CalibrationPhotographs, sample_readable
+from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE, export_pair
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.gallery_side import GallerySide
+from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.query_graphs import QueryGraphs
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.training_source import licences_of
+
+_OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
+_NOT_ASKED_FOR = "the recipe asks for none (export.int8)"
+_NOT_MEASURED = (
+    "nothing tells what it would lose, since no protocol measures this bundle; name one in the recipe's section "
+    "evaluation (scenes, open_sets or held_out_share)"
+)
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWriter:
+    """Writes what a training made.
+
+    Attributes:
+        recipe: What was trained.
+        gallery: Extractors, and the base that they are of.
+        store: The training photographs.
+        tell: Shows a line to whoever waits.
+    """
+
+    recipe: TrainingRecipe
+    gallery: GallerySide
+    store: FeatureStore
+    tell: Callable[[str], None]
+
+    def write(self, pair: TrainedPair, output: Path, protocols: Sequence[Protocol]) -> None:
+        """Write the bundle to `output`, with what was measured on it in its manifest.
+
+        The float32 graph has to be the trained network. An int8 graph stands beside it where it loses little under the
+        first protocol; otherwise there is none, and a line and the manifest say why.
+
+        Raises:
+            ExportMismatchError: The float32 graph is not the trained network; there is no bundle then.
+            AffError: A photograph of a protocol cannot be read; the bundle is there, without figures.
+        """
+        fp32 = export_pair(pair, self.recipe, output)
+        both = fp32.model_copy(update={"int8_model": INT8_QUERY_ENCODER_FILE})
+        describe = partial(self._describe, output, *self.gallery.write(pair, self.recipe, output))
+        unmeasured = describe(fp32, {})
+        candidate = unmeasured.model_copy(update={"query_encoder": both})
+        graphs = QueryGraphs(output, candidate, self._photographs(fp32))
+        graphs.drop_int8()
+        same = graphs.require_trained_network(pair.query_encoder, self.recipe.export.min_cosine)
+        # Whatever becomes of the measurement, the bundle is there.
+        write_manifest(output, unmeasured)
+        metrics, verdict = self._measure(graphs, unmeasured, protocols)
+        if not verdict.accepted:
+            graphs.drop_int8()
+        self.tell(verdict.describe())
+        metrics[EXPORT_FIGURES] = {"fp32": same.model_dump(), "int8": verdict.model_dump()}
+        write_manifest(output, describe(both if verdict.accepted else fp32, metrics))
+
+    def _measure(
+        self, graphs: QueryGraphs, unmeasured: BundleManifest, protocols: Sequence[Protocol]
+    ) -> tuple[Metrics, Int8Verdict]:
+        """Measure what is kept by every protocol, and judge the int8 graph by the first."""
+        cosine = self._quantise(graphs) if protocols else _NOT_MEASURED
+        if isinstance(cosine, str):
+            return self._figures(unmeasured, graphs.directory, protocols), Int8Verdict(accepted=False, reason=cosine)
+        metrics = self._figures(graphs.manifest, graphs.directory, protocols)
+        first = protocols[0].name
+        scores = metrics[first]["scores"]
+        verdict = judge_int8(
+            first,
+            map_fp32=scores["asymmetric"]["map"],
+            map_int8=scores[INT8_PAIRING]["map"],
+            cosine=cosine,
+            max_map_loss_points=self.recipe.export.max_map_loss_points,
+        )
+        if not verdict.accepted:
+            for measured in metrics.values():
+                del measured["scores"][INT8_PAIRING]
+        return metrics, verdict
+
+    def _quantise(self, graphs: QueryGraphs) -> CosineFigures | str:
+        """Return the cosines of the int8 graph to the float32 one, or in words why there is no int8 graph."""
+        if not self.recipe.export.int8:
+            return _NOT_ASKED_FOR
+        try:
+            return graphs.quantise()
+        except QuantisationError as error:
+            return str(error)
+
+    def _figures(self, manifest: BundleManifest, directory: Path, protocols: Sequence[Protocol]) -> Metrics:
+        """Return the figures by protocol; beside them those of the bundle that the training started from."""
+        base, metrics = self.gallery.base, {}
+        for protocol in protocols:
+            figures = {"protocol": protocol.description, "scores": evaluate_bundle(directory, manifest, protocol)}
+            if base is not None:
+                figures["before"] = evaluate_bundle(base.directory, base.manifest, protocol)
+            metrics[protocol.name] = figures
+        return metrics
+
+    def _photographs(self, spec: QueryEncoderSpec) -> CalibrationPhotographs:
+        rows = sample_readable(self.store, self.recipe.export.calibration_images, self.recipe.seed)
+        return CalibrationPhotographs(self.store, rows, spec.preprocessing)
+
+    def _describe(
+        self,
+        output: Path,
+        mixer: MixerSpec,
+        prototypes: str | None,
+        query_encoder: QueryEncoderSpec,
+        metrics: Metrics,
+    ) -> BundleManifest:
+        return build_manifest(
+            output,
+            name=self.recipe.name,
+            dimension=self.recipe.dimension,
+            query_encoder=query_encoder,
+            mixer=mixer,
+            extractors=self.gallery.specs,
+            recipe=self.recipe.model_dump(mode="json"),
+            metrics=metrics,
+            licences=self._licences(),
+            prototypes=prototypes,
+        )
+
+    def _licences(self) -> tuple[str, ...]:
+        inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
+        own = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
+        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *own)))
