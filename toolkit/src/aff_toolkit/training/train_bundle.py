@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.utils.dataclasses import InitProcessGroupKwargs
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, load_manifest
@@ -65,9 +66,10 @@ class TrainBundle:
         """
         try:
             return self._run(output, protocols)
-        except OSError as error:
-            detail = f"{error.strerror or error}. Make room and start again: what is finished is kept"
-            raise TrainingNotWrittenError(detail, item=str(error.filename or self.work_directory)) from error
+        except (OSError, SafetensorError) as error:
+            detail = f"{getattr(error, 'strerror', None) or error}. Make room and start again: what is finished is kept"
+            item = getattr(error, "filename", None) or self.work_directory
+            raise TrainingNotWrittenError(detail, item=str(item)) from error
 
     def _run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
         base = self.recipe.base
