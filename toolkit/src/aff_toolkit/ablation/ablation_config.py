@@ -45,7 +45,7 @@ class AblationConfig(_Section):
         noise_dimension: Width of the useless feature.
         alphas: Momenta that are compared, ascending; the first is 0.
         networks: The compact networks by name, a letter each.
-        rootsift: Size and number of the SIFT keypoints.
+        rootsift: Size and number of the SIFT keypoints; no feature of theirs when None.
         recipe: Everything else: photographs, pretraining, mixer, query encoder, joint training, evaluation. Its own
             extractors are not used.
     """
@@ -56,7 +56,7 @@ class AblationConfig(_Section):
     noise_dimension: int = Field(default=128, ge=1)
     alphas: tuple[float, ...] = Field(default=(0.0, 0.9, 0.99, 0.999), min_length=2)
     networks: Mapping[str, NetworkSection] = Field(min_length=1)
-    rootsift: RootSiftSection
+    rootsift: RootSiftSection | None = None
     recipe: TrainingRecipe
 
     @model_validator(mode="after")

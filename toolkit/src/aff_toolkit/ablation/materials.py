@@ -91,7 +91,8 @@ def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) ->
     protocol = _protocol_of(config)
     work = WorkDirectory(directory, log, Accelerator())
     specs = [_train_network(name, section, config, work) for name, section in config.networks.items()]
-    specs.append(rootsift_spec(size=config.rootsift.input_size, max_tokens=config.rootsift.tokens))
+    if config.rootsift is not None:
+        specs.append(rootsift_spec(size=config.rootsift.input_size, max_tokens=config.rootsift.tokens))
     _train_backbone(config, work)
     _extract(config, specs, protocol, work)
     return Materials.open(config, directory), protocol.description
@@ -152,7 +153,7 @@ def _train_backbone(config: AblationConfig, work: WorkDirectory) -> None:
 def _extract(config: AblationConfig, specs: Sequence[ExtractorSpec], protocol: Protocol, work: WorkDirectory) -> None:
     recipe = config.recipe
     noise = NoiseExtractor(config.noise_dimension)
-    extract = _extract_with(specs, noise, work.path)
+    extract = _extract_with(specs, noise, work)
     extractors = ExtractorSet.of_directory([*specs, noise.spec], work.path)
     training, single = without_single_images(load_sources(recipe.joint.sources))
     work.tell_left_out(single)
@@ -163,8 +164,8 @@ def _extract(config: AblationConfig, specs: Sequence[ExtractorSpec], protocol: P
         work.store(name, photographs, extractors, extract, searched)
 
 
-def _extract_with(specs: Sequence[ExtractorSpec], noise: NoiseExtractor, directory: Path) -> Extract:
-    extractors = [*(load_extractor(spec, directory, torch.device("cpu")) for spec in specs), noise]
+def _extract_with(specs: Sequence[ExtractorSpec], noise: NoiseExtractor, work: WorkDirectory) -> Extract:
+    extractors = [*(load_extractor(spec, work.path, work.accelerator.device) for spec in specs), noise]
 
     def extract(images: Images) -> dict[str, FeatureBatch]:
         return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
