@@ -2,17 +2,27 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
-from aff_contracts.bundle import load_manifest
+from aff_contracts.bundle import MixerKind, load_manifest
+from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
+from aff_toolkit.training.feature_store import store_errors  # noqa: F401
+from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
+from aff_toolkit.training.recipe import JointSection, TrainingRecipe
+from aff_toolkit.training.update_rule import UpdateRule
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 
 ROOT = Path(__file__).parents[2]
+LOSSES = get_args(get_args(CompatibilityLoss)[0])
 
 
 @pytest.mark.parametrize("settings", [StoreSettings, IndexerSettings, QuerySettings])
@@ -66,3 +76,60 @@ def test_the_readmes_figures_of_the_tiny_bundle_are_those_of_its_manifest() -> N
 def test_a_make_target_of_the_readme_runs_its_command(target: list[str], command: str) -> None:
     printed = subprocess.run(["make", "-n", *target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert command in " ".join(printed.split())
+
+
+TRAINING_GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def rows_of_table(first_heading: str) -> list[list[str]]:
+    """Return the cells of the guide's table whose first column has this heading."""
+    table = TRAINING_GUIDE.split(f"| {first_heading} |")[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def sections_of(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return the names of the sections of a recipe below `prefix`: fields that are tables or lists of them."""
+    found = set()
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        if any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+            found.add(prefix + name)
+    return found
+
+
+def quoted(text: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", text))
+
+
+def test_the_training_guide_has_every_section_of_a_recipe() -> None:
+    documented = set().union(*(quoted(cells[0]) for cells in rows_of_table("section")))
+    joint = sections_of(JointSection, "joint.") - {"joint.discriminative"} | {"joint.losses"}  # a list of several kinds
+    assert documented == sections_of(TrainingRecipe) | joint
+
+
+@pytest.mark.parametrize(
+    ("section", "kinds"),
+    [
+        ("mixer", set(get_args(MixerKind))),
+        ("joint.losses", {get_args(loss.model_fields["kind"].annotation)[0] for loss in LOSSES}),
+        ("joint.update", set(get_args(UpdateRule.model_fields["kind"].annotation))),
+    ],
+)
+def test_the_training_guide_names_every_part_that_can_be_chosen(section: str, kinds: set[str]) -> None:
+    (row,) = [cells for cells in rows_of_table("section") if cells[0] == f"`{section}`"]
+    assert quoted(row[1]) == kinds
+
+
+def test_the_recipe_of_the_training_guide_is_one() -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", TRAINING_GUIDE, re.DOTALL)
+    recipe = TrainingRecipe.model_validate(tomllib.loads(text))
+    assert recipe.joint.optimisation.optimiser == "sgd"
+
+
+def test_every_code_of_the_training_guide_is_that_of_an_error() -> None:
+    codes = set().union(*(quoted(cells[1]) for cells in rows_of_table("input")))
+    assert codes - {error.code for error in all_errors(AffError)} == set()
+
+
+def all_errors(root: type[AffError]) -> set[type[AffError]]:
+    return {root}.union(*(all_errors(error) for error in root.__subclasses__()))
