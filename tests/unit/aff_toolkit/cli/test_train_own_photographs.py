@@ -137,6 +137,18 @@ def test_a_query_encoder_learns_from_the_prototypes_of_a_bundle_that_saw_the_sam
     assert manifest.space == load_manifest(pair / "bundle").space
 
 
+def test_each_bundle_has_a_work_directory_of_its_own_unless_told_otherwise(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_the_way = tmp_path / "out" / "train" / "own"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_bytes(b"")
+    options = ["--images", str(unlabelled), "--base", str(tiny_training.bundle), "--json"]
+    result = cli.invoke(app, ["train", *options, "--out", "bundles/own"])
+    assert json.loads(result.stdout)["item"] == "out/train/own"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

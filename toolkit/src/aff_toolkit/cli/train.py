@@ -56,8 +56,13 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="With --images: passes over the photographs.")] = None,
     work_dir: Annotated[
-        Path, typer.Option(help="Directory of logs, features and checkpoints; a killed run goes on from it.")
-    ] = Path("out/train"),
+        Path | None,
+        typer.Option(
+            help="Directory of logs, features and checkpoints; a killed run goes on from it. Default: below out/train, "
+            "named after the bundle's directory.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a pair of encoders, and write a measured bundle: by a recipe, or for your own photographs."""
@@ -94,7 +99,8 @@ def train(
         if labels is not None:
             protocols.append(protocol_of_labels(labels))
         console = messages if _is_main_process() else Console(quiet=True)
-        manifest = TrainBundle(settings, work_dir, TrainingLog(work_dir, console)).run(out, protocols)
+        work = work_dir or Path("out/train") / out.resolve().name
+        manifest = TrainBundle(settings, work, TrainingLog(work, console)).run(out, protocols)
     if not _is_main_process():
         return
     if as_json:
