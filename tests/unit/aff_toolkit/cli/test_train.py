@@ -114,3 +114,15 @@ def test_a_recipe_that_cannot_be_used_is_told_in_words_or_as_a_problem(tmp_path:
     problem = cli.invoke(app, ["train", str(recipe), "--out", str(tmp_path / "bundle"), "--json"])
     assert json.loads(problem.stdout)["code"] == "recipe_invalid"
     assert not (tmp_path / "bundle").exists()
+
+
+def test_of_several_processes_one_prints_the_problem_and_the_others_tell_it_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train", str(tmp_path / "none.toml"), "--out", str(tmp_path / "bundle"), "--json"]
+    monkeypatch.setenv("RANK", "1")
+    other = cli.invoke(app, command)
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert "Invalid training recipe" in other.stderr
+    monkeypatch.setenv("RANK", "0")
+    assert json.loads(cli.invoke(app, command).stdout)["code"] == "recipe_invalid"

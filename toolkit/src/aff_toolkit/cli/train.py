@@ -74,7 +74,8 @@ def train(
     from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
     from aff_toolkit.training.training_source import absent_sources  # noqa: PLC0415
 
-    with errors_told(as_json):
+    # One document on standard output, whichever processes fail; the others tell in words.
+    with errors_told(as_json and _is_main_process()):
         _require_one_way(
             recipe,
             images,
