@@ -97,9 +97,18 @@ class Grid:
         self._names = config.features
         self._global = tuple(name for name in self._names if known[name].kind == "global")
         self._local = tuple(name for name in self._names if known[name].kind == "local")
+        self._parts = {kind: part for kind, part in (("globals", self._global), ("locals", self._local)) if part}
         self._raw = tuple(name for name in self._global if known[name].dimension == config.recipe.dimension)
         self.variants = tuple({variant.name: variant for variant in self._variants()}.values())
         self.findings = self._findings()
+
+    def _of(self, part: tuple[str, ...]) -> str:
+        """Return the name of the variant with the features of one kind; often it is there already by another name."""
+        if len(part) == 1:
+            return single(part[0])
+        if part == self._names[: len(part)]:
+            return first(len(part), len(self._names))
+        return "globals" if part == self._global else "locals"
 
     def _variants(self) -> list[Variant]:
         names, losses = self._names, self._config.recipe.joint.losses
@@ -110,9 +119,7 @@ class Grid:
             Variant(name=raw(name), features=(name,), mixer="identity", losses=(_ALONE["reg"],)) for name in self._raw
         ]
         variants += [Variant(name=first(n, total), features=names[:n], losses=losses) for n in range(2, total)]
-        for name, part in (("globals", self._global), ("locals", self._local)):
-            if part:
-                variants.append(Variant(name=name, features=part, losses=losses))
+        variants += [Variant(name=self._of(part), features=part, losses=losses) for part in self._parts.values()]
         variants += [Variant(name=kind, features=names, mixer=kind, losses=losses) for kind in _MIXERS]
         variants += [
             Variant(name=momentum(alpha), features=names, losses=_ARCFACE, update=UpdateRule(alpha=alpha))
@@ -135,7 +142,6 @@ class Grid:
         total = len(self._names)
         steps = [single(self._names[0]), *(first(n, total) for n in range(2, total + 1))]
         added = list(zip(self._names[1:], pairwise(steps), strict=True))
-        parts = [name for name, part in (("globals", self._global), ("locals", self._local)) if part]
         return (
             Finding(
                 number=1,
@@ -147,7 +153,7 @@ class Grid:
                 claim="Adding features one by one never hurts; global and local ones both help (mixer on both sides)",
                 comparisons=(
                     *(_symmetric(f"+ {name}", after, before, -HARMLESS) for name, (before, after) in added),
-                    *(_symmetric(f"all > {part} alone", FULL, part) for part in parts),
+                    *(_symmetric(f"all > {kind} alone", FULL, self._of(part)) for kind, part in self._parts.items()),
                 ),
                 beside=tuple(
                     _pair(f"+ {name}, asymmetric", after, before, -HARMLESS) for name, (before, after) in added
