@@ -38,6 +38,11 @@ def trained(directory: Path, *options: object) -> BundleManifest:
     return manifest
 
 
+def kept(manifest: BundleManifest) -> str:
+    """Tell whether a bundle came out `with` or `without` an int8 query encoder."""
+    return "with" if manifest.query_encoder.int8_model else "without"
+
+
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_photographs(tmp_path_factory.mktemp("unlabelled"), 24, 2, labelled=False)
@@ -65,6 +70,8 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert "without labels" in judged["protocol"]
     assert judged["before"]["symmetric"] == judged["scores"]["symmetric"]
     assert judged["before"]["asymmetric"] != judged["scores"]["asymmetric"]
+    assert manifest.metrics["export"]["int8"]["protocol"] == "held_out_augmented"
+    assert f"{kept(manifest)} an int8 query encoder: mAP" in result.stderr
 
 
 def test_the_mixer_is_trained_on_groups_of_alike_photographs_where_that_is_wanted(
@@ -99,6 +106,7 @@ def test_labels_judge_photographs_that_were_trained_on_without_them(
     options = ["--base", tiny_training.bundle, "--epochs", 1, "--labels", tmp_path / "labels.csv"]
     manifest = trained(tmp_path, "--images", unlabelled, *options)
     assert manifest.metrics["labels"]["scores"]["asymmetric"]["queries"] == 10
+    assert manifest.metrics["export"]["int8"]["protocol"] == "labels"
     assert "10 queries against the 10 other photographs" in manifest.metrics["labels"]["protocol"]
 
 
@@ -108,6 +116,7 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
 ) -> None:
     way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "residual-16"]
     manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 2)
+    assert ("asymmetric_int8" in manifest.metrics["held_out_augmented"]["scores"]) == (kept(manifest) == "with")
     old = tiny_training.manifest
     assert manifest.query_encoder.architecture == "residual network of width 16, GeM, whitening"
     assert manifest.space == old.space
