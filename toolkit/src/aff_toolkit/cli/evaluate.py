@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +16,11 @@ from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, message
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 
 if TYPE_CHECKING:
+    from aff_contracts.bundle import BundleManifest
+    from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
+    from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
     from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
-    from aff_toolkit.evaluation.rankings.live_search import LiveSearch
+    from aff_toolkit.evaluation.rankings.rankings import Rankings
     from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 
 _MODES: tuple[Mode, ...] = ("asymmetric", "symmetric", "light-only")
@@ -55,11 +59,16 @@ def evaluate(
         bool, typer.Option("--live", help="Search over HTTP through both services and their store, not exactly.")
     ] = False,
     indexer_url: Annotated[
-        str | None, typer.Option(help="With --live: a running indexer on an empty gallery. Default: one is started.")
+        str | None,
+        typer.Option(
+            help="With --live: a running indexer on an empty gallery, or on that of a killed run, which then goes on. "
+            "Default: one is started, on a gallery for this run alone."
+        ),
     ] = None,
     query_url: Annotated[str | None, typer.Option(help="With --live: the query service of the same gallery.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of rankings and report. Default: out/evaluate/BENCHMARK-BUNDLE.")
+        Path | None,
+        typer.Option(help="Directory of rankings and report. Default: below out/evaluate, by benchmark and bundle."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -79,7 +88,7 @@ def evaluate(
             config = EvaluationConfig(
                 benchmark=choice, search="live" if live else "exact", depth=depth, precision=precision
             )
-            directory = out or _default_directory(benchmark, bundle, live=live)
+            directory = out or _default_directory(choice, bundle, live=live)
             urls = _urls(indexer_url, query_url, live=live)
             _export(config, bundle, directory, _modes(mode, live=live), urls)
         report = score_evaluation(directory)
@@ -96,11 +105,11 @@ def _one_path(path: Path | None, data: Path | None) -> Path | None:
     return chosen.resolve() if chosen else None
 
 
-def _default_directory(benchmark: str, bundle: Path, *, live: bool) -> Path:
+def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> Path:
     from aff_contracts.bundle import load_manifest  # noqa: PLC0415
 
     manifest = load_manifest(bundle)
-    return Path("out/evaluate") / f"{benchmark}-{manifest.name}-{manifest.fingerprint[:8]}{'-live' if live else ''}"
+    return Path("out/evaluate") / f"{choice.label}-{manifest.name}-{manifest.fingerprint[:8]}{'-live' if live else ''}"
 
 
 def _modes(given: list[str] | None, *, live: bool) -> list[Mode]:
@@ -129,24 +138,27 @@ def _export(
 ) -> None:
     from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings  # noqa: PLC0415
 
-    with ExitStack() as stack:
-        search_live = _live(stack, bundle, urls) if config.search == "live" else None
-        ExportRankings(config, bundle, directory, images_bar).run(modes, search_live)
+    search_live = partial(_search_live, bundle, urls) if config.search == "live" else None
+    ExportRankings(config, bundle, directory, images_bar).run(modes, search_live)
 
 
-def _live(stack: ExitStack, bundle: Path, urls: tuple[str, str] | None) -> LiveSearch:
-    """Connect to the services, after starting them on an embedded gallery of their own where none are given."""
+def _search_live(
+    bundle: Path, urls: tuple[str, str] | None, benchmark: Benchmark, manifest: BundleManifest, depth: int
+) -> Rankings:
+    """Search through the services, after starting them on an embedded gallery of their own where none are given."""
     from aff_toolkit.client import IndexerClient, SearchClient  # noqa: PLC0415
     from aff_toolkit.demo.local_service import local_services  # noqa: PLC0415
     from aff_toolkit.evaluation.rankings.live_search import LiveSearch  # noqa: PLC0415
 
-    if urls is None:
-        messages.print("starting both services ...")
-        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aff-evaluate-")))
-        services = stack.enter_context(local_services(bundle, store / "gallery", store / "services.log"))
-        urls = services.indexer_url, services.query_url
-    indexer = stack.enter_context(IndexerClient(urls[0]))
-    return LiveSearch(indexer, stack.enter_context(SearchClient(urls[1])), images_bar)
+    with ExitStack() as stack:
+        if urls is None:
+            messages.print("starting both services ...")
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aff-evaluate-")))
+            services = stack.enter_context(local_services(bundle, store / "gallery", store / "services.log"))
+            urls = services.indexer_url, services.query_url
+        indexer = stack.enter_context(IndexerClient(urls[0]))
+        searcher = stack.enter_context(SearchClient(urls[1]))
+        return LiveSearch(indexer, searcher, images_bar)(benchmark, manifest, depth)
 
 
 def _tell(report: EvaluationReport, directory: Path) -> None:

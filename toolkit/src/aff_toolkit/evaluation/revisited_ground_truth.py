@@ -30,7 +30,7 @@ class RevisitedQuery(BaseModel):
     """What is known of one query.
 
     Attributes:
-        bbx: Left, upper, right and lower edge of the crop, in pixels of the upright photograph.
+        bbx: Left, upper, right and lower edge of the crop, in pixels of the image as it is stored.
         easy: Rows of the gallery that show the landmark clearly; likewise `hard`.
         junk: Rows that count neither way.
     """

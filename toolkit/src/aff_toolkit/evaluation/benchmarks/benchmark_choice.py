@@ -36,6 +36,15 @@ class BenchmarkChoice(BaseModel):
     distractors: Path | None = None
     instances: int = Field(default=150, ge=1)
 
+    @property
+    def label(self) -> str:
+        """Name that tells one choice from another: `csv-open_set`, `scenes-150`, `roxford5k-distractors`."""
+        if self.name == "scenes":
+            return f"scenes-{self.instances}"
+        if self.name in {"csv", "folder"} and self.path is not None:
+            return f"{self.name}-{self.path.stem}"
+        return f"{self.name}-distractors" if self.distractors else self.name
+
     def open(self, *, min_side: int | None = None) -> Benchmark:
         """Return the benchmark; no photograph is read yet.
 

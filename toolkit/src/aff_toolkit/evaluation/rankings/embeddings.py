@@ -19,7 +19,8 @@ from aff_toolkit.training.feature_store.shard import check_shard, map_shard, sha
 from aff_toolkit.training.feature_store.store_errors import FeatureShardError
 
 _DESCRIPTION = "embeddings.json"
-_SHARD_PHOTOGRAPHS = 4096
+# A kill costs no more than the photographs of a shard.
+_SHARD_PHOTOGRAPHS = 1024
 _BATCH = 32
 _THREADS = 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -50,11 +51,11 @@ class EvaluationRecord(BaseModel):
             precision = "as served"
         elif precision == "auto":
             precision = "int8" if manifest.query_encoder.int8_model else "fp32"
-        path = config.benchmark.path
-        decides = [benchmark.key(), str(path and path.resolve()), manifest.fingerprint, config.search, config.depth]
+        path, benchmark_key = config.benchmark.path, benchmark.key()
+        decides = [benchmark_key, str(path and path.resolve()), manifest.fingerprint, config.search, config.depth]
         return cls(
             key=hashlib.sha256(json.dumps([*decides, precision]).encode()).hexdigest(),
-            benchmark_key=benchmark.key(),
+            benchmark_key=benchmark_key,
             config=config,
             bundle=manifest.name,
             fingerprint=manifest.fingerprint,
@@ -90,9 +91,7 @@ class EvaluationRecord(BaseModel):
             found = EvaluationRecord.read(directory)
             if found.key != self.key:
                 raise RankingsMismatchError(
-                    f"holds the evaluation of bundle {found.bundle} ({found.fingerprint[:12]}) on "
-                    f"{found.config.benchmark.name}, {found.config.search} search to depth {found.config.depth}, and "
-                    "not this one; choose another --out",
+                    f"holds another evaluation: {', '.join(self._differences(found))}; choose another --out",
                     item=str(directory),
                 )
             return
@@ -101,6 +100,21 @@ class EvaluationRecord(BaseModel):
             path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
+
+    def _differences(self, found: EvaluationRecord) -> Iterator[str]:
+        """Say in what another record differs."""
+        ours, theirs = self.config.benchmark, found.config.benchmark
+        compared = {
+            "benchmark": (theirs.name, ours.name),
+            "path": (theirs.path, ours.path),
+            "bundle": (found.fingerprint[:12], self.fingerprint[:12]),
+            "search": (found.config.search, self.config.search),
+            "depth": (found.config.depth, self.config.depth),
+            "precision": (found.precision, self.precision),
+        }
+        yield from (f"{name} {theirs}, not {ours}" for name, (theirs, ours) in compared.items() if theirs != ours)
+        if ours.name == theirs.name and found.benchmark_key != self.benchmark_key:
+            yield "other photographs or labels"
 
 
 def rankings_path(directory: Path, mode: Mode) -> Path:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import AffError
+from aff_contracts.errors import AffError, BodyTooLargeError, ImageError
+from aff_contracts.schemas.searching import SearchResponse
 from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, Upload
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError
@@ -23,7 +24,7 @@ from aff_toolkit.training.data.photograph import Photograph
 _BATCH = 16
 _FAST_PNG = 1
 # Answers that are about the photograph, not about the service.
-_UNUSABLE = frozenset({413, 415, 422})
+_UNUSABLE = frozenset({BodyTooLargeError.code, ImageError.code, *(kind.code for kind in ImageError.__subclasses__())})
 
 
 @dataclass(slots=True)
@@ -104,48 +105,50 @@ class LiveSearch:
     def _search(self, queries: Sequence[Photograph], depth: int, advance: Advance) -> _Found:
         found = _Found()
         for number, query in enumerate(queries):
-            hits: list[tuple[int, float]] = []
-            try:
-                data = _png(query)
-                start = time.perf_counter()
-                answer = self.searcher.search(data, name=query.name, limit=depth)
-                found.seconds.append(time.perf_counter() - start)
-                hits = [(int(hit.id), hit.score) for hit in answer.hits]
-            except AffError as error:
-                found.unreadable[number] = _reason(query, error)
-            found.rows.append([row for row, _ in hits])
-            found.scores.append([score for _, score in hits])
+            data = _png(query)
+            answer = data if isinstance(data, str) else self._search_one(query, data, depth, found.seconds)
+            if isinstance(answer, str):
+                found.unreadable[number] = answer
+            hits = [] if isinstance(answer, str) else answer.hits
+            found.rows.append([int(hit.id) for hit in hits])
+            found.scores.append([hit.score for hit in hits])
             advance(1)
         return found
+
+    def _search_one(self, query: Photograph, data: bytes, depth: int, seconds: list[float]) -> SearchResponse | str:
+        """Return the answer, or why the photograph was refused."""
+        start = time.perf_counter()
+        try:
+            answer = self.searcher.search(data, name=query.name, limit=depth)
+        except ServiceError as error:
+            if error.problem.code not in _UNUSABLE:
+                raise
+            return f"{query.name}: {error.detail}"
+        seconds.append(time.perf_counter() - start)
+        return answer
 
 
 def _uploads(rows: range, gallery: Sequence[Photograph], reasons: dict[int, str]) -> list[Upload]:
     """Return the readable photographs of these rows; note why the others are not."""
     batch = []
     for row in rows:
-        try:
-            batch.append(Upload(str(row), f"{row}.png", _png(gallery[row]), {"name": gallery[row].name}))
-        except AffError as error:
-            reasons[row] = _reason(gallery[row], error)
+        data = _png(gallery[row])
+        if isinstance(data, str):
+            reasons[row] = data
+        else:
+            batch.append(Upload(str(row), f"{row}.png", data, {"name": gallery[row].name}))
     return batch
 
 
-def _png(photograph: Photograph) -> bytes:
-    bgr = cv2.cvtColor(photograph.load(), cv2.COLOR_RGB2BGR)
+def _png(photograph: Photograph) -> bytes | str:
+    """Return a PNG file, or why the photograph cannot be read."""
+    try:
+        pixels = photograph.load()
+    except AffError as error:
+        return f"{photograph.name}: {error.detail}"
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _FAST_PNG])
     return encoded.tobytes()
-
-
-def _reason(photograph: Photograph, error: AffError) -> str:
-    """Say why a photograph was refused.
-
-    Raises:
-        AffError: The one that was given, where it is not about the photograph.
-    """
-    status = error.problem.status if isinstance(error, ServiceError) else error.status
-    if status not in _UNUSABLE:
-        raise error
-    return f"{photograph.name}: {error.detail}"
 
 
 def _rankings(found: _Found, labelled: Ragged, not_indexed: dict[int, str], index_seconds: float) -> Rankings:
