@@ -95,3 +95,17 @@ def test_an_empty_gallery_is_refused() -> None:
 def test_what_says_nothing_for_a_benchmark_is_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(BenchmarkError, match=words):
         BenchmarkChoice.model_validate(options).open()
+
+
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [
+        ({"name": "scenes", "instances": 7}, "scenes-7"),
+        ({"name": "csv", "path": "lists/open_set.csv"}, "csv-open_set"),
+        ({"name": "folder", "path": "my/photographs"}, "folder-photographs"),
+        ({"name": "roxford5k", "path": "x"}, "roxford5k"),
+        ({"name": "roxford5k", "path": "x", "distractors": "y"}, "roxford5k-distractors"),
+    ],
+)
+def test_choices_are_told_apart_by_their_labels(options: dict[str, str], label: str) -> None:
+    assert BenchmarkChoice.model_validate(options).label == label

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from aff_toolkit.evaluation.evaluation_config import Mode
 from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
@@ -15,6 +16,8 @@ from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 _COLOURS: dict[Mode, str] = {"asymmetric": "tab:blue", "symmetric": "tab:orange", "light-only": "tab:green"}
 _DPI = 110
 _PANEL_INCHES = 4.6
+# Keeps the last number of an axis off the first one of the next panel.
+_PAD_INCHES = 0.12
 
 
 def draw_curves(report: EvaluationReport, path: Path) -> None:
@@ -24,7 +27,9 @@ def draw_curves(report: EvaluationReport, path: Path) -> None:
         RankingsNotWrittenError: The disk refuses.
     """
     setups = list(next(iter(report.modes.values())).setups)
-    figure = Figure(figsize=(_PANEL_INCHES * len(setups) + 1, _PANEL_INCHES), layout="constrained")
+    figure = Figure(
+        figsize=(_PANEL_INCHES * len(setups) + 1, _PANEL_INCHES), layout=ConstrainedLayoutEngine(w_pad=_PAD_INCHES)
+    )
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(setups), squeeze=False, sharey=True)[0]
     for axes, setup in zip(panels, setups, strict=True):
@@ -37,7 +42,7 @@ def draw_curves(report: EvaluationReport, path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     panels[0].set_ylabel("interpolated precision")
-    figure.suptitle(f"{report.bundle} on {report.benchmark}")
+    figure.suptitle(report.title)
     try:
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
     except OSError as error:

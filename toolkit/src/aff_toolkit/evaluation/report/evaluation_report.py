@@ -42,6 +42,7 @@ class EvaluationReport(BaseModel):
 
     Attributes:
         protocol: Benchmark, crop, dimension, way of searching, sizes and rule, in words.
+        query_names: Of all queries, in the order of the average precisions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,7 +57,13 @@ class EvaluationReport(BaseModel):
     queries: int
     gallery: int
     configuration: EvaluationConfig
+    query_names: tuple[str, ...]
     modes: dict[Mode, ModeReport]
+
+    @property
+    def title(self) -> str:
+        """Which bundle was measured on what."""
+        return f"{self.bundle} on {self.configuration.benchmark.label}"
 
 
 def score_rankings(
@@ -89,6 +96,7 @@ def score_rankings(
         queries=len(benchmark.queries),
         gallery=len(benchmark.gallery),
         configuration=record.config,
+        query_names=tuple(query.name for query in benchmark.queries),
         modes=modes,
     )
 

@@ -16,11 +16,13 @@ def report_markdown(report: EvaluationReport) -> str:
 
 
 def _lines(report: EvaluationReport) -> Iterator[str]:
-    yield f"# {report.bundle} on {report.benchmark}"
+    yield f"# {report.title}"
     yield ""
     yield report.protocol
     yield ""
     yield f"Bundle `{report.bundle}`, fingerprint `{report.fingerprint}`, embedding space `{report.space_id}`."
+    yield ""
+    yield f"Configuration: `{report.configuration.model_dump_json()}`"
     for setup in next(iter(report.modes.values())).setups:
         yield from ["", f"## {setup}", "", *_table(report, setup)]
     yield from ["", "![precision and recall](precision_recall.png)", "", "![queries](queries.png)", ""]

@@ -1,0 +1,108 @@
+"""Rankings are exported mode by mode, and a killed export goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
+from aff_toolkit.evaluation.evaluation_config import PAIRINGS, EvaluationConfig, Mode
+from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
+from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
+from aff_toolkit.evaluation.rankings.evaluation_record import rankings_path
+from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings
+from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.photograph_folder import write_photographs
+from tests.support.tiny_training import TinyTraining
+
+
+@contextmanager
+def no_bar(description: str, total: int) -> Iterator[Any]:
+    yield lambda _: None
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(tmp_path_factory.mktemp("photographs"), instances=3, views=3, labelled=True)
+
+
+def export(bundle: Path, photographs: Path, directory: Path, modes: list[Mode], depth: int = 9) -> dict[Mode, Rankings]:
+    config = EvaluationConfig(benchmark=BenchmarkChoice(name="folder", path=photographs), depth=depth)
+    record = ExportRankings(config, bundle, directory, no_bar).run(modes)
+    return {mode: read_rankings(rankings_path(directory, mode), record.key) for mode in modes}
+
+
+def test_each_mode_ranks_by_the_two_encoders_of_its_name(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+) -> None:
+    found = export(tiny_training.bundle, photographs, tmp_path, list(PAIRINGS))
+    heavy = GalleryEncoder.load(tiny_training.bundle, tiny_training.manifest, device="cpu").encode
+    light = OnnxQueryEncoder.load(tiny_training.bundle, tiny_training.manifest, threads=1).encode
+    images = [one.load() for one in BenchmarkChoice(name="folder", path=photographs).open().gallery]
+    sides = {"light": light(images), "heavy": heavy(images)}
+    for mode, (query_side, gallery_side) in {
+        "asymmetric": ("light", "heavy"),
+        "symmetric": ("heavy", "heavy"),
+        "light-only": ("light", "light"),
+    }.items():
+        cosines = sides[query_side] @ sides[gallery_side].T
+        assert found[mode].scores == pytest.approx(np.sort(cosines, axis=1)[:, ::-1], abs=1e-5)  # type: ignore[index]
+
+
+def test_a_killed_export_embeds_no_finished_shard_again_and_ends_with_the_same_rankings(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
+    whole = export(tiny_training.bundle, photographs, tmp_path / "whole", ["symmetric"])["symmetric"]
+    encode, seen = GalleryEncoder.encode, [0]
+
+    def counted(self: GalleryEncoder, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if seen[0] == 14:  # the 9 queries, and two shards and a half of the gallery
+            raise KeyboardInterrupt
+        seen[0] += len(images)
+        return encode(self, images)
+
+    monkeypatch.setattr(embeddings_module, "_BATCH", 1)
+    monkeypatch.setattr(GalleryEncoder, "encode", counted)
+    with pytest.raises(KeyboardInterrupt):
+        export(tiny_training.bundle, photographs, tmp_path / "killed", ["symmetric"])
+    seen[0] = 100
+    resumed = export(tiny_training.bundle, photographs, tmp_path / "killed", ["symmetric"])["symmetric"]
+    assert seen[0] == 100 + 5
+    assert np.array_equal(resumed.rows, whole.rows)
+    assert np.array_equal(resumed.ranks.values, whole.ranks.values)
+
+
+def test_finished_modes_are_not_made_again_and_another_one_joins_them(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+) -> None:
+    export(tiny_training.bundle, photographs, tmp_path, ["asymmetric"])
+    before = rankings_path(tmp_path, "asymmetric").stat().st_mtime_ns
+    found = export(tiny_training.bundle, photographs, tmp_path, ["asymmetric", "light-only"])
+    assert rankings_path(tmp_path, "asymmetric").stat().st_mtime_ns == before
+    assert list(found) == ["asymmetric", "light-only"]
+
+
+def test_a_ranking_is_kept_to_its_depth_and_labelled_images_keep_their_ranks_beyond_it(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+) -> None:
+    found = export(tiny_training.bundle, photographs, tmp_path, ["asymmetric"], depth=2)["asymmetric"]
+    assert found.rows.shape == (9, 2)
+    assert int(found.ranks.values.max()) >= 2
+    assert len(found.ranks.values) == 9 * 3  # two positives, and the photograph itself
+
+
+def test_a_gallery_of_which_nothing_can_be_read_is_refused(tiny_training: TinyTraining, tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/2.jpg"):
+        (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photographs" / name).write_text("text")
+    with pytest.raises(BenchmarkError, match=r"none of its 2 gallery images can be read: a/1\.jpg"):
+        export(tiny_training.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"])
