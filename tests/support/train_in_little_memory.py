@@ -6,7 +6,6 @@ Called as `python -m tests.support.train_in_little_memory STORE LIMIT_MB`; print
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from aff_toolkit.training.sampling import generator_of, shuffled_batches
 from aff_toolkit.training.trainable import Trainable
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
 from aff_toolkit.training.training_set import TrainingSet
+from tests.support.private_memory_limit import limit_private_memory
 
 BATCH = 32
 
@@ -66,14 +66,6 @@ def prepare(directory: Path, counter: Counter) -> TrainingLoop:
 def load_instead_of_map(path: Path, dtype: type, mode: str) -> np.ndarray:
     """Stands in for np.memmap."""
     return np.fromfile(path, dtype)
-
-
-def limit_private_memory(further_bytes: int) -> None:
-    """Let the process take so much more writable memory of its own; mapped files that are only read do not count."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    taken_kb = next(int(line.split()[1]) for line in lines if line.startswith("VmData:"))
-    limit = taken_kb * 1024 + further_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def main(directory: Path, limit_bytes: int) -> None:
