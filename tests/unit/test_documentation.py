@@ -1,6 +1,7 @@
 """The documentation names what there is."""
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
+from typer.main import get_command
 
 from aff_contracts.bundle import MixerKind, load_manifest
 from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.cli.main import app as cli
+from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
 from aff_toolkit.training.feature_store import store_errors  # noqa: F401
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
@@ -79,6 +83,7 @@ def test_a_make_target_of_the_readme_runs_its_command(target: list[str], command
 
 
 TRAINING_GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+EVALUATION_GUIDE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
 def rows_of_table(first_heading: str) -> list[list[str]]:
@@ -128,6 +133,27 @@ def test_the_recipe_of_the_training_guide_is_one() -> None:
 
 def test_every_code_of_the_training_guide_is_that_of_an_error() -> None:
     codes = set().union(*(quoted(cells[1]) for cells in rows_of_table("input")))
+    assert codes - {error.code for error in all_errors(AffError)} == set()
+
+
+def test_every_option_and_benchmark_of_aff_evaluate_stands_in_its_guide() -> None:
+    parameters = get_command(cli).commands["evaluate"].params  # type: ignore[attr-defined]
+    options = {name for one in parameters for name in one.opts if name.startswith("--")}
+    assert options - set(re.findall(r"--[a-z-]+", EVALUATION_GUIDE)) <= {"--help"}
+    assert [name for name in get_args(BenchmarkName) if f"`{name}`" not in EVALUATION_GUIDE] == []
+
+
+def test_every_command_of_the_evaluation_guide_takes_its_options() -> None:
+    command = get_command(cli).commands["evaluate"]  # type: ignore[attr-defined]
+    lines = re.findall(r"^aff evaluate (.*?)(?: +#.*)?$", EVALUATION_GUIDE, re.MULTILINE)
+    assert len(lines) > 5
+    for line in lines:
+        command.make_context("evaluate", shlex.split(line))
+
+
+def test_every_code_of_the_evaluation_guide_is_that_of_an_error() -> None:
+    table = EVALUATION_GUIDE.split("| input | `code` |")[1]
+    codes = {code for line in table.splitlines()[2:] if line for code in quoted(line.split("|")[2])}
     assert codes - {error.code for error in all_errors(AffError)} == set()
 
 
