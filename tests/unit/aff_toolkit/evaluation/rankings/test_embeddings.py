@@ -13,6 +13,7 @@ from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError, Rank
 from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
 from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
 from aff_toolkit.training.data.photograph import Photograph
+from tests.support.full_disk import no_file_beyond
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +95,9 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RankingsNotWrittenError):
         embed(2, CountingEncoder(), tmp_path / "file" / "below")
+
+
+def test_a_full_disk_leaves_no_half_description_behind(tmp_path: Path) -> None:
+    with no_file_beyond(3), pytest.raises(RankingsNotWrittenError):
+        embed(2, CountingEncoder(), tmp_path)
+    assert values(embed(2, CountingEncoder(), tmp_path)) == [0, 1]

@@ -11,6 +11,7 @@ from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
 from aff_toolkit.evaluation.evaluation_config import EvaluationConfig
 from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord
+from tests.support.full_disk import no_file_beyond
 from tests.support.tiny_training import TinyTraining
 
 
@@ -58,3 +59,10 @@ def test_what_is_no_record_or_cannot_be_written_is_told(tiny_training: TinyTrain
         EvaluationRecord.read(tmp_path)
     with pytest.raises(RankingsNotWrittenError):
         record(tiny_training).begin(tmp_path / "evaluation.json" / "below")
+
+
+def test_a_full_disk_leaves_no_half_record_behind(tiny_training: TinyTraining, tmp_path: Path) -> None:
+    with no_file_beyond(100), pytest.raises(RankingsNotWrittenError):
+        record(tiny_training).begin(tmp_path)
+    record(tiny_training).begin(tmp_path)
+    assert EvaluationRecord.read(tmp_path) == record(tiny_training)

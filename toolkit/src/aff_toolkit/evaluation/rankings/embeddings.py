@@ -121,7 +121,9 @@ def _begin(directory: Path, key: str) -> None:
                 raise RankingsMismatchError("holds embeddings of another bundle or benchmark", item=str(directory))
             return
         directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"key": key}), encoding="utf-8")
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"key": key}), encoding="utf-8")
+        partial.rename(path)
     except ValueError as error:
         raise RankingsMismatchError("is no description of embeddings", item=str(path)) from error
     except OSError as error:

@@ -97,7 +97,9 @@ class EvaluationRecord(BaseModel):
             return
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial = path.with_suffix(".partial")  # a kill or a full disk leaves no half record
+            partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial.rename(path)
         except OSError as error:
             raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
 
