@@ -36,7 +36,7 @@ def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> N
     _draw(added, report, steps, [names[0], *(f"+ {name}" for name in names[1:])])
     added.set(title="Features added one by one")
     kinds = [FULL, "mlp", "laff", "orthogonal"]
-    _draw(mixers, report, kinds, ["transformer", *kinds[1:]])
+    _draw(mixers, report, kinds, ["transformer", *kinds[1:]], line="none")
     mixers.set(title="Mixers")
     for axes in (added, mixers):
         axes.tick_params(axis="x", rotation=20)
@@ -48,13 +48,15 @@ def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> N
         raise ResultNotWrittenError(f"{error.strerror}", item=str(path)) from error
 
 
-def _draw(axes: Axes, report: AblationReport, variants: Sequence[str], labels: Sequence[str]) -> None:
+def _draw(
+    axes: Axes, report: AblationReport, variants: Sequence[str], labels: Sequence[str], line: str = "solid"
+) -> None:
     for pairing, colour in _COLOURS.items():
         rows = [report.variants[name]["map"].get(pairing, []) for name in variants]
         places = [place for place, row in enumerate(rows) if row]
         means = [100 * float(np.mean(rows[place])) for place in places]
         spreads = [100 * float(np.std(rows[place], ddof=1)) if len(rows[place]) > 1 else 0.0 for place in places]
-        axes.errorbar(places, means, yerr=spreads, color=colour, marker="o", capsize=4, label=pairing)
+        axes.errorbar(places, means, yerr=spreads, color=colour, marker="o", linestyle=line, capsize=4, label=pairing)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylabel("mAP")
     axes.grid(axis="y", alpha=0.3)

@@ -115,7 +115,7 @@ class RunAblation:
         return self.materials.directory / "runs" / f"{variant.name}-{seed}.json"
 
     def _key(self, variant: Variant, seed: int) -> str:
-        recipe = self.materials.config.recipe.model_dump_json()
+        recipe = self.materials.config.recipe.model_dump_json(exclude={"export"})
         stores = [s.key for s in (self.materials.training, self.materials.queries, self.materials.gallery)]
         content = "\n".join([*stores, recipe, variant.model_dump_json(), str(seed)])
         return hashlib.sha256(content.encode()).hexdigest()
