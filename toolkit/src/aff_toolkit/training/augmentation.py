@@ -24,7 +24,8 @@ def augment(images: Tensor, size: int, seed: int) -> Tensor:
         seed: Of every random choice.
 
     Returns:
-        (B, size, size, 3) float32 from 0 to 255, on the images' device.
+        (B, size, size, 3) float32 from 0 to 255, contiguous (so that a network takes it channels-last, without a copy), on the
+        images' device.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.autocast(images.device.type, enabled=False):
@@ -55,9 +56,12 @@ def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     gain = _uniform((B, 1, 1, 1), 1 - _GAIN, 1 + _GAIN, generator)
     contrast = _uniform((B, 1, 1, 1), 1 - _GAIN, 1 + _GAIN, generator)
     cast = _uniform((B, 3, 1, 1), 1 - _CAST, 1 + _CAST, generator)
-    gain, contrast, cast = (factor.to(images.device) for factor in (gain, contrast, cast))
+    brightness = (gain * cast).to(images.device)
+    contrast = contrast.to(images.device)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (((images - mean) * contrast + mean) * gain * cast).clamp(0.0, 255.0)
+    recoloured = torch.empty_like(images, memory_format=torch.channels_last)  # what the result has, with no copy for it
+    torch.addcmul((1 - contrast) * mean * brightness, images, contrast * brightness, out=recoloured)
+    return recoloured.clamp_(0.0, 255.0)
 
 
 def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -70,4 +74,4 @@ def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
     inside_columns = (columns >= start[1]) & (columns < start[1] + extent[1])
     covered = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
     colour = _uniform((B, 3, 1, 1), 0.0, 255.0, generator)
-    return torch.where(covered.to(images.device), colour.to(images.device), images)
+    return torch.where(covered.to(images.device), colour.to(images.device), images, out=images)
