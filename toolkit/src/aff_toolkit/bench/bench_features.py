@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from accelerate.accelerator import Accelerator
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.bench.alternate import alternate
@@ -30,6 +31,7 @@ class FeaturesBench(BaseModel):
         bare_images_per_s: Of the extractors on photographs that lie decoded in memory, in the same batches.
         images: Photographs of 640 x 480 pixels.
         threads: Of torch.
+        device: Of the networks.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +41,7 @@ class FeaturesBench(BaseModel):
     bare_images_per_s: float
     images: int
     threads: int
+    device: str
 
 
 def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
@@ -49,7 +52,8 @@ def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
     """
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)
-    extract = gallery.load_extract(torch.device("cpu"))
+    device = Accelerator().device
+    extract = gallery.load_extract(device)
     settings = StoreSettings()
     with tempfile.TemporaryDirectory() as temporary:
         folder, store = Path(temporary, "photographs"), Path(temporary, "store")
@@ -75,4 +79,5 @@ def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
         bare_images_per_s=images / bare_seconds,
         images=images,
         threads=torch.get_num_threads(),
+        device=device.type,
     )

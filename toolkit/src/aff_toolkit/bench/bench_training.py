@@ -69,6 +69,7 @@ class TrainingBench(BaseModel):
         bare_images_per_s: Of the query network's forward and backward pass on one batch that stays in memory.
         tokens: Tokens that the mixer takes of a photograph.
         threads: Of torch.
+        device: Of both.
         settings: What was measured.
     """
 
@@ -79,6 +80,7 @@ class TrainingBench(BaseModel):
     bare_images_per_s: float
     tokens: int
     threads: int
+    device: str
     settings: TrainingBenchSettings
 
 
@@ -101,6 +103,7 @@ def bench_training(bundle: Path, settings: TrainingBenchSettings) -> TrainingBen
         bare_images_per_s=images / bare,
         tokens=sum(feature.max_tokens for feature in gallery.features),
         threads=torch.get_num_threads(),
+        device=Accelerator().device.type,
         settings=settings,
     )
 
@@ -109,7 +112,7 @@ def _store(gallery: GallerySide, settings: TrainingBenchSettings, directory: Pat
     instances = -(-settings.steps * settings.batch_size // _VIEWS)
     photographs = scene_photographs(range(instances), range(_VIEWS), difficulty=(0.2, 0.8), seed=0)
     kept = StoreSettings(pixel_size=round(settings.train_size * _STORED_SHARE))
-    extract = gallery.load_extract(torch.device("cpu"))
+    extract = gallery.load_extract(Accelerator().device)
     return extract_features(photographs, gallery.extractor_set, extract, directory, kept, lambda _: None)
 
 
@@ -135,7 +138,8 @@ class _Step:
             train_size=settings.train_size,
         )
         side = settings.train_size
-        self._resident = torch.randint(0, 256, (settings.batch_size, side, side, 3)).float()
+        self._device = Accelerator().device
+        self._resident = torch.randint(0, 256, (settings.batch_size, side, side, 3), device=self._device).float()
 
     def whole(self) -> None:
         """One epoch of the joint training on cached features."""
@@ -159,9 +163,10 @@ class _Step:
 
     def bare(self) -> None:
         """As many forward and backward passes of the query network on one batch that stays in memory."""
-        network: nn.Module = self._query_encoder.train()
+        network: nn.Module = self._query_encoder.to(self._device).train()
         for _ in range(self._settings.steps):
             network.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._settings.precision == "bf16"):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16"):
                 loss: Tensor = network(self._resident).float().sum()
             loss.backward()
+        loss.item()  # waits for a card

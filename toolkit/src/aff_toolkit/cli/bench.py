@@ -20,6 +20,7 @@ def train(
     bundle: BundlePath = DEFAULT_BUNDLE,
     query_backbone: Annotated[str, typer.Option(help="Query network.")] = "residual-16",
     train_size: Annotated[int, typer.Option(min=16, help="Pixels of a side.")] = 96,
+    batch_size: Annotated[int, typer.Option(min=2, help="Photographs of a step.")] = 64,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the forward pass.")] = "fp32",
     loader_workers: Annotated[int, typer.Option(min=0, help="Processes that read batches ahead.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 10,
@@ -37,6 +38,7 @@ def train(
         settings = TrainingBenchSettings(
             backbone=query_backbone,
             train_size=train_size,
+            batch_size=batch_size,
             precision=precision,
             loader_workers=loader_workers,
             steps=steps,
@@ -49,7 +51,7 @@ def train(
     output.print(
         f"joint step {found.images_per_s:.0f} images/s, query network alone {found.bare_images_per_s:.0f}: "
         f"{found.step_over_bare:.0%} ({query_backbone} at {train_size} pixels, {found.tokens} tokens, "
-        f"{found.threads} threads)"
+        f"{found.threads} threads, {found.device})"
     )
 
 
@@ -70,5 +72,5 @@ def features(
         return
     output.print(
         f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
-        f"{found.extraction_over_bare:.0%} ({found.threads} threads)"
+        f"{found.extraction_over_bare:.0%} ({found.threads} threads, {found.device})"
     )

@@ -24,8 +24,8 @@ def augment(images: Tensor, size: int, seed: int) -> Tensor:
         seed: Of every random choice.
 
     Returns:
-        (B, size, size, 3) float32 from 0 to 255, contiguous (so that a network takes it channels-last, without a copy), on the
-        images' device.
+        (B, size, size, 3) float32 from 0 to 255, on the images' device; contiguous, so that a network takes it
+        channels-last without a copy.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.autocast(images.device.type, enabled=False):
@@ -59,7 +59,7 @@ def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     brightness = (gain * cast).to(images.device)
     contrast = contrast.to(images.device)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    recoloured = torch.empty_like(images, memory_format=torch.channels_last)  # what the result has, with no copy for it
+    recoloured = torch.empty_like(images, memory_format=torch.channels_last)
     torch.addcmul((1 - contrast) * mean * brightness, images, contrast * brightness, out=recoloured)
     return recoloured.clamp_(0.0, 255.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class StoreSettings(BaseModel):
         augmented_size: Side in pixels at which a photograph is augmented.
         shard_photographs: Photographs of one file; a kill loses at most one file's work, which is held in memory.
         batch_size: Photographs that go through the extractors together.
-        decode_threads: Threads that load photographs.
+        decode_threads: Threads that load photographs; the machine's cores at most are of use.
         seed: Of the augmentation.
     """
 
@@ -39,7 +40,7 @@ class StoreSettings(BaseModel):
     augmented_size: int = Field(default=256, ge=32)
     shard_photographs: int = Field(default=512, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    decode_threads: int = Field(default=2, ge=1)
+    decode_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     seed: int = 0
 
 
