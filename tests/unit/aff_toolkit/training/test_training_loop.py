@@ -206,9 +206,9 @@ def test_stochastic_gradient_descent_in_bfloat16_learns_as_well(tmp_path: Path) 
     assert epochs[-1] < 0.7 * epochs[0]
 
 
-def test_workers_read_the_same_batches(tmp_path: Path) -> None:
-    alone = train(Line(), tmp_path / "alone", section=settings(epochs=1))
-    assert (
-        train(Line(), tmp_path / "workers", section=settings(epochs=1, loader_workers=1))[0]["square"]
-        == alone[0]["square"]
+def test_threads_read_the_same_batches_in_the_same_order(tmp_path: Path) -> None:
+    alone, several = (
+        train(Line(), tmp_path / str(threads), section=settings(epochs=1, reading_threads=threads))[0]["square"]
+        for threads in (1, 3)
     )
+    assert alone == several

@@ -43,7 +43,7 @@ class TrainingBenchSettings(BaseModel):
         steps: Steps of a round.
         classes: Instances of the shared classifier.
         precision: Of both.
-        loader_workers: Processes that read batches ahead.
+        reading_threads: Threads that read batches ahead.
         rounds: Of which the median counts.
     """
 
@@ -55,7 +55,7 @@ class TrainingBenchSettings(BaseModel):
     steps: int = Field(default=10, ge=1)
     classes: int = Field(default=1000, ge=1)
     precision: str = "fp32"
-    loader_workers: int = Field(default=0, ge=0)
+    reading_threads: int = Field(default=2, ge=1)
     rounds: int = Field(default=5, ge=1)
 
 
@@ -149,7 +149,7 @@ class _Step:
                 "batch_size": self._settings.batch_size,
                 "learning_rate": 1e-3,
                 "precision": self._settings.precision,
-                "loader_workers": self._settings.loader_workers,
+                "reading_threads": self._settings.reading_threads,
             }
         )
         batches = shuffled_batches(len(self._photographs), section.batch_size, generator_of(0, 0))

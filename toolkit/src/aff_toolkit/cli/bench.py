@@ -22,7 +22,7 @@ def train(
     train_size: Annotated[int, typer.Option(min=16, help="Pixels of a side.")] = 96,
     batch_size: Annotated[int, typer.Option(min=2, help="Photographs of a step.")] = 64,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the forward pass.")] = "fp32",
-    loader_workers: Annotated[int, typer.Option(min=0, help="Processes that read batches ahead.")] = 0,
+    reading_threads: Annotated[int, typer.Option(min=1, help="Threads that read batches ahead.")] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 10,
     rounds: Rounds = 5,
     as_json: JsonOption = False,
@@ -40,7 +40,7 @@ def train(
             train_size=train_size,
             batch_size=batch_size,
             precision=precision,
-            loader_workers=loader_workers,
+            reading_threads=reading_threads,
             steps=steps,
             rounds=rounds,
         )

@@ -28,6 +28,11 @@ class Batch:
         return len(self.labels)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`."""
-        features = {name: feature.to(device) for name, feature in self.features.items()}
+        """Return the batch on `device`, which may still copy it from pinned memory when this returns."""
+        features = {name: feature.to(device, non_blocking=True) for name, feature in self.features.items()}
         return Batch(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), features)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory from which a card copies while the host goes on."""
+        features = {name: feature.pin_memory() for name, feature in self.features.items()}
+        return Batch(self.pixels.pin_memory(), self.labels.pin_memory(), features)

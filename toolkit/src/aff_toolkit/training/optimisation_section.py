@@ -22,7 +22,7 @@ class OptimisationSection(BaseModel):
         decay: How it falls to 0 afterwards.
         max_gradient_norm: The gradients of each side, gallery and query, are clipped to it, each on its own.
         precision: `bf16` runs the forward pass in bfloat16 where torch deems it safe.
-        loader_workers: Processes that read batches ahead; 0 reads them in the training process.
+        reading_threads: Threads that read batches ahead of the step.
         validation_interval_epochs: Epochs between two validations.
         checkpoint_interval_steps: Steps between two checkpoints; one is written after every epoch in any case.
     """
@@ -40,6 +40,6 @@ class OptimisationSection(BaseModel):
     decay: Literal["cosine", "linear", "none"] = "cosine"
     max_gradient_norm: float = Field(default=5.0, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
-    loader_workers: int = Field(default=0, ge=0)
+    reading_threads: int = Field(default=2, ge=1)
     validation_interval_epochs: int = Field(default=1, ge=1)
     checkpoint_interval_steps: int | None = Field(default=None, ge=1)

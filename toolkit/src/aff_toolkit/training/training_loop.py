@@ -17,13 +17,14 @@ import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from aff_toolkit.training.batch import Batch
 from aff_toolkit.training.build_optimiser import build_optimiser
 from aff_toolkit.training.checkpoints import Checkpoints, TrainingState
 from aff_toolkit.training.learning_rate import learning_rate
 from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.read_ahead import read_ahead
 from aff_toolkit.training.running_statistics import average_running_statistics
 from aff_toolkit.training.trainable import Trainable
 from aff_toolkit.training.training_errors import TooFewPhotographsError, TrainingDivergedError
@@ -130,16 +131,15 @@ class TrainingLoop:
         rank, processes = self._accelerator.process_index, self._accelerator.num_processes
         own = [batches[i] for i in range(rank, self._epoch_steps * self._share, processes)]
         own = own[done * self._section.accumulation :]
-        loader = DataLoader(
-            self._plan.training_set,
-            batch_size=None,
-            sampler=[(epoch, rows) for rows in own],
-            num_workers=self._section.loader_workers,
-            prefetch_factor=4 if self._section.loader_workers else None,
-        )
+        device = self._accelerator.device
+
+        def read(rows: Tensor) -> Batch:
+            batch = self._plan.training_set[(epoch, rows)]
+            return batch.pin_memory() if device.type == "cuda" else batch
+
         micro_batches: list[Batch] = []
-        for batch in loader:
-            micro_batches.append(batch.to(self._accelerator.device))
+        for batch in read_ahead(read, own, threads=self._section.reading_threads):
+            micro_batches.append(batch.to(device))
             if len(micro_batches) == self._section.accumulation:
                 yield micro_batches
                 micro_batches = []

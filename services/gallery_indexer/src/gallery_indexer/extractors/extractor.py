@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,10 +36,17 @@ class FeatureBatch:
         """Wrap a global feature of shape (B, d)."""
         return cls(values[:, None], torch.ones(len(values), 1, dtype=torch.bool, device=values.device))
 
-    def to(self, device: torch.device) -> FeatureBatch:
-        """Return the batch on `device`."""
-        positions = None if self.positions is None else self.positions.to(device)
-        return FeatureBatch(self.values.to(device), self.mask.to(device), positions)
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> FeatureBatch:
+        """Return the batch on `device`; `non_blocking` is torch's own, and of use from pinned memory to a card."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> FeatureBatch:
+        """Return the batch in memory from which a card copies while the host goes on."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> FeatureBatch:
+        positions = None if self.positions is None else function(self.positions)
+        return FeatureBatch(function(self.values), function(self.mask), positions)
 
 
 class Extractor(Protocol):

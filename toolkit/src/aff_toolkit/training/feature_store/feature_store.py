@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class FeatureStore:
         self._directory = directory
         self._description = description
         self._mapped: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
+        self._lock = Lock()  # several threads may read
         self.features: tuple[FeatureSpec, ...] = description.features
         self.pixel_size = description.pixel_size
         self.copies = description.copies
@@ -162,12 +164,13 @@ class FeatureStore:
         return groups
 
     def _shard(self, number: int) -> dict[str, NDArray[Any]]:
-        if number not in self._mapped:
-            self._mapped[number] = map_shard(shard_path(self._directory, number))
-            if len(self._mapped) > _MAPPED_SHARDS:
-                self._mapped.popitem(last=False)
-        self._mapped.move_to_end(number)
-        return self._mapped[number]
+        with self._lock:
+            if number not in self._mapped:
+                self._mapped[number] = map_shard(shard_path(self._directory, number))
+                if len(self._mapped) > _MAPPED_SHARDS:
+                    self._mapped.popitem(last=False)
+            self._mapped.move_to_end(number)
+            return self._mapped[number]
 
 
 def _read_photographs(path: Path, count: int) -> tuple[list[str], list[str]]:
