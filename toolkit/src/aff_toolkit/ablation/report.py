@@ -38,6 +38,11 @@ class JudgedFinding(BaseModel):
     figures: tuple[ComparisonResult, ...]
     beside: tuple[ComparisonResult, ...]
 
+    @property
+    def was_run(self) -> bool:
+        """Whether anything of it was measured."""
+        return any(figure.mean is not None for figure in (*self.figures, *self.beside))
+
 
 class AblationReport(BaseModel):
     """What an ablation found; figures from 0 to 1.
@@ -147,8 +152,12 @@ def markdown(report: AblationReport) -> str:
         "| # | claim | verdict | comparison | mean | deviation | 95 % over queries | per seed |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for finding in (*report.findings, *report.questions):
-        lines += _rows_of(finding)
+    judged = (*report.findings, *report.questions)
+    for finding in judged:
+        lines += _rows_of(finding) if finding.was_run else []
+    not_run = [finding.claim for finding in judged if not finding.was_run]
+    if not_run:
+        lines += ["", "Not run:", "", *(f"- {claim}" for claim in not_run)]
     lines += [
         "",
         "## Variants",
@@ -157,6 +166,8 @@ def markdown(report: AblationReport) -> str:
         "|---|---|---|---|---|",
     ]
     for name, variant in report.variants.items():
+        if not variant["seeds"]:
+            continue
         cells = [_spread(variant["map"].get(pairing, [])) for pairing in PAIRINGS]
         lines.append(f"| {name} | {' | '.join(cells)} | {len(variant['seeds'])} |")
     lines += ["", f"![Plots]({report.benchmark}.png)", ""]

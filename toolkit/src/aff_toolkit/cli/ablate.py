@@ -38,5 +38,6 @@ def ablate(
         print_json(report.model_dump(mode="json"))
         return
     for finding in (*report.findings, *report.questions):
-        output.print(f"{finding.number or ' '}  {finding.verdict:12}  {finding.claim}")
+        verdict = finding.verdict if finding.was_run else "not run"
+        output.print(f"{finding.number or ' '}  {verdict:12}  {finding.claim}")
     output.print(f"{out / report.benchmark}.md: the report. Next: look at it and at {report.benchmark}.png")
