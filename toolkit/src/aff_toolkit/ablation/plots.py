@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,43 +20,62 @@ _COLOURS: dict[Pairing, str] = {"asymmetric": "tab:blue", "symmetric": "tab:oran
 _DPI = 110
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """Variants side by side, each under its label."""
+
+    title: str
+    labels: dict[str, str]
+    line: str = "solid"
+    x_label: str = ""
+
+
 def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> None:
-    """Write a PNG with three panels: means over seeds, with the sample deviation as bars.
+    """Write a PNG of the panels with something to compare: means over seeds, with the sample deviation as bars.
 
     Raises:
         ResultNotWrittenError: The disk is full or refuses.
     """
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    panels = [
+        panel for panel in _panels(config) if sum(bool(report.variants[name]["seeds"]) for name in panel.labels) > 1
+    ]
+    figure = Figure(figsize=(13 / 3 * max(1, len(panels)), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    sweep, added, mixers = figure.subplots(1, 3)
-    names = config.features
-    _draw(sweep, report, [momentum(alpha) for alpha in config.alphas], [f"{alpha:g}" for alpha in config.alphas])
-    sweep.set(title="ArcFace with a momentum classifier", xlabel="alpha")
-    steps = [single(names[0]), *(first(count, len(names)) for count in range(2, len(names) + 1))]
-    _draw(added, report, steps, [names[0], *(f"+ {name}" for name in names[1:])])
-    added.set(title="Features added one by one")
-    kinds = [FULL, "mlp", "laff", "orthogonal"]
-    _draw(mixers, report, kinds, ["transformer", *kinds[1:]], line="none")
-    mixers.set(title="Mixers")
-    for axes in (added, mixers):
-        axes.tick_params(axis="x", rotation=20)
-    sweep.legend()
-    figure.suptitle(f"{report.benchmark}: mAP in percent, mean and deviation of {len(report.seeds)} seeds")
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        _draw(axes, report, panel)
+        if number == 1:
+            axes.legend()
+    shown = f"mAP in percent, {len(report.seeds)} seeds" if panels else "too little was run to compare"
+    figure.suptitle(f"{report.benchmark}: {shown}")
     try:
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
     except OSError as error:
         raise ResultNotWrittenError(f"{error.strerror}", item=str(path)) from error
 
 
-def _draw(
-    axes: Axes, report: AblationReport, variants: Sequence[str], labels: Sequence[str], line: str = "solid"
-) -> None:
+def _panels(config: AblationConfig) -> tuple[_Panel, ...]:
+    names = config.features
+    added = {single(names[0]): names[0]}
+    added |= {first(count, len(names)): f"+ {names[count - 1]}" for count in range(2, len(names) + 1)}
+    alphas = {momentum(alpha): f"{alpha:g}" for alpha in config.alphas}
+    mixers = {FULL: "transformer", "mlp": "mlp", "laff": "laff", "orthogonal": "orthogonal"}
+    return (
+        _Panel("ArcFace with a momentum classifier", alphas, x_label="alpha"),
+        _Panel("Features added one by one", added),
+        _Panel("Mixers", mixers, line="none"),
+    )
+
+
+def _draw(axes: Axes, report: AblationReport, panel: _Panel) -> None:
     for pairing, colour in _COLOURS.items():
-        rows = [report.variants[name]["map"].get(pairing, []) for name in variants]
+        rows = [report.variants[name]["map"].get(pairing, []) for name in panel.labels]
         places = [place for place, row in enumerate(rows) if row]
         means = [100 * float(np.mean(rows[place])) for place in places]
         spreads = [100 * float(np.std(rows[place], ddof=1)) if len(rows[place]) > 1 else 0.0 for place in places]
-        axes.errorbar(places, means, yerr=spreads, color=colour, marker="o", linestyle=line, capsize=4, label=pairing)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_ylabel("mAP")
+        axes.errorbar(
+            places, means, yerr=spreads, color=colour, marker="o", linestyle=panel.line, capsize=4, label=pairing
+        )
+    axes.set_xticks(range(len(panel.labels)), list(panel.labels.values()), rotation=0 if panel.x_label else 20)
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel="mAP")
     axes.grid(axis="y", alpha=0.3)
