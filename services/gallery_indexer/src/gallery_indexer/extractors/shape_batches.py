@@ -1,0 +1,34 @@
+"""Batches of photographs that one tensor can hold."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aff_contracts.preprocessing import Preprocessing, preprocess
+from gallery_indexer.extractors.extractor import Images
+
+
+def shape_batches(images: Images, spec: Preprocessing, device: torch.device) -> Iterator[tuple[list[int], Tensor]]:
+    """Bring photographs to the input size and give those of one shape together.
+
+    Args:
+        images: Photographs (H, W, 3) uint8 upright RGB.
+        spec: How they are brought to the input size.
+        device: Of the tensors; a card copies from pinned memory while the host goes on.
+
+    Yields:
+        Places of photographs among `images`, and their pixels (B, 3, h, w) uint8 RGB, channels last, on the device.
+    """
+    places: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        places[spec.output_shape(*image.shape[:2])].append(place)
+    for same_shape in places.values():
+        pixels = torch.from_numpy(np.stack([preprocess(images[place], spec) for place in same_shape]))
+        if device.type == "cuda":
+            pixels = pixels.pin_memory().to(device, non_blocking=True)
+        yield same_shape, pixels.permute(0, 3, 1, 2)
