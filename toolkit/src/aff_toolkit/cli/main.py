@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from aff_toolkit.cli import bench, bundle, features
+from aff_toolkit.cli import bench, bundle, checkpoints, features
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
 from aff_toolkit.cli.evaluate import evaluate
@@ -24,6 +24,7 @@ for command in (serve, index, search, demo, train, evaluate, ablate, openapi):
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")
 app.add_typer(bench.app, name="bench")
+app.add_typer(checkpoints.app, name="checkpoints")
 
 
 def main() -> None:

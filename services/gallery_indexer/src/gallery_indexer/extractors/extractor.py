@@ -25,11 +25,14 @@ class FeatureBatch:
         mask: (B, n) bool; True where there is a token.
         positions: (B, n, 2) float32, x then y of each token as shares of the image's width and height, in [0, 1]; rows
             without a token are zero. None for a global feature.
+        strengths: (B, n) float32; by which the tokens were chosen, and fall from row to row; rows without a token are
+            zero. None for a global feature, and where an extractor knows none.
     """
 
     values: Tensor
     mask: Tensor
     positions: Tensor | None = None
+    strengths: Tensor | None = None
 
     @classmethod
     def from_global(cls, values: Tensor) -> FeatureBatch:
@@ -45,8 +48,8 @@ class FeatureBatch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> FeatureBatch:
-        positions = None if self.positions is None else function(self.positions)
-        return FeatureBatch(function(self.values), function(self.mask), positions)
+        optional = (None if tensor is None else function(tensor) for tensor in (self.positions, self.strengths))
+        return FeatureBatch(function(self.values), function(self.mask), *optional)
 
 
 class Extractor(Protocol):

@@ -1,0 +1,1 @@
+"""Checkpoints that others released, brought into the form that this project reads."""
