@@ -63,6 +63,22 @@ def test_variants_differ_in_what_their_finding_is_about() -> None:
     assert variants["csd"].losses == variants["csd_coupled"].losses
 
 
+def test_the_globals_alone_are_trained_once_whatever_name_they_have() -> None:
+    second = FeatureSpec(name="cnn_b_gem", kind="global", dimension=16, max_tokens=1)
+    for names, expected in (
+        (["cnn_a_gem", "rootsift"], "single_cnn_a_gem"),
+        (["cnn_a_gem", "cnn_b_gem", "rootsift"], "first_2"),
+        (["cnn_a_gem", "rootsift", "cnn_b_gem"], "globals"),
+        (["cnn_a_gem", "cnn_b_gem"], "full"),
+    ):
+        grid = Grid(config(features=names), (*FEATURES, second))
+        globals_alone = tuple(name for name in names if name != "rootsift")
+        like_it = [v.name for v in grid.variants if v.features == globals_alone and v.mixer == "transformer"]
+        default = [v.name for v in grid.variants if v.name in like_it and v.losses == grid.variants[0].losses]
+        assert expected in default
+        assert len([name for name in default if not name.startswith("arcface")]) == 1
+
+
 @pytest.mark.parametrize("features", [["cnn_a_gem", "colour"], ["rootsift", "rootsift"]])
 def test_features_that_nobody_gives_or_that_come_twice_are_refused(features: list[str]) -> None:
     with pytest.raises(UnusableGridError):
