@@ -26,7 +26,6 @@ from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_source import load_sources
 from aff_toolkit.training.work_directory import WorkDirectory
-from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift import rootsift_spec
@@ -108,14 +107,7 @@ def _protocol_of(config: AblationConfig) -> Protocol:
 
 def _train_network(name: str, section: NetworkSection, config: AblationConfig, work: WorkDirectory) -> ExtractorSpec:
     cnn = section.compact_cnn
-    spec = compact_cnn_spec(
-        size=cnn.input_size,
-        width=cnn.width,
-        global_dimension=cnn.global_dimension,
-        local_dimension=cnn.local_dimension,
-        max_tokens=cnn.local_tokens,
-        weights_source=f"trained from scratch, ablation {config.name}, seed {section.seed}",
-    )
+    spec = cnn.spec(f"trained from scratch, ablation {config.name}, seed {section.seed}")
     renamed = {feature: f"cnn_{name}_{feature.name.removeprefix('cnn_')}" for feature in spec.features}
     spec = spec.model_copy(
         update={

@@ -18,7 +18,6 @@ from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.prototypes_file import PROTOTYPES_FILE, write_prototypes
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
-from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift import rootsift_spec
@@ -116,16 +115,8 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
     directory = pretraining.work.path
     specs: list[ExtractorSpec] = []
     if recipe.compact_cnn is not None:
-        cnn = recipe.compact_cnn
-        spec = compact_cnn_spec(
-            size=cnn.input_size,
-            width=cnn.width,
-            global_dimension=cnn.global_dimension,
-            local_dimension=cnn.local_dimension,
-            max_tokens=cnn.local_tokens,
-            weights_source=f"trained from scratch, recipe {recipe.name}",
-        )
-        pretraining.train_compact_cnn(cnn, directory / str(spec.weights))
+        spec = recipe.compact_cnn.spec(f"trained from scratch, recipe {recipe.name}")
+        pretraining.train_compact_cnn(recipe.compact_cnn, directory / str(spec.weights))
         specs.append(spec)
     if recipe.rootsift is not None:
         specs.append(rootsift_spec(size=recipe.rootsift.input_size, max_tokens=recipe.rootsift.tokens))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from aff_contracts.bundle import MixerKind
+from aff_contracts.bundle import ExtractorSpec, MixerKind
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
@@ -19,6 +19,7 @@ from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.training_source import TrainingSource
 from aff_toolkit.training.update_rule import UpdateRule
+from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 
 
 class RecipeError(AffError):
@@ -75,6 +76,17 @@ class CompactCnnSection(_Section):
     local_dimension: int
     local_tokens: int
     optimisation: OptimisationSection
+
+    def spec(self, weights_source: str) -> ExtractorSpec:
+        """Describe the network as an extractor."""
+        return compact_cnn_spec(
+            size=self.input_size,
+            width=self.width,
+            global_dimension=self.global_dimension,
+            local_dimension=self.local_dimension,
+            max_tokens=self.local_tokens,
+            weights_source=weights_source,
+        )
 
 
 class RootSiftSection(_Section):
