@@ -57,7 +57,7 @@ def prepare(directory: Path, counter: Counter) -> TrainingLoop:
     plan = TrainingPlan(
         batches_of_epoch=lambda epoch: shuffled_batches(len(photographs), BATCH, generator_of(1, epoch)),
         training_set=photographs,
-        section=OptimisationSection(epochs=1, batch_size=BATCH, learning_rate=1.0),
+        section=OptimisationSection(epochs=1, reading_threads=1, batch_size=BATCH, learning_rate=1.0),
         seed=1,
     )
     return TrainingLoop(counter, plan, Accelerator(cpu=True), None)

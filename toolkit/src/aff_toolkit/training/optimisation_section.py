@@ -22,7 +22,7 @@ class OptimisationSection(BaseModel):
         decay: How it falls to 0 afterwards.
         max_gradient_norm: The gradients of each side, gallery and query, are clipped to it, each on its own.
         precision: `bf16` runs the forward pass in bfloat16 where torch deems it safe.
-        reading_threads: Threads that read batches ahead of the step.
+        reading_threads: Threads that read batches ahead of the step; up to twice as many batches wait in memory.
         validation_interval_epochs: Epochs between two validations.
         checkpoint_interval_steps: Steps between two checkpoints; one is written after every epoch in any case.
     """
