@@ -13,6 +13,7 @@ from torch import nn
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.errors import BundleFormatError
+from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.mixers.build_mixer import build_mixer
@@ -39,9 +40,7 @@ class GalleryEncoder:
         Raises:
             BundleFormatError: Weights and specifications do not fit each other or this release.
         """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        target = torch.device(device)
+        target = device_named(device)
         extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]
         try:
             mixer = build_mixer(manifest.features, manifest.mixer, manifest.space.dimension)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
+from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnknownFormatError
 
 _FORMATS: tuple[CheckpointFormat, ...] = ()
 
 CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _FORMATS}
+
+
+def format_named(name: str) -> CheckpointFormat:
+    """Return the format of that name.
+
+    Raises:
+        UnknownFormatError: There is none; names those that there are.
+    """
+    if name not in CHECKPOINT_FORMATS:
+        raise UnknownFormatError(f"there is no such format; there are {', '.join(CHECKPOINT_FORMATS)}", item=name)
+    return CHECKPOINT_FORMATS[name]

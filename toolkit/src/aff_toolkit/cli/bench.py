@@ -8,7 +8,7 @@ import typer
 
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
 
@@ -74,3 +74,38 @@ def features(
         f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
         f"{found.extraction_over_bare:.0%} ({found.threads} threads, {found.device})"
     )
+
+
+@app.command()
+def extractors(
+    only: Annotated[list[str] | None, typer.Option(help="Format; `aff checkpoints list` shows them.")] = None,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the networks.")] = "fp32",
+    batch_size: Annotated[int, typer.Option(min=1, help="Photographs that go through together.")] = 8,
+    device: Device = "auto",
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the extractors of the literature at their own input sizes, beside the machine's matrix throughput."""
+    from aff_toolkit.bench.bench_extractors import bench_extractor  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.checkpoints.checkpoint_formats import CHECKPOINT_FORMATS, format_named  # noqa: PLC0415
+    from gallery_indexer.device import device_named  # noqa: PLC0415
+
+    found = []
+    with errors_told(as_json):
+        for name in only or CHECKPOINT_FORMATS:
+            one = bench_extractor(
+                format_named(name),
+                precision=precision,
+                batch_size=batch_size,
+                rounds=rounds,
+                device=device_named(device),
+            )
+            found.append(one)
+            if not as_json:
+                output.print(
+                    f"{one.name:14} {one.input_size:5} pixels x {one.scales} scales  {one.gflop_per_image:8.1f} GFLOP  "
+                    f"{one.images_per_s:8.1f} images/s  {one.tflop_per_s:7.2f} of {one.matrix_tflop_per_s:.1f} TFLOP/s"
+                    f"  {one.share:.0%}"
+                )
+    if as_json:
+        print_json([one.model_dump() for one in found])

@@ -32,14 +32,11 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """Check every weight of a checkpoint, and write safetensors with an extractor's specification."""
-    from aff_toolkit.checkpoints.checkpoint_formats import CHECKPOINT_FORMATS  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.checkpoints.checkpoint_formats import format_named  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.checkpoints.convert_checkpoint import convert_checkpoint  # noqa: PLC0415
-    from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnknownFormatError  # noqa: PLC0415
 
     with errors_told(as_json):
-        if form not in CHECKPOINT_FORMATS:
-            raise UnknownFormatError(f"there is no such format; there are {', '.join(CHECKPOINT_FORMATS)}", item=form)
-        spec = convert_checkpoint(file, CHECKPOINT_FORMATS[form], directory)
+        spec = convert_checkpoint(file, format_named(form), directory)
     if as_json:
         print_json(spec.model_dump(mode="json"))
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 if TYPE_CHECKING:
     from aff_toolkit.training.feature_store.extract_features import Extract
@@ -30,7 +30,6 @@ Copies = Annotated[int, typer.Option(min=1, help="Versions of each photograph: i
 PixelSize = Annotated[
     int | None, typer.Option(min=16, help="Keep the photographs too, stretched to this side in pixels.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto for CUDA where there is a card.")]
 
 
 @app.command()
@@ -119,13 +118,10 @@ def verify(
 
 def _load(bundle: Path, device: str) -> tuple[ExtractorSet, Extract]:
     """Load the extractors of a bundle."""
-    import torch  # noqa: PLC0415 - takes seconds
-
-    from aff_toolkit.training.base_bundle import BaseBundle  # noqa: PLC0415
+    from aff_toolkit.training.base_bundle import BaseBundle  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.gallery_side import GallerySide  # noqa: PLC0415
+    from gallery_indexer.device import device_named  # noqa: PLC0415
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)
-    return gallery.extractor_set, gallery.load_extract(torch.device(device))
+    return gallery.extractor_set, gallery.load_extract(device_named(device))
