@@ -107,13 +107,13 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
     """Take the extractors of the recipe's base, or make new ones in the work directory.
 
     Raises:
-        AffError: The base cannot be read, or the pretraining cannot go on.
+        AffError: The base cannot be read, an extractor is not available, or the pretraining cannot go on.
     """
     if recipe.base is not None:
         base = BaseBundle.open(recipe.base.bundle)
         return GallerySide(base.manifest.extractors, base.directory, base)
     directory = pretraining.work.path
-    specs: list[ExtractorSpec] = []
+    specs = [choice.install(directory) for choice in recipe.extractors]
     if recipe.compact_cnn is not None:
         spec = recipe.compact_cnn.spec(f"trained from scratch, recipe {recipe.name}")
         pretraining.train_compact_cnn(recipe.compact_cnn, directory / str(spec.weights))

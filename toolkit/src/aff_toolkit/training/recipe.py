@@ -12,6 +12,7 @@ from aff_contracts.bundle import ExtractorSpec, MixerKind
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
+from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
 from aff_toolkit.training.optimisation_section import OptimisationSection
@@ -182,7 +183,8 @@ class EvaluationSection(_Section):
 class TrainingRecipe(_Section):
     """See the module's text; `recipe.model_dump()` stands in the bundle's manifest.
 
-    The gallery's extractors are those of `base`, or new ones: `compact_cnn`, `rootsift` or both.
+    The gallery's extractors are those of `base`, or others: `extractors` that somebody else trained, and new ones,
+    `compact_cnn` and `rootsift`, in this order.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -191,6 +193,7 @@ class TrainingRecipe(_Section):
     stored_size: int = Field(ge=16)
     base: BaseSection | None = None
     pretraining: PretrainingSection | None = None
+    extractors: tuple[ExtractorChoice, ...] = ()
     compact_cnn: CompactCnnSection | None = None
     rootsift: RootSiftSection | None = None
     mixer: MixerSection
@@ -213,9 +216,9 @@ class TrainingRecipe(_Section):
 
     @model_validator(mode="after")
     def _has_extractors_from_one_place(self) -> TrainingRecipe:
-        new = self.compact_cnn is not None or self.rootsift is not None
-        if new == (self.base is not None):
-            raise ValueError("extractors come from base, or from compact_cnn and rootsift: name one of the two")
+        others = bool(self.extractors) or self.compact_cnn is not None or self.rootsift is not None
+        if others == (self.base is not None):
+            raise ValueError("extractors come from base, or from extractors, compact_cnn and rootsift: name one")
         if self.joint.pseudo_instances is not None and self.base is None:
             raise ValueError("joint.pseudo_instances: photographs are grouped by what base makes of them; name a base")
         return self
