@@ -36,8 +36,8 @@ class FeatureBatch:
 
     @classmethod
     def from_global(cls, values: Tensor) -> FeatureBatch:
-        """Wrap a global feature of shape (B, d)."""
-        return cls(values[:, None], torch.ones(len(values), 1, dtype=torch.bool, device=values.device))
+        """Wrap a global feature of shape (B, d); a row of zeros stands for an image in which nothing was found."""
+        return cls(values[:, None], values.any(dim=1, keepdim=True))
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> FeatureBatch:
         """Return the batch on `device`; `non_blocking` is torch's own, and of use from pinned memory to a card."""

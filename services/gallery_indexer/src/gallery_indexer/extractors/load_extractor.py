@@ -12,9 +12,11 @@ from aff_contracts.errors import BundleFormatError
 from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
 from gallery_indexer.extractors.extractor import Extractor
 from gallery_indexer.extractors.rootsift import RootSift
+from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
 
 _FAMILIES: dict[str, Callable[[ExtractorSpec, Path, torch.device], Extractor]] = {
     RootSift.FAMILY: lambda spec, _directory, _device: RootSift(spec),
+    RootSiftVlad.FAMILY: lambda spec, directory, device: RootSiftVlad.load(spec, directory / str(spec.weights), device),
     CompactCnnExtractor.FAMILY: lambda spec, directory, device: CompactCnnExtractor.load(
         spec, directory / str(spec.weights), device
     ),
