@@ -23,5 +23,5 @@ class IdentityMixer(nn.Module):
         self.feature_name = fitting[0].name
 
     def forward(self, features: Mapping[str, FeatureBatch]) -> Tensor:
-        """Return the feature: (B, D) float32, unit length."""
+        """Return the feature: (B, D) float32, unit length; zero for an image that lacks it."""
         return F.normalize(features[self.feature_name].values[:, 0].float(), dim=-1)

@@ -37,7 +37,7 @@ class LaffMixer(nn.Module):
         """Fuse one batch: (B, D) float32, unit length."""
         projected = [torch.tanh(self.projections[name](pooled(features[name]))) for name in self.feature_names]
         stacked = self.dropout(torch.stack(projected, dim=1)).unflatten(2, (self.heads, -1))
-        # Every image has its global features; a local one without a token has no say.
+        # A feature without a token has no say.
         present = torch.stack([features[name].mask.any(dim=1) for name in self.feature_names], dim=1)
         scores = torch.einsum("bkhc,hc->bkh", stacked, self.attention)
         scores = scores.masked_fill(~present[..., None] & present.any(dim=1)[:, None, None], float("-inf"))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import FeatureSpec, MixerSpec
 from gallery_indexer.extractors.extractor import FeatureBatch
-from gallery_indexer.mixers.masked_mean import masked_mean, pooled
+from gallery_indexer.mixers.masked_mean import masked_mean
 
 _EPSILON = 1e-6
 
@@ -19,9 +19,10 @@ class OrthogonalMixer(nn.Module):
     """The part of the local tokens that is orthogonal to the global feature, averaged, beside the global feature.
 
     DOLG has one global and one map of local features. Here every feature is projected to width D; the mean of the
-    global ones is the global feature, and all local tokens together are the local ones. A gallery without global
-    features takes the mean of the local tokens in its place; one without local features keeps a zero local part. DOLG's
-    attention over its local map is left out: the extractors have chosen their strongest tokens already.
+    global ones that an image has is its global feature, and all its local tokens together are the local ones. A gallery
+    without global features takes the mean of the local tokens in its place; one without local features keeps a zero
+    local part. DOLG's attention over its local map is left out: the extractors have chosen their strongest tokens
+    already.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
@@ -47,8 +48,10 @@ class OrthogonalMixer(nn.Module):
     def _global_feature(self, features: Mapping[str, FeatureBatch]) -> Tensor:
         if not self.global_names:
             return masked_mean(*self._local_tokens(features))
-        projected = [self.projections[name](pooled(features[name])) for name in self.global_names]
-        return torch.stack(projected).mean(dim=0)
+        projected = torch.stack(
+            [self.projections[name](features[name].values[:, 0]) for name in self.global_names], dim=1
+        )
+        return masked_mean(projected, torch.cat([features[name].mask for name in self.global_names], dim=1))
 
     def _local_tokens(self, features: Mapping[str, FeatureBatch]) -> tuple[Tensor, Tensor]:
         tokens = torch.cat([self.projections[name](features[name].values) for name in self.local_names], dim=1)
