@@ -7,6 +7,7 @@ The server adapter runs on qdrant-client's in-memory mode, and over gRPC and RES
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,17 @@ async def test_a_fetched_point_is_the_point_that_was_written(store: GalleryStore
     point = make_point("a", unit(range(1, 9)), payload)
     await store.upsert([point])
     _assert_same((await store.fetch(["a"]))["a"], point)
+
+
+@pytest.mark.parametrize("extractors", [None, (), ("one",)])
+async def test_a_record_keeps_which_extractors_found_something(
+    store: GalleryStore, extractors: tuple[str, ...] | None
+) -> None:
+    point = make_point("a", unit([1] * 8))
+    point = replace(point, record=replace(point.record, extractors=extractors))
+    await store.upsert([point])
+    assert (await store.fetch(["a"]))["a"].record.extractors == extractors
+    assert (await store.search(unit([1] * 8), limit=1))[0].record.extractors == extractors
 
 
 @pytest.mark.parametrize("item_id", ["straße/été.jpg", "../../etc/passwd", "日本 語", "a?b#c%20d", "x" * 512])

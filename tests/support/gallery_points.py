@@ -37,6 +37,7 @@ def make_point(item_id: str, embedding: NDArray[np.float32], payload: dict[str, 
         height=480,
         indexed_at=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
         payload=payload or {},
+        extractors=("cnn", "sift"),
     )
     return GalleryPoint(record=record, embedding=embedding)
 

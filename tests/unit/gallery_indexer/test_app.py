@@ -266,6 +266,7 @@ async def test_an_image_of_the_gallery_is_found_by_an_id_with_slashes(client: ht
         "content_sha256": hashlib.sha256(RED).hexdigest(),
         "width": 32,
         "height": 24,
+        "extractors": ["eye"],
         "payload": {"n": 1},
     }
 

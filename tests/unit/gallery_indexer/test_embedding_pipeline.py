@@ -13,7 +13,7 @@ from aff_contracts.errors import EmptyImageError, EncoderError
 from aff_contracts.image_decoding import ImageLimits
 from gallery_indexer.embedding_pipeline import EmbeddedImage, EmbeddingPipeline
 from gallery_indexer.identified_image import IdentifiedImage, identify
-from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.image_encoder import EncodedImage, ImageEncoder
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
@@ -32,8 +32,11 @@ def anyio_backend() -> str:
 class _EncoderOfZeros:
     decode_min_side = 16
 
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return np.zeros((len(images), 4), dtype=np.float32)
+    def __init__(self, *extractors: str) -> None:
+        self._extractors = extractors
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> list[EncodedImage]:
+        return [EncodedImage(np.zeros(4, dtype=np.float32), self._extractors) for _ in images]
 
 
 @contextmanager
@@ -58,6 +61,7 @@ async def test_each_image_of_a_batch_gets_its_own_embedding_and_size() -> None:
     np.testing.assert_allclose(red.embedding, [half, 0, 0, half], atol=1e-6)
     np.testing.assert_allclose(blue.embedding, [0, 0, half, half], atol=1e-6)
     assert (red.width, red.height, blue.width, blue.height) == (40, 30, 20, 50)
+    assert (red.extractors, blue.extractors) == (("eye",), ("eye",))
     assert encoder.batch_sizes == [2]
 
 
@@ -94,9 +98,17 @@ async def test_an_image_that_makes_the_encoder_raise_is_found_and_fails_alone() 
 
 
 async def test_a_vector_that_is_not_of_unit_length_is_never_stored() -> None:
+    with _pipeline(_EncoderOfZeros("eye")) as pipeline:
+        (result,) = await pipeline.embed([_image(plain_png(RED))])
+    assert isinstance(result, EncoderError)
+    assert result.detail == "the encoder gave no unit vector for this image"
+
+
+async def test_an_image_in_which_no_extractor_finds_anything_is_refused_with_that_reason() -> None:
     with _pipeline(_EncoderOfZeros()) as pipeline:
         (result,) = await pipeline.embed([_image(plain_png(RED))])
     assert isinstance(result, EncoderError)
+    assert "no extractor of the bundle finds anything" in result.detail
 
 
 async def test_the_pixels_of_two_batches_at_most_are_held_whatever_is_asked() -> None:

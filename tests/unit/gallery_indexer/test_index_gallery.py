@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from tests.support.plain_photograph import plain_png
 
 SPACE = EmbeddingSpace(id="a" * 64, dimension=4)
 RED, GREEN, BLUE = plain_png((255, 0, 0)), plain_png((0, 255, 0)), plain_png((0, 0, 255))
+BLACK = plain_png((0, 0, 0))
 GREEN_COLOUR = (0, 255, 0)
 
 pytestmark = pytest.mark.anyio
@@ -73,11 +75,12 @@ async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
     store = MemoryGalleryStore()
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(RED, "red", {"colour": "red"}, "red.png")])
-    assert receipts == [Receipt(index=0, id="red", name="red.png", status="indexed")]
+    assert receipts == [Receipt(index=0, id="red", name="red.png", status="indexed", extractors=("eye",))]
     point = (await store.fetch(["red"]))["red"]
     assert point.record.content_sha256 == hashlib.sha256(RED).hexdigest()
     assert (point.record.width, point.record.height) == (32, 24)
     assert point.record.payload == {"colour": "red"}
+    assert point.record.extractors == ("eye",)
     assert point.record.indexed_at.tzinfo is not None
     half = 0.5**0.5
     np.testing.assert_allclose(point.embedding, [half, 0, 0, half], atol=1e-6)
@@ -98,6 +101,32 @@ async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
         receipts = await index_gallery.index(images)
     assert _statuses(receipts) == ["duplicate", "duplicate"]
     assert encoder.batch_sizes == [2]
+
+
+async def test_receipts_and_the_gallery_say_which_extractors_found_something() -> None:
+    store, images = MemoryGalleryStore(), [_image(RED, "red"), _image(BLACK, "black"), _image(b"", "broken")]
+    with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
+        new = await index_gallery.index(images)
+        again = await index_gallery.index([_image(RED, "red"), _image(BLACK, "black", {"a": 1})])
+        replaced = await index_gallery.index([_image(BLACK, "red")])
+    assert [receipt.extractors for receipt in new] == [("eye",), (), None]
+    assert _statuses(again) == ["duplicate", "updated"]
+    assert [receipt.extractors for receipt in again] == [("eye",), ()]
+    assert [receipt.extractors for receipt in replaced] == [()]
+    assert {item_id: point.record.extractors for item_id, point in (await store.fetch(["red", "black"])).items()} == {
+        "red": (),
+        "black": (),
+    }
+
+
+async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_nobody_knows() -> None:
+    store = MemoryGalleryStore()
+    with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
+        await index_gallery.index([_image(RED, "red")])
+        point = (await store.fetch(["red"]))["red"]
+        await store.upsert([replace(point, record=replace(point.record, extractors=None))])
+        (receipt,) = await index_gallery.index([_image(RED, "red")])
+    assert (receipt.status, receipt.extractors) == ("duplicate", None)
 
 
 async def test_another_payload_is_an_update_without_embedding() -> None:

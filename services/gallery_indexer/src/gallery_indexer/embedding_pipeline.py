@@ -15,7 +15,7 @@ from aff_contracts.errors import AffError, EncoderError, ImageError
 from aff_contracts.gallery_store.gallery_store import Embedding
 from aff_contracts.image_decoding import DecodedImage, ImageLimits, decode_image
 from gallery_indexer.identified_image import IdentifiedImage
-from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.image_encoder import EncodedImage, ImageEncoder
 from gallery_indexer.index_metrics import IndexMetrics
 
 _BATCHES_ALIVE = 2
@@ -32,11 +32,13 @@ class EmbeddedImage:
         embedding: (D,) float32, unit length.
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.
+        extractors: Names of the extractors that found something in it.
     """
 
     embedding: Embedding
     width: int
     height: int
+    extractors: tuple[str, ...]
 
 
 class EmbeddingPipeline:
@@ -82,29 +84,32 @@ class EmbeddingPipeline:
     def _encode(
         self, images: Sequence[IdentifiedImage], decoded: Sequence[DecodedImage | ImageError]
     ) -> list[EmbeddedImage | AffError]:
-        embeddings = iter(self._encode_batch([one.pixels for one in decoded if isinstance(one, DecodedImage)]))
+        encoded = iter(self._encode_batch([one.pixels for one in decoded if isinstance(one, DecodedImage)]))
         return [
-            one if isinstance(one, ImageError) else _result(image, one, next(embeddings))
+            one if isinstance(one, ImageError) else _result(image, one, next(encoded))
             for image, one in zip(images, decoded, strict=True)
         ]
 
-    def _encode_batch(self, photographs: Sequence[NDArray[np.uint8]]) -> list[Embedding | None]:
+    def _encode_batch(self, photographs: Sequence[NDArray[np.uint8]]) -> list[EncodedImage | None]:
         """Embed a batch; one by one where the batch fails, so that a single image costs no other its place."""
         if not photographs:
             return []
         try:
             with self._metrics.time("encode"):
-                return list(self._encoder.encode(photographs))
+                return list(self._encoder.encode_images(photographs))
         except Exception:
             _logger.warning("the encoder failed on a batch of %d", len(photographs), exc_info=True)
         if len(photographs) == 1:
             return [None]
-        return [embedding for one in photographs for embedding in self._encode_batch([one])]
+        return [encoded for one in photographs for encoded in self._encode_batch([one])]
 
 
-def _result(image: IdentifiedImage, decoded: DecodedImage, embedding: Embedding | None) -> EmbeddedImage | EncoderError:
-    if embedding is None:
+def _result(
+    image: IdentifiedImage, decoded: DecodedImage, encoded: EncodedImage | None
+) -> EmbeddedImage | EncoderError:
+    if encoded is None:
         return EncoderError("the encoder failed on this image; the log says why", item=image.label)
-    if not abs(np.linalg.norm(embedding) - 1.0) < _UNIT_TOLERANCE:
-        return EncoderError("the encoder gave no unit vector for this image", item=image.label)
-    return EmbeddedImage(embedding=embedding, width=decoded.width, height=decoded.height)
+    if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
+        reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
+        return EncoderError(f"the encoder gave no unit vector for this image{reason}", item=image.label)
+    return EmbeddedImage(encoded.embedding, decoded.width, decoded.height, encoded.extractors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_model
 from torch import nn
 
-from aff_contracts.bundle import BundleManifest
+from aff_contracts.bundle import BundleManifest, FeatureSpec
 from aff_contracts.errors import BundleFormatError
 from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
+from gallery_indexer.image_encoder import EncodedImage
 from gallery_indexer.mixers.build_mixer import build_mixer
 
 
@@ -56,9 +57,29 @@ class GalleryEncoder:
             features.update(extractor.extract(images))
         return features
 
-    @torch.inference_mode()
     def encode(self, images: Images) -> NDArray[np.float32]:
         """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
-        features = {name: batch.to(self._device) for name, batch in self.extract(images).items()}
-        embeddings: NDArray[np.float32] = self._mixer(features).cpu().numpy()
+        return self._mix(self.extract(images))
+
+    def encode_images(self, images: Images) -> list[EncodedImage]:
+        """See ImageEncoder."""
+        features = self.extract(images)
+        embeddings = self._mix(features)
+        found = {one.spec.name: _found_something(one.spec.features, features) for one in self._extractors}
+        return [
+            EncodedImage(embedding, tuple(name for name, rows in found.items() if rows[row]))
+            for row, embedding in enumerate(embeddings)
+        ]
+
+    @torch.inference_mode()
+    def _mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
+        there = {name: batch.to(self._device) for name, batch in features.items()}
+        embeddings: NDArray[np.float32] = self._mixer(there).cpu().numpy()
         return embeddings
+
+
+def _found_something(specs: Sequence[FeatureSpec], features: Mapping[str, FeatureBatch]) -> NDArray[np.bool_]:
+    """Say of each of B images whether one of these features has a token: (B,)."""
+    present = [features[spec.name].mask.any(dim=1).cpu().numpy() for spec in specs]
+    rows: NDArray[np.bool_] = np.any(present, axis=0)
+    return rows

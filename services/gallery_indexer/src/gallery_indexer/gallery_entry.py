@@ -50,6 +50,7 @@ class GalleryEntry:
             height=embedded.height,
             indexed_at=datetime.now(UTC),
             payload=self.payload,
+            extractors=embedded.extractors,
         )
         return GalleryPoint(record=record, embedding=embedded.embedding)
 
@@ -59,16 +60,22 @@ class GalleryEntry:
             return None
         return replace(self.stored, record=replace(self.stored.record, payload=self.payload))
 
-    def receipts(self) -> list[Receipt]:
-        """Return a receipt per image, for an entry that is in the gallery now."""
+    def receipts(self, embedded: EmbeddedImage | None = None) -> list[Receipt]:
+        """Return a receipt per image, for an entry that is in the gallery now.
+
+        Args:
+            embedded: What a new content became.
+        """
         receipts = []
+        known = embedded if embedded is not None else self.stored.record if self.stored else None
+        extractors = known.extractors if known else None
         payload = self._stored_payload
         for image in self.images:
             changed = image.payload is not None and not same_payload(image.payload, payload)
-            receipts.append(image.receipt("updated" if changed else "duplicate"))
+            receipts.append(image.receipt("updated" if changed else "duplicate", extractors))
             payload = payload if image.payload is None else image.payload
         if self.needs_embedding:
-            receipts[0] = self.images[0].receipt("updated" if self.stored else "indexed")
+            receipts[0] = self.images[0].receipt("updated" if self.stored else "indexed", extractors)
         return receipts
 
     def rejections(self, error: AffError) -> list[Receipt]:

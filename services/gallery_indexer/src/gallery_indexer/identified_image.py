@@ -42,9 +42,11 @@ class IdentifiedImage:
         """What error messages call the image."""
         return self.name or self.item_id
 
-    def receipt(self, status: Literal["indexed", "updated", "duplicate"]) -> Receipt:
-        """Say what became of the image."""
-        return Receipt(index=self.index, id=self.item_id, name=self.name, status=status)
+    def receipt(
+        self, status: Literal["indexed", "updated", "duplicate"], extractors: tuple[str, ...] | None
+    ) -> Receipt:
+        """Say what became of the image, and which extractors found something in it where that is known."""
+        return Receipt(index=self.index, id=self.item_id, name=self.name, status=status, extractors=extractors)
 
     def rejection(self, error: AffError) -> Receipt:
         """Say why the image is not in the gallery."""

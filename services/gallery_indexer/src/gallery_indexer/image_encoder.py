@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """What an encoder makes of a photograph.
+
+    Attributes:
+        embedding: (D,) float32, unit length.
+        extractors: Names of the extractors that found something in it, in the bundle's order.
+    """
+
+    embedding: NDArray[np.float32]
+    extractors: tuple[str, ...]
 
 
 class ImageEncoder(Protocol):
@@ -17,6 +31,6 @@ class ImageEncoder(Protocol):
         """Pixels of the shorter side below which a photograph must not be reduced while it is decoded."""
         ...
 
-    def encode(self, images: Sequence[NDArray[np.uint8]], /) -> NDArray[np.float32]:
-        """Embed (H, W, 3) uint8 upright RGB photographs of any sizes: (B, D) float32, unit length."""
+    def encode_images(self, images: Sequence[NDArray[np.uint8]], /) -> Sequence[EncodedImage]:
+        """Embed (H, W, 3) uint8 upright RGB photographs of any sizes, one by one in order."""
         ...

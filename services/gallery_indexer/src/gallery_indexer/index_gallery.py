@@ -105,7 +105,7 @@ class IndexGallery:
                 receipts += entry.rejections(result)
             else:
                 points.append(entry.embedded_point(result))
-                receipts += entry.receipts()
+                receipts += entry.receipts(result)
         if points:
             with self._metrics.time("upsert"):
                 await self._store.upsert(points)

@@ -70,6 +70,7 @@ async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryIm
         width=record.width,
         height=record.height,
         indexed_at=record.indexed_at,
+        extractors=record.extractors,
         payload=record.payload,
     )
 

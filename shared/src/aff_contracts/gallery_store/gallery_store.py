@@ -28,6 +28,8 @@ class GalleryRecord:
         height: Pixels of the upright photograph.
         indexed_at: When the image was embedded last; UTC.
         payload: The caller's own JSON object.
+        extractors: Names of the extractors that found something in the image; None where it was indexed by a release
+            that did not keep them.
     """
 
     item_id: str
@@ -36,6 +38,7 @@ class GalleryRecord:
     height: int
     indexed_at: datetime
     payload: JsonObject = field(default_factory=dict)
+    extractors: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from aff_contracts.gallery_store.gallery_store import GalleryRecord
 VECTOR_NAME = "embedding"
 SPACE_KEY = "embedding_space"
 PAYLOAD_KEY = "payload"
+EXTRACTORS_KEY = "extractors"
 _POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")
 
 
@@ -46,12 +47,14 @@ def to_payload(record: GalleryRecord) -> dict[str, Any]:
         "width": record.width,
         "height": record.height,
         "indexed_at": record.indexed_at.isoformat(),
+        EXTRACTORS_KEY: record.extractors if record.extractors is None else list(record.extractors),
         PAYLOAD_KEY: record.payload,
     }
 
 
 def from_payload(payload: dict[str, Any]) -> GalleryRecord:
-    """Return the record of a point's JSON object."""
+    """Return the record of a point's JSON object; the one of an earlier release says nothing of extractors."""
+    extractors = payload.get(EXTRACTORS_KEY)
     return GalleryRecord(
         item_id=payload["item_id"],
         content_sha256=payload["content_sha256"],
@@ -59,4 +62,5 @@ def from_payload(payload: dict[str, Any]) -> GalleryRecord:
         height=payload["height"],
         indexed_at=datetime.fromisoformat(payload["indexed_at"]),
         payload=payload[PAYLOAD_KEY],
+        extractors=None if extractors is None else tuple(extractors),
     )

@@ -57,6 +57,8 @@ class Receipt(BaseModel):
         name: File name of the upload, where one was sent.
         status: `indexed` (new), `updated` (same id; other content or payload), `duplicate` (nothing to
             do), `rejected` (see `error`).
+        extractors: Names of the bundle's extractors that found something in the image, in the bundle's order; null
+            where it was rejected, or was indexed by a release that did not keep them.
         error: Why the image was rejected.
     """
 
@@ -66,6 +68,7 @@ class Receipt(BaseModel):
     id: str | None
     name: str | None = None
     status: Literal["indexed", "updated", "duplicate", "rejected"]
+    extractors: tuple[str, ...] | None = None
     error: Problem | None = None
 
 
@@ -87,6 +90,8 @@ class GalleryImage(BaseModel):
     Attributes:
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.
+        extractors: Names of the extractors that found something in it; null where the release that indexed it did not
+            keep them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,6 +101,7 @@ class GalleryImage(BaseModel):
     width: int
     height: int
     indexed_at: datetime
+    extractors: tuple[str, ...] | None = None
     payload: JsonObject
 
 

@@ -1,0 +1,43 @@
+"""An image in which an extractor finds nothing is indexed by the others, and says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+
+from aff_toolkit.demo.local_service import LocalServices
+from aff_toolkit.scenes.view import render_view
+from tests.support.images import jpeg_bytes, png_bytes
+
+SCENE = jpeg_bytes(render_view(11, 0))
+GREY = png_bytes(np.full((200, 300, 3), 128, np.uint8))
+
+
+def index(services: LocalServices) -> list[dict[str, Any]]:
+    answer = httpx.post(
+        f"{services.indexer_url}/index",
+        files=[("images", ("scene.jpg", SCENE)), ("images", ("grey.png", GREY))],
+        data={"items": '[{"id": "scene"}, {"id": "featureless grey"}]'},
+        timeout=60,
+    )
+    assert answer.status_code == 200
+    receipts: list[dict[str, Any]] = answer.json()["receipts"]
+    return receipts
+
+
+def test_the_receipt_and_the_gallery_lack_what_found_nothing(services: LocalServices) -> None:
+    scene, grey = index(services)
+    assert (scene["status"], scene["extractors"]) == ("indexed", ["compact_cnn", "rootsift"])
+    assert (grey["status"], grey["extractors"]) == ("indexed", ["compact_cnn"])
+    assert [receipt["extractors"] for receipt in index(services)] == [scene["extractors"], grey["extractors"]]
+    for item_id, receipt in (("scene", scene), ("featureless grey", grey)):
+        image = httpx.get(f"{services.indexer_url}/images/{item_id}", timeout=60).json()
+        assert image["extractors"] == receipt["extractors"]
+
+
+def test_a_featureless_image_is_found_again(services: LocalServices) -> None:
+    index(services)
+    answer = httpx.post(f"{services.query_url}/search", files={"image": ("grey.png", GREY)}, timeout=60)
+    assert "featureless grey" in [hit["id"] for hit in answer.json()["hits"]]
