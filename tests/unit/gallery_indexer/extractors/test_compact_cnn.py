@@ -7,7 +7,8 @@ from safetensors.torch import save_model
 
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import BundleFormatError
-from gallery_indexer.extractors.compact_cnn import CompactCnn, CompactCnnExtractor, cell_positions, compact_cnn_spec
+from gallery_indexer.extractors.cell_positions import cell_positions
+from gallery_indexer.extractors.compact_cnn import CompactCnn, CompactCnnExtractor, compact_cnn_spec
 from gallery_indexer.extractors.load_extractor import load_extractor
 
 CPU = torch.device("cpu")

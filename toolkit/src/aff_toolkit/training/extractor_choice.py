@@ -6,21 +6,23 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aff_contracts.bundle import ExtractorSpec
-from aff_contracts.errors import AffError
+from aff_contracts.bundle import ExtractorSpec, FeatureSpec
+from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
+from aff_toolkit.training.hub_models import (
+    architecture_of,
+    load_vision_model,
+    model_folder,
+    normalisation_of,
+    save_weights,
+)
+from gallery_indexer.extractors.hub_backbone import GlobalHead, HubBackbone, HubBackboneConfig, LocalBy, feature_width
 
 _WEIGHTS = "extractors/{}.safetensors"
-
-
-class ExtractorUnavailableError(AffError):
-    """Weights of an extractor that a recipe names are not here."""
-
-    code = "extractor_unavailable"
-    status = 422
-    title = "Extractor not available"
 
 
 class _Choice(BaseModel):
@@ -72,4 +74,79 @@ class ConvertedChoice(_Choice):
         return self._finish(spec, spec.name, self.size)
 
 
-ExtractorChoice = Annotated[ConvertedChoice, Field(discriminator="kind")]
+class HubChoice(_Choice):
+    """A model of the Hugging Face hub.
+
+    Attributes:
+        name: Of the extractor in the bundle; its features are `<name>_<head>` and `<name>_patches`.
+        model: Id on the hub, or a folder in its format.
+        revision: Commit of the hub's repository, all 40 digits, so that everybody gets the same weights.
+        size: Pixels of a side that photographs are stretched to.
+        global_head: See HubBackboneConfig; none when None.
+        local_tokens: Patches that are kept; none when 0.
+        local_by: By which they are chosen.
+    """
+
+    kind: Literal["hub"]
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    model: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    size: int = Field(ge=16)
+    global_head: GlobalHead | None = "cls"
+    local_tokens: int = Field(default=0, ge=0)
+    local_by: LocalBy = "norm"
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> HubChoice:
+        if self.global_head is None and not self.local_tokens:
+            raise ValueError("gives nothing: name a global_head, or local_tokens")
+        return self
+
+    def install(self, directory: Path) -> ExtractorSpec:
+        """Write the weights into the directory of a training, and describe the extractor there.
+
+        Raises:
+            ExtractorUnavailableError: The model is not here, or cannot be used as the recipe says.
+        """
+        folder = model_folder(self.model, self.revision)
+        model = load_vision_model(folder)
+        mean, std = normalisation_of(folder)
+        try:
+            config = HubBackboneConfig.model_validate(
+                {
+                    "model": architecture_of(model),
+                    "mean": mean,
+                    "std": std,
+                    "global_head": self.global_head,
+                    "local_by": self.local_by if self.local_tokens else None,
+                    "precision": self.precision,
+                }
+            )
+            spec = self._spec(config)
+            HubBackbone(spec, model, torch.device("cpu"))
+        except ValueError as error:
+            raise ExtractorUnavailableError(str(error), item=self.model) from error
+        save_weights(model, directory / _WEIGHTS.format(self.name))
+        return spec
+
+    def _spec(self, config: HubBackboneConfig) -> ExtractorSpec:
+        width = feature_width(config.model)
+        features = []
+        if config.global_head is not None:
+            name = f"{self.name}_{config.global_head}"
+            features.append(FeatureSpec(name=name, kind="global", dimension=width, max_tokens=1))
+        if config.local_by is not None:
+            name = f"{self.name}_patches"
+            features.append(FeatureSpec(name=name, kind="local", dimension=width, max_tokens=self.local_tokens))
+        return ExtractorSpec(
+            name=self.name,
+            family=HubBackbone.FAMILY,
+            preprocessing=Preprocessing(resize="stretch", size=self.size),
+            features=tuple(features),
+            weights=_WEIGHTS.format(self.name),
+            weights_source=self.model if self.revision is None else f"{self.model}@{self.revision}",
+            config=config.model_dump(mode="json"),
+        )
+
+
+ExtractorChoice = Annotated[ConvertedChoice | HubChoice, Field(discriminator="kind")]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing, preprocess
+from gallery_indexer.extractors.cell_positions import cell_positions
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.residual_network import ResidualNetwork
 
@@ -93,21 +94,6 @@ class CompactCnnExtractor:
             self._global.name: FeatureBatch.from_global(self._network.pool_global(activations)),
             self._local.name: FeatureBatch(descriptors, mask, cell_positions(cells, *activations.shape[2:])),
         }
-
-
-def cell_positions(cells: Tensor, height: int, width: int) -> Tensor:
-    """Give the centres of cells of a height x width grid.
-
-    Args:
-        cells: (B, n) int64, numbered row by row.
-        height: Rows of the grid.
-        width: Columns of the grid.
-
-    Returns:
-        (B, n, 2) float32 in (0, 1): x, then y.
-    """
-    columns, rows = cells % width, cells // width
-    return torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=-1)
 
 
 def compact_cnn_spec(

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from aff_contracts.bundle import ExtractorSpec
-from aff_contracts.errors import BundleFormatError
+from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
 from gallery_indexer.extractors.extractor import Extractor
+from gallery_indexer.extractors.hub_backbone import HubBackbone
 from gallery_indexer.extractors.rootsift import RootSift
 from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
 
@@ -20,6 +22,7 @@ _FAMILIES: dict[str, Callable[[ExtractorSpec, Path, torch.device], Extractor]] =
     CompactCnnExtractor.FAMILY: lambda spec, directory, device: CompactCnnExtractor.load(
         spec, directory / str(spec.weights), device
     ),
+    HubBackbone.FAMILY: lambda spec, directory, device: HubBackbone.load(spec, directory / str(spec.weights), device),
 }
 
 
@@ -27,6 +30,7 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
     """Build an extractor from its specification and the bundle's weights.
 
     Raises:
+        BundleNotFoundError: The weights are missing; says where they come from.
         BundleFormatError: This release has no extractor of that family, or the weights do not fit it.
     """
     if spec.family not in _FAMILIES:
@@ -34,5 +38,8 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
         raise BundleFormatError(f"no extractor family {spec.family!r}; known: {known}", item=spec.name)
     try:
         return _FAMILIES[spec.family](spec, bundle_directory, device)
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    except OSError as error:
+        detail = f"cannot read {spec.weights} in {bundle_directory} ({error}); it comes from: {spec.weights_source}"
+        raise BundleNotFoundError(detail, item=spec.name) from error
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise BundleFormatError(f"weights and specification do not fit: {error}", item=spec.name) from error
