@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
 from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnknownFormatError
+from aff_toolkit.checkpoints.gem import GEM_FORMATS
+from aff_toolkit.checkpoints.how import HOW_FORMATS
 
-_FORMATS: tuple[CheckpointFormat, ...] = ()
+_FORMATS: tuple[CheckpointFormat, ...] = (*GEM_FORMATS, *HOW_FORMATS)
 
 CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _FORMATS}
 

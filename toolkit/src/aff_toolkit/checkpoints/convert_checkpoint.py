@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct, scalar
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -21,6 +25,15 @@ from aff_toolkit.checkpoints.foreign_checkpoint_errors import (
 )
 
 _SHOWN = 8
+# What NumPy's arrays are rebuilt with, by its names before 2.0 and since; none of it runs anything of the file's.
+_ARRAYS: list[Any] = [
+    *((_reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    (codecs.encode, "_codecs.encode"),
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float32", "float64", "int64")),
+]
 
 
 def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> ExtractorSpec:
@@ -49,6 +62,8 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
         (directory / f"{name}.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConvertedNotWrittenError(f"{error.strerror or error}", item=str(directory)) from error
+    except SafetensorError as error:  # the library's own word for a full disk
+        raise ConvertedNotWrittenError(str(error), item=str(directory)) from error
     return spec
 
 
@@ -56,7 +71,8 @@ def _read(file: Path) -> tuple[Mapping[str, Any], str]:
     try:
         with file.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        document = torch.load(file, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_ARRAYS):
+            document = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UnreadableCheckpointError(f"{error.strerror or error}", item=str(file)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

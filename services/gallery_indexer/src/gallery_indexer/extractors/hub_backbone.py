@@ -8,7 +8,6 @@ architecture in its specification, the weights in safetensors; nothing is downlo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +23,9 @@ from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.extractors.cell_positions import cell_positions
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.shape_batches import shape_batches
+from gallery_indexer.extractors.strongest_tokens import strongest_tokens
+from gallery_indexer.networks.imagenet import normalise
+from gallery_indexer.networks.precision import autocast
 from gallery_indexer.pooling import EPSILON
 
 GlobalHead = Literal["cls", "mean", "gem", "pooled"]
@@ -105,9 +107,6 @@ class HubBackbone:
         check_size(self._config.model, spec.preprocessing)
         self._device = device
         self._model = model.eval().to(device)
-        self._mean, self._std = (
-            torch.tensor(values, device=device).view(3, 1, 1) for values in (self._config.mean, self._config.std)
-        )
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> HubBackbone:
@@ -121,15 +120,18 @@ class HubBackbone:
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
         ((_, pixels),) = shape_batches(images, self.spec.preprocessing, self._device)  # stretched: all of one shape
-        with self._autocast():
-            output = self._run((pixels / 255.0 - self._mean) / self._std)
+        with autocast(self._device, self.spec.config):
+            output = self._run(normalise(pixels, self._config.mean, self._config.std))
         tokens, height, width = self._patches(output.last_hidden_state)
         features = {}
         if self._global is not None:
             features[self._global.name] = FeatureBatch.from_global(F.normalize(self._pool(output, tokens), dim=-1))
         if self._local is not None:
             strengths = self._strengths(output, tokens)
-            features[self._local.name] = _strongest(tokens, strengths, self._local.max_tokens, height, width)
+            cells = torch.arange(height * width, device=tokens.device)
+            features[self._local.name] = strongest_tokens(
+                F.normalize(tokens, dim=-1), strengths, cell_positions(cells, height, width), self._local.max_tokens
+            )
         return features
 
     def _run(self, pixels: Tensor) -> Any:
@@ -137,10 +139,6 @@ class HubBackbone:
         if self._config.local_by == "attention":
             options["output_attentions"] = True
         return self._model(pixel_values=pixels, **options)
-
-    def _autocast(self) -> AbstractContextManager[None]:
-        enabled = self._config.precision == "bf16" and self._device.type == "cuda"
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
 
     def _patches(self, hidden: Tensor) -> tuple[Tensor, int, int]:
         """Give patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
@@ -239,19 +237,3 @@ def build_model(model: Mapping[str, Any], *, with_attentions: bool) -> nn.Module
     options = {"attn_implementation": "eager"} if with_attentions else {}
     built: nn.Module = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call]
     return built
-
-
-def _strongest(tokens: Tensor, strengths: Tensor, count: int, height: int, width: int) -> FeatureBatch:
-    """Choose patches by falling strength; where there are fewer than `count`, the rest is masked."""
-    B, N, _ = tokens.shape
-    kept = min(count, N)
-    top = strengths.topk(kept, dim=1)
-    values = F.normalize(tokens.gather(1, top.indices[..., None].expand(-1, -1, tokens.shape[-1])), dim=-1)
-    missing = count - kept
-    mask = torch.ones(B, kept, dtype=torch.bool, device=tokens.device)
-    return FeatureBatch(
-        F.pad(values, (0, 0, 0, missing)),
-        F.pad(mask, (0, missing)),
-        F.pad(cell_positions(top.indices, height, width), (0, 0, 0, missing)),
-        F.pad(top.values, (0, missing)),
-    )

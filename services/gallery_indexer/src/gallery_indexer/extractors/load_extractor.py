@@ -12,17 +12,24 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
 from gallery_indexer.extractors.extractor import Extractor
+from gallery_indexer.extractors.gem import GemExtractor
+from gallery_indexer.extractors.how import HowExtractor
 from gallery_indexer.extractors.hub_backbone import HubBackbone
 from gallery_indexer.extractors.rootsift import RootSift
 from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
 
-_FAMILIES: dict[str, Callable[[ExtractorSpec, Path, torch.device], Extractor]] = {
+_Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
+
+_WITH_WEIGHTS = (CompactCnnExtractor, GemExtractor, HowExtractor, HubBackbone, RootSiftVlad)
+
+
+def _loading(load: _Load) -> _Load:
+    return lambda spec, directory, device: load(spec, directory / str(spec.weights), device)
+
+
+_FAMILIES: dict[str, _Load] = {
     RootSift.FAMILY: lambda spec, _directory, _device: RootSift(spec),
-    RootSiftVlad.FAMILY: lambda spec, directory, device: RootSiftVlad.load(spec, directory / str(spec.weights), device),
-    CompactCnnExtractor.FAMILY: lambda spec, directory, device: CompactCnnExtractor.load(
-        spec, directory / str(spec.weights), device
-    ),
-    HubBackbone.FAMILY: lambda spec, directory, device: HubBackbone.load(spec, directory / str(spec.weights), device),
+    **{family.FAMILY: _loading(family.load) for family in _WITH_WEIGHTS},
 }
 
 
