@@ -11,7 +11,18 @@ from gallery_indexer.extractors.load_extractor import load_extractor
 from tests.support.released_checkpoints import installed_with_fresh_weights, photograph
 
 GOLDEN_FILE = Path(__file__).parents[1] / "golden" / "extractors.json"
-GOLDEN_FORMATS = ("gem-r50", "gem-r50-lw", "how-r18", "how-r50")
+GOLDEN_FORMATS = (
+    "delg-r50",
+    "dolg-r50",
+    "dolg-r50-ma",
+    "cvnet-r50",
+    "superglobal-r50",
+    "token-r50",
+    "gem-r50",
+    "gem-r50-lw",
+    "how-r18",
+    "how-r50",
+)
 _SHOWN = 6
 
 

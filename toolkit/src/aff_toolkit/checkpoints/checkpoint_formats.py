@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
+from aff_toolkit.checkpoints.cvnet import CVNET_FORMATS
+from aff_toolkit.checkpoints.delg import DELG_FORMATS
+from aff_toolkit.checkpoints.dolg import DOLG_FORMATS
 from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnknownFormatError
 from aff_toolkit.checkpoints.gem import GEM_FORMATS
 from aff_toolkit.checkpoints.how import HOW_FORMATS
+from aff_toolkit.checkpoints.token_aggregation import TOKEN_FORMATS
 
-_FORMATS: tuple[CheckpointFormat, ...] = (*GEM_FORMATS, *HOW_FORMATS)
+_FORMATS: tuple[CheckpointFormat, ...] = (
+    *DELG_FORMATS,
+    *DOLG_FORMATS,
+    *CVNET_FORMATS,
+    *TOKEN_FORMATS,
+    *GEM_FORMATS,
+    *HOW_FORMATS,
+)
 
 CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _FORMATS}
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import extract_by_shape
+from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
 from gallery_indexer.networks.frozen import frozen
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
@@ -84,11 +84,12 @@ class GemExtractor:
     @torch.inference_mode()
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._device, self._features)
+        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
-    def _features(self, pixels: Tensor) -> dict[str, FeatureBatch]:
+    def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
+        whole = normalise(on_device(pixels, self._device))
         with autocast(self._device, self.spec.config):
-            vectors = self._network(normalise(pixels), self._scales, whiten_each_scale=self._whiten_each_scale)
+            vectors = self._network(whole, self._scales, whiten_each_scale=self._whiten_each_scale)
         return {self.spec.features[0].name: FeatureBatch.from_global(vectors)}
 
 

@@ -19,7 +19,7 @@ from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.extractors.cell_positions import cell_positions
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import extract_by_shape
+from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
 from gallery_indexer.extractors.strongest_tokens import strongest_tokens
 from gallery_indexer.networks.frozen import frozen
 from gallery_indexer.networks.imagenet import normalise
@@ -94,12 +94,12 @@ class HowExtractor:
     @torch.inference_mode()
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._device, self._features)
+        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
-    def _features(self, pixels: Tensor) -> dict[str, FeatureBatch]:
+    def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         feature = self.spec.features[0]
         with autocast(self._device, self.spec.config):
-            values, strengths, positions = self._network(normalise(pixels), self._scales)
+            values, strengths, positions = self._network(normalise(on_device(pixels, self._device)), self._scales)
         return {feature.name: strongest_tokens(values, strengths, positions, feature.max_tokens)}
 
 

@@ -22,7 +22,7 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.extractors.cell_positions import cell_positions
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import shape_batches
+from gallery_indexer.extractors.shape_batches import on_device, shape_batches
 from gallery_indexer.extractors.strongest_tokens import strongest_tokens
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
@@ -119,9 +119,9 @@ class HubBackbone:
     @torch.inference_mode()
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
-        ((_, pixels),) = shape_batches(images, self.spec.preprocessing, self._device)  # stretched: all of one shape
+        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched: all of one shape
         with autocast(self._device, self.spec.config):
-            output = self._run(normalise(pixels, self._config.mean, self._config.std))
+            output = self._run(normalise(on_device(pixels, self._device), self._config.mean, self._config.std))
         tokens, height, width = self._patches(output.last_hidden_state)
         features = {}
         if self._global is not None:

@@ -11,16 +11,30 @@ from safetensors import SafetensorError
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
+from gallery_indexer.extractors.cvnet import CvNetExtractor
+from gallery_indexer.extractors.delg import DelgExtractor
+from gallery_indexer.extractors.dolg import DolgExtractor
 from gallery_indexer.extractors.extractor import Extractor
 from gallery_indexer.extractors.gem import GemExtractor
 from gallery_indexer.extractors.how import HowExtractor
 from gallery_indexer.extractors.hub_backbone import HubBackbone
 from gallery_indexer.extractors.rootsift import RootSift
 from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
+from gallery_indexer.extractors.token_aggregation import TokenExtractor
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
 
-_WITH_WEIGHTS = (CompactCnnExtractor, GemExtractor, HowExtractor, HubBackbone, RootSiftVlad)
+_WITH_WEIGHTS = (
+    CompactCnnExtractor,
+    CvNetExtractor,
+    DelgExtractor,
+    DolgExtractor,
+    GemExtractor,
+    HowExtractor,
+    HubBackbone,
+    RootSiftVlad,
+    TokenExtractor,
+)
 
 
 def _loading(load: _Load) -> _Load:

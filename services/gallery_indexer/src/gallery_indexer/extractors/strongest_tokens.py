@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +13,7 @@ def strongest_tokens(values: Tensor, strengths: Tensor, positions: Tensor, count
 
     Args:
         values: (B, N, d).
-        strengths: (B, N).
+        strengths: (B, N); where it is not above 0 there is no token.
         positions: (B, N, 2) or (N, 2), shares of the image's width and height.
         count: Tokens of the result, n.
     """
@@ -24,10 +23,11 @@ def strongest_tokens(values: Tensor, strengths: Tensor, positions: Tensor, count
     places = top.indices[..., None]
     chosen = values.gather(1, places.expand(-1, -1, d))
     where = positions.expand(B, -1, -1).gather(1, places.expand(-1, -1, 2))
-    mask = torch.ones(B, kept, dtype=torch.bool, device=values.device)
+    mask = top.values > 0
+    present = mask[..., None]
     return FeatureBatch(
-        F.pad(chosen.float(), (0, 0, 0, missing)),
+        F.pad(chosen.float() * present, (0, 0, 0, missing)),
         F.pad(mask, (0, missing)),
-        F.pad(where, (0, 0, 0, missing)),
+        F.pad(where * present, (0, 0, 0, missing)),
         F.pad(top.values.float(), (0, missing)),
     )

@@ -46,6 +46,17 @@ class ResNet(nn.Module):
             inputs = stage_width(depth, number)
         self.out_channels = inputs
 
+    def raise_activations(self, floor: float) -> None:
+        """Clamp activations at `floor` instead of 0: all of the first stage, what leaves a block of the next two.
+
+        ReLUP of SuperGlobal (Shao et al., ICCV 2023, sec. 3.2), as its authors' code has it; of bottlenecks.
+        """
+        for name in self.stage_names[:3]:
+            for block in self.get_submodule(name).children():
+                block.outer_floor = floor  # type: ignore[assignment]
+        for block in self.get_submodule(self.stage_names[0]).children():
+            block.inner_floor = floor  # type: ignore[assignment]
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Give the last stage's activations of normalised (B, 3, H, W) pixels; see `stages`."""
         return self.stages(pixels)[-1]
@@ -83,6 +94,7 @@ class _Block(nn.Module):
     """What both kinds share: a shortcut, projected where the shape changes."""
 
     downsample: nn.Sequential | None
+    outer_floor = 0.0  # what the sum is raised to at least
 
     def _shortcut(self, inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
         if stride == 1 and inputs == outputs:
@@ -90,7 +102,7 @@ class _Block(nn.Module):
         return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
 
     def _add_shortcut(self, x: Tensor, residual: Tensor) -> Tensor:
-        return F.relu_(residual + (x if self.downsample is None else self.downsample(x)))
+        return (residual + (x if self.downsample is None else self.downsample(x))).clamp_(min=self.outer_floor)
 
 
 class _BasicBlock(_Block):
@@ -107,6 +119,8 @@ class _BasicBlock(_Block):
 
 
 class _Bottleneck(_Block):
+    inner_floor = 0.0  # what the inner activations are raised to at least
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         width = outputs // 4
@@ -119,6 +133,6 @@ class _Bottleneck(_Block):
         self.downsample = self._shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = F.relu_(self.bn1(self.conv1(x)))
-        residual = F.relu_(self.bn2(self.conv2(residual)))
+        residual = self.bn1(self.conv1(x)).clamp_(min=self.inner_floor)
+        residual = self.bn2(self.conv2(residual)).clamp_(min=self.inner_floor)
         return self._add_shortcut(x, self.bn3(self.conv3(residual)))
