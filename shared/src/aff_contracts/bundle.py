@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -179,20 +180,34 @@ def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str]
     """Check size and sha256 of the named files (all files when none are named).
 
     Raises:
-        BundleNotFoundError: A file is missing.
-        BundleIntegrityError: A file is not the one that the manifest describes, or not listed at all.
+        BundleNotFoundError: A file is missing; says how to mend it.
+        BundleIntegrityError: A file is not the one that the manifest describes, and says how to mend it; or it is not
+            listed at all.
     """
     known = {file.path: file for file in manifest.files}
     for path in known if paths is None else paths:
         if path not in known:
             raise BundleIntegrityError("not listed in the manifest", item=path)
-        found = _describe(directory, path)
+        try:
+            found = _describe(directory, path)
+        except BundleNotFoundError as error:
+            raise BundleNotFoundError(
+                f"{error.detail}. {_how_to_mend(directory, manifest, path)}", item=path
+            ) from error
         if found != known[path]:
             raise BundleIntegrityError(
                 f"sha256 is {found.sha256[:12]}... ({found.size_bytes} bytes), the manifest says "
-                f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes)",
+                f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes). "
+                f"{_how_to_mend(directory, manifest, path)}",
                 item=path,
             )
+
+
+def _how_to_mend(directory: Path, manifest: BundleManifest, path: str) -> str:
+    """Say how a missing or altered file is put back."""
+    command = f"aff bundle repair {shlex.quote(str(directory))} --from FOLDER"
+    sources = [f"{e.name}: {e.weights_source}" for e in manifest.extractors if e.weights == path]
+    return f"Mend it with: {command}, where FOLDER holds a copy under any name{''.join(f' ({one})' for one in sources)}"
 
 
 def _refuse_newer(document: bytes, path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from aff_contracts.bundle import (
     verify_files,
     write_manifest,
 )
-from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
+from aff_contracts.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from aff_contracts.preprocessing import Preprocessing
 
 FILES = {"query_encoder.onnx": b"query", "mixer.safetensors": b"mixer", "extractors/cnn.safetensors": b"cnn"}
@@ -125,6 +127,26 @@ def test_a_side_checks_only_the_files_that_it_loads(bundle: Path) -> None:
     with pytest.raises(BundleNotFoundError) as caught:
         verify_files(bundle, manifest, manifest.gallery_files)
     assert caught.value.item == "mixer.safetensors"
+
+
+def _lose(file: Path) -> None:
+    file.unlink()
+
+
+def _alter_file(file: Path) -> None:
+    file.write_bytes(b"other")
+
+
+@pytest.mark.parametrize("damage", [_lose, _alter_file])
+def test_damaged_weights_come_with_the_command_that_mends_them_and_their_source(
+    bundle: Path, damage: Callable[[Path], None]
+) -> None:
+    moved = shutil.copytree(bundle, bundle / "the bundle")
+    damage(moved / "extractors/cnn.safetensors")
+    with pytest.raises(BundleError) as caught:
+        verify_files(moved, load_manifest(moved))
+    assert f"aff bundle repair '{moved}' --from FOLDER" in caught.value.detail
+    assert caught.value.detail.endswith("(cnn: trained here)")
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_vouched_for(bundle: Path) -> None:

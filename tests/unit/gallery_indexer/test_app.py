@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -355,6 +356,13 @@ async def test_its_own_store_is_closed_and_keeps_what_was_indexed(bundle: _Bundl
 async def test_a_service_without_its_bundle_does_not_start(bundle: _Bundle) -> None:
     (bundle.path / "bundle.json").unlink()
     with pytest.raises(BundleNotFoundError, match=r"no readable bundle\.json"):
+        async with _service(bundle, MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_without_weights_does_not_start_and_says_how_to_mend_it(bundle: _Bundle) -> None:
+    (bundle.path / "mixer.safetensors").unlink()
+    with pytest.raises(BundleNotFoundError, match=re.escape(f"aff bundle repair {bundle.path} --from FOLDER")):
         async with _service(bundle, MemoryGalleryStore()):
             pass
 

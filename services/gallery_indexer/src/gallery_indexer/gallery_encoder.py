@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 
 from aff_contracts.bundle import BundleManifest, FeatureSpec
-from aff_contracts.errors import BundleFormatError
+from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
@@ -39,6 +40,7 @@ class GalleryEncoder:
             device: `cpu`, `cuda`, or `auto` for CUDA where there is a card.
 
         Raises:
+            BundleNotFoundError: Weights are missing.
             BundleFormatError: Weights and specifications do not fit each other or this release.
         """
         target = device_named(device)
@@ -46,7 +48,9 @@ class GalleryEncoder:
         try:
             mixer = build_mixer(manifest.features, manifest.mixer, manifest.space.dimension)
             load_model(mixer, bundle_directory / manifest.mixer.weights)
-        except (RuntimeError, ValueError) as error:
+        except OSError as error:
+            raise BundleNotFoundError(f"cannot be read: {error}", item=manifest.mixer.weights) from error
+        except (SafetensorError, RuntimeError, ValueError) as error:
             raise BundleFormatError(f"mixer weights do not fit: {error}", item=manifest.mixer.weights) from error
         return cls(extractors, mixer, target)
 

@@ -1,8 +1,10 @@
-"""`aff bundle inspect` and `aff bundle verify`."""
+"""`aff bundle inspect`, `aff bundle verify` and `aff bundle repair`."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -75,3 +77,21 @@ def test_a_directory_without_a_bundle_is_named(command: str, tmp_path: Path) -> 
     result = cli.invoke(app, ["bundle", command, str(tmp_path)])
     assert result.exit_code == 1
     assert "no readable bundle.json" in result.stderr
+
+
+def test_the_command_that_verify_names_mends_the_bundle(tiny_training: TinyTraining, copy: Path) -> None:
+    lost = copy / "extractors" / "compact_cnn.safetensors"
+    lost.unlink()
+    problem = json.loads(cli.invoke(app, ["bundle", "verify", str(copy), "--json"]).stdout)
+    command = re.search(r"aff (bundle repair .+) --from FOLDER", problem["detail"])[1]
+    mended = cli.invoke(app, [*shlex.split(command), "--from", str(tiny_training.bundle), "--json"])
+    assert json.loads(mended.stdout) == {"repaired": ["extractors/compact_cnn.safetensors"]}
+    assert cli.invoke(app, ["bundle", "verify", str(copy)]).exit_code == 0
+
+
+def test_a_repair_without_copies_fails_by_name(copy: Path, tmp_path: Path) -> None:
+    (copy / "mixer.safetensors").unlink()
+    (tmp_path / "empty").mkdir()
+    result = cli.invoke(app, ["bundle", "repair", str(copy), "--from", str(tmp_path / "empty")])
+    assert result.exit_code == 1
+    assert "mixer.safetensors" in result.stderr

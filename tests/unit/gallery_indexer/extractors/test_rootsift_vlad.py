@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aff_contracts.bundle import ExtractorSpec
-from aff_contracts.errors import BundleFormatError
+from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.extractors.extractor import Extractor
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift import RootSift, rootsift, rootsift_spec
@@ -96,3 +96,15 @@ def test_the_tokens_may_be_left_out(tmp_path: Path, textured: np.ndarray) -> Non
 def test_weights_of_another_size_are_refused(tmp_path: Path, changes: dict[str, int]) -> None:
     with pytest.raises(BundleFormatError, match="do not fit"):
         loaded(tmp_path, described(**changes))
+
+
+def test_missing_weights_are_told_with_their_source(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="it comes from: a test"):
+        load_extractor(described(), tmp_path, torch.device("cpu"))
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "extractors").mkdir()
+    (tmp_path / str(described().weights)).write_bytes(b"not weights")
+    with pytest.raises(BundleFormatError, match="do not fit"):
+        load_extractor(described(), tmp_path, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""`aff bundle inspect` and `aff bundle verify`."""
+"""`aff bundle inspect`, `aff bundle verify` and `aff bundle repair`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from aff_contracts.bundle import load_manifest, verify_files
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 from aff_toolkit.cli.metrics_table import metrics_tables
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
+from aff_toolkit.repair_bundle import repair_bundle
 
-app = typer.Typer(help="Look at a model bundle, and check it.", no_args_is_help=True)
+app = typer.Typer(help="Look at a model bundle, check it, and mend it.", no_args_is_help=True)
 
 Directory = Annotated[Path, typer.Argument(help="Directory of the bundle.")]
 
@@ -53,3 +54,25 @@ def verify(directory: Directory, as_json: JsonOption = False) -> None:
             f"{len(manifest.files)} files, {size / 1e6:.1f} MB, all as the manifest says: "
             f"{manifest.fingerprint[:12]}. Next: aff serve --bundle {directory}"
         )
+
+
+@app.command()
+def repair(
+    directory: Directory,
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            help="Folder with copies: another copy of the bundle, the work directory of its training, a cache.",
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Put missing and altered files of a bundle back: copies are told by their sha256, whatever their names."""
+    with errors_told(as_json):
+        repaired = repair_bundle(directory, source)
+    if as_json:
+        print_json({"repaired": repaired})
+    else:
+        told = ", ".join(repaired) or "nothing was missing or altered"
+        output.print(f"Put back: {told}. Next: aff bundle verify {directory}")
