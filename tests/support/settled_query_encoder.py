@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.query_encoder import QueryEncoder, residual_query_encoder
 
 
 def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
@@ -19,7 +19,7 @@ def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
 def settled_query_encoder(dimension: int, size: int) -> QueryEncoder:
     """Make the encoder; one pass over 16 images gives it its batch statistics whole."""
     torch.manual_seed(0)
-    encoder = QueryEncoder(4, dimension)
+    encoder = residual_query_encoder(4, dimension)
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = 1.0

@@ -26,7 +26,7 @@ from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
 from aff_toolkit.training.joint_training import train_pair
 from aff_toolkit.training.optimisation_section import OptimisationSection
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.query_encoder import residual_query_encoder
 from aff_toolkit.training.running_statistics import average_running_statistics
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_set import TrainingSet
@@ -103,7 +103,7 @@ def train(store: FeatureStore, case: Case, directory: Path) -> dict[str, torch.T
     pair = train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         build_mixer(store.features, spec, recipe.dimension),
-        QueryEncoder(4, recipe.dimension),
+        residual_query_encoder(4, recipe.dimension),
         recipe,
         directory=None,
         configuration={},

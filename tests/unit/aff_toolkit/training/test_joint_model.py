@@ -20,7 +20,7 @@ from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
 from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
 from aff_toolkit.training.optimisation_section import OptimisationSection
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.query_encoder import residual_query_encoder
 from aff_toolkit.training.sampling import generator_of, shuffled_batches
 from aff_toolkit.training.shared_classifier import SharedClassifier
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
@@ -42,7 +42,7 @@ def model(
     update = UpdateRule.model_validate({"kind": kind, "alpha": 0.9})
     return JointModel(
         build_mixer((WHOLE,), MixerSpec(weights="m", layers=1, heads=2), D),
-        QueryEncoder(4, D),
+        residual_query_encoder(4, D),
         SharedClassifier(CLASSES, D, update.alpha),
         discriminative=ArcFace(),
         compatible=losses,

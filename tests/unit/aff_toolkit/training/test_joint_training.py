@@ -12,7 +12,7 @@ from rich.console import Console
 from aff_contracts.bundle import MixerSpec
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.query_encoder import residual_query_encoder
 from aff_toolkit.training.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.update_rule import UpdateRule
@@ -33,7 +33,7 @@ def train(work: Path, directory: Path, kind: str = "momentum", alpha: float = 0.
     return train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         mixer,
-        QueryEncoder(4, recipe.dimension),
+        residual_query_encoder(4, recipe.dimension),
         recipe.model_copy(update={"joint": joint}),
         directory=directory / "checkpoints",
         configuration={},

@@ -10,7 +10,7 @@ import torch
 from aff_contracts.errors import BundleFormatError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.onnx_weights import load_onnx_weights
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.query_encoder import residual_query_encoder
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 from tests.support.tiny_query_encoder import tiny_query_encoder
 
@@ -26,7 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
-    encoder = QueryEncoder(4, D)
+    encoder = residual_query_encoder(4, D)
     load_onnx_weights(encoder, exported, coloured_tiles(24, SIZE, seed=5))
     images = coloured_tiles(6, SIZE, seed=9)
     torch.testing.assert_close(encoder(images), settled_query_encoder(D, SIZE)(images), rtol=0, atol=1e-4)
@@ -34,7 +34,7 @@ def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
 
 @torch.no_grad()
 def test_it_computes_nearly_the_same_in_training_on_the_images_that_it_was_set_on(exported: Path) -> None:
-    encoder, images = QueryEncoder(4, D), coloured_tiles(64, SIZE, seed=5)
+    encoder, images = residual_query_encoder(4, D), coloured_tiles(64, SIZE, seed=5)
     load_onnx_weights(encoder, exported, images)
     expected = encoder(images)
     torch.testing.assert_close(encoder.train()(images), expected, rtol=0, atol=5e-3)
@@ -42,6 +42,9 @@ def test_it_computes_nearly_the_same_in_training_on_the_images_that_it_was_set_o
 
 def test_another_width_or_another_network_is_refused(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(tiny_query_encoder())
-    for encoder, path in ((QueryEncoder(8, D), exported), (QueryEncoder(4, D), tmp_path / "other.onnx")):
+    for encoder, path in (
+        (residual_query_encoder(8, D), exported),
+        (residual_query_encoder(4, D), tmp_path / "other.onnx"),
+    ):
         with pytest.raises(BundleFormatError, match="train one from scratch"):
             load_onnx_weights(encoder, path, coloured_tiles(4, SIZE, seed=0))

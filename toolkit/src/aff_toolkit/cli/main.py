@@ -7,6 +7,7 @@ import typer
 from aff_toolkit.cli import bench, bundle, checkpoints, features
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
+from aff_toolkit.cli.encoders import encoders
 from aff_toolkit.cli.evaluate import evaluate
 from aff_toolkit.cli.index import index
 from aff_toolkit.cli.openapi import openapi
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, index, search, demo, train, evaluate, ablate, openapi):
+for command in (serve, index, search, demo, train, evaluate, ablate, encoders, openapi):
     app.command()(command)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(features.app, name="features")

@@ -41,7 +41,7 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None
             norm.reset_running_stats()
             norm.weight.fill_((1 + norm.eps) ** 0.5)
             norm.bias.copy_(found[f"{name}.{bias}"])
-        encoder.network.pool.exponent.copy_(found["network.pool.exponent"])
+        encoder.get_parameter("network.pool.exponent").copy_(found["network.pool.exponent"])
     except (KeyError, RuntimeError, OSError, ValueError) as error:
         detail = f"does not hold the weights of this query encoder ({error}): train one from scratch"
         raise BundleFormatError(detail, item=str(path)) from error

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.light_network import LightNetwork, efficientnet, mobilenet_v2, shufflenet_v2
+from aff_toolkit.training.query_encoder import QueryEncoder, residual_query_encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,22 @@ class QueryBackbone:
 
 
 def _residual(width: int) -> QueryBackbone:
-    return QueryBackbone(f"residual network of width {width}, GeM, whitening", partial(QueryEncoder, width))
+    return QueryBackbone(f"residual network of width {width}, GeM, whitening", partial(residual_query_encoder, width))
+
+
+def _light(name: str, network: Callable[[int], LightNetwork]) -> QueryBackbone:
+    return QueryBackbone(f"{name}, GeM, whitening", lambda dimension: QueryEncoder(network(dimension)))
 
 
 QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     "residual-8": _residual(8),
     "residual-16": _residual(16),
     "residual-32": _residual(32),
+    **{
+        f"mobilenet-v2-{multiplier}": _light(f"MobileNetV2 x{multiplier}", partial(mobilenet_v2, multiplier))
+        for multiplier in (0.5, 0.75, 1.0, 1.4)
+    },
+    "efficientnet-b0": _light("EfficientNet-B0", partial(efficientnet, "b0")),
+    "efficientnet-b3": _light("EfficientNet-B3", partial(efficientnet, "b3")),
+    "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),
 }

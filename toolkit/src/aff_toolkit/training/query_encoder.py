@@ -8,11 +8,16 @@ from gallery_indexer.residual_network import ResidualNetwork
 
 
 class QueryEncoder(nn.Module):
-    """A light backbone, GeM pooling, a linear whitening layer and L2 (Wu et al., CVPR 2023)."""
+    """A light network with GeM pooling, a linear whitening layer and L2 (Wu et al., CVPR 2023)."""
 
-    def __init__(self, width: int, dimension: int) -> None:
+    def __init__(self, network: nn.Module) -> None:
+        """Wrap a network.
+
+        Args:
+            network: Gives unit embeddings (B, D) of (B, 3, H, W) pixels from 0 to 255.
+        """
         super().__init__()
-        self.network = ResidualNetwork(width, dimension)
+        self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
         """Embed a batch.
@@ -25,3 +30,8 @@ class QueryEncoder(nn.Module):
         """
         embedding: Tensor = self.network(image.permute(0, 3, 1, 2))
         return embedding
+
+
+def residual_query_encoder(width: int, dimension: int) -> QueryEncoder:
+    """Return the query encoder on this project's own residual network."""
+    return QueryEncoder(ResidualNetwork(width, dimension))

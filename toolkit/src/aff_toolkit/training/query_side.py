@@ -8,6 +8,7 @@ from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.calibration_photographs import sample_readable
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
@@ -29,10 +30,13 @@ def start_query_encoder(
 
     Raises:
         BundleFormatError: The base's query encoder is of another architecture.
+        ExtractorUnavailableError: The pretrained weights are not here, or are of another network.
         AffError: The pretraining cannot go on.
     """
     torch.manual_seed(recipe.seed)
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
+    if recipe.query_encoder.pretrained is not None:
+        load_pretrained_trunk(encoder, recipe.query_encoder.pretrained, recipe.query_encoder.revision)
     if base is not None and recipe.base is not None and recipe.base.query_encoder:
         sample = sample_readable(store, _CALIBRATION_IMAGES, recipe.seed)
         images = torch.from_numpy(store.read_pixels(sample))

@@ -112,12 +112,17 @@ class QueryEncoderSection(_Section):
 
     Attributes:
         backbone: A name of query_backbones.py.
+        pretrained: Weights of the trunk to start with: an id on the hub, or a folder in its format; of MobileNetV2 and
+            EfficientNet.
+        revision: Commit of the hub's repository, all 40 digits; a folder has none.
         train_size: Pixels of a side in training, pretraining and joint.
         input_size: Pixels of a side in service.
         optimisation: Of its pretraining; without it there is none.
     """
 
     backbone: str
+    pretrained: str | None = None
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     train_size: int = Field(ge=16)
     input_size: int = Field(ge=16)
     optimisation: OptimisationSection | None = None

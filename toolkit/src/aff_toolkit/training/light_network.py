@@ -1,0 +1,89 @@
+"""Light networks of the literature under one head: GeM pooling, a linear whitening layer, L2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aff_toolkit.training.shufflenet import CHANNELS, ShuffleNetV2
+from gallery_indexer.networks.imagenet import normalise
+from gallery_indexer.pooling import GeM
+
+
+class LightNetwork(nn.Module):
+    """A trunk without its classifier.
+
+    Attributes:
+        trunk: Gives activations (B, C, h, w) of normalised (B, 3, H, W) pixels.
+    """
+
+    def __init__(self, trunk: nn.Module, channels: int, dimension: int, mean: float | None = None) -> None:
+        """Put the head on a trunk.
+
+        Args:
+            trunk: See the class.
+            channels: C.
+            dimension: D of the embedding.
+            mean: That the trunk's pretrained weights expect of every channel, with as large a deviation; ImageNet's
+                mean and deviation when None.
+        """
+        super().__init__()
+        self.trunk = trunk
+        self.pool = GeM()
+        self.whitening = nn.Sequential(nn.Linear(channels, dimension), nn.BatchNorm1d(dimension))
+        self._normalisation = {} if mean is None else {"mean": (mean,) * 3, "std": (mean,) * 3}
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
+        activations = self.trunk(normalise(pixels, **self._normalisation))
+        return F.normalize(self.whitening(self.pool(activations)), dim=-1)
+
+
+class _MobileNetV2Trunk(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        activations: Tensor = self.model(pixel_values=pixels).last_hidden_state
+        return activations
+
+
+class _EfficientNetTrunk(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.embeddings, self.encoder = model.embeddings, model.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        activations: Tensor = self.encoder(self.embeddings(pixels)).last_hidden_state
+        return activations
+
+
+def mobilenet_v2(multiplier: float, dimension: int) -> LightNetwork:
+    """Return MobileNetV2 (Sandler et al., CVPR 2018) of that width."""
+    from transformers import MobileNetV2Config, MobileNetV2Model  # noqa: PLC0415 - takes seconds
+
+    config = MobileNetV2Config(depth_multiplier=multiplier)
+    model = MobileNetV2Model(config, add_pooling_layer=False)
+    return LightNetwork(_MobileNetV2Trunk(model), model.conv_1x1.convolution.out_channels, dimension, mean=0.5)
+
+
+_EFFICIENTNETS: dict[str, dict[str, Any]] = {
+    "b0": {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
+    "b3": {"width_coefficient": 1.2, "depth_coefficient": 1.4, "hidden_dim": 1536},
+}
+
+
+def efficientnet(variant: str, dimension: int) -> LightNetwork:
+    """Return EfficientNet (Tan and Le, ICML 2019), `b0` or `b3`."""
+    from transformers import EfficientNetConfig, EfficientNetModel  # noqa: PLC0415 - takes seconds
+
+    config = EfficientNetConfig(**_EFFICIENTNETS[variant])
+    return LightNetwork(_EfficientNetTrunk(EfficientNetModel(config)), config.hidden_dim, dimension)
+
+
+def shufflenet_v2(dimension: int) -> LightNetwork:
+    """Return ShuffleNetV2 of width 1.0."""
+    return LightNetwork(ShuffleNetV2(), CHANNELS, dimension)
