@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -14,11 +12,15 @@ from torch import nn
 from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.light_network import LightNetwork
+from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
-from tests.support.released_checkpoints import photograph, randomise
+from aff_toolkit.training.query_encoder import QueryEncoder
+from tests.support.released_checkpoints import randomise
+from tests.support.settled_query_encoder import coloured_tiles
 
-D = 16
+D, SIZE = 16, 64
+FAMILIES = ("mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0")
 # Of the papers' networks without their classifiers; as torchvision and the authors count them.
 TRUNKS = {
     "mobilenet-v2-1.0": (2_223_872, 1280),
@@ -36,33 +38,68 @@ def test_a_network_has_as_many_parameters_as_its_paper_says(name: str) -> None:
     assert sum(parameter.numel() for parameter in encoder.parameters()) == trunk + head
 
 
-def settle(encoder: nn.Module, images: torch.Tensor) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_can_learn_from_fresh_weights(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = QUERY_BACKBONES[name].build(D).train()
+    q = encoder(coloured_tiles(8, SIZE, seed=0))
+    assert (q @ q.T).fill_diagonal_(-1).max() < 0.95
+    (q[:4] * q[4:]).sum().backward()
+    first, *_, last = (p.grad.norm() for p in encoder.parameters() if p.ndim == 4 and p.grad is not None)
+    assert 0.01 < first / last < 100
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_running_statistics_are_of_many_batches(name: str) -> None:
+    norms = [module for module in QUERY_BACKBONES[name].build(D).modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {0.1}
+
+
+@torch.no_grad()
+def settled(name: str) -> QueryEncoder:
     """Give every normalisation the statistics of some images, so that embeddings lie apart as of a trained network."""
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.train()
-    with torch.no_grad():
-        encoder(images)
-    encoder.eval()
+    torch.manual_seed(0)
+    encoder = randomise(QUERY_BACKBONES[name].build(D)).eval()
+    for norm in encoder.modules():
+        if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d):
+            norm.momentum = 1.0
+            norm.train()
+    encoder(coloured_tiles(16, SIZE, seed=0))
+    return encoder.eval()
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, QueryEncoder, Path]:
+    encoder = settled(request.param)
+    path = tmp_path_factory.mktemp(request.param) / "query_encoder.onnx"
+    export_query_encoder(encoder, SIZE, path)
+    return request.param, encoder, path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0"])
-def test_the_graph_gives_what_the_network_gives_for_any_batch(name: str, tmp_path: Path) -> None:
-    images = np.stack([photograph(64, 64), photograph(64, 72)[:, 8:], photograph(72, 64)[8:], 255 - photograph(64, 64)])
-    encoder: Any = randomise(QUERY_BACKBONES[name].build(D)).eval()
-    settle(encoder, torch.from_numpy(images))
-    path = tmp_path / "query_encoder.onnx"
-    export_query_encoder(encoder, 64, path)
-    session = onnxruntime.InferenceSession(str(path))  # type: ignore[attr-defined]
-    with torch.no_grad():
-        expected = encoder(torch.from_numpy(images)).numpy()
+@torch.no_grad()
+def test_the_graph_gives_what_the_network_gives_for_any_batch(exported: tuple[str, QueryEncoder, Path]) -> None:
+    _, encoder, path = exported
+    images = coloured_tiles(4, SIZE, seed=1)
+    expected = encoder(images).numpy()
     assert (expected[:-1] * expected[1:]).sum(axis=1).max() < 0.99  # what is compared says something of the image
+    session = onnxruntime.InferenceSession(str(path))  # type: ignore[attr-defined]
     for count in (1, 3):
-        (found,) = session.run(None, {"image": images[:count]})
+        (found,) = session.run(None, {"image": images[:count].numpy()})
         assert found.shape == (count, D)
         assert (found * expected[:count]).sum(axis=1).min() >= 0.9999
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_its_weights_come_back_from_the_graph(exported: tuple[str, QueryEncoder, Path]) -> None:
+    name, encoder, path = exported
+    again = QUERY_BACKBONES[name].build(D)
+    load_onnx_weights(again, path, coloured_tiles(8, SIZE, seed=2))
+    images = coloured_tiles(3, SIZE, seed=1)
+    torch.testing.assert_close(again(images), encoder(images), rtol=0, atol=1e-4)
 
 
 def test_a_trunk_starts_with_the_weights_of_a_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from aff_toolkit.training.shufflenet import CHANNELS, ShuffleNetV2
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.pooling import GeM
+
+_MOMENTUM = 0.1
 
 
 class LightNetwork(nn.Module):
@@ -30,6 +33,7 @@ class LightNetwork(nn.Module):
                 mean and deviation when None.
         """
         super().__init__()
+        _start_afresh(trunk)
         self.trunk = trunk
         self.pool = GeM()
         self.whitening = nn.Sequential(nn.Linear(channels, dimension), nn.BatchNorm1d(dimension))
@@ -39,6 +43,24 @@ class LightNetwork(nn.Module):
         """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
         activations = self.trunk(normalise(pixels, **self._normalisation))
         return F.normalize(self.whitening(self.pool(activations)), dim=-1)
+
+
+def _start_afresh(trunk: nn.Module) -> None:
+    """Give a trunk weights that it can learn from (He et al., ICCV 2015), and normalisations that average over batches.
+
+    transformers draws EfficientNet's scales around 0, so that neither activations nor gradients come through, and takes
+    TensorFlow's decay for torch's momentum, so that the running statistics are those of the last batch alone.
+    """
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            outputs = module.out_channels // module.groups
+            nn.init.normal_(module.weight, std=(2 / (outputs * math.prod(module.kernel_size))) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.momentum = _MOMENTUM
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 class _MobileNetV2Trunk(nn.Module):

@@ -1,8 +1,8 @@
-"""Takes a residual query encoder's weights back from the ONNX graph of a bundle."""
+"""Takes a query encoder's weights back from the ONNX graph of a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aff_contracts.errors import BundleFormatError
 from aff_toolkit.training.query_encoder import QueryEncoder
 
+_Layer = nn.Conv2d | nn.Linear
 _Norm = nn.BatchNorm2d | nn.BatchNorm1d
 
 
@@ -33,14 +34,12 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None
     """
     try:
         found = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in onnx.load(path).graph.initializer}
-        for name, layer, norm in _folded_pairs(encoder):
-            bias = "bias" if isinstance(layer, nn.Linear) else "weight_bias"
+        for name, layer, norm in _layers(encoder):
             layer.weight.copy_(found[f"{name}.weight"])
-            if layer.bias is not None:
-                layer.bias.zero_()
-            norm.reset_running_stats()
-            norm.weight.fill_((1 + norm.eps) ** 0.5)
-            norm.bias.copy_(found[f"{name}.{bias}"])
+            if norm is None:
+                _load_bias(layer, found, name)
+            else:
+                _load_folded(layer, norm, found, name)
         encoder.get_parameter("network.pool.exponent").copy_(found["network.pool.exponent"])
     except (KeyError, RuntimeError, OSError, ValueError) as error:
         detail = f"does not hold the weights of this query encoder ({error}): train one from scratch"
@@ -48,33 +47,51 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None
     _take_statistics(encoder, images)
 
 
-def _folded_pairs(encoder: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear, _Norm]]:
-    """Give every layer with the normalisation that follows it, by the layer's name."""
-    before: tuple[str, nn.Conv2d | nn.Linear] | None = None
+def _layers(encoder: nn.Module) -> Iterator[tuple[str, _Layer, _Norm | None]]:
+    """Give every layer by its name, with the normalisation that follows it, if one does."""
+    before: tuple[str, _Layer] | None = None
     for name, module in encoder.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            before = (name, module)
-        elif isinstance(module, _Norm) and before is not None:
+        if isinstance(module, _Norm) and before is not None:
             yield (*before, module)
+            before = None
+        elif isinstance(module, _Layer):
+            if before is not None:
+                yield (*before, None)
+            before = (name, module)
+    if before is not None:
+        yield (*before, None)
+
+
+def _load_bias(layer: _Layer, found: Mapping[str, Tensor], name: str) -> None:
+    if layer.bias is not None:
+        layer.bias.copy_(found[f"{name}.bias"])
+
+
+def _load_folded(layer: _Layer, norm: _Norm, found: Mapping[str, Tensor], name: str) -> None:
+    if layer.bias is not None:
+        layer.bias.zero_()
+    norm.reset_running_stats()
+    norm.weight.fill_((1 + norm.eps) ** 0.5)
+    norm.bias.copy_(found[f"{name}.{'bias' if isinstance(layer, nn.Linear) else 'weight_bias'}"])
 
 
 def _take_statistics(encoder: nn.Module, images: Tensor) -> None:
     """Set every normalisation to mean and variance of its input, without a change of what the encoder computes."""
-    seen: dict[_Norm, Tensor] = {}
+    seen: dict[_Norm, tuple[Tensor, Tensor]] = {}
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, _Norm)
-        seen[norm] = inputs[0].transpose(0, 1).flatten(1)
+        values = inputs[0].transpose(0, 1).flatten(1)
+        seen[norm] = values.mean(dim=1), values.var(dim=1)
 
-    norms = [norm for _, _, norm in _folded_pairs(encoder)]
-    hooks = [norm.register_forward_pre_hook(note) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(note) for _, _, norm in _layers(encoder) if norm is not None]
     encoder.eval()(images)
     for hook in hooks:
         hook.remove()
-    for norm, values in seen.items():
+    for norm, (mean, variance) in seen.items():
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        norm.running_mean.copy_(values.mean(dim=1))
-        norm.running_var.copy_(values.var(dim=1))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
         norm.bias.add_(norm.running_mean)
