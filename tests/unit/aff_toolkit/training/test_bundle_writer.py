@@ -35,6 +35,7 @@ class Writing:
 
     training: TinyTraining
     output: Path
+    pretrained: str | None = None
     told: list[str] = field(default_factory=list)
 
     def encoder(self) -> QueryEncoder:
@@ -53,7 +54,8 @@ class Writing:
             "base": BaseSection(bundle=base.directory, mixer="frozen", query_encoder=True),
             "export": ExportSection.model_validate(export),
         }
-        recipe = tiny_recipe().model_copy(update=update)
+        section = tiny_recipe().query_encoder.model_copy(update={"pretrained": self.pretrained})
+        recipe = tiny_recipe().model_copy(update={**update, "query_encoder": section})
         gallery = GallerySide(base.manifest.extractors, base.directory, base)
         pair = TrainedPair(base.load_mixer(), encoder, torch.zeros(0, 16), ())
         BundleWriter(recipe, gallery, self.store, self.told.append).write(pair, self.output, protocols)
@@ -150,3 +152,10 @@ def test_a_float32_graph_that_is_not_the_network_gives_no_bundle(writing: Writin
         writing.write(encoder, [])
     assert not (writing.output / "bundle.json").exists()
     assert not (writing.output / "query_encoder.onnx").exists()
+
+
+def test_weights_that_the_query_encoder_started_with_are_named_among_the_licences(writing: Writing) -> None:
+    line = "query encoder: started with the weights of google/mobilenet_v2_1.0_224, under their licence"
+    assert line not in writing.write(writing.encoder(), [], int8=False).licences
+    writing.pretrained = "google/mobilenet_v2_1.0_224"
+    assert line in writing.write(writing.encoder(), [], int8=False).licences

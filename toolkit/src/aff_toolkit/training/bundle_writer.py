@@ -22,7 +22,7 @@ from aff_toolkit.training.query_graphs import QueryGraphs
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.training_source import licences_of
 
-_OWN_LICENCE = "weights: Apache-2.0, trained from scratch by this project's recipe"
+_OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
 _NOT_ASKED_FOR = "the recipe asks for none (export.int8)"
 _NOT_MEASURED = (
     "nothing tells what it would lose, since no protocol measures this bundle; name one in the recipe's section "
@@ -143,5 +143,7 @@ class BundleWriter:
 
     def _licences(self) -> tuple[str, ...]:
         inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
-        own = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
-        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *own)))
+        photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
+        start = self.recipe.query_encoder.pretrained
+        foreign = () if start is None else (f"query encoder: started with the weights of {start}, under their licence",)
+        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *photographs)))
