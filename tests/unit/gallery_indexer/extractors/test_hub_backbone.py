@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from aff_contracts.bundle import ExtractorSpec
-from aff_toolkit.training.extractor_choice import HubChoice
+from aff_toolkit.training.extractor_choice import HubChoice, Installation
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from gallery_indexer.extractors.extractor import FeatureBatch
 from gallery_indexer.extractors.load_extractor import load_extractor
@@ -38,7 +38,7 @@ def installed(folder: Path, directory: Path, **choice: Any) -> ExtractorSpec:
     size = choice.pop("size", 56)
     return HubChoice.model_validate(
         {"kind": "hub", "name": "hub", "model": str(folder), "size": size, **choice}
-    ).install(directory)
+    ).install(Installation(directory, "a recipe", 1, list))
 
 
 def normalised(images: list[NDArray[np.uint8]], size: int) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
+from aff_toolkit.training.fit_rootsift_vlad import fit_rootsift_vlad
 from aff_toolkit.training.hub_models import (
     architecture_of,
     load_vision_model,
@@ -21,6 +25,8 @@ from aff_toolkit.training.hub_models import (
     save_weights,
 )
 from gallery_indexer.extractors.hub_backbone import GlobalHead, HubBackbone, HubBackboneConfig, LocalBy, feature_width
+from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
+from gallery_indexer.extractors.vlad import VladNormalisation
 
 _WEIGHTS = "extractors/{}.safetensors"
 
@@ -30,15 +36,22 @@ class _Choice(BaseModel):
 
     precision: Literal["fp32", "bf16"] = "fp32"
 
-    def _finish(self, spec: ExtractorSpec, name: str, size: int | None) -> ExtractorSpec:
-        preprocessing = spec.preprocessing if size is None else spec.preprocessing.model_copy(update={"size": size})
-        return spec.model_copy(
-            update={
-                "weights": _WEIGHTS.format(name),
-                "preprocessing": preprocessing,
-                "config": {**spec.config, "precision": self.precision},
-            }
-        )
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where an extractor of a recipe goes.
+
+    Attributes:
+        directory: Of the training; weights go below it.
+        recipe: Name of the recipe.
+        seed: Of what is fitted.
+        photographs: Loads the list of those that something may be fitted on.
+    """
+
+    directory: Path
+    recipe: str
+    seed: int
+    photographs: Callable[[], Sequence[Photograph]]
 
 
 class ConvertedChoice(_Choice):
@@ -47,14 +60,16 @@ class ConvertedChoice(_Choice):
     Attributes:
         spec: The specification that the conversion wrote; the weights lie beside it.
         size: Pixels of the longest side of the photographs; the specification's own when None.
+        local_tokens: Strongest local descriptors that are kept, at most as many as the specification's.
         precision: Of the network on a card.
     """
 
     kind: Literal["converted"]
     spec: Path
     size: int | None = Field(default=None, ge=16)
+    local_tokens: int | None = Field(default=None, ge=1)
 
-    def install(self, directory: Path) -> ExtractorSpec:
+    def install(self, place: Installation) -> ExtractorSpec:
         """Copy the weights into the directory of a training, and describe the extractor there.
 
         Raises:
@@ -62,7 +77,7 @@ class ConvertedChoice(_Choice):
         """
         try:
             spec = ExtractorSpec.model_validate_json(self.spec.read_bytes())
-            weights = directory / _WEIGHTS.format(spec.name)
+            weights = place.directory / _WEIGHTS.format(spec.name)
             weights.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.spec.parent / str(spec.weights), weights)
         except OSError as error:
@@ -71,7 +86,20 @@ class ConvertedChoice(_Choice):
             raise ExtractorUnavailableError(detail, item=str(error.filename or self.spec)) from error
         except ValidationError as error:
             raise ExtractorUnavailableError(describe_validation_error(error), item=str(self.spec)) from error
-        return self._finish(spec, spec.name, self.size)
+        size = spec.preprocessing.size if self.size is None else self.size
+        return spec.model_copy(
+            update={
+                "weights": _WEIGHTS.format(spec.name),
+                "preprocessing": spec.preprocessing.model_copy(update={"size": size}),
+                "features": tuple(self._kept(feature) for feature in spec.features),
+                "config": {**spec.config, "precision": self.precision},
+            }
+        )
+
+    def _kept(self, feature: FeatureSpec) -> FeatureSpec:
+        if feature.kind == "global" or self.local_tokens is None:
+            return feature
+        return feature.model_copy(update={"max_tokens": min(feature.max_tokens, self.local_tokens)})
 
 
 class HubChoice(_Choice):
@@ -102,7 +130,7 @@ class HubChoice(_Choice):
             raise ValueError("gives nothing: name a global_head, or local_tokens")
         return self
 
-    def install(self, directory: Path) -> ExtractorSpec:
+    def install(self, place: Installation) -> ExtractorSpec:
         """Write the weights into the directory of a training, and describe the extractor there.
 
         Raises:
@@ -126,7 +154,7 @@ class HubChoice(_Choice):
             HubBackbone(spec, model, torch.device("cpu"))
         except ValueError as error:
             raise ExtractorUnavailableError(str(error), item=self.model) from error
-        save_weights(model, directory / _WEIGHTS.format(self.name))
+        save_weights(model, place.directory / _WEIGHTS.format(self.name))
         return spec
 
     def _spec(self, config: HubBackboneConfig) -> ExtractorSpec:
@@ -149,4 +177,43 @@ class HubChoice(_Choice):
         )
 
 
-ExtractorChoice = Annotated[ConvertedChoice | HubChoice, Field(discriminator="kind")]
+class RootSiftVladChoice(_Choice):
+    """RootSIFT tokens and VLAD over all keypoints: a gallery side without any network.
+
+    Attributes:
+        size: Pixels of the longest side of the photographs.
+        local_tokens: Strongest keypoints that the mixer gets one by one; none when 0.
+        clusters: Centres of the codebook, which is fitted on the photographs of the first stage of the training.
+        dimension: Width of the VLAD after PCA whitening; `clusters` x 128 without it.
+        normalisation: See `vlad`.
+        max_descriptors: Strongest keypoints that the VLAD sums up.
+    """
+
+    kind: Literal["rootsift_vlad"]
+    size: int = Field(ge=16)
+    local_tokens: int = Field(default=0, ge=0)
+    clusters: int = Field(default=64, ge=1)
+    dimension: int | None = Field(default=None, ge=1)
+    normalisation: VladNormalisation = "intra"
+    max_descriptors: int = Field(default=1000, ge=1)
+
+    def install(self, place: Installation) -> ExtractorSpec:
+        """Fit the codebook, and describe the extractor.
+
+        Raises:
+            TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+        """
+        spec = rootsift_vlad_spec(
+            size=self.size,
+            max_tokens=self.local_tokens or None,
+            clusters=self.clusters,
+            dimension=self.dimension,
+            normalisation=self.normalisation,
+            max_descriptors=self.max_descriptors,
+            weights_source=f"fitted by recipe {place.recipe}",
+        )
+        fit_rootsift_vlad(spec, place.photographs(), place.directory / str(spec.weights), seed=place.seed)
+        return spec
+
+
+ExtractorChoice = Annotated[ConvertedChoice | HubChoice | RootSiftVladChoice, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from torch import nn
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.export import MIXER_FILE, mixer_spec
+from aff_toolkit.training.extractor_choice import Installation
 from aff_toolkit.training.feature_store.extract_features import Extract
 from aff_toolkit.training.feature_store.store_description import ExtractorSet
 from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.prototypes_file import PROTOTYPES_FILE, write_prototypes
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
+from aff_toolkit.training.training_source import load_sources
+from aff_toolkit.training.work_directory import WorkDirectory
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift import rootsift_spec
@@ -113,7 +117,7 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
         base = BaseBundle.open(recipe.base.bundle)
         return GallerySide(base.manifest.extractors, base.directory, base)
     directory = pretraining.work.path
-    specs = [choice.install(directory) for choice in recipe.extractors]
+    specs = _install_extractors(recipe, pretraining.work)
     if recipe.compact_cnn is not None:
         spec = recipe.compact_cnn.spec(f"trained from scratch, recipe {recipe.name}")
         pretraining.train_compact_cnn(recipe.compact_cnn, directory / str(spec.weights))
@@ -121,6 +125,19 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
     if recipe.rootsift is not None:
         specs.append(rootsift_spec(size=recipe.rootsift.input_size, max_tokens=recipe.rootsift.tokens))
     return GallerySide(tuple(specs), directory, None)
+
+
+def _install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[ExtractorSpec]:
+    """Install what somebody else trained, and fit what the photographs decide, once for the recipe's settings."""
+    sources = recipe.pretraining.sources if recipe.pretraining else recipe.joint.sources
+    place = Installation(work.path, recipe.name, recipe.seed, lambda: load_sources(sources))
+    settings = recipe.model_dump_json(include={"extractors", "pretraining", "joint", "seed", "name"})
+    installed = work.remember(
+        "extractors",
+        hashlib.sha256(settings.encode()).hexdigest(),
+        lambda: [choice.install(place).model_dump(mode="json") for choice in recipe.extractors],
+    )
+    return [ExtractorSpec.model_validate(spec) for spec in installed]
 
 
 def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:

@@ -224,6 +224,8 @@ class TrainingRecipe(_Section):
         others = bool(self.extractors) or self.compact_cnn is not None or self.rootsift is not None
         if others == (self.base is not None):
             raise ValueError("extractors come from base, or from extractors, compact_cnn and rootsift: name one")
+        if self.rootsift is not None and any(choice.kind == "rootsift_vlad" for choice in self.extractors):
+            raise ValueError("rootsift: rootsift_vlad gives its tokens too; set its local_tokens")
         if self.joint.pseudo_instances is not None and self.base is None:
             raise ValueError("joint.pseudo_instances: photographs are grouped by what base makes of them; name a base")
         return self

@@ -1,0 +1,104 @@
+"""The shipped recipes: loaded, and trained for a few steps with fresh weights in the formats of the released ones."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import save_file
+
+from aff_contracts.bundle import load_manifest, verify_files
+from aff_toolkit.checkpoints.checkpoint_formats import CHECKPOINT_FORMATS
+from aff_toolkit.training.recipe import TrainingRecipe, load_recipe
+from aff_toolkit.training.train_bundle import TrainBundle
+from aff_toolkit.training.training_log import TrainingLog
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from tests.support.hub_models import save_hub_model
+from tests.support.released_checkpoints import randomise
+
+CONFIGS = Path(__file__).parents[4] / "toolkit" / "configs"
+SMALL = 64
+PATCHES = 63  # of 7 pixels, as the smallest DINOv2 of the tests has them
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_says_what_there_is(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+def convert(spec: Path, directory: Path) -> dict[str, Any]:
+    """Make what `aff checkpoints convert` would have left, with fresh weights and the shallowest trunk there is."""
+    family = spec.stem.rsplit("_", 1)[0]
+    form = CHECKPOINT_FORMATS[f"{family}-r50"]
+    weights = {name: tensor.contiguous() for name, tensor in randomise(form.network()).state_dict().items()}
+    save_file(weights, directory / f"{spec.stem}.safetensors")
+    path = directory / spec.name
+    path.write_text(form.spec(f"{spec.stem}.safetensors", "fresh").model_dump_json(), encoding="utf-8")
+    return {"kind": "converted", "spec": str(path), "size": SMALL, "local_tokens": 4}
+
+
+def small(choice: dict[str, Any], directory: Path) -> dict[str, Any]:
+    if choice["kind"] == "converted":
+        return convert(Path(choice["spec"]), directory)
+    folder = save_hub_model("dinov2", directory / choice["name"])
+    return {**choice, "model": str(folder), "revision": None, "size": PATCHES, "local_tokens": 4}
+
+
+def photographs(directory: Path) -> Path:
+    """Four things, four views of each: a folder of photographs with labels."""
+    random = np.random.default_rng(0)
+    for thing in range(4):
+        (directory / f"thing{thing}").mkdir(parents=True)
+        colour = random.integers(0, 256, (5, 5, 3))
+        for view in range(4):
+            noisy = np.clip(np.kron(colour, np.ones((16, 16, 1))) + random.normal(0, 20, (80, 80, 3)), 0, 255)
+            Image.fromarray(noisy.astype(np.uint8)).save(directory / f"thing{thing}" / f"{view}.png")
+    return directory
+
+
+def shrunk(path: Path, directory: Path) -> TrainingRecipe:
+    """The recipe with its own extractors, mixer, query network and losses, at sizes that a test can afford."""
+    recipe: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    recipe["extractors"] = [small(choice, directory) for choice in recipe["extractors"]]
+    recipe["stored_size"] = SMALL
+    del recipe["query_encoder"]["pretrained"]
+    recipe["query_encoder"] |= {"train_size": 48, "input_size": SMALL}
+    recipe["joint"]["sources"] = [{"photographs": {"kind": "folder", "path": str(photographs(directory / "photos"))}}]
+    recipe["joint"]["optimisation"] |= {"epochs": 2, "batch_size": 4}
+    recipe["joint"]["copies"] = 1
+    recipe["evaluation"] = {}
+    return TrainingRecipe.model_validate(recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photos", "landmarks-modern", "landmarks-paper"])
+def test_a_recipe_trains_and_leaves_a_bundle_that_serves(name: str, tmp_path: Path) -> None:
+    recipe = shrunk(CONFIGS / f"{name}.toml", tmp_path)
+    log = TrainingLog(tmp_path / "work", Console(quiet=True))
+    TrainBundle(recipe, tmp_path / "work", log).run(tmp_path / "bundle", [])
+    manifest = load_manifest(tmp_path / "bundle")
+    verify_files(tmp_path / "bundle", manifest, manifest.gallery_files)
+    verify_files(tmp_path / "bundle", manifest, manifest.query_files)
+    assert len(manifest.extractors) == len(recipe.extractors) + (recipe.rootsift is not None)
+    encoder = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu")
+    embeddings = encoder.encode([np.full((70, 90, 3), 90, np.uint8), np.zeros((64, 64, 3), np.uint8)])
+    assert embeddings.shape == (2, recipe.dimension)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:
+    vlad = {"kind": "rootsift_vlad", "size": 80, "local_tokens": 4, "clusters": 4}
+    recipe = shrunk(CONFIGS / "photos.toml", tmp_path).model_dump(mode="json")
+    recipe |= {"extractors": [vlad], "rootsift": None}
+    recipe["query_encoder"] |= {"backbone": "residual-8"}
+    log = TrainingLog(tmp_path / "work", Console(quiet=True))
+    TrainBundle(TrainingRecipe.model_validate(recipe), tmp_path / "work", log).run(tmp_path / "bundle", [])
+    manifest = load_manifest(tmp_path / "bundle")
+    assert [feature.name for feature in manifest.features] == ["rootsift_vlad", "rootsift"]
+    encoder = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu")
+    assert encoder.encode([np.asarray(Image.open(tmp_path / "photos/thing0/0.png"))]).shape == (1, 256)
