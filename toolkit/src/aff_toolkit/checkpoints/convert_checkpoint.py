@@ -52,7 +52,7 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
         CheckpointKeysError: Weights are missing, unknown, or of another shape; lists them.
         ConvertedNotWrittenError: The disk is full or refuses.
     """
-    document, sha256 = _read(file)
+    document, sha256 = read_checkpoint(file)
     weights = _fitting(form, form.weights_of(document), file)
     name = form.name.replace("-", "_")
     spec = form.spec(f"{name}.safetensors", f"{form.name}: {file.name}, sha256 {sha256}")
@@ -67,7 +67,12 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
     return spec
 
 
-def _read(file: Path) -> tuple[Mapping[str, Any], str]:
+def read_checkpoint(file: Path) -> tuple[Mapping[str, Any], str]:
+    """Read what a checkpoint holds, and its sha256; nothing in it is executed.
+
+    Raises:
+        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
+    """
     try:
         with file.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,6 +21,7 @@ def encoders(
     """Show what each query backbone costs: parameters, arithmetic, size, latency on this machine."""
     from aff_toolkit.bench.bench_encoders import measure_encoder  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
+    from aff_toolkit.training.training_errors import MissingExtraError  # noqa: PLC0415
 
     with errors_told(as_json):
         unknown = [name for name in only or () if name not in QUERY_BACKBONES]
@@ -29,7 +30,12 @@ def encoders(
         found = []
         for name in only or QUERY_BACKBONES:
             messages.print(name)
-            found.append(measure_encoder(name, size=size, dimension=dimension, threads=threads))
+            try:
+                found.append(measure_encoder(name, size=size, dimension=dimension, threads=threads))
+            except MissingExtraError as error:
+                if only:
+                    raise
+                messages.print(f"left out: {error}")
     if as_json:
         print_json([one.model_dump() for one in found])
         return

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aff_toolkit.training.shufflenet import CHANNELS, ShuffleNetV2
+from aff_toolkit.training.timm_trunk import timm_trunk
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.pooling import GeM
 
@@ -109,3 +110,12 @@ def efficientnet(variant: str, dimension: int) -> LightNetwork:
 def shufflenet_v2(dimension: int) -> LightNetwork:
     """Return ShuffleNetV2 of width 1.0."""
     return LightNetwork(ShuffleNetV2(), CHANNELS, dimension)
+
+
+def timm_mobilenet(name: str, dimension: int) -> LightNetwork:
+    """Return MobileNetV3 (Howard et al., ICCV 2019) or MobileNetV4 (Qin et al., ECCV 2024) by its name in timm.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+    """
+    return LightNetwork(*timm_trunk(name), dimension)

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from aff_toolkit.checkpoints.convert_checkpoint import read_checkpoint
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.hub_models import load_vision_model, model_folder
 from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.shufflenet import ShuffleNetV2
+from aff_toolkit.training.timm_trunk import TimmTrunk
+
+_TIMM_WEIGHTS = "model.safetensors"
 
 
 def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | None) -> None:
-    """Load a model of the hub, or of a folder in its format, into an encoder's trunk; the head stays as it is.
+    """Load weights that others released into an encoder's trunk; the head stays as it is, their classifier out.
+
+    Args:
+        encoder: Set in place.
+        source: See `pretrained` of QueryEncoderSection.
+        revision: Commit of the hub's repository.
 
     Raises:
-        ExtractorUnavailableError: It is not here, or is another network; lists the weights that do not fit.
+        ExtractorUnavailableError: They are not here, or are another network's; lists the weights that do not fit.
+        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
     """
     network = encoder.network
     if not isinstance(network, LightNetwork):
         raise ExtractorUnavailableError("this query backbone has no pretrained weights on the hub", item=source)
-    found = load_vision_model(model_folder(source, revision)).state_dict()
+    found = _released_weights(network.trunk, source, revision)
     wanted = network.trunk.state_dict()
     weights = {name: found.get(name.removeprefix("model.")) for name in wanted}
     misfits = [name for name, tensor in weights.items() if tensor is None or tensor.shape != wanted[name].shape]
@@ -25,3 +43,15 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
         shown = ", ".join(misfits[:8])
         raise ExtractorUnavailableError(f"is not the network of this backbone; it lacks {shown}", item=source)
     network.trunk.load_state_dict({name: tensor for name, tensor in weights.items() if tensor is not None})
+
+
+def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Mapping[str, Tensor]:
+    if isinstance(trunk, ShuffleNetV2):
+        return read_checkpoint(Path(source))[0]
+    folder = model_folder(source, revision)
+    if not isinstance(trunk, TimmTrunk):
+        return load_vision_model(folder).state_dict()
+    try:
+        return load_file(folder / _TIMM_WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ExtractorUnavailableError(f"{_TIMM_WEIGHTS} cannot be read: {error}", item=source) from error

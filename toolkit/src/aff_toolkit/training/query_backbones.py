@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from aff_toolkit.training.light_network import LightNetwork, efficientnet, mobilenet_v2, shufflenet_v2
+from aff_toolkit.training.light_network import (
+    LightNetwork,
+    efficientnet,
+    mobilenet_v2,
+    shufflenet_v2,
+    timm_mobilenet,
+)
 from aff_toolkit.training.query_encoder import QueryEncoder, residual_query_encoder
 
 
@@ -16,7 +22,8 @@ class QueryBackbone:
 
     Attributes:
         architecture: What it is, in words.
-        build: Gives it with fresh weights, for an embedding of the given width D.
+        build: Gives it with fresh weights, for an embedding of the given width D; raises MissingExtraError where it needs
+            a package that is not installed.
     """
 
     architecture: str
@@ -39,6 +46,10 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
         f"mobilenet-v2-{multiplier}": _light(f"MobileNetV2 x{multiplier}", partial(mobilenet_v2, multiplier))
         for multiplier in (0.5, 0.75, 1.0, 1.4)
     },
+    "mobilenet-v3-small": _light("MobileNetV3 small", partial(timm_mobilenet, "mobilenetv3_small_100")),
+    "mobilenet-v3-large": _light("MobileNetV3 large", partial(timm_mobilenet, "mobilenetv3_large_100")),
+    "mobilenet-v4-small": _light("MobileNetV4-Conv-S", partial(timm_mobilenet, "mobilenetv4_conv_small")),
+    "mobilenet-v4-medium": _light("MobileNetV4-Conv-M", partial(timm_mobilenet, "mobilenetv4_conv_medium")),
     "efficientnet-b0": _light("EfficientNet-B0", partial(efficientnet, "b0")),
     "efficientnet-b3": _light("EfficientNet-B3", partial(efficientnet, "b3")),
     "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),

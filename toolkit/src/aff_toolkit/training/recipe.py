@@ -112,8 +112,9 @@ class QueryEncoderSection(_Section):
 
     Attributes:
         backbone: A name of query_backbones.py.
-        pretrained: Weights of the trunk to start with: an id on the hub, or a folder in its format; of MobileNetV2 and
-            EfficientNet.
+        pretrained: Weights of the trunk to start with. Of MobileNetV2 and EfficientNet in transformers' format, and of
+            MobileNetV3 and V4 in timm's: an id on the hub, or a folder. Of ShuffleNetV2: the file that torchvision
+            released.
         revision: Commit of the hub's repository, all 40 digits; a folder has none.
         train_size: Pixels of a side in training, pretraining and joint.
         input_size: Pixels of a side in service.

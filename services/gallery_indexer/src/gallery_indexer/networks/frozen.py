@@ -15,8 +15,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 def frozen(network: _Network, device: torch.device) -> _Network:
     """Bring a convolutional network to a device to run and never to learn.
 
-    Batch normalisations of its ResNet trunk become part of the convolutions before them, which on a card saves a
-    quarter of the time; weights are laid out for channels-last pixels.
+    Weights are laid out for channels-last pixels, and batch normalisations of its ResNet trunk become part of the
+    convolutions before them: on a CPU a tenth less time, on a card none, where launching layers bounds it.
     """
     network.eval().requires_grad_(False)
     for parent, convolution, norm in list(_pairs(network)):
