@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 
 cli = CliRunner()
 
@@ -42,3 +44,19 @@ def test_people_get_a_table_and_an_unknown_name_is_told() -> None:
     assert "MFLOP" in done.stdout
     wrong = cli.invoke(app, ["encoders", "--only", "vgg", "--json"])
     assert json.loads(wrong.stdout)["item"] == "vgg"
+
+
+def test_a_backbone_whose_package_is_missing_is_told_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    asked = cli.invoke(app, ["encoders", "--only", "mobilenet-v3-small", "--size", "32", "--json"])
+    assert asked.exit_code == 1
+    assert json.loads(asked.stdout)["code"] == "extra_missing"
+
+
+def test_among_all_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    two = {name: QUERY_BACKBONES[name] for name in ("mobilenet-v3-small", "residual-8")}
+    monkeypatch.setattr("aff_toolkit.training.query_backbones.QUERY_BACKBONES", two)
+    done = cli.invoke(app, ["encoders", "--size", "32", "--json"])
+    assert [one["name"] for one in json.loads(done.stdout)] == ["residual-8"]
+    assert "left out: mobilenetv3_small_100: needs timm" in done.stderr

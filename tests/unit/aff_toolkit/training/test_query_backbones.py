@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from aff_toolkit.export.export_query_encoder import export_query_encoder
@@ -16,24 +18,35 @@ from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.shufflenet import ShuffleNetV2
+from aff_toolkit.training.training_errors import MissingExtraError
 from tests.support.released_checkpoints import randomise
 from tests.support.settled_query_encoder import coloured_tiles
 
 D, SIZE = 16, 64
-FAMILIES = ("mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0")
+FAMILIES = ("mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0", "mobilenet-v3-small", "mobilenet-v4-small")
+NEED_TIMM = ("mobilenet-v3", "mobilenet-v4")
 # Of the papers' networks without their classifiers; as torchvision and the authors count them.
 TRUNKS = {
     "mobilenet-v2-1.0": (2_223_872, 1280),
     "efficientnet-b0": (4_007_548, 1280),
     "efficientnet-b3": (10_696_232, 1536),
     "shufflenet-v2-1.0": (1_253_604, 1024),
+    "mobilenet-v3-small": (927_008, 576),
+    "mobilenet-v3-large": (2_971_952, 960),
 }
+
+
+def build(name: str) -> QueryEncoder:
+    if name.startswith(NEED_TIMM):
+        pytest.importorskip("timm")
+    return QUERY_BACKBONES[name].build(D)
 
 
 @pytest.mark.parametrize("name", TRUNKS)
 def test_a_network_has_as_many_parameters_as_its_paper_says(name: str) -> None:
     trunk, channels = TRUNKS[name]
-    encoder = QUERY_BACKBONES[name].build(D)
+    encoder = build(name)
     head = channels * D + D + 2 * D + 1  # whitening and its normalisation, the exponent of GeM
     assert sum(parameter.numel() for parameter in encoder.parameters()) == trunk + head
 
@@ -41,7 +54,7 @@ def test_a_network_has_as_many_parameters_as_its_paper_says(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_it_can_learn_from_fresh_weights(name: str) -> None:
     torch.manual_seed(0)
-    encoder = QUERY_BACKBONES[name].build(D).train()
+    encoder = build(name).train()
     q = encoder(coloured_tiles(8, SIZE, seed=0))
     assert (q @ q.T).fill_diagonal_(-1).max() < 0.95
     (q[:4] * q[4:]).sum().backward()
@@ -51,7 +64,7 @@ def test_it_can_learn_from_fresh_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_running_statistics_are_of_many_batches(name: str) -> None:
-    norms = [module for module in QUERY_BACKBONES[name].build(D).modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in build(name).modules() if isinstance(module, nn.BatchNorm2d)]
     assert {norm.momentum for norm in norms} == {0.1}
 
 
@@ -59,7 +72,7 @@ def test_running_statistics_are_of_many_batches(name: str) -> None:
 def settled(name: str) -> QueryEncoder:
     """Give every normalisation the statistics of some images, so that embeddings lie apart as of a trained network."""
     torch.manual_seed(0)
-    encoder = randomise(QUERY_BACKBONES[name].build(D)).eval()
+    encoder = randomise(build(name)).eval()
     for norm in encoder.modules():
         if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d):
             norm.momentum = 1.0
@@ -96,7 +109,7 @@ def test_the_graph_gives_what_the_network_gives_for_any_batch(exported: tuple[st
 @torch.no_grad()
 def test_its_weights_come_back_from_the_graph(exported: tuple[str, QueryEncoder, Path]) -> None:
     name, encoder, path = exported
-    again = QUERY_BACKBONES[name].build(D)
+    again = build(name)
     load_onnx_weights(again, path, coloured_tiles(8, SIZE, seed=2))
     images = coloured_tiles(3, SIZE, seed=1)
     torch.testing.assert_close(again(images), encoder(images), rtol=0, atol=1e-4)
@@ -118,3 +131,40 @@ def test_a_trunk_starts_with_the_weights_of_a_folder(tmp_path: Path) -> None:
         load_pretrained_trunk(QUERY_BACKBONES["mobilenet-v2-0.75"].build(D), str(tmp_path), None)
     with pytest.raises(ExtractorUnavailableError, match="no pretrained weights"):
         load_pretrained_trunk(QUERY_BACKBONES["residual-8"].build(D), str(tmp_path), None)
+
+
+@torch.no_grad()
+def test_shufflenet_starts_with_the_file_that_torchvision_released(tmp_path: Path) -> None:
+    released = randomise(ShuffleNetV2()).eval()
+    weights = {**released.state_dict(), "fc.weight": torch.zeros(1000, 1024), "fc.bias": torch.zeros(1000)}
+    torch.save(weights, tmp_path / "shufflenetv2_x1.pth")
+    encoder = build("shufflenet-v2-1.0").eval()
+    load_pretrained_trunk(encoder, str(tmp_path / "shufflenetv2_x1.pth"), None)
+    pixels = torch.rand(1, 3, 64, 64)
+    assert isinstance(encoder.network, LightNetwork)
+    torch.testing.assert_close(encoder.network.trunk(pixels), released(pixels))
+    del weights["conv5.0.weight"]
+    torch.save(weights, tmp_path / "other.pth")
+    with pytest.raises(ExtractorUnavailableError, match=r"it lacks conv5\.0\.weight"):
+        load_pretrained_trunk(encoder, str(tmp_path / "other.pth"), None)
+
+
+@torch.no_grad()
+def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    released = randomise(timm.create_model("mobilenetv3_small_100")).eval()
+    save_file(released.state_dict(), tmp_path / "model.safetensors")
+    encoder = build("mobilenet-v3-small").eval()
+    load_pretrained_trunk(encoder, str(tmp_path), None)
+    pixels = torch.rand(1, 3, 64, 64)
+    assert isinstance(encoder.network, LightNetwork)
+    torch.testing.assert_close(encoder.network.trunk(pixels), released.forward_features(pixels))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ExtractorUnavailableError, match=r"model\.safetensors cannot be read"):
+        load_pretrained_trunk(encoder, str(tmp_path), None)
+
+
+def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'aff-toolkit\[timm\]'"):
+        QUERY_BACKBONES["mobilenet-v3-large"].build(D)

@@ -22,8 +22,8 @@ class QueryBackbone:
 
     Attributes:
         architecture: What it is, in words.
-        build: Gives it with fresh weights, for an embedding of the given width D; raises MissingExtraError where it needs
-            a package that is not installed.
+        build: Gives it with fresh weights, for an embedding of the given width D. Raises MissingExtraError where it
+            needs a package that is not installed.
     """
 
     architecture: str
