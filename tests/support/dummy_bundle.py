@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from aff_contracts.bundle import (
     BundleManifest,
@@ -24,8 +25,13 @@ def write_dummy_bundle(
     query_encoder: bytes = b"no query encoder",
     int8_query_encoder: bytes | None = None,
     resize: Literal["stretch", "longest_side"] = "stretch",
+    family: str = "none",
+    config: Mapping[str, Any] | None = None,
 ) -> BundleManifest:
-    """Write a bundle of the given embedding dimension into `directory`; encoder inputs are 32 pixels wide."""
+    """Write a bundle of the given embedding dimension into `directory`; encoder inputs are 32 pixels wide.
+
+    Its extractor is of that family and configuration, and has no weights.
+    """
     (directory / "query_encoder.onnx").write_bytes(query_encoder)
     (directory / "mixer.safetensors").write_bytes(b"no mixer")
     if int8_query_encoder is not None:
@@ -45,10 +51,11 @@ def write_dummy_bundle(
         extractors=[
             ExtractorSpec(
                 name="none",
-                family="none",
+                family=family,
                 preprocessing=preprocessing,
                 features=(FeatureSpec(name="none", kind="global", dimension=4, max_tokens=1),),
                 weights_source="none",
+                config=dict(config or {}),
             )
         ],
         recipe={},

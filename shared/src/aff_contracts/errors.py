@@ -30,6 +30,7 @@ AffError                                  500  internal_error
 │   ├── GalleryMissingError               503  gallery_missing
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
 ├── EncoderError                          500  encoder_failed
+├── MissingExtraError                     500  extra_missing
 └── ServiceNotReadyError                  503  service_not_ready
 ```
 
@@ -272,6 +273,13 @@ class EncoderError(AffError):
 
     code = "encoder_failed"
     title = "Encoder failed"
+
+
+class MissingExtraError(AffError):
+    """A network needs a package that is installed only on demand."""
+
+    code = "extra_missing"
+    title = "Optional package missing"
 
 
 class ServiceNotReadyError(AffError):

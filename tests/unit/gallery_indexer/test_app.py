@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BundleIntegrityError, BundleNotFoundError
+from aff_contracts.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from gallery_indexer.app import create_app
@@ -364,6 +365,19 @@ async def test_a_service_without_weights_does_not_start_and_says_how_to_mend_it(
     (bundle.path / "mixer.safetensors").unlink()
     with pytest.raises(BundleNotFoundError, match=re.escape(f"aff bundle repair {bundle.path} --from FOLDER")):
         async with _service(bundle, MemoryGalleryStore()):
+            pass
+
+
+async def test_a_service_without_a_package_of_its_extractor_does_not_start_and_says_how_to_mend_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = {"input_size": 64, "fixed_input_size": False, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    config = {"architecture": "resnet18", **trained}
+    manifest = write_dummy_bundle(tmp_path, dimension=4, family="timm_backbone", config=config)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    app = create_app(_settings(_Bundle(tmp_path, manifest)), MemoryGalleryStore())
+    with pytest.raises(MissingExtraError, match=r"pip install 'aff-gallery-indexer\[timm\]'"):
+        async with app.router.lifespan_context(app):
             pass
 
 

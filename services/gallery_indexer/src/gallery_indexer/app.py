@@ -33,7 +33,7 @@ class EncoderLoader(Protocol):
     """Loads the gallery side of a bundle whose files have been verified."""
 
     def __call__(self, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
-        """Load the encoder; raises BundleError."""
+        """Load the encoder; raises BundleError or MissingExtraError."""
         ...
 
 
@@ -51,9 +51,9 @@ def create_app(
         load_encoder: Loads the encoder of the bundle.
 
     Returns:
-        The application. Its start raises BundleError where the bundle is missing or altered, and StoreError
-        where the embedded store cannot be opened. A server that is away, or a gallery of another space, leaves
-        it running but not ready.
+        The application. Its start raises BundleError where the bundle is missing or altered, MissingExtraError where
+        an extractor needs a package that is not installed, and StoreError where the embedded store cannot be opened. A
+        server that is away, or a gallery of another space, leaves it running but not ready.
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:

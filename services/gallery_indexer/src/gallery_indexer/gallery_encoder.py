@@ -42,6 +42,7 @@ class GalleryEncoder:
         Raises:
             BundleNotFoundError: Weights are missing.
             BundleFormatError: Weights and specifications do not fit each other or this release.
+            MissingExtraError: An extractor needs a package that is not installed.
         """
         target = device_named(device)
         extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]

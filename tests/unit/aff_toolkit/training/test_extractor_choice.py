@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_model
 
 from aff_contracts.bundle import ExtractorSpec
-from aff_toolkit.training.extractor_choice import ConvertedChoice, Installation
+from aff_toolkit.training.backbone_choice import Installation
+from aff_toolkit.training.extractor_choice import ConvertedChoice
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from gallery_indexer.extractors.compact_cnn import CompactCnn, compact_cnn_spec
 from gallery_indexer.extractors.load_extractor import load_extractor

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from aff_contracts.errors import MissingExtraError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.light_network import LightNetwork
@@ -19,9 +20,9 @@ from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.shufflenet import ShuffleNetV2
-from aff_toolkit.training.training_errors import MissingExtraError
 from tests.support.released_checkpoints import randomise
 from tests.support.settled_query_encoder import coloured_tiles
+from tests.support.timm_models import timm_or_skip
 
 D, SIZE = 16, 64
 FAMILIES = ("mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0", "mobilenet-v3-small", "mobilenet-v4-small")
@@ -39,7 +40,7 @@ TRUNKS = {
 
 def build(name: str) -> QueryEncoder:
     if name.startswith(NEED_TIMM):
-        pytest.importorskip("timm")
+        timm_or_skip()
     return QUERY_BACKBONES[name].build(D)
 
 
@@ -151,7 +152,7 @@ def test_shufflenet_starts_with_the_file_that_torchvision_released(tmp_path: Pat
 
 @torch.no_grad()
 def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
+    timm = timm_or_skip()
     released = randomise(timm.create_model("mobilenetv3_small_100")).eval()
     save_file(released.state_dict(), tmp_path / "model.safetensors")
     encoder = build("mobilenet-v3-small").eval()
@@ -166,5 +167,5 @@ def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> Non
 
 def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'aff-toolkit\[timm\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'aff-gallery-indexer\[timm\]'"):
         QUERY_BACKBONES["mobilenet-v3-large"].build(D)

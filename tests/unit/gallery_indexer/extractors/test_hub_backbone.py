@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from aff_contracts.bundle import ExtractorSpec
-from aff_toolkit.training.extractor_choice import HubChoice, Installation
+from aff_toolkit.training.backbone_choice import Installation
+from aff_toolkit.training.extractor_choice import HubChoice
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from gallery_indexer.extractors.extractor import FeatureBatch
 from gallery_indexer.extractors.load_extractor import load_extractor

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from aff_contracts.errors import InvalidParameterError
+from aff_contracts.errors import InvalidParameterError, MissingExtraError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 
 
@@ -21,7 +21,6 @@ def encoders(
     """Show what each query backbone costs: parameters, arithmetic, size, latency on this machine."""
     from aff_toolkit.bench.bench_encoders import measure_encoder  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
-    from aff_toolkit.training.training_errors import MissingExtraError  # noqa: PLC0415
 
     with errors_told(as_json):
         unknown = [name for name in only or () if name not in QUERY_BACKBONES]

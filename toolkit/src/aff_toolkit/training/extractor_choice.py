@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
-from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.payload_filter import describe_validation_error
-from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.backbone_choice import WEIGHTS, BackboneChoice, Choice, Installation
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.fit_rootsift_vlad import fit_rootsift_vlad
 from aff_toolkit.training.hub_models import (
@@ -24,37 +21,13 @@ from aff_toolkit.training.hub_models import (
     normalisation_of,
     save_weights,
 )
-from gallery_indexer.extractors.hub_backbone import GlobalHead, HubBackbone, HubBackboneConfig, LocalBy, feature_width
+from aff_toolkit.training.timm_choice import TimmChoice
+from gallery_indexer.extractors.hub_backbone import HubBackbone, HubBackboneConfig, LocalBy, feature_width
 from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
 from gallery_indexer.extractors.vlad import VladNormalisation
 
-_WEIGHTS = "extractors/{}.safetensors"
 
-
-class _Choice(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """Where an extractor of a recipe goes.
-
-    Attributes:
-        directory: Of the training; weights go below it.
-        recipe: Name of the recipe.
-        seed: Of what is fitted.
-        photographs: Loads the list of those that something may be fitted on.
-    """
-
-    directory: Path
-    recipe: str
-    seed: int
-    photographs: Callable[[], Sequence[Photograph]]
-
-
-class ConvertedChoice(_Choice):
+class ConvertedChoice(Choice):
     """A released checkpoint after `aff checkpoints convert`.
 
     Attributes:
@@ -77,7 +50,7 @@ class ConvertedChoice(_Choice):
         """
         try:
             spec = ExtractorSpec.model_validate_json(self.spec.read_bytes())
-            weights = place.directory / _WEIGHTS.format(spec.name)
+            weights = place.directory / WEIGHTS.format(spec.name)
             weights.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.spec.parent / str(spec.weights), weights)
         except OSError as error:
@@ -89,7 +62,7 @@ class ConvertedChoice(_Choice):
         size = spec.preprocessing.size if self.size is None else self.size
         return spec.model_copy(
             update={
-                "weights": _WEIGHTS.format(spec.name),
+                "weights": WEIGHTS.format(spec.name),
                 "preprocessing": spec.preprocessing.model_copy(update={"size": size}),
                 "features": tuple(self._kept(feature) for feature in spec.features),
                 "config": {**spec.config, "precision": self.precision},
@@ -102,33 +75,15 @@ class ConvertedChoice(_Choice):
         return feature.model_copy(update={"max_tokens": min(feature.max_tokens, self.local_tokens)})
 
 
-class HubChoice(_Choice):
-    """A model of the Hugging Face hub.
+class HubChoice(BackboneChoice):
+    """A model of the Hugging Face hub, in the format of transformers.
 
     Attributes:
-        name: Of the extractor in the bundle; its features are `<name>_<head>` and `<name>_patches`.
-        model: Id on the hub, or a folder in its format.
-        revision: Commit of the hub's repository, all 40 digits, so that everybody gets the same weights.
-        size: Pixels of a side that photographs are stretched to.
-        global_head: See HubBackboneConfig; none when None.
-        local_tokens: Patches that are kept; none when 0.
-        local_by: By which they are chosen.
+        local_by: By which patches are chosen.
     """
 
     kind: Literal["hub"]
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    model: str
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    size: int = Field(ge=16)
-    global_head: GlobalHead | None = "cls"
-    local_tokens: int = Field(default=0, ge=0)
     local_by: LocalBy = "norm"
-
-    @model_validator(mode="after")
-    def _gives_something(self) -> HubChoice:
-        if self.global_head is None and not self.local_tokens:
-            raise ValueError("gives nothing: name a global_head, or local_tokens")
-        return self
 
     def install(self, place: Installation) -> ExtractorSpec:
         """Write the weights into the directory of a training, and describe the extractor there.
@@ -150,34 +105,16 @@ class HubChoice(_Choice):
                     "precision": self.precision,
                 }
             )
-            spec = self._spec(config)
+            width = feature_width(config.model)
+            spec = self.spec(HubBackbone.FAMILY, config.model_dump(mode="json"), width, width)
             HubBackbone(spec, model, torch.device("cpu"))
         except ValueError as error:
             raise ExtractorUnavailableError(str(error), item=self.model) from error
-        save_weights(model, place.directory / _WEIGHTS.format(self.name))
+        save_weights(model, place.directory / self.weights)
         return spec
 
-    def _spec(self, config: HubBackboneConfig) -> ExtractorSpec:
-        width = feature_width(config.model)
-        features = []
-        if config.global_head is not None:
-            name = f"{self.name}_{config.global_head}"
-            features.append(FeatureSpec(name=name, kind="global", dimension=width, max_tokens=1))
-        if config.local_by is not None:
-            name = f"{self.name}_patches"
-            features.append(FeatureSpec(name=name, kind="local", dimension=width, max_tokens=self.local_tokens))
-        return ExtractorSpec(
-            name=self.name,
-            family=HubBackbone.FAMILY,
-            preprocessing=Preprocessing(resize="stretch", size=self.size),
-            features=tuple(features),
-            weights=_WEIGHTS.format(self.name),
-            weights_source=self.model if self.revision is None else f"{self.model}@{self.revision}",
-            config=config.model_dump(mode="json"),
-        )
 
-
-class RootSiftVladChoice(_Choice):
+class RootSiftVladChoice(Choice):
     """RootSIFT tokens and VLAD over all keypoints: a gallery side without any network.
 
     Attributes:
@@ -216,4 +153,4 @@ class RootSiftVladChoice(_Choice):
         return spec
 
 
-ExtractorChoice = Annotated[ConvertedChoice | HubChoice | RootSiftVladChoice, Field(discriminator="kind")]
+ExtractorChoice = Annotated[ConvertedChoice | HubChoice | RootSiftVladChoice | TimmChoice, Field(discriminator="kind")]

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
+from aff_toolkit.training.backbone_choice import Installation
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.export import MIXER_FILE, mixer_spec
-from aff_toolkit.training.extractor_choice import Installation
 from aff_toolkit.training.feature_store.extract_features import Extract
 from aff_toolkit.training.feature_store.store_description import ExtractorSet
 from aff_toolkit.training.joint_training import TrainedPair

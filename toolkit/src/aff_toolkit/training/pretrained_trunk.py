@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aff_toolkit.checkpoints.convert_checkpoint import read_checkpoint
@@ -15,9 +13,8 @@ from aff_toolkit.training.hub_models import load_vision_model, model_folder
 from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.shufflenet import ShuffleNetV2
+from aff_toolkit.training.timm_release import TIMM_WEIGHTS, read_timm_weights
 from aff_toolkit.training.timm_trunk import TimmTrunk
-
-_TIMM_WEIGHTS = "model.safetensors"
 
 
 def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | None) -> None:
@@ -51,7 +48,4 @@ def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Ma
     folder = model_folder(source, revision)
     if not isinstance(trunk, TimmTrunk):
         return load_vision_model(folder).state_dict()
-    try:
-        return load_file(folder / _TIMM_WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ExtractorUnavailableError(f"{_TIMM_WEIGHTS} cannot be read: {error}", item=source) from error
+    return read_timm_weights(folder / TIMM_WEIGHTS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aff_toolkit.training.training_errors import MissingExtraError
+from gallery_indexer.networks.timm_package import import_timm
 
 
 class TimmTrunk(nn.Module):
@@ -26,12 +26,11 @@ class TimmTrunk(nn.Module):
 def timm_trunk(name: str) -> tuple[TimmTrunk, int]:
     """Return the trunk of timm's model of that name, with fresh weights, and C.
 
+    It ends where timm's own pooling begins, at 576 or 960 channels: the convolution `conv_head` that these networks
+    have behind it, 1,024 or 1,280 wide, belongs to their classifier.
+
     Raises:
-        MissingExtraError: timm is not installed.
+        MissingExtraError: timm is not installed, or cannot be loaded.
     """
-    try:
-        import timm  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MissingExtraError("needs timm: pip install 'aff-toolkit[timm]'", item=name) from error
-    model: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    model: Any = import_timm(name).create_model(name, pretrained=False, num_classes=0)
     return TimmTrunk(model), int(model.num_features)

@@ -4,7 +4,6 @@
 TrainingError                     500  training_failed
 ├── TrainingDivergedError         500  training_diverged
 ├── TooFewPhotographsError        422  too_few_photographs
-├── MissingExtraError             422  extra_missing
 ├── TrainingNotWrittenError       507  training_not_written
 └── CheckpointError               500  checkpoint_unusable
     ├── CheckpointMismatchError   409  checkpoint_mismatch
@@ -37,14 +36,6 @@ class TooFewPhotographsError(TrainingError):
     code = "too_few_photographs"
     status = 422
     title = "Too few photographs"
-
-
-class MissingExtraError(TrainingError):
-    """A network needs a package that is installed only on demand."""
-
-    code = "extra_missing"
-    status = 422
-    title = "Optional package missing"
 
 
 class TrainingNotWrittenError(TrainingError):

@@ -20,18 +20,15 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.extractors.cell_positions import cell_positions
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.extractors.patch_features import pool_patches, strongest_patches
 from gallery_indexer.extractors.shape_batches import on_device, shape_batches
-from gallery_indexer.extractors.strongest_tokens import strongest_tokens
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
-from gallery_indexer.pooling import EPSILON
 
 GlobalHead = Literal["cls", "mean", "gem", "pooled"]
 LocalBy = Literal["attention", "norm"]
 
-_GEM_EXPONENT = 3.0
 _MAP_AXES = 4
 
 
@@ -127,10 +124,8 @@ class HubBackbone:
         if self._global is not None:
             features[self._global.name] = FeatureBatch.from_global(F.normalize(self._pool(output, tokens), dim=-1))
         if self._local is not None:
-            strengths = self._strengths(output, tokens)
-            cells = torch.arange(height * width, device=tokens.device)
-            features[self._local.name] = strongest_tokens(
-                F.normalize(tokens, dim=-1), strengths, cell_positions(cells, height, width), self._local.max_tokens
+            features[self._local.name] = strongest_patches(
+                tokens, self._strengths(output, tokens), (height, width), self._local.max_tokens
             )
         return features
 
@@ -162,10 +157,8 @@ class HubBackbone:
         if head == "cls":
             hidden: Tensor = output.last_hidden_state
             return hidden[:, 0].float()
-        if head == "mean":
-            return tokens.mean(dim=1)
-        powers: Tensor = tokens.clamp(min=EPSILON).pow(_GEM_EXPONENT)
-        return powers.mean(dim=1).pow(1 / _GEM_EXPONENT)
+        assert head is not None
+        return pool_patches(tokens, head)
 
     def _strengths(self, output: Any, tokens: Tensor) -> Tensor:
         if self._config.local_by == "norm":

@@ -20,6 +20,7 @@ from gallery_indexer.extractors.how import HowExtractor
 from gallery_indexer.extractors.hub_backbone import HubBackbone
 from gallery_indexer.extractors.rootsift import RootSift
 from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
+from gallery_indexer.extractors.timm_backbone import TimmBackbone
 from gallery_indexer.extractors.token_aggregation import TokenExtractor
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
@@ -33,6 +34,7 @@ _WITH_WEIGHTS = (
     HowExtractor,
     HubBackbone,
     RootSiftVlad,
+    TimmBackbone,
     TokenExtractor,
 )
 
@@ -53,6 +55,7 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
     Raises:
         BundleNotFoundError: The weights are missing; says where they come from.
         BundleFormatError: This release has no extractor of that family, or the weights do not fit it.
+        MissingExtraError: The extractor needs a package that is not installed; names the command.
     """
     if spec.family not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
