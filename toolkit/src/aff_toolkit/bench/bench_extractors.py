@@ -1,4 +1,4 @@
-"""How fast the extractors of the literature run here, and what share of the machine's matrix throughput that is."""
+"""How fast extractors run here, and what share of the machine's matrix throughput that is."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors.torch import save_file
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from aff_contracts.bundle import ExtractorSpec
-from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
+from aff_toolkit.bench.benched_extractors import benched_extractors
 from gallery_indexer.extractors.extractor import Extractor, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 
 _ASPECT = 3 / 4
 _MATRIX_SIDE = {"cuda": 8192, "cpu": 2048}
-_WEIGHTS = "weights.safetensors"
 
 
 class ExtractorBench(BaseModel):
     """What was measured of one extractor.
 
     Attributes:
-        name: Format of its checkpoints.
+        name: Format of its checkpoints, or what the model of the hub is called.
         input_size: Pixels of the longest side of the photographs, which are of 4:3.
         precision: `fp32` or `bf16`.
         scales: How many times a photograph is seen.
@@ -52,12 +49,10 @@ class ExtractorBench(BaseModel):
     share: float
 
 
-def bench_extractor(
-    form: CheckpointFormat, *, precision: str, batch_size: int, rounds: int, device: torch.device
-) -> ExtractorBench:
-    """Measure an extractor at its own input size, with fresh weights: speed does not depend on them."""
+def bench_extractor(name: str, *, precision: str, batch_size: int, rounds: int, device: torch.device) -> ExtractorBench:
+    """Measure an extractor of `benched_extractors` at its own input size."""
     with tempfile.TemporaryDirectory() as temporary:
-        spec = with_fresh_weights(form, Path(temporary), precision)
+        spec = benched_extractors(precision)[name](Path(temporary))
         extractor = load_extractor(spec, Path(temporary), device)
     size = spec.preprocessing.size
     random = np.random.default_rng(0)
@@ -66,7 +61,7 @@ def bench_extractor(
     seconds = _median_seconds(lambda: extractor.extract(images), rounds, device) / batch_size
     matrix = matrix_flop_per_s(device, precision, rounds)
     return ExtractorBench(
-        name=form.name,
+        name=name,
         input_size=size,
         precision=precision,
         scales=len(spec.config.get("scales", [1])),
@@ -78,15 +73,6 @@ def bench_extractor(
     )
 
 
-def with_fresh_weights(form: CheckpointFormat, directory: Path, precision: str) -> ExtractorSpec:
-    """Write weights as no training left them into a directory, and describe the extractor that they make."""
-    torch.manual_seed(0)
-    weights = {name: tensor.contiguous() for name, tensor in form.network().state_dict().items()}
-    save_file(weights, directory / _WEIGHTS)
-    spec = form.spec(_WEIGHTS, "fresh weights")
-    return spec.model_copy(update={"config": {**spec.config, "precision": precision}})
-
-
 def matrix_flop_per_s(device: torch.device, precision: str, rounds: int) -> float:
     """Measure a product of two large square matrices, in floating-point operations per second."""
     side = _MATRIX_SIDE[device.type]
@@ -96,9 +82,14 @@ def matrix_flop_per_s(device: torch.device, precision: str, rounds: int) -> floa
 
 
 def _flop_of_one(extractor: Extractor, images: Images) -> float:
-    with FlopCounterMode(display=False) as counter:
+    fused = (torch.ops.aten.cudnn_convolution_relu, torch.ops.aten.cudnn_convolution_add_relu)
+    with FlopCounterMode(display=False, custom_mapping=dict.fromkeys(fused, _convolution_flop)) as counter:
         extractor.extract(images)
     return float(counter.get_total_flops())
+
+
+def _convolution_flop(x: torch.Size, weight: torch.Size, *_: object, out_shape: torch.Size) -> int:
+    return int(conv_flop_count(list(x), list(weight), list(out_shape)))
 
 
 def _median_seconds(call: Callable[[], object], rounds: int, device: torch.device) -> float:

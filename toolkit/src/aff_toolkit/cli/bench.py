@@ -78,23 +78,28 @@ def features(
 
 @app.command()
 def extractors(
-    only: Annotated[list[str] | None, typer.Option(help="Format; `aff checkpoints list` shows them.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A format of `aff checkpoints list`, or a model such as dinov2-base.")
+    ] = None,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the networks.")] = "fp32",
     batch_size: Annotated[int, typer.Option(min=1, help="Photographs that go through together.")] = 8,
     device: Device = "auto",
     rounds: Rounds = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the extractors of the literature at their own input sizes, beside the machine's matrix throughput."""
+    """Measure extractors at their own input sizes, with fresh weights, beside the machine's matrix throughput."""
     from aff_toolkit.bench.bench_extractors import bench_extractor  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.checkpoints.checkpoint_formats import CHECKPOINT_FORMATS, format_named  # noqa: PLC0415
+    from aff_toolkit.bench.benched_extractors import benched_extractors  # noqa: PLC0415
     from gallery_indexer.device import device_named  # noqa: PLC0415
 
     found = []
     with errors_told(as_json):
-        for name in only or CHECKPOINT_FORMATS:
+        known = benched_extractors(precision)
+        for name in only or known:
+            if name not in known:
+                raise InvalidParameterError(f"there is no {name}; there are {', '.join(known)}", item="--only")
             one = bench_extractor(
-                format_named(name),
+                name,
                 precision=precision,
                 batch_size=batch_size,
                 rounds=rounds,
@@ -103,7 +108,7 @@ def extractors(
             found.append(one)
             if not as_json:
                 output.print(
-                    f"{one.name:14} {one.input_size:5} pixels x {one.scales} scales  {one.gflop_per_image:8.1f} GFLOP  "
+                    f"{one.name:16} {one.input_size:5} pixels x {one.scales} scales  {one.gflop_per_image:8.1f} GFLOP  "
                     f"{one.images_per_s:8.1f} images/s  {one.tflop_per_s:7.2f} of {one.matrix_tflop_per_s:.1f} TFLOP/s"
                     f"  {one.share:.0%}"
                 )

@@ -8,6 +8,7 @@ exponent (GeM+) and takes the maximum over scales (scale GeM with an infinite ex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -83,7 +84,7 @@ class CvNetExtractor:
         self._pooling: Pooling = spec.config["pooling"]
         if self._pooling == "superglobal":
             network.trunk.raise_activations(_FLOOR)
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> CvNetExtractor:
@@ -103,13 +104,16 @@ class CvNetExtractor:
         merged = vectors.mean(dim=0) if self._pooling == "gem" else vectors.amax(dim=0)
         return {self.spec.features[0].name: FeatureBatch.from_global(F.normalize(merged, dim=-1))}
 
-    def _at_scales(self, pixels: Pixels) -> list[Tensor]:
+    def _at_scales(self, pixels: Pixels) -> Iterator[Tensor]:
+        """Give one scale after another, so that a card works on one while the host resizes for the next."""
         if self._pooling == "gem":
-            return [self._bgr(_resized(pixels, scale)) for scale in self._scales]
+            yield from (self._bgr(_resized(pixels, scale)) for scale in self._scales)
+            return
         whole = self._bgr(pixels)
         antialias = bool(self.spec.config.get("antialias", True))
-        sizes = [[int(side * scale) for side in whole.shape[-2:]] for scale in self._scales]
-        return [F.interpolate(whole, size, mode="bilinear", align_corners=False, antialias=antialias) for size in sizes]
+        for scale in self._scales:
+            size = [int(side * scale) for side in whole.shape[-2:]]
+            yield F.interpolate(whole, size, mode="bilinear", align_corners=False, antialias=antialias)
 
     def _bgr(self, pixels: Pixels) -> Tensor:
         return normalise(on_device(pixels, self._device)).flip(1)
@@ -119,8 +123,7 @@ def _resized(pixels: Pixels, scale: float) -> Pixels:
     if scale == 1:
         return pixels
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = [cv2.resize(image, (0, 0), fx=scale, fy=scale, interpolation=method) for image in pixels]
-    return np.stack(resized).astype(np.uint8, copy=False)
+    return np.stack([cv2.resize(image, (0, 0), fx=scale, fy=scale, interpolation=method) for image in pixels])
 
 
 def cvnet_spec(depth: Depth, weights: str, weights_source: str, *, pooling: Pooling = "gem") -> ExtractorSpec:

@@ -70,7 +70,7 @@ class DelgExtractor:
 
     def __init__(self, spec: ExtractorSpec, network: DelgNetwork, device: torch.device) -> None:
         self.spec = spec
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
         self._device = device
         self._global, self._local = spec.features
         self._global_scales = tuple(float(scale) for scale in spec.config["global_scales"])

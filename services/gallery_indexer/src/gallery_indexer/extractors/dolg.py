@@ -65,7 +65,7 @@ class DolgExtractor:
 
     def __init__(self, spec: ExtractorSpec, network: DolgNetwork, device: torch.device) -> None:
         self.spec = spec
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
         self._device = device
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 

@@ -69,7 +69,7 @@ class GemExtractor:
 
     def __init__(self, spec: ExtractorSpec, network: GemNetwork, device: torch.device) -> None:
         self.spec = spec
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
         self._device = device
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
         self._whiten_each_scale = bool(spec.config["whiten_each_scale"])

@@ -80,7 +80,7 @@ class HowExtractor:
 
     def __init__(self, spec: ExtractorSpec, network: HowNetwork, device: torch.device) -> None:
         self.spec = spec
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
         self._device = device
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 

@@ -24,7 +24,7 @@ from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.extractors.patch_features import pool_patches, strongest_patches
 from gallery_indexer.extractors.shape_batches import on_device, shape_batches
 from gallery_indexer.networks.imagenet import normalise
-from gallery_indexer.networks.precision import autocast
+from gallery_indexer.networks.precision import runs_in_bf16
 
 GlobalHead = Literal["cls", "mean", "gem", "pooled"]
 LocalBy = Literal["attention", "norm"]
@@ -70,7 +70,7 @@ class HubBackboneConfig(BaseModel):
         global_head: `cls` is the class token, `mean` and `gem` pool the patches, `pooled` is the model's own head.
         local_by: Which patches are the strongest: those that the class token attends to in the last layer, averaged
             over its heads, or those of the largest norm.
-        precision: `bf16` runs the model in bfloat16 on a card.
+        precision: `bf16` runs the model in bfloat16 on a card, weights and activations.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,7 +103,8 @@ class HubBackbone:
         check_heads(self._config)
         check_size(self._config.model, spec.preprocessing)
         self._device = device
-        self._model = model.eval().to(device)
+        self._dtype = torch.bfloat16 if runs_in_bf16(device, spec.config) else torch.float32
+        self._model = model.eval().to(device, self._dtype)
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> HubBackbone:
@@ -117,8 +118,8 @@ class HubBackbone:
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
         ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched: all of one shape
-        with autocast(self._device, self.spec.config):
-            output = self._run(normalise(on_device(pixels, self._device), self._config.mean, self._config.std))
+        normalised = normalise(on_device(pixels, self._device), self._config.mean, self._config.std)
+        output = self._run(normalised.to(self._dtype))
         tokens, height, width = self._patches(output.last_hidden_state)
         features = {}
         if self._global is not None:
@@ -197,13 +198,13 @@ def check_size(model: Mapping[str, Any], preprocessing: Preprocessing) -> None:
     """Hold the input size against the model's patches.
 
     Raises:
-        ValueError: Photographs are not stretched to a square, or the patches do not divide it; names the nearest size
-            that they divide.
+        ValueError: Photographs are not stretched to a square, or the patches do not divide it though the model was not
+            trained on it (SigLIP's patches of 14 leave the rim of 384 pixels out); names the nearest size that they do.
     """
     if preprocessing.resize != "stretch":
         raise ValueError("a model of the hub takes squares: photographs have to be stretched")
     size, patch = preprocessing.size, model.get("patch_size")
-    if isinstance(patch, int) and size % patch:
+    if isinstance(patch, int) and size % patch and size != model.get("image_size"):
         nearest = max(patch, round(size / patch) * patch)
         raise ValueError(f"patches of {patch} pixels do not divide an input of {size}; take {nearest}")
 

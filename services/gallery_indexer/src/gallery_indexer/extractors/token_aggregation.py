@@ -136,7 +136,7 @@ class TokenExtractor:
 
     def __init__(self, spec: ExtractorSpec, network: TokenNetwork, device: torch.device) -> None:
         self.spec = spec
-        self._network = frozen(network, device)
+        self._network = frozen(network, device, spec.config)
         self._device = device
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 

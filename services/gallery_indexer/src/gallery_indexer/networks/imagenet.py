@@ -17,5 +17,11 @@ def normalise(pixels: Tensor, mean: tuple[float, ...] = _MEAN, std: tuple[float,
         mean: By channel, of pixels from 0 to 1.
         std: Likewise.
     """
-    shift, scale = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (mean, std))
+    shift, scale = (_by_channel(values, pixels.device) for values in (mean, std))
     return (pixels / 255.0 - shift) / scale
+
+
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Give (3, 1, 1); from pinned memory, for a copy from elsewhere would wait for all that the card has in hand."""
+    tensor = torch.tensor(values).view(3, 1, 1)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

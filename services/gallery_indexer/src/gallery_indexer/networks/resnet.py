@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gallery_indexer.networks.fused import convolved
 
 Depth = Literal[18, 50, 101, 152]
 
@@ -36,7 +37,6 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, _STEM_WIDTH, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(_STEM_WIDTH)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         inputs = _STEM_WIDTH
         self.stage_names = tuple(f"layer{number}" for number in range(1, stages + 1))
@@ -67,7 +67,7 @@ class ResNet(nn.Module):
         Returns:
             Stage k, from 1: (B, C, h, w) with h and w a 2^(k + 1)-th of H and W, rounded up.
         """
-        x = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
+        x = self.maxpool(convolved(self.conv1, self.bn1, pixels))
         activations = []
         for name in self.stage_names:
             x = self.get_submodule(name)(x)
@@ -101,8 +101,9 @@ class _Block(nn.Module):
             return None
         return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
 
-    def _add_shortcut(self, x: Tensor, residual: Tensor) -> Tensor:
-        return (residual + (x if self.downsample is None else self.downsample(x))).clamp_(min=self.outer_floor)
+    def _last(self, convolution: nn.Conv2d, norm: nn.Module, residual: Tensor, x: Tensor) -> Tensor:
+        added = x if self.downsample is None else self.downsample(x)
+        return convolved(convolution, norm, residual, floor=self.outer_floor, added=added)
 
 
 class _BasicBlock(_Block):
@@ -115,7 +116,7 @@ class _BasicBlock(_Block):
         self.downsample = self._shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._add_shortcut(x, self.bn2(self.conv2(F.relu_(self.bn1(self.conv1(x))))))
+        return self._last(self.conv2, self.bn2, convolved(self.conv1, self.bn1, x), x)
 
 
 class _Bottleneck(_Block):
@@ -133,6 +134,6 @@ class _Bottleneck(_Block):
         self.downsample = self._shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.bn1(self.conv1(x)).clamp_(min=self.inner_floor)
-        residual = self.bn2(self.conv2(residual)).clamp_(min=self.inner_floor)
-        return self._add_shortcut(x, self.bn3(self.conv3(residual)))
+        residual = convolved(self.conv1, self.bn1, x, floor=self.inner_floor)
+        residual = convolved(self.conv2, self.bn2, residual, floor=self.inner_floor)
+        return self._last(self.conv3, self.bn3, residual, x)
