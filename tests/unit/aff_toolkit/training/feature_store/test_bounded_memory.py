@@ -28,8 +28,8 @@ from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 ROOT = Path(__file__).parents[5]
 SIDE, TOKENS, WIDTH = 256, 100, 256
-SHARDS, SHARD_PHOTOGRAPHS = 64, 128
-LIMIT_MB = 64
+SHARDS, SHARD_PHOTOGRAPHS = 96, 128
+LIMIT_MB = 96
 SETTINGS = StoreSettings(pixel_size=SIDE, shard_photographs=SHARD_PHOTOGRAPHS)
 EXTRACTORS = ExtractorSet(
     (
