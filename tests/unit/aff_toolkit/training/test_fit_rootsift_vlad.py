@@ -13,7 +13,7 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import ImageError
 from aff_toolkit.scenes.view import render_view
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.fit_rootsift_vlad import fit_codebook, fit_pca_whitening, fit_rootsift_vlad
+from aff_toolkit.training.fit_rootsift_vlad import fit_codebook, fit_rootsift_vlad
 from aff_toolkit.training.training_errors import TooFewPhotographsError
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
@@ -56,24 +56,6 @@ def test_k_means_finds_the_middle_of_well_separated_clouds() -> None:
     points = (middles[:, None] + offsets).reshape(-1, 2).astype(np.float32)
     found = fit_codebook(points, 3, np.random.default_rng(0))
     assert sorted(map(tuple, found.round(4).tolist())) == [(0.0, 0.0), (0.0, 10.0), (10.0, 0.0)]
-
-
-def test_whitened_training_vectors_have_unit_covariance() -> None:
-    vectors = np.random.default_rng(0).normal(size=(30, 50)) * np.geomspace(1, 0.01, 50)
-    whitening = fit_pca_whitening(vectors.astype(np.float32), 4)
-    whitened = (vectors - whitening.mean) @ whitening.projection.T
-    for one in range(4):
-        for other in range(4):
-            covariance = sum(row[one] * row[other] for row in whitened) / 29
-            assert covariance == pytest.approx(float(one == other), abs=1e-4)
-
-
-def test_the_first_component_is_the_direction_of_largest_variance() -> None:
-    direction = np.array([3.0, 4.0, 0.0]) / 5.0
-    along = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None] * direction
-    noise = np.array([[0, 0, 0.1], [0, 0, -0.1], [0, 0, 0.0], [0, 0, -0.1], [0, 0, 0.1]])
-    first = fit_pca_whitening((along + noise).astype(np.float32), 1).projection[0]
-    np.testing.assert_allclose(np.abs(first / np.linalg.norm(first)), direction, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,12 @@ def test_a_network_from_scratch_without_pretraining_is_refused(tmp_path: Path) -
     assert "needed by compact_cnn" in refused(tmp_path, text).detail
 
 
-def test_pseudo_instances_without_a_base_are_refused(tmp_path: Path) -> None:
+def test_pseudo_instances_need_a_bound_or_an_augmented_copy_to_take_it_from(tmp_path: Path) -> None:
     text = TINY_RECIPE_TOML.replace("[joint]", "[joint]\npseudo_instances = {}")
-    assert "name a base" in refused(tmp_path, text).detail
+    assert "set joint.copies to 2" in refused(tmp_path, text).detail
+    for enough in ("pseudo_instances = { min_similarity = 0.5 }", "pseudo_instances = {}\ncopies = 2"):
+        (tmp_path / "recipe.toml").write_text(TINY_RECIPE_TOML.replace("[joint]", f"[joint]\n{enough}"))
+        assert load_recipe(tmp_path / "recipe.toml").joint.pseudo_instances is not None
 
 
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path) -> None:

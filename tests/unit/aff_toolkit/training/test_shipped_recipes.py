@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 
 from aff_contracts.bundle import load_manifest, verify_files
 from aff_toolkit.checkpoints.checkpoint_formats import CHECKPOINT_FORMATS
+from aff_toolkit.training.prototypes_file import read_prototypes
 from aff_toolkit.training.recipe import TrainingRecipe, load_recipe
 from aff_toolkit.training.train_bundle import TrainBundle
 from aff_toolkit.training.training_log import TrainingLog
@@ -49,28 +51,30 @@ def small(choice: dict[str, Any], directory: Path) -> dict[str, Any]:
     return {**choice, "model": str(folder), "revision": None, "size": PATCHES, "local_tokens": 4}
 
 
-def photographs(directory: Path) -> Path:
-    """Four things, four views of each: a folder of photographs with labels."""
+def photographs(directory: Path, *, labelled: bool = True) -> Path:
+    """Four things, four views of each: a folder of photographs, with a subfolder per thing or side by side."""
     random = np.random.default_rng(0)
     for thing in range(4):
-        (directory / f"thing{thing}").mkdir(parents=True)
         colour = random.integers(0, 256, (5, 5, 3))
         for view in range(4):
             noisy = np.clip(np.kron(colour, np.ones((16, 16, 1))) + random.normal(0, 20, (80, 80, 3)), 0, 255)
-            Image.fromarray(noisy.astype(np.uint8)).save(directory / f"thing{thing}" / f"{view}.png")
+            path = directory / f"thing{thing}{'/' if labelled else '-'}{view}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noisy.astype(np.uint8)).save(path)
     return directory
 
 
-def shrunk(path: Path, directory: Path) -> TrainingRecipe:
+def shrunk(path: Path, directory: Path, *, labelled: bool = True) -> TrainingRecipe:
     """The recipe with its own extractors, mixer, query network and losses, at sizes that a test can afford."""
     recipe: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     recipe["extractors"] = [small(choice, directory) for choice in recipe["extractors"]]
     recipe["stored_size"] = SMALL
     del recipe["query_encoder"]["pretrained"]
     recipe["query_encoder"] |= {"train_size": 48, "input_size": SMALL}
-    recipe["joint"]["sources"] = [{"photographs": {"kind": "folder", "path": str(photographs(directory / "photos"))}}]
+    folder = photographs(directory / "photos", labelled=labelled)
+    recipe["joint"]["sources"] = [{"photographs": {"kind": "path", "path": str(folder)}}]
     recipe["joint"]["optimisation"] |= {"epochs": 2, "batch_size": 4}
-    recipe["joint"]["copies"] = 1
+    recipe["joint"]["copies"] = 2
     recipe["evaluation"] = {}
     return TrainingRecipe.model_validate(recipe)
 
@@ -89,6 +93,23 @@ def test_a_recipe_trains_and_leaves_a_bundle_that_serves(name: str, tmp_path: Pa
     embeddings = encoder.encode([np.full((70, 90, 3), 90, np.uint8), np.zeros((64, 64, 3), np.uint8)])
     assert embeddings.shape == (2, recipe.dimension)
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
+
+
+def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_path: Path) -> None:
+    recipe = shrunk(CONFIGS / "photos.toml", tmp_path, labelled=False)
+    # A light network: what the recipe's own costs is tried with labels.
+    light = recipe.query_encoder.model_copy(update={"backbone": "residual-8"})
+    log = TrainingLog(tmp_path / "work", Console(quiet=True))
+    recipe = recipe.model_copy(update={"query_encoder": light})
+    manifest = TrainBundle(recipe, tmp_path / "work", log).run(tmp_path / "bundle", [])
+    groups = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))["content"]
+    assert 1 < len(set(groups)) < len(groups) == 16
+    assert manifest.prototypes is not None
+    _, instances = read_prototypes(tmp_path / "bundle" / manifest.prototypes)
+    assert set(instances) <= {f"group-{group}" for group in groups} | {f"thing{n // 4}-{n % 4}.png" for n in range(16)}
+    assert any(instance.startswith("group-") for instance in instances)
+    encoder = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu")
+    assert encoder.encode([np.zeros((64, 64, 3), np.uint8)]).shape == (1, recipe.dimension)
 
 
 def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:

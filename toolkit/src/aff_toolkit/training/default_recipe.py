@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from aff_toolkit.training.base_bundle import BaseBundle
-from aff_toolkit.training.data.photograph_source import PhotographSource, UnlabelledSource, source_of_path
+from aff_toolkit.training.data.photograph_source import PhotographSource, source_of_path
+from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
 from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
@@ -18,7 +19,6 @@ from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.recipe import (
     BaseSection,
     EvaluationSection,
-    JointSection,
     MixerSection,
     QueryEncoderSection,
     RecipeError,
@@ -83,7 +83,7 @@ def recipe_for_path(
 
 def _trained_on(base: BaseBundle, source: PhotographSource) -> bool:
     recorded = base.manifest.recipe
-    if recorded.get("name") != _NAME or isinstance(source, UnlabelledSource):
+    if recorded.get("name") != _NAME or not source.labelled:
         return False
     photographs = [entry["photographs"] for entry in recorded["joint"]["sources"]]
     return photographs == [source.model_dump(mode="json")]
@@ -117,8 +117,7 @@ def recipe_for_photographs(
     if count < _FEWEST_PHOTOGRAPHS:
         detail = f"{count} photographs are too few to train on; at least {_FEWEST_PHOTOGRAPHS} are needed"
         raise TooFewPhotographsError(detail, item=str(getattr(source, "path", source.kind)))
-    labelled = not isinstance(source, UnlabelledSource)
-    train = (gallery or ("train" if labelled else "keep")) == "train"
+    train = (gallery or ("train" if source.labelled else "keep")) == "train"
     own = _backbone_of(base)
     return TrainingRecipe(
         name=_NAME if backbone is None else f"query-{backbone}",
@@ -138,7 +137,7 @@ def recipe_for_photographs(
         ),
         joint=JointSection(
             sources=(TrainingSource(photographs=source),),
-            pseudo_instances=None if labelled else PseudoInstancesSection(),
+            pseudo_instances=None if source.labelled else PseudoInstancesSection(),
             validation_share=_HELD_OUT,
             copies=_COPIES if train else 1,
             losses=_losses(train=train, by_prototypes=by_prototypes),

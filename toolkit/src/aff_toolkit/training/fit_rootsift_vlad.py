@@ -15,9 +15,10 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import AffError
 from aff_contracts.preprocessing import preprocess
 from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.fit_pca_whitening import fit_pca_whitening
 from aff_toolkit.training.training_errors import TooFewPhotographsError
 from gallery_indexer.extractors.rootsift import detect_keypoints, sift_detector
-from gallery_indexer.extractors.vlad_encoder import PcaWhitening, VladEncoder
+from gallery_indexer.extractors.vlad_encoder import VladEncoder
 
 _PHOTOGRAPHS = 2000
 _DESCRIPTORS_EACH = 50
@@ -69,21 +70,6 @@ def fit_codebook(descriptors: Array, clusters: int, random: np.random.Generator)
     labels = np.zeros((len(descriptors), 1), dtype=np.int32)
     _, _, centres = cv2.kmeans(descriptors, clusters, labels, until, 1, cv2.KMEANS_PP_CENTERS)
     return np.asarray(centres, dtype=np.float32)
-
-
-def fit_pca_whitening(vectors: Array, dimension: int) -> PcaWhitening:
-    """Fit the whitening on vectors (n, d) with n > dimension.
-
-    The eigenvectors are taken of the small matrix of inner products (n, n): if u is one of unit length, to the
-    eigenvalue s, then X^T u / sqrt(s) is the component, and s / (n - 1) the variance along it.
-    """
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    centred = vectors - mean
-    eigenvalues, eigenvectors = np.linalg.eigh(centred @ centred.T)
-    strongest = slice(None, -dimension - 1, -1)
-    scales = np.sqrt(len(vectors) - 1) / np.maximum(eigenvalues[strongest], 1e-12)
-    projection = (eigenvectors[:, strongest] * scales).T @ centred
-    return PcaWhitening(mean.astype(np.float32), projection.astype(np.float32))
 
 
 def _descriptors(spec: ExtractorSpec, photographs: Sequence[Photograph]) -> Iterator[Array]:

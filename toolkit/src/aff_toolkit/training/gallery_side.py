@@ -74,6 +74,10 @@ class GallerySide:
         """Return the base, where the recipe keeps its whole gallery side."""
         return self.base if recipe.base is not None and recipe.base.mixer == "frozen" else None
 
+    def learned_base(self, recipe: TrainingRecipe) -> BaseBundle | None:
+        """Return the base, where the recipe starts with its mixer."""
+        return self.base if recipe.base is not None and recipe.base.mixer != "new" else None
+
     def make_mixer(self, recipe: TrainingRecipe) -> nn.Module:
         """Return the mixer that the recipe starts with.
 
@@ -81,13 +85,14 @@ class GallerySide:
             RecipeError: It cannot take these features, or is not the one of the base.
             BundleFormatError: The weights of the base do not fit.
         """
-        if self.base is None or recipe.base is None or recipe.base.mixer == "new":
+        base = self.learned_base(recipe)
+        if base is None:
             try:
                 return build_mixer(self.features, mixer_spec(recipe), recipe.dimension)
             except ValueError as error:
                 raise RecipeError(f"this mixer cannot be built: {error}", item="mixer") from error
-        _require_mixer_of(self.base, recipe)
-        return self.base.load_mixer()
+        _require_mixer_of(base, recipe)
+        return base.load_mixer()
 
     def write(self, pair: TrainedPair, recipe: TrainingRecipe, output: Path) -> tuple[MixerSpec, str | None]:
         """Write extractors and prototypes beside the mixer that lies in `output`, or copy the whole frozen side there.

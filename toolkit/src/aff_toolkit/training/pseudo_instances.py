@@ -1,4 +1,4 @@
-"""Pseudo-instances: photographs without labels, grouped by what a finished gallery encoder makes of them."""
+"""Pseudo-instances: photographs without labels, grouped by their gallery embeddings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 _BLOCK = 1024
 _MOST_LINKED = 2000
-_STRICTER = 0.25
+_STRICTER = 0.1
 _ALIKE = 0.9999
 
 
@@ -22,7 +22,7 @@ class PseudoInstancesSection(BaseModel):
 
     Attributes:
         neighbours: Nearest neighbours of a photograph that may belong to its group, where the nearness is mutual.
-        min_similarity: Mean cosine within a group, at least; None takes the median cosine of a photograph and its
+        min_similarity: Mean cosine within a group, at least; None takes what four of five photographs reach with their
             augmented version, for what differs less than that is taken for the same thing.
     """
 

@@ -13,13 +13,10 @@ from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
 from aff_toolkit.training.extractor_choice import ExtractorChoice
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
+from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.optimisation_section import OptimisationSection
-from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.training_source import TrainingSource
-from aff_toolkit.training.update_rule import UpdateRule
 from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 
 
@@ -136,30 +133,6 @@ class QueryEncoderSection(_Section):
         return name
 
 
-class JointSection(_Section):
-    """Joint training of mixer and query encoder.
-
-    Attributes:
-        sources: The photographs. Instances of one photograph are left out, unless `pseudo_instances` says what to do.
-        pseudo_instances: How to make instances of photographs without labels.
-        validation_share: Share of the instances that are held out to choose the best weights by; 0, or fewer than 5
-            instances, takes the last weights.
-        copies: Versions of each photograph whose features are kept: itself, and augmented ones.
-        discriminative: L_disc, of the mixer.
-        losses: Compatibility losses of the query encoder, which are added up.
-        update: How the query side follows the shared classifier.
-    """
-
-    sources: tuple[TrainingSource, ...] = Field(min_length=1)
-    pseudo_instances: PseudoInstancesSection | None = None
-    validation_share: float = Field(default=0.1, ge=0, le=0.5)
-    copies: int = Field(default=1, ge=1)
-    discriminative: ArcFace = ArcFace()
-    losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
-    update: UpdateRule = UpdateRule()
-    optimisation: OptimisationSection
-
-
 class ScenesEvaluationSection(_Section):
     """Held-out procedural landmarks; see scenes_protocol."""
 
@@ -227,8 +200,14 @@ class TrainingRecipe(_Section):
             raise ValueError("extractors come from base, or from extractors, compact_cnn and rootsift: name one")
         if self.rootsift is not None and any(choice.kind == "rootsift_vlad" for choice in self.extractors):
             raise ValueError("rootsift: rootsift_vlad gives its tokens too; set its local_tokens")
-        if self.joint.pseudo_instances is not None and self.base is None:
-            raise ValueError("joint.pseudo_instances: photographs are grouped by what base makes of them; name a base")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_how_alike_a_group_is(self) -> TrainingRecipe:
+        grouping, frozen = self.joint.pseudo_instances, self.base is not None and self.base.mixer == "frozen"
+        if grouping is not None and grouping.min_similarity is None and self.joint.copies == 1 and not frozen:
+            detail = "without min_similarity an augmented copy tells how alike photographs are; set joint.copies to 2"
+            raise ValueError(f"joint.pseudo_instances: {detail}")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.pretraining import Pretraining
+from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.query_side import start_query_encoder
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
@@ -31,6 +32,7 @@ from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_photographs import TrainingPhotographs
 from aff_toolkit.training.training_rows import TrainingRows, describe_groups, group_rows, labelled_rows, unlabelled_rows
 from aff_toolkit.training.training_set import TrainingSet
+from aff_toolkit.training.untrained_fusion import fit_untrained_fusion
 from aff_toolkit.training.work_directory import WorkDirectory
 
 _CLASSIFYING = ("arcface", "lce")
@@ -112,19 +114,33 @@ class TrainBundle:
         return self._work.store("features", photographs, gallery.extractor_set, extract, self._settings())
 
     def _rows(self, store: FeatureStore, gallery: GallerySide, mixer: nn.Module) -> TrainingRows:
-        section = self.recipe.joint.pseudo_instances
+        section = self.recipe.joint.grouping
         if section is None:
             rows, single = labelled_rows(store, self.recipe)
             self._work.tell_left_out(single)
             return rows
         if gallery.frozen_base(self.recipe) is not None:
             return unlabelled_rows(store, np.arange(len(store)), self.recipe)
-        key = f"{store.key} {section.model_dump_json()}"
-        groups = self._work.remember(
-            "pseudo_instances", key, lambda: group_rows(store, mixer.eval(), section, self.recipe.seed)
-        )
+        groups = self._groups(store, gallery, mixer.eval(), section)
         self._work.tell(describe_groups(groups))
         return unlabelled_rows(store, np.asarray(groups), self.recipe)
+
+    def _groups(
+        self, store: FeatureStore, gallery: GallerySide, mixer: nn.Module, section: PseudoInstancesSection
+    ) -> list[int]:
+        """Group photographs by the mixer, or by the features alone where it has not learned anything yet."""
+        learned = gallery.learned_base(self.recipe)
+        by = learned.manifest.fingerprint if learned else "features"
+
+        def group() -> list[int]:
+            seed = self.recipe.seed
+            fusion = mixer if learned else fit_untrained_fusion(store, gallery.specs, seed)
+            return group_rows(store, fusion, section, seed)
+
+        groups: list[int] = self._work.remember(
+            "pseudo_instances", f"{store.key} {by} {section.model_dump_json()}", group
+        )
+        return groups
 
     def _train_pair(
         self,

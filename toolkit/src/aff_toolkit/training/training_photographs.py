@@ -49,7 +49,7 @@ class TrainingPhotographs:
         if not photographs:
             raise TooFewPhotographsError("none of the joint sources is there", item="joint.sources")
         single: list[str] = []
-        labelled = recipe.joint.pseudo_instances is None
+        labelled = recipe.joint.grouping is None
         if labelled:
             photographs, single = without_single_images(photographs)
         instances = [photograph.instance for photograph in photographs]

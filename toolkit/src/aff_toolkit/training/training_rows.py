@@ -27,6 +27,9 @@ _NONE = ""
 _FEWEST_ASKED = 5
 _LEAST_GROUPED = 0.1
 _SAMPLE = 2000
+# Measured on 150 to 2,958 photographs of groceries: by the median nearly all of a small folder are alone, by a tenth
+# half of its pairs are wrong.
+_UNLIKE_THEMSELVES = 0.2
 _MOST_DISTRACTORS = 5000
 
 
@@ -100,7 +103,7 @@ def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSe
 
     Args:
         store: Holds the mixer's features, of an augmented copy too unless the section names a bound.
-        mixer: Of a finished bundle.
+        mixer: Of a finished bundle, or the fusion that stands in for one.
         section: Neighbours and bound.
         seed: Of the sample that the bound is taken from.
 
@@ -117,7 +120,7 @@ def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSe
     if bound is None:
         sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLE])
         versions = embed_rows(store, rows[sample], mixer, copy=min(1, store.copies - 1))
-        bound = float(np.median(np.sum(versions * embeddings[sample], axis=1)))
+        bound = float(np.quantile(np.sum(versions * embeddings[sample], axis=1), _UNLIKE_THEMSELVES))
     groups = np.arange(len(store)) + len(rows)
     groups[rows] = group_photographs(embeddings, section.neighbours, bound)
     return [int(group) for group in groups]
@@ -132,7 +135,7 @@ def describe_groups(groups: Sequence[int]) -> str:
     sizes = [size for size in Counter(groups).values() if size > 1]
     grouped = sum(sizes)
     if grouped < _LEAST_GROUPED * len(groups):
-        detail = f"{grouped} of {len(groups)} photographs resemble another; keep the gallery side of the base instead"
+        detail = f"{grouped} of {len(groups)} photographs resemble another: name a lower min_similarity, or give labels"
         raise TooFewPhotographsError(detail, item="joint.pseudo_instances")
     return f"{grouped} photographs lie in {len(sizes)} groups, {len(groups) - grouped} are alone"
 

@@ -11,6 +11,7 @@ from aff_toolkit.training.data.photograph_source import (
     CsvSource,
     FolderSource,
     Gldv2Source,
+    PathSource,
     PhotographSource,
     ScenesSource,
     UnlabelledSource,
@@ -50,6 +51,16 @@ def test_a_csv_file_is_told_from_that_of_gldv2_by_its_columns(tmp_path: Path) ->
     assert [photograph.name for photograph in source_of_path(listed).photographs()] == ["a.jpg", "b.jpg"]
     (first, _) = source_of_path(landmarks).photographs()
     assert (first.name, first.instance) == ("a/b/c/abcd.jpg", "7")
+
+
+def test_a_path_in_a_recipe_is_what_lies_there_when_it_is_read(tmp_path: Path) -> None:
+    source = PathSource(path=tmp_path)
+    _photograph(tmp_path / "tower" / "1.jpg")
+    assert source.labelled
+    assert [photograph.instance for photograph in source.photographs()] == ["tower"]
+    _photograph(tmp_path / "a.jpg")
+    assert not source.labelled
+    assert [photograph.instance for photograph in source.photographs()] == ["a.jpg", "tower/1.jpg"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "photograph.jpg"])

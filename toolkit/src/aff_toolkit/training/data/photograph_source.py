@@ -19,6 +19,11 @@ from aff_toolkit.training.data.source_errors import PhotographSourceError
 class _Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def labelled(self) -> bool:
+        """False where nothing tells which photographs show the same thing."""
+        return True
+
 
 class FolderSource(_Source):
     """A folder with a subfolder per instance."""
@@ -36,6 +41,11 @@ class UnlabelledSource(_Source):
 
     kind: Literal["unlabelled"] = "unlabelled"
     path: Path
+
+    @property
+    def labelled(self) -> bool:
+        """False."""
+        return False
 
     def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
         """See unlabelled_photographs."""
@@ -104,13 +114,33 @@ class ScenesSource(_Source):
         )
 
 
+class PathSource(_Source):
+    """A folder with labels or without, or a CSV file: what it is shows when it is read; see source_of_path."""
+
+    kind: Literal["path"] = "path"
+    path: Path
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what lies there now has labels.
+
+        Raises:
+            PhotographSourceError: See source_of_path.
+        """
+        return source_of_path(self.path).labelled
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See source_of_path, and the kind that it finds."""
+        return source_of_path(self.path).photographs(min_side=min_side)
+
+
 PhotographSource = Annotated[
-    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | ScenesSource, Field(discriminator="kind")
+    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | ScenesSource | PathSource, Field(discriminator="kind")
 ]
 
 
-def source_of_path(path: Path) -> PhotographSource:
-    """Tell by its form what a path on the command line is.
+def source_of_path(path: Path) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
+    """Tell by its form what a path on the command line, or of a recipe, is.
 
     A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder whose images
     all lie in subfolders has an instance in each of them, one with loose images is unlabelled.
