@@ -166,7 +166,7 @@ class TrainingRecipe(_Section):
     `compact_cnn` and `rootsift`, in this order.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     seed: int
     dimension: int = Field(ge=2)
     stored_size: int = Field(ge=16)

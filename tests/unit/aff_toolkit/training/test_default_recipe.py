@@ -1,0 +1,22 @@
+"""Recipes for photographs of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.data.photograph_source import source_of_path
+from aff_toolkit.training.default_recipe import recipe_for_photographs
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from tests.support.photograph_folder import write_photographs
+
+TINY_BUNDLE = Path(__file__).parents[4] / "bundles" / "tiny"
+
+
+@pytest.mark.parametrize("backbone", QUERY_BACKBONES)
+def test_every_query_backbone_has_a_recipe_for_photographs_of_ones_own(backbone: str, tmp_path: Path) -> None:
+    source = source_of_path(write_photographs(tmp_path, instances=2, views=2, labelled=True))
+    recipe = recipe_for_photographs(source, 40, BaseBundle.open(TINY_BUNDLE), gallery="keep", backbone=backbone)
+    assert (recipe.query_encoder.backbone, recipe.name) == (backbone, f"query-{backbone}")
