@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gallery_indexer.image_encoder import EncodedImage
+from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
 
 Colour = tuple[int, int, int]
 
@@ -17,20 +17,26 @@ class FakeGalleryEncoder:
     """Embeds into 4 dimensions: mean red, green and blue from 0 to 1, and a constant 1; then unit length.
 
     Its one extractor, `eye`, finds nothing in a black photograph. The encoder raises on a batch with a photograph whose
-    first pixel is `poison`, and waits in `encode` while `gate` is cleared. `batch_sizes` tells how it was called.
+    first pixel is `poison`, runs out of memory on more than `fits` photographs, and waits in `encode` while `gate` is
+    cleared. `batch_sizes` tells how it was called, `called` that it was.
     """
 
     dimension = 4
     decode_min_side = 16
 
-    def __init__(self, *, poison: Colour | None = None) -> None:
+    def __init__(self, *, poison: Colour | None = None, fits: int | None = None) -> None:
         self.batch_sizes: list[int] = []
+        self.fits = fits
+        self.called = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self._poison = poison
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.called.set()
         self.gate.wait(timeout=10)
+        if self.fits is not None and len(images) > self.fits:
+            raise BatchTooLargeError("out of memory")
         self.batch_sizes.append(len(images))
         if any(tuple(image[0, 0]) == self._poison for image in images):
             raise RuntimeError("poisoned")
@@ -38,7 +44,11 @@ class FakeGalleryEncoder:
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> list[EncodedImage]:
+    def prepare(self, photograph: NDArray[np.uint8]) -> PreparedImage:
+        return (photograph,)
+
+    def encode_images(self, prepared: Sequence[PreparedImage]) -> list[EncodedImage]:
+        images = [photograph for (photograph,) in prepared]
         embeddings = self.encode(images)
         return [
             EncodedImage(embedding, ("eye",) if image.any() else ())

@@ -11,11 +11,15 @@ from tests.support.memory_gallery_store import MemoryGalleryStore
 
 
 class InterruptibleGalleryStore(MemoryGalleryStore):
-    """Writes until `writes_left` is used up; `create` fails like any write then. None means for ever."""
+    """Writes until `writes_left` is used up; `create` fails like any write then. None means for ever.
+
+    `refused` counts the writes that failed.
+    """
 
     def __init__(self, writes_left: int | None = None) -> None:
         super().__init__()
         self.writes_left = writes_left
+        self.refused = 0
         self.closed = False
 
     async def create(self, space: EmbeddingSpace) -> None:
@@ -25,6 +29,7 @@ class InterruptibleGalleryStore(MemoryGalleryStore):
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         if self.writes_left == 0:
+            self.refused += 1
             raise StoreUnavailableError("the server does not answer")
         if self.writes_left is not None:
             self.writes_left -= 1

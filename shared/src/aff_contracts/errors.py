@@ -31,7 +31,8 @@ AffError                                  500  internal_error
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
 ├── EncoderError                          500  encoder_failed
 ├── MissingExtraError                     500  extra_missing
-└── ServiceNotReadyError                  503  service_not_ready
+├── ServiceNotReadyError                  503  service_not_ready
+└── ServiceOverloadedError                429  service_overloaded
 ```
 
 Errors of other libraries are translated into this tree where they enter the project (image decoding,
@@ -288,3 +289,19 @@ class ServiceNotReadyError(AffError):
     code = "service_not_ready"
     status = 503
     title = "Service not ready"
+
+
+class ServiceOverloadedError(AffError):
+    """The service has as much work as its limits allow.
+
+    Attributes:
+        headers: Of the answer: `Retry-After`, the seconds after which trying again is likely to succeed.
+    """
+
+    code = "service_overloaded"
+    status = 429
+    title = "Service overloaded"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_s)}

@@ -32,7 +32,7 @@ def test_every_error_has_a_code_and_a_title_of_its_own() -> None:
 def test_every_status_says_whose_fault_it_is() -> None:
     for _, name, status, _ in _tree(AffError):
         ours = not issubclass(getattr(errors, name), errors.RequestError | ImageError)
-        assert (status >= 500) is ours
+        assert (status >= 500 or name == "ServiceOverloadedError") is ours  # 429: ours to say, theirs to slow down
 
 
 def test_an_error_reads_as_its_item_and_what_happened() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -54,8 +55,9 @@ def bundle(tmp_path: Path) -> _Bundle:
     return _Bundle(path, write_dummy_bundle(path, dimension=FakeGalleryEncoder.dimension))
 
 
-def _settings(bundle: _Bundle) -> IndexerSettings:
+def _settings(bundle: _Bundle, **others: Any) -> IndexerSettings:
     return IndexerSettings(
+        **others,
         bundle_path=bundle.path,
         max_body_bytes=MAX_BODY_BYTES,
         max_images_per_request=MAX_IMAGES,
@@ -65,11 +67,13 @@ def _settings(bundle: _Bundle) -> IndexerSettings:
 
 
 @asynccontextmanager
-async def _service(bundle: _Bundle, store: GalleryStore | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def _service(
+    bundle: _Bundle, store: GalleryStore | None = None, *, encoder: ImageEncoder | None = None, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
     def load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
-        return FakeGalleryEncoder()
+        return encoder or FakeGalleryEncoder()
 
-    app = create_app(_settings(bundle), store, load_encoder=load)
+    app = create_app(_settings(bundle, **settings), store, load_encoder=load)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -125,6 +129,72 @@ async def test_a_form_of_images_is_answered_with_receipts_in_order_and_their_sum
         "duplicate": 0,
         "rejected": 1,
     }
+
+
+async def test_receipts_come_line_by_line_where_the_caller_accepts_that(client: httpx.AsyncClient) -> None:
+    lines = {"Accept": "application/x-ndjson"}
+    response = await client.post("/index", files=_files(RED, b"", RED), headers=lines)
+    assert response.headers["content-type"] == "application/x-ndjson"
+    *receipts, last = [json.loads(line) for line in response.text.splitlines()]
+    told = sorted((line["receipt"]["index"], line["receipt"]["status"]) for line in receipts)
+    assert told == [(0, "indexed"), (1, "rejected"), (2, "duplicate")]
+    assert last == {"summary": {"indexed": 1, "updated": 0, "duplicate": 1, "rejected": 1}}
+
+
+async def test_a_store_that_fails_midway_ends_the_lines_with_the_problem(bundle: _Bundle) -> None:
+    store = InterruptibleGalleryStore(writes_left=1)
+    async with _service(bundle, store, batch_size=1, store_wait_s=0) as client:
+        response = await client.post(
+            "/index", files=_files(RED, GREEN, BLUE), headers={"Accept": "application/x-ndjson"}
+        )
+    *receipts, last = [json.loads(line) for line in response.text.splitlines()]
+    assert response.status_code == 200
+    assert [line["receipt"]["status"] for line in receipts] == ["indexed"]
+    assert last["problem"]["code"] == "store_unavailable"
+
+
+async def test_a_request_that_fails_before_its_first_receipt_has_the_status_of_its_error(bundle: _Bundle) -> None:
+    store = InterruptibleGalleryStore(writes_left=0)
+    async with _service(bundle, store, store_wait_s=0, max_queued_bytes=1) as client:
+        for _ in range(2):  # the second one is not refused for what the first one held
+            response = await client.post("/index", files=_files(RED), headers={"Accept": "application/x-ndjson"})
+            await _require_problem(response, 503, "store_unavailable")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+async def test_a_request_too_many_is_told_when_to_come_back_and_the_others_are_served(
+    bundle: _Bundle, accept: str
+) -> None:
+    encoder = FakeGalleryEncoder()
+    encoder.gate.clear()
+    async with _service(bundle, MemoryGalleryStore(), encoder=encoder, max_queued_bytes=1) as client:
+        headers = {"Accept": accept}
+        served = asyncio.create_task(client.post("/index", files=_files(RED), headers=headers))
+        await asyncio.to_thread(encoder.called.wait, 10)
+        refused = await client.post("/index", files=_files(BLUE), headers=headers)
+        encoder.gate.set()
+        assert (await served).status_code == 200
+        again = await client.post("/index", files=_files(BLUE), headers=headers)
+    await _require_problem(refused, 429, "service_overloaded")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert again.status_code == 200
+
+
+async def test_images_of_several_requests_are_embedded_together(bundle: _Bundle) -> None:
+    encoder = FakeGalleryEncoder()
+    encoder.gate.clear()
+    async with _service(bundle, MemoryGalleryStore(), encoder=encoder) as client:
+        first = asyncio.create_task(client.post("/index", files=_files(RED)))
+        await asyncio.to_thread(encoder.called.wait, 10)
+        others = [
+            asyncio.create_task(client.post("/index", files=_files(plain_png((value, 9, 9))))) for value in range(6)
+        ]
+        await asyncio.sleep(0.3)
+        encoder.gate.set()
+        answers = await asyncio.gather(first, *others)
+    assert [answer.json()["indexed"] for answer in answers] == [1] * 7
+    assert sum(encoder.batch_sizes) == 7
+    assert max(encoder.batch_sizes) >= 4
 
 
 async def test_items_may_come_as_a_file_part_beside_as_many_images_as_allowed(
@@ -317,7 +387,7 @@ async def test_stages_and_receipts_are_in_the_metrics(client: httpx.AsyncClient)
 
 async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back(bundle: _Bundle) -> None:
     store = InterruptibleGalleryStore(writes_left=0)
-    async with _service(bundle, store) as client:
+    async with _service(bundle, store, store_wait_s=0) as client:
         assert (await client.get("/healthz")).status_code == 200
         await _require_problem(await client.get("/readyz"), 503, "store_unavailable")
         await _require_problem(await client.post("/index", files=_files(RED)), 503, "store_unavailable")

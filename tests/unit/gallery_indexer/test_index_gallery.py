@@ -15,10 +15,11 @@ from aff_contracts.errors import EmbeddingSpaceMismatchError, ImageError, StoreU
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.schemas.indexing import IndexItem, Receipt
-from gallery_indexer.embedding_pipeline import EmbeddingPipeline
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.patient_store import PatientStore
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -43,11 +44,16 @@ def _index_gallery(
     encoder: FakeGalleryEncoder,
     *,
     batch_size: int = 8,
+    store_wait_s: float = 0.0,
     registry: CollectorRegistry | None = None,
 ) -> Iterator[IndexGallery]:
     metrics = IndexMetrics(registry or CollectorRegistry())
-    with closing(EmbeddingPipeline(encoder, ImageLimits(), metrics, decode_threads=2)) as pipeline:
-        yield IndexGallery(store, SPACE, pipeline, metrics, batch_size=batch_size, max_payload_bytes=100)
+    patient = PatientStore(store, wait_s=store_wait_s)
+    pipeline = IndexingPipeline(
+        encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_threads=2
+    )
+    with closing(pipeline):
+        yield IndexGallery(patient, SPACE, pipeline, metrics, max_payload_bytes=100)
 
 
 def _image(

@@ -17,12 +17,14 @@ from aff_contracts.errors import StoreError
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.open_store import open_store
 from aff_contracts.web.service import create_service
+from gallery_indexer.admission import Admission
 from gallery_indexer.components import Components
-from gallery_indexer.embedding_pipeline import EmbeddingPipeline
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.routes import router
 from gallery_indexer.settings import IndexerSettings
 
@@ -81,18 +83,22 @@ async def _running(
         if store is None:
             store = await open_store(settings.store)
             stack.push_async_callback(store.close)
-        pipeline = stack.enter_context(
-            closing(EmbeddingPipeline(encoder, settings.image_limits, metrics, decode_threads=settings.decode_threads))
-        )
-        index_gallery = IndexGallery(
-            store,
-            manifest.space,
-            pipeline,
+        patient = PatientStore(store, wait_s=settings.store_wait_s)
+        pipeline = IndexingPipeline(
+            encoder,
+            patient,
+            settings.image_limits,
             metrics,
             batch_size=settings.batch_size,
-            max_payload_bytes=settings.max_payload_bytes,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            decode_threads=settings.decode_threads,
         )
-        app.state.components = Components(settings, manifest, store, index_gallery)
+        stack.enter_context(closing(pipeline))
+        index_gallery = IndexGallery(
+            patient, manifest.space, pipeline, metrics, max_payload_bytes=settings.max_payload_bytes
+        )
+        admission = Admission(settings.max_queued_bytes, largest_bytes=settings.max_body_bytes, metrics=metrics)
+        app.state.components = Components(settings, manifest, store, admission, index_gallery)
         await _try_to_create_gallery(store, manifest)
         yield
 

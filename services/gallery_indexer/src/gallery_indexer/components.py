@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.gallery_store.gallery_store import GalleryStore
+from gallery_indexer.admission import Admission
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.settings import IndexerSettings
 
@@ -20,6 +21,7 @@ class Components:
     settings: IndexerSettings
     manifest: BundleManifest
     store: GalleryStore
+    admission: Admission
     index_gallery: IndexGallery
 
 

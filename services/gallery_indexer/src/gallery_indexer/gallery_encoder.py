@@ -14,10 +14,11 @@ from torch import nn
 
 from aff_contracts.bundle import BundleManifest, FeatureSpec
 from aff_contracts.errors import BundleFormatError, BundleNotFoundError
+from aff_contracts.preprocessing import preprocess
 from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
-from gallery_indexer.image_encoder import EncodedImage
+from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, Pixels, PreparedImage
 from gallery_indexer.mixers.build_mixer import build_mixer
 
 
@@ -66,10 +67,22 @@ class GalleryEncoder:
         """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
         return self._mix(self.extract(images))
 
-    def encode_images(self, images: Images) -> list[EncodedImage]:
-        """See ImageEncoder."""
-        features = self.extract(images)
-        embeddings = self._mix(features)
+    def prepare(self, photograph: Pixels) -> PreparedImage:
+        """See ImageEncoder; extractors of one input size share the pixels."""
+        specs = [extractor.spec.preprocessing for extractor in self._extractors]
+        prepared = {spec: preprocess(photograph, spec) for spec in dict.fromkeys(specs)}
+        return tuple(prepared[spec] for spec in specs)
+
+    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+        """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
+        try:
+            features: dict[str, FeatureBatch] = {}
+            for place, extractor in enumerate(self._extractors):
+                features.update(extractor.extract([image[place] for image in images]))
+            embeddings = self._mix(features)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise BatchTooLargeError(str(error)) from error
         found = {one.spec.name: _found_something(one.spec.features, features) for one in self._extractors}
         return [
             EncodedImage(embedding, tuple(name for name, rows in found.items() if rows[row]))

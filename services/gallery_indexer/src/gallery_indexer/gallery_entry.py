@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
 from aff_contracts.schemas.indexing import JsonObject, Receipt
-from gallery_indexer.embedding_pipeline import EmbeddedImage
+from gallery_indexer.embedded_image import EmbeddedImage
 from gallery_indexer.identified_image import IdentifiedImage
 from gallery_indexer.payload_limits import same_payload
 

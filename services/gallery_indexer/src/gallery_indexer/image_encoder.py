@@ -9,6 +9,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
+PreparedImage = tuple[Pixels, ...]
+"""A photograph as an encoder takes it: (h, w, 3) uint8 RGB for each of its extractors, at their input sizes."""
+
+
+class BatchTooLargeError(Exception):
+    """The device has not enough memory for a batch; a smaller one may fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
@@ -24,13 +32,21 @@ class EncodedImage:
 
 
 class ImageEncoder(Protocol):
-    """Embeds batches of photographs. It is called from one thread, never from two at a time."""
+    """Embeds batches of photographs."""
 
     @property
     def decode_min_side(self) -> int:
         """Pixels of the shorter side below which a photograph must not be reduced while it is decoded."""
         ...
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]], /) -> Sequence[EncodedImage]:
-        """Embed (H, W, 3) uint8 upright RGB photographs of any sizes, one by one in order."""
+    def prepare(self, photograph: Pixels) -> PreparedImage:
+        """Bring an (H, W, 3) uint8 upright RGB photograph to the input sizes. Several threads may call it at a time."""
+        ...
+
+    def encode_images(self, images: Sequence[PreparedImage]) -> Sequence[EncodedImage]:
+        """Embed a batch; it is called from one thread, never from two at a time.
+
+        Raises:
+            BatchTooLargeError: The device has not enough memory for it.
+        """
         ...

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aff_contracts.schemas.indexing import Receipt
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
 
-Stage = Literal["fetch", "decode", "encode", "upsert"]
+Stage = Literal["fetch", "decode", "prepare", "encode", "upsert"]
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class IndexMetrics:
@@ -24,19 +25,45 @@ class IndexMetrics:
         self._rejected = Counter("aff_index_rejected", "Images rejected.", ("code",), registry=registry)
         self._stages = Histogram(
             "aff_index_stage_duration_seconds",
-            "Time of a stage: fetch per request, decode per image, encode and upsert per batch.",
+            "Time of a stage: fetch per request, decode and prepare per image, encode and upsert per batch.",
             ("stage",),
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
+        )
+        self._batches = Histogram(
+            "aff_index_batch_images", "Images embedded together.", buckets=_BATCH_BUCKETS, registry=registry
+        )
+        self._in_flight = Gauge("aff_index_images_in_flight", "Images waiting or worked on.", registry=registry)
+        self._overloads = Counter("aff_index_overloads", "Requests answered with 429.", registry=registry)
+        self._out_of_memory = Counter(
+            "aff_index_out_of_memory", "Batches that did not fit on the device and were halved.", registry=registry
         )
 
     def time(self, stage: Stage) -> AbstractContextManager[object]:
         """Time what runs inside the context."""
         return self._stages.labels(stage).time()
 
-    def count(self, receipts: Iterable[Receipt]) -> None:
+    @contextmanager
+    def encoding(self, images: int) -> Iterator[None]:
+        """Time a batch, and count it with its size."""
+        self._batches.observe(images)
+        with self.time("encode"):
+            yield
+
+    def in_flight(self) -> AbstractContextManager[object]:
+        """Count an image as waiting or worked on inside the context."""
+        return self._in_flight.track_inprogress()
+
+    def count_overload(self) -> None:
+        """Count a request that was refused for want of room."""
+        self._overloads.inc()
+
+    def count_out_of_memory(self) -> None:
+        """Count a batch that did not fit on the device."""
+        self._out_of_memory.inc()
+
+    def count(self, receipt: Receipt) -> None:
         """Count what was answered."""
-        for receipt in receipts:
-            self._receipts.labels(receipt.status).inc()
-            if receipt.error:
-                self._rejected.labels(receipt.error.code).inc()
+        self._receipts.labels(receipt.status).inc()
+        if receipt.error:
+            self._rejected.labels(receipt.error.code).inc()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from contextlib import ExitStack
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from aff_contracts.errors import (
     ImageNotFoundError,
     InvalidItemsError,
+    ServiceOverloadedError,
     StoreError,
     TooManyImagesError,
 )
@@ -18,6 +19,7 @@ from aff_contracts.schemas.indexing import DeleteResponse, GalleryImage, Gallery
 from aff_contracts.web.problems import problem_responses
 from gallery_indexer.components import CurrentComponents
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
+from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
 
 router = APIRouter()
 
@@ -25,27 +27,30 @@ router = APIRouter()
 @router.post(
     "/index",
     tags=["gallery"],
-    responses=problem_responses(InvalidItemsError, TooManyImagesError, StoreError),
+    response_model=IndexResponse,
+    responses={
+        **problem_responses(InvalidItemsError, TooManyImagesError, ServiceOverloadedError, StoreError),
+        **RECEIPT_LINES,
+    },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
-async def index_images(request: Request, components: CurrentComponents) -> IndexResponse:
+async def index_images(request: Request, components: CurrentComponents) -> IndexResponse | Response:
     """Index images: a receipt for each, in order; a bad image is rejected alone.
 
-    The same content under the same id is a duplicate and costs nothing; other content replaces it.
+    The same content under the same id is a duplicate and costs nothing; other content replaces it. With `Accept:
+    application/x-ndjson` the receipts are sent one by one, as the images are done.
     """
     settings = components.settings
-    images = await read_index_request(
-        request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
-    )
-    receipts = await components.index_gallery.index(images)
-    statuses = Counter(receipt.status for receipt in receipts)
-    return IndexResponse(
-        receipts=receipts,
-        indexed=statuses["indexed"],
-        updated=statuses["updated"],
-        duplicate=statuses["duplicate"],
-        rejected=statuses["rejected"],
-    )
+    announced = request.headers.get("content-length", "")
+    with ExitStack() as stack:
+        stack.enter_context(components.admission.admit(int(announced) if announced.isdecimal() else None))
+        images = await read_index_request(
+            request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
+        )
+        if wants_lines(request):
+            return await ReceiptLines.begin(components.index_gallery.receipts(images), stack.pop_all())
+        receipts = await components.index_gallery.index(images)
+    return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
 
 
 @router.get("/gallery", tags=["gallery"], responses=problem_responses(StoreError))

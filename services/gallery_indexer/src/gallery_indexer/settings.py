@@ -26,8 +26,12 @@ class IndexerSettings(BaseSettings):
         max_images_per_request: Most images in one request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
         image_limits: What an image may be before it is decoded.
-        batch_size: Images that are decoded, embedded and written together.
-        decode_threads: Threads that decode.
+        max_queued_bytes: Bytes of all bodies that are worked on at the same time; more are answered with 429
+            and told when to come back. A request that comes alone is always taken.
+        batch_size: Most images that are embedded, or written, together, whichever requests they came with.
+        batch_wait_ms: Longest wait for images that are being decoded, before a smaller batch is embedded.
+        decode_threads: Threads that decode photographs and bring them to the input sizes.
+        store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
 
@@ -41,6 +45,9 @@ class IndexerSettings(BaseSettings):
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
     image_limits: ImageLimits = ImageLimits()
+    max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    store_wait_s: Annotated[float, Field(ge=0)] = 60.0
     store: StoreSettings = Field(default_factory=StoreSettings)

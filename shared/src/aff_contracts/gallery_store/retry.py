@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aff_contracts.errors import StoreUnavailableError
 
 _Result = TypeVar("_Result")
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+
+_logger = logging.getLogger(__name__)
 
 
 async def retry_unavailable(
@@ -34,3 +41,28 @@ async def retry_unavailable(
         except StoreUnavailableError:
             await asyncio.sleep(backoff_s * 2**retry * random.uniform(0.5, 1.0))
     return await attempt()
+
+
+async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float) -> _Result:
+    """Await `attempt()`, again after each StoreUnavailableError for `wait_s` seconds, and return its result.
+
+    The pauses grow from half a second to five, each drawn between half and all of that.
+
+    Args:
+        attempt: Must be safe to repeat: an attempt that timed out may have had its effect.
+        wait_s: How long to go on after the first failure; 0 for a single attempt.
+
+    Raises:
+        StoreUnavailableError: The last attempt failed so, too. Any other error is raised at once.
+    """
+    pause_s, deadline = _FIRST_PAUSE_S, time.monotonic() + wait_s
+    while True:
+        try:
+            return await attempt()
+        except StoreUnavailableError as error:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise
+            _logger.warning("waiting for the store: %s", error)
+            await asyncio.sleep(min(left_s, pause_s * random.uniform(0.5, 1.0)))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

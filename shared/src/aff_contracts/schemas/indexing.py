@@ -72,16 +72,37 @@ class Receipt(BaseModel):
     error: Problem | None = None
 
 
-class IndexResponse(BaseModel):
-    """Answer of `POST /index`: a receipt per image, and their sums."""
+class IndexSummary(BaseModel):
+    """How many images of a request ended with which status."""
 
     model_config = ConfigDict(frozen=True)
 
-    receipts: list[Receipt]
     indexed: int
     updated: int
     duplicate: int
     rejected: int
+
+
+class IndexResponse(IndexSummary):
+    """Answer of `POST /index`: a receipt per image, and their sums."""
+
+    receipts: list[Receipt]
+
+
+class IndexLine(BaseModel):
+    """One line of the answer of `POST /index` to `Accept: application/x-ndjson`; exactly one field is set.
+
+    Attributes:
+        receipt: Of an image that is done; lines come as images are done, `index` tells which it is.
+        summary: Last line of a request that went through.
+        problem: Last line of a request that failed on its way; images with a receipt before it are in the gallery.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    receipt: Receipt | None = None
+    summary: IndexSummary | None = None
+    problem: Problem | None = None
 
 
 class GalleryImage(BaseModel):

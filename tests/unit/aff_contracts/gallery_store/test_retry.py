@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aff_contracts.errors import StoreError, StoreRejectedError, StoreUnavailableError
-from aff_contracts.gallery_store.retry import retry_unavailable
+from aff_contracts.gallery_store.retry import retry_for, retry_unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -62,3 +62,30 @@ async def test_a_refusal_is_raised_at_once(pauses: list[float]) -> None:
     with pytest.raises(StoreRejectedError):
         await retry_unavailable(attempts, max_retries=5, backoff_s=1.0)
     assert (attempts.made, pauses) == (1, [])
+
+
+async def test_an_outage_is_waited_out(pauses: list[float]) -> None:
+    attempts = Attempts(*(StoreUnavailableError("away") for _ in range(6)))
+    assert await retry_for(attempts, wait_s=60.0) == "answer"
+    for pause, longest in zip(pauses, (0.5, 1.0, 2.0, 4.0, 5.0, 5.0), strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+async def test_an_outage_that_lasts_too_long_is_raised_after_a_last_attempt() -> None:
+    attempts = Attempts(*(StoreUnavailableError(f"away {number}") for number in range(100)))
+    with pytest.raises(StoreUnavailableError):
+        await retry_for(attempts, wait_s=0.05)
+    assert attempts.made == 2
+
+
+async def test_an_outage_without_patience_is_raised_at_once(pauses: list[float]) -> None:
+    attempts = Attempts(StoreUnavailableError("away"))
+    with pytest.raises(StoreUnavailableError):
+        await retry_for(attempts, wait_s=0.0)
+    assert pauses == []
+
+
+async def test_a_refusal_is_never_waited_for(pauses: list[float]) -> None:
+    with pytest.raises(StoreRejectedError):
+        await retry_for(Attempts(StoreRejectedError("no")), wait_s=60.0)
+    assert pauses == []

@@ -1,0 +1,136 @@
+"""From encoded image files to points in the store: bounded stages that overlap, whatever the number of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from aff_contracts.errors import AffError, EncoderError, ImageError
+from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.image_decoding import ImageLimits, decode_image
+from gallery_indexer.batch_encoder import BatchEncoder
+from gallery_indexer.batch_former import BatchFormer
+from gallery_indexer.embedded_image import EmbeddedImage
+from gallery_indexer.gallery_entry import GalleryEntry
+from gallery_indexer.identified_image import IdentifiedImage
+from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, PreparedImage
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.patient_store import PatientStore
+
+_BATCHES_ALIVE = 4  # one is prepared, one waits, one is embedded, one is written
+_UNIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A decoded image at the encoder's input sizes, and the size of the photograph."""
+
+    image: PreparedImage
+    width: int
+    height: int
+
+
+class IndexingPipeline:
+    """Decodes and prepares images in several threads, embeds them in one, and writes them.
+
+    Batches are formed of the images of all requests. While a batch is embedded, the one before it is written and the
+    next one is decoded and prepared. No more than four batches of images are alive at the encoder's input sizes, and
+    `decode_threads` at their full ones; further images wait with their callers.
+
+    Args:
+        encoder: Embeds.
+        store: Where the points go.
+        limits: What an image may be before it is decoded.
+        metrics: Learns of the stages.
+        batch_size: Most images that are embedded, or written, together.
+        batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
+        decode_threads: Threads that decode and prepare.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        store: PatientStore,
+        limits: ImageLimits,
+        metrics: IndexMetrics,
+        *,
+        batch_size: int,
+        batch_wait_s: float,
+        decode_threads: int,
+    ) -> None:
+        self._encoder = encoder
+        self._store = store
+        self._limits = limits
+        self._metrics = metrics
+        self._batch_encoder = BatchEncoder(encoder, metrics, batch_size=batch_size)
+        self._places = asyncio.Semaphore(_BATCHES_ALIVE * batch_size)
+        self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._to_encode = BatchFormer(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
+        self._to_write = BatchFormer(self._write, size=lambda: batch_size, wait_s=0.0)
+
+    async def embed(self, entry: GalleryEntry) -> EmbeddedImage | AffError:
+        """Embed the content of an entry and write its point.
+
+        Returns:
+            What the image became, once it is in the store; or the ImageError or EncoderError that it met.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        image = entry.images[0]
+        with self._metrics.in_flight():
+            async with self._places:
+                try:
+                    prepared = await self._prepared(image)
+                    embedded = _embedded(image, prepared, await self._to_encode.submit(prepared.image))
+                except (ImageError, EncoderError) as error:
+                    return error
+                await self.write(entry.embedded_point(embedded))
+                return embedded
+
+    async def write(self, point: GalleryPoint) -> None:
+        """Write a point, together with others; returns when it is in the store.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        await self._to_write.submit(point)
+
+    def close(self) -> None:
+        """End the threads; what waits for them is cancelled."""
+        for pool in (self._decoders, self._encoding):
+            pool.shutdown(cancel_futures=True)
+
+    async def _prepared(self, image: IdentifiedImage) -> _Prepared:
+        with self._to_encode.expecting():
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._prepare, image)
+
+    def _prepare(self, image: IdentifiedImage) -> _Prepared:
+        with self._metrics.time("decode"):
+            min_side = self._encoder.decode_min_side
+            decoded = decode_image(image.data, self._limits, min_side=min_side, name=image.label)
+        with self._metrics.time("prepare"):
+            return _Prepared(self._encoder.prepare(decoded.pixels), decoded.width, decoded.height)
+
+    async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._encoding, self._batch_encoder.encode, images)
+
+    async def _write(self, points: Sequence[GalleryPoint]) -> list[None]:
+        with self._metrics.time("upsert"):
+            await self._store.upsert(points)
+        return [None] * len(points)
+
+
+def _embedded(image: IdentifiedImage, prepared: _Prepared, encoded: EncodedImage | None) -> EmbeddedImage:
+    if encoded is None:
+        raise EncoderError("the encoder failed on this image; the log says why", item=image.label)
+    if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
+        reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
+        raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=image.label)
+    return EmbeddedImage(encoded.embedding, prepared.width, prepared.height, encoded.extractors)
