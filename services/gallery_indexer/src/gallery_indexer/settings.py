@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +31,7 @@ class IndexerSettings(BaseSettings):
             and told when to come back. A request that comes alone is always taken.
         batch_size: Most images that are embedded, or written, together, whichever requests they came with.
         batch_wait_ms: Longest wait for images that are being decoded, before a smaller batch is embedded.
-        decode_threads: Threads that decode photographs and bring them to the input sizes.
+        decode_threads: Threads that decode photographs and bring them to the input sizes; as many as cores.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
@@ -48,6 +49,6 @@ class IndexerSettings(BaseSettings):
     max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
-    decode_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    decode_threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
     store: StoreSettings = Field(default_factory=StoreSettings)

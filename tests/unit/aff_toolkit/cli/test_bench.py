@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +32,14 @@ def test_an_extraction_is_compared_with_the_extractors_alone(tiny_training: Tiny
     found = run("features", "--bundle", str(tiny_training.bundle), "--images", "8", "--rounds", "1")
     assert found["extraction_over_bare"] == pytest.approx(found["images_per_s"] / found["bare_images_per_s"])
     assert found["images"] == 8
+
+
+def test_indexing_is_compared_with_the_extractors_alone_and_its_memory_is_shown(tiny_training: TinyTraining) -> None:
+    small = ["--images", "8", "--rounds", "1", "--gallery-size", "40"]
+    found: dict[str, Any] = run("index", "--bundle", str(tiny_training.bundle), *small)
+    assert found["throughput_over_bare"] == pytest.approx(found["images_per_s"] / found["bare_images_per_s"])
+    assert 0 < found["attainable_over_bare"] <= 1
+    assert 50 < found["peak_anonymous_mb"]["40"] < found["peak_memory_mb"]["40"]
 
 
 def test_a_backbone_that_there_is_not_is_told() -> None:

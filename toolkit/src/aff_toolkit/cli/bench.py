@@ -1,4 +1,4 @@
-"""`aff bench train` and `aff bench features`."""
+"""`aff bench`: how fast it is, as ratios."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
+
+_GALLERY_SIZES = (1_000, 10_000, 100_000)
 
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds, of which the median counts.")]
 
@@ -74,6 +76,38 @@ def features(
         f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
         f"{found.extraction_over_bare:.0%} ({found.threads} threads, {found.device})"
     )
+
+
+@app.command()
+def index(
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
+    gallery_size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Images of a gallery whose memory is measured. [default: 1000, 10000, 100000]"),
+    ] = None,
+    device: Device = "auto",
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare indexing, from JPEG bytes to an embedded store, with the extractors alone; and show its memory."""
+    from aff_toolkit.bench.bench_index import bench_index  # noqa: PLC0415 - torch takes seconds
+
+    with errors_told(as_json):
+        found = bench_index(bundle, images, rounds, gallery_size or _GALLERY_SIZES, device)
+    if as_json:
+        print_json(found.model_dump())
+        return
+    output.print(
+        f"indexing {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
+        f"{found.throughput_over_bare:.0%}, where {found.cores} cores allow {found.attainable_over_bare:.0%} "
+        f"(extractors {found.bare_cores:.1f}, decoding {found.decode_cores:.1f} of them; {found.device})"
+    )
+    for size, peak in found.peak_memory_mb.items():
+        output.print(
+            f"gallery of {size:7} images: peak memory {peak:.0f} MiB, of which {found.peak_anonymous_mb[size]:.0f} "
+            f"anonymous; {found.stand_in_images_per_s[size]:.0f} images/s with a stand-in for the extractors"
+        )
 
 
 @app.command()

@@ -1,0 +1,213 @@
+"""What indexing costs beside the extractors alone, and how much memory it takes as the gallery grows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, ConfigDict
+
+from aff_contracts.bundle import load_manifest
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.image_decoding import decode_image
+from aff_contracts.schemas.indexing import IndexItem
+from aff_toolkit.bench.alternate import alternate
+from aff_toolkit.scenes.view import render_view
+from gallery_indexer.device import device_named
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.image_encoder import ImageEncoder, PreparedImage
+from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.index_gallery import IndexGallery
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.settings import IndexerSettings
+
+_PHOTOGRAPH_SIZE = (480, 640)
+_REQUEST_IMAGES = 32
+_REQUESTS_IN_FLIGHT = 4
+
+
+class IndexBench(BaseModel):
+    """What was measured.
+
+    Attributes:
+        throughput_over_bare: Speed of indexing, from JPEG bytes to points in an embedded store, as a share of the bare
+            speed.
+        images_per_s: Of indexing.
+        bare_images_per_s: Of extractors and mixer on photographs that lie in memory at their input sizes.
+        bare_cores: Cores that the extractors and the mixer keep busy.
+        decode_cores: Cores that decoding and resizing keep busy at the bare speed.
+        attainable_over_bare: What the machine's cores allow of the bare speed: on a CPU, decoding takes from the
+            extractors what it needs.
+        images: Photographs of 640 x 480 pixels of a round.
+        batch_size: Most photographs embedded together.
+        cores: Of the machine.
+        device: Of the extractors.
+        peak_memory_mb: Peak of the resident memory in MiB, by images in the gallery, with a stand-in for the
+            extractors; the store's files, which the system may drop from memory, are part of it.
+        peak_anonymous_mb: Peak of what is not part of a file, likewise.
+        stand_in_images_per_s: Speed with that stand-in: what all but the extractors allows.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    throughput_over_bare: float
+    images_per_s: float
+    bare_images_per_s: float
+    bare_cores: float
+    decode_cores: float
+    attainable_over_bare: float
+    images: int
+    batch_size: int
+    cores: int
+    device: str
+    peak_memory_mb: dict[int, float]
+    peak_anonymous_mb: dict[int, float]
+    stand_in_images_per_s: dict[int, float]
+
+
+class OpenedIndex:
+    """The live use case on an embedded store of its own, with the service's default settings."""
+
+    def __init__(self, encoder: ImageEncoder, store: QdrantEdgeStore, space: EmbeddingSpace) -> None:
+        settings, metrics = IndexerSettings(), IndexMetrics(CollectorRegistry())
+        patient = PatientStore(store, wait_s=settings.store_wait_s)
+        self._pipeline = IndexingPipeline(
+            encoder,
+            patient,
+            settings.image_limits,
+            metrics,
+            batch_size=settings.batch_size,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            decode_threads=settings.decode_threads,
+        )
+        self._use_case = IndexGallery(
+            patient, space, self._pipeline, metrics, max_payload_bytes=settings.max_payload_bytes
+        )
+        self._requests = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
+
+    async def index(self, images: Sequence[IncomingImage]) -> None:
+        """Index images in requests of 32, four at a time; all have to be new."""
+
+        async def request(part: Sequence[IncomingImage]) -> int:
+            async with self._requests:
+                return sum(receipt.status == "indexed" for receipt in await self._use_case.index(part))
+
+        starts = range(0, len(images), _REQUEST_IMAGES)
+        indexed = await asyncio.gather(*(request(images[start : start + _REQUEST_IMAGES]) for start in starts))
+        if sum(indexed) != len(images):
+            raise RuntimeError(f"{sum(indexed)} of {len(images)} images were indexed")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pipeline.close()
+
+
+def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], device: str) -> IndexBench:
+    """Measure on procedural photographs.
+
+    Args:
+        bundle: Whose extractors and mixer are used.
+        images: Photographs of a round.
+        rounds: Of which the median counts.
+        sizes: Images of the galleries whose memory is measured.
+        device: Of the extractors.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    manifest = load_manifest(bundle)
+    encoder = GalleryEncoder.load(bundle, manifest, device=device)
+    files = [_jpeg(number) for number in range(images)]
+    prepared, decode_s = _prepared(encoder, files)
+    seconds, bare_seconds, bare_cores = _throughput(encoder, manifest.space, files, prepared, rounds)
+    memory = {size: _memory_of_gallery(size) for size in sizes}
+    cores, decode_cores = len(os.sched_getaffinity(0)), decode_s / bare_seconds
+    return IndexBench(
+        throughput_over_bare=bare_seconds / seconds,
+        images_per_s=images / seconds,
+        bare_images_per_s=images / bare_seconds,
+        bare_cores=bare_cores,
+        decode_cores=decode_cores,
+        attainable_over_bare=min(1.0, cores / (bare_cores + decode_cores)),
+        images=images,
+        batch_size=IndexerSettings().batch_size,
+        cores=cores,
+        device=device_named(device).type,
+        peak_memory_mb={size: one["peak_memory_mb"] for size, one in memory.items()},
+        peak_anonymous_mb={size: one["peak_anonymous_mb"] for size, one in memory.items()},
+        stand_in_images_per_s={size: one["images_per_s"] for size, one in memory.items()},
+    )
+
+
+def _jpeg(number: int) -> bytes:
+    pixels = cv2.cvtColor(render_view(number, 0, size=_PHOTOGRAPH_SIZE), cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> tuple[list[PreparedImage], float]:
+    """Decode and prepare in one thread; also gives the seconds that it took."""
+    limits = IndexerSettings().image_limits
+    started = time.perf_counter()
+    prepared = [
+        encoder.prepare(decode_image(file, limits, min_side=encoder.decode_min_side, name="bench").pixels)
+        for file in files
+    ]
+    return prepared, time.perf_counter() - started
+
+
+def _throughput(
+    encoder: GalleryEncoder,
+    space: EmbeddingSpace,
+    files: Sequence[bytes],
+    prepared: Sequence[PreparedImage],
+    rounds: int,
+) -> tuple[float, float, float]:
+    """Give the seconds of indexing, those of the bare encoder, and the cores that the latter keeps busy."""
+    batch_size = IndexerSettings().batch_size
+    bare_cpu: list[tuple[float, float]] = []
+
+    def bare() -> None:
+        started, cpu = time.perf_counter(), time.process_time()
+        for start in range(0, len(prepared), batch_size):
+            encoder.encode_images(prepared[start : start + batch_size])
+        bare_cpu.append((time.process_time() - cpu, time.perf_counter() - started))
+
+    def whole() -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            asyncio.run(_index_all(encoder, space, files, Path(directory)))
+
+    seconds, bare_seconds = alternate(whole, bare, rounds)
+    return seconds, bare_seconds, statistics.median(cpu / wall for cpu, wall in bare_cpu)
+
+
+async def _index_all(encoder: ImageEncoder, space: EmbeddingSpace, files: Sequence[bytes], directory: Path) -> None:
+    store = await QdrantEdgeStore.open(StoreSettings(edge_path=directory))
+    try:
+        with closing(OpenedIndex(encoder, store, space)) as index:
+            items = [IndexItem(id=str(number)) for number in range(len(files))]
+            await index.index([IncomingImage(data=file, item=item) for file, item in zip(files, items, strict=True)])
+    finally:
+        await store.close()
+
+
+def _memory_of_gallery(size: int) -> dict[str, float]:
+    """Measure in a process of its own, since a peak belongs to a process."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "aff_toolkit.bench.index_memory", str(size), directory]
+        found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
