@@ -18,7 +18,9 @@ from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.client import IndexerClient, ServiceUnreachableError
 from aff_toolkit.demo.local_service import local_services
-from aff_toolkit.folder_indexing import find_photographs, index_folder
+from aff_toolkit.indexing.index_items import IndexingOptions, index_items
+from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
+from aff_toolkit.indexing.source import source_items
 from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.images import jpeg_bytes
 
@@ -43,6 +45,13 @@ def write_photographs(folder: Path) -> None:
         (folder / f"{number:03d}.jpg").write_bytes(jpeg_bytes(blocks.repeat(20, 0).repeat(20, 1)))
 
 
+def index(client: IndexerClient, folder: Path) -> IndexingSummary:
+    options = IndexingOptions(give_up_after_s=0.0)
+    with IndexingRecord() as record:
+        index_items(client, source_items(str(folder)), record, options, lambda _: None)
+    return record.summary
+
+
 def index_until_killed(process: subprocess.Popen[bytes], client: IndexerClient, folder: Path, after: int) -> None:
     def kill_when_some_are_there() -> None:
         with IndexerClient(client.url) as watcher, suppress(ServiceUnreachableError):
@@ -53,7 +62,7 @@ def index_until_killed(process: subprocess.Popen[bytes], client: IndexerClient, 
     killer = threading.Thread(target=kill_when_some_are_there)
     killer.start()
     with suppress(ServiceUnreachableError):
-        index_folder(client, folder, find_photographs(folder), lambda _: None)
+        index(client, folder)
     killer.join()
 
 
@@ -75,7 +84,7 @@ async def test_an_indexing_run_that_was_killed_twice_ends_with_every_photograph_
             index_until_killed(process, client, folder, after)
     with serving(gallery) as (_, client):
         before = client.gallery().count
-        summary = index_folder(client, folder, find_photographs(folder), lambda _: None)
+        summary = index(client, folder)
         assert client.gallery().count == PHOTOGRAPHS
     assert before >= 60
     assert summary.duplicate == before

@@ -84,6 +84,7 @@ def test_a_make_target_of_the_readme_runs_its_command(target: list[str], command
 
 
 TRAINING_GUIDE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+INDEXING_GUIDE = (ROOT / "docs" / "indexing.md").read_text(encoding="utf-8")
 EVALUATION_GUIDE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 
 
@@ -142,6 +143,12 @@ def test_every_option_and_benchmark_of_aff_evaluate_stands_in_its_guide() -> Non
     options = {name for one in parameters for name in one.opts if name.startswith("--")}
     assert options - set(re.findall(r"--[a-z-]+", EVALUATION_GUIDE)) <= {"--help"}
     assert [name for name in get_args(BenchmarkName) if f"`{name}`" not in EVALUATION_GUIDE] == []
+
+
+def test_every_option_of_aff_index_and_nothing_else_stands_in_its_guide() -> None:
+    parameters = get_command(cli).commands["index"].params  # type: ignore[attr-defined]
+    options = {name for one in parameters for name in one.opts if name.startswith("--")}
+    assert set(re.findall(r"--[a-z-]+", INDEXING_GUIDE)) == options - {"--help"}
 
 
 def test_every_command_of_the_evaluation_guide_takes_its_options() -> None:

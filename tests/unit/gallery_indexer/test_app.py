@@ -360,6 +360,25 @@ async def test_what_cannot_be_an_id_is_refused(client: httpx.AsyncClient, item_i
     await _require_problem(response, 422, "parameter_invalid", "item_id")
 
 
+async def test_a_lookup_tells_which_images_need_not_be_sent(client: httpx.AsyncClient) -> None:
+    items = json.dumps([{"id": name, "payload": {"n": 1}} for name in ("a", "b", "c")])
+    await client.post("/index", files=_files(RED, GREEN, BLUE), data={"items": items})
+    sha256 = hashlib.sha256(RED).hexdigest()
+    asked = [
+        {"id": "a", "content_sha256": sha256, "payload": {"n": 1}},
+        {"id": "b", "content_sha256": sha256},
+        {"id": "c", "payload": {"n": True}},
+    ]
+    assert (await client.post("/images/lookup", json={"images": asked})).json() == {"up_to_date": ["a"]}
+    by_id = [{"id": "c"}, {"id": "d"}]
+    assert (await client.post("/images/lookup", json={"images": by_id})).json() == {"up_to_date": ["c"]}
+
+
+async def test_a_lookup_of_too_many_images_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post("/images/lookup", json={"images": [{"id": str(n)} for n in range(MAX_IMAGES + 1)]})
+    await _require_problem(response, 413, "too_many_images")
+
+
 async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle: _Bundle) -> None:
     await client.post("/index", files=_files(RED, BLUE))
     assert (await client.get("/gallery")).json() == {

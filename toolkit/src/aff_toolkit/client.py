@@ -13,7 +13,14 @@ import httpx
 from pydantic import ValidationError
 
 from aff_contracts.errors import AffError
-from aff_contracts.schemas.indexing import GalleryStatus, IndexResponse, JsonObject
+from aff_contracts.schemas.indexing import (
+    GalleryStatus,
+    IndexResponse,
+    JsonObject,
+    LookupImage,
+    LookupRequest,
+    LookupResponse,
+)
 from aff_contracts.schemas.problem import Problem
 from aff_contracts.schemas.searching import SearchResponse
 
@@ -23,14 +30,20 @@ _DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
 class ServiceError(AffError):
-    """A service answered with a problem."""
+    """A service answered with a problem.
+
+    Attributes:
+        problem: What it said.
+        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+    """
 
     code = "service_problem"
     title = "The service refused the request"
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, retry_after_s: float = 0.0) -> None:
         super().__init__(f"{problem.detail} ({problem.status} {problem.code})", item=problem.item)
         self.problem = problem
+        self.retry_after_s = retry_after_s
 
 
 class ServiceUnreachableError(AffError):
@@ -101,8 +114,10 @@ class _ServiceClient:
             raise ServiceUnreachableError(f"no answer ({reason}); is `aff serve` running?", item=self.url) from error
         if answer.is_success:
             return answer.content
+        retry_after = answer.headers.get("retry-after", "")
         try:
-            raise ServiceError(Problem.model_validate_json(answer.content))
+            problem = Problem.model_validate_json(answer.content)
+            raise ServiceError(problem, retry_after_s=float(retry_after) if retry_after.isdecimal() else 0.0)
         except ValidationError as error:
             raise ServiceUnreachableError(f"answers {answer.status_code}, not as one of ours", item=self.url) from error
 
@@ -123,6 +138,12 @@ class IndexerClient(_ServiceClient):
         files = [("images", (upload.name, upload.data, "application/octet-stream")) for upload in uploads]
         items = json.dumps([{"id": upload.id, "payload": upload.payload} for upload in uploads])
         return IndexResponse.model_validate_json(self._call("POST", "/index", files=files, data={"items": items}))
+
+    def lookup(self, images: Sequence[LookupImage]) -> list[str]:
+        """Return the ids of those images that the gallery holds just so; errors as `index`."""
+        body = LookupRequest(images=list(images)).model_dump_json(exclude_none=True)
+        answer = self._call("POST", "/images/lookup", content=body, headers={"Content-Type": "application/json"})
+        return LookupResponse.model_validate_json(answer).up_to_date
 
     def gallery(self) -> GalleryStatus:
         """Return the state of the gallery; errors as `index`."""

@@ -7,13 +7,15 @@ from collections.abc import AsyncGenerator, Sequence
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import AffError, RepeatedIdError
-from aff_contracts.schemas.indexing import Receipt
+from aff_contracts.gallery_store.gallery_store import GalleryRecord
+from aff_contracts.schemas.indexing import LookupImage, Receipt
 from gallery_indexer.gallery_entry import GalleryEntry, group_by_id
 from gallery_indexer.identified_image import IdentifiedImage, identify, reject
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import same_payload
 
 
 class IndexGallery:
@@ -82,6 +84,17 @@ class IndexGallery:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def up_to_date(self, images: Sequence[LookupImage]) -> list[str]:
+        """Return the ids of those images that indexing would find to be duplicates, by what is told of them.
+
+        Raises:
+            EmbeddingSpaceMismatchError: The gallery is of another space.
+            StoreError: The store failed.
+        """
+        await self._store.create(self._space)
+        stored = await self._store.fetch([image.id for image in images])
+        return [image.id for image in images if image.id in stored and _told_of(image, stored[image.id].record)]
+
     def _identify(self, images: Sequence[IncomingImage]) -> tuple[list[IdentifiedImage], list[Receipt]]:
         identified, rejections = [], []
         for index, image in enumerate(images):
@@ -98,6 +111,12 @@ class IndexGallery:
         if point := entry.payload_update():
             await self._pipeline.write(point)
         return entry.receipts()
+
+
+def _told_of(image: LookupImage, record: GalleryRecord) -> bool:
+    return image.content_sha256 in {None, record.content_sha256} and (
+        image.payload is None or same_payload(image.payload, record.payload)
+    )
 
 
 def _conflict(image: IdentifiedImage) -> RepeatedIdError:

@@ -15,7 +15,15 @@ from aff_contracts.errors import (
 )
 from aff_contracts.gallery_store.gallery_store import GalleryRecord, GalleryStore
 from aff_contracts.schemas.health import Readiness
-from aff_contracts.schemas.indexing import DeleteResponse, GalleryImage, GalleryStatus, IndexResponse, ItemId
+from aff_contracts.schemas.indexing import (
+    DeleteResponse,
+    GalleryImage,
+    GalleryStatus,
+    IndexResponse,
+    ItemId,
+    LookupRequest,
+    LookupResponse,
+)
 from aff_contracts.web.problems import problem_responses
 from gallery_indexer.components import CurrentComponents
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
@@ -63,6 +71,15 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         fingerprint=components.manifest.fingerprint,
         space=await components.store.space(),
     )
+
+
+@router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
+async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> LookupResponse:
+    """Say which images the gallery holds already, so that they need not be sent; nothing is written."""
+    limit = components.settings.max_images_per_request
+    if len(asked.images) > limit:
+        raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
+    return LookupResponse(up_to_date=await components.index_gallery.up_to_date(asked.images))
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))

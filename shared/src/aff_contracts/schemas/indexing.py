@@ -105,6 +105,42 @@ class IndexLine(BaseModel):
     problem: Problem | None = None
 
 
+class LookupImage(BaseModel):
+    """What the caller knows of an image; what is left out is not compared.
+
+    Attributes:
+        id: The item's id.
+        content_sha256: Hex digest of the encoded image file.
+        payload: Its payload.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    content_sha256: Sha256 | None = None
+    payload: JsonObject | None = None
+
+
+class LookupRequest(BaseModel):
+    """Body of `POST /images/lookup`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: list[LookupImage] = Field(min_length=1)
+
+
+class LookupResponse(BaseModel):
+    """Answer of `POST /images/lookup`.
+
+    Attributes:
+        up_to_date: Ids of the images that need not be sent: the gallery holds them with this content and payload.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    up_to_date: list[str]
+
+
 class GalleryImage(BaseModel):
     """What the gallery knows of one image.
 

@@ -17,6 +17,12 @@ from aff_toolkit.scenes.view import render_view
 from tests.support.images import jpeg_bytes
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """failures.csv is written into the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
 def aff(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
@@ -36,21 +42,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def indexed(services: LocalServices, folder: Path) -> Result:
-    return aff("index", folder, "--indexer-url", services.indexer_url)
+    failures = folder.with_suffix(".csv")
+    return aff("index", folder, "--indexer-url", services.indexer_url, "--failures", failures)
 
 
-def test_index_sums_up_the_receipts_lists_failures_and_says_what_next(indexed: Result) -> None:
+def test_index_sums_up_the_receipts_lists_failures_and_says_what_next(indexed: Result, folder: Path) -> None:
     assert indexed.exit_code == 0, indexed.output
     assert "6 indexed, 0 updated, 0 already there, 1 not indexed" in indexed.stdout
     assert "Next: aff search PHOTO" in indexed.stdout
     assert "not indexed: broken [/].jpg" in indexed.stderr
+    assert f"stand in {folder.with_suffix('.csv')}" in indexed.stderr
+    assert "broken [/].jpg" in folder.with_suffix(".csv").read_text()
 
 
 @pytest.mark.usefixtures("indexed")
 def test_a_second_run_finds_duplicates(services: LocalServices, folder: Path) -> None:
     result = aff("index", folder, "--indexer-url", services.indexer_url, "--json")
     document = json.loads(result.stdout)
-    assert (document["files"], document["indexed"], document["duplicate"]) == (7, 0, 6)
+    assert (document["images"], document["indexed"], document["duplicate"]) == (7, 0, 6)
     assert document["failures"]["broken [/].jpg"]["status"] in {415, 422}
     assert document["gallery_images"] >= 6
 
@@ -160,4 +169,4 @@ def test_services_that_are_away_are_told_in_one_sentence(option: str, folder: Pa
 def test_a_folder_without_photographs_is_refused(services: LocalServices, tmp_path: Path) -> None:
     result = aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["code"] == "folder_unusable"
+    assert json.loads(result.stdout)["code"] == "source_unusable"

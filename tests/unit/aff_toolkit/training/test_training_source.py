@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.folder_indexing import FolderError
+from aff_toolkit.photograph_files import FolderError
 from aff_toolkit.training.data.photograph_source import FolderSource, ScenesSource
 from aff_toolkit.training.training_source import TrainingSource, absent_sources, licences_of, load_sources
 from tests.support.images import jpeg_bytes

@@ -43,8 +43,11 @@ def errors_told(as_json: bool) -> Iterator[None]:
 
 
 @contextmanager
-def images_bar(description: str, total: int) -> Iterator[Any]:
-    """Show a bar with images per second and the time that remains; yields the function that advances it."""
+def images_bar(description: str, total: int | None) -> Iterator[Any]:
+    """Show a bar with images per second and the time that remains, where the total is known.
+
+    Yields the function that advances it.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

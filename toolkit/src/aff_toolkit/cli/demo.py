@@ -17,7 +17,9 @@ from aff_toolkit.client import IndexerClient, SearchClient
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.demo.photographs import render_demo_photographs
 from aff_toolkit.demo.run_demo import DemoReport, run_demo
-from aff_toolkit.folder_indexing import find_photographs, index_folder
+from aff_toolkit.indexing.index_items import IndexingOptions, index_items
+from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.source import source_items
 
 
 def demo(
@@ -45,10 +47,9 @@ def demo(
 
 
 def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool) -> None:
-    paths = find_photographs(gallery)
-    with images_bar("indexing", len(paths)) as advance:
-        summary = index_folder(indexer, gallery, paths, advance)
-    for name, problem in summary.failures.items():
+    with images_bar("indexing", None) as advance, IndexingRecord() as record:
+        index_items(indexer, source_items(str(gallery)), record, IndexingOptions(), advance)
+    for name, problem in record.summary.failures.items():
         messages.print(f"  not indexed: {name}: {problem.detail}")
     answer = searcher.search(search_command.read_photo(query), name=query.name)
     search_command.draw_hits(query, answer.hits, out / "results.png")

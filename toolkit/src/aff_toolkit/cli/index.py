@@ -1,45 +1,104 @@
-"""`aff index FOLDER`."""
+"""`aff index SOURCE`."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_contracts.errors import AffError
+from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.indexing_bar import IndexingBar
 from aff_toolkit.cli.options import DEFAULT_INDEXER_URL, IndexerUrl
 from aff_toolkit.client import IndexerClient
-from aff_toolkit.folder_indexing import FolderSummary, find_photographs, index_folder
+from aff_toolkit.indexing.index_items import IndexingOptions, index_items
+from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
+from aff_toolkit.indexing.source import source_items
 
 _SHOWN_FAILURES = 20
+_INTERRUPTED = 130
 
 
 def index(
-    folder: Annotated[Path, typer.Argument(help="Folder of photographs; subfolders are included.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a pattern, a CSV or Parquet list, tar files; paths, or URLs such as s3://bucket/photographs."
+        ),
+    ],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests in flight.")] = 4,
+    give_up_after: Annotated[float, typer.Option(min=0, help="Seconds that the indexer may be away.")] = 300.0,
+    trust_ids: Annotated[
+        bool, typer.Option(help="Skip what the gallery holds under its id, without reading it.")
+    ] = False,
+    failures: Annotated[
+        Path, typer.Option(help="Where the list of what was not indexed goes, if there is any.")
+    ] = Path("failures.csv"),
     as_json: JsonOption = False,
 ) -> None:
-    """Put a folder of photographs into the gallery; running it again adds only what is new or changed."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
-        paths = find_photographs(folder)
-        with images_bar("indexing", len(paths)) as advance:
-            summary = index_folder(client, folder, paths, advance)
+    """Put photographs into the gallery; running it again sends only what is new or changed.
+
+    Ctrl-C ends it in order; the same command goes on.
+    """
+    options = IndexingOptions(concurrency=concurrency, give_up_after_s=give_up_after, trust_ids=trust_ids)
+    started = time.perf_counter()
+    with errors_told(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures) as record:
+        client.gallery()  # an indexer that was never there is told at once; one that goes away is waited for
+        with IndexingBar(record.summary) as bar, _counted(source, bar):
+            index_items(client, source_items(source), record, options, bar.advance)
+        seconds = time.perf_counter() - started
         count = client.gallery().count
+    summary = record.summary
     if as_json:
-        failures = {name: problem.model_dump() for name, problem in summary.failures.items()}
-        print_json({**asdict(summary), "failures": failures, "gallery_images": count})
+        problems = {name: problem.model_dump() for name, problem in summary.failures.items()}
+        print_json({**asdict(summary), "failures": problems, "seconds": seconds, "gallery_images": count})
     else:
-        _tell(summary, count)
+        _tell(summary, seconds, count, failures)
+    if summary.interrupted:
+        raise typer.Exit(_INTERRUPTED)
 
 
-def _tell(summary: FolderSummary, count: int) -> None:
+@contextmanager
+def _counted(source: str, bar: IndexingBar) -> Iterator[None]:
+    """Count the images beside the run, so that the bar can tell when it will end."""
+    ended = threading.Event()
+
+    def count() -> None:
+        try:
+            images = 0
+            for _ in source_items(source):
+                images += 1
+                if ended.is_set():
+                    return
+        except AffError:  # the run meets it, too, and tells it
+            return
+        bar.set_total(images)
+
+    if source.endswith((".csv", ".parquet")) or ("://" not in source and ".tar" not in source):
+        threading.Thread(target=count, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _tell(summary: IndexingSummary, seconds: float, count: int, failures: Path) -> None:
     for name, problem in list(summary.failures.items())[:_SHOWN_FAILURES]:
         messages.print(f"  not indexed: {name}: {problem.detail}")
-    if len(summary.failures) > _SHOWN_FAILURES:
-        messages.print(f"  and {len(summary.failures) - _SHOWN_FAILURES} more (--json lists all)")
+    if summary.failed > _SHOWN_FAILURES:
+        messages.print(f"  and {summary.failed - _SHOWN_FAILURES} more")
+    if summary.failed:
+        messages.print(f"  all of them stand in {failures}")
+    following = "Interrupted; the same command goes on." if summary.interrupted else "Next: aff search PHOTO"
     output.print(
         f"{summary.indexed} indexed, {summary.updated} updated, {summary.duplicate} already there, "
-        f"{len(summary.failures)} not indexed; the gallery holds {count} images. Next: aff search PHOTO"
+        f"{summary.failed} not indexed, in {seconds:.1f} s ({summary.images / seconds:.0f} images/s); "
+        f"the gallery holds {count} images. {following}"
     )

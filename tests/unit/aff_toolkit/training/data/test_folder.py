@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aff_contracts.errors import AffError
-from aff_toolkit.folder_indexing import FolderError
+from aff_toolkit.photograph_files import FolderError
 from aff_toolkit.training.data.folder import folder_photographs, unlabelled_photographs
 from tests.support.plain_photograph import plain_png
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.errors import AffError, BodyTooLargeError, ImageError
+from aff_contracts.schemas.problem import Problem
 from aff_contracts.schemas.searching import SearchResponse
-from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, Upload
+from aff_toolkit.client import IndexerClient, SearchClient, ServiceError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError
 from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.progress import Advance, Bar
 from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
-from aff_toolkit.folder_indexing import FolderSummary, send_batch
+from aff_toolkit.indexing.index_items import IndexingOptions, index_items
+from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.source_item import SourceItem
 from aff_toolkit.training.data.photograph import Photograph
 
 _BATCH = 16
@@ -82,17 +86,14 @@ class LiveSearch:
 
     def _index(self, gallery: Sequence[Photograph], advance: Advance) -> dict[int, str]:
         """Return why gallery images were not indexed, by row."""
-        reasons: dict[int, str] = {}
-        summary = FolderSummary()
-        for first in range(0, len(gallery), _BATCH):
-            rows = range(first, min(first + _BATCH, len(gallery)))
-            batch = _uploads(rows, gallery, reasons)
-            if batch:
-                send_batch(self.indexer, batch, summary)
-            advance(len(rows))
-        for row, problem in summary.failures.items():
-            reasons[int(row)] = f"{gallery[int(row)].name}: {problem.detail}"
-        return dict(sorted(reasons.items()))
+        items = (
+            SourceItem(str(row), photograph.name, partial(_png, photograph), {"name": photograph.name})
+            for row, photograph in enumerate(gallery)
+        )
+        with IndexingRecord(kept_failures=len(gallery)) as record:
+            index_items(self.indexer, items, record, IndexingOptions(), advance)
+        failures = record.summary.failures.items()
+        return {int(row): f"{gallery[int(row)].name}: {why.detail}" for row, why in sorted(failures, key=_row)}
 
     def _require_nothing_else(self, expected: int) -> None:
         count = self.indexer.gallery().count
@@ -105,8 +106,7 @@ class LiveSearch:
     def _search(self, queries: Sequence[Photograph], depth: int, advance: Advance) -> _Found:
         found = _Found()
         for number, query in enumerate(queries):
-            data = _png(query)
-            answer = data if isinstance(data, str) else self._search_one(query, data, depth, found.seconds)
+            answer = self._search_one(query, depth, found.seconds)
             if isinstance(answer, str):
                 found.unreadable[number] = answer
             hits = [] if isinstance(answer, str) else answer.hits
@@ -115,8 +115,12 @@ class LiveSearch:
             advance(1)
         return found
 
-    def _search_one(self, query: Photograph, data: bytes, depth: int, seconds: list[float]) -> SearchResponse | str:
-        """Return the answer, or why the photograph was refused."""
+    def _search_one(self, query: Photograph, depth: int, seconds: list[float]) -> SearchResponse | str:
+        """Return the answer, or why the photograph cannot be searched with."""
+        try:
+            data = _png(query)
+        except AffError as error:
+            return f"{query.name}: {error.detail}"
         start = time.perf_counter()
         try:
             answer = self.searcher.search(data, name=query.name, limit=depth)
@@ -128,25 +132,13 @@ class LiveSearch:
         return answer
 
 
-def _uploads(rows: range, gallery: Sequence[Photograph], reasons: dict[int, str]) -> list[Upload]:
-    """Return the readable photographs of these rows; note why the others are not."""
-    batch = []
-    for row in rows:
-        data = _png(gallery[row])
-        if isinstance(data, str):
-            reasons[row] = data
-        else:
-            batch.append(Upload(str(row), f"{row}.png", data, {"name": gallery[row].name}))
-    return batch
+def _row(failure: tuple[str, Problem]) -> int:
+    return int(failure[0])
 
 
-def _png(photograph: Photograph) -> bytes | str:
-    """Return a PNG file, or why the photograph cannot be read."""
-    try:
-        pixels = photograph.load()
-    except AffError as error:
-        return f"{photograph.name}: {error.detail}"
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+def _png(photograph: Photograph) -> bytes:
+    """Return a PNG file; raises the AffError of a photograph that cannot be read."""
+    bgr = cv2.cvtColor(photograph.load(), cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, _FAST_PNG])
     return encoded.tobytes()
 

@@ -7,7 +7,7 @@ import re
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from aff_toolkit.folder_indexing import IMAGE_SUFFIXES, FolderError
+from aff_toolkit.photograph_files import IMAGE_SUFFIXES, FolderError
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.photograph_file import load_below
 

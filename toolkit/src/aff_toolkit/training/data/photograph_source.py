@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_toolkit.folder_indexing import IMAGE_SUFFIXES
+from aff_toolkit.photograph_files import IMAGE_SUFFIXES
 from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.folder import folder_photographs, unlabelled_photographs
 from aff_toolkit.training.data.gldv2 import gldv2_photographs

@@ -1,0 +1,45 @@
+"""`aff index` as a process: what Ctrl-C leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from aff_toolkit.client import IndexerClient
+from aff_toolkit.demo.local_service import local_services
+from tests.e2e.conftest import TINY_BUNDLE
+from tests.support.plain_photograph import plain_png
+
+PHOTOGRAPHS = 400
+
+
+def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number in range(PHOTOGRAPHS):
+        (photographs / f"{number:03d}.png").write_bytes(plain_png((number % 256, number // 256, 7)))
+    with (
+        local_services(TINY_BUNDLE, tmp_path / "gallery", tmp_path / "services.log") as services,
+        IndexerClient(services.indexer_url) as client,
+    ):
+        command = [sys.executable, "-m", "aff_toolkit", "index", str(photographs), "--json"]
+        where = {**os.environ, "AFF_INDEXER_URL": services.indexer_url}
+        run = subprocess.Popen(command, cwd=tmp_path, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while client.gallery().count < 40:
+            assert run.poll() is None, "ended before it was interrupted"
+            time.sleep(0.002)
+        run.send_signal(signal.SIGINT)
+        told, complaint = run.communicate(timeout=60)
+        assert run.returncode == 130, complaint.decode()
+        interrupted = json.loads(told)
+        assert interrupted["interrupted"]
+        assert interrupted["indexed"] == client.gallery().count < PHOTOGRAPHS
+        again = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, check=True)
+    finished = json.loads(again.stdout)
+    assert (finished["duplicate"], finished["failed"]) == (interrupted["indexed"], 0)
+    assert finished["indexed"] + finished["duplicate"] == finished["gallery_images"] == PHOTOGRAPHS

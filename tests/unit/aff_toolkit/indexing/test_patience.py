@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from aff_contracts.schemas.problem import Problem
+from aff_toolkit.client import ServiceError, ServiceUnreachableError
+from aff_toolkit.indexing.patience import patiently
+
+
+def problem(code: str, retry_after_s: float = 0.0) -> ServiceError:
+    found = Problem(type="about:blank", title=code, status=503, detail=code, code=code)
+    return ServiceError(found, retry_after_s=retry_after_s)
+
+
+UNREACHABLE = ServiceUnreachableError("no answer")
+
+
+class Call:
+    """Raises the given errors one after the other, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+
+    def __call__(self) -> str:
+        if self._errors:
+            raise self._errors.pop(0)
+        return "answer"
+
+
+class Stop(threading.Event):
+    """Notes the pauses that were asked for; none is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.pauses.append(timeout)
+        return self.is_set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UNREACHABLE, problem("service_overloaded"), problem("store_unavailable"), problem("service_not_ready")],
+)
+def test_what_passes_is_waited_for_with_growing_pauses(error: Exception) -> None:
+    stop = Stop()
+    assert patiently(Call(*[error] * 8), give_up_after_s=1000.0, stop=stop) == "answer"
+    for pause, longest in zip(stop.pauses, (0.5, 1, 2, 4, 8, 16, 30, 30), strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+def test_no_pause_is_shorter_than_the_service_asks_for() -> None:
+    stop = Stop()
+    patiently(Call(problem("service_overloaded", retry_after_s=7.0)), give_up_after_s=1000.0, stop=stop)
+    assert stop.pauses == [7.0]
+
+
+@pytest.mark.parametrize("code", ["embedding_space_mismatch", "items_invalid"])
+def test_what_waiting_does_not_mend_is_raised_at_once(code: str) -> None:
+    stop = Stop()
+    with pytest.raises(ServiceError):
+        patiently(Call(problem(code)), give_up_after_s=1000.0, stop=stop)
+    assert stop.pauses == []
+
+
+def test_patience_ends() -> None:
+    with pytest.raises(ServiceUnreachableError):
+        patiently(Call(*[UNREACHABLE] * 100), give_up_after_s=0.05, stop=threading.Event())
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    stop = Stop()
+    stop.set()
+    with pytest.raises(ServiceUnreachableError):
+        patiently(Call(UNREACHABLE), give_up_after_s=1000.0, stop=stop)

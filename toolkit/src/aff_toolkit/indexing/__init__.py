@@ -1,0 +1,1 @@
+"""Sends photographs of any source to the gallery indexer."""

@@ -1,0 +1,181 @@
+"""Sends the images of a source to the gallery indexer: concurrently, in bounded memory, again where it was away."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from aff_contracts.errors import AffError, BodyTooLargeError
+from aff_contracts.schemas.indexing import IndexSummary, LookupImage
+from aff_contracts.schemas.problem import problem_of
+from aff_toolkit.client import IndexerClient, ServiceError, Upload
+from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.patience import patiently
+from aff_toolkit.indexing.source_item import SourceError, SourceItem
+
+_Result = TypeVar("_Result")
+_Image = TypeVar("_Image", SourceItem, Upload)
+
+_BATCH_IMAGES = 32
+_BATCH_BYTES = 32 * 2**20
+_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingOptions:
+    """How a source is sent.
+
+    Attributes:
+        concurrency: Requests in flight.
+        give_up_after_s: How long an indexer may be away or overloaded, in seconds.
+        trust_ids: Take an id that the gallery holds for the same image, without reading it.
+    """
+
+    concurrency: int = 4
+    give_up_after_s: float = 300.0
+    trust_ids: bool = False
+
+
+def index_items(
+    client: IndexerClient,
+    items: Iterator[SourceItem],
+    record: IndexingRecord,
+    options: IndexingOptions,
+    on_progress: Callable[[int], None],
+) -> None:
+    """Index a source; what the gallery holds already with the same content and payload is not sent.
+
+    No more than `concurrency` batches of 32 images are in memory. An interrupt (Ctrl-C) lets the requests that are on
+    their way end, and is noted in the summary.
+
+    Args:
+        client: Connected to the indexer; used by several threads.
+        items: The source.
+        record: Learns what became of each image.
+        options: How it is sent.
+        on_progress: Called with the number of images done since the last call.
+
+    Raises:
+        SourceError: The source cannot be read on.
+        ServiceError: A batch was refused, and not for its size (then its images go one by one).
+        ServiceUnreachableError: The indexer was away for too long; what was sent before stays indexed.
+    """
+    pending: set[Future[int]] = set()
+    with (
+        _Sender(client, record, options) as sender,
+        ThreadPoolExecutor(options.concurrency, thread_name_prefix="send") as pool,
+    ):
+        try:
+            while batch := list(islice(items, _BATCH_IMAGES)):
+                pending.add(pool.submit(sender.send, batch))
+                pending = _settle(pending, options.concurrency - 1, on_progress)
+            _settle(pending, 0, on_progress)
+        except KeyboardInterrupt:
+            record.summary.interrupted = True
+            sender.stop.set()
+            _settle(pending, 0, on_progress)
+        except BaseException:
+            sender.stop.set()
+            raise
+
+
+def _settle(pending: set[Future[int]], most: int, on_progress: Callable[[int], None]) -> set[Future[int]]:
+    """Wait until no more than `most` are pending, and return those."""
+    while len(pending) > most:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            on_progress(future.result())
+    return pending
+
+
+class _Sender:
+    """Reads, looks up and sends batches; `stop` ends its waiting for a service that is away."""
+
+    def __init__(self, client: IndexerClient, record: IndexingRecord, options: IndexingOptions) -> None:
+        self.stop = threading.Event()
+        self._client = client
+        self._record = record
+        self._options = options
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+
+    def __enter__(self) -> _Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._readers.shutdown(cancel_futures=True)
+
+    def send(self, batch: Sequence[SourceItem]) -> int:
+        """Index a batch; returns the number of its images."""
+        unknown = batch
+        if self._options.trust_ids:
+            unknown = self._without_known(batch, [LookupImage(id=item.id) for item in batch])
+        read = list(self._readers.map(self._read, unknown))
+        uploads = [
+            Upload(id=item.id, name=item.location, data=data, payload=item.payload)
+            for item, data in zip(unknown, read, strict=True)
+            if data is not None
+        ]
+        if uploads and not self._options.trust_ids:
+            uploads = self._without_known(uploads, [_lookup(upload) for upload in uploads])
+        for part in _by_bytes(uploads):
+            self._index(part)
+        return len(batch)
+
+    def _read(self, item: SourceItem) -> bytes | None:
+        """Read an image; drivers of file systems raise what they like, and it concerns this image alone."""
+        try:
+            return item.read()
+        except AffError as error:
+            problem = problem_of(error)
+        except Exception as error:  # noqa: BLE001 - see above
+            problem = problem_of(SourceError(f"cannot be read: {error}", item=item.id))
+        self._record.fail(item.id, item.location, problem)
+        return None
+
+    def _without_known(self, images: Sequence[_Image], asked: Sequence[LookupImage]) -> list[_Image]:
+        known = set(self._patiently(lambda: self._client.lookup(asked)))
+        self._record.add(IndexSummary(indexed=0, updated=0, duplicate=len(known), rejected=0))
+        return [image for image in images if image.id not in known]
+
+    def _index(self, uploads: Sequence[Upload]) -> None:
+        try:
+            answer = self._patiently(lambda: self._client.index(uploads))
+        except ServiceError as error:
+            if error.problem.status != BodyTooLargeError.status:
+                raise
+            if len(uploads) == 1:
+                self._record.fail(uploads[0].id, uploads[0].name, error.problem)
+            else:
+                for upload in uploads:
+                    self._index([upload])
+            return
+        self._record.add(answer)
+        for receipt in answer.receipts:
+            if receipt.error is not None:
+                upload = uploads[receipt.index]
+                self._record.fail(upload.id, upload.name, receipt.error)
+
+    def _patiently(self, call: Callable[[], _Result]) -> _Result:
+        return patiently(call, give_up_after_s=self._options.give_up_after_s, stop=self.stop)
+
+
+def _lookup(upload: Upload) -> LookupImage:
+    return LookupImage(id=upload.id, content_sha256=hashlib.sha256(upload.data).hexdigest(), payload=upload.payload)
+
+
+def _by_bytes(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+    part: list[Upload] = []
+    size = 0
+    for upload in uploads:
+        if part and size + len(upload.data) > _BATCH_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(upload)
+        size += len(upload.data)
+    if part:
+        yield part

@@ -1,0 +1,51 @@
+"""Asks again where the service may answer later."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from aff_toolkit.client import ServiceError, ServiceUnreachableError
+
+_Result = TypeVar("_Result")
+
+_PASSING = frozenset({"service_overloaded", "service_not_ready", "store_unavailable"})
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+
+_logger = logging.getLogger(__name__)
+
+
+def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: threading.Event) -> _Result:
+    """Call, and again while the service is unreachable, overloaded, starting or without its store.
+
+    The pauses double from half a second to 30, each drawn between half and all of that, and are no shorter than the
+    service's `Retry-After`.
+
+    Args:
+        call: Must be safe to repeat.
+        give_up_after_s: How long to go on after the first failure, in seconds.
+        stop: Ends the waiting.
+
+    Raises:
+        ServiceError: Refused for a reason that waiting does not mend, or for too long.
+        ServiceUnreachableError: Unreachable for too long.
+    """
+    pause_s, deadline = _FIRST_PAUSE_S, None
+    while True:
+        try:
+            return call()
+        except (ServiceError, ServiceUnreachableError) as error:
+            now = time.monotonic()
+            deadline = deadline or now + give_up_after_s
+            passing = isinstance(error, ServiceUnreachableError) or error.problem.code in _PASSING
+            if not passing or now >= deadline or stop.is_set():
+                raise
+            _logger.warning("waiting: %s", error)
+            asked_s = error.retry_after_s if isinstance(error, ServiceError) else 0.0
+            stop.wait(min(deadline - now, max(asked_s, pause_s * random.uniform(0.5, 1.0))))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
