@@ -8,22 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from tests.support.gallery_points import make_space
-from tests.support.gallery_stores import gallery_store_of_kind
+from tests.support.gallery_stores import gallery_catalogue_of_kind, gallery_store_of_kind
 
 needs_server = pytest.mark.skipif(not os.environ.get("QDRANT_URL"), reason="QDRANT_URL names no server")
 
 
-@pytest.fixture(
-    params=[
-        "fake",
-        "edge",
-        "in-memory client",
-        pytest.param("server over gRPC", marks=needs_server),
-        pytest.param("server over REST", marks=needs_server),
-    ]
+KINDS = (
+    "fake",
+    "edge",
+    "in-memory client",
+    pytest.param("server over gRPC", marks=needs_server),
+    pytest.param("server over REST", marks=needs_server),
 )
+
+
+@pytest.fixture(params=KINDS)
+async def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GalleryCatalogue]:
+    """A catalogue without a collection."""
+    async with gallery_catalogue_of_kind(request.param, tmp_path) as catalogue:
+        yield catalogue
+
+
+@pytest.fixture(params=KINDS)
 async def empty_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GalleryStore]:
     """A store in which nothing was created yet."""
     async with gallery_store_of_kind(request.param, tmp_path) as store:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.client import IndexerClient, ServiceUnreachableError
 from aff_toolkit.demo.local_service import local_services
@@ -67,12 +67,13 @@ def index_until_killed(process: subprocess.Popen[bytes], client: IndexerClient, 
 
 
 async def stored_ids(gallery: Path) -> list[str]:
-    store = await QdrantEdgeStore.open(StoreSettings(edge_path=gallery))
+    catalogue = await open_catalogue(StoreSettings(url="", edge_path=gallery))
     try:
-        page = await store.scroll(limit=10 * PHOTOGRAPHS)
+        (collection,) = await catalogue.collections()
+        page = await (await catalogue.collection(collection.space)).scroll(limit=10 * PHOTOGRAPHS)
         return sorted(point.record.item_id for point in page.points)
     finally:
-        await store.close()
+        await catalogue.close()
 
 
 @pytest.mark.anyio

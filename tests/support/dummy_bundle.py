@@ -23,6 +23,7 @@ def write_dummy_bundle(
     *,
     dimension: int,
     query_encoder: bytes = b"no query encoder",
+    mixer: bytes = b"no mixer",
     int8_query_encoder: bytes | None = None,
     resize: Literal["stretch", "longest_side"] = "stretch",
     family: str = "none",
@@ -33,7 +34,7 @@ def write_dummy_bundle(
     Its extractor is of that family and configuration, and has no weights.
     """
     (directory / "query_encoder.onnx").write_bytes(query_encoder)
-    (directory / "mixer.safetensors").write_bytes(b"no mixer")
+    (directory / "mixer.safetensors").write_bytes(mixer)
     if int8_query_encoder is not None:
         (directory / "query_encoder.int8.onnx").write_bytes(int8_query_encoder)
     preprocessing = Preprocessing(resize=resize, size=32)

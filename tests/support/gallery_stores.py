@@ -1,4 +1,4 @@
-"""Every kind of gallery store, opened empty for a test."""
+"""Every kind of gallery, opened empty for a test."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 
 from qdrant_client import AsyncQdrantClient
 
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
-from aff_contracts.gallery_store.open_store import open_store
-from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
 from aff_contracts.gallery_store.server_connection import client_arguments
 from aff_contracts.gallery_store.settings import StoreSettings
+from tests.support.gallery_points import make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
-from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 
 
 @asynccontextmanager
-async def _store_on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryStore]:
+async def _on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryCatalogue]:
     settings = StoreSettings(collection=f"test-{uuid.uuid4().hex}", prefer_grpc=prefer_grpc)
-    store = await open_store(settings)
+    catalogue = await open_catalogue(settings)
     try:
-        yield store
+        yield catalogue
     finally:
-        await store.close()
+        await catalogue.close()
         janitor = AsyncQdrantClient(**client_arguments(settings))
         for collection in (await janitor.get_collections()).collections:
             if collection.name.startswith(settings.collection):
@@ -34,18 +36,25 @@ async def _store_on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryStore]:
 
 
 @asynccontextmanager
-async def gallery_store_of_kind(kind: str, directory: Path) -> AsyncIterator[GalleryStore]:
-    """Open an empty store of a kind; what it made on a server is removed at the end."""
+async def gallery_catalogue_of_kind(kind: str, directory: Path) -> AsyncIterator[GalleryCatalogue]:
+    """Open an empty catalogue of a kind; what it made on a server is removed at the end."""
     if kind.startswith("server"):
-        async with _store_on_server(prefer_grpc=kind == "server over gRPC") as store:
-            yield store
+        async with _on_server(prefer_grpc=kind == "server over gRPC") as catalogue:
+            yield catalogue
         return
     settings = StoreSettings(url="", edge_path=directory, upsert_batch_size=16)
     if kind == "edge":
-        store = await open_store(settings)
+        catalogue = await open_catalogue(settings)
     elif kind == "in-memory client":
-        store = QdrantServerStore(settings, make_local_qdrant_client())
+        catalogue = QdrantServerCatalogue(settings, make_local_qdrant_client())
     else:
-        store = MemoryGalleryStore()
-    yield store
-    await store.close()
+        catalogue = MemoryGalleryCatalogue()
+    yield catalogue
+    await catalogue.close()
+
+
+@asynccontextmanager
+async def gallery_store_of_kind(kind: str, directory: Path) -> AsyncIterator[GalleryStore]:
+    """Open the store of a collection that was not created yet, for the space of `make_space()`."""
+    async with gallery_catalogue_of_kind(kind, directory) as catalogue:
+        yield await catalogue.collection(make_space())

@@ -77,6 +77,11 @@ class MemoryGalleryStore:
     async def close(self) -> None:
         self._points.clear()
 
+    def forget(self) -> None:
+        """Be a gallery that was dropped."""
+        self._space = None
+        self._points.clear()
+
     def _require_space(self) -> EmbeddingSpace:
         if self._space is None:
             raise GalleryMissingError("no gallery has been created in this store")

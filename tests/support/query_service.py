@@ -11,12 +11,12 @@ import httpx
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from query_api.app import create_app
 from query_api.settings import QuerySettings
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.gallery_points import make_point
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding, tiny_query_encoder
 
@@ -34,8 +34,11 @@ class QueryService:
     manifest: BundleManifest
 
     @asynccontextmanager
-    async def running(self, store: GalleryStore | None = None) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(self.settings, store)
+    async def running(
+        self, gallery: MemoryGalleryStore | MemoryGalleryCatalogue | None = None
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        catalogue = MemoryGalleryCatalogue(gallery) if isinstance(gallery, MemoryGalleryStore) else gallery
+        app = create_app(self.settings, catalogue)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),

@@ -10,7 +10,9 @@ AffError                                  500  internal_error
 │   ├── BodyTooLargeError                 413  body_too_large
 │   ├── TooManyImagesError                413  too_many_images
 │   ├── RepeatedIdError                   409  id_repeated
-│   └── ImageNotFoundError                404  image_not_found
+│   ├── ImageNotFoundError                404  image_not_found
+│   ├── CollectionNotFoundError           404  collection_not_found
+│   └── CollectionLiveError               409  collection_live
 ├── ImageError                            422  image_invalid
 │   ├── EmptyImageError                   422  image_empty
 │   ├── UnsupportedImageError             415  image_unsupported
@@ -135,6 +137,22 @@ class ImageNotFoundError(RequestError):
     code = "image_not_found"
     status = 404
     title = "Image not found"
+
+
+class CollectionNotFoundError(RequestError):
+    """The gallery has no such collection."""
+
+    code = "collection_not_found"
+    status = 404
+    title = "Collection not found"
+
+
+class CollectionLiveError(RequestError):
+    """Searches go to the collection."""
+
+    code = "collection_live"
+    status = 409
+    title = "Collection is live"
 
 
 class ImageError(AffError):

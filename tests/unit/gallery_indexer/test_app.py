@@ -18,7 +18,6 @@ import pytest
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
-from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from gallery_indexer.app import create_app
 from gallery_indexer.image_encoder import ImageEncoder
@@ -27,6 +26,7 @@ from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.images import bomb_png
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
 
@@ -68,12 +68,13 @@ def _settings(bundle: _Bundle, **others: Any) -> IndexerSettings:
 
 @asynccontextmanager
 async def _service(
-    bundle: _Bundle, store: GalleryStore | None = None, *, encoder: ImageEncoder | None = None, **settings: Any
+    bundle: _Bundle, store: MemoryGalleryStore | None = None, *, encoder: ImageEncoder | None = None, **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     def load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
         return encoder or FakeGalleryEncoder()
 
-    app = create_app(_settings(bundle, **settings), store, load_encoder=load)
+    catalogue = None if store is None else MemoryGalleryCatalogue(store)
+    app = create_app(_settings(bundle, **settings), catalogue, load_encoder=load)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -381,13 +382,17 @@ async def test_a_lookup_of_too_many_images_is_refused(client: httpx.AsyncClient)
 
 async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle: _Bundle) -> None:
     await client.post("/index", files=_files(RED, BLUE))
-    assert (await client.get("/gallery")).json() == {
+    document = (await client.get("/gallery")).json()
+    (collection,) = document.pop("collections")
+    told = {
         "count": 2,
-        "store": "memory",
         "bundle": "dummy",
         "fingerprint": bundle.manifest.fingerprint,
         "space": bundle.manifest.space.model_dump(),
     }
+    assert document == told | {"store": "memory"}
+    assert collection.pop("live_since") is not None
+    assert collection == told | {"live": True}
 
 
 async def test_a_started_service_is_ready_and_tells_its_fingerprint(client: httpx.AsyncClient, bundle: _Bundle) -> None:

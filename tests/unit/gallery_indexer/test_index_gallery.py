@@ -276,18 +276,6 @@ async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
     assert await store.count() == 0
 
 
-async def test_receipts_and_rejections_are_counted() -> None:
-    registry = CollectorRegistry()
-    with _index_gallery(MemoryGalleryStore(), FakeGalleryEncoder(), registry=registry) as index_gallery:
-        await index_gallery.index([_image(RED), _image(RED), _image(b"")])
-    counted = {
-        status: registry.get_sample_value("aff_index_receipts_total", {"status": status})
-        for status in ("indexed", "duplicate", "rejected")
-    }
-    assert counted == {"indexed": 1, "duplicate": 1, "rejected": 1}
-    assert registry.get_sample_value("aff_index_rejected_total", {"code": "image_empty"}) == 1
-
-
 @pytest.mark.parametrize("bad", ["", "x" * 513, "line\nbreak"])
 async def test_a_malformed_id_rejects_its_own_image_alone(bad: str) -> None:
     store = MemoryGalleryStore()

@@ -10,11 +10,12 @@ from aff_contracts.errors import (
     BundlePrecisionError,
     StoreLockedError,
 )
-from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.gallery_points import make_point, make_space
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
 from tests.support.problems import require_problem
@@ -91,13 +92,18 @@ async def test_a_gallery_of_another_space_gives_no_hits_and_the_service_says_why
             assert "use the bundle that the gallery was indexed with" in problem["detail"]
 
 
-async def test_a_gallery_that_is_switched_while_the_service_runs_is_noticed(service: QueryService) -> None:
-    store = await colour_gallery(service.manifest.space)
-    async with service.running(store) as client:
-        assert (await _search(client)).status_code == 200
-        store._space = make_space("another", dimension=DIMENSION)
-        require_problem(await _search(client), 503, "embedding_space_mismatch")
+async def test_a_gallery_that_is_switched_to_an_unknown_space_is_served_as_long_as_the_former_one_is_there(
+    service: QueryService,
+) -> None:
+    catalogue = MemoryGalleryCatalogue(await colour_gallery(service.manifest.space))
+    another = make_space("another", dimension=DIMENSION)
+    async with service.running(catalogue) as client:
+        await catalogue.create(another)
+        await catalogue.switch(another.id)
+        assert (await _search(client)).json()["hits"][0]["id"] == "red"
         require_problem(await client.get("/readyz"), 503, "embedding_space_mismatch")
+        await catalogue.drop(service.manifest.space.id)
+        require_problem(await _search(client), 503, "embedding_space_mismatch")
 
 
 async def test_a_shared_store_is_not_closed_by_the_service(service: QueryService) -> None:
@@ -108,9 +114,9 @@ async def test_a_shared_store_is_not_closed_by_the_service(service: QueryService
 
 
 async def test_its_own_store_is_opened_and_closed_again(service: QueryService) -> None:
-    indexing = await open_store(service.settings.store)
+    indexing = await open_catalogue(service.settings.store)
     await indexing.create(service.manifest.space)
-    await indexing.upsert([make_point("red", tiny_embedding((255, 0, 0)))])
+    await (await indexing.collection(service.manifest.space)).upsert([make_point("red", tiny_embedding((255, 0, 0)))])
     await indexing.close()
     for _ in range(2):
         async with service.running() as client:
@@ -118,7 +124,7 @@ async def test_its_own_store_is_opened_and_closed_again(service: QueryService) -
 
 
 async def test_a_service_whose_store_another_process_holds_does_not_start(service: QueryService) -> None:
-    holder = await open_store(service.settings.store)
+    holder = await open_catalogue(service.settings.store)
     with pytest.raises(StoreLockedError):
         async with service.running():
             pass

@@ -13,9 +13,10 @@ from aff_contracts.errors import EmbeddingSpaceMismatchError, EncoderError, Gall
 from aff_contracts.image_decoding import ImageLimits
 from query_api.search_gallery import Query, SearchGallery
 from query_api.search_metrics import SearchMetrics
-from query_api.space_guard import SpaceGuard
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.fixed_live_gallery import fixed_live_gallery
 from tests.support.gallery_points import make_point, make_space, unit
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
 
@@ -64,15 +65,8 @@ async def _gallery() -> MemoryGalleryStore:
 
 
 def _search_gallery(store: MemoryGalleryStore, encoder: FakeGalleryEncoder, *, threads: int = 2) -> SearchGallery:
-    return SearchGallery(
-        store,
-        encoder,
-        "f" * 64,
-        SpaceGuard(store, SPACE, interval_s=0),
-        ImageLimits(),
-        SearchMetrics(CollectorRegistry()),
-        threads=threads,
-    )
+    gallery = fixed_live_gallery(MemoryGalleryCatalogue(store), SPACE, encoder, interval_s=0)
+    return SearchGallery(gallery, ImageLimits(), SearchMetrics(CollectorRegistry()), threads=threads)
 
 
 async def test_hits_stand_by_falling_cosine_similarity() -> None:

@@ -10,11 +10,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aff_contracts.errors import AffError
-from aff_contracts.schemas.indexing import (
+from aff_contracts.schemas.gallery import (
+    BuildRequest,
+    CollectionComparison,
+    CollectionStatus,
     GalleryStatus,
+    SwitchRequest,
+    VerifyRequest,
+)
+from aff_contracts.schemas.indexing import (
     IndexResponse,
     JsonObject,
     LookupImage,
@@ -141,13 +148,34 @@ class IndexerClient(_ServiceClient):
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
         """Return the ids of those images that the gallery holds just so; errors as `index`."""
-        body = LookupRequest(images=list(images)).model_dump_json(exclude_none=True)
-        answer = self._call("POST", "/images/lookup", content=body, headers={"Content-Type": "application/json"})
+        answer = self._post("/images/lookup", LookupRequest(images=list(images)))
         return LookupResponse.model_validate_json(answer).up_to_date
 
     def gallery(self) -> GalleryStatus:
         """Return the state of the gallery; errors as `index`."""
         return GalleryStatus.model_validate_json(self._call("GET", "/gallery"))
+
+    def build(self, bundle: str) -> CollectionStatus:
+        """Create the collection of another bundle beside the live one; errors as `index`."""
+        return CollectionStatus.model_validate_json(self._post("/gallery/collections", BuildRequest(bundle=bundle)))
+
+    def verify(self, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
+        """Compare a collection with the live one; errors as `index`."""
+        asked = VerifyRequest(space=space, samples=samples, neighbours=neighbours)
+        return CollectionComparison.model_validate_json(self._post("/gallery/verify", asked))
+
+    def switch(self, space: str) -> GalleryStatus:
+        """Make another collection the live one; errors as `index`."""
+        return GalleryStatus.model_validate_json(self._post("/gallery/live", SwitchRequest(space=space)))
+
+    def drop(self, space: str) -> None:
+        """Remove a collection that is not live; errors as `index`."""
+        self._call("DELETE", f"/gallery/collections/{space}")
+
+    def _post(self, path: str, body: BaseModel) -> bytes:
+        return self._call(
+            "POST", path, content=body.model_dump_json(exclude_none=True), headers={"Content-Type": "application/json"}
+        )
 
 
 class SearchClient(_ServiceClient):

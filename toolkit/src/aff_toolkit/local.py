@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.web.serving import ServedApp, serve
 from gallery_indexer.app import create_app as create_indexer_app
@@ -12,7 +12,7 @@ from query_api.settings import QuerySettings
 
 
 async def serve_local(store: StoreSettings, indexer: IndexerSettings | None, query: QuerySettings | None) -> None:
-    """Serve until SIGINT or SIGTERM; the applications share one gallery store.
+    """Serve until SIGINT or SIGTERM; the applications share one gallery.
 
     Args:
         store: Where the gallery is.
@@ -23,13 +23,13 @@ async def serve_local(store: StoreSettings, indexer: IndexerSettings | None, que
         BundleError: The model bundle cannot be used.
         StoreLockedError: Another process holds the gallery's directory.
     """
-    gallery = await open_store(store)
+    gallery = await open_catalogue(store)
     try:
         apps = []
         if indexer is not None:
-            apps.append(ServedApp(create_indexer_app(indexer, store=gallery), indexer.host, indexer.port))
+            apps.append(ServedApp(create_indexer_app(indexer, catalogue=gallery), indexer.host, indexer.port))
         if query is not None:
-            apps.append(ServedApp(create_query_app(query, store=gallery), query.host, query.port))
+            apps.append(ServedApp(create_query_app(query, catalogue=gallery), query.host, query.port))
         await serve(apps)
     finally:
         await gallery.close()

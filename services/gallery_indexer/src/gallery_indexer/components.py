@@ -7,10 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from gallery_indexer.admission import Admission
-from gallery_indexer.index_gallery import IndexGallery
+from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -19,10 +18,9 @@ class Components:
     """The collaborators of the running service."""
 
     settings: IndexerSettings
-    manifest: BundleManifest
-    store: GalleryStore
+    catalogue: GalleryCatalogue
     admission: Admission
-    index_gallery: IndexGallery
+    collections: IndexCollections
 
 
 def _of_request(request: Request) -> Components:

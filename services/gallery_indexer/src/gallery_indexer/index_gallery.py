@@ -28,7 +28,7 @@ class IndexGallery:
         store: Where the embeddings go.
         space: The encoder's embedding space.
         pipeline: Embeds new content and writes it.
-        metrics: Learns of receipts.
+        metrics: Learns how long the store takes.
         max_payload_bytes: Largest payload of an image, as compact JSON.
     """
 
@@ -68,7 +68,6 @@ class IndexGallery:
         identified, rejected = await asyncio.to_thread(self._identify, images)
         groups, conflicting = group_by_id(identified)
         for receipt in [*rejected, *(image.rejection(_conflict(image)) for image in conflicting)]:
-            self._metrics.count(receipt)
             yield receipt
         with self._metrics.time("fetch"):
             stored = await self._store.fetch(list(groups))
@@ -77,7 +76,6 @@ class IndexGallery:
         try:
             for done in asyncio.as_completed(tasks):
                 for receipt in await done:
-                    self._metrics.count(receipt)
                     yield receipt
         finally:
             for task in tasks:

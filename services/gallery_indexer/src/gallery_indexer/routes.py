@@ -13,19 +13,18 @@ from aff_contracts.errors import (
     StoreError,
     TooManyImagesError,
 )
-from aff_contracts.gallery_store.gallery_store import GalleryRecord, GalleryStore
+from aff_contracts.gallery_store.gallery_store import GalleryRecord
 from aff_contracts.schemas.health import Readiness
 from aff_contracts.schemas.indexing import (
     DeleteResponse,
     GalleryImage,
-    GalleryStatus,
     IndexResponse,
     ItemId,
     LookupRequest,
     LookupResponse,
 )
 from aff_contracts.web.problems import problem_responses
-from gallery_indexer.components import CurrentComponents
+from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
 
@@ -56,21 +55,9 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
             request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
         )
         if wants_lines(request):
-            return await ReceiptLines.begin(components.index_gallery.receipts(images), stack.pop_all())
-        receipts = await components.index_gallery.index(images)
+            return await ReceiptLines.begin(components.collections.receipts(images), stack.pop_all())
+        receipts = await components.collections.index(images)
     return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
-
-
-@router.get("/gallery", tags=["gallery"], responses=problem_responses(StoreError))
-async def get_gallery(components: CurrentComponents) -> GalleryStatus:
-    """Say what the gallery holds, in which embedding space."""
-    return GalleryStatus(
-        count=await components.store.count(),
-        store=components.store.name,
-        bundle=components.manifest.name,
-        fingerprint=components.manifest.fingerprint,
-        space=await components.store.space(),
-    )
 
 
 @router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
@@ -79,13 +66,13 @@ async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> 
     limit = components.settings.max_images_per_request
     if len(asked.images) > limit:
         raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
-    return LookupResponse(up_to_date=await components.index_gallery.up_to_date(asked.images))
+    return LookupResponse(up_to_date=await components.collections.up_to_date(asked.images))
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
 async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
     """Say what the gallery knows of an image."""
-    record = await _find(components.store, item_id)
+    record = await _find(components, item_id)
     return GalleryImage(
         id=record.item_id,
         content_sha256=record.content_sha256,
@@ -100,20 +87,20 @@ async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryIm
 @router.delete("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
 async def delete_image(item_id: ItemId, components: CurrentComponents) -> DeleteResponse:
     """Take an image out of the gallery."""
-    record = await _find(components.store, item_id)
-    await components.store.delete([record.item_id])
+    record = await _find(components, item_id)
+    await components.collections.delete([record.item_id])
     return DeleteResponse(id=record.item_id)
 
 
 @router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that images can be indexed now; the gallery is created where it is not there yet."""
-    await components.store.create(components.manifest.space)
-    return Readiness(fingerprint=components.manifest.fingerprint)
+    await components.collections.refresh()
+    return Readiness(fingerprint=(await components.collections.live()).manifest.fingerprint)
 
 
-async def _find(store: GalleryStore, item_id: str) -> GalleryRecord:
-    points = await store.fetch([item_id])
+async def _find(components: Components, item_id: str) -> GalleryRecord:
+    points = await (await components.collections.live()).store.fetch([item_id])
     if item_id not in points:
         raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
     return points[item_id].record

@@ -19,7 +19,7 @@ class IndexerSettings(BaseSettings):
     """How the gallery indexer runs.
 
     Attributes:
-        bundle_path: Directory of the model bundle.
+        bundle_path: Directory of the model bundle; the bundles of other collections are looked for beside it.
         host: Address to listen on.
         port: Port to listen on.
         device: Where the encoder runs; `auto` takes CUDA where there is a card.
@@ -33,6 +33,7 @@ class IndexerSettings(BaseSettings):
         batch_wait_ms: Longest wait for images that are being decoded, before a smaller batch is embedded.
         decode_threads: Threads that decode photographs and bring them to the input sizes; as many as cores.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
+        catalogue_interval_s: Longest time until a collection that another process made, switched or dropped is noticed.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
 
@@ -51,4 +52,5 @@ class IndexerSettings(BaseSettings):
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
+    catalogue_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)

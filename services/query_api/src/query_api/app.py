@@ -6,32 +6,35 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import FastAPI
 
-from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
-from aff_contracts.errors import StoreError
-from aff_contracts.gallery_store.gallery_store import GalleryStore
-from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.bundle import load_manifest, verify_files
+from aff_contracts.bundle_shelf import BundleShelf
+from aff_contracts.errors import BundleError, StoreError
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
 from query_api.components import Components
+from query_api.live_gallery import LiveGallery, LoadedEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from query_api.routes import router
 from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
 from query_api.settings import QuerySettings
-from query_api.space_guard import SpaceGuard
 
 _logger = logging.getLogger(__name__)
 
 
-def create_app(settings: QuerySettings, store: GalleryStore | None = None) -> FastAPI:
+def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = None) -> FastAPI:
     """Make the service; bundle and store are opened when it starts.
 
     Args:
         settings: How it runs.
-        store: A store that is shared with others and that they close; None opens the one of the settings.
+        catalogue: A gallery that is shared with others and that they close; None opens the one of the settings.
 
     Returns:
         The application. Its start raises BundleError where the bundle is missing or altered, or has no query encoder
@@ -40,7 +43,7 @@ def create_app(settings: QuerySettings, store: GalleryStore | None = None) -> Fa
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
-        return _running(app, settings, store)
+        return _running(app, settings, catalogue)
 
     app = create_service(
         title="Query service",
@@ -54,41 +57,40 @@ def create_app(settings: QuerySettings, store: GalleryStore | None = None) -> Fa
 
 
 @asynccontextmanager
-async def _running(app: FastAPI, settings: QuerySettings, shared_store: GalleryStore | None) -> AsyncIterator[None]:
-    manifest, encoder = await asyncio.to_thread(_load_bundle, settings)
+async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalogue | None) -> AsyncIterator[None]:
+    first = await asyncio.to_thread(_load_bundle, settings.bundle_path, settings)
     async with AsyncExitStack() as stack:
-        store = shared_store
-        if store is None:
-            store = await open_store(settings.store)
-            stack.push_async_callback(store.close)
-        guard = SpaceGuard(store, manifest.space, settings.space_check_interval_s)
+        catalogue = shared
+        if catalogue is None:
+            catalogue = await open_catalogue(settings.store)
+            stack.push_async_callback(catalogue.close)
+        gallery = LiveGallery(
+            catalogue,
+            BundleShelf(settings.bundle_path),
+            first,
+            partial(_load_bundle, settings=settings),
+            settings.space_check_interval_s,
+        )
+        stack.push_async_callback(gallery.close)
         search_gallery = SearchGallery(
-            store,
-            encoder,
-            manifest.fingerprint,
-            guard,
-            settings.image_limits,
-            SearchMetrics(app.state.registry),
-            threads=settings.search_threads,
+            gallery, settings.image_limits, SearchMetrics(app.state.registry), threads=settings.search_threads
         )
         stack.enter_context(closing(search_gallery))
-        app.state.components = Components(settings, manifest, guard, search_gallery)
-        await _say_whether_ready(guard)
+        app.state.components = Components(settings, gallery, search_gallery)
+        await _say_whether_ready(gallery)
         yield
 
 
-def _load_bundle(settings: QuerySettings) -> tuple[BundleManifest, OnnxQueryEncoder]:
-    manifest = load_manifest(settings.bundle_path)
-    verify_files(settings.bundle_path, manifest, manifest.query_files)
-    encoder = OnnxQueryEncoder.load(
-        settings.bundle_path, manifest, threads=settings.onnx_threads, precision=settings.precision
-    )
+def _load_bundle(path: Path, settings: QuerySettings) -> LoadedEncoder:
+    manifest = load_manifest(path)
+    verify_files(path, manifest, manifest.query_files)
+    encoder = OnnxQueryEncoder.load(path, manifest, threads=settings.onnx_threads, precision=settings.precision)
     _logger.info("query encoder of precision %s", encoder.precision)
-    return manifest, encoder
+    return LoadedEncoder(manifest, encoder)
 
 
-async def _say_whether_ready(guard: SpaceGuard) -> None:
+async def _say_whether_ready(gallery: LiveGallery) -> None:
     try:
-        await guard.require_same_space()
-    except StoreError as error:
+        await gallery.require_live()
+    except (StoreError, BundleError) as error:
         _logger.warning("not ready: %s", error)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from aff_contracts.bundle import BundleManifest
+from query_api.live_gallery import LiveGallery
 from query_api.search_gallery import SearchGallery
 from query_api.settings import QuerySettings
-from query_api.space_guard import SpaceGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +17,7 @@ class Components:
     """The collaborators of the running service."""
 
     settings: QuerySettings
-    manifest: BundleManifest
-    guard: SpaceGuard
+    gallery: LiveGallery
     search_gallery: SearchGallery
 
 

@@ -46,5 +46,4 @@ async def search(
 @router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
-    await components.guard.require_same_space()
-    return Readiness(fingerprint=components.manifest.fingerprint)
+    return Readiness(fingerprint=(await components.gallery.require_live()).manifest.fingerprint)

@@ -7,14 +7,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from aff_contracts.errors import EncoderError
-from aff_contracts.gallery_store.gallery_store import Embedding, GalleryStore
+from aff_contracts.errors import EncoderError, GalleryMissingError
+from aff_contracts.gallery_store.gallery_store import Embedding
 from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.searching import SearchHit, SearchResponse, SearchTimings
+from query_api.live_gallery import LiveGallery, Serving
 from query_api.query_encoder import QueryEncoder
 from query_api.search_metrics import SearchMetrics
-from query_api.space_guard import SpaceGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,7 @@ class SearchGallery:
     """Decodes and encodes in threads, off the event loop, then searches the store once.
 
     Args:
-        store: Where the gallery is.
-        encoder: The query encoder.
-        fingerprint: Of the encoder's bundle; stands in every answer.
-        guard: Refuses a gallery of another embedding space.
+        gallery: Tells the model and the collection.
         limits: What a photograph may be.
         metrics: Learns how long the stages take.
         threads: Photographs that are decoded and encoded at the same time.
@@ -53,19 +50,13 @@ class SearchGallery:
 
     def __init__(
         self,
-        store: GalleryStore,
-        encoder: QueryEncoder,
-        fingerprint: str,
-        guard: SpaceGuard,
+        gallery: LiveGallery,
         limits: ImageLimits,
         metrics: SearchMetrics,
         *,
         threads: int,
     ) -> None:
-        self._store = store
-        self._encoder = encoder
-        self._fingerprint = fingerprint
-        self._guard = guard
+        self._gallery = gallery
         self._limits = limits
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="encode")
@@ -79,11 +70,17 @@ class SearchGallery:
             EncoderError: The encoder failed on the photograph.
             StoreError: The gallery is missing, of another space, or cannot be searched.
         """
-        await self._guard.require_same_space()
+        try:
+            return await self._search(query, await self._gallery.serving())
+        except GalleryMissingError:  # the collection was dropped after a switch, or there never was one
+            self._gallery.forget()
+            return await self._search(query, await self._gallery.serving())
+
+    async def _search(self, query: Query, serving: Serving) -> SearchResponse:
         run = asyncio.get_running_loop().run_in_executor
-        embedding, decode_ms, encode_ms = await run(self._threads, self._embed, query)
+        embedding, decode_ms, encode_ms = await run(self._threads, self._embed, query, serving.encoder)
         start = time.perf_counter()
-        hits = await self._store.search(
+        hits = await serving.store.search(
             embedding,
             limit=query.limit,
             payload_filter=query.payload_filter,
@@ -94,21 +91,21 @@ class SearchGallery:
         return SearchResponse(
             hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
             timings_ms=timings,
-            fingerprint=self._fingerprint,
+            fingerprint=serving.manifest.fingerprint,
         )
 
     def close(self) -> None:
         """End the threads; what waits for them is cancelled."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _embed(self, query: Query) -> tuple[Embedding, float, float]:
+    def _embed(self, query: Query, encoder: QueryEncoder) -> tuple[Embedding, float, float]:
         start = time.perf_counter()
-        min_side = self._encoder.decode_min_side
+        min_side = encoder.decode_min_side
         decoded = decode_image(query.data, self._limits, min_side=min_side, crop=query.crop, name=query.name)
         decode_ms = _milliseconds_since(start)
         start = time.perf_counter()
         try:
-            (embedding,) = self._encoder.encode([decoded.pixels])
+            (embedding,) = encoder.encode([decoded.pixels])
         except EncoderError as error:
             error.item = query.name
             raise

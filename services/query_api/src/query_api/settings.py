@@ -18,7 +18,7 @@ class QuerySettings(BaseSettings):
     """How the query service runs.
 
     Attributes:
-        bundle_path: Directory of the model bundle.
+        bundle_path: Directory of the model bundle; that of another live collection is looked for beside it.
         host: Address to listen on.
         port: Port to listen on.
         max_body_bytes: Largest request body.
@@ -28,8 +28,7 @@ class QuerySettings(BaseSettings):
         search_threads: Photographs that are decoded and encoded at the same time.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
         precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
-        space_check_interval_s: Longest time for which a search trusts the gallery's embedding space as it was
-            read last.
+        space_check_interval_s: Longest time until a search notices that another collection is live.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
 

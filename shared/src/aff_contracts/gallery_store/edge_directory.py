@@ -50,13 +50,8 @@ class EdgeDirectory:
             StoreUnavailableError: The directory or its manifest cannot be read.
         """
         self._path = path.absolute()
+        self._lock = acquire_lock(self._path)
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self._path / "gallery.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot open the gallery directory {path}: {error}") from error
-        try:
-            self._acquire_lock()
             self.manifest = self._read_manifest()
         except BaseException:
             self.close()
@@ -76,13 +71,7 @@ class EdgeDirectory:
     def adopt(self, space: EmbeddingSpace, shard_path: Path) -> None:
         """Make a complete, flushed shard the one that counts."""
         manifest = EdgeManifest(embedding_space=space, shard=shard_path.name)
-        temporary = self._path / "gallery.json.tmp"
-        with temporary.open("w") as file:
-            file.write(manifest.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path / "gallery.json")
-        self._sync()
+        replace_durably(self._path / "gallery.json", manifest.model_dump_json(indent=2))
         self.manifest = manifest
 
     def sweep(self) -> None:
@@ -95,15 +84,6 @@ class EdgeDirectory:
         """Release the lock."""
         os.close(self._lock)
 
-    def _acquire_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreLockedError(
-                f"the gallery directory {self._path} is open in another process. The embedded store serves "
-                f"one process at a time: run both services in one (`aff serve`), or use a Qdrant server (QDRANT_URL)."
-            ) from error
-
     def _read_manifest(self) -> EdgeManifest | None:
         path = self._path / "gallery.json"
         try:
@@ -113,10 +93,43 @@ class EdgeDirectory:
         except (OSError, ValidationError) as error:
             raise StoreUnavailableError(f"cannot read {path}: {error}") from error
 
-    def _sync(self) -> None:
-        """Write the directory itself to disk: a rename is durable only then."""
-        descriptor = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def acquire_lock(directory: Path) -> int:
+    """Make a directory where it is missing, and lock it for this process.
+
+    Returns:
+        File descriptor that holds the lock until it is closed.
+
+    Raises:
+        StoreLockedError: Another process, or this one, holds it.
+        StoreUnavailableError: It cannot be opened.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "gallery.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot open the gallery directory {directory}: {error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StoreLockedError(
+            f"the gallery directory {directory} is open in another process. The embedded store serves "
+            f"one process at a time: run both services in one (`aff serve`), or use a Qdrant server (QDRANT_URL)."
+        ) from error
+    return lock
+
+
+def replace_durably(path: Path, text: str) -> None:
+    """Replace a file so that, after any death of process or machine, it is the old one or the new one."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)  # a rename is durable once the directory is written
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

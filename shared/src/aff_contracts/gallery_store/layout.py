@@ -17,6 +17,7 @@ from aff_contracts.gallery_store.gallery_store import GalleryRecord
 
 VECTOR_NAME = "embedding"
 SPACE_KEY = "embedding_space"
+LIVE_SINCE_KEY = "live_since"
 PAYLOAD_KEY = "payload"
 EXTRACTORS_KEY = "extractors"
 _POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")

@@ -16,10 +16,11 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreError, StoreRejectedError, StoreUnavailableError
+from aff_contracts.errors import GalleryMissingError, StoreError, StoreRejectedError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.edge_indexing import QUIET_S, index_in_child
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
@@ -31,7 +32,7 @@ _Result = TypeVar("_Result")
 
 
 class QdrantEdgeStore:
-    """A gallery in a local directory, for one process and one event loop; made by `open`."""
+    """A collection in a local directory, for one process and one event loop; made by `open`."""
 
     name = "qdrant_edge"
 
@@ -41,23 +42,22 @@ class QdrantEdgeStore:
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
         self._quiet: asyncio.TimerHandle | None = None
         self._indexing: asyncio.Task[None] | None = None
+        self._closed = False
 
     @classmethod
-    async def open(cls, settings: StoreSettings) -> QdrantEdgeStore:
-        """Open the gallery at `settings.edge_path`; the directory is made where it is missing.
+    async def open(cls, path: Path, settings: StoreSettings) -> QdrantEdgeStore:
+        """Open the collection in a directory, which is made where it is missing.
 
         Raises:
             StoreLockedError: Another store holds the directory.
             StoreUnavailableError: The directory cannot be read.
         """
         try:
-            gallery = await asyncio.to_thread(
-                EdgeGallery, settings.edge_path, indexing_threshold_kb=settings.indexing_threshold_kb
-            )
+            gallery = await asyncio.to_thread(EdgeGallery, path, indexing_threshold_kb=settings.indexing_threshold_kb)
         except StoreError:
             raise
         except Exception as error:
-            raise StoreUnavailableError(f"cannot open the gallery in {settings.edge_path}: {error}") from error
+            raise StoreUnavailableError(f"cannot open the gallery in {path}: {error}") from error
         store = cls(settings, gallery)
         store._index_when_quiet()
         return store
@@ -127,11 +127,14 @@ class QdrantEdgeStore:
         if self._indexing is not None:
             self._indexing.cancel()
             await asyncio.wait([self._indexing])
-        await self._call(self._gallery.close)
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(self._engine, self._gallery.close)
         self._engine.shutdown()
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
         """Run blocking work in the engine's thread; what the engine raises becomes a StoreRejectedError."""
+        if self._closed:
+            raise GalleryMissingError("this collection was dropped, or its store closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._engine, work)
         except StoreError:

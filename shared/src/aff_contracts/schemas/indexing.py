@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+from aff_contracts.embedding_space import Sha256
 from aff_contracts.schemas.problem import Problem
 
 ItemId = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -169,15 +169,3 @@ class DeleteResponse(BaseModel):
 
     id: str
     deleted: Literal[True] = True
-
-
-class GalleryStatus(BaseModel):
-    """Answer of `GET /gallery`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    count: int
-    store: str
-    bundle: str
-    fingerprint: Sha256
-    space: EmbeddingSpace

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aff_contracts.errors import StoreLockedError, StoreRejectedError, StoreUnavailableError
-from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.gallery_points import make_point, make_points, make_space, unit
@@ -25,7 +25,7 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.gallery_points import make_points, make_space
 
 async def main():
-    store = await QdrantEdgeStore.open(StoreSettings(url="", edge_path=Path(sys.argv[1])))
+    store = await QdrantEdgeStore.open(Path(sys.argv[1]), StoreSettings(url=""))
     await store.create(make_space())
     await store.upsert(make_points(300))
     await store.delete(["item-7"])
@@ -45,7 +45,7 @@ from tests.support.gallery_points import make_space
 EdgeDirectory.adopt = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 
 async def main():
-    store = await QdrantEdgeStore.open(StoreSettings(url="", edge_path=Path(sys.argv[1])))
+    store = await QdrantEdgeStore.open(Path(sys.argv[1]), StoreSettings(url=""))
     await store.create(make_space())
 
 asyncio.run(main())
@@ -58,7 +58,7 @@ from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 
 async def main():
-    store = await QdrantEdgeStore.open(StoreSettings(url="", edge_path=Path(sys.argv[1])))
+    store = await QdrantEdgeStore.open(Path(sys.argv[1]), StoreSettings(url=""))
     print(await store.count())
 
 asyncio.run(main())
@@ -78,7 +78,7 @@ def _python(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 
 async def _open(directory: Path) -> QdrantEdgeStore:
-    return await QdrantEdgeStore.open(StoreSettings(url="", edge_path=directory))
+    return await QdrantEdgeStore.open(directory, StoreSettings(url=""))
 
 
 def _shards(directory: Path) -> list[Path]:
@@ -86,9 +86,9 @@ def _shards(directory: Path) -> list[Path]:
 
 
 async def test_settings_without_an_address_open_the_embedded_store(tmp_path: Path) -> None:
-    store = await open_store(StoreSettings(url="", edge_path=tmp_path / "deep" / "gallery"))
-    assert store.name == "qdrant_edge"
-    await store.close()
+    catalogue = await open_catalogue(StoreSettings(url="", edge_path=tmp_path / "deep" / "gallery"))
+    assert catalogue.name == "qdrant_edge"
+    await catalogue.close()
 
 
 async def test_a_gallery_outlives_its_store(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SPACE = make_space(dimension=32)
 
 
 async def _open(directory: Path) -> QdrantEdgeStore:
-    return await QdrantEdgeStore.open(StoreSettings(url="", edge_path=directory, indexing_threshold_kb=100))
+    return await QdrantEdgeStore.open(directory, StoreSettings(url="", indexing_threshold_kb=100))
 
 
 def _shards(directory: Path) -> list[Path]:

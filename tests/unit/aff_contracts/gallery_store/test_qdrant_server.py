@@ -21,8 +21,9 @@ from aff_contracts.errors import (
     StoreUnavailableError,
 )
 from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
-from aff_contracts.gallery_store.open_store import open_store
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
+from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.flaky_qdrant_server import FlakyPoints, flaky_qdrant_server
 from tests.support.gallery_points import make_points, make_space
@@ -60,21 +61,22 @@ class TestCreate:
     async def test_the_gallery_is_an_alias_of_a_collection_named_after_its_space(
         self, client: AsyncQdrantClient
     ) -> None:
-        await QdrantServerStore(_settings(indexing_threshold_kb=123), client).create(SPACE)
+        await QdrantServerCatalogue(_settings(indexing_threshold_kb=123), client).create(SPACE)
         (alias,) = (await client.get_aliases()).aliases
         assert (alias.alias_name, alias.collection_name) == ("gallery", COLLECTION)
         config = (await client.get_collection("gallery")).config
-        assert config.metadata == {SPACE_KEY: {"id": SPACE.id, "dimension": 8, "metric": "cosine"}}
+        assert config.metadata is not None
+        assert config.metadata[SPACE_KEY] == {"id": SPACE.id, "dimension": 8, "metric": "cosine"}
         vectors = cast("dict[str, models.VectorParams]", config.params.vectors)
         assert vectors[VECTOR_NAME].size == 8
         assert vectors[VECTOR_NAME].distance is models.Distance.COSINE
 
     async def test_a_creation_that_ended_before_the_alias_is_completed(self, client: AsyncQdrantClient) -> None:
         await _create_collection(client, COLLECTION, metadata={SPACE_KEY: SPACE.model_dump()})
-        store = QdrantServerStore(_settings(), client)
-        await store.create(SPACE)
-        assert await store.space() == SPACE
-        assert await store.count() == 0
+        catalogue = QdrantServerCatalogue(_settings(), client)
+        await catalogue.create(SPACE)
+        assert [(one.space, one.live) for one in await catalogue.collections()] == [(SPACE, True)]
+        assert await (await catalogue.collection(SPACE)).count() == 0
 
     async def test_a_collection_of_the_same_name_and_another_space_is_left_alone(
         self, client: AsyncQdrantClient
@@ -82,13 +84,13 @@ class TestCreate:
         other = make_space("another", dimension=8)
         await _create_collection(client, COLLECTION, metadata={SPACE_KEY: other.model_dump()})
         with pytest.raises(EmbeddingSpaceMismatchError, match=COLLECTION):
-            await QdrantServerStore(_settings(), client).create(SPACE)
+            await QdrantServerCatalogue(_settings(), client).create(SPACE)
         assert (await client.get_aliases()).aliases == []
 
     async def test_a_collection_that_is_no_gallery_is_left_alone(self, client: AsyncQdrantClient) -> None:
         await _create_collection(client, "gallery")
         with pytest.raises(StoreRejectedError, match="set QDRANT_COLLECTION to another name"):
-            await QdrantServerStore(_settings(), client).create(SPACE)
+            await QdrantServerCatalogue(_settings(), client).create(SPACE)
         assert (await client.get_collection("gallery")).config.metadata is None
 
     async def test_a_refused_creation_is_a_rejection(
@@ -99,7 +101,7 @@ class TestCreate:
 
         monkeypatch.setattr(client, "create_collection", refuse)
         with pytest.raises(StoreRejectedError, match="read only key"):
-            await QdrantServerStore(_settings(), client).create(SPACE)
+            await QdrantServerCatalogue(_settings(), client).create(SPACE)
 
 
 class TestRetries:
@@ -108,19 +110,21 @@ class TestRetries:
     async def test_what_an_outage_interrupts_is_tried_again(self, peer: tuple[FlakyPoints, int]) -> None:
         points, port = peer
         points.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED]
-        store = QdrantServerStore(_settings(grpc_port=port))
+        catalogue = QdrantServerCatalogue(_settings(grpc_port=port))
+        store = await catalogue.collection(SPACE)
         assert await store.count() == 7
         assert len(points.calls) == 3
-        await store.close()
+        await catalogue.close()
 
     async def test_an_outage_that_lasts_is_reported_after_the_last_retry(self, peer: tuple[FlakyPoints, int]) -> None:
         points, port = peer
         points.failures = [grpc.StatusCode.UNAVAILABLE] * 9
-        store = QdrantServerStore(_settings(grpc_port=port, max_retries=2))
+        catalogue = QdrantServerCatalogue(_settings(grpc_port=port, max_retries=2))
+        store = await catalogue.collection(SPACE)
         with pytest.raises(StoreUnavailableError, match="as told"):
             await store.count()
         assert len(points.calls) == 3
-        await store.close()
+        await catalogue.close()
 
     @pytest.mark.parametrize(
         ("code", "expected"),
@@ -136,42 +140,45 @@ class TestRetries:
     ) -> None:
         points, port = peer
         points.failures = [code]
-        store = QdrantServerStore(_settings(grpc_port=port))
+        catalogue = QdrantServerCatalogue(_settings(grpc_port=port))
+        store = await catalogue.collection(SPACE)
         with pytest.raises(StoreError, match="as told") as raised:
             await store.count()
         assert raised.type is expected
         assert len(points.calls) == 1
-        await store.close()
+        await catalogue.close()
 
     async def test_a_server_that_is_too_slow_is_unavailable(self, peer: tuple[FlakyPoints, int]) -> None:
         points, port = peer
         points.delay_s = 30
-        store = QdrantServerStore(_settings(grpc_port=port, timeout_s=0.1, max_retries=1))
+        catalogue = QdrantServerCatalogue(_settings(grpc_port=port, timeout_s=0.1, max_retries=1))
+        store = await catalogue.collection(SPACE)
         async with asyncio.timeout(5):
             with pytest.raises(StoreUnavailableError):
                 await store.count()
         assert len(points.calls) == 2
-        await store.close()
+        await catalogue.close()
 
     @pytest.mark.parametrize("prefer_grpc", [True, False])
     async def test_nobody_at_the_address_is_unavailable(self, prefer_grpc: bool) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
-            store = QdrantServerStore(
+            catalogue = QdrantServerCatalogue(
                 _settings(url=f"http://127.0.0.1:{port}", grpc_port=port, prefer_grpc=prefer_grpc, max_retries=1)
             )
             with pytest.raises(StoreUnavailableError):
-                await store.space()
-            await store.close()
+                await catalogue.collections()
+            await catalogue.close()
 
     @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
     async def test_the_api_key_travels_with_every_call(self, peer: tuple[FlakyPoints, int]) -> None:
         points, port = peer
-        store = QdrantServerStore(_settings(grpc_port=port, api_key=SecretStr("a key")))
+        catalogue = QdrantServerCatalogue(_settings(grpc_port=port, api_key=SecretStr("a key")))
+        store = await catalogue.collection(SPACE)
         await store.count()
         assert ("api-key", "a key") in [(key, value) for key, value in points.calls[0]]
-        await store.close()
+        await catalogue.close()
 
 
 async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,9 +186,9 @@ async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.Monke
         raise AssertionError("the network was touched")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    store = await open_store(_settings(url="https://qdrant.example"))
-    assert store.name == "qdrant_server"
-    await store.close()
+    catalogue = await open_catalogue(_settings(url="https://qdrant.example"))
+    assert catalogue.name == "qdrant_server"
+    await catalogue.close()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +217,7 @@ async def test_no_foreign_exception_leaves_the_adapter(
 
     monkeypatch.setattr(client, "count", fail)
     with pytest.raises(StoreError) as raised:
-        await QdrantServerStore(_settings(), client).count()
+        await QdrantServerStore(_settings(), client, COLLECTION).count()
     assert raised.type is expected
     assert raised.value.__cause__ is foreign
 
@@ -218,7 +225,7 @@ async def test_no_foreign_exception_leaves_the_adapter(
 async def test_writes_go_in_batches_and_wait_until_they_are_applied(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = QdrantServerStore(_settings(upsert_batch_size=4), client)
+    store = QdrantServerStore(_settings(upsert_batch_size=4), client, COLLECTION)
     await store.create(SPACE)
     sizes = []
     upsert = client.upsert

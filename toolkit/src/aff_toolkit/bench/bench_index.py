@@ -196,7 +196,7 @@ def _throughput(
 
 
 async def _index_all(encoder: ImageEncoder, space: EmbeddingSpace, files: Sequence[bytes], directory: Path) -> None:
-    store = await QdrantEdgeStore.open(StoreSettings(edge_path=directory))
+    store = await QdrantEdgeStore.open(directory, StoreSettings(url=""))
     try:
         with closing(OpenedIndex(encoder, store, space)) as index:
             items = [IndexItem(id=str(number)) for number in range(len(files))]

@@ -83,7 +83,7 @@ def _photograph(number: int) -> bytes:
 
 
 async def _index(size: int, directory: Path) -> None:
-    store = await QdrantEdgeStore.open(StoreSettings(edge_path=directory))
+    store = await QdrantEdgeStore.open(directory, StoreSettings(url=""))
     try:
         with closing(OpenedIndex(_StandIn(), store, EmbeddingSpace(id="0" * 64, dimension=_DIMENSION))) as index:
             for start in range(0, size, _AT_A_TIME):

@@ -73,7 +73,7 @@ class LiveSearch:
         """
         served = self.indexer.gallery().fingerprint
         if served != manifest.fingerprint:
-            detail = f"runs the bundle {served[:12]}, not {manifest.name} ({manifest.fingerprint[:12]})"
+            detail = f"runs the bundle {(served or 'none')[:12]}, not {manifest.name} ({manifest.fingerprint[:12]})"
             raise RankingsMismatchError(detail, item=self.indexer.url)
         start = time.perf_counter()
         with self.bar("indexing", len(benchmark.gallery)) as advance:

@@ -1,0 +1,104 @@
+"""HTTP routes for the gallery as a whole: its collections, and which of them is live."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from aff_contracts.errors import (
+    BundleError,
+    CollectionLiveError,
+    CollectionNotFoundError,
+    GalleryMissingError,
+    MissingExtraError,
+    StoreError,
+)
+from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, live_one
+from aff_contracts.schemas.gallery import (
+    BuildRequest,
+    CollectionComparison,
+    CollectionStatus,
+    GalleryStatus,
+    SwitchRequest,
+    VerifyRequest,
+)
+from aff_contracts.web.problems import problem_responses
+from gallery_indexer.compare_collections import compare_collections
+from gallery_indexer.components import Components, CurrentComponents
+
+router = APIRouter(tags=["gallery"])
+
+_NAMED = (CollectionNotFoundError, StoreError)
+
+
+@router.get("/gallery", responses=problem_responses(StoreError))
+async def get_gallery(components: CurrentComponents) -> GalleryStatus:
+    """Say what the gallery holds, in which embedding spaces."""
+    collections = await components.catalogue.collections()
+    live = live_one(collections)
+    described = [await _describe(components, collection) for collection in collections]
+    return GalleryStatus(
+        count=described[0].count,
+        store=components.catalogue.name,
+        bundle=described[0].bundle,
+        fingerprint=described[0].fingerprint,
+        space=live.space,
+        collections=described,
+    )
+
+
+@router.post(
+    "/gallery/collections", responses=problem_responses(BundleError, MissingExtraError, StoreError), status_code=201
+)
+async def build_collection(asked: BuildRequest, components: CurrentComponents) -> CollectionStatus:
+    """Create the collection of another bundle beside the live one.
+
+    From now on it gets every image that is indexed; index the others again to fill it. Searches go on as before.
+    """
+    return await _describe(components, await components.collections.build(asked.bundle))
+
+
+@router.post("/gallery/live", responses=problem_responses(*_NAMED))
+async def switch_collection(asked: SwitchRequest, components: CurrentComponents) -> GalleryStatus:
+    """Make another collection the live one, at one moment for everybody; the former one stays, for the way back."""
+    await components.catalogue.switch(asked.space)
+    await components.collections.refresh()
+    return await get_gallery(components)
+
+
+@router.post("/gallery/verify", responses=problem_responses(*_NAMED))
+async def verify_collection(asked: VerifyRequest, components: CurrentComponents) -> CollectionComparison:
+    """Compare a collection with the live one: which images are missing, and whether searches find the same."""
+    collections = await components.catalogue.collections()
+    live, other = live_one(collections), find_collection(collections, asked.space)
+    return await compare_collections(
+        await components.catalogue.collection(live.space),
+        await components.catalogue.collection(other.space),
+        samples=asked.samples,
+        neighbours=asked.neighbours,
+    )
+
+
+@router.delete(
+    "/gallery/collections/{space}", responses=problem_responses(*_NAMED, CollectionLiveError), status_code=204
+)
+async def drop_collection(space: str, components: CurrentComponents) -> None:
+    """Remove a collection that is not live, with all its embeddings."""
+    await components.catalogue.drop(space)
+    await components.collections.refresh()
+
+
+async def _describe(components: Components, collection: Collection) -> CollectionStatus:
+    opened = components.collections.opened(collection.space.id)
+    store = await components.catalogue.collection(collection.space)
+    try:
+        count = await store.count()
+    except GalleryMissingError:  # dropped at this moment
+        count = 0
+    return CollectionStatus(
+        space=collection.space,
+        live=collection.live,
+        live_since=collection.live_since,
+        count=count,
+        bundle=opened.manifest.name if opened else None,
+        fingerprint=opened.manifest.fingerprint if opened else None,
+    )

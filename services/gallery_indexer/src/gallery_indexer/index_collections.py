@@ -1,0 +1,189 @@
+"""Every write reaches every collection of the gallery, so that a switch from one to another loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+from aff_contracts.bundle import load_manifest
+from aff_contracts.bundle_shelf import BundleShelf
+from aff_contracts.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
+from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
+from aff_contracts.gallery_store.retry import retry_for
+from aff_contracts.schemas.indexing import LookupImage, Receipt
+from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.merge_receipts import merge_receipts
+from gallery_indexer.opened_collection import OpenedCollection
+
+_RETIRED_AFTER_S = 60.0
+
+_logger = logging.getLogger(__name__)
+
+
+class IndexCollections:
+    """Keeps a model for every collection, and indexes into all of them.
+
+    A collection whose bundle does not lie on the shelf gets nothing: that is told, and matters only where it is live.
+    Another process may create, switch or drop collections; this one notices within `interval_s`.
+
+    Args:
+        catalogue: The collections.
+        shelf: Where the bundles lie.
+        first: The shelf's default, opened; its collection is created where there is none.
+        open_collection: Loads a bundle, given its directory.
+        metrics: Learns of receipts.
+        interval_s: For how long the list of collections is trusted, in seconds.
+        store_wait_s: Longest wait for a store that is away, in seconds.
+    """
+
+    def __init__(
+        self,
+        catalogue: GalleryCatalogue,
+        shelf: BundleShelf,
+        first: OpenedCollection,
+        open_collection: Callable[[Path], Awaitable[OpenedCollection]],
+        metrics: IndexMetrics,
+        *,
+        interval_s: float,
+        store_wait_s: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._shelf = shelf
+        self._default_space = first.manifest.space
+        self._open_collection = open_collection
+        self._metrics = metrics
+        self._interval_s = interval_s
+        self._store_wait_s = store_wait_s
+        self._opened = {first.manifest.space.id: first}
+        self._retired: list[tuple[asyncio.TimerHandle, OpenedCollection]] = []
+        self._collections: list[Collection] = []
+        self._trusted_until = -1.0
+        self._refreshing = asyncio.Lock()
+
+    async def refresh(self) -> list[Collection]:
+        """Read which collections there are, and open and close accordingly; the first one is created.
+
+        Raises:
+            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf.
+            BundleError: A bundle cannot be used.
+            StoreError: The store failed.
+        """
+        async with self._refreshing:
+            collections = await self._catalogue.collections()
+            if not any(collection.live for collection in collections):
+                await self._catalogue.create(self._default_space)
+                collections = await self._catalogue.collections()
+            await self._open_and_close(collections)
+            self._collections = collections
+            self._trusted_until = time.monotonic() + self._interval_s
+            return collections
+
+    async def live(self) -> OpenedCollection:
+        """Return the live collection; errors as `refresh`, after waiting for a store that is away."""
+        return (await self._current())[0]
+
+    def opened(self, space_id: str) -> OpenedCollection | None:
+        """Return a collection that is written to; None where its bundle is missing."""
+        return self._opened.get(space_id)
+
+    async def receipts(self, images: Sequence[IncomingImage]) -> AsyncGenerator[Receipt, None]:
+        """Index images into every collection; a receipt for each as soon as it is done everywhere.
+
+        Raises:
+            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf.
+            StoreError: The store failed; what was written before stays.
+        """
+        opened = await self._current()
+        streams = [collection.index_gallery.receipts(images) for collection in opened]
+        merged = streams[0] if len(streams) == 1 else merge_receipts(streams)
+        try:
+            async for receipt in merged:
+                self._metrics.count(receipt)
+                yield receipt
+        finally:
+            await merged.aclose()
+
+    async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
+        """Index images as `receipts`, and return the receipts in the images' order."""
+        return sorted([receipt async for receipt in self.receipts(images)], key=lambda receipt: receipt.index)
+
+    async def up_to_date(self, images: Sequence[LookupImage]) -> list[str]:
+        """Return the ids of those images that every collection holds just so; errors as `receipts`."""
+        known = [await collection.index_gallery.up_to_date(images) for collection in await self._current()]
+        everywhere = set[str].intersection(*map(set, known))
+        return [item_id for item_id in known[0] if item_id in everywhere]
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete images from every collection, whether its bundle is here or not."""
+        for collection in await self.refresh():
+            store = await self._catalogue.collection(collection.space)
+            await store.delete(item_ids)
+
+    async def build(self, bundle_name: str) -> Collection:
+        """Create the collection of a bundle beside the live one; from now on it gets every write.
+
+        Raises:
+            BundleError: There is no such bundle, or it cannot be used.
+            StoreError: The store failed.
+        """
+        path = self._shelf.named(bundle_name)
+        space = load_manifest(path).space
+        async with self._refreshing:
+            if space.id not in self._opened:
+                self._opened[space.id] = await self._open_collection(path)
+            await self._catalogue.create(space)
+        return next(one for one in await self.refresh() if one.space == space)
+
+    def close(self) -> None:
+        """End the threads of every pipeline."""
+        for handle, collection in self._retired:
+            handle.cancel()
+            collection.close()
+        for collection in self._opened.values():
+            collection.close()
+
+    async def _current(self) -> list[OpenedCollection]:
+        """Return the collections that are written to, the live one first."""
+        if time.monotonic() >= self._trusted_until:
+            try:
+                wait_s = 0.0 if self._collections else self._store_wait_s
+                await retry_for(self.refresh, wait_s=wait_s)
+            except StoreUnavailableError:
+                if not self._collections:  # else the writes themselves wait
+                    raise
+        live = live_one(self._collections)
+        opened = [self._opened.get(collection.space.id) for collection in self._collections]
+        if opened[0] is None:
+            raise self._mismatch(live)
+        return [collection for collection in opened if collection is not None]
+
+    async def _open_and_close(self, collections: Sequence[Collection]) -> None:
+        for collection in collections:
+            if collection.space.id in self._opened:
+                continue
+            path = await asyncio.to_thread(self._shelf.of_space, collection.space.id)
+            if path is not None:
+                self._opened[collection.space.id] = await self._open_collection(path)
+            elif collection.live:
+                raise self._mismatch(collection)
+            else:
+                _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
+        there = {collection.space.id for collection in collections}
+        for space_id in self._opened.keys() - there:
+            self._retire(self._opened.pop(space_id))
+
+    def _retire(self, collection: OpenedCollection) -> None:
+        """Close a collection that was dropped, once the requests that still use it have ended."""
+        handle = asyncio.get_running_loop().call_later(_RETIRED_AFTER_S, collection.close)
+        self._retired.append((handle, collection))
+
+    def _mismatch(self, live: Collection) -> EmbeddingSpaceMismatchError:
+        try:
+            self._default_space.require_same(live.space, here="the model bundle", there="the gallery")
+        except EmbeddingSpaceMismatchError as error:
+            return error
+        raise AssertionError("the default bundle's own space is always found")

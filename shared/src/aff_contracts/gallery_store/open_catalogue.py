@@ -1,0 +1,22 @@
+"""Opens the gallery that the settings ask for."""
+
+from __future__ import annotations
+
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
+from aff_contracts.gallery_store.settings import StoreSettings
+
+
+async def open_catalogue(settings: StoreSettings) -> GalleryCatalogue:
+    """Open the gallery; only the adapter that is used gets imported.
+
+    Raises:
+        StoreLockedError: Another process holds the embedded engine's directory.
+        StoreUnavailableError: The embedded engine's directory cannot be read.
+    """
+    if settings.url:
+        from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue  # noqa: PLC0415
+
+        return QdrantServerCatalogue(settings)
+    from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue  # noqa: PLC0415
+
+    return await QdrantEdgeCatalogue.open(settings)

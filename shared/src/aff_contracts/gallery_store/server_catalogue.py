@@ -1,0 +1,119 @@
+"""The collections of a gallery on a Qdrant server: the gallery's name is an alias of the live one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from qdrant_client import AsyncQdrantClient, models
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import GalleryMissingError, StoreRejectedError
+from aff_contracts.gallery_store.gallery_catalogue import (
+    Collection,
+    find_collection,
+    in_order,
+    require_not_live,
+)
+from aff_contracts.gallery_store.layout import LIVE_SINCE_KEY, SPACE_KEY
+from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
+from aff_contracts.gallery_store.server_calls import call_server
+from aff_contracts.gallery_store.server_connection import client_arguments
+from aff_contracts.gallery_store.settings import StoreSettings
+
+_Result = TypeVar("_Result")
+
+
+class QdrantServerCatalogue:
+    """A gallery on a server; every collection is called `<gallery>-<12 digits of its space id>`."""
+
+    name = "qdrant_server"
+
+    def __init__(self, settings: StoreSettings, client: AsyncQdrantClient | None = None) -> None:
+        """Take the settings, and a client if not theirs; the network waits for the first call."""
+        self._settings = settings
+        self._gallery = settings.collection
+        self._client = client or AsyncQdrantClient(**client_arguments(settings))
+
+    async def collections(self) -> list[Collection]:
+        """Return the collections of this gallery."""
+        live = await self._live_name()
+        response = await self._call(self._client.get_collections)
+        names = [one.name for one in response.collections if one.name.startswith(f"{self._gallery}-")]
+        found = [await self._described(name, live=name == live) for name in names]
+        return in_order([collection for collection in found if collection is not None])
+
+    async def collection(self, space: EmbeddingSpace) -> QdrantServerStore:
+        """Return the store of a collection."""
+        return QdrantServerStore(self._settings, self._client, self._name_of(space.id))
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        """Create a collection, and the alias where it is missing; one process may finish what another began."""
+        await self._require_alias_to_be_ours()
+        await (await self.collection(space)).create(space)
+        if await self._live_name() is None:
+            await self._make_live(space, None)
+
+    async def switch(self, space_id: str) -> None:
+        """Point the alias to another collection: deleted and created in one operation of the server."""
+        found = find_collection(await self.collections(), space_id)
+        if not found.live:
+            await self._make_live(found.space, await self._live_name())
+
+    async def drop(self, space_id: str) -> None:
+        """Delete a collection that is not live."""
+        found = find_collection(await self.collections(), space_id)
+        require_not_live(found)
+        await self._call(lambda: self._client.delete_collection(self._name_of(found.space.id)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _make_live(self, space: EmbeddingSpace, former: str | None) -> None:
+        name = self._name_of(space.id)
+        operations: list[Any] = []
+        if former is not None:
+            operations.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._gallery)))
+        alias = models.CreateAlias(collection_name=name, alias_name=self._gallery)
+        operations.append(models.CreateAliasOperation(create_alias=alias))
+        await self._call(lambda: self._client.update_collection_aliases(operations))
+        metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: datetime.now(UTC).isoformat()}
+        await self._call(lambda: self._client.update_collection(name, metadata=metadata))
+
+    async def _live_name(self) -> str | None:
+        response = await self._call(self._client.get_aliases)
+        return next((one.collection_name for one in response.aliases if one.alias_name == self._gallery), None)
+
+    async def _described(self, name: str, *, live: bool) -> Collection | None:
+        """Describe a collection; None where it is none of ours, or was dropped at this moment."""
+        try:
+            info = await self._call(lambda: self._client.get_collection(name))
+        except GalleryMissingError:
+            return None
+        metadata = info.config.metadata or {}
+        try:
+            space = EmbeddingSpace.model_validate(metadata.get(SPACE_KEY))
+        except ValidationError:
+            return None
+        since = metadata.get(LIVE_SINCE_KEY)
+        if name != self._name_of(space.id):
+            return None
+        return Collection(space, live, datetime.fromisoformat(since) if since else None)
+
+    async def _require_alias_to_be_ours(self) -> None:
+        """Raise where the gallery's name is that of a collection, which an alias cannot have, too."""
+        response = await self._call(self._client.get_collections)
+        if any(one.name == self._gallery for one in response.collections):
+            raise StoreRejectedError(
+                f"{self._gallery!r} is a collection and not an alias, so it is not a gallery of this system; set "
+                f"QDRANT_COLLECTION to another name"
+            )
+
+    def _name_of(self, space_id: str) -> str:
+        return f"{self._gallery}-{space_id[:12]}"
+
+    async def _call(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
+        return await call_server(self._settings, request)

@@ -1,0 +1,46 @@
+"""Our values in the words of Qdrant's client, and back."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from qdrant_client import models
+
+from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
+from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
+
+
+def to_struct(point: GalleryPoint) -> models.PointStruct:
+    """Return a point as it is written."""
+    vector: dict[str, Any] = {VECTOR_NAME: point.embedding.tolist()}
+    return models.PointStruct(id=point_id(point.record.item_id), vector=vector, payload=to_payload(point.record))
+
+
+def from_record(record: models.Record) -> GalleryPoint:
+    """Return a point as it was read."""
+    vectors = cast("dict[str, list[float]]", record.vector)
+    embedding = np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
+    return GalleryPoint(record=from_payload(record.payload or {}), embedding=embedding)
+
+
+def to_filter(payload_filter: PayloadFilter | None) -> models.Filter | None:
+    """Return a filter; None stays None."""
+    if payload_filter is None:
+        return None
+    return models.Filter(
+        must=[_to_condition(condition) for condition in payload_filter.must] or None,
+        should=[_to_condition(condition) for condition in payload_filter.should] or None,
+        must_not=[_to_condition(condition) for condition in payload_filter.must_not] or None,
+    )
+
+
+def _to_condition(condition: Condition) -> models.FieldCondition:
+    key = filter_key(condition.key)
+    if condition.range is not None:
+        return models.FieldCondition(key=key, range=models.Range(**condition.range.model_dump()))
+    if condition.any_of is not None:
+        return models.FieldCondition(key=key, match=models.MatchAny(any=cast("list[str]", condition.any_of)))
+    assert condition.match is not None, "a condition has exactly one test"
+    return models.FieldCondition(key=key, match=models.MatchValue(value=condition.match))

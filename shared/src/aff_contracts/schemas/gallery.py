@@ -1,0 +1,119 @@
+"""Requests and responses about the gallery as a whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+
+
+class CollectionStatus(BaseModel):
+    """The gallery in one embedding space.
+
+    Attributes:
+        space: Its embedding space.
+        live: Whether searches go there.
+        live_since: When it became live last; null where it never was, or that is not known.
+        count: Images in it.
+        bundle: Name of the bundle that embeds for it; null where the indexer does not have it, so that the collection
+            gets no new images.
+        fingerprint: Of that bundle.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    space: EmbeddingSpace
+    live: bool
+    live_since: datetime | None
+    count: int
+    bundle: str | None
+    fingerprint: Sha256 | None
+
+
+class GalleryStatus(BaseModel):
+    """Answer of `GET /gallery`: the live collection, and all of them.
+
+    Attributes:
+        count: Images in the live collection.
+        store: Adapter: `qdrant_edge` or `qdrant_server`.
+        bundle: Name of the bundle that embeds for the live collection; null where the indexer does not have it.
+        fingerprint: Of that bundle.
+        space: Of the live collection.
+        collections: The live one first, then those that were live last.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    count: int
+    store: str
+    bundle: str | None
+    fingerprint: Sha256 | None
+    space: EmbeddingSpace
+    collections: list[CollectionStatus]
+
+
+class BuildRequest(BaseModel):
+    """Body of `POST /gallery/collections`.
+
+    Attributes:
+        bundle: Name of a directory beside the bundle of the service.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: str = Field(min_length=1, max_length=255)
+
+
+class SwitchRequest(BaseModel):
+    """Body of `POST /gallery/live`.
+
+    Attributes:
+        space: Id of the collection's embedding space, or the beginning of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: str = Field(min_length=1, max_length=64)
+
+
+class VerifyRequest(SwitchRequest):
+    """Body of `POST /gallery/verify`.
+
+    Attributes:
+        samples: Images of the live collection that are searched with.
+        neighbours: Hits of each search that are compared.
+    """
+
+    samples: int = Field(default=100, ge=1, le=10_000)
+    neighbours: int = Field(default=10, ge=1, le=100)
+
+
+class CollectionComparison(BaseModel):
+    """Answer of `POST /gallery/verify`.
+
+    Attributes:
+        live_count: Images in the live collection.
+        count: Images in the other one.
+        missing: Images of the live collection that the other one lacks; `missing_ids` names the first of them.
+        surplus: Images of the other one that the live one lacks; `surplus_ids` names the first of them.
+        samples: Images that were searched with, each with its own embedding; the live ones that are in both.
+        live_self_recall: Share of them that come first in the live collection; null without samples.
+        self_recall: Share that come first in the other one.
+        shared_neighbours: Mean share of the live collection's nearest neighbours that the other one has, too. Another
+            model sees other likenesses, so this need not be 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    live_count: int
+    count: int
+    missing: int
+    missing_ids: list[str]
+    surplus: int
+    surplus_ids: list[str]
+    samples: int
+    live_self_recall: float | None
+    self_recall: float | None
+    shared_neighbours: float | None

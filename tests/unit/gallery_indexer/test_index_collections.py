@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from aff_contracts.bundle import BundleManifest, load_manifest
+from aff_contracts.bundle_shelf import BundleShelf
+from aff_contracts.errors import BundleNotFoundError, EmbeddingSpaceMismatchError
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
+from aff_contracts.schemas.indexing import IndexItem, LookupImage, Receipt
+from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.index_collections import IndexCollections
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.settings import IndexerSettings
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.gallery_points import make_space
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.plain_photograph import plain_png
+
+RED, GREEN, BLUE = plain_png((255, 0, 0)), plain_png((0, 255, 0)), plain_png((0, 0, 255))
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+    return FakeGalleryEncoder(poison=(9, 9, 9) if bundle_directory.name == "new" else None)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> BundleShelf:
+    """Two bundles of the fake encoder, old and new."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        write_dummy_bundle(tmp_path / name, dimension=FakeGalleryEncoder.dimension, mixer=name.encode())
+    return BundleShelf(tmp_path / "old")
+
+
+def _space(shelf: BundleShelf, name: str) -> Any:
+    return load_manifest(shelf.named(name)).space
+
+
+@asynccontextmanager
+async def _collections(
+    shelf: BundleShelf, catalogue: GalleryCatalogue, registry: CollectorRegistry | None = None
+) -> AsyncIterator[IndexCollections]:
+    settings, metrics = IndexerSettings(store_wait_s=0.0), IndexMetrics(registry or CollectorRegistry())
+
+    async def open_collection(path: Path) -> OpenedCollection:
+        return await OpenedCollection.open(await load_bundle(path, settings, _load), catalogue, settings, metrics)
+
+    first = await open_collection(shelf.default)
+    collections = IndexCollections(catalogue, shelf, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0)
+    try:
+        await collections.refresh()
+        yield collections
+    finally:
+        collections.close()
+
+
+def _images(**images: bytes) -> list[IncomingImage]:
+    return [IncomingImage(data=data, item=IndexItem(id=name)) for name, data in images.items()]
+
+
+def _statuses(receipts: Sequence[Receipt]) -> list[str]:
+    return [receipt.status for receipt in receipts]
+
+
+async def _ids(catalogue: GalleryCatalogue, space: Any) -> list[str]:
+    page = await (await catalogue.collection(space)).scroll(limit=100)
+    return sorted(point.record.item_id for point in page.points)
+
+
+async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(shelf, "old")
+        assert [one.live for one in await catalogue.collections()] == [True]
+
+
+async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.index(_images(red=RED))
+        await collections.build("new")
+        assert _statuses(await collections.index(_images(green=GREEN))) == ["indexed"]
+        assert await _ids(catalogue, _space(shelf, "new")) == ["green"]
+        assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["indexed", "duplicate"]
+    assert await _ids(catalogue, _space(shelf, "new")) == ["green", "red"]
+    assert await _ids(catalogue, _space(shelf, "old")) == ["green", "red"]
+
+
+async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        await collections.index(_images(red=RED))
+        assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
+        await collections.build("new")
+        assert await collections.up_to_date([LookupImage(id="red")]) == []
+        await collections.index(_images(red=RED))
+        assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
+
+
+async def test_an_image_that_one_collection_cannot_take_is_rejected(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        await collections.build("new")
+        poison = plain_png((9, 9, 9))
+        assert _statuses(await collections.index(_images(bad=poison, red=RED))) == ["rejected", "indexed"]
+
+
+async def test_an_image_is_deleted_everywhere(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED, blue=BLUE))
+        await collections.delete(["red"])
+    assert await _ids(catalogue, _space(shelf, "old")) == ["blue"]
+    assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
+
+
+async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await catalogue.create(_space(shelf, "new"))
+        await collections.index(_images(red=RED))
+        assert await _ids(catalogue, _space(shelf, "new")) == ["red"]
+        await catalogue.switch(_space(shelf, "new").id)
+        assert (await collections.live()).manifest.space == _space(shelf, "new")
+        await catalogue.drop(_space(shelf, "old").id)
+        await collections.index(_images(blue=BLUE))
+        assert collections.opened(_space(shelf, "old").id) is None
+        assert await _ids(catalogue, _space(shelf, "new")) == ["blue", "red"]
+
+
+async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(_space(shelf, "new"))
+    async with _collections(shelf, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(shelf, "new")
+
+
+async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(make_space("unknown", dimension=4))
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        async with _collections(shelf, catalogue):
+            pass
+
+
+async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody(shelf: BundleShelf) -> None:
+    catalogue, unknown = MemoryGalleryCatalogue(), make_space("unknown", dimension=4)
+    async with _collections(shelf, catalogue) as collections:
+        await catalogue.create(unknown)
+        assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
+        assert collections.opened(unknown.id) is None
+        assert await _ids(catalogue, unknown) == []
+
+
+@pytest.mark.parametrize("name", ["none", "../old", "."])
+async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleShelf, name: str) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        with pytest.raises(BundleNotFoundError, match="there are new, old"):
+            await collections.build(name)
+
+
+async def test_receipts_and_rejections_are_counted_once_for_all_collections(shelf: BundleShelf) -> None:
+    registry = CollectorRegistry()
+    async with _collections(shelf, MemoryGalleryCatalogue(), registry) as collections:
+        await collections.build("new")
+        await collections.index([*_images(red=RED, broken=b""), *_images(red=RED)])
+    counted = {
+        status: registry.get_sample_value("aff_index_receipts_total", {"status": status})
+        for status in ("indexed", "duplicate", "rejected")
+    }
+    assert counted == {"indexed": 1, "duplicate": 1, "rejected": 1}
+    assert registry.get_sample_value("aff_index_rejected_total", {"code": "image_empty"}) == 1
