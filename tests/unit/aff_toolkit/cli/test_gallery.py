@@ -1,0 +1,96 @@
+"""`aff gallery` against the running services."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from aff_contracts.bundle import BundleManifest, load_manifest
+from aff_toolkit.cli.main import app
+from aff_toolkit.demo.local_service import LocalServices, local_services
+from tests.support.other_mixer import write_other_mixer
+from tests.support.plain_photograph import plain_png
+from tests.support.tiny_training import TinyTraining
+
+
+@dataclass(frozen=True)
+class Running:
+    services: LocalServices
+    photographs: Path
+    old: BundleManifest
+    new: BundleManifest
+
+    def aff(self, *words: str | Path, code: int = 0) -> Result:
+        where = ["--indexer-url", self.services.indexer_url]
+        result = CliRunner().invoke(app, ["gallery", *map(str, words), *where])
+        assert result.exit_code == code, result.output
+        return result
+
+    def told(self, *words: str | Path, code: int = 0) -> Any:
+        return json.loads(self.aff(*words, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def running(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gallery of six photographs in the collection of the bundle `old`; `new` lies beside it."""
+    directory = tmp_path_factory.mktemp("model-change")
+    shutil.copytree(tiny_training.bundle, directory / "bundles" / "old")
+    old = load_manifest(directory / "bundles" / "old")
+    new = write_other_mixer(directory / "bundles" / "old", directory / "bundles" / "new", name="new")
+    photographs = directory / "photographs"
+    photographs.mkdir()
+    for number in range(6):
+        (photographs / f"{number}.png").write_bytes(plain_png((40 * number, 200 - 30 * number, 90)))
+    with local_services(directory / "bundles" / "old", directory / "gallery", directory / "log") as services:
+        found = Running(services, photographs, old, new)
+        result = CliRunner().invoke(app, ["index", str(photographs), "--indexer-url", services.indexer_url])
+        assert result.exit_code == 0, result.output
+        yield found
+
+
+def live(gallery: Any) -> list[tuple[str, bool, int]]:
+    return [(one["bundle"], one["live"], one["count"]) for one in gallery["collections"]]
+
+
+def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    old, new = (manifest.space.id[:12] for manifest in (running.old, running.new))
+    assert live(running.told("list")) == [(running.old.name, True, 6)]
+
+    assert "index the sources again" in running.aff("build", "--bundle", "new").stderr
+    refused = running.aff("switch", new, code=3)
+    assert "6 images are missing" in refused.stderr
+    missing = running.told("verify", new, code=3)
+    assert (missing["missing"], sorted(missing["missing_ids"])) == (6, [f"{number}.png" for number in range(6)])
+
+    built = running.told("build", "--bundle", "new", running.photographs)
+    assert (built["indexed"], built["duplicate"], built["failed"]) == (6, 0, 0)
+    compared = running.told("verify", new, "--neighbours", "3")
+    assert (compared["missing"], compared["surplus"], compared["live_count"], compared["count"]) == (0, 0, 6, 6)
+    assert 1 <= compared["samples"] <= 6
+    assert "The same images. Next: aff gallery switch" in running.aff("verify", new).stdout
+
+    assert live(running.told("switch", new)) == [("new", True, 6), (running.old.name, False, 6)]
+    assert live(running.told("rollback")) == [(running.old.name, True, 6), ("new", False, 6)]
+    assert live(running.told("rollback")) == [("new", True, 6), (running.old.name, False, 6)]
+    assert running.told("drop", new, code=1)["code"] == "collection_live"
+    assert live(running.told("drop", old)) == [("new", True, 6)]
+    assert running.told("rollback", code=1)["code"] == "collection_not_found"
+
+
+def test_a_bundle_that_does_not_lie_there_is_told(running: Running) -> None:
+    assert running.told("build", "--bundle", "none", code=1)["code"] == "bundle_not_found"
+
+
+def test_the_table_tells_what_is_live(running: Running) -> None:
+    table = running.aff("list").stdout
+    assert "gallery in qdrant_edge" in table
+    assert "live" in table
