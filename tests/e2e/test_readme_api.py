@@ -108,4 +108,4 @@ def test_every_curl_command_of_the_readme_works(services: LocalServices, tmp_pat
 
 def test_the_filter_of_the_readme_is_a_filter() -> None:
     example = re.search(r"```json\n(.+?)\n```", README, re.S)[1]
-    assert len(PayloadFilter.model_validate_json(example).must) == 2
+    assert len(PayloadFilter.model_validate_json(example).must) == 4

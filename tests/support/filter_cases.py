@@ -5,9 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 PHOTOGRAPHS: dict[str, dict[str, Any]] = {
-    "tower": {"city": "Pisa", "year": 1372, "open": True, "tags": ["tower", "white"], "at": {"lat": 43.7}},
-    "dome": {"city": "Florence", "year": 1436, "open": True, "tags": ["dome"], "at": {"lat": 43.77}},
-    "arch": {"city": "Rome", "year": 203, "open": False, "tags": ["arch", "white"], "at": {"lat": 41.9}},
+    "tower": {
+        "city": "Pisa",
+        "year": 1372,
+        "open": True,
+        "tags": ["tower", "white"],
+        "at": {"lat": 43.723, "lon": 10.397},
+        "seen": "2024-05-01T10:00:00Z",
+    },
+    "dome": {
+        "city": "Florence",
+        "year": 1436,
+        "open": True,
+        "tags": ["dome"],
+        "at": {"lat": 43.773, "lon": 11.256},
+        "seen": "2024-05-01T14:00:00+02:00",
+    },
+    "arch": {
+        "city": "Rome",
+        "year": 203,
+        "open": False,
+        "tags": ["arch", "white"],
+        "at": {"lat": 41.893, "lon": 12.485},
+        "seen": "2025-01-01T00:00:00Z",
+    },
     "bare": {},
     "odd": {"city": ["Rome", "Pisa"], "year": "1372", "open": 1, "a-b_c": {"0": {"d": 5}}},
 }
@@ -21,7 +42,7 @@ FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "one is not true": ({"must": [{"key": "open", "match": 1}]}, {"odd"}),
     "in a list": ({"must": [{"key": "tags", "match": "white"}]}, {"tower", "arch"}),
     "nested": ({"must": [{"key": "a-b_c.0.d", "match": 5}]}, {"odd"}),
-    "nested range": ({"must": [{"key": "at.lat", "range": {"gt": 43.7}}]}, {"dome"}),
+    "nested range": ({"must": [{"key": "at.lat", "range": {"gt": 43.75}}]}, {"dome"}),
     "any of texts": ({"must": [{"key": "city", "any_of": ["Pisa", "Florence"]}]}, {"tower", "dome", "odd"}),
     "any of integers": ({"must": [{"key": "year", "any_of": [203, 1436]}]}, {"arch", "dome"}),
     "range": ({"must": [{"key": "year", "range": {"gte": 203, "lt": 1436}}]}, {"tower", "arch"}),
@@ -46,6 +67,30 @@ FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
             "must_not": [{"key": "open", "match": False}],
         },
         {"tower"},
+    ),
+    "since a moment": (
+        {"must": [{"key": "seen", "datetime_range": {"gte": "2024-05-01T12:00:00Z"}}]},
+        {"dome", "arch"},  # 14:00 in Florence is 12:00 in Greenwich
+    ),
+    "between moments": (
+        {"must": [{"key": "seen", "datetime_range": {"gt": "2024-05-01T10:00:00Z", "lt": "2025-01-01T00:00:00Z"}}]},
+        {"dome"},
+    ),
+    "near": (
+        {"must": [{"key": "at", "geo_radius": {"center": {"lat": 43.7, "lon": 10.4}, "radius_m": 75_000}}]},
+        {"tower", "dome"},  # Pisa is 3 km from there, Florence 69 km, Rome 264 km
+    ),
+    "very near": (
+        {"must": [{"key": "at", "geo_radius": {"center": {"lat": 43.7, "lon": 10.4}, "radius_m": 10_000}}]},
+        {"tower"},
+    ),
+    "in a box": (
+        {
+            "must": [
+                {"key": "at", "geo_box": {"top_left": {"lat": 44, "lon": 11}, "bottom_right": {"lat": 41, "lon": 13}}}
+            ]
+        },
+        {"dome", "arch"},
     ),
     "absent key": ({"must": [{"key": "nothing", "match": "x"}]}, set()),
     "the store's own fields cannot be reached": ({"must": [{"key": "width", "match": 640}]}, set()),

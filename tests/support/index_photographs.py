@@ -24,6 +24,7 @@ from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import PayloadLimits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.plain_photograph import plain_png
 
@@ -44,7 +45,7 @@ async def index(gallery: Path, count: int) -> None:
         FakeGalleryEncoder(), store, ImageLimits(), metrics, batch_size=8, batch_wait_s=0.02, decode_threads=2
     )
     with closing(pipeline):
-        use_case = IndexGallery(store, SPACE, pipeline, metrics, max_payload_bytes=100)
+        use_case = IndexGallery(store, SPACE, pipeline, metrics, PayloadLimits(100))
         print("ready", flush=True)  # noqa: T201 - read by the parent
         for start in range(0, count, _REQUEST):
             numbers = range(start, min(start + _REQUEST, count))

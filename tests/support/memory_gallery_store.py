@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
-from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
+from aff_contracts.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
 
 
 class MemoryGalleryStore:
@@ -30,6 +32,9 @@ class MemoryGalleryStore:
 
     async def space(self) -> EmbeddingSpace:
         return self._require_space()
+
+    async def index_payload(self) -> None:
+        self._require_space()
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         self._require_space()
@@ -126,5 +131,42 @@ def _value_holds(condition: Condition, value: Any) -> bool:
             and (bounds.lt is None or value < bounds.lt)
             and (bounds.lte is None or value <= bounds.lte)
         )
+    if condition.datetime_range is not None:
+        return _is_within(value, condition.datetime_range)
+    if condition.geo_radius is not None:
+        radius = condition.geo_radius
+        return _is_place(value) and _metres(value, radius.center) <= radius.radius_m
+    if condition.geo_box is not None:
+        box = condition.geo_box
+        return (
+            _is_place(value)
+            and box.bottom_right.lat <= value["lat"] <= box.top_left.lat
+            and box.top_left.lon <= value["lon"] <= box.bottom_right.lon
+        )
     wanted = [condition.match] if condition.any_of is None else condition.any_of
     return any(type(value) is type(candidate) and value == candidate for candidate in wanted)
+
+
+def _is_within(value: Any, bounds: DatetimeRange) -> bool:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return (
+        (bounds.gt is None or moment > bounds.gt)
+        and (bounds.gte is None or moment >= bounds.gte)
+        and (bounds.lt is None or moment < bounds.lt)
+        and (bounds.lte is None or moment <= bounds.lte)
+    )
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, dict) and {"lat", "lon"} <= value.keys()
+
+
+def _metres(value: Any, center: GeoPoint) -> float:
+    """Great-circle distance (haversine)."""
+    lat, other_lat = math.radians(value["lat"]), math.radians(center.lat)
+    half_lat, half_lon = (other_lat - lat) / 2, math.radians(center.lon - value["lon"]) / 2
+    squared = math.sin(half_lat) ** 2 + math.cos(lat) * math.cos(other_lat) * math.sin(half_lon) ** 2
+    return 2 * 6_371_000 * math.asin(squared**0.5)

@@ -375,6 +375,53 @@ async def test_a_lookup_tells_which_images_need_not_be_sent(client: httpx.AsyncC
     assert (await client.post("/images/lookup", json={"images": by_id})).json() == {"up_to_date": ["c"]}
 
 
+async def test_a_payload_is_replaced_or_merged(client: httpx.AsyncClient) -> None:
+    items = json.dumps([{"id": "a/b", "payload": {"city": "Paris", "year": 1889}}])
+    await client.post("/index", files=_files(RED), data={"items": items})
+    patch = {"Content-Type": "application/merge-patch+json"}
+    merged = await client.patch("/images/a/b", content=b'{"year": null, "open": true}', headers=patch)
+    assert merged.json()["payload"] == {"city": "Paris", "open": True}
+    replaced = await client.patch("/images/a/b", json={"n": 1})
+    assert replaced.json()["payload"] == {"n": 1}
+    assert (await client.get("/images/a/b")).json()["payload"] == {"n": 1}
+
+
+@pytest.mark.parametrize(("body", "item"), [(b"[1]", "body"), (b"{", "body"), (b"", "body"), (b'{"a": 1e999}', "a")])
+async def test_a_payload_that_is_none_is_refused(client: httpx.AsyncClient, body: bytes, item: str) -> None:
+    await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
+    await _require_problem(await client.patch("/images/a", content=body), 422, "items_invalid", item)
+
+
+async def test_a_payload_that_cannot_be_stored_or_whose_image_is_not_there_is_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
+    await _require_problem(await client.patch("/images/a", json={"t": "x" * 100}), 422, "items_invalid", "a")
+    await _require_problem(await client.patch("/images/b", json={}), 404, "image_not_found", "b")
+
+
+async def test_images_are_deleted_by_ids_by_a_filter_or_all(client: httpx.AsyncClient) -> None:
+    items = json.dumps([{"id": name, "payload": {"n": n}} for n, name in enumerate("abc")])
+    await client.post("/index", files=_files(RED, GREEN, BLUE), data={"items": items})
+
+    async def deleted(**what: Any) -> Any:
+        return (await client.post("/images/delete", json=what)).json()
+
+    assert await deleted(ids=["a", "z"]) == {"deleted": 1}
+    assert await deleted(filter={"must": [{"key": "n", "match": 1}]}) == {"deleted": 1}
+    assert (await client.get("/gallery")).json()["count"] == 1
+    assert await deleted(all=True) == {"deleted": 1}
+    assert (await client.get("/gallery")).json()["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "what", [{}, {"ids": []}, {"all": False}, {"ids": ["a"], "all": True}, {"filter": {}}, {"everything": True}]
+)
+async def test_a_deletion_that_does_not_say_what_is_refused(client: httpx.AsyncClient, what: Any) -> None:
+    response = await client.post("/images/delete", json=what)
+    assert (response.status_code, response.json()["code"]) == (422, "parameter_invalid")
+
+
 async def test_a_lookup_of_too_many_images_is_refused(client: httpx.AsyncClient) -> None:
     response = await client.post("/images/lookup", json={"images": [{"id": str(n)} for n in range(MAX_IMAGES + 1)]})
     await _require_problem(response, 413, "too_many_images")
@@ -384,6 +431,9 @@ async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle:
     await client.post("/index", files=_files(RED, BLUE))
     document = (await client.get("/gallery")).json()
     (collection,) = document.pop("collections")
+    activity = document.pop("activity")
+    assert activity.pop("images_per_s") > 0
+    assert activity == {"indexed": 2, "updated": 0, "duplicate": 0, "rejected": 0, "in_flight": 0}
     told = {
         "count": 2,
         "bundle": "dummy",

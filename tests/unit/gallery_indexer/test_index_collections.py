@@ -12,12 +12,16 @@ from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import BundleNotFoundError, EmbeddingSpaceMismatchError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
+from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.schemas.indexing import IndexItem, LookupImage, Receipt
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
@@ -83,6 +87,10 @@ async def _ids(catalogue: GalleryCatalogue, space: Any) -> list[str]:
     return sorted(point.record.item_id for point in page.points)
 
 
+async def _point(catalogue: GalleryCatalogue, space: Any, item_id: str) -> GalleryPoint:
+    return (await (await catalogue.collection(space)).fetch([item_id]))[item_id]
+
+
 async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleShelf) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
@@ -124,9 +132,40 @@ async def test_an_image_is_deleted_everywhere(shelf: BundleShelf) -> None:
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
         await collections.index(_images(red=RED, blue=BLUE))
-        await collections.delete(["red"])
+        assert await EditGallery(collections, PayloadLimits(100)).delete(["red", "none"]) == 1
     assert await _ids(catalogue, _space(shelf, "old")) == ["blue"]
     assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
+
+
+async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED))
+        edit = EditGallery(collections, PayloadLimits(100))
+        before = {name: await _point(catalogue, _space(shelf, name), "red") for name in ("old", "new")}
+        assert await edit.change_payload("red", lambda payload: {**payload, "a": 1}) == {"a": 1}
+        for name, point in before.items():
+            after = await _point(catalogue, _space(shelf, name), "red")
+            assert after.record.payload == {"a": 1}
+            assert after.record.indexed_at == point.record.indexed_at
+            assert (after.embedding == point.embedding).all()
+
+
+async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED, green=GREEN, blue=BLUE))
+        edit = EditGallery(collections, PayloadLimits(100))
+        await edit.change_payload("red", lambda _: {"warm": True})
+        warm = PayloadFilter.model_validate({"must": [{"key": "warm", "match": True}]})
+        assert await edit.delete_matching(warm) == 1
+        for name in ("old", "new"):
+            assert await _ids(catalogue, _space(shelf, name)) == ["blue", "green"]
+        assert await edit.delete_all() == 2
+        for name in ("old", "new"):
+            assert await _ids(catalogue, _space(shelf, name)) == []
 
 
 async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleShelf) -> None:

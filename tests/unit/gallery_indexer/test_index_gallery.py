@@ -20,6 +20,7 @@ from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import PayloadLimits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -53,7 +54,7 @@ def _index_gallery(
         encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_threads=2
     )
     with closing(pipeline):
-        yield IndexGallery(patient, SPACE, pipeline, metrics, max_payload_bytes=100)
+        yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}))
 
 
 def _image(

@@ -20,6 +20,7 @@ from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import PayloadLimits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -83,7 +84,7 @@ async def _pipeline(
 
 
 def _entry(data: bytes, name: str = "photo.png") -> GalleryEntry:
-    return GalleryEntry((identify(0, IncomingImage(data=data, name=name), max_payload_bytes=0),), None)
+    return GalleryEntry((identify(0, IncomingImage(data=data, name=name), PayloadLimits(0)),), None)
 
 
 async def _embed(pipeline: IndexingPipeline, *entries: GalleryEntry) -> list[EmbeddedImage | AffError]:

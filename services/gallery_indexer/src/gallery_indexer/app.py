@@ -17,11 +17,13 @@ from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
 from gallery_indexer.admission import Admission
 from gallery_indexer.components import Components
+from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.gallery_routes import router as gallery_router
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
+from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.routes import router
 from gallery_indexer.settings import IndexerSettings
 
@@ -89,7 +91,10 @@ async def _running(
         )
         stack.enter_context(closing(collections))
         admission = Admission(settings.max_queued_bytes, largest_bytes=settings.max_body_bytes, metrics=metrics)
-        app.state.components = Components(settings, catalogue, admission, collections)
+        edit_gallery = EditGallery(
+            collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
+        )
+        app.state.components = Components(settings, catalogue, admission, collections, edit_gallery, metrics)
         await _try_to_open_gallery(collections)
         yield
 

@@ -9,7 +9,9 @@ from fastapi import Depends, Request
 
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from gallery_indexer.admission import Admission
+from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.index_collections import IndexCollections
+from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -21,6 +23,8 @@ class Components:
     catalogue: GalleryCatalogue
     admission: Admission
     collections: IndexCollections
+    edit_gallery: EditGallery
+    metrics: IndexMetrics
 
 
 def _of_request(request: Request) -> Components:

@@ -32,7 +32,7 @@ _NAMED = (CollectionNotFoundError, StoreError)
 
 @router.get("/gallery", responses=problem_responses(StoreError))
 async def get_gallery(components: CurrentComponents) -> GalleryStatus:
-    """Say what the gallery holds, in which embedding spaces."""
+    """Say what the gallery holds, in which embedding spaces, and what this indexer did since its start."""
     collections = await components.catalogue.collections()
     live = live_one(collections)
     described = [await _describe(components, collection) for collection in collections]
@@ -43,6 +43,7 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         fingerprint=described[0].fingerprint,
         space=live.space,
         collections=described,
+        activity=components.metrics.activity(),
     )
 
 

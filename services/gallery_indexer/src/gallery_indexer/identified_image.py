@@ -12,7 +12,7 @@ from aff_contracts.errors import AffError, ImageError, InvalidItemsError
 from aff_contracts.schemas.indexing import ItemId, JsonObject, Receipt
 from aff_contracts.schemas.problem import problem_of
 from gallery_indexer.incoming_image import IncomingImage
-from gallery_indexer.payload_limits import require_storable
+from gallery_indexer.payload_limits import PayloadLimits, require_storable
 
 _ITEM_ID = TypeAdapter[str](ItemId)
 
@@ -53,7 +53,7 @@ class IdentifiedImage:
         return reject(self.index, self.item_id, self.name, error)
 
 
-def identify(index: int, image: IncomingImage, *, max_payload_bytes: int) -> IdentifiedImage:
+def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) -> IdentifiedImage:
     """Give an image its id.
 
     Raises:
@@ -74,7 +74,7 @@ def identify(index: int, image: IncomingImage, *, max_payload_bytes: int) -> Ide
         payload=image.item.payload,
     )
     if identified.payload is not None:
-        require_storable(identified.payload, max_bytes=max_payload_bytes, item=identified.label)
+        require_storable(identified.payload, payload_limits, item=identified.label)
     return identified
 
 

@@ -12,6 +12,7 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
 from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
+from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.retry import retry_for
 from aff_contracts.schemas.indexing import LookupImage, Receipt
 from gallery_indexer.incoming_image import IncomingImage
@@ -59,6 +60,7 @@ class IndexCollections:
         self._interval_s = interval_s
         self._store_wait_s = store_wait_s
         self._opened = {first.manifest.space.id: first}
+        self._payload_indexed: set[str] = set()
         self._retired: list[tuple[asyncio.TimerHandle, OpenedCollection]] = []
         self._collections: list[Collection] = []
         self._trusted_until = -1.0
@@ -117,11 +119,9 @@ class IndexCollections:
         everywhere = set[str].intersection(*map(set, known))
         return [item_id for item_id in known[0] if item_id in everywhere]
 
-    async def delete(self, item_ids: Sequence[str]) -> None:
-        """Delete images from every collection, whether its bundle is here or not."""
-        for collection in await self.refresh():
-            store = await self._catalogue.collection(collection.space)
-            await store.delete(item_ids)
+    async def stores(self) -> list[GalleryStore]:
+        """Return the store of every collection, whether its bundle is here or not, the live one first."""
+        return [await self._catalogue.collection(collection.space) for collection in await self.refresh()]
 
     async def build(self, bundle_name: str) -> Collection:
         """Create the collection of a bundle beside the live one; from now on it gets every write.
@@ -163,18 +163,25 @@ class IndexCollections:
 
     async def _open_and_close(self, collections: Sequence[Collection]) -> None:
         for collection in collections:
-            if collection.space.id in self._opened:
-                continue
-            path = await asyncio.to_thread(self._shelf.of_space, collection.space.id)
-            if path is not None:
-                self._opened[collection.space.id] = await self._open_collection(path)
-            elif collection.live:
-                raise self._mismatch(collection)
-            else:
-                _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
+            if collection.space.id not in self._opened:
+                await self._open(collection)
+            opened = self._opened.get(collection.space.id)
+            if opened is not None and collection.space.id not in self._payload_indexed:
+                await opened.store.index_payload()
+                self._payload_indexed.add(collection.space.id)
         there = {collection.space.id for collection in collections}
         for space_id in self._opened.keys() - there:
             self._retire(self._opened.pop(space_id))
+            self._payload_indexed.discard(space_id)
+
+    async def _open(self, collection: Collection) -> None:
+        path = await asyncio.to_thread(self._shelf.of_space, collection.space.id)
+        if path is not None:
+            self._opened[collection.space.id] = await self._open_collection(path)
+        elif collection.live:
+            raise self._mismatch(collection)
+        else:
+            _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
 
     def _retire(self, collection: OpenedCollection) -> None:
         """Close a collection that was dropped, once the requests that still use it have ended."""

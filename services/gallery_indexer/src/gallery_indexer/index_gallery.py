@@ -15,7 +15,7 @@ from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
-from gallery_indexer.payload_limits import same_payload
+from gallery_indexer.payload_limits import PayloadLimits, same_payload
 
 
 class IndexGallery:
@@ -29,7 +29,7 @@ class IndexGallery:
         space: The encoder's embedding space.
         pipeline: Embeds new content and writes it.
         metrics: Learns how long the store takes.
-        max_payload_bytes: Largest payload of an image, as compact JSON.
+        payload_limits: What a payload may be.
     """
 
     def __init__(
@@ -38,14 +38,13 @@ class IndexGallery:
         space: EmbeddingSpace,
         pipeline: IndexingPipeline,
         metrics: IndexMetrics,
-        *,
-        max_payload_bytes: int,
+        payload_limits: PayloadLimits,
     ) -> None:
         self._store = store
         self._space = space
         self._pipeline = pipeline
         self._metrics = metrics
-        self._max_payload_bytes = max_payload_bytes
+        self._payload_limits = payload_limits
 
     async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
         """Index images.
@@ -97,7 +96,7 @@ class IndexGallery:
         identified, rejections = [], []
         for index, image in enumerate(images):
             try:
-                identified.append(identify(index, image, max_payload_bytes=self._max_payload_bytes))
+                identified.append(identify(index, image, self._payload_limits))
             except AffError as error:
                 rejections.append(reject(index, image.item.id, image.name, error))
         return identified, rejections

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from aff_contracts.schemas.gallery import IndexActivity
 from aff_contracts.schemas.indexing import Receipt
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
+from gallery_indexer.recent_rate import RecentRate
 
 Stage = Literal["fetch", "decode", "prepare", "encode", "upsert"]
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -19,6 +22,9 @@ class IndexMetrics:
     """Counts receipts and times the stages; every label has a fixed set of values."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._statuses: Counts[str] = Counts()
+        self._images_in_flight = 0
+        self._rate = RecentRate()
         self._receipts = Counter(
             "aff_index_receipts", "Images answered with a receipt.", ("status",), registry=registry
         )
@@ -50,9 +56,26 @@ class IndexMetrics:
         with self.time("encode"):
             yield
 
-    def in_flight(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
         """Count an image as waiting or worked on inside the context."""
-        return self._in_flight.track_inprogress()
+        self._images_in_flight += 1
+        try:
+            with self._in_flight.track_inprogress():
+                yield
+        finally:
+            self._images_in_flight -= 1
+
+    def activity(self) -> IndexActivity:
+        """Return what was done since the start."""
+        return IndexActivity(
+            indexed=self._statuses["indexed"],
+            updated=self._statuses["updated"],
+            duplicate=self._statuses["duplicate"],
+            rejected=self._statuses["rejected"],
+            images_per_s=self._rate.per_s(),
+            in_flight=self._images_in_flight,
+        )
 
     def count_overload(self) -> None:
         """Count a request that was refused for want of room."""
@@ -64,6 +87,8 @@ class IndexMetrics:
 
     def count(self, receipt: Receipt) -> None:
         """Count what was answered."""
+        self._statuses[receipt.status] += 1
+        self._rate.count()
         self._receipts.labels(receipt.status).inc()
         if receipt.error:
             self._rejected.labels(receipt.error.code).inc()

@@ -15,6 +15,7 @@ from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -82,9 +83,8 @@ class OpenedCollection:
             batch_wait_s=settings.batch_wait_ms / 1000,
             decode_threads=settings.decode_threads,
         )
-        index_gallery = IndexGallery(
-            patient, bundle.manifest.space, pipeline, metrics, max_payload_bytes=settings.max_payload_bytes
-        )
+        limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
+        index_gallery = IndexGallery(patient, bundle.manifest.space, pipeline, metrics, limits)
         return cls(bundle.manifest, store, index_gallery, pipeline)
 
     def close(self) -> None:

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aff_contracts.errors import InvalidItemsError
 from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.payload_schema import PayloadType, key_of_another_type
 
 MAX_DEPTH = 32
 _LAST_DIGIT = 1e-15
 _INT64 = range(-(2**63), 2**63)
 
 
-def require_storable(payload: JsonObject, *, max_bytes: int, item: str) -> None:
+@dataclass(frozen=True, slots=True)
+class PayloadLimits:
+    """What the operator allows.
+
+    Attributes:
+        max_bytes: Largest size as compact JSON, in bytes of UTF-8.
+        schema: Declared types of keys.
+    """
+
+    max_bytes: int
+    schema: Mapping[str, PayloadType] = field(default_factory=dict)
+
+
+def require_storable(payload: JsonObject, limits: PayloadLimits, *, item: str) -> None:
     """Raise unless the payload can be stored.
 
     Args:
         payload: The caller's JSON object.
-        max_bytes: Largest size as compact JSON, in bytes of UTF-8.
+        limits: What the operator allows.
         item: Name of the image, for the message.
 
     Raises:
-        InvalidItemsError: Too large, nested deeper than `MAX_DEPTH`, or with a number that is not finite or
-            an integer beyond 64 bits.
+        InvalidItemsError: Too large, nested deeper than `MAX_DEPTH`, with a number that is not finite or an integer
+            beyond 64 bits, or with a value of another type than its key's declared one.
     """
     if not _fits(payload, MAX_DEPTH):
         raise InvalidItemsError(
@@ -35,8 +51,11 @@ def require_storable(payload: JsonObject, *, max_bytes: int, item: str) -> None:
     except ValueError as error:
         raise InvalidItemsError("the payload has a number that is not finite", item=item) from error
     size_bytes = len(text.encode())
-    if size_bytes > max_bytes:
-        raise InvalidItemsError(f"the payload has {size_bytes} bytes, the limit is {max_bytes} bytes", item=item)
+    if size_bytes > limits.max_bytes:
+        raise InvalidItemsError(f"the payload has {size_bytes} bytes, the limit is {limits.max_bytes} bytes", item=item)
+    wrong = key_of_another_type(payload, limits.schema)
+    if wrong is not None:
+        raise InvalidItemsError(f"the payload's {wrong} is not of its declared type {limits.schema[wrong]}", item=item)
 
 
 def same_payload(one: Any, other: Any) -> bool:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from aff_contracts.errors import (
     ImageNotFoundError,
     InvalidItemsError,
+    InvalidParameterError,
     ServiceOverloadedError,
     StoreError,
     TooManyImagesError,
@@ -16,6 +17,8 @@ from aff_contracts.errors import (
 from aff_contracts.gallery_store.gallery_store import GalleryRecord
 from aff_contracts.schemas.health import Readiness
 from aff_contracts.schemas.indexing import (
+    DeletedImages,
+    DeleteRequest,
     DeleteResponse,
     GalleryImage,
     IndexResponse,
@@ -26,6 +29,7 @@ from aff_contracts.schemas.indexing import (
 from aff_contracts.web.problems import problem_responses
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
+from gallery_indexer.read_payload_change import PAYLOAD_BODY, read_payload_change
 from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
 
 router = APIRouter()
@@ -88,8 +92,34 @@ async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryIm
 async def delete_image(item_id: ItemId, components: CurrentComponents) -> DeleteResponse:
     """Take an image out of the gallery."""
     record = await _find(components, item_id)
-    await components.collections.delete([record.item_id])
+    await components.edit_gallery.delete([record.item_id])
     return DeleteResponse(id=record.item_id)
+
+
+@router.post("/images/delete", tags=["gallery"], responses=problem_responses(InvalidParameterError, StoreError))
+async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> DeletedImages:
+    """Take images out of the gallery: by their ids, by a filter on their payloads, or all of them."""
+    edit = components.edit_gallery
+    if asked.ids is not None:
+        return DeletedImages(deleted=await edit.delete(asked.ids))
+    if asked.filter is not None:
+        return DeletedImages(deleted=await edit.delete_matching(asked.filter))
+    return DeletedImages(deleted=await edit.delete_all())
+
+
+@router.patch(
+    "/images/{item_id:path}",
+    tags=["gallery"],
+    responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
+    openapi_extra={"requestBody": PAYLOAD_BODY},
+)
+async def change_payload(item_id: ItemId, request: Request, components: CurrentComponents) -> GalleryImage:
+    """Change the payload of an image without embedding it again.
+
+    The body is the new payload; as `application/merge-patch+json` (RFC 7396), what is to be changed of it.
+    """
+    await components.edit_gallery.change_payload(item_id, await read_payload_change(request))
+    return await get_image(item_id, components)
 
 
 @router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))

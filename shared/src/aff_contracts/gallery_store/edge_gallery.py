@@ -16,33 +16,27 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import numpy as np
 import qdrant_edge as edge
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
+from aff_contracts.gallery_store.edge_config import PAYLOAD_TYPES, search_parameters, shard_config
 from aff_contracts.gallery_store.edge_directory import EdgeDirectory
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
+from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
-from aff_contracts.gallery_store.layout import (
-    VECTOR_NAME,
-    exclusive_threshold,
-    filter_key,
-    from_payload,
-    point_id,
-    to_payload,
-)
-from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
+from aff_contracts.gallery_store.layout import VECTOR_NAME, exclusive_threshold, filter_key, from_payload, point_id
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.payload_filter import PayloadFilter
 
 
 class EdgeGallery:
     """The shard of a gallery directory. Not for several threads at once; raises what the engine raises."""
 
-    def __init__(self, path: Path, *, indexing_threshold_kb: int) -> None:
+    def __init__(self, path: Path, settings: StoreSettings) -> None:
         """Open the gallery in a directory; raises what `EdgeDirectory` raises, too."""
-        self._indexing_threshold_kb = indexing_threshold_kb
+        self._settings = settings
         self._directory = EdgeDirectory(path)
         self._opened: edge.EdgeShard | None = None
         self._changed_since_copy: set[edge.PointId] | None = None
@@ -71,20 +65,27 @@ class EdgeGallery:
             return
         path = self._directory.new_shard_path()
         path.mkdir()
-        shard = edge.EdgeShard.create(str(path), self._config(space))
+        shard = edge.EdgeShard.create(str(path), shard_config(space, self._settings))
         shard.flush()
         self._directory.adopt(space, path)
         self._opened = shard
 
+    def index_payload(self) -> None:
+        """Create the payload indexes of the declared keys, where they are missing."""
+        there = self._shard.info().payload_schema
+        for key, kind in self._settings.payload_schema.items():
+            if filter_key(key) not in there:
+                self._write(edge.UpdateOperation.create_field_index(filter_key(key), PAYLOAD_TYPES[kind]), [])
+
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
         ids: list[edge.PointId] = [point_id(point.record.item_id) for point in points]
-        self._write(edge.UpdateOperation.upsert_points(list(map(_to_engine, points))), ids)
+        self._write(edge.UpdateOperation.upsert_points(list(map(to_engine, points))), ids)
 
     def fetch(self, item_ids: Sequence[str]) -> list[GalleryPoint]:
         """Return the points of those ids that exist, in no particular order."""
         ids: list[edge.PointId] = [point_id(item_id) for item_id in item_ids]
-        return [_from_engine(record) for record in self._shard.retrieve(ids, True, True)]
+        return [from_engine(record) for record in self._shard.retrieve(ids, True, True)]
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids durably."""
@@ -93,7 +94,7 @@ class EdgeGallery:
 
     def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches, durably."""
-        everything = edge.ScrollRequest(limit=self._shard.info().points_count + 1, filter=_filter(payload_filter))
+        everything = edge.ScrollRequest(limit=self._shard.info().points_count + 1, filter=to_filter(payload_filter))
         ids = [record.id for record in self._shard.scroll(everything)[0]]
         self._write(edge.UpdateOperation.delete_points(ids), ids)
 
@@ -110,9 +111,9 @@ class EdgeGallery:
         request = edge.QueryRequest(
             limit=limit,
             query=edge.Query.Nearest(embedding.tolist(), using=VECTOR_NAME),
-            filter=_filter(payload_filter),
+            filter=to_filter(payload_filter),
             score_threshold=exclusive_threshold(score_threshold),
-            params=edge.SearchParams(exact=exact),
+            params=search_parameters(self._settings, exact=exact),
             with_payload=True,
         )
         found = self._shard.query(request)
@@ -120,15 +121,15 @@ class EdgeGallery:
 
     def count(self, payload_filter: PayloadFilter | None) -> int:
         """Return the exact number of points (that the filter matches)."""
-        return self._shard.count(edge.CountRequest(exact=True, filter=_filter(payload_filter)))
+        return self._shard.count(edge.CountRequest(exact=True, filter=to_filter(payload_filter)))
 
     def scroll(self, *, limit: int, cursor: str | None, payload_filter: PayloadFilter | None) -> GalleryPage:
         """Return the next points in the order of their point ids."""
         request = edge.ScrollRequest(
-            offset=cursor, limit=limit, filter=_filter(payload_filter), with_payload=True, with_vector=True
+            offset=cursor, limit=limit, filter=to_filter(payload_filter), with_payload=True, with_vector=True
         )
         records, following = self._shard.scroll(request)
-        points = [_from_engine(record) for record in records]
+        points = [from_engine(record) for record in records]
         return GalleryPage(points=points, cursor=None if following is None else str(following))
 
     def copy_for_indexing(self) -> Path | None:
@@ -154,9 +155,9 @@ class EdgeGallery:
         """Bring the changes since the copy over to it, and go on with it in the old shard's place."""
         fresh = self._load(copy)
         changed = list(self._changed_since_copy or ())
-        present = [_from_engine(record) for record in self._shard.retrieve(changed, True, True)]
+        present = [from_engine(record) for record in self._shard.retrieve(changed, True, True)]
         fresh.update(edge.UpdateOperation.delete_points(changed))
-        fresh.update(edge.UpdateOperation.upsert_points(list(map(_to_engine, present))))
+        fresh.update(edge.UpdateOperation.upsert_points(list(map(to_engine, present))))
         fresh.flush()
         self._directory.adopt(self.space, copy)
         self._shard.close()
@@ -182,57 +183,17 @@ class EdgeGallery:
             points=info.points_count,
             indexed=info.indexed_vectors_count,
             dimension=self.space.dimension,
-            threshold_kb=self._indexing_threshold_kb,
+            threshold_kb=self._settings.indexing_threshold_kb,
         )
 
     def _load(self, path: Path) -> edge.EdgeShard:
-        return edge.EdgeShard.load(str(path), self._config(self.space))
-
-    def _config(self, space: EmbeddingSpace) -> edge.EdgeConfig:
-        vector = edge.EdgeVectorParams(size=space.dimension, distance=edge.Distance.Cosine)
-        optimizers = edge.EdgeOptimizersConfig(indexing_threshold=self._indexing_threshold_kb)
-        return edge.EdgeConfig(vectors={VECTOR_NAME: vector}, optimizers=optimizers)
+        return edge.EdgeShard.load(str(path), shard_config(self.space, self._settings))
 
     def _write(self, operation: edge.UpdateOperation, ids: Iterable[edge.PointId]) -> None:
         if self._changed_since_copy is not None:
             self._changed_since_copy.update(ids)
         self._shard.update(operation)
         self._shard.flush()
-
-
-def _to_engine(point: GalleryPoint) -> edge.Point:
-    vector = {VECTOR_NAME: point.embedding.tolist()}
-    return edge.Point(point_id(point.record.item_id), vector, to_payload(point.record))
-
-
-def _from_engine(record: Any) -> GalleryPoint:
-    embedding = np.asarray(record.vector[VECTOR_NAME], dtype=np.float32)
-    return GalleryPoint(record=from_payload(record.payload), embedding=embedding)
-
-
-def _filter(payload_filter: PayloadFilter | None) -> edge.Filter | None:
-    if payload_filter is None:
-        return None
-    return edge.Filter(
-        must=[_condition(condition) for condition in payload_filter.must] or None,
-        should=[_condition(condition) for condition in payload_filter.should] or None,
-        must_not=[_condition(condition) for condition in payload_filter.must_not] or None,
-    )
-
-
-def _condition(condition: Condition) -> edge.FieldCondition:
-    key = filter_key(condition.key)
-    if condition.range is not None:
-        return edge.FieldCondition(key, range=edge.RangeFloat(**condition.range.model_dump()))
-    if condition.any_of is not None:
-        return edge.FieldCondition(key, match=edge.MatchAny(cast("list[str]", condition.any_of)))
-    return edge.FieldCondition(key, match=_match(condition.match))
-
-
-def _match(value: str | bool | int | None) -> edge.MatchValue:
-    assert value is not None, "a condition has exactly one test"
-    # The engine takes Python's bool for an integer; NumPy's is the one that it knows.
-    return edge.MatchValue(cast("bool", np.bool_(value)) if isinstance(value, bool) else value)
 
 
 def _optimize(shard_path: str) -> None:

@@ -94,6 +94,10 @@ class GalleryStore(Protocol):
         """
         ...
 
+    async def index_payload(self) -> None:
+        """Create the payload indexes that the settings declare, where they are missing."""
+        ...
+
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points; a point of the same item id is replaced whole."""
         ...

@@ -53,7 +53,7 @@ class QdrantEdgeStore:
             StoreUnavailableError: The directory cannot be read.
         """
         try:
-            gallery = await asyncio.to_thread(EdgeGallery, path, indexing_threshold_kb=settings.indexing_threshold_kb)
+            gallery = await asyncio.to_thread(EdgeGallery, path, settings)
         except StoreError:
             raise
         except Exception as error:
@@ -69,6 +69,10 @@ class QdrantEdgeStore:
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the gallery."""
         return await self._call(lambda: self._gallery.space)
+
+    async def index_payload(self) -> None:
+        """Create the payload indexes of the declared keys, where they are missing."""
+        await self._call(self._gallery.index_payload)
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points, in batches, so that searches get a turn in between."""

@@ -1,7 +1,6 @@
 """One collection of a Qdrant server (1.16 or later), through the official async client.
 
-The embedding space stands in the collection's metadata. No payload index is made: points are found by their ids, and
-which keys of their payloads callers will filter on is theirs to know.
+The embedding space stands in the collection's metadata.
 """
 
 from __future__ import annotations
@@ -15,8 +14,16 @@ from qdrant_client import AsyncQdrantClient, models
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError, StoreRejectedError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
-from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME, exclusive_threshold, from_payload, point_id
+from aff_contracts.gallery_store.layout import (
+    SPACE_KEY,
+    VECTOR_NAME,
+    exclusive_threshold,
+    filter_key,
+    from_payload,
+    point_id,
+)
 from aff_contracts.gallery_store.server_calls import call_server
+from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
 from aff_contracts.gallery_store.server_points import from_record, to_filter, to_struct
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.payload_filter import PayloadFilter
@@ -44,18 +51,9 @@ class QdrantServerStore:
         """Create the collection; several processes may do so at once."""
         if await self._holds(space):
             return
-        vector = models.VectorParams(size=space.dimension, distance=models.Distance.COSINE)
-        threshold = self._settings.indexing_threshold_kb
+        arguments = creation_arguments(space, self._settings)
         try:
-            await self._call(
-                lambda: self._client.create_collection(
-                    self._gallery,
-                    vectors_config={VECTOR_NAME: vector},
-                    optimizers_config=models.OptimizersConfigDiff(indexing_threshold=threshold),
-                    on_disk_payload=True,
-                    metadata={SPACE_KEY: space.model_dump()},
-                )
-            )
+            await self._call(lambda: self._client.create_collection(self._gallery, **arguments))
         except StoreRejectedError:
             # It may be there by now: another process's, or a timed-out attempt's.
             if not await self._holds(space):
@@ -71,6 +69,13 @@ class QdrantServerStore:
                 f"the collection {self._gallery!r} has no embedding space in its metadata, so it is not a gallery of "
                 f"this system; set QDRANT_COLLECTION to another name"
             ) from error
+
+    async def index_payload(self) -> None:
+        """Create the payload indexes of the declared keys, where they are missing."""
+        info = await self._call(lambda: self._client.get_collection(self._gallery))
+        for key, kind in self._settings.payload_schema.items():
+            if filter_key(key) not in info.payload_schema:
+                await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points in batches; returns when the server has applied them."""
@@ -110,7 +115,7 @@ class QdrantServerStore:
                 query=embedding.tolist(),
                 using=VECTOR_NAME,
                 query_filter=to_filter(payload_filter),
-                search_params=models.SearchParams(exact=exact),
+                search_params=search_parameters(self._settings, exact=exact),
                 limit=limit,
                 score_threshold=exclusive_threshold(score_threshold),
             )
@@ -148,6 +153,9 @@ class QdrantServerStore:
 
     async def _delete(self, selector: models.PointsSelector) -> None:
         await self._call(lambda: self._client.delete(self._gallery, selector, wait=True))
+
+    async def _index_key(self, key: str, kind: models.PayloadSchemaType) -> None:
+        await self._call(lambda: self._client.create_payload_index(self._gallery, key, kind, wait=True))
 
     async def _holds(self, space: EmbeddingSpace) -> bool:
         """Say whether the collection exists; raises where it does, with another space."""

@@ -40,6 +40,16 @@ def _to_condition(condition: Condition) -> models.FieldCondition:
     key = filter_key(condition.key)
     if condition.range is not None:
         return models.FieldCondition(key=key, range=models.Range(**condition.range.model_dump()))
+    if condition.datetime_range is not None:
+        return models.FieldCondition(key=key, range=models.DatetimeRange(**condition.datetime_range.model_dump()))
+    if condition.geo_radius is not None:
+        center = models.GeoPoint(**condition.geo_radius.center.model_dump())
+        return models.FieldCondition(
+            key=key, geo_radius=models.GeoRadius(center=center, radius=condition.geo_radius.radius_m)
+        )
+    if condition.geo_box is not None:
+        corners = {name: models.GeoPoint(**point) for name, point in condition.geo_box.model_dump().items()}
+        return models.FieldCondition(key=key, geo_bounding_box=models.GeoBoundingBox(**corners))
     if condition.any_of is not None:
         return models.FieldCondition(key=key, match=models.MatchAny(any=cast("list[str]", condition.any_of)))
     assert condition.match is not None, "a condition has exactly one test"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aff_contracts.schemas.payload_filter import PayloadKey
+from aff_contracts.schemas.payload_schema import PayloadType
+
+Quantization = Literal["none", "int8", "turbo8", "turbo4", "turbo2", "turbo1", "binary"]
+MemoryPlacement = Literal["cold", "cached", "pinned"]
 
 
 class StoreSettings(BaseSettings):
@@ -27,6 +33,21 @@ class StoreSettings(BaseSettings):
         indexing_threshold_kb: Kilobytes of unindexed vectors from which an HNSW graph is built; comparing with fewer
             is as fast, and exact.
         edge_path: Directory of the embedded engine.
+        shard_number: Shards of a collection on a server; None leaves it to the server.
+        replication_factor: Copies of each shard on a cluster; None leaves it to the server.
+        write_consistency_factor: Copies that a write has to reach; None leaves it to the server.
+        quantization: What vectors are compressed to: `int8` to a quarter, `turbo8` to `turbo1` to so many bits a
+            number, `binary` to one bit.
+        rescore: Whether the hits of compressed vectors are compared again with the vectors themselves.
+        oversampling: How many times the wanted hits are taken for that.
+        vectors_memory: Where vectors lie: `cold` on disk, `cached`, `pinned` in memory (servers from 1.19 on); None
+            leaves it to the store.
+        quantized_memory: Where compressed vectors lie, likewise.
+        hnsw_m: Edges of a node of the HNSW graph; None leaves it to the store.
+        hnsw_ef_construct: Neighbours that are considered when the graph is built; None leaves it to the store.
+        search_ef: Nodes that a search of the graph keeps; more is slower and finds more. None leaves it to the store.
+        payload_schema: Keys of payloads that filters use, with their types; they are indexed, and a payload with a
+            value of another type is refused.
     """
 
     model_config = SettingsConfigDict(env_prefix="QDRANT_", frozen=True, extra="ignore")
@@ -43,3 +64,15 @@ class StoreSettings(BaseSettings):
     upsert_batch_size: Annotated[int, Field(ge=1, le=4096)] = 128
     indexing_threshold_kb: Annotated[int, Field(ge=1)] = 20_000
     edge_path: Path = Path("data/gallery")
+    shard_number: Annotated[int, Field(ge=1)] | None = None
+    replication_factor: Annotated[int, Field(ge=1)] | None = None
+    write_consistency_factor: Annotated[int, Field(ge=1)] | None = None
+    quantization: Quantization = "none"
+    rescore: bool = True
+    oversampling: Annotated[float, Field(ge=1, le=100)] = 2.0
+    vectors_memory: MemoryPlacement | None = None
+    quantized_memory: MemoryPlacement | None = None
+    hnsw_m: Annotated[int, Field(ge=2, le=512)] | None = None
+    hnsw_ef_construct: Annotated[int, Field(ge=4)] | None = None
+    search_ef: Annotated[int, Field(ge=1)] | None = None
+    payload_schema: dict[PayloadKey, PayloadType] = Field(default_factory=dict)

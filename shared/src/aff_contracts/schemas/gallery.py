@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+from aff_contracts.schemas.indexing import IndexSummary
 
 
 class CollectionStatus(BaseModel):
@@ -32,6 +33,18 @@ class CollectionStatus(BaseModel):
     fingerprint: Sha256 | None
 
 
+class IndexActivity(IndexSummary):
+    """What this indexer did since it was started: receipts by status.
+
+    Attributes:
+        images_per_s: Receipts a second during the last minute.
+        in_flight: Images that are waited for or worked on now.
+    """
+
+    images_per_s: float
+    in_flight: int
+
+
 class GalleryStatus(BaseModel):
     """Answer of `GET /gallery`: the live collection, and all of them.
 
@@ -42,6 +55,7 @@ class GalleryStatus(BaseModel):
         fingerprint: Of that bundle.
         space: Of the live collection.
         collections: The live one first, then those that were live last.
+        activity: Of this indexer.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +66,7 @@ class GalleryStatus(BaseModel):
     fingerprint: Sha256 | None
     space: EmbeddingSpace
     collections: list[CollectionStatus]
+    activity: IndexActivity
 
 
 class BuildRequest(BaseModel):

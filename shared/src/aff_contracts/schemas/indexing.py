@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aff_contracts.embedding_space import Sha256
+from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.problem import Problem
 
 ItemId = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -169,3 +170,33 @@ class DeleteResponse(BaseModel):
 
     id: str
     deleted: Literal[True] = True
+
+
+class DeleteRequest(BaseModel):
+    """Body of `POST /images/delete`; exactly one of its fields.
+
+    Attributes:
+        ids: Ids of images; those that the gallery does not hold are passed over.
+        filter: Which payloads to delete.
+        all: Every image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ids: Annotated[list[ItemId], Field(min_length=1, max_length=10_000)] | None = None
+    filter: PayloadFilter | None = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> DeleteRequest:
+        if sum(part is not None for part in (self.ids, self.filter, self.all)) != 1:
+            raise ValueError("exactly one of ids, filter, all")
+        return self
+
+
+class DeletedImages(BaseModel):
+    """Answer of `POST /images/delete`: how many images the live collection held."""
+
+    model_config = ConfigDict(frozen=True)
+
+    deleted: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aff_contracts.errors import InvalidFilterError
 
@@ -34,25 +34,72 @@ class Range(_Strict):
         return self
 
 
+class DatetimeRange(_Strict):
+    """Bounds of a date and time (RFC 3339, with its offset from UTC); at least one."""
+
+    model_config = ConfigDict(strict=False)
+
+    gt: AwareDatetime | None = None
+    gte: AwareDatetime | None = None
+    lt: AwareDatetime | None = None
+    lte: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> DatetimeRange:
+        if self.gt is self.gte is self.lt is self.lte is None:
+            raise ValueError("a datetime_range needs at least one of gt, gte, lt, lte")
+        return self
+
+
+class GeoPoint(_Strict):
+    """A place on the earth, in degrees."""
+
+    lat: float = Field(ge=-90, le=90)
+    lon: float = Field(ge=-180, le=180)
+
+
+class GeoRadius(_Strict):
+    """The places within a distance, in metres."""
+
+    center: GeoPoint
+    radius_m: float = Field(gt=0)
+
+
+class GeoBox(_Strict):
+    """The places between two parallels and two meridians."""
+
+    top_left: GeoPoint
+    bottom_right: GeoPoint
+
+
 class Condition(_Strict):
-    """One condition on one payload key; exactly one of `match`, `any_of` and `range`.
+    """One condition on one payload key; exactly one test.
 
     Attributes:
         key: Key of the caller's payload; a dot goes into a nested object.
         match: The value equals this one, or the list of values contains it.
         any_of: The value is one of these.
         range: The number lies within these bounds.
+        datetime_range: The date and time, a text (RFC 3339), lies within these bounds.
+        geo_radius: The place, an object with `lat` and `lon`, lies within this distance.
+        geo_box: The place lies within this box.
     """
 
     key: PayloadKey
     match: Scalar | None = None
     any_of: Annotated[list[Scalar], Field(min_length=1, max_length=1024)] | None = None
     range: Range | None = None
+    datetime_range: DatetimeRange | None = None
+    geo_radius: GeoRadius | None = None
+    geo_box: GeoBox | None = None
 
     @model_validator(mode="after")
     def _has_one_test(self) -> Condition:
-        if sum(test is not None for test in (self.match, self.any_of, self.range)) != 1:
-            raise ValueError("a condition needs exactly one of match, any_of, range")
+        tests = (self.match, self.any_of, self.range, self.datetime_range, self.geo_radius, self.geo_box)
+        if sum(test is not None for test in tests) != 1:
+            raise ValueError(
+                "a condition needs exactly one of match, any_of, range, datetime_range, geo_radius, geo_box"
+            )
         if self.any_of is not None and len({isinstance(value, str) for value in self.any_of}) != 1:
             raise ValueError("any_of takes strings or integers, not both")
         if self.any_of is not None and any(isinstance(value, bool) for value in self.any_of):

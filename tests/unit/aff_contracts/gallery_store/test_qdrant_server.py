@@ -24,6 +24,7 @@ from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
 from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
+from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.flaky_qdrant_server import FlakyPoints, flaky_qdrant_server
 from tests.support.gallery_points import make_points, make_space
@@ -102,6 +103,86 @@ class TestCreate:
         monkeypatch.setattr(client, "create_collection", refuse)
         with pytest.raises(StoreRejectedError, match="read only key"):
             await QdrantServerCatalogue(_settings(), client).create(SPACE)
+
+
+class TestCollectionSettings:
+    """What a server is asked for, since the client's own mode has no use for it."""
+
+    async def test_a_collection_is_made_as_the_settings_say(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: dict[str, Any] = {}
+        create = client.create_collection
+
+        async def watched(name: str, **arguments: Any) -> Any:
+            asked.update(arguments)
+            return await create(name, vectors_config=arguments["vectors_config"], metadata=arguments["metadata"])
+
+        monkeypatch.setattr(client, "create_collection", watched)
+        settings = _settings(
+            shard_number=6,
+            replication_factor=2,
+            write_consistency_factor=2,
+            quantization="int8",
+            quantized_memory="pinned",
+            vectors_memory="cold",
+            hnsw_m=32,
+            hnsw_ef_construct=200,
+        )
+        await QdrantServerStore(settings, client, COLLECTION).create(SPACE)
+        assert (asked["shard_number"], asked["replication_factor"], asked["write_consistency_factor"]) == (6, 2, 2)
+        assert asked["hnsw_config"] == models.HnswConfigDiff(m=32, ef_construct=200)
+        vector = asked["vectors_config"][VECTOR_NAME]
+        assert vector.memory is models.Memory.COLD
+        int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, memory=models.Memory.PINNED)
+        assert vector.quantization_config == models.ScalarQuantization(scalar=int8)
+
+    async def test_without_settings_a_server_is_asked_for_nothing_that_older_ones_do_not_know(self) -> None:
+        arguments = creation_arguments(SPACE, _settings())
+        assert {key for key, value in arguments.items() if value is not None} == {
+            "vectors_config",
+            "optimizers_config",
+            "on_disk_payload",
+            "metadata",
+        }
+        vector = arguments["vectors_config"][VECTOR_NAME].model_dump(exclude_none=True)
+        assert vector == {"size": 8, "distance": models.Distance.COSINE}
+
+    @pytest.mark.parametrize(
+        ("quantization", "expected"),
+        [
+            ("turbo4", {"turbo": {"bits": models.TurboQuantBitSize.BITS4}}),
+            ("turbo1", {"turbo": {"bits": models.TurboQuantBitSize.BITS1}}),
+            ("binary", {"binary": {}}),
+        ],
+    )
+    async def test_every_quantisation_has_its_configuration(self, quantization: str, expected: Any) -> None:
+        vector = creation_arguments(SPACE, _settings(quantization=quantization))["vectors_config"][VECTOR_NAME]
+        assert vector.quantization_config.model_dump(exclude_none=True) == expected
+
+    async def test_a_search_takes_ef_and_rescoring_from_the_settings(self) -> None:
+        settings = _settings(quantization="turbo4", search_ef=200, oversampling=3.0)
+        rescored = models.QuantizationSearchParams(rescore=True, oversampling=3.0)
+        assert search_parameters(settings, exact=False) == models.SearchParams(
+            hnsw_ef=200, exact=False, quantization=rescored
+        )
+        ignored = models.QuantizationSearchParams(ignore=True)
+        assert search_parameters(settings, exact=True) == models.SearchParams(exact=True, quantization=ignored)
+        assert search_parameters(_settings(), exact=False) == models.SearchParams(exact=False)
+
+    async def test_declared_keys_are_indexed_where_they_are_not(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        async def watched(_: str, key: str, kind: models.PayloadSchemaType, *, wait: bool) -> None:
+            asked.append((key, kind.value, wait))
+
+        monkeypatch.setattr(client, "create_payload_index", watched)
+        store = QdrantServerStore(_settings(payload_schema={"city": "keyword", "at": "geo"}), client, COLLECTION)
+        await store.create(SPACE)
+        await store.index_payload()
+        assert asked == [("payload.city", "keyword", True), ("payload.at", "geo", True)]
 
 
 class TestRetries:

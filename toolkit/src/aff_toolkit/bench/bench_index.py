@@ -34,6 +34,7 @@ from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 
 _PHOTOGRAPH_SIZE = (480, 640)
@@ -96,7 +97,7 @@ class OpenedIndex:
             decode_threads=settings.decode_threads,
         )
         self._use_case = IndexGallery(
-            patient, space, self._pipeline, metrics, max_payload_bytes=settings.max_payload_bytes
+            patient, space, self._pipeline, metrics, PayloadLimits(settings.max_payload_bytes)
         )
         self._requests = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
 

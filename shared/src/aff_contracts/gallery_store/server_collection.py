@@ -1,0 +1,61 @@
+"""How a collection of a Qdrant server is made and searched, as the settings say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qdrant_client import models
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
+from aff_contracts.gallery_store.settings import MemoryPlacement, StoreSettings
+
+
+def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[str, Any]:
+    """Return the arguments of `create_collection` beside the name."""
+    vector = models.VectorParams(
+        size=space.dimension,
+        distance=models.Distance.COSINE,
+        memory=_memory(settings.vectors_memory),
+        quantization_config=_quantization(settings),
+    )
+    graph = None
+    if settings.hnsw_m is not None or settings.hnsw_ef_construct is not None:
+        graph = models.HnswConfigDiff(m=settings.hnsw_m, ef_construct=settings.hnsw_ef_construct)
+    return {
+        "vectors_config": {VECTOR_NAME: vector},
+        "optimizers_config": models.OptimizersConfigDiff(indexing_threshold=settings.indexing_threshold_kb),
+        "hnsw_config": graph,
+        "shard_number": settings.shard_number,
+        "replication_factor": settings.replication_factor,
+        "write_consistency_factor": settings.write_consistency_factor,
+        "on_disk_payload": True,
+        "metadata": {SPACE_KEY: space.model_dump()},
+    }
+
+
+def search_parameters(settings: StoreSettings, *, exact: bool) -> models.SearchParams:
+    """Return the parameters of a search; an exact one uses neither the graph nor compressed vectors."""
+    if exact:
+        return models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
+    quantization = None
+    if settings.quantization != "none":
+        quantization = models.QuantizationSearchParams(rescore=settings.rescore, oversampling=settings.oversampling)
+    return models.SearchParams(hnsw_ef=settings.search_ef, exact=False, quantization=quantization)
+
+
+def _quantization(settings: StoreSettings) -> Any:
+    memory = _memory(settings.quantized_memory)
+    if settings.quantization == "none":
+        return None
+    if settings.quantization == "int8":
+        scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, memory=memory)
+        return models.ScalarQuantization(scalar=scalar)
+    if settings.quantization == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(memory=memory))
+    bits = models.TurboQuantBitSize(settings.quantization.replace("turbo", "bits"))
+    return models.TurboQuantization(turbo=models.TurboQuantQuantizationConfig(bits=bits, memory=memory))
+
+
+def _memory(placement: MemoryPlacement | None) -> models.Memory | None:
+    return None if placement is None else models.Memory(placement)
