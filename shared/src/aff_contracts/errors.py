@@ -19,7 +19,9 @@ AffError                                  500  internal_error
 │   ├── TruncatedImageError               422  image_truncated
 │   ├── ImageTooSmallError                422  image_too_small
 │   ├── ImageTooManyPixelsError           413  image_too_many_pixels
-│   └── ImageTooManyBytesError            413  image_too_many_bytes
+│   ├── ImageTooManyBytesError            413  image_too_many_bytes
+│   ├── ImageSourceRefusedError           403  image_source_refused
+│   └── ImageUnreachableError             422  image_unreachable
 ├── BundleError                           500  bundle_invalid
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
@@ -206,6 +208,21 @@ class ImageTooManyBytesError(ImageError):
     code = "image_too_many_bytes"
     status = 413
     title = "Image file too large"
+
+
+class ImageSourceRefusedError(ImageError):
+    """The operator does not allow images to be taken from there."""
+
+    code = "image_source_refused"
+    status = 403
+    title = "Image source refused"
+
+
+class ImageUnreachableError(ImageError):
+    """The image is not where it was said to be, or could not be had in time."""
+
+    code = "image_unreachable"
+    title = "Image unreachable"
 
 
 class BundleError(AffError):

@@ -216,6 +216,22 @@ async def test_json_with_base64_is_the_same_as_a_form(client: httpx.AsyncClient)
     assert [receipt["status"] for receipt in response.json()["receipts"]] == ["duplicate", "indexed"]
 
 
+async def test_images_may_be_named_by_paths_where_the_operator_allows_it(bundle: _Bundle, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "red.png").write_bytes(RED)
+    images = [{"path": "red.png", "id": "red"}, {"path": "../bundle/bundle.json"}, {"image": _base64(BLUE)}]
+    async with _service(bundle, MemoryGalleryStore(), source_root=tmp_path / "photos", max_queued_bytes=1) as client:
+        answer = (await client.post("/index", json={"images": images})).json()
+    assert [receipt["status"] for receipt in answer["receipts"]] == ["indexed", "rejected", "indexed"]
+    assert answer["receipts"][1]["error"]["code"] == "image_source_refused"
+
+
+@pytest.mark.parametrize("image", [{}, {"image": "", "url": "https://a"}, {"url": "u", "path": "p"}, {"path": ""}])
+async def test_an_image_with_no_source_or_several_is_refused(client: httpx.AsyncClient, image: Any) -> None:
+    response = await client.post("/index", json={"images": [image]})
+    assert (response.status_code, response.json()["code"]) == (422, "items_invalid")
+
+
 async def test_bad_base64_rejects_one_image_and_no_other(client: httpx.AsyncClient) -> None:
     response = await client.post("/index", json={"images": [{"image": "no base64!"}, {"image": _base64(RED)}]})
     assert response.status_code == 200

@@ -32,17 +32,18 @@ class Admission:
         self._speeds: deque[float] = deque(maxlen=_REMEMBERED_REQUESTS)
 
     @contextmanager
-    def admit(self, announced_bytes: int | None) -> Iterator[None]:
+    def admit(self, announced_bytes: int | None, *, beside: int = 0) -> Iterator[None]:
         """Hold a request's bytes inside the context.
 
         Args:
             announced_bytes: Length of the body, None where it is not known.
+            beside: Bytes that the same request holds already.
 
         Raises:
             ServiceOverloadedError: There is no room for it now.
         """
         size = self._largest_bytes if announced_bytes is None else announced_bytes
-        if self._held and self._held + size > self._max_queued_bytes:
+        if self._held > beside and self._held + size > self._max_queued_bytes:
             self._metrics.count_overload()
             raise ServiceOverloadedError(
                 f"{self._held} bytes of requests are worked on, and {self._max_queued_bytes} are the limit",

@@ -22,6 +22,7 @@ from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.gallery_routes import router as gallery_router
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.named_images import NamedImages
 from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.routes import router
@@ -94,7 +95,11 @@ async def _running(
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         )
-        app.state.components = Components(settings, catalogue, admission, collections, edit_gallery, metrics)
+        named_images = NamedImages.of_settings(settings)
+        stack.push_async_callback(named_images.close)
+        app.state.components = Components(
+            settings, catalogue, admission, collections, edit_gallery, metrics, named_images
+        )
         await _try_to_open_gallery(collections)
         yield
 

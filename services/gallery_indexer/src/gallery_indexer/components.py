@@ -12,6 +12,7 @@ from gallery_indexer.admission import Admission
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.named_images import NamedImages
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -25,6 +26,7 @@ class Components:
     collections: IndexCollections
     edit_gallery: EditGallery
     metrics: IndexMetrics
+    named_images: NamedImages
 
 
 def _of_request(request: Request) -> Components:

@@ -62,6 +62,7 @@ def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) ->
     """
     if isinstance(image.data, ImageError):
         raise image.data
+    assert isinstance(image.data, bytes), "locations are fetched before"
     if image.item.id is not None:
         _require_well_formed(image.item.id, image.name)
     content_sha256 = hashlib.sha256(image.data).hexdigest()

@@ -9,15 +9,23 @@ from aff_contracts.schemas.indexing import IndexItem
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLocation:
+    """Where an image lies that a request only names; one of the two is set."""
+
+    url: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IncomingImage:
     """An image of a request, before anything is known of it.
 
     Attributes:
-        data: The encoded image file, or why it could not be taken out of the request.
+        data: The encoded image file, why it could not be taken out of the request, or where it lies.
         name: File name of the upload, where one was sent.
         item: What the caller says of it.
     """
 
-    data: bytes | ImageError
+    data: bytes | ImageError | ImageLocation
     name: str | None = None
     item: IndexItem = field(default_factory=IndexItem)

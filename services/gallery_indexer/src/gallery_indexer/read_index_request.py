@@ -18,10 +18,10 @@ from aff_contracts.errors import (
     RequestError,
     TooManyImagesError,
 )
-from aff_contracts.schemas.indexing import Base64Image, IndexItem, IndexRequest
+from aff_contracts.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_contracts.web.uploads import UploadForm, is_form, read_form
-from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.incoming_image import ImageLocation, IncomingImage
 
 _Document = TypeVar("_Document")
 
@@ -58,7 +58,7 @@ REQUEST_BODY: dict[str, Any] = {
                 "type": "object",
                 "required": ["images"],
                 "additionalProperties": False,
-                "properties": {"images": {"type": "array", "minItems": 1, "items": Base64Image.model_json_schema()}},
+                "properties": {"images": {"type": "array", "minItems": 1, "items": IndexImage.model_json_schema()}},
             }
         },
     },
@@ -115,11 +115,14 @@ def _read_items(text: str | None, count: int) -> Sequence[IndexItem]:
 
 def _from_json(body: bytes) -> list[IncomingImage]:
     images = _parse(_REQUEST, body, "body").images
-    return [_from_base64(index, image) for index, image in enumerate(images)]
+    return [_from_item(index, image) for index, image in enumerate(images)]
 
 
-def _from_base64(index: int, image: Base64Image) -> IncomingImage:
+def _from_item(index: int, image: IndexImage) -> IncomingImage:
     item = IndexItem(id=image.id, payload=image.payload)
+    if image.image is None:
+        location = ImageLocation(url=image.url, path=image.path)
+        return IncomingImage(data=location, name=image.url or image.path, item=item)
     try:
         return IncomingImage(data=base64.b64decode(image.image, validate=True), item=item)
     except ValueError:

@@ -28,6 +28,7 @@ from aff_contracts.schemas.indexing import (
 )
 from aff_contracts.web.problems import problem_responses
 from gallery_indexer.components import Components, CurrentComponents
+from gallery_indexer.named_images import has_locations
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.read_payload_change import PAYLOAD_BODY, read_payload_change
 from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
@@ -52,12 +53,17 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
     application/x-ndjson` the receipts are sent one by one, as the images are done.
     """
     settings = components.settings
-    announced = request.headers.get("content-length", "")
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isdecimal() else None
     with ExitStack() as stack:
-        stack.enter_context(components.admission.admit(int(announced) if announced.isdecimal() else None))
+        stack.enter_context(components.admission.admit(announced))
         images = await read_index_request(
             request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
         )
+        if has_locations(images):
+            # For what is fetched, which nobody announces.
+            stack.enter_context(components.admission.admit(None, beside=announced or settings.max_body_bytes))
+            images = await components.named_images.fetch(images)
         if wants_lines(request):
             return await ReceiptLines.begin(components.collections.receipts(images), stack.pop_all())
         receipts = await components.collections.index(images)

@@ -33,6 +33,13 @@ class IndexerSettings(BaseSettings):
         batch_wait_ms: Longest wait for images that are being decoded, before a smaller batch is embedded.
         decode_threads: Threads that decode photographs and bring them to the input sizes; as many as cores.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
+        url_sources: Whether images may be named by their URLs, which the service then gets.
+        url_schemes: Schemes of such URLs.
+        url_hosts: Hosts that may be asked, and hosts below a name that begins with a dot; none means any. The addresses
+            have to be public in any case.
+        url_timeout_s: Longest time for one image, redirects included.
+        url_max_redirects: Most redirects on the way to an image; each is checked like the URL itself.
+        source_root: Directory below which images may be named by their paths; None allows none.
         catalogue_interval_s: Longest time until a collection that another process made, switched or dropped is noticed.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
@@ -52,5 +59,11 @@ class IndexerSettings(BaseSettings):
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
+    url_sources: bool = False
+    url_schemes: tuple[Literal["http", "https"], ...] = ("https",)
+    url_hosts: tuple[str, ...] = ()
+    url_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    url_max_redirects: Annotated[int, Field(ge=0, le=20)] = 3
+    source_root: Path | None = None
     catalogue_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)

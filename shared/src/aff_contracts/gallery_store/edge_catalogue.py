@@ -102,15 +102,15 @@ class QdrantEdgeCatalogue:
 
     async def drop(self, space_id: str) -> None:
         """Delete the directory of a collection that is not live."""
-        found = find_collection(await self.collections(), space_id)
-        require_not_live(found)
-        path = self._path(found.space.id)
-        (path / "gallery.json").unlink()  # from here on it is none, whatever happens
-        async with self._opening:
+        async with self._changing, self._opening:  # nobody opens it again before it is gone
+            found = find_collection(await self.collections(), space_id)
+            require_not_live(found)
+            path = self._path(found.space.id)
+            (path / "gallery.json").unlink()  # from here on it is none, whatever happens
             store = self._stores.pop(path.name, None)
-        if store is not None:
-            await store.close()
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+            if store is not None:
+                await store.close()
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     async def close(self) -> None:
         """Close every store, and release the directory."""

@@ -31,14 +31,24 @@ class IndexItem(BaseModel):
     payload: JsonObject | None = None
 
 
-class Base64Image(IndexItem):
-    """One image of a JSON request.
+class IndexImage(IndexItem):
+    """One image of a JSON request; exactly one of `image`, `url` and `path`.
 
     Attributes:
         image: The encoded image file, base64 (RFC 4648).
+        url: Where the service gets it, if the operator allows that.
+        path: Where it lies below the directory that the operator named, if any.
     """
 
-    image: str
+    image: str | None = None
+    url: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+    path: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> IndexImage:
+        if sum(source is not None for source in (self.image, self.url, self.path)) != 1:
+            raise ValueError("an image needs exactly one of image, url, path")
+        return self
 
 
 class IndexRequest(BaseModel):
@@ -46,7 +56,7 @@ class IndexRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    images: list[Base64Image] = Field(min_length=1)
+    images: list[IndexImage] = Field(min_length=1)
 
 
 class Receipt(BaseModel):
