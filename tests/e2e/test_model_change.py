@@ -46,7 +46,8 @@ class _GalleryEncoder:
     def prepare(self, photograph: Pixels) -> PreparedImage:
         return (photograph,)
 
-    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+        assert not with_features
         return [EncodedImage(_embedding(tuple(image[0][0, 0]), self._dimension), ("eye",)) for image in images]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
+from gallery_indexer.tokens import Tokens
 
 Colour = tuple[int, int, int]
 
@@ -47,10 +48,14 @@ class FakeGalleryEncoder:
     def prepare(self, photograph: NDArray[np.uint8]) -> PreparedImage:
         return (photograph,)
 
-    def encode_images(self, prepared: Sequence[PreparedImage]) -> list[EncodedImage]:
+    def encode_images(self, prepared: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         images = [photograph for (photograph,) in prepared]
         embeddings = self.encode(images)
         return [
-            EncodedImage(embedding, ("eye",) if image.any() else ())
+            EncodedImage(
+                embedding,
+                ("eye",) if image.any() else (),
+                {"eye": Tokens(embedding[None].astype(np.float16))} if with_features else None,
+            )
             for embedding, image in zip(embeddings, images, strict=True)
         ]

@@ -15,13 +15,13 @@ from accelerate.accelerator import Accelerator
 from torch import Tensor, nn
 
 from aff_toolkit.training.batch import Batch
-from aff_toolkit.training.feature_store import shard
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.sampling import generator_of, shuffled_batches
 from aff_toolkit.training.trainable import Trainable
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
 from aff_toolkit.training.training_set import TrainingSet
+from gallery_indexer.feature_shards import shard
 from tests.support.private_memory_limit import limit_private_memory
 
 BATCH = 32

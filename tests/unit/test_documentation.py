@@ -18,11 +18,11 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
-from aff_toolkit.training.feature_store import store_errors  # noqa: F401
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.update_rule import UpdateRule
+from gallery_indexer.feature_shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 

@@ -26,6 +26,17 @@ def space_id(
     )
 
 
+def extractors_id(extractors: tuple[ExtractorSpec, ...], files: tuple[BundleFile, ...]) -> str:
+    """Return the id of a bundle's extractors with their weights: bundles that share it give equal features."""
+    weights = {e.weights for e in extractors if e.weights}
+    return _digest(
+        {
+            "extractors": [e.identity() for e in extractors],
+            "files": {file.path: file.sha256 for file in files if file.path in weights},
+        }
+    )
+
+
 def fingerprint(
     space: EmbeddingSpace, query_encoder: QueryEncoderSpec, files: tuple[BundleFile, ...], *, unserved: str | None
 ) -> str:

@@ -12,7 +12,8 @@ AffError                                  500  internal_error
 │   ├── RepeatedIdError                   409  id_repeated
 │   ├── ImageNotFoundError                404  image_not_found
 │   ├── CollectionNotFoundError           404  collection_not_found
-│   └── CollectionLiveError               409  collection_live
+│   ├── CollectionLiveError               409  collection_live
+│   └── RefusingError                     409  refusing_impossible
 ├── ImageError                            422  image_invalid
 │   ├── EmptyImageError                   422  image_empty
 │   ├── UnsupportedImageError             415  image_unsupported
@@ -155,6 +156,14 @@ class CollectionLiveError(RequestError):
     code = "collection_live"
     status = 409
     title = "Collection is live"
+
+
+class RefusingError(RequestError):
+    """The gallery cannot be fused again from kept tokens."""
+
+    code = "refusing_impossible"
+    status = 409
+    title = "Cannot be fused again"
 
 
 class ImageError(AffError):

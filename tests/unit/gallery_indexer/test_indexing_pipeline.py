@@ -45,7 +45,8 @@ class _EncoderOfZeros:
     def prepare(self, photograph: Pixels) -> PreparedImage:
         return (photograph,)
 
-    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+        assert not with_features
         return [EncodedImage(np.zeros(4, dtype=np.float32), self._extractors) for _ in images]
 
 

@@ -18,6 +18,7 @@ from aff_contracts.schemas.gallery import (
     CollectionComparison,
     CollectionStatus,
     GalleryStatus,
+    RefusingStatus,
     SwitchRequest,
     VerifyRequest,
 )
@@ -158,6 +159,14 @@ class IndexerClient(_ServiceClient):
     def build(self, bundle: str) -> CollectionStatus:
         """Create the collection of another bundle beside the live one; errors as `index`."""
         return CollectionStatus.model_validate_json(self._post("/gallery/collections", BuildRequest(bundle=bundle)))
+
+    def refuse(self, bundle: str) -> RefusingStatus:
+        """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
+        return RefusingStatus.model_validate_json(self._post("/gallery/refuse", BuildRequest(bundle=bundle)))
+
+    def refusing(self) -> RefusingStatus:
+        """Return how far that is; errors as `index`."""
+        return RefusingStatus.model_validate_json(self._call("GET", "/gallery/refuse"))
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
         """Compare a collection with the live one; errors as `index`."""

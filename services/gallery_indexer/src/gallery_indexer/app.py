@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
@@ -22,9 +23,11 @@ from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.gallery_routes import router as gallery_router
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.kept_tokens import KeptTokens
 from gallery_indexer.named_images import NamedImages
 from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
+from gallery_indexer.refuse_gallery import RefuseGallery
 from gallery_indexer.routes import router
 from gallery_indexer.settings import IndexerSettings
 
@@ -77,14 +80,19 @@ async def _running(
             catalogue = await open_catalogue(settings.store)
             stack.push_async_callback(catalogue.close)
 
+        tokens = None
+        if settings.kept_tokens_path is not None:
+            tokens = await asyncio.to_thread(KeptTokens, settings.kept_tokens_path)
+            stack.callback(tokens.close)
+
         async def open_collection(path: Path) -> OpenedCollection:
             loaded = await load_bundle(path, settings, load_encoder)
-            return await OpenedCollection.open(loaded, catalogue, settings, metrics)
+            return await OpenedCollection.open(loaded, catalogue, settings, metrics, tokens)
 
         collections = IndexCollections(
             catalogue,
             BundleShelf(settings.bundle_path),
-            await OpenedCollection.open(bundle, catalogue, settings, metrics),
+            await OpenedCollection.open(bundle, catalogue, settings, metrics, tokens),
             open_collection,
             metrics,
             interval_s=settings.catalogue_interval_s,
@@ -97,8 +105,10 @@ async def _running(
         )
         named_images = NamedImages.of_settings(settings)
         stack.push_async_callback(named_images.close)
+        refusing = RefuseGallery(collections, tokens)
+        stack.push_async_callback(refusing.close)
         app.state.components = Components(
-            settings, catalogue, admission, collections, edit_gallery, metrics, named_images
+            settings, catalogue, admission, collections, edit_gallery, metrics, named_images, tokens, refusing
         )
         await _try_to_open_gallery(collections)
         yield

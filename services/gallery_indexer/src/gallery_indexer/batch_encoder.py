@@ -23,12 +23,16 @@ class BatchEncoder:
         encoder: Embeds.
         metrics: Learns of batches.
         batch_size: Most images of a batch.
+        with_features: Whether what the extractors found is wanted, too.
     """
 
-    def __init__(self, encoder: ImageEncoder, metrics: IndexMetrics, *, batch_size: int) -> None:
+    def __init__(
+        self, encoder: ImageEncoder, metrics: IndexMetrics, *, batch_size: int, with_features: bool = False
+    ) -> None:
         self._encoder = encoder
         self._metrics = metrics
         self._batch_size = batch_size
+        self._with_features = with_features
         self._fitted = 0
         self.size = batch_size
         """Most images of a batch now."""
@@ -43,7 +47,7 @@ class BatchEncoder:
     def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
         try:
             with self._metrics.encoding(len(images)):
-                encoded = self._encoder.encode_images(images)
+                encoded = self._encoder.encode_images(images, with_features=self._with_features)
         except BatchTooLargeError:
             self._shrink(len(images))
             return [None] if len(images) == 1 else self.encode(images)

@@ -12,7 +12,9 @@ from gallery_indexer.admission import Admission
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.kept_tokens import KeptTokens
 from gallery_indexer.named_images import NamedImages
+from gallery_indexer.refuse_gallery import RefuseGallery
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -27,6 +29,8 @@ class Components:
     edit_gallery: EditGallery
     metrics: IndexMetrics
     named_images: NamedImages
+    kept_tokens: KeptTokens | None
+    refuse_gallery: RefuseGallery
 
 
 def _of_request(request: Request) -> Components:

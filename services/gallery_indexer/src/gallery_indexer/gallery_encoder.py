@@ -19,7 +19,9 @@ from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, Pixels, PreparedImage
+from gallery_indexer.image_features import batch_of, images_of
 from gallery_indexer.mixers.build_mixer import build_mixer
+from gallery_indexer.tokens import ImageFeatures
 
 
 class GalleryEncoder:
@@ -29,6 +31,7 @@ class GalleryEncoder:
         self._extractors = tuple(extractors)
         self._mixer = mixer.eval().to(device)
         self._device = device
+        self._features = tuple(feature for extractor in extractors for feature in extractor.spec.features)
         self.decode_min_side = max(extractor.spec.preprocessing.size for extractor in extractors)
 
     @classmethod
@@ -73,7 +76,7 @@ class GalleryEncoder:
         prepared = {spec: preprocess(photograph, spec) for spec in dict.fromkeys(specs)}
         return tuple(prepared[spec] for spec in specs)
 
-    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
         try:
             features: dict[str, FeatureBatch] = {}
@@ -84,10 +87,15 @@ class GalleryEncoder:
             torch.cuda.empty_cache()
             raise BatchTooLargeError(str(error)) from error
         found = {one.spec.name: _found_something(one.spec.features, features) for one in self._extractors}
+        apart = images_of(features, self._features) if with_features else [None] * len(images)
         return [
-            EncodedImage(embedding, tuple(name for name, rows in found.items() if rows[row]))
+            EncodedImage(embedding, tuple(name for name, rows in found.items() if rows[row]), apart[row])
             for row, embedding in enumerate(embeddings)
         ]
+
+    def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
+        """See FeatureFuser."""
+        return self._mix(batch_of(images, self._features))
 
     @torch.inference_mode()
     def _mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 
 from aff_contracts.errors import (
@@ -10,6 +12,7 @@ from aff_contracts.errors import (
     CollectionNotFoundError,
     GalleryMissingError,
     MissingExtraError,
+    RefusingError,
     StoreError,
 )
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, live_one
@@ -18,6 +21,8 @@ from aff_contracts.schemas.gallery import (
     CollectionComparison,
     CollectionStatus,
     GalleryStatus,
+    KeptTokensStatus,
+    RefusingStatus,
     SwitchRequest,
     VerifyRequest,
 )
@@ -36,6 +41,12 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
     collections = await components.catalogue.collections()
     live = live_one(collections)
     described = [await _describe(components, collection) for collection in collections]
+    tokens = components.kept_tokens
+    kept = None
+    if tokens is not None:
+        kept = KeptTokensStatus(
+            images=await asyncio.to_thread(tokens.count), size_bytes=await asyncio.to_thread(tokens.size_bytes)
+        )
     return GalleryStatus(
         count=described[0].count,
         store=components.catalogue.name,
@@ -44,6 +55,7 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         space=live.space,
         collections=described,
         activity=components.metrics.activity(),
+        kept_tokens=kept,
     )
 
 
@@ -56,6 +68,25 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
     From now on it gets every image that is indexed; index the others again to fill it. Searches go on as before.
     """
     return await _describe(components, await components.collections.build(asked.bundle))
+
+
+@router.post(
+    "/gallery/refuse",
+    responses=problem_responses(RefusingError, BundleError, MissingExtraError, StoreError),
+    status_code=202,
+)
+async def refuse_gallery(asked: BuildRequest, components: CurrentComponents) -> RefusingStatus:
+    """Fill the collection of another mixer on the same extractors from the kept tokens, in the background.
+
+    No image is decoded and no extractor runs. Given again, it goes on with what is not there yet.
+    """
+    return await components.refuse_gallery.start(asked.bundle)
+
+
+@router.get("/gallery/refuse")
+async def get_refusing(components: CurrentComponents) -> RefusingStatus:
+    """Say how far that is."""
+    return components.refuse_gallery.status
 
 
 @router.post("/gallery/live", responses=problem_responses(*_NAMED))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gallery_indexer.tokens import ImageFeatures
 
 Pixels = NDArray[np.uint8]
 PreparedImage = tuple[Pixels, ...]
@@ -25,10 +27,12 @@ class EncodedImage:
     Attributes:
         embedding: (D,) float32, unit length.
         extractors: Names of the extractors that found something in it, in the bundle's order.
+        features: What they found; None where that was not asked for.
     """
 
     embedding: NDArray[np.float32]
     extractors: tuple[str, ...]
+    features: ImageFeatures | None = None
 
 
 class ImageEncoder(Protocol):
@@ -43,10 +47,19 @@ class ImageEncoder(Protocol):
         """Bring an (H, W, 3) uint8 upright RGB photograph to the input sizes. Several threads may call it at a time."""
         ...
 
-    def encode_images(self, images: Sequence[PreparedImage]) -> Sequence[EncodedImage]:
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> Sequence[EncodedImage]:
         """Embed a batch; it is called from one thread, never from two at a time.
 
         Raises:
             BatchTooLargeError: The device has not enough memory for it.
         """
+        ...
+
+
+@runtime_checkable
+class FeatureFuser(Protocol):
+    """Embeds images from what extractors found in them."""
+
+    def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
+        """Embed a batch from its features alone: (B, D) float32, unit length."""
         ...

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from aff_contracts.bundle import load_manifest
+from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
 from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
@@ -123,6 +123,10 @@ class IndexCollections:
         """Return the store of every collection, whether its bundle is here or not, the live one first."""
         return [await self._catalogue.collection(collection.space) for collection in await self.refresh()]
 
+    def manifest_of(self, bundle_name: str) -> BundleManifest:
+        """Return the manifest of a bundle of the shelf; raises BundleError."""
+        return load_manifest(self._shelf.named(bundle_name))
+
     async def build(self, bundle_name: str) -> Collection:
         """Create the collection of a bundle beside the live one; from now on it gets every write.
 
@@ -131,7 +135,7 @@ class IndexCollections:
             StoreError: The store failed.
         """
         path = self._shelf.named(bundle_name)
-        space = load_manifest(path).space
+        space = self.manifest_of(bundle_name).space
         async with self._refreshing:
             if space.id not in self._opened:
                 self._opened[space.id] = await self._open_collection(path)

@@ -14,7 +14,7 @@ from aff_contracts.schemas.indexing import Receipt
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
 from gallery_indexer.recent_rate import RecentRate
 
-Stage = Literal["fetch", "decode", "prepare", "encode", "upsert"]
+Stage = Literal["fetch", "decode", "prepare", "encode", "keep", "upsert"]
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -31,7 +31,7 @@ class IndexMetrics:
         self._rejected = Counter("aff_index_rejected", "Images rejected.", ("code",), registry=registry)
         self._stages = Histogram(
             "aff_index_stage_duration_seconds",
-            "Time of a stage: fetch per request, decode and prepare per image, encode and upsert per batch.",
+            "Time of a stage: fetch per request, decode and prepare per image, encode, keep and upsert per batch.",
             ("stage",),
             buckets=LATENCY_BUCKETS_S,
             registry=registry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +20,9 @@ from gallery_indexer.identified_image import IdentifiedImage
 from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.tokens import ImageFeatures
+
+KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
 
 _BATCHES_ALIVE = 4  # one is prepared, one waits, one is embedded, one is written
 _UNIT_TOLERANCE = 1e-3
@@ -49,6 +52,8 @@ class IndexingPipeline:
         batch_size: Most images that are embedded, or written, together.
         batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
         decode_threads: Threads that decode and prepare.
+        keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
+            thread before the images are written. None keeps nothing.
     """
 
     def __init__(
@@ -61,16 +66,21 @@ class IndexingPipeline:
         batch_size: int,
         batch_wait_s: float,
         decode_threads: int,
+        keep_features: KeepFeatures | None = None,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._limits = limits
         self._metrics = metrics
-        self._batch_encoder = BatchEncoder(encoder, metrics, batch_size=batch_size)
+        self._keep_features = keep_features
+        self._batch_encoder = BatchEncoder(
+            encoder, metrics, batch_size=batch_size, with_features=keep_features is not None
+        )
         self._places = asyncio.Semaphore(_BATCHES_ALIVE * batch_size)
         self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._to_encode = BatchFormer(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
+        self._to_keep = BatchFormer(self._keep, size=lambda: batch_size, wait_s=0.0)
         self._to_write = BatchFormer(self._write, size=lambda: batch_size, wait_s=0.0)
 
     async def embed(self, entry: GalleryEntry) -> EmbeddedImage | AffError:
@@ -87,9 +97,12 @@ class IndexingPipeline:
             async with self._places:
                 try:
                     prepared = await self._prepared(image)
-                    embedded = _embedded(image, prepared, await self._to_encode.submit(prepared.image))
+                    encoded = await self._to_encode.submit(prepared.image)
+                    embedded = _embedded(image, prepared, encoded)
                 except (ImageError, EncoderError) as error:
                     return error
+                if encoded is not None and encoded.features is not None:
+                    await self._to_keep.submit((image.content_sha256, encoded.features))
                 await self.write(entry.embedded_point(embedded))
                 return embedded
 
@@ -120,6 +133,12 @@ class IndexingPipeline:
     async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._encoding, self._batch_encoder.encode, images)
+
+    async def _keep(self, images: Sequence[tuple[str, ImageFeatures]]) -> list[None]:
+        assert self._keep_features is not None, "features are asked for only to be kept"
+        with self._metrics.time("keep"):
+            await asyncio.to_thread(self._keep_features, images)
+        return [None] * len(images)
 
     async def _write(self, points: Sequence[GalleryPoint]) -> list[None]:
         with self._metrics.time("upsert"):

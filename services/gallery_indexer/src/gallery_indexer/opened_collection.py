@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.kept_tokens import KeptTokens, TokenKind
 from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
@@ -60,18 +62,25 @@ class OpenedCollection:
         store: Of the collection.
         index_gallery: The use case.
         pipeline: Its pipeline.
+        encoder: What embeds.
     """
 
     manifest: BundleManifest
     store: GalleryStore
     index_gallery: IndexGallery
     pipeline: IndexingPipeline
+    encoder: ImageEncoder
 
     @classmethod
     async def open(
-        cls, bundle: LoadedBundle, catalogue: GalleryCatalogue, settings: IndexerSettings, metrics: IndexMetrics
+        cls,
+        bundle: LoadedBundle,
+        catalogue: GalleryCatalogue,
+        settings: IndexerSettings,
+        metrics: IndexMetrics,
+        tokens: KeptTokens | None = None,
     ) -> OpenedCollection:
-        """Put together what a collection needs."""
+        """Put together what a collection needs; with `tokens`, the features of images are kept there."""
         store = await catalogue.collection(bundle.manifest.space)
         patient = PatientStore(store, wait_s=settings.store_wait_s)
         pipeline = IndexingPipeline(
@@ -82,10 +91,11 @@ class OpenedCollection:
             batch_size=settings.batch_size,
             batch_wait_s=settings.batch_wait_ms / 1000,
             decode_threads=settings.decode_threads,
+            keep_features=None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest)),
         )
         limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         index_gallery = IndexGallery(patient, bundle.manifest.space, pipeline, metrics, limits)
-        return cls(bundle.manifest, store, index_gallery, pipeline)
+        return cls(bundle.manifest, store, index_gallery, pipeline, bundle.encoder)
 
     def close(self) -> None:
         """End the pipeline's threads."""

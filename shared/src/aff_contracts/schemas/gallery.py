@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,6 +46,38 @@ class IndexActivity(IndexSummary):
     in_flight: int
 
 
+class KeptTokensStatus(BaseModel):
+    """The features that are kept of indexed images."""
+
+    model_config = ConfigDict(frozen=True)
+
+    images: int
+    size_bytes: int
+
+
+class RefusingStatus(BaseModel):
+    """Answer of `POST` and `GET /gallery/refuse`: a gallery that is fused again from kept tokens.
+
+    Attributes:
+        state: `idle` where there was no such job since the start.
+        done: Images of the live collection that were looked at.
+        total: Images of the live collection when the job began.
+        missing: Images without kept tokens; `missing_ids` names the first 1,000. Index their sources again.
+        space: Of the collection that is filled.
+        detail: Why the job failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["idle", "running", "finished", "failed"] = "idle"
+    done: int = 0
+    total: int = 0
+    missing: int = 0
+    missing_ids: list[str] = []
+    space: EmbeddingSpace | None = None
+    detail: str | None = None
+
+
 class GalleryStatus(BaseModel):
     """Answer of `GET /gallery`: the live collection, and all of them.
 
@@ -56,6 +89,7 @@ class GalleryStatus(BaseModel):
         space: Of the live collection.
         collections: The live one first, then those that were live last.
         activity: Of this indexer.
+        kept_tokens: Of this indexer; null where it keeps none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +101,7 @@ class GalleryStatus(BaseModel):
     space: EmbeddingSpace
     collections: list[CollectionStatus]
     activity: IndexActivity
+    kept_tokens: KeptTokensStatus | None
 
 
 class BuildRequest(BaseModel):

@@ -49,6 +49,12 @@ def running(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactor
     photographs.mkdir()
     for number in range(6):
         (photographs / f"{number}.png").write_bytes(plain_png((40 * number, 200 - 30 * number, 90)))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AFF_INDEX_KEPT_TOKENS_PATH", str(directory / "tokens"))
+        yield from _serving(directory, photographs, old, new)
+
+
+def _serving(directory: Path, photographs: Path, old: BundleManifest, new: BundleManifest) -> Iterator[Running]:
     with local_services(directory / "bundles" / "old", directory / "gallery", directory / "log") as services:
         found = Running(services, photographs, old, new)
         result = CliRunner().invoke(app, ["index", str(photographs), "--indexer-url", services.indexer_url])
@@ -83,6 +89,12 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     assert live(running.told("rollback")) == [("new", True, 6), (running.old.name, False, 6)]
     assert running.told("drop", new, code=1)["code"] == "collection_live"
     assert live(running.told("drop", old)) == [("new", True, 6)]
+    fused = running.told("refuse", "--mixer", "old")
+    assert (fused["state"], fused["done"], fused["total"], fused["missing"]) == ("finished", 6, 6, 0)
+    assert "6 images looked at. Next: aff gallery verify" in running.aff("refuse", "--mixer", "old").stdout
+    assert running.told("verify", old)["missing"] == 0
+    assert running.told("list")["kept_tokens"]["images"] == 6
+    running.told("drop", old)
     assert running.told("rollback", code=1)["code"] == "collection_not_found"
 
 

@@ -45,7 +45,8 @@ class _StandIn:
     def prepare(self, photograph: Pixels) -> PreparedImage:
         return (preprocess(photograph, Preprocessing(resize="stretch", size=_SIDE)),)
 
-    def encode_images(self, images: Sequence[PreparedImage]) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+        assert not with_features, "nothing is kept here"
         rows = np.stack([pixels.reshape(-1) for (pixels,) in images]).astype(np.float32) - 127.5
         projected = rows @ self._projection
         projected /= np.linalg.norm(projected, axis=1, keepdims=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from aff_contracts.errors import CollectionNotFoundError
-from aff_contracts.schemas.gallery import CollectionComparison, CollectionStatus, GalleryStatus
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_contracts.schemas.gallery import CollectionComparison, CollectionStatus, GalleryStatus, RefusingStatus
+from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
 from aff_toolkit.cli.index import index as index_source
 from aff_toolkit.cli.options import DEFAULT_INDEXER_URL, IndexerUrl
 from aff_toolkit.client import IndexerClient
@@ -18,6 +19,7 @@ app = typer.Typer(help="Change the model of a gallery without a pause of its sea
 
 _DIFFERENT = 3
 _SHOWN_IDS = 5
+_POLL_S = 0.2
 
 Space = Annotated[str, typer.Argument(help="Id of a collection's embedding space, or the beginning of it.")]
 
@@ -53,6 +55,30 @@ def build(
         f"Next: aff gallery verify {short}" if source else "Next: index the sources again, with `aff index SOURCE`"
     )
     messages.print(f"collection {short} for {created.bundle}. Next: {following}")
+
+
+@app.command()
+def refuse(
+    mixer: Annotated[str, typer.Option(help="Name of a bundle with the same extractors, beside that of the indexer.")],
+    indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Fuse the gallery again with another mixer, from kept tokens: no image is read. Status 3 where some have none."""
+    with errors_told(as_json), IndexerClient(indexer_url) as client:
+        status = client.refuse(mixer)
+        with images_bar("fusing again", status.total) as advance:
+            while status.state == "running":
+                time.sleep(_POLL_S)
+                done, status = status.done, client.refusing()
+                advance(status.done - done)
+    if as_json:
+        print_json(status.model_dump(mode="json"))
+    else:
+        _tell_refusing(status)
+    if status.state == "failed":
+        raise typer.Exit(1)
+    if status.missing:
+        raise typer.Exit(_DIFFERENT)
 
 
 @app.command()
@@ -125,6 +151,18 @@ def _live(collection: CollectionStatus) -> str:
     if collection.live:
         return "live"
     return "" if collection.live_since is None else f"since {collection.live_since:%Y-%m-%d %H:%M}, no more"
+
+
+def _tell_refusing(status: RefusingStatus) -> None:
+    if status.detail is not None:
+        messages.print(f"ended early: {status.detail}; the same command goes on")
+        return
+    if status.missing:
+        shown = ", ".join(status.missing_ids[:_SHOWN_IDS])
+        messages.print(f"{status.missing} images have no kept tokens: {shown} ...; index their sources again")
+    assert status.space is not None, "a finished job has filled a collection"
+    short = status.space.id[:12]
+    output.print(f"{status.done} images looked at. Next: aff gallery verify {short}")
 
 
 def _tell(found: CollectionComparison, space: str) -> None:

@@ -16,7 +16,6 @@ from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.extract_features import extract_features
-from aff_toolkit.training.feature_store.shard import shard_path
 from aff_toolkit.training.feature_store.store_description import (
     DESCRIPTION_NAME,
     PHOTOGRAPHS_NAME,
@@ -25,6 +24,7 @@ from aff_toolkit.training.feature_store.store_description import (
     describe_store,
 )
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.feature_shards.shard import shard_path
 
 ROOT = Path(__file__).parents[5]
 SIDE, TOKENS, WIDTH = 256, 100, 256

@@ -16,14 +16,14 @@ from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.extract_features import extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.feature_store.store_errors import (
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.feature_shards.store_errors import (
     FeatureNotFiniteError,
     FeatureShardError,
     FeatureStoreError,
     FeatureStoreMismatchError,
     FeatureStoreNotWrittenError,
 )
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from tests.support.full_disk import no_file_beyond
 
 N, UNREADABLE = 11, 4

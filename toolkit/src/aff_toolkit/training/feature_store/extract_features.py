@@ -17,8 +17,6 @@ from aff_contracts.preprocessing import Preprocessing, preprocess
 from aff_toolkit.training.augmentation import augment
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.feature_store.shard import check_shard, shard_path, write_shard
-from aff_toolkit.training.feature_store.shard_builder import ShardBuilder
 from aff_toolkit.training.feature_store.store_description import (
     DESCRIPTION_NAME,
     PHOTOGRAPHS_NAME,
@@ -27,12 +25,14 @@ from aff_toolkit.training.feature_store.store_description import (
     StoreSettings,
     describe_store,
 )
-from aff_toolkit.training.feature_store.store_errors import (
+from gallery_indexer.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.feature_shards.shard import check_shard, shard_path, write_shard
+from gallery_indexer.feature_shards.shard_builder import ShardBuilder
+from gallery_indexer.feature_shards.store_errors import (
     FeatureShardError,
     FeatureStoreMismatchError,
     FeatureStoreNotWrittenError,
 )
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 Extract = Callable[[Images], Mapping[str, FeatureBatch]]
 OnProgress = Callable[[int], None]

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from aff_contracts.bundle import FeatureSpec
-from aff_toolkit.training.feature_store.shard import check_shard, map_shard, shard_path, unreadable_of
 from aff_toolkit.training.feature_store.store_description import PHOTOGRAPHS_NAME, StoreDescription
-from aff_toolkit.training.feature_store.store_errors import FeatureStoreError
 from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.feature_shards.shard import check_shard, map_shard, shard_path, unreadable_of
+from gallery_indexer.feature_shards.store_errors import FeatureStoreError
 
 # Every mapped file holds a descriptor; the usual limit of a process is 1,024.
 _MAPPED_SHARDS = 512

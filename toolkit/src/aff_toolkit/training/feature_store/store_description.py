@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.feature_store.store_errors import FeatureStoreError
+from gallery_indexer.feature_shards.store_errors import FeatureStoreError
 
 DESCRIPTION_NAME = "store.json"
 PHOTOGRAPHS_NAME = "photographs.jsonl"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.bundle import FeatureSpec
-from aff_toolkit.training.feature_store.store_errors import FeatureNotFiniteError
 from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.feature_shards.store_errors import FeatureNotFiniteError
 
 
 class ShardBuilder:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from aff_toolkit.training.feature_store.store_errors import FeatureShardError, FeatureStoreNotWrittenError
+from gallery_indexer.feature_shards.store_errors import FeatureShardError, FeatureStoreNotWrittenError
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -1,0 +1,142 @@
+"""A gallery is fused again by a real bundle's extractors and mixers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from aff_contracts.bundle import load_manifest
+from aff_contracts.bundle_shelf import BundleShelf
+from aff_contracts.errors import RefusingError
+from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.schemas.indexing import IndexItem
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.index_collections import IndexCollections
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.kept_tokens import KeptTokens
+from gallery_indexer.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.refuse_gallery import RefuseGallery
+from gallery_indexer.settings import IndexerSettings
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.images import jpeg_bytes
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.other_mixer import write_other_mixer
+
+TINY_BUNDLE = Path(__file__).parents[3] / "bundles" / "tiny"
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class _Gallery:
+    catalogue: MemoryGalleryCatalogue
+    collections: IndexCollections
+    refusing: RefuseGallery
+    shelf: BundleShelf
+
+    async def points(self, name: str) -> dict[str, GalleryPoint]:
+        store = await self.catalogue.collection(load_manifest(self.shelf.named(name)).space)
+        return {point.record.item_id: point for point in (await store.scroll(limit=100)).points}
+
+    async def finish(self) -> None:
+        async with asyncio.timeout(30):
+            while self.refusing.status.state == "running":  # noqa: ASYNC110 - a job in the background
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _gallery(root: Path, *, keep: bool = True) -> AsyncIterator[_Gallery]:
+    write_other_mixer(TINY_BUNDLE, root / "bundles" / "old", name="old")
+    write_other_mixer(root / "bundles" / "old", root / "bundles" / "new", name="new")
+    catalogue, metrics = MemoryGalleryCatalogue(), IndexMetrics(CollectorRegistry())
+    settings, shelf = IndexerSettings(), BundleShelf(root / "bundles" / "old")
+    tokens = KeptTokens(root / "tokens", shard_images=4) if keep else None
+
+    async def open_collection(path: Path) -> OpenedCollection:
+        loaded = await load_bundle(path, settings, GalleryEncoder.load)
+        return await OpenedCollection.open(loaded, catalogue, settings, metrics, tokens)
+
+    first = await open_collection(shelf.default)
+    collections = IndexCollections(catalogue, shelf, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0)
+    refusing = RefuseGallery(collections, tokens)
+    yield _Gallery(catalogue, collections, refusing, shelf)
+    await refusing.close()
+    collections.close()
+    if tokens is not None:
+        tokens.close()
+
+
+def _images(*numbers: int) -> list[IncomingImage]:
+    images = []
+    for number in numbers:
+        blocks = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        data = jpeg_bytes(blocks.repeat(40, 0).repeat(40, 1))
+        images.append(IncomingImage(data=data, item=IndexItem(id=f"{number}", payload={"n": number})))
+    return images
+
+
+async def test_the_fused_gallery_is_the_one_that_the_sources_would_give(tmp_path: Path) -> None:
+    async with _gallery(tmp_path) as gallery:
+        await gallery.collections.index(_images(*range(10)))
+        await gallery.refusing.start("new")
+        await gallery.finish()
+        status = gallery.refusing.status
+        assert (status.state, status.done, status.total, status.missing) == ("finished", 10, 10, 0)
+        fused, old = await gallery.points("new"), await gallery.points("old")
+        store = await gallery.catalogue.collection(load_manifest(gallery.shelf.named("new")).space)
+        await store.delete(list(fused))
+        await gallery.collections.index(_images(*range(10)))
+        for item_id, point in (await gallery.points("new")).items():
+            assert float(fused[item_id].embedding @ point.embedding) > 0.9999  # float16 tokens against float32
+            assert float(fused[item_id].embedding @ old[item_id].embedding) < 0.999
+            assert fused[item_id].record.payload == point.record.payload
+            assert fused[item_id].record.extractors == point.record.extractors
+
+
+async def test_images_without_tokens_are_named_and_those_that_are_there_are_left(tmp_path: Path) -> None:
+    async with _gallery(tmp_path) as gallery:
+        await gallery.collections.index(_images(0, 1, 2))
+        live = (await gallery.collections.live()).store
+        stranger = (await live.fetch(["0"]))["0"]
+        record = replace(stranger.record, item_id="x", content_sha256="f" * 64)
+        await live.upsert([GalleryPoint(record, stranger.embedding)])
+        for _ in range(2):
+            await gallery.refusing.start("new")
+            await gallery.finish()
+            status = gallery.refusing.status
+            assert (status.state, status.missing, status.missing_ids) == ("finished", 1, ["x"])
+        written = await gallery.points("new")
+        assert sorted(written) == ["0", "1", "2"]
+
+
+async def test_what_cannot_be_fused_again_is_refused_and_makes_no_collection(tmp_path: Path) -> None:
+    async with _gallery(tmp_path) as gallery:
+        (tmp_path / "bundles" / "others").mkdir()
+        write_dummy_bundle(tmp_path / "bundles" / "others", dimension=128)
+        await gallery.collections.index(_images(0))
+        with pytest.raises(RefusingError, match="other extractors"):
+            await gallery.refusing.start("others")
+        assert len(await gallery.catalogue.collections()) == 1
+        await gallery.refusing.start("new")
+        with pytest.raises(RefusingError, match="already"):
+            await gallery.refusing.start("new")
+
+
+async def test_without_kept_tokens_nothing_can_be_fused_again(tmp_path: Path) -> None:
+    async with _gallery(tmp_path, keep=False) as gallery:
+        await gallery.collections.index(_images(0))
+        with pytest.raises(RefusingError, match="AFF_INDEX_KEPT_TOKENS_PATH"):
+            await gallery.refusing.start("new")
