@@ -42,6 +42,12 @@ def test_indexing_is_compared_with_the_extractors_alone_and_its_memory_is_shown(
     assert 50 < found["peak_anonymous_mb"]["40"] < found["peak_memory_mb"]["40"]
 
 
+def test_fusing_again_is_compared_with_extracting_again(tiny_training: TinyTraining) -> None:
+    found = run("refuse", "--bundle", str(tiny_training.bundle), "--images", "8", "--rounds", "1")
+    assert found["speedup"] == pytest.approx(found["images_per_s"] / found["again_images_per_s"])
+    assert found["bytes_per_image"] > 0
+
+
 def test_a_backbone_that_there_is_not_is_told() -> None:
     result = cli.invoke(app, ["bench", "train", "--query-backbone", "vgg", "--json"])
     assert result.exit_code == 1

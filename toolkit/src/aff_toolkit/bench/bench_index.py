@@ -133,7 +133,7 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
     """
     manifest = load_manifest(bundle)
     encoder = GalleryEncoder.load(bundle, manifest, device=device)
-    files = [_jpeg(number) for number in range(images)]
+    files = [encoded_photograph(number) for number in range(images)]
     prepared, decode_s = _prepared(encoder, files)
     seconds, bare_seconds, bare_cores = _throughput(encoder, manifest.space, files, prepared, rounds)
     memory = {size: _memory_of_gallery(size) for size in sizes}
@@ -155,7 +155,8 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
     )
 
 
-def _jpeg(number: int) -> bytes:
+def encoded_photograph(number: int) -> bytes:
+    """Return a procedural photograph of 640 x 480 pixels as a JPEG file."""
     pixels = cv2.cvtColor(render_view(number, 0, size=_PHOTOGRAPH_SIZE), cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", pixels)[1].tobytes()
 

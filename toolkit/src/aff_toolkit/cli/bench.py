@@ -111,6 +111,28 @@ def index(
 
 
 @app.command()
+def refuse(
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
+    device: Device = "auto",
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare fusing a gallery again from kept tokens with decoding and extracting again."""
+    from aff_toolkit.bench.bench_refuse import bench_refuse  # noqa: PLC0415 - torch takes seconds
+
+    with errors_told(as_json):
+        found = bench_refuse(bundle, images, rounds, device)
+    if as_json:
+        print_json(found.model_dump())
+        return
+    output.print(
+        f"from kept tokens {found.images_per_s:.0f} images/s, from photographs {found.again_images_per_s:.0f}: "
+        f"{found.speedup:.1f} times as fast, {found.bytes_per_image:.0f} bytes an image ({found.device})"
+    )
+
+
+@app.command()
 def extractors(
     only: Annotated[
         list[str] | None, typer.Option(help="A format of `aff checkpoints list`, or a model such as dinov2-base.")
