@@ -14,13 +14,13 @@ from torch import nn
 
 from aff_contracts.bundle import BundleManifest, FeatureSpec
 from aff_contracts.errors import BundleFormatError, BundleNotFoundError
-from aff_contracts.preprocessing import preprocess
 from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, Pixels, PreparedImage
 from gallery_indexer.image_features import batch_of, images_of
 from gallery_indexer.mixers.build_mixer import build_mixer
+from gallery_indexer.prepare_photograph import prepare_photograph
 from gallery_indexer.tokens import ImageFeatures
 
 
@@ -71,10 +71,8 @@ class GalleryEncoder:
         return self._mix(self.extract(images))
 
     def prepare(self, photograph: Pixels) -> PreparedImage:
-        """See ImageEncoder; extractors of one input size share the pixels."""
-        specs = [extractor.spec.preprocessing for extractor in self._extractors]
-        prepared = {spec: preprocess(photograph, spec) for spec in dict.fromkeys(specs)}
-        return tuple(prepared[spec] for spec in specs)
+        """See ImageEncoder."""
+        return prepare_photograph(photograph, [extractor.spec.preprocessing for extractor in self._extractors])
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""

@@ -98,7 +98,7 @@ class IndexingPipeline:
                 try:
                     prepared = await self._prepared(image)
                     encoded = await self._to_encode.submit(prepared.image)
-                    embedded = _embedded(image, prepared, encoded)
+                    embedded = embedded_image(encoded, prepared.width, prepared.height, label=image.label)
                 except (ImageError, EncoderError) as error:
                     return error
                 if encoded is not None and encoded.features is not None:
@@ -146,10 +146,21 @@ class IndexingPipeline:
         return [None] * len(points)
 
 
-def _embedded(image: IdentifiedImage, prepared: _Prepared, encoded: EncodedImage | None) -> EmbeddedImage:
+def embedded_image(encoded: EncodedImage | None, width: int, height: int, *, label: str) -> EmbeddedImage:
+    """Return what an image became.
+
+    Args:
+        encoded: What the encoder gave; None where it failed on the image.
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+        label: Name of the image, for the message.
+
+    Raises:
+        EncoderError: The encoder failed, or gave no unit vector.
+    """
     if encoded is None:
-        raise EncoderError("the encoder failed on this image; the log says why", item=image.label)
+        raise EncoderError("the encoder failed on this image; the log says why", item=label)
     if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
         reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
-        raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=image.label)
-    return EmbeddedImage(encoded.embedding, prepared.width, prepared.height, encoded.extractors)
+        raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=label)
+    return EmbeddedImage(encoded.embedding, width, height, encoded.extractors)

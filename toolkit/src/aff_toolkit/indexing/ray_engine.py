@@ -1,0 +1,159 @@
+"""Indexes a source as a Ray Data job: on the cores of this machine, or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from aff_contracts.bundle import load_manifest, verify_files
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import AffError, MissingExtraError
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.indexing import IndexSummary
+from aff_contracts.schemas.problem import Problem
+from aff_toolkit.indexing.file_systems import has_protocol
+from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.ray_store import ActorStore, OpenedStore
+from gallery_indexer.settings import IndexerSettings
+
+_BATCH_FORMAT = "pyarrow"
+_RESULT_ROWS = 256
+# Another number than that of the stages before: Ray would put equal ones into one process, where nothing overlaps.
+_CPUS_PER_ENCODER = 0.5
+
+
+def index_with_ray(
+    source: str,
+    bundle: Path,
+    record: IndexingRecord,
+    on_progress: Callable[[int], None],
+    *,
+    encoders: int,
+    gpus_per_encoder: float,
+) -> None:
+    """Index a source into the collection of a bundle, by the same steps as the service.
+
+    The collection is created where it is missing, and live where none is; the store is the one of the `QDRANT_*`
+    settings. A cluster is joined where `RAY_ADDRESS` names one, else Ray is started here and ended. What the
+    collection holds already with the same content is not decoded.
+
+    Args:
+        source: As for `source_items`; every node can read it, and the bundle.
+        bundle: Directory of the model bundle.
+        record: Learns what became of each image.
+        on_progress: Called with the number of images done since the last call.
+        encoders: Actors that hold extractors and mixer.
+        gpus_per_encoder: Cards of each of them; 0 for the CPU.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        BundleError: The bundle cannot be used.
+        StoreError: The store cannot be opened.
+        SourceError: The source cannot be read.
+    """
+    ray = _start_ray()
+    try:
+        for batch in _results(ray, source, bundle, encoders, gpus_per_encoder):
+            rows = batch.to_pylist()
+            for row in rows:
+                _note(record, row)
+            on_progress(len(rows))
+    except Exception as error:
+        raise error_of_ours(error) or error from error
+    finally:
+        ray.shutdown()
+
+
+def _start_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray: Any = import_module("ray")
+        import_module("ray.data")
+    except ImportError as error:
+        raise MissingExtraError("--engine ray needs Ray: pip install 'aff-toolkit[ray]'") from error
+    address = os.environ.get("RAY_ADDRESS", "local")
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **local)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    return ray
+
+
+def _results(ray: Any, source: str, bundle: Path, encoders: int, gpus: float) -> Any:
+    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
+
+    bundle, settings = bundle.absolute(), IndexerSettings()
+    manifest = load_manifest(bundle)
+    verify_files(bundle, manifest, manifest.gallery_files)
+    open_store = _store_opener(ray, settings.store, manifest.space)
+    stage: dict[str, Any] = {"batch_format": _BATCH_FORMAT, "batch_size": settings.batch_size}
+    rows = _read(ray, source, stage)
+    prepared = rows.map_batches(ray_stages.Prepare(manifest, settings, open_store), **stage)
+    embedded = prepared.map_batches(
+        ray_stages.Embed,
+        fn_constructor_args=(bundle, manifest, settings),
+        compute=ray.data.ActorPoolStrategy(size=encoders),
+        num_cpus=_CPUS_PER_ENCODER,
+        num_gpus=gpus or None,
+        **stage,
+    )
+    written = embedded.map_batches(ray_stages.Write(open_store), **stage)
+    return written.iter_batches(batch_format=_BATCH_FORMAT, batch_size=_RESULT_ROWS)
+
+
+def _read(ray: Any, source: str, stage: dict[str, Any]) -> Any:
+    """Read a source by all cores: a local one is listed by each of them, a remote one by one task."""
+    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
+
+    tar = ".tar" in source  # read from its beginning to its end
+    listed_once = tar or (has_protocol(source) and not source.endswith((".csv", ".parquet")))
+    parts = 1 if listed_once else max(1, int(ray.cluster_resources().get("CPU", 1)))
+    lister = ray_stages.ListPart(source, parts, read=tar or not listed_once)
+    rows = ray.data.range(parts, override_num_blocks=parts).map_batches(
+        lister, batch_format=_BATCH_FORMAT, batch_size=1
+    )
+    return rows if lister.read else rows.map_batches(ray_stages.read_listed, **stage)
+
+
+def error_of_ours(error: Exception) -> AffError | None:
+    """Return the error of ours that a task of Ray failed with, if it is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AffError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return None
+
+
+def _store_opener(ray: Any, settings: StoreSettings, space: EmbeddingSpace) -> Callable[[], Any]:
+    """Return what opens the collection in a stage: a server from there, the embedded engine through one actor."""
+    if settings.url:
+        OpenedStore(settings, space).close()  # creates the collection, or tells why not
+        return partial(OpenedStore, settings, space)
+    settings = settings.model_copy(update={"edge_path": settings.edge_path.absolute()})
+    actor = ray.remote(OpenedStore).options(num_cpus=0).remote(settings, space)
+    return partial(ActorStore, actor)
+
+
+def _note(record: IndexingRecord, row: dict[str, Any]) -> None:
+    status = row["status"]
+    if status == "rejected":
+        problem = Problem(
+            type=f"urn:aff:problem:{row['code']}",
+            title="Not indexed",
+            status=422,
+            detail=row["detail"],
+            code=row["code"],
+            item=row["id"],
+        )
+        record.fail(row["id"], row["location"], problem)
+        return
+    counts = {"indexed": 0, "updated": 0, "duplicate": 0, "rejected": 0}
+    record.add(IndexSummary(**{**counts, status: 1}))

@@ -1,0 +1,257 @@
+"""The stages of a Ray job: each takes a table of rows, and gives one.
+
+Rows keep `id`, `location` and `payload` (JSON) to the end. A row with a `status` is done, and passes through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.errors import AffError
+from aff_contracts.image_decoding import decode_image
+from aff_contracts.preprocessing import Preprocessing
+from aff_contracts.schemas.indexing import IndexItem
+from aff_contracts.schemas.problem import problem_of
+from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.indexing.ray_store import StageStore
+from aff_toolkit.indexing.source import source_items
+from aff_toolkit.indexing.source_item import SourceError, SourceItem
+from gallery_indexer.batch_encoder import BatchEncoder
+from gallery_indexer.embedded_image import EmbeddedImage
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.gallery_entry import GalleryEntry
+from gallery_indexer.identified_image import IdentifiedImage, identify
+from gallery_indexer.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.incoming_image import IncomingImage
+from gallery_indexer.index_metrics import IndexMetrics
+from gallery_indexer.indexing_pipeline import embedded_image
+from gallery_indexer.payload_limits import PayloadLimits
+from gallery_indexer.prepare_photograph import prepare_photograph
+from gallery_indexer.settings import IndexerSettings
+
+_READ_AT_A_TIME = 32
+
+pa: Any = import_module("pyarrow")  # has no types
+
+Row = dict[str, Any]
+Table = Any
+"""pyarrow's table."""
+
+_COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("location", pa.string()),
+        ("payload", pa.string()),
+        ("data", pa.binary()),
+        ("sha256", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("pixels", pa.list_(pa.binary())),
+        ("shapes", pa.list_(pa.list_(pa.int32()))),
+        ("embedding", pa.list_(pa.float32())),
+        ("extractors", pa.list_(pa.string())),
+        ("status", pa.string()),
+        ("code", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    return pa.Table.from_pylist([{name: row.get(name) for name in _COLUMNS.names} for row in rows], schema=_COLUMNS)
+
+
+def _failed(row: Row, error: AffError) -> Row:
+    problem = problem_of(error)
+    kept = {name: row[name] for name in ("id", "location", "payload")}
+    return {**kept, "status": "rejected", "code": problem.code, "detail": problem.detail}
+
+
+@dataclass(frozen=True)
+class ListPart:
+    """Lists every n-th image of a source: a task for each of its `parts`.
+
+    Attributes:
+        source: As for `source_items`.
+        parts: Their number.
+        read: Whether the images are read here, too; else `read_listed` does it, in other tasks.
+    """
+
+    source: str
+    parts: int
+    read: bool
+
+    def __call__(self, part: Table) -> Iterator[Table]:
+        """Give the images of a part, given its number."""
+        for number in part["id"].to_pylist():
+            items = islice(source_items(self.source), number, None, self.parts)
+            while batch := list(islice(items, _READ_AT_A_TIME)):
+                yield _table([_read(item) if self.read else _listed(item) for item in batch])
+
+
+def read_listed(table: Table) -> Table:
+    """Read the images of a remote source, whose listing gave nothing but places."""
+    rows = []
+    for row in table.to_pylist():
+        item = SourceItem(row["id"], row["location"], partial(_read_place, row["location"]))
+        rows.append(_read(item) | {"payload": row["payload"]})
+    return _table(rows)
+
+
+def _read_place(location: str) -> bytes:
+    return Place.at(location).read()
+
+
+def _listed(item: SourceItem) -> Row:
+    return {"id": item.id, "location": item.location, "payload": json.dumps(item.payload)}
+
+
+def _read(item: SourceItem) -> Row:
+    row = _listed(item)
+    try:
+        return {**row, "data": item.read()}
+    except AffError as error:
+        return _failed(row, error)
+    except Exception as error:  # noqa: BLE001 - drivers of file systems raise what they like
+        return _failed(row, SourceError(f"cannot be read: {error}", item=item.id))
+
+
+@dataclass
+class Prepare:
+    """Identifies images, passes over what the gallery holds, decodes, and brings pixels to the input sizes.
+
+    Attributes:
+        manifest: Of the bundle.
+        settings: Of the indexer.
+        open_store: Opens the collection, once in each process.
+    """
+
+    manifest: BundleManifest
+    settings: IndexerSettings
+    open_store: Callable[[], StageStore]
+    _store: StageStore | None = field(default=None, init=False)
+
+    def __call__(self, table: Table) -> Table:
+        """Give each row its pixels, or its status."""
+        self._store = self._store or self.open_store()
+        rows = table.to_pylist()
+        stored = self._store.fetch([row["id"] for row in rows])
+        return _table([row if row["status"] else self._prepared(row, stored.get(row["id"])) for row in rows])
+
+    def _prepared(self, row: Row, stored: Any) -> Row:
+        item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
+        limits = PayloadLimits(self.settings.max_payload_bytes, self.settings.store.payload_schema)
+        try:
+            incoming = IncomingImage(data=row["data"], name=row["location"], item=item)
+            image = identify(0, incoming, limits)
+            prepared: Row = {**row, "data": None, "sha256": image.content_sha256}
+            if not GalleryEntry((image,), stored).needs_embedding:
+                return prepared
+            decoded = decode_image(image.data, self.settings.image_limits, min_side=self._min_side, name=image.label)
+            pixels = prepare_photograph(decoded.pixels, self._preprocessings)
+        except AffError as error:
+            return _failed(row, error)
+        return prepared | {
+            "width": decoded.width,
+            "height": decoded.height,
+            "pixels": [one.tobytes() for one in pixels],
+            "shapes": [list(one.shape) for one in pixels],
+        }
+
+    @cached_property
+    def _preprocessings(self) -> list[Preprocessing]:
+        return [extractor.preprocessing for extractor in self.manifest.extractors]
+
+    @cached_property
+    def _min_side(self) -> int:
+        return max(preprocessing.size for preprocessing in self._preprocessings)
+
+
+class Embed:
+    """Holds extractors and mixer; an actor, on a card where there is one.
+
+    Args:
+        bundle: Directory of the bundle, which every node of the cluster can read.
+        manifest: Of the bundle.
+        settings: Of the indexer.
+    """
+
+    def __init__(self, bundle: Path, manifest: BundleManifest, settings: IndexerSettings) -> None:
+        encoder = GalleryEncoder.load(bundle, manifest, device=settings.device)
+        self._encoder = BatchEncoder(encoder, IndexMetrics(CollectorRegistry()), batch_size=settings.batch_size)
+
+    def __call__(self, table: Table) -> Table:
+        """Give each row with pixels its embedding, or its status."""
+        rows = table.to_pylist()
+        places = [place for place, row in enumerate(rows) if row["pixels"]]
+        encoded = self._encoder.encode([_pixels(rows[place]) for place in places])
+        for place, one in zip(places, encoded, strict=True):
+            rows[place] = _with_embedding(rows[place], one)
+        return _table(rows)
+
+
+def _pixels(row: Row) -> PreparedImage:
+    return tuple(
+        np.frombuffer(data, dtype=np.uint8).reshape(shape)
+        for data, shape in zip(row["pixels"], row["shapes"], strict=True)
+    )
+
+
+def _with_embedding(row: Row, encoded: EncodedImage | None) -> Row:
+    try:
+        image = embedded_image(encoded, row["width"], row["height"], label=row["id"])
+    except AffError as error:
+        return _failed(row, error)
+    return {**row, "pixels": None, "embedding": image.embedding.tolist(), "extractors": list(image.extractors)}
+
+
+@dataclass
+class Write:
+    """Writes what is new or changed, and gives each row its status.
+
+    Attributes:
+        open_store: Opens the collection, once in each process.
+    """
+
+    open_store: Callable[[], StageStore]
+    _store: StageStore | None = field(default=None, init=False)
+
+    def __call__(self, table: Table) -> Table:
+        """Write the points of the rows together."""
+        self._store = self._store or self.open_store()
+        rows = table.to_pylist()
+        going = [row for row in rows if not row["status"]]
+        stored = self._store.fetch([row["id"] for row in going])
+        points = []
+        for row in going:
+            entry = GalleryEntry((_identified(row),), stored.get(row["id"]))
+            embedded = _embedded(row)
+            point = entry.payload_update() if embedded is None else entry.embedded_point(embedded)
+            points += [] if point is None else [point]
+            (receipt,) = entry.receipts(embedded)
+            row.update(status=receipt.status, embedding=None)
+        if points:
+            self._store.upsert(points)
+        return _table(rows)
+
+
+def _identified(row: Row) -> IdentifiedImage:
+    return IdentifiedImage(0, row["location"], row["id"], b"", row["sha256"], json.loads(row["payload"]))
+
+
+def _embedded(row: Row) -> EmbeddedImage | None:
+    if row["embedding"] is None:
+        return None
+    embedding = np.asarray(row["embedding"], dtype=np.float32)
+    return EmbeddedImage(embedding, row["width"], row["height"], tuple(row["extractors"]))
