@@ -122,14 +122,11 @@ def _read(ray: Any, source: str, stage: dict[str, Any]) -> Any:
     return rows if lister.read else rows.map_batches(ray_stages.read_listed, **stage)
 
 
-def error_of_ours(error: Exception) -> AffError | None:
-    """Return the error of ours that a task of Ray failed with, if it is one."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, AffError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return None
+def error_of_ours(error: BaseException) -> AffError | None:
+    """Return the error of ours that a task failed with, if it is one: Ray wraps it, several times over."""
+    cause = getattr(error, "cause", None) or error.__cause__
+    within = None if cause is None else error_of_ours(cause)
+    return within or (error if isinstance(error, AffError) else None)
 
 
 def _store_opener(ray: Any, settings: StoreSettings, space: EmbeddingSpace) -> Callable[[], Any]:
