@@ -147,6 +147,30 @@ async def test_a_big_payload_comes_back_whole(store: GalleryStore) -> None:
     assert (await store.fetch(["a"]))["a"].record.payload == payload
 
 
+async def test_a_payload_is_replaced_and_nothing_else_of_its_point(store: GalleryStore) -> None:
+    first, second = make_points(2)
+    await store.upsert([replace(first, thumbnail=b"small"), second])
+    await store.set_payload("item-0", {"new": {"a": [1]}})
+    await store.set_payload("nobody", {"new": 1})
+    found = await store.fetch(["item-0", "item-1", "nobody"])
+    assert found["item-0"].record == replace(first.record, payload={"new": {"a": [1]}})
+    np.testing.assert_allclose(found["item-0"].embedding, first.embedding, atol=1e-6)
+    assert found["item-1"].record == second.record
+    assert await store.thumbnails(["item-0"]) == {"item-0": b"small"}
+    assert await store.count() == 2
+
+
+async def test_thumbnails_are_read_by_their_own_call_alone(store: GalleryStore) -> None:
+    with_one, without = make_points(2)
+    thumbnail = bytes(range(256))
+    await store.upsert([replace(with_one, thumbnail=thumbnail), without])
+    assert await store.thumbnails(["item-0", "item-1", "nobody"]) == {"item-0": thumbnail}
+    assert [point.thumbnail for point in (await store.fetch(["item-0", "item-1"])).values()] == [None, None]
+    assert [point.thumbnail for point in (await store.scroll(limit=9)).points] == [None, None]
+    await store.upsert([with_one])
+    assert await store.thumbnails(["item-0"]) == {}
+
+
 async def test_deleted_points_are_gone_and_unknown_ids_passed_over(store: GalleryStore) -> None:
     await store.upsert(make_points(4))
     await store.delete(["item-1", "nobody", "item-3"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
 
 
@@ -42,7 +44,18 @@ class MemoryGalleryStore:
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         self._require_space()
-        return {item_id: deepcopy(self._points[item_id]) for item_id in item_ids if item_id in self._points}
+        return {item_id: _read(self._points[item_id]) for item_id in item_ids if item_id in self._points}
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        self._require_space()
+        if item_id in self._points:
+            point = self._points[item_id]
+            self._points[item_id] = replace(point, record=replace(point.record, payload=deepcopy(payload)))
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        self._require_space()
+        found = {item_id: self._points[item_id].thumbnail for item_id in item_ids if item_id in self._points}
+        return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         self._require_space()
@@ -77,7 +90,7 @@ class MemoryGalleryStore:
         points = sorted(self._matching(payload_filter), key=lambda point: point.record.item_id)
         rest = [point for point in points if cursor is None or point.record.item_id >= cursor]
         following = rest[limit].record.item_id if len(rest) > limit else None
-        return GalleryPage(points=deepcopy(rest[:limit]), cursor=following)
+        return GalleryPage(points=[_read(point) for point in rest[:limit]], cursor=following)
 
     async def close(self) -> None:
         self._points.clear()
@@ -95,6 +108,10 @@ class MemoryGalleryStore:
     def _matching(self, payload_filter: PayloadFilter | None) -> list[GalleryPoint]:
         self._require_space()
         return [point for point in self._points.values() if _matches(payload_filter, point.record.payload)]
+
+
+def _read(point: GalleryPoint) -> GalleryPoint:
+    return replace(deepcopy(point), thumbnail=None)
 
 
 def _matches(payload_filter: PayloadFilter | None, payload: Any) -> bool:

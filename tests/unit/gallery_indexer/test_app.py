@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import json
 import re
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -414,6 +416,20 @@ async def test_a_payload_that_cannot_be_stored_or_whose_image_is_not_there_is_re
     await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
     await _require_problem(await client.patch("/images/a", json={"t": "x" * 100}), 422, "items_invalid", "a")
     await _require_problem(await client.patch("/images/b", json={}), 404, "image_not_found", "b")
+
+
+async def test_a_thumbnail_is_kept_and_served_and_survives_a_new_payload(bundle: _Bundle) -> None:
+    photograph = plain_png((200, 30, 30), width=400, height=300)
+    async with _service(bundle, MemoryGalleryStore(), thumbnail_side=64) as client:
+        await client.post("/index", files=_files(photograph), data={"items": '[{"id": "a/b"}]'})
+        await client.patch("/images/a/b", json={"n": 1})
+        response = await client.get("/images/a/b/thumbnail")
+        assert response.headers["content-type"] == "image/webp"
+        picture = Image.open(io.BytesIO(response.content))
+        assert (picture.format, picture.size) == ("WEBP", (64, 48))
+        again = await client.get("/images/a/b/thumbnail", headers={"If-None-Match": response.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        await _require_problem(await client.get("/images/none/thumbnail"), 404, "image_not_found", "none")
 
 
 async def test_images_are_deleted_by_ids_by_a_filter_or_all(client: httpx.AsyncClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from aff_contracts.errors import ImageNotFoundError
@@ -71,8 +70,7 @@ class EditGallery:
         payload = change(there.record.payload)
         require_storable(payload, self._payload_limits, item=item_id)
         for store in stores:
-            for point in (await store.fetch([item_id])).values():
-                await store.upsert([replace(point, record=replace(point.record, payload=payload))])
+            await store.set_payload(item_id, payload)
         return payload
 
 

@@ -16,9 +16,11 @@ class EmbeddedImage:
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.
         extractors: Names of the extractors that found something in it.
+        thumbnail: A small WebP file; None where none is wanted.
     """
 
     embedding: Embedding
     width: int
     height: int
     extractors: tuple[str, ...]
+    thumbnail: bytes | None = None

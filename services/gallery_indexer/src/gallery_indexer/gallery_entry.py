@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aff_contracts.errors import AffError
@@ -52,13 +52,12 @@ class GalleryEntry:
             payload=self.payload,
             extractors=embedded.extractors,
         )
-        return GalleryPoint(record=record, embedding=embedded.embedding)
+        return GalleryPoint(record, embedded.embedding, embedded.thumbnail)
 
-    def payload_update(self) -> GalleryPoint | None:
-        """Return the stored point with the new payload; None where there is nothing to change."""
-        if self.stored is None or same_payload(self.payload, self._stored_payload):
-            return None
-        return replace(self.stored, record=replace(self.stored.record, payload=self.payload))
+    @property
+    def needs_payload(self) -> bool:
+        """Whether what is stored has another payload."""
+        return self.stored is not None and not same_payload(self.payload, self._stored_payload)
 
     def receipts(self, embedded: EmbeddedImage | None = None) -> list[Receipt]:
         """Return a receipt per image, for an entry that is in the gallery now.

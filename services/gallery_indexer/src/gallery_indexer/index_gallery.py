@@ -105,8 +105,9 @@ class IndexGallery:
         if entry.needs_embedding:
             result = await self._pipeline.embed(entry)
             return entry.rejections(result) if isinstance(result, AffError) else entry.receipts(result)
-        if point := entry.payload_update():
-            await self._pipeline.write(point)
+        if entry.needs_payload:
+            with self._metrics.time("upsert"):
+                await self._store.set_payload(entry.images[0].item_id, entry.payload)
         return entry.receipts()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gallery_indexer.identified_image import IdentifiedImage
 from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.thumbnail_maker import ThumbnailMaker
 from gallery_indexer.tokens import ImageFeatures
 
 KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
@@ -35,6 +36,7 @@ class _Prepared:
     image: PreparedImage
     width: int
     height: int
+    thumbnail: bytes | None
 
 
 class IndexingPipeline:
@@ -52,6 +54,7 @@ class IndexingPipeline:
         batch_size: Most images that are embedded, or written, together.
         batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
         decode_threads: Threads that decode and prepare.
+        thumbnails: Of the images that are written; None makes none.
         keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
             thread before the images are written. None keeps nothing.
     """
@@ -66,12 +69,15 @@ class IndexingPipeline:
         batch_size: int,
         batch_wait_s: float,
         decode_threads: int,
+        thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
     ) -> None:
         self._encoder = encoder
         self._store = store
         self._limits = limits
+        self._min_side = max(encoder.decode_min_side, 0 if thumbnails is None else thumbnails.side)
         self._metrics = metrics
+        self._thumbnails = thumbnails
         self._keep_features = keep_features
         self._batch_encoder = BatchEncoder(
             encoder, metrics, batch_size=batch_size, with_features=keep_features is not None
@@ -99,6 +105,7 @@ class IndexingPipeline:
                     prepared = await self._prepared(image)
                     encoded = await self._to_encode.submit(prepared.image)
                     embedded = embedded_image(encoded, prepared.width, prepared.height, label=image.label)
+                    embedded = replace(embedded, thumbnail=prepared.thumbnail)
                 except (ImageError, EncoderError) as error:
                     return error
                 if encoded is not None and encoded.features is not None:
@@ -125,10 +132,11 @@ class IndexingPipeline:
 
     def _prepare(self, image: IdentifiedImage) -> _Prepared:
         with self._metrics.time("decode"):
-            min_side = self._encoder.decode_min_side
+            min_side = self._min_side
             decoded = decode_image(image.data, self._limits, min_side=min_side, name=image.label)
         with self._metrics.time("prepare"):
-            return _Prepared(self._encoder.prepare(decoded.pixels), decoded.width, decoded.height)
+            thumbnail = None if self._thumbnails is None else self._thumbnails.make(decoded.pixels)
+            return _Prepared(self._encoder.prepare(decoded.pixels), decoded.width, decoded.height, thumbnail)
 
     async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
         run = asyncio.get_running_loop().run_in_executor

@@ -19,6 +19,7 @@ from gallery_indexer.kept_tokens import KeptTokens, TokenKind
 from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
+from gallery_indexer.thumbnail_maker import ThumbnailMaker
 
 
 class EncoderLoader(Protocol):
@@ -91,6 +92,7 @@ class OpenedCollection:
             batch_size=settings.batch_size,
             batch_wait_s=settings.batch_wait_ms / 1000,
             decode_threads=settings.decode_threads,
+            thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
             keep_features=None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest)),
         )
         limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)

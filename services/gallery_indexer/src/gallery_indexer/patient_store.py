@@ -8,6 +8,7 @@ from typing import TypeVar
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
 from aff_contracts.gallery_store.retry import retry_for
+from aff_contracts.schemas.indexing import JsonObject
 
 _Result = TypeVar("_Result")
 
@@ -32,6 +33,10 @@ class PatientStore:
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """See GalleryStore."""
         return await self._patiently(lambda: self._store.fetch(item_ids))
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """See GalleryStore."""
+        await self._patiently(lambda: self._store.set_payload(item_id, payload))
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """See GalleryStore."""

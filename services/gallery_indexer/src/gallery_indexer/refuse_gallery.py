@@ -98,10 +98,11 @@ class RefuseGallery:
             assert isinstance(target.encoder, FeatureFuser), "a gallery encoder fuses"
             features = [found[point.record.content_sha256] for point in with_tokens]
             embeddings = await asyncio.to_thread(target.encoder.fuse, features)
+            thumbnails = await live.thumbnails([point.record.item_id for point in with_tokens])
             now = datetime.now(UTC)
             await target.store.upsert(
                 [
-                    GalleryPoint(replace(point.record, indexed_at=now), embedding)
+                    GalleryPoint(replace(point.record, indexed_at=now), embedding, thumbnails.get(point.record.item_id))
                     for point, embedding in zip(with_tokens, embeddings, strict=True)
                 ]
             )

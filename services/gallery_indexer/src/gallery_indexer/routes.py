@@ -27,6 +27,7 @@ from aff_contracts.schemas.indexing import (
     LookupResponse,
 )
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.named_images import has_locations
 from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
@@ -77,6 +78,21 @@ async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> 
     if len(asked.images) > limit:
         raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
     return LookupResponse(up_to_date=await components.collections.up_to_date(asked.images))
+
+
+@router.get(
+    "/images/{item_id:path}/thumbnail",
+    tags=["gallery"],
+    responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
+    response_class=Response,
+)
+async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
+    """Give the thumbnail of an image."""
+    store = (await components.collections.live()).store
+    thumbnail = (await store.thumbnails([item_id])).get(item_id)
+    if thumbnail is None:
+        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
+    return thumbnail_response(thumbnail, request)
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))

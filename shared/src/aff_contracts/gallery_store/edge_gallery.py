@@ -26,9 +26,21 @@ from aff_contracts.gallery_store.edge_directory import EdgeDirectory
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
 from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
-from aff_contracts.gallery_store.layout import VECTOR_NAME, exclusive_threshold, filter_key, from_payload, point_id
+from aff_contracts.gallery_store.layout import (
+    PAYLOAD_KEY,
+    THUMBNAIL_KEY,
+    VECTOR_NAME,
+    exclusive_threshold,
+    filter_key,
+    from_payload,
+    point_id,
+    thumbnail_of,
+)
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
+
+_WITHOUT_THUMBNAIL = edge.PayloadSelector.Exclude([THUMBNAIL_KEY])
 
 
 class EdgeGallery:
@@ -85,7 +97,20 @@ class EdgeGallery:
     def fetch(self, item_ids: Sequence[str]) -> list[GalleryPoint]:
         """Return the points of those ids that exist, in no particular order."""
         ids: list[edge.PointId] = [point_id(item_id) for item_id in item_ids]
-        return [from_engine(record) for record in self._shard.retrieve(ids, True, True)]
+        return [from_engine(record) for record in self._shard.retrieve(ids, _WITHOUT_THUMBNAIL, True)]
+
+    def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point durably."""
+        ids: list[edge.PointId] = [point_id(item_id)]
+        there = edge.Filter(must=[edge.HasIdCondition(set(ids))])  # passes over what does not exist
+        self._write(edge.UpdateOperation.set_payload_by_filter(there, {PAYLOAD_KEY: payload}), ids)
+
+    def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one."""
+        by_point = {point_id(item_id): item_id for item_id in item_ids}
+        records = self._shard.retrieve(list(by_point), edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
+        found = {by_point[str(record.id)]: thumbnail_of(record.payload or {}) for record in records}
+        return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids durably."""
@@ -114,7 +139,7 @@ class EdgeGallery:
             filter=to_filter(payload_filter),
             score_threshold=exclusive_threshold(score_threshold),
             params=search_parameters(self._settings, exact=exact),
-            with_payload=True,
+            with_payload=_WITHOUT_THUMBNAIL,
         )
         found = self._shard.query(request)
         return [GalleryHit(record=from_payload(point.payload or {}), score=point.score) for point in found]
@@ -126,7 +151,11 @@ class EdgeGallery:
     def scroll(self, *, limit: int, cursor: str | None, payload_filter: PayloadFilter | None) -> GalleryPage:
         """Return the next points in the order of their point ids."""
         request = edge.ScrollRequest(
-            offset=cursor, limit=limit, filter=to_filter(payload_filter), with_payload=True, with_vector=True
+            offset=cursor,
+            limit=limit,
+            filter=to_filter(payload_filter),
+            with_payload=_WITHOUT_THUMBNAIL,
+            with_vector=True,
         )
         records, following = self._shard.scroll(request)
         points = [from_engine(record) for record in records]
@@ -155,9 +184,10 @@ class EdgeGallery:
         """Bring the changes since the copy over to it, and go on with it in the old shard's place."""
         fresh = self._load(copy)
         changed = list(self._changed_since_copy or ())
-        present = [from_engine(record) for record in self._shard.retrieve(changed, True, True)]
+        present = self._shard.retrieve(changed, True, True)
         fresh.update(edge.UpdateOperation.delete_points(changed))
-        fresh.update(edge.UpdateOperation.upsert_points(list(map(to_engine, present))))
+        points = [edge.Point(record.id, record.vector or {}, record.payload) for record in present]
+        fresh.update(edge.UpdateOperation.upsert_points(points))
         fresh.flush()
         self._directory.adopt(self.space, copy)
         self._shard.close()

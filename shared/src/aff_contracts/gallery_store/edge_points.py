@@ -15,7 +15,7 @@ from aff_contracts.schemas.payload_filter import Condition, GeoPoint, PayloadFil
 def to_engine(point: GalleryPoint) -> edge.Point:
     """Return a point as it is written."""
     vector = {VECTOR_NAME: point.embedding.tolist()}
-    return edge.Point(point_id(point.record.item_id), vector, to_payload(point.record))
+    return edge.Point(point_id(point.record.item_id), vector, to_payload(point.record, point.thumbnail))
 
 
 def from_engine(record: Any) -> GalleryPoint:

@@ -43,10 +43,17 @@ class GalleryRecord:
 
 @dataclass(frozen=True, slots=True)
 class GalleryPoint:
-    """A record with its embedding: (D,) float32, unit length."""
+    """A record with its embedding.
+
+    Attributes:
+        record: What is kept beside the embedding.
+        embedding: (D,) float32, unit length.
+        thumbnail: A small WebP file that is written with it; None where there is none, and where a point is read.
+    """
 
     record: GalleryRecord
     embedding: Embedding
+    thumbnail: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,14 @@ class GalleryStore(Protocol):
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
+        ...
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point, and nothing else; an id that does not exist is passed over."""
+        ...
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one; no other call reads them."""
         ...
 
     async def delete(self, item_ids: Sequence[str]) -> None:

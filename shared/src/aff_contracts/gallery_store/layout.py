@@ -7,6 +7,7 @@ one named vector. Its payload keeps the project's own fields at the top and the 
 
 from __future__ import annotations
 
+import base64
 import uuid
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ SPACE_KEY = "embedding_space"
 LIVE_SINCE_KEY = "live_since"
 PAYLOAD_KEY = "payload"
 EXTRACTORS_KEY = "extractors"
+THUMBNAIL_KEY = "thumbnail"
 _POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")
 
 
@@ -40,9 +42,10 @@ def exclusive_threshold(score_threshold: float | None) -> float | None:
     return float(np.nextafter(np.float32(score_threshold), np.float32(-np.inf)))
 
 
-def to_payload(record: GalleryRecord) -> dict[str, Any]:
-    """Return a record as the JSON object of its point."""
-    return {
+def to_payload(record: GalleryRecord, thumbnail: bytes | None = None) -> dict[str, Any]:
+    """Return a record as the JSON object of its point; a thumbnail stands beside it in base64."""
+    kept = {} if thumbnail is None else {THUMBNAIL_KEY: base64.b64encode(thumbnail).decode()}
+    return kept | {
         "item_id": record.item_id,
         "content_sha256": record.content_sha256,
         "width": record.width,
@@ -51,6 +54,12 @@ def to_payload(record: GalleryRecord) -> dict[str, Any]:
         EXTRACTORS_KEY: record.extractors if record.extractors is None else list(record.extractors),
         PAYLOAD_KEY: record.payload,
     }
+
+
+def thumbnail_of(payload: dict[str, Any]) -> bytes | None:
+    """Return the thumbnail of a point's JSON object."""
+    encoded = payload.get(THUMBNAIL_KEY)
+    return None if encoded is None else base64.b64decode(encoded)
 
 
 def from_payload(payload: dict[str, Any]) -> GalleryRecord:

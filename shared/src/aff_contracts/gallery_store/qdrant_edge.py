@@ -25,6 +25,7 @@ from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.edge_indexing import QUIET_S, index_in_child
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 _logger = logging.getLogger(__name__)
@@ -85,6 +86,14 @@ class QdrantEdgeStore:
         """Return the points of those ids that exist, by item id."""
         points = await self._call(lambda: self._gallery.fetch(item_ids))
         return {point.record.item_id: point for point in points}
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point."""
+        await self._call(lambda: self._gallery.set_payload(item_id, payload))
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one."""
+        return await self._call(lambda: self._gallery.thumbnails(item_ids))
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""

@@ -15,20 +15,26 @@ from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError, StoreRejectedError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.layout import (
+    PAYLOAD_KEY,
     SPACE_KEY,
+    THUMBNAIL_KEY,
     VECTOR_NAME,
     exclusive_threshold,
     filter_key,
     from_payload,
     point_id,
+    thumbnail_of,
 )
 from aff_contracts.gallery_store.server_calls import call_server
 from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
 from aff_contracts.gallery_store.server_points import from_record, to_filter, to_struct
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 _Result = TypeVar("_Result")
+
+_WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
 
 
 class QdrantServerStore:
@@ -86,9 +92,27 @@ class QdrantServerStore:
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
         ids = [point_id(item_id) for item_id in item_ids]
-        records = await self._call(lambda: self._client.retrieve(self._gallery, ids, with_vectors=True))
+        records = await self._call(
+            lambda: self._client.retrieve(self._gallery, ids, with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+        )
         points = [from_record(record) for record in records]
         return {point.record.item_id: point for point in points}
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point."""
+        # By a filter, which passes over what does not exist.
+        there = models.Filter(must=[models.HasIdCondition(has_id=[point_id(item_id)])])
+        part = {PAYLOAD_KEY: payload}
+        await self._call(lambda: self._client.set_payload(self._gallery, part, points=there, wait=True))
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one."""
+        by_point = {point_id(item_id): item_id for item_id in item_ids}
+        records = await self._call(
+            lambda: self._client.retrieve(self._gallery, list(by_point), with_payload=[THUMBNAIL_KEY])
+        )
+        found = {by_point[str(record.id)]: thumbnail_of(record.payload or {}) for record in records}
+        return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
@@ -117,6 +141,7 @@ class QdrantServerStore:
                 query_filter=to_filter(payload_filter),
                 search_params=search_parameters(self._settings, exact=exact),
                 limit=limit,
+                with_payload=_WITHOUT_THUMBNAIL,
                 score_threshold=exclusive_threshold(score_threshold),
             )
         )
@@ -139,6 +164,7 @@ class QdrantServerStore:
                 scroll_filter=to_filter(payload_filter),
                 limit=limit,
                 offset=cursor,
+                with_payload=_WITHOUT_THUMBNAIL,
                 with_vectors=True,
             )
         )

@@ -15,7 +15,9 @@ from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
 def to_struct(point: GalleryPoint) -> models.PointStruct:
     """Return a point as it is written."""
     vector: dict[str, Any] = {VECTOR_NAME: point.embedding.tolist()}
-    return models.PointStruct(id=point_id(point.record.item_id), vector=vector, payload=to_payload(point.record))
+    return models.PointStruct(
+        id=point_id(point.record.item_id), vector=vector, payload=to_payload(point.record, point.thumbnail)
+    )
 
 
 def from_record(record: models.Record) -> GalleryPoint:

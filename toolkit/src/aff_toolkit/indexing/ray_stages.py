@@ -39,6 +39,7 @@ from gallery_indexer.indexing_pipeline import embedded_image
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.prepare_photograph import prepare_photograph
 from gallery_indexer.settings import IndexerSettings
+from gallery_indexer.thumbnail_maker import ThumbnailMaker
 
 _READ_AT_A_TIME = 32
 
@@ -55,6 +56,7 @@ _COLUMNS = pa.schema(
         ("payload", pa.string()),
         ("data", pa.binary()),
         ("sha256", pa.string()),
+        ("thumbnail", pa.binary()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("pixels", pa.list_(pa.binary())),
@@ -160,9 +162,12 @@ class Prepare:
                 return prepared
             decoded = decode_image(image.data, self.settings.image_limits, min_side=self._min_side, name=image.label)
             pixels = prepare_photograph(decoded.pixels, self._preprocessings)
+            maker = ThumbnailMaker.of(self.settings.thumbnail_side, self.settings.thumbnail_quality)
+            thumbnail = None if maker is None else maker.make(decoded.pixels)
         except AffError as error:
             return _failed(row, error)
         return prepared | {
+            "thumbnail": thumbnail,
             "width": decoded.width,
             "height": decoded.height,
             "pixels": [one.tobytes() for one in pixels],
@@ -175,7 +180,7 @@ class Prepare:
 
     @cached_property
     def _min_side(self) -> int:
-        return max(preprocessing.size for preprocessing in self._preprocessings)
+        return max(self.settings.thumbnail_side, *(one.size for one in self._preprocessings))
 
 
 class Embed:
@@ -237,8 +242,10 @@ class Write:
         for row in going:
             entry = GalleryEntry((_identified(row),), stored.get(row["id"]))
             embedded = _embedded(row)
-            point = entry.payload_update() if embedded is None else entry.embedded_point(embedded)
-            points += [] if point is None else [point]
+            if embedded is not None:
+                points.append(entry.embedded_point(embedded))
+            elif entry.needs_payload:
+                self._store.set_payload(row["id"], entry.payload)
             (receipt,) = entry.receipts(embedded)
             row.update(status=receipt.status, embedding=None)
         if points:
@@ -254,4 +261,4 @@ def _embedded(row: Row) -> EmbeddedImage | None:
     if row["embedding"] is None:
         return None
     embedding = np.asarray(row["embedding"], dtype=np.float32)
-    return EmbeddedImage(embedding, row["width"], row["height"], tuple(row["extractors"]))
+    return EmbeddedImage(embedding, row["width"], row["height"], tuple(row["extractors"]), row["thumbnail"])

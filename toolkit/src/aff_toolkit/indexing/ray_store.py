@@ -12,6 +12,7 @@ from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.indexing import JsonObject
 from gallery_indexer.patient_store import PatientStore
 
 _Result = TypeVar("_Result")
@@ -27,6 +28,10 @@ class StageStore(Protocol):
         ...
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        """See GalleryStore."""
+        ...
+
+    def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """See GalleryStore."""
         ...
 
@@ -52,6 +57,10 @@ class OpenedStore:
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """See GalleryStore."""
         self._run(self._store.upsert(points))
+
+    def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """See GalleryStore."""
+        self._run(self._store.set_payload(item_id, payload))
 
     def close(self) -> None:
         """Close the store."""
@@ -80,6 +89,10 @@ class ActorStore:
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """See GalleryStore."""
         _ray().get(self._actor.upsert.remote(points))
+
+    def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """See GalleryStore."""
+        _ray().get(self._actor.set_payload.remote(item_id, payload))
 
 
 def _ray() -> Any:
