@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import CollectionLiveError, CollectionNotFoundError, GalleryMissingError
+from aff_contracts.errors import BackupError, CollectionLiveError, CollectionNotFoundError, GalleryMissingError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from tests.support.gallery_points import make_points, make_space
 
@@ -112,3 +114,36 @@ async def test_a_collection_that_there_is_not_or_not_clearly_is_told(catalogue: 
 async def test_creations_at_the_same_moment_make_one_collection(catalogue: GalleryCatalogue) -> None:
     await asyncio.gather(*(catalogue.create(OLD) for _ in range(4)))
     assert await _spaces(catalogue) == [(OLD, True)]
+
+
+async def test_a_restored_gallery_is_the_one_that_was_backed_up(catalogue: GalleryCatalogue, tmp_path: Path) -> None:
+    if catalogue.name == "qdrant_server" and not os.environ.get("QDRANT_URL"):
+        pytest.skip("the client's own mode makes no snapshots")
+    backup = tmp_path / "backups" / "first"
+    backup.mkdir(parents=True)
+    await catalogue.create(OLD)
+    await catalogue.create(NEW)
+    await (await catalogue.collection(OLD)).upsert(make_points(5))
+    await catalogue.switch(NEW.id)
+    before = await catalogue.collections()
+    await catalogue.backup(backup)
+    await (await catalogue.collection(OLD)).delete(["item-0"])
+    await (await catalogue.collection(NEW)).upsert(make_points(3))
+    await catalogue.switch(OLD.id)
+    await catalogue.drop(NEW.id)
+    await catalogue.create(make_space("third"))
+    await catalogue.restore(backup)
+    assert [(one.space, one.live) for one in await catalogue.collections()] == [(one.space, one.live) for one in before]
+    assert set(await (await catalogue.collection(OLD)).fetch([f"item-{n}" for n in range(5)])) == {
+        f"item-{n}" for n in range(5)
+    }
+    assert await (await catalogue.collection(NEW)).count() == 0
+
+
+async def test_what_is_no_backup_is_refused_and_changes_nothing(catalogue: GalleryCatalogue, tmp_path: Path) -> None:
+    await catalogue.create(OLD)
+    await (await catalogue.collection(OLD)).upsert(make_points(2))
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(BackupError):
+        await catalogue.restore(tmp_path / "nothing")
+    assert await (await catalogue.collection(OLD)).count() == 2

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError
+from aff_contracts.errors import BackupError, GalleryMissingError
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, in_order, require_not_live
 from tests.support.memory_gallery_store import MemoryGalleryStore
 
@@ -31,6 +34,7 @@ class MemoryGalleryCatalogue:
         self, first: MemoryGalleryStore | None = None, *, make: Callable[[], MemoryGalleryStore] = MemoryGalleryStore
     ) -> None:
         self.closed = False
+        self._backups: dict[str, Any] = {}
         self._first = first
         self._make = make
         self._kept: dict[str, _Kept] = {}
@@ -75,6 +79,19 @@ class MemoryGalleryCatalogue:
         found = find_collection(await self.collections(), space_id)
         require_not_live(found)
         self._kept.pop(found.space.id).store.forget()
+
+    async def backup(self, directory: Path) -> None:
+        self._backups[directory.name.strip(".").removesuffix(".partial")] = deepcopy(
+            (self._kept, self._live, self._live_since)
+        )
+
+    async def restore(self, directory: Path) -> None:
+        if directory.name not in self._backups:
+            raise BackupError("it is no backup", item=directory.name)
+        for kept in self._kept.values():
+            kept.store.forget()
+        self._first = None
+        self._kept, self._live, self._live_since = deepcopy(self._backups[directory.name])
 
     async def close(self) -> None:
         self.closed = True

@@ -13,7 +13,8 @@ AffError                                  500  internal_error
 │   ├── ImageNotFoundError                404  image_not_found
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
-│   └── RefusingError                     409  refusing_impossible
+│   ├── RefusingError                     409  refusing_impossible
+│   └── BackupError                       409  backup_impossible
 ├── ImageError                            422  image_invalid
 │   ├── EmptyImageError                   422  image_empty
 │   ├── UnsupportedImageError             415  image_unsupported
@@ -164,6 +165,14 @@ class RefusingError(RequestError):
     code = "refusing_impossible"
     status = 409
     title = "Cannot be fused again"
+
+
+class BackupError(RequestError):
+    """A backup cannot be made or restored as it was asked for."""
+
+    code = "backup_impossible"
+    status = 409
+    title = "Backup impossible"
 
 
 class ImageError(AffError):

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.gallery import (
-    BuildRequest,
+    Backup,
     CollectionComparison,
     CollectionStatus,
     GalleryStatus,
     RefusingStatus,
-    SwitchRequest,
-    VerifyRequest,
 )
 from aff_contracts.schemas.indexing import (
     IndexResponse,
     JsonObject,
     LookupImage,
-    LookupRequest,
     LookupResponse,
 )
 from aff_contracts.schemas.problem import Problem
@@ -149,7 +146,7 @@ class IndexerClient(_ServiceClient):
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
         """Return the ids of those images that the gallery holds just so; errors as `index`."""
-        answer = self._post("/images/lookup", LookupRequest(images=list(images)))
+        answer = self._post("/images/lookup", {"images": [image.model_dump(exclude_none=True) for image in images]})
         return LookupResponse.model_validate_json(answer).up_to_date
 
     def gallery(self) -> GalleryStatus:
@@ -158,11 +155,11 @@ class IndexerClient(_ServiceClient):
 
     def build(self, bundle: str) -> CollectionStatus:
         """Create the collection of another bundle beside the live one; errors as `index`."""
-        return CollectionStatus.model_validate_json(self._post("/gallery/collections", BuildRequest(bundle=bundle)))
+        return CollectionStatus.model_validate_json(self._post("/gallery/collections", {"bundle": bundle}))
 
     def refuse(self, bundle: str) -> RefusingStatus:
         """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
-        return RefusingStatus.model_validate_json(self._post("/gallery/refuse", BuildRequest(bundle=bundle)))
+        return RefusingStatus.model_validate_json(self._post("/gallery/refuse", {"bundle": bundle}))
 
     def refusing(self) -> RefusingStatus:
         """Return how far that is; errors as `index`."""
@@ -170,21 +167,27 @@ class IndexerClient(_ServiceClient):
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
         """Compare a collection with the live one; errors as `index`."""
-        asked = VerifyRequest(space=space, samples=samples, neighbours=neighbours)
+        asked = {"space": space, "samples": samples, "neighbours": neighbours}
         return CollectionComparison.model_validate_json(self._post("/gallery/verify", asked))
 
     def switch(self, space: str) -> GalleryStatus:
         """Make another collection the live one; errors as `index`."""
-        return GalleryStatus.model_validate_json(self._post("/gallery/live", SwitchRequest(space=space)))
+        return GalleryStatus.model_validate_json(self._post("/gallery/live", {"space": space}))
+
+    def backup(self, name: str) -> Backup:
+        """Write all collections into a new backup; errors as `index`."""
+        return Backup.model_validate_json(self._post("/gallery/backups", {"name": name}))
+
+    def restore(self, name: str, *, force: bool) -> GalleryStatus:
+        """Replace the gallery by a backup; errors as `index`."""
+        return GalleryStatus.model_validate_json(self._post("/gallery/restore", {"name": name, "force": force}))
 
     def drop(self, space: str) -> None:
         """Remove a collection that is not live; errors as `index`."""
         self._call("DELETE", f"/gallery/collections/{space}")
 
-    def _post(self, path: str, body: BaseModel) -> bytes:
-        return self._call(
-            "POST", path, content=body.model_dump_json(exclude_none=True), headers={"Content-Type": "application/json"}
-        )
+    def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        return self._call("POST", path, json=body)
 
 
 class SearchClient(_ServiceClient):

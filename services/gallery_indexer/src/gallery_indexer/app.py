@@ -17,6 +17,7 @@ from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
 from gallery_indexer.admission import Admission
+from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.components import Components
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.gallery_encoder import GalleryEncoder
@@ -108,7 +109,16 @@ async def _running(
         refusing = RefuseGallery(collections, tokens)
         stack.push_async_callback(refusing.close)
         app.state.components = Components(
-            settings, catalogue, admission, collections, edit_gallery, metrics, named_images, tokens, refusing
+            settings=settings,
+            catalogue=catalogue,
+            admission=admission,
+            collections=collections,
+            edit_gallery=edit_gallery,
+            metrics=metrics,
+            named_images=named_images,
+            kept_tokens=tokens,
+            refuse_gallery=refusing,
+            backup_gallery=BackupGallery(catalogue, collections, settings.backups_path),
         )
         await _try_to_open_gallery(collections)
         yield

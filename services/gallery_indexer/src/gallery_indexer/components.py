@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from gallery_indexer.admission import Admission
+from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
@@ -31,6 +32,7 @@ class Components:
     named_images: NamedImages
     kept_tokens: KeptTokens | None
     refuse_gallery: RefuseGallery
+    backup_gallery: BackupGallery
 
 
 def _of_request(request: Request) -> Components:

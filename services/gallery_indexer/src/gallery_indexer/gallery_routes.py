@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter
 
 from aff_contracts.errors import (
+    BackupError,
     BundleError,
     CollectionLiveError,
     CollectionNotFoundError,
@@ -17,12 +18,15 @@ from aff_contracts.errors import (
 )
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, live_one
 from aff_contracts.schemas.gallery import (
+    Backup,
+    BackupRequest,
     BuildRequest,
     CollectionComparison,
     CollectionStatus,
     GalleryStatus,
     KeptTokensStatus,
     RefusingStatus,
+    RestoreRequest,
     SwitchRequest,
     VerifyRequest,
 )
@@ -108,6 +112,25 @@ async def verify_collection(asked: VerifyRequest, components: CurrentComponents)
         samples=asked.samples,
         neighbours=asked.neighbours,
     )
+
+
+@router.post("/gallery/backups", responses=problem_responses(BackupError, StoreError), status_code=201)
+async def create_backup(asked: BackupRequest, components: CurrentComponents) -> Backup:
+    """Write all collections into a new backup; the store answers nothing else while it copies."""
+    return await components.backup_gallery.create(asked.name)
+
+
+@router.get("/gallery/backups", responses=problem_responses(BackupError))
+async def list_backups(components: CurrentComponents) -> list[Backup]:
+    """List the backups, the newest first."""
+    return await components.backup_gallery.backups()
+
+
+@router.post("/gallery/restore", responses=problem_responses(BackupError, BundleError, StoreError))
+async def restore_backup(asked: RestoreRequest, components: CurrentComponents) -> GalleryStatus:
+    """Replace the gallery by a backup."""
+    await components.backup_gallery.restore(asked.name, force=asked.force)
+    return await get_gallery(components)
 
 
 @router.delete(

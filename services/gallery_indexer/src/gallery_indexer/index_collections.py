@@ -142,6 +142,15 @@ class IndexCollections:
             await self._catalogue.create(space)
         return next(one for one in await self.refresh() if one.space == space)
 
+    async def reopen(self) -> None:
+        """Open every collection anew, after a restoration; errors as `refresh`."""
+        async with self._refreshing:
+            for space_id in list(self._opened):
+                self._retire(self._opened.pop(space_id))
+            self._payload_indexed.clear()
+            self._trusted_until = -1.0
+        await self.refresh()
+
     def close(self) -> None:
         """End the threads of every pipeline."""
         for handle, collection in self._retired:

@@ -40,6 +40,7 @@ class IndexerSettings(BaseSettings):
         url_timeout_s: Longest time for one image, redirects included.
         url_max_redirects: Most redirects on the way to an image; each is checked like the URL itself.
         source_root: Directory below which images may be named by their paths; None allows none.
+        backups_path: Directory of backups; None allows none.
         thumbnail_side: Pixels of the longer side of the thumbnails that are kept; 0 keeps none.
         thumbnail_quality: Of their WebP compression.
         kept_tokens_path: Directory in which the extractors' features of indexed images are kept, so that another mixer
@@ -69,6 +70,7 @@ class IndexerSettings(BaseSettings):
     url_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     url_max_redirects: Annotated[int, Field(ge=0, le=20)] = 3
     source_root: Path | None = None
+    backups_path: Path | None = None
     thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75
     kept_tokens_path: Path | None = None

@@ -21,8 +21,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreUnavailableError
+from aff_contracts.errors import BackupError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_directory import EdgeManifest, acquire_lock, replace_durably
+from aff_contracts.gallery_store.edge_restore import copy_for_restore, finish_restore
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, in_order, require_not_live
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -64,6 +65,7 @@ class QdrantEdgeCatalogue:
         root = settings.edge_path.absolute()
         lock = await asyncio.to_thread(acquire_lock, root)
         try:
+            await asyncio.to_thread(finish_restore, root)
             await asyncio.to_thread(_adopt_earlier_release, root)
             catalogue = cls(settings, root, lock)
             for path in sorted((root / "collections").glob("*/gallery.json")):
@@ -111,6 +113,28 @@ class QdrantEdgeCatalogue:
             if store is not None:
                 await store.close()
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+    async def backup(self, directory: Path) -> None:
+        """Copy the collections and the file that says which one is live; a backup is laid out as a gallery."""
+        async with self._changing:
+            for collection in await self.collections():
+                place = directory / "collections" / self._path(collection.space.id).name
+                await asyncio.to_thread(place.mkdir, parents=True)
+                await (await self.collection(collection.space)).copy_to(place)
+            text = self._file.model_dump_json(indent=2)
+            await asyncio.to_thread(replace_durably, directory / "catalogue.json", text)
+
+    async def restore(self, directory: Path) -> None:
+        """Copy a backup beside the collections, and put it into their place."""
+        if not await asyncio.to_thread((directory / "catalogue.json").is_file):
+            raise BackupError("it is no backup of an embedded gallery", item=directory.name)
+        async with self._changing, self._opening:
+            await asyncio.to_thread(copy_for_restore, directory, self._root)
+            for store in self._stores.values():
+                await store.close()
+            self._stores.clear()
+            await asyncio.to_thread(finish_restore, self._root)
+            self._file = _read(self._root / "catalogue.json")
 
     async def close(self) -> None:
         """Close every store, and release the directory."""

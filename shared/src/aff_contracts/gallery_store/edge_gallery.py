@@ -22,7 +22,7 @@ import qdrant_edge as edge
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.edge_config import PAYLOAD_TYPES, search_parameters, shard_config
-from aff_contracts.gallery_store.edge_directory import EdgeDirectory
+from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest, replace_durably
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
 from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
@@ -194,6 +194,13 @@ class EdgeGallery:
         self._opened = fresh
         self._changed_since_copy = None
         self._directory.sweep()
+
+    def copy_to(self, directory: Path) -> None:
+        """Write this collection into a directory, as it is now; it can be opened there."""
+        self._shard.flush()
+        shutil.copytree(self._directory.shard_path, directory / self._directory.shard_path.name)
+        manifest = EdgeManifest(embedding_space=self.space, shard=self._directory.shard_path.name)
+        replace_durably(directory / "gallery.json", manifest.model_dump_json(indent=2))
 
     def close(self) -> None:
         """Close the shard, remove a copy that was not adopted, and release the directory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -68,6 +69,21 @@ class GalleryCatalogue(Protocol):
         Raises:
             CollectionNotFoundError: There is no such collection.
             CollectionLiveError: It is the live one.
+        """
+        ...
+
+    async def backup(self, directory: Path) -> None:
+        """Write all collections, and which one is live, into an empty directory, or what finds them again.
+
+        Each collection is as it was at one moment; what is written meanwhile may be in one and not in another.
+        """
+        ...
+
+    async def restore(self, directory: Path) -> None:
+        """Replace all collections by those of a backup; stores that were handed out before are closed.
+
+        Raises:
+            BackupError: It is no backup of this adapter.
         """
         ...
 

@@ -133,6 +133,10 @@ class QdrantEdgeStore:
         """Return the next `limit` points, in the order of their point ids."""
         return await self._call(lambda: self._gallery.scroll(limit=limit, cursor=cursor, payload_filter=payload_filter))
 
+    async def copy_to(self, directory: Path) -> None:
+        """Write the collection into a directory, as it is now; other calls wait meanwhile."""
+        await self._call(lambda: self._gallery.copy_to(directory))
+
     async def close(self) -> None:
         """Give up an unfinished graph (the next opening begins anew), close the shard, release the lock."""
         if self._quiet is not None:

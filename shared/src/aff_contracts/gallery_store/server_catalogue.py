@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -21,9 +23,12 @@ from aff_contracts.gallery_store.layout import LIVE_SINCE_KEY, SPACE_KEY
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
 from aff_contracts.gallery_store.server_calls import call_server
 from aff_contracts.gallery_store.server_connection import client_arguments
+from aff_contracts.gallery_store.server_snapshots import Snapshot, SnapshotList, read_snapshots
 from aff_contracts.gallery_store.settings import StoreSettings
 
 _Result = TypeVar("_Result")
+
+_SNAPSHOT_TIMEOUT_S = 3600.0
 
 
 class QdrantServerCatalogue:
@@ -68,6 +73,29 @@ class QdrantServerCatalogue:
         require_not_live(found)
         await self._call(lambda: self._client.delete_collection(self._name_of(found.space.id)))
 
+    async def backup(self, directory: Path) -> None:
+        """Have the server make a snapshot of each collection, which stays there, and note their names."""
+        snapshots = []
+        for collection in await self.collections():
+            name = self._name_of(collection.space.id)
+            made = await self._make_snapshot(name)
+            snapshots.append(Snapshot(collection=name, name=made, space=collection.space, live=collection.live))
+        text = SnapshotList(snapshots=snapshots).model_dump_json(indent=2)
+        await asyncio.to_thread((directory / "snapshots.json").write_text, text)
+
+    async def restore(self, directory: Path) -> None:
+        """Have the server recover the snapshots, and drop the collections that the backup does not have."""
+        backup = await asyncio.to_thread(read_snapshots, directory)
+        before = await self.collections()
+        for snapshot in backup.snapshots:
+            await self._recover(snapshot)
+        live = next(snapshot for snapshot in backup.snapshots if snapshot.live)
+        await self._make_live(live.space, await self._live_name())
+        kept = {snapshot.space.id for snapshot in backup.snapshots}
+        for collection in before:
+            if collection.space.id not in kept:
+                await self.drop(collection.space.id)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -82,6 +110,24 @@ class QdrantServerCatalogue:
         await self._call(lambda: self._client.update_collection_aliases(operations))
         metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: datetime.now(UTC).isoformat()}
         await self._call(lambda: self._client.update_collection(name, metadata=metadata))
+
+    async def _make_snapshot(self, collection: str) -> str:
+        made = await self._patiently(lambda: self._client.create_snapshot(collection, wait=True))
+        if made is None:
+            raise StoreRejectedError(f"the server made no snapshot of {collection!r}")
+        return made.name
+
+    async def _recover(self, snapshot: Snapshot) -> None:
+        location = f"file://{self._settings.snapshots_path}/{snapshot.collection}/{snapshot.name}"
+        priority = models.SnapshotPriority.SNAPSHOT
+        await self._patiently(
+            lambda: self._client.recover_snapshot(snapshot.collection, location, priority=priority, wait=True)
+        )
+
+    async def _patiently(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Call the server once, for as long as it takes to copy a collection."""
+        patient = self._settings.model_copy(update={"timeout_s": _SNAPSHOT_TIMEOUT_S, "max_retries": 0})
+        return await call_server(patient, request)
 
     async def _live_name(self) -> str | None:
         response = await self._call(self._client.get_aliases)

@@ -140,6 +140,47 @@ class VerifyRequest(SwitchRequest):
     neighbours: int = Field(default=10, ge=1, le=100)
 
 
+class BackupRequest(BaseModel):
+    """Body of `POST /gallery/backups`.
+
+    Attributes:
+        name: Of the new backup: letters, digits, dots, dashes and underscores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+
+
+class RestoreRequest(BackupRequest):
+    """Body of `POST /gallery/restore`.
+
+    Attributes:
+        force: Replace a gallery that has images.
+    """
+
+    force: bool = False
+
+
+class Backup(BaseModel):
+    """What a backup holds.
+
+    Attributes:
+        store: Adapter that it belongs to; those of a server stay in the server's own snapshots.
+        created_at: When it was begun; UTC.
+        spaces: Embedding spaces of its collections, the live one first.
+        count: Images in the live one.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    store: str
+    created_at: datetime
+    spaces: list[EmbeddingSpace]
+    count: int
+
+
 class CollectionComparison(BaseModel):
     """Answer of `POST /gallery/verify`.
 

@@ -7,6 +7,7 @@ import pytest
 
 from aff_contracts.errors import StoreLockedError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
+from aff_contracts.gallery_store.edge_restore import copy_for_restore
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.gallery_points import make_points, make_space
@@ -84,6 +85,25 @@ async def test_a_drop_that_was_killed_on_its_way_leaves_no_collection(tmp_path: 
     assert [one.space for one in await again.collections()] == [OLD]
     await again.create(NEW)
     assert await (await again.collection(NEW)).count() == 0
+    await again.close()
+
+
+async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was(tmp_path: Path) -> None:
+    root, backup = tmp_path / "gallery", tmp_path / "backup"
+    backup.mkdir()
+    catalogue = await _open(root)
+    await catalogue.create(OLD)
+    await (await catalogue.collection(OLD)).upsert(make_points(3))
+    await catalogue.backup(backup)
+    await (await catalogue.collection(OLD)).upsert(make_points(9))
+    await catalogue.close()
+    shutil.copytree(backup, root / "restoring")  # half a copy is none
+    again = await _open(root)
+    assert await (await again.collection(OLD)).count() == 9
+    await again.close()
+    copy_for_restore(backup, root)  # a whole one counts
+    again = await _open(root)
+    assert await (await again.collection(OLD)).count() == 3
     await again.close()
 
 

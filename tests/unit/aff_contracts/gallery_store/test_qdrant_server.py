@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -183,6 +184,38 @@ class TestCollectionSettings:
         await store.create(SPACE)
         await store.index_payload()
         assert asked == [("payload.city", "keyword", True), ("payload.at", "geo", True)]
+
+
+class TestSnapshots:
+    """What a server is asked for; the client's own mode makes no snapshots."""
+
+    async def test_a_backup_is_a_snapshot_of_each_collection_and_is_recovered_from_there(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        asked: list[tuple[Any, ...]] = []
+
+        async def create_snapshot(name: str, *, wait: bool) -> Any:
+            asked.append(("create", name, wait))
+            return models.SnapshotDescription(name=f"{name}.snapshot", size=1, creation_time=None, checksum=None)
+
+        async def recover_snapshot(name: str, location: str, *, priority: models.SnapshotPriority, wait: bool) -> None:
+            asked.append(("recover", name, location, priority.value, wait))
+
+        monkeypatch.setattr(client, "create_snapshot", create_snapshot)
+        monkeypatch.setattr(client, "recover_snapshot", recover_snapshot)
+        catalogue = QdrantServerCatalogue(_settings(), client)
+        other = make_space("another", dimension=8)
+        await catalogue.create(SPACE)
+        await catalogue.create(other)
+        await catalogue.backup(tmp_path)
+        await catalogue.switch(other.id)
+        await catalogue.create(make_space("third", dimension=8))
+        await catalogue.restore(tmp_path)
+        names = [COLLECTION, f"gallery-{other.id[:12]}"]
+        assert asked == [("create", name, True) for name in names] + [
+            ("recover", name, f"file:///qdrant/snapshots/{name}/{name}.snapshot", "snapshot", True) for name in names
+        ]
+        assert [(one.space, one.live) for one in await catalogue.collections()] == [(SPACE, True), (other, False)]
 
 
 class TestRetries:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_toolkit.cli.main import app
+from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import LocalServices, local_services
 from tests.support.other_mixer import write_other_mixer
 from tests.support.plain_photograph import plain_png
@@ -50,6 +51,7 @@ def running(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactor
     for number in range(6):
         (photographs / f"{number}.png").write_bytes(plain_png((40 * number, 200 - 30 * number, 90)))
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AFF_INDEX_BACKUPS_PATH", str(directory / "backups"))
         environment.setenv("AFF_INDEX_KEPT_TOKENS_PATH", str(directory / "tokens"))
         yield from _serving(directory, photographs, old, new)
 
@@ -96,6 +98,23 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     assert running.told("list")["kept_tokens"]["images"] == 6
     running.told("drop", old)
     assert running.told("rollback", code=1)["code"] == "collection_not_found"
+
+
+def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = running.told("backup", "before")
+    assert (made["name"], made["count"], made["store"]) == ("before", 6, "qdrant_edge")
+    assert running.told("backup", "before", code=1)["code"] == "backup_impossible"
+    assert "Back to it: aff gallery restore 20" in running.aff("backup").stdout
+    with IndexerClient(running.services.indexer_url) as client:
+        client.index([Upload("late", "late.png", plain_png((1, 2, 3)))])
+        assert client.gallery().count == 7
+        assert running.told("restore", "before", code=1)["code"] == "backup_impossible"
+        assert running.told("restore", "before", "--force")["count"] == 6
+        client.index([Upload("later", "later.png", plain_png((3, 2, 1)))])
+        assert client.gallery().count == 7
+    assert running.told("restore", "none", "--force", code=1)["code"] == "backup_impossible"
+    assert running.told("restore", "../bundles", code=1)["code"] == "parameter_invalid"
 
 
 def test_a_bundle_that_does_not_lie_there_is_told(running: Running) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,28 @@ def test_a_folder_of_another_file_system_is_read_by_its_url(memory: Any) -> None
     assert _contents("memory://bucket/photos") == {"a.jpg": b"a", "b/c.png": b"c"}
     assert _payloads("memory://bucket/photos")["a.jpg"] == {"file": "memory:///bucket/photos/a.jpg"}
     assert list(_contents("memory://bucket/*.jpg")) == ["notes.jpg"]
+
+
+def test_a_remote_read_that_fails_is_tried_again(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.pipe({"/bucket/a.jpg": b"a"})
+    (item,) = source_items("memory://bucket/a.jpg")
+    failures = [ConnectionResetError("reset"), TimeoutError("slow")]
+    pauses: list[float] = []
+    read = type(memory).cat_file
+
+    def flaky(self: Any, *arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return read(self, *arguments, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", flaky)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    assert item.read() == b"a"
+    assert 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1.0
+    memory.rm("/bucket/a.jpg")
+    with pytest.raises(FileNotFoundError):
+        item.read()
+    assert len(pauses) == 2
 
 
 def test_a_protocol_without_its_driver_says_what_to_install() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ app = typer.Typer(help="Change the model of a gallery without a pause of its sea
 _DIFFERENT = 3
 _SHOWN_IDS = 5
 _POLL_S = 0.2
+_BACKUP_TIMEOUT_S = 3600.0
 
 Space = Annotated[str, typer.Argument(help="Id of a collection's embedding space, or the beginning of it.")]
 
@@ -134,6 +136,34 @@ def drop(space: Space, indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: J
     with errors_told(as_json), IndexerClient(indexer_url) as client:
         client.drop(space)
         gallery = client.gallery()
+    _show(gallery, as_json)
+
+
+@app.command()
+def backup(
+    name: Annotated[str | None, typer.Argument(help="Of the backup; the time when it is not given.")] = None,
+    indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Write all collections into a backup, in the directory that the indexer has for them."""
+    with errors_told(as_json), IndexerClient(indexer_url, timeout_s=_BACKUP_TIMEOUT_S) as client:
+        made = client.backup(name or f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
+    if as_json:
+        print_json(made.model_dump(mode="json"))
+    else:
+        output.print(f"{made.name}: {made.count} images. Back to it: aff gallery restore {made.name}")
+
+
+@app.command()
+def restore(
+    name: Annotated[str, typer.Argument(help="Of the backup.")],
+    force: Annotated[bool, typer.Option(help="Replace a gallery that has images.")] = False,
+    indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the gallery by a backup."""
+    with errors_told(as_json), IndexerClient(indexer_url, timeout_s=_BACKUP_TIMEOUT_S) as client:
+        gallery = client.restore(name, force=force)
     _show(gallery, as_json)
 
 

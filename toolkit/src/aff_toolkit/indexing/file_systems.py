@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
@@ -12,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from aff_toolkit.indexing.source_item import SourceError
 
 _READ_ATTEMPTS = 3
+_FIRST_PAUSE_S = 0.5
 
 
 class Place:
@@ -79,7 +82,7 @@ class Place:
         return cast("BinaryIO", self._files.open(self.path, "rb"))
 
     def read(self) -> bytes:
-        """Read a file; what is remote is tried three times, unless it is missing or forbidden."""
+        """Read a file; what is remote is tried three times, with growing pauses, unless it is missing or forbidden."""
         for attempt in range(1 if self.local else _READ_ATTEMPTS):
             try:
                 return cast("bytes", self._files.cat_file(self.path))
@@ -88,6 +91,7 @@ class Place:
             except Exception:
                 if attempt + 1 == _READ_ATTEMPTS or self.local:
                     raise
+                time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))
         raise AssertionError("every way out is above")
 
 
