@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from aff_contracts.bundle import load_manifest
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits, decode_image
@@ -43,32 +47,48 @@ async def _points(gallery: Path) -> dict[str, GalleryPoint]:
     return {point.record.item_id: point for point in page.points}
 
 
-@pytest.mark.anyio
-async def test_a_source_is_indexed_as_the_service_would_and_again_only_what_changed(tmp_path: Path) -> None:
-    for number in range(40):
-        (tmp_path / f"{number:02d}.png").write_bytes(plain_png((6 * number, 200 - number, 90)))
-    (tmp_path / "broken.png").write_bytes(b"text")
-    rows = "".join(f"{number:02d}.png,{number}\n" for number in range(40))
-    (tmp_path / "list.csv").write_text(f"path,number:int\n{rows}broken.png,1\nnone.png,2\n")
+def _embedding(encoder: GalleryEncoder, data: bytes) -> NDArray[np.float32]:
+    return encoder.encode([decode_image(data, ImageLimits(), min_side=encoder.decode_min_side).pixels])[0]
 
-    first = _index(tmp_path, "list.csv")
-    assert (first["indexed"], first["failed"]) == (40, 2)
-    assert {name: problem["code"] for name, problem in first["failures"].items()} == {
+
+async def _index_before(gallery: Path, space: EmbeddingSpace, images: dict[str, bytes], vector: Any) -> None:
+    """Leave what an earlier run would have left."""
+    catalogue = await open_catalogue(StoreSettings(url="", edge_path=gallery))
+    await catalogue.create(space)
+    points = []
+    for number, (name, data) in enumerate(images.items()):
+        digest = hashlib.sha256(data).hexdigest()
+        record = GalleryRecord(name, digest, 32, 24, datetime.now(UTC), {"number": number}, ("compact_cnn",))
+        points.append(GalleryPoint(record, vector))
+    await (await catalogue.collection(space)).upsert(points)
+    await catalogue.close()
+
+
+@pytest.mark.anyio
+async def test_a_source_is_indexed_as_the_service_would_and_only_what_is_new_or_changed(tmp_path: Path) -> None:
+    images = {f"{number:02d}.png": plain_png((6 * number, 200 - number, 90)) for number in range(40)}
+    for name, data in {**images, "broken.png": b"text"}.items():
+        (tmp_path / name).write_bytes(data)
+    rows = "".join(f"{name},{70 if number == 7 else number}\n" for number, name in enumerate(images))
+    (tmp_path / "list.csv").write_text(f"path,number:int\n{rows}broken.png,1\nnone.png,2\n")
+    manifest = load_manifest(TINY_BUNDLE)
+    encoder = GalleryEncoder.load(TINY_BUNDLE, manifest, device="cpu")
+    before = {name: images[name] for name in list(images)[:10]} | {"05.png": b"another content"}
+    old = _embedding(encoder, plain_png((1, 2, 3)))
+    await _index_before(tmp_path / "gallery", manifest.space, before, old)
+
+    told = _index(tmp_path, "list.csv")
+    assert (told["indexed"], told["updated"], told["duplicate"], told["failed"]) == (30, 2, 8, 2)
+    assert {name: problem["code"] for name, problem in told["failures"].items()} == {
         "broken.png": "image_unsupported",
         "none.png": "source_unusable",
     }
     assert "broken.png" in (tmp_path / "failures.csv").read_text()
     points = await _points(tmp_path / "gallery")
-    encoder = GalleryEncoder.load(TINY_BUNDLE, load_manifest(TINY_BUNDLE), device="cpu")
-    for number in (0, 17, 39):
-        data = (tmp_path / f"{number:02d}.png").read_bytes()
-        pixels = decode_image(data, ImageLimits(), min_side=encoder.decode_min_side).pixels
-        point = points[f"{number:02d}.png"]
-        np.testing.assert_allclose(point.embedding, encoder.encode([pixels])[0], atol=1e-4)
-        assert point.record.payload == {"number": number}
-
-    (tmp_path / "05.png").write_bytes(plain_png((1, 2, 3)))
-    (tmp_path / "list.csv").write_text((tmp_path / "list.csv").read_text().replace("07.png,7", "07.png,70"))
-    second = _index(tmp_path, "list.csv")
-    assert (second["indexed"], second["updated"], second["duplicate"], second["failed"]) == (0, 2, 38, 2)
-    assert (await _points(tmp_path / "gallery"))["07.png"].record.payload == {"number": 70}
+    assert points.keys() == images.keys()
+    for name in ("05.png", "17.png", "39.png"):
+        np.testing.assert_allclose(points[name].embedding, _embedding(encoder, images[name]), atol=1e-4)
+        assert points[name].record.payload == {"number": int(name[:2])}
+    for name in ("03.png", "07.png"):  # not embedded again
+        np.testing.assert_allclose(points[name].embedding, old, atol=1e-6)
+    assert points["07.png"].record.payload == {"number": 70}
