@@ -14,16 +14,16 @@ AffError                                  500  internal_error
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
 │   ├── RefusingError                     409  refusing_impossible
-│   └── BackupError                       409  backup_impossible
+│   ├── BackupError                       409  backup_impossible
+│   ├── ImageSourceRefusedError           403  image_source_refused
+│   └── ImageUnreachableError             422  image_unreachable
 ├── ImageError                            422  image_invalid
 │   ├── EmptyImageError                   422  image_empty
 │   ├── UnsupportedImageError             415  image_unsupported
 │   ├── TruncatedImageError               422  image_truncated
 │   ├── ImageTooSmallError                422  image_too_small
 │   ├── ImageTooManyPixelsError           413  image_too_many_pixels
-│   ├── ImageTooManyBytesError            413  image_too_many_bytes
-│   ├── ImageSourceRefusedError           403  image_source_refused
-│   └── ImageUnreachableError             422  image_unreachable
+│   └── ImageTooManyBytesError            413  image_too_many_bytes
 ├── BundleError                           500  bundle_invalid
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
@@ -175,6 +175,22 @@ class BackupError(RequestError):
     title = "Backup impossible"
 
 
+class ImageSourceRefusedError(RequestError):
+    """The operator does not allow images to be taken from there."""
+
+    code = "image_source_refused"
+    status = 403
+    title = "Image source refused"
+
+
+class ImageUnreachableError(RequestError):
+    """The image is not where it was said to be, or could not be had in time."""
+
+    code = "image_unreachable"
+    status = 422
+    title = "Image unreachable"
+
+
 class ImageError(AffError):
     """The bytes of an image cannot be used."""
 
@@ -226,21 +242,6 @@ class ImageTooManyBytesError(ImageError):
     code = "image_too_many_bytes"
     status = 413
     title = "Image file too large"
-
-
-class ImageSourceRefusedError(ImageError):
-    """The operator does not allow images to be taken from there."""
-
-    code = "image_source_refused"
-    status = 403
-    title = "Image source refused"
-
-
-class ImageUnreachableError(ImageError):
-    """The image is not where it was said to be, or could not be had in time."""
-
-    code = "image_unreachable"
-    title = "Image unreachable"
 
 
 class BundleError(AffError):

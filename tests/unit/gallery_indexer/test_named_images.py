@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.errors import ImageError
+from aff_contracts.errors import AffError
 from gallery_indexer.incoming_image import ImageLocation, IncomingImage
 from gallery_indexer.named_images import NamedImages
 
@@ -42,7 +42,7 @@ async def _fetch(named: NamedImages, *paths: str) -> list[bytes | str]:
     found: list[bytes | str] = []
     for image in await named.fetch(images):
         assert not isinstance(image.data, ImageLocation)
-        found.append(image.data.code if isinstance(image.data, ImageError) else image.data)
+        found.append(image.data.code if isinstance(image.data, AffError) else image.data)
     return found
 
 
@@ -81,8 +81,8 @@ async def test_what_the_operator_does_not_allow_is_refused_in_words_that_name_th
         IncomingImage(data=b"sent"),
     ]
     path, url, sent = await _named(None).fetch(images)
-    assert isinstance(path.data, ImageError)
-    assert isinstance(url.data, ImageError)
+    assert isinstance(path.data, AffError)
+    assert isinstance(url.data, AffError)
     assert (path.data.item, "AFF_INDEX_SOURCE_ROOT" in path.data.detail) == ("a.jpg", True)
     assert (url.data.item, "AFF_INDEX_URL_SOURCES" in url.data.detail) == ("url", True)
     assert sent.data == b"sent"

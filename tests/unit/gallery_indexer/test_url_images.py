@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aff_contracts.errors import ImageError, ImageSourceRefusedError, ImageTooManyBytesError, ImageUnreachableError
+from aff_contracts.errors import AffError, ImageSourceRefusedError, ImageTooManyBytesError, ImageUnreachableError
 from gallery_indexer.url_images import UrlImages, is_public
 
 pytestmark = pytest.mark.anyio
@@ -112,7 +112,7 @@ async def test_an_image_is_got_from_the_address_that_was_checked_under_the_name_
         ("no url", ImageSourceRefusedError),
     ],
 )
-async def test_what_may_not_be_asked_is_refused(url: str, error: type[ImageError]) -> None:
+async def test_what_may_not_be_asked_is_refused(url: str, error: type[AffError]) -> None:
     async with _images() as images:
         with pytest.raises(error):
             await images.get(url)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from aff_contracts.errors import AffError, ImageError, InvalidItemsError
+from aff_contracts.errors import AffError, InvalidItemsError
 from aff_contracts.schemas.indexing import ItemId, JsonObject, Receipt
 from aff_contracts.schemas.problem import problem_of
 from gallery_indexer.incoming_image import IncomingImage
@@ -60,7 +60,7 @@ def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) ->
         ImageError: The image could not be taken out of the request.
         InvalidItemsError: The id is malformed, or the payload cannot be stored.
     """
-    if isinstance(image.data, ImageError):
+    if isinstance(image.data, AffError):
         raise image.data
     assert isinstance(image.data, bytes), "locations are fetched before"
     if image.item.id is not None:

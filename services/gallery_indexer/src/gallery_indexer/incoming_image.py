@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aff_contracts.errors import ImageError
+from aff_contracts.errors import AffError
 from aff_contracts.schemas.indexing import IndexItem
 
 
@@ -26,6 +26,6 @@ class IncomingImage:
         item: What the caller says of it.
     """
 
-    data: bytes | ImageError | ImageLocation
+    data: bytes | AffError | ImageLocation
     name: str | None = None
     item: IndexItem = field(default_factory=IndexItem)

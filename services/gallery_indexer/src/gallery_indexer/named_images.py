@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aff_contracts.errors import (
-    ImageError,
+    AffError,
     ImageSourceRefusedError,
     ImageTooManyBytesError,
     ImageUnreachableError,
@@ -69,7 +69,7 @@ class NamedImages:
                     if left_bytes < 0:
                         limit = self._max_request_bytes
                         raise ImageTooManyBytesError(f"the images of a request have more than {limit} bytes in all")
-                except ImageError as error:
+                except AffError as error:
                     error.item = image.name
                     return replace(image, data=error)
                 return replace(image, data=data)
