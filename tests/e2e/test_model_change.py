@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.app import create_app as create_indexer_app
-from gallery_indexer.image_encoder import EncodedImage, Pixels, PreparedImage
+from gallery_indexer.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.settings import IndexerSettings
 from query_api.app import create_app as create_query_app
 from query_api.settings import QuerySettings
@@ -38,13 +39,10 @@ pytestmark = pytest.mark.anyio
 class _GalleryEncoder:
     """Embeds a plain photograph as the tiny query encoder of its bundle does."""
 
-    decode_min_side = 32
+    preprocessings = (Preprocessing(resize="longest_side", size=4096),)
 
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
-
-    def prepare(self, photograph: Pixels) -> PreparedImage:
-        return (photograph,)
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features

@@ -20,8 +20,9 @@ from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_contracts.image_decoding import ImageLimits
 from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.photograph_preparation import PhotographPreparation
 from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.plain_photograph import plain_png
 
@@ -48,7 +49,8 @@ async def _points(gallery: Path) -> dict[str, GalleryPoint]:
 
 
 def _embedding(encoder: GalleryEncoder, data: bytes) -> NDArray[np.float32]:
-    return encoder.encode([decode_image(data, ImageLimits(), min_side=encoder.decode_min_side).pixels])[0]
+    prepared = PhotographPreparation(ImageLimits(), encoder.preprocessings)(data, "photo")
+    return encoder.encode_images([prepared.image])[0].embedding
 
 
 async def _index_before(gallery: Path, space: EmbeddingSpace, images: dict[str, bytes], vector: Any) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
 from gallery_indexer.tokens import Tokens
 
@@ -23,7 +26,7 @@ class FakeGalleryEncoder:
     """
 
     dimension = 4
-    decode_min_side = 16
+    preprocessings = (Preprocessing(resize="longest_side", size=4096),)
 
     def __init__(self, *, poison: Colour | None = None, fits: int | None = None) -> None:
         self.batch_sizes: list[int] = []
@@ -45,9 +48,6 @@ class FakeGalleryEncoder:
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means
 
-    def prepare(self, photograph: NDArray[np.uint8]) -> PreparedImage:
-        return (photograph,)
-
     def encode_images(self, prepared: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         images = [photograph for (photograph,) in prepared]
         embeddings = self.encode(images)
@@ -59,3 +59,8 @@ class FakeGalleryEncoder:
             )
             for embedding, image in zip(embeddings, images, strict=True)
         ]
+
+
+def load_fake_gallery_encoder(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> FakeGalleryEncoder:
+    """Load it as another process would."""
+    return FakeGalleryEncoder()

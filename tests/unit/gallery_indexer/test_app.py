@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,7 +26,7 @@ from gallery_indexer.app import create_app
 from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
-from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.images import bomb_png
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
@@ -511,6 +512,21 @@ async def test_a_gallery_of_another_space_is_left_alone_and_the_service_says_why
         response = await client.post("/index", files=_files(RED))
         await _require_problem(response, 503, "embedding_space_mismatch")
         assert (await client.get("/gallery")).json()["count"] == 0
+
+
+async def test_decoding_and_encoder_may_have_processes_of_their_own(bundle: _Bundle) -> None:
+    store = MemoryGalleryStore()
+    settings = _settings(bundle, worker_processes="always", decode_workers=2)
+    app = create_app(settings, MemoryGalleryCatalogue(store), load_encoder=load_fake_gallery_encoder)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        response = await client.post("/index", files=[("images", ("red", RED)), ("images", ("bad", b"no image"))])
+    assert [receipt["status"] for receipt in response.json()["receipts"]] == ["indexed", "rejected"]
+    (point,) = (await store.scroll(limit=10)).points
+    np.testing.assert_allclose(point.embedding, [0.5**0.5, 0, 0, 0.5**0.5], atol=1e-6)
 
 
 async def test_a_shared_store_is_not_closed_by_the_service(bundle: _Bundle) -> None:

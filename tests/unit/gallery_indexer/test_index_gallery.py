@@ -51,7 +51,7 @@ def _index_gallery(
     metrics = IndexMetrics(registry or CollectorRegistry())
     patient = PatientStore(store, wait_s=store_wait_s)
     pipeline = IndexingPipeline(
-        encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_threads=2
+        encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_workers=2
     )
     with closing(pipeline):
         yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}))

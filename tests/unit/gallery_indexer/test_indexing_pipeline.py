@@ -12,10 +12,11 @@ from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import AffError, EmptyImageError, EncoderError, StoreUnavailableError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.embedded_image import EmbeddedImage
 from gallery_indexer.gallery_entry import GalleryEntry
 from gallery_indexer.identified_image import identify
-from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, Pixels, PreparedImage
+from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
@@ -37,13 +38,10 @@ def anyio_backend() -> str:
 
 
 class _EncoderOfZeros:
-    decode_min_side = 16
+    preprocessings = (Preprocessing(resize="longest_side", size=4096),)
 
     def __init__(self, *extractors: str) -> None:
         self._extractors = extractors
-
-    def prepare(self, photograph: Pixels) -> PreparedImage:
-        return (photograph,)
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features
@@ -78,7 +76,7 @@ async def _pipeline(
         IndexMetrics(registry or CollectorRegistry()),
         batch_size=batch_size,
         batch_wait_s=5.0,
-        decode_threads=2,
+        decode_workers=2,
     )
     with closing(pipeline):
         yield pipeline

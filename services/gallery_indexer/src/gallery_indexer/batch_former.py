@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
@@ -19,13 +19,14 @@ _AHEAD = 2  # batches that are worked on: while one is, the next one stands read
 class BatchFormer(Generic[_Item, _Result]):
     """Hands what was submitted to a worker, in batches, in the order of submission.
 
-    A batch is given away when it is full, when nothing more is expected, or when its first item has waited long
-    enough. While two batches are given away and unfinished, items collect.
+    A batch is given away when it is full, or when nothing more is expected; a smaller one also when its first item has
+    waited long enough and the worker has nothing else to do. While two batches are given away and unfinished, items
+    collect.
 
     Args:
         work: Makes the results of a batch, one per item; what it raises is raised for every item of the batch.
         size: Tells the most items of a batch.
-        wait_s: Longest wait for more items that are expected, in seconds.
+        wait_s: Longest wait of an idle worker for more items that are expected, in seconds.
     """
 
     def __init__(
@@ -71,17 +72,22 @@ class BatchFormer(Generic[_Item, _Result]):
             batch = self._take()
             task = asyncio.create_task(self._work_on(batch))
             self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            task.add_done_callback(self._worked)
 
     async def _fill(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         while self._expected and len(self._submitted) < self._size():
-            self._changed.clear()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._changed.wait()
-            except TimeoutError:
+            late = asyncio.get_running_loop().time() >= deadline
+            if late and not self._working:
                 return
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(None if late else deadline):
+                    await self._changed.wait()
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        self._changed.set()
 
     def _take(self) -> _Batch[_Item, _Result]:
         """Take a batch, without what its callers gave up."""

@@ -17,10 +17,9 @@ from aff_contracts.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.device import device_named
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
-from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, Pixels, PreparedImage
+from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
 from gallery_indexer.image_features import batch_of, images_of
 from gallery_indexer.mixers.build_mixer import build_mixer
-from gallery_indexer.prepare_photograph import prepare_photograph
 from gallery_indexer.tokens import ImageFeatures
 
 
@@ -30,9 +29,9 @@ class GalleryEncoder:
     def __init__(self, extractors: Sequence[Extractor], mixer: nn.Module, device: torch.device) -> None:
         self._extractors = tuple(extractors)
         self._mixer = mixer.eval().to(device)
-        self._device = device
+        self.device = device
         self._features = tuple(feature for extractor in extractors for feature in extractor.spec.features)
-        self.decode_min_side = max(extractor.spec.preprocessing.size for extractor in extractors)
+        self.preprocessings = tuple(extractor.spec.preprocessing for extractor in extractors)
 
     @classmethod
     def load(cls, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> GalleryEncoder:
@@ -70,10 +69,6 @@ class GalleryEncoder:
         """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
         return self._mix(self.extract(images))
 
-    def prepare(self, photograph: Pixels) -> PreparedImage:
-        """See ImageEncoder."""
-        return prepare_photograph(photograph, [extractor.spec.preprocessing for extractor in self._extractors])
-
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
         try:
@@ -97,7 +92,7 @@ class GalleryEncoder:
 
     @torch.inference_mode()
     def _mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
-        there = {name: batch.to(self._device) for name, batch in features.items()}
+        there = {name: batch.to(self.device) for name, batch in features.items()}
         embeddings: NDArray[np.float32] = self._mixer(there).cpu().numpy()
         return embeddings
 

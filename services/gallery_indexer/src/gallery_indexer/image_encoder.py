@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.tokens import ImageFeatures
 
 Pixels = NDArray[np.uint8]
@@ -39,12 +40,8 @@ class ImageEncoder(Protocol):
     """Embeds batches of photographs."""
 
     @property
-    def decode_min_side(self) -> int:
-        """Pixels of the shorter side below which a photograph must not be reduced while it is decoded."""
-        ...
-
-    def prepare(self, photograph: Pixels) -> PreparedImage:
-        """Bring an (H, W, 3) uint8 upright RGB photograph to the input sizes. Several threads may call it at a time."""
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """How photographs are prepared: for each extractor, in their order."""
         ...
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> Sequence[EncodedImage]:

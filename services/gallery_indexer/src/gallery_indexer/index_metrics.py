@@ -49,6 +49,10 @@ class IndexMetrics:
         """Time what runs inside the context."""
         return self._stages.labels(stage).time()
 
+    def observe(self, stage: Stage, seconds: float) -> None:
+        """Note how long a stage took that was timed elsewhere."""
+        self._stages.labels(stage).observe(seconds)
+
     @contextmanager
     def encoding(self, images: int) -> Iterator[None]:
         """Time a batch, and count it with its size."""

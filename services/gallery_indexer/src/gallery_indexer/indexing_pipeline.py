@@ -5,46 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import numpy as np
 
 from aff_contracts.errors import AffError, EncoderError, ImageError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
-from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_contracts.image_decoding import ImageLimits
 from gallery_indexer.batch_encoder import BatchEncoder
 from gallery_indexer.batch_former import BatchFormer
 from gallery_indexer.embedded_image import EmbeddedImage
 from gallery_indexer.gallery_entry import GalleryEntry
-from gallery_indexer.identified_image import IdentifiedImage
 from gallery_indexer.image_encoder import EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.patient_store import PatientStore
+from gallery_indexer.photograph_preparation import PhotographPreparation
+from gallery_indexer.pixel_arena import PixelArena
+from gallery_indexer.preparation_pool import PreparationPool
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
 from gallery_indexer.tokens import ImageFeatures
 
 KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
 
-_BATCHES_ALIVE = 4  # one is prepared, one waits, one is embedded, one is written
+BATCHES_ALIVE = 4  # one is prepared, one waits, one is embedded, one is written
 _UNIT_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A decoded image at the encoder's input sizes, and the size of the photograph."""
-
-    image: PreparedImage
-    width: int
-    height: int
-    thumbnail: bytes | None
-
-
 class IndexingPipeline:
-    """Decodes and prepares images in several threads, embeds them in one, and writes them.
+    """Prepares images in several threads or processes, embeds them in one thread, and writes them.
 
     Batches are formed of the images of all requests. While a batch is embedded, the one before it is written and the
     next one is decoded and prepared. No more than four batches of images are alive at the encoder's input sizes, and
-    `decode_threads` at their full ones; further images wait with their callers.
+    `decode_workers` at their full ones; further images wait with their callers.
 
     Args:
         encoder: Embeds.
@@ -53,7 +46,8 @@ class IndexingPipeline:
         metrics: Learns of the stages.
         batch_size: Most images that are embedded, or written, together.
         batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
-        decode_threads: Threads that decode and prepare.
+        decode_workers: Threads or processes that decode and prepare.
+        arena: Where they put the pixels, for an encoder in another process; see PreparationPool.
         thumbnails: Of the images that are written; None makes none.
         keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
             thread before the images are written. None keeps nothing.
@@ -68,22 +62,20 @@ class IndexingPipeline:
         *,
         batch_size: int,
         batch_wait_s: float,
-        decode_threads: int,
+        decode_workers: int,
+        arena: PixelArena | None = None,
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
     ) -> None:
-        self._encoder = encoder
         self._store = store
-        self._limits = limits
-        self._min_side = max(encoder.decode_min_side, 0 if thumbnails is None else thumbnails.side)
         self._metrics = metrics
-        self._thumbnails = thumbnails
         self._keep_features = keep_features
         self._batch_encoder = BatchEncoder(
             encoder, metrics, batch_size=batch_size, with_features=keep_features is not None
         )
-        self._places = asyncio.Semaphore(_BATCHES_ALIVE * batch_size)
-        self._decoders = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
+        self._places = asyncio.Semaphore(BATCHES_ALIVE * batch_size)
+        preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails)
+        self._preparing = PreparationPool(preparation, decode_workers, arena)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._to_encode = BatchFormer(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
         self._to_keep = BatchFormer(self._keep, size=lambda: batch_size, wait_s=0.0)
@@ -102,8 +94,13 @@ class IndexingPipeline:
         with self._metrics.in_flight():
             async with self._places:
                 try:
-                    prepared = await self._prepared(image)
-                    encoded = await self._to_encode.submit(prepared.image)
+                    async with AsyncExitStack() as stack:
+                        with self._to_encode.expecting():
+                            preparing = self._preparing.prepared(image.data, image.label)
+                            prepared = await stack.enter_async_context(preparing)
+                        self._metrics.observe("decode", prepared.decode_s)
+                        self._metrics.observe("prepare", prepared.prepare_s)
+                        encoded = await self._to_encode.submit(prepared.image)
                     embedded = embedded_image(encoded, prepared.width, prepared.height, label=image.label)
                     embedded = replace(embedded, thumbnail=prepared.thumbnail)
                 except (ImageError, EncoderError) as error:
@@ -122,21 +119,9 @@ class IndexingPipeline:
         await self._to_write.submit(point)
 
     def close(self) -> None:
-        """End the threads; what waits for them is cancelled."""
-        for pool in (self._decoders, self._encoding):
-            pool.shutdown(cancel_futures=True)
-
-    async def _prepared(self, image: IdentifiedImage) -> _Prepared:
-        with self._to_encode.expecting():
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, self._prepare, image)
-
-    def _prepare(self, image: IdentifiedImage) -> _Prepared:
-        with self._metrics.time("decode"):
-            min_side = self._min_side
-            decoded = decode_image(image.data, self._limits, min_side=min_side, name=image.label)
-        with self._metrics.time("prepare"):
-            thumbnail = None if self._thumbnails is None else self._thumbnails.make(decoded.pixels)
-            return _Prepared(self._encoder.prepare(decoded.pixels), decoded.width, decoded.height, thumbnail)
+        """End the workers; what waits for them is cancelled."""
+        self._preparing.close()
+        self._encoding.shutdown(cancel_futures=True)
 
     async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
         run = asyncio.get_running_loop().run_in_executor

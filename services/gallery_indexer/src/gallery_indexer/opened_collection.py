@@ -11,10 +11,12 @@ from typing import Protocol
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
+from gallery_indexer.device import device_named
+from gallery_indexer.encoder_process import EncoderProcess
 from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures
 from gallery_indexer.kept_tokens import KeptTokens, TokenKind
 from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
@@ -37,6 +39,11 @@ class LoadedBundle:
     manifest: BundleManifest
     encoder: ImageEncoder
 
+    def close(self) -> None:
+        """End the encoder's process, where it has one."""
+        if isinstance(self.encoder, EncoderProcess):
+            self.encoder.close()
+
 
 async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: EncoderLoader) -> LoadedBundle:
     """Verify a bundle and load its gallery side.
@@ -49,7 +56,12 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
     def load() -> LoadedBundle:
         manifest = load_manifest(path)
         verify_files(path, manifest, manifest.gallery_files)
-        return LoadedBundle(manifest, load_encoder(path, manifest, device=settings.device))
+        load_here = partial(load_encoder, path, manifest, device=settings.device)
+        on_card = device_named(settings.device).type == "cuda"
+        if settings.worker_processes == "never" or not (on_card or settings.worker_processes == "always"):
+            return LoadedBundle(manifest, load_here())
+        preprocessings = [extractor.preprocessing for extractor in manifest.extractors]
+        return LoadedBundle(manifest, EncoderProcess(load_here, preprocessings, BATCHES_ALIVE * settings.batch_size))
 
     return await asyncio.to_thread(load)
 
@@ -59,18 +71,26 @@ class OpenedCollection:
     """What embeds images and writes them into one collection.
 
     Attributes:
-        manifest: Of the bundle.
+        bundle: Of the collection's embedding space.
         store: Of the collection.
         index_gallery: The use case.
         pipeline: Its pipeline.
-        encoder: What embeds.
     """
 
-    manifest: BundleManifest
+    bundle: LoadedBundle
     store: GalleryStore
     index_gallery: IndexGallery
     pipeline: IndexingPipeline
-    encoder: ImageEncoder
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """Manifest of the bundle."""
+        return self.bundle.manifest
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """What embeds."""
+        return self.bundle.encoder
 
     @classmethod
     async def open(
@@ -84,21 +104,35 @@ class OpenedCollection:
         """Put together what a collection needs; with `tokens`, the features of images are kept there."""
         store = await catalogue.collection(bundle.manifest.space)
         patient = PatientStore(store, wait_s=settings.store_wait_s)
-        pipeline = IndexingPipeline(
-            bundle.encoder,
-            patient,
-            settings.image_limits,
-            metrics,
-            batch_size=settings.batch_size,
-            batch_wait_s=settings.batch_wait_ms / 1000,
-            decode_threads=settings.decode_threads,
-            thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
-            keep_features=None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest)),
-        )
+        keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
+        pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features)
         limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         index_gallery = IndexGallery(patient, bundle.manifest.space, pipeline, metrics, limits)
-        return cls(bundle.manifest, store, index_gallery, pipeline, bundle.encoder)
+        return cls(bundle, store, index_gallery, pipeline)
 
     def close(self) -> None:
-        """End the pipeline's threads."""
+        """End the pipeline's workers, and the encoder's process where it has one."""
         self.pipeline.close()
+        self.bundle.close()
+
+
+def open_pipeline(
+    encoder: ImageEncoder,
+    store: PatientStore,
+    settings: IndexerSettings,
+    metrics: IndexMetrics,
+    keep_features: KeepFeatures | None = None,
+) -> IndexingPipeline:
+    """Put together the pipeline that the settings ask for."""
+    return IndexingPipeline(
+        encoder,
+        store,
+        settings.image_limits,
+        metrics,
+        batch_size=settings.batch_size,
+        batch_wait_s=settings.batch_wait_ms / 1000,
+        decode_workers=settings.decode_workers,
+        arena=encoder.arena if isinstance(encoder, EncoderProcess) else None,
+        thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
+        keep_features=keep_features,
+    )

@@ -30,8 +30,12 @@ class IndexerSettings(BaseSettings):
         max_queued_bytes: Bytes of all bodies that are worked on at the same time; more are answered with 429
             and told when to come back. A request that comes alone is always taken.
         batch_size: Most images that are embedded, or written, together, whichever requests they came with.
-        batch_wait_ms: Longest wait for images that are being decoded, before a smaller batch is embedded.
-        decode_threads: Threads that decode photographs and bring them to the input sizes; as many as cores.
+        batch_wait_ms: Longest wait of an idle encoder for images that are being decoded, before a smaller batch is
+            embedded.
+        decode_workers: Threads or processes that decode photographs and bring them to the input sizes; as many as
+            cores.
+        worker_processes: Whether photographs are decoded, and the encoder runs, in processes of their own: `auto` has
+            it so where the encoder runs on a card, which the service's threads would keep waiting.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
         url_sources: Whether images may be named by their URLs, which the service then gets.
         url_schemes: Schemes of such URLs.
@@ -62,7 +66,8 @@ class IndexerSettings(BaseSettings):
     max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
-    decode_threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    worker_processes: Literal["auto", "always", "never"] = "auto"
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
     url_sources: bool = False
     url_schemes: tuple[Literal["http", "https"], ...] = ("https",)

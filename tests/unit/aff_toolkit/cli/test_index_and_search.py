@@ -85,7 +85,8 @@ def test_search_finds_the_photograph_itself(services: LocalServices, folder: Pat
 
 @pytest.mark.usefixtures("indexed")
 def test_search_prints_a_table_with_names_as_they_are(services: LocalServices, folder: Path) -> None:
-    result = aff("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--limit", "500")
+    photograph = folder / "old [red] [/red]" / "cli-0.jpg"
+    result = aff("search", photograph, "--query-url", services.query_url, "--limit", "500")
     assert result.exit_code == 0, result.output
     assert "rank" in result.stdout
     assert "[/red]" in result.stdout

@@ -9,13 +9,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.bundle import load_manifest
-from aff_contracts.image_decoding import decode_image
 from aff_toolkit.bench.alternate import alternate
 from aff_toolkit.bench.bench_index import encoded_photograph
 from gallery_indexer.device import device_named
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.image_encoder import PreparedImage
 from gallery_indexer.kept_tokens import KeptTokens, TokenKind
+from gallery_indexer.photograph_preparation import PhotographPreparation
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -50,13 +50,13 @@ def bench_refuse(bundle: Path, images: int, rounds: int, device: str) -> RefuseB
     manifest, settings = load_manifest(bundle), IndexerSettings()
     encoder = GalleryEncoder.load(bundle, manifest, device=device)
     files = [encoded_photograph(number) for number in range(images)]
+    prepare = PhotographPreparation(settings.image_limits, encoder.preprocessings)
     names = [hashlib.sha256(file).hexdigest() for file in files]
     starts = range(0, images, settings.batch_size)
 
     def prepared(start: int) -> list[PreparedImage]:
         batch = files[start : start + settings.batch_size]
-        decoded = [decode_image(file, settings.image_limits, min_side=encoder.decode_min_side) for file in batch]
-        return [encoder.prepare(one.pixels) for one in decoded]
+        return [prepare(file, "bench").image for file in batch]
 
     with tempfile.TemporaryDirectory() as directory:
         tokens, kind = KeptTokens(Path(directory)), TokenKind.of(manifest)

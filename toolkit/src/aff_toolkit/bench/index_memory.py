@@ -22,10 +22,10 @@ import numpy as np
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.preprocessing import Preprocessing, preprocess
+from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.indexing import IndexItem
 from aff_toolkit.bench.bench_index import OpenedIndex
-from gallery_indexer.image_encoder import EncodedImage, Pixels, PreparedImage
+from gallery_indexer.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.incoming_image import IncomingImage
 
 _DIMENSION = 512
@@ -36,14 +36,11 @@ _SAMPLE_S = 0.02
 
 
 class _StandIn:
-    decode_min_side = _SIDE
+    preprocessings = (Preprocessing(resize="stretch", size=_SIDE),)
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         self._projection = rng.standard_normal((3 * _SIDE**2, _DIMENSION)).astype(np.float32)
-
-    def prepare(self, photograph: Pixels) -> PreparedImage:
-        return (preprocess(photograph, Preprocessing(resize="stretch", size=_SIDE)),)
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features, "nothing is kept here"

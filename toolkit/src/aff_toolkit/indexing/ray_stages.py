@@ -19,8 +19,6 @@ from prometheus_client import CollectorRegistry
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.errors import AffError
-from aff_contracts.image_decoding import decode_image
-from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.indexing import IndexItem
 from aff_contracts.schemas.problem import problem_of
 from aff_toolkit.indexing.file_systems import Place
@@ -37,7 +35,7 @@ from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import embedded_image
 from gallery_indexer.payload_limits import PayloadLimits
-from gallery_indexer.prepare_photograph import prepare_photograph
+from gallery_indexer.photograph_preparation import PhotographPreparation
 from gallery_indexer.settings import IndexerSettings
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
 
@@ -160,27 +158,24 @@ class Prepare:
             prepared: Row = {**row, "data": None, "sha256": image.content_sha256}
             if not GalleryEntry((image,), stored).needs_embedding:
                 return prepared
-            decoded = decode_image(image.data, self.settings.image_limits, min_side=self._min_side, name=image.label)
-            pixels = prepare_photograph(decoded.pixels, self._preprocessings)
-            maker = ThumbnailMaker.of(self.settings.thumbnail_side, self.settings.thumbnail_quality)
-            thumbnail = None if maker is None else maker.make(decoded.pixels)
+            photograph = self._prepare(image.data, image.label)
         except AffError as error:
             return _failed(row, error)
         return prepared | {
-            "thumbnail": thumbnail,
-            "width": decoded.width,
-            "height": decoded.height,
-            "pixels": [one.tobytes() for one in pixels],
-            "shapes": [list(one.shape) for one in pixels],
+            "thumbnail": photograph.thumbnail,
+            "width": photograph.width,
+            "height": photograph.height,
+            "pixels": [one.tobytes() for one in photograph.image],
+            "shapes": [list(one.shape) for one in photograph.image],
         }
 
     @cached_property
-    def _preprocessings(self) -> list[Preprocessing]:
-        return [extractor.preprocessing for extractor in self.manifest.extractors]
-
-    @cached_property
-    def _min_side(self) -> int:
-        return max(self.settings.thumbnail_side, *(one.size for one in self._preprocessings))
+    def _prepare(self) -> PhotographPreparation:
+        return PhotographPreparation(
+            self.settings.image_limits,
+            tuple(extractor.preprocessing for extractor in self.manifest.extractors),
+            ThumbnailMaker.of(self.settings.thumbnail_side, self.settings.thumbnail_quality),
+        )
 
 
 class Embed:
