@@ -224,6 +224,17 @@ async def test_the_score_threshold_keeps_scores_at_or_above_it(store: GallerySto
     assert await found(-1.0) == ["east", "between", "north"]
 
 
+async def test_a_search_reads_embeddings_where_they_are_asked_for(store: GalleryStore) -> None:
+    point = make_point("one", unit([1, 2, 3, 4, 5, 6, 7, 8]))
+    await store.upsert([point])
+    (hit,) = await store.search(unit([1] * 8), limit=1, with_embeddings=True)
+    assert hit.embedding is not None
+    np.testing.assert_allclose(hit.embedding, point.embedding, atol=1e-6)
+    assert hit.embedding.dtype == np.float32
+    (hit,) = await store.search(unit([1] * 8), limit=1)
+    assert hit.embedding is None
+
+
 @pytest.mark.parametrize("name", FILTERS)
 async def test_a_filter_means_the_same_in_search_count_and_scroll(store: GalleryStore, name: str) -> None:
     embeddings = random_units(len(PHOTOGRAPHS), seed=2)

@@ -26,6 +26,7 @@ class FakeGalleryEncoder:
     """
 
     dimension = 4
+    decode_min_side = 16
     preprocessings = (Preprocessing(resize="longest_side", size=4096),)
 
     def __init__(self, *, poison: Colour | None = None, fits: int | None = None) -> None:

@@ -16,7 +16,7 @@ def fixed_live_gallery(
     catalogue: GalleryCatalogue, space: EmbeddingSpace, encoder: Any, *, interval_s: float
 ) -> LiveGallery:
     manifest = SimpleNamespace(space=space, fingerprint="f" * 64)
-    first = LoadedEncoder(cast("Any", manifest), encoder)
+    first = LoadedEncoder(cast("Any", manifest), encoder, Path("nowhere/bundle"))
     return LiveGallery(catalogue, BundleShelf(Path("nowhere/bundle")), first, _refuse, interval_s)
 
 

@@ -73,9 +73,14 @@ class MemoryGalleryStore:
         payload_filter: PayloadFilter | None = None,
         score_threshold: float | None = None,
         exact: bool = False,  # noqa: ARG002 - the Protocol's; this store is always exact
+        with_embeddings: bool = False,
     ) -> list[GalleryHit]:
         hits = [
-            GalleryHit(record=deepcopy(point.record), score=float(np.dot(point.embedding, embedding)))
+            GalleryHit(
+                record=deepcopy(point.record),
+                score=float(np.dot(point.embedding, embedding)),
+                embedding=point.embedding.copy() if with_embeddings else None,
+            )
             for point in self._matching(payload_filter)
         ]
         hits = [hit for hit in hits if score_threshold is None or hit.score >= score_threshold]

@@ -6,11 +6,15 @@ AffError                                  500  internal_error
 │   ├── InvalidParameterError             422  parameter_invalid
 │   │   ├── InvalidFilterError            422  filter_invalid
 │   │   ├── InvalidItemsError             422  items_invalid
-│   │   └── InvalidCropError              422  crop_invalid
+│   │   ├── InvalidCropError              422  crop_invalid
+│   │   └── InvalidEmbeddingError         422  embedding_invalid
 │   ├── BodyTooLargeError                 413  body_too_large
 │   ├── TooManyImagesError                413  too_many_images
 │   ├── RepeatedIdError                   409  id_repeated
 │   ├── ImageNotFoundError                404  image_not_found
+│   ├── EncoderFileNotFoundError          404  encoder_file_not_found
+│   ├── EncoderMismatchError              409  encoder_mismatch
+│   ├── BodyTimeoutError                  408  body_timeout
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
 │   ├── RefusingError                     409  refusing_impossible
@@ -111,6 +115,13 @@ class InvalidCropError(InvalidParameterError):
     title = "Invalid crop"
 
 
+class InvalidEmbeddingError(InvalidParameterError):
+    """An embedding has another width than the gallery's, or is no unit vector."""
+
+    code = "embedding_invalid"
+    title = "Invalid embedding"
+
+
 class BodyTooLargeError(RequestError):
     """The body of the request exceeds the limit."""
 
@@ -141,6 +152,30 @@ class ImageNotFoundError(RequestError):
     code = "image_not_found"
     status = 404
     title = "Image not found"
+
+
+class EncoderFileNotFoundError(RequestError):
+    """The query encoder has no such file."""
+
+    code = "encoder_file_not_found"
+    status = 404
+    title = "Encoder file not found"
+
+
+class EncoderMismatchError(RequestError):
+    """An embedding was made by another encoder than the one that the gallery is searched with."""
+
+    code = "encoder_mismatch"
+    status = 409
+    title = "Encoder mismatch"
+
+
+class BodyTimeoutError(RequestError):
+    """The body of a request did not arrive in time."""
+
+    code = "body_timeout"
+    status = 408
+    title = "Body did not arrive in time"
 
 
 class CollectionNotFoundError(RequestError):

@@ -35,7 +35,7 @@ async def test_an_answer_has_hits_timings_and_the_fingerprint_of_the_bundle(
     client: httpx.AsyncClient, service: QueryService
 ) -> None:
     answer = (await _search(client)).json()
-    assert set(answer) == {"hits", "timings_ms", "fingerprint"}
+    assert set(answer) == {"hits", "timings_ms", "fingerprint", "embedding"}
     assert set(answer["timings_ms"]) == {"decode", "encode", "search"}
     assert all(milliseconds > 0 for milliseconds in answer["timings_ms"].values())
     assert answer["fingerprint"] == service.manifest.fingerprint
@@ -196,8 +196,16 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
     form = search["requestBody"]["content"]["multipart/form-data"]["schema"]
     options = {parameter["name"]: parameter["schema"] for parameter in search["parameters"]}
     assert set(form["properties"]) == {"image", *options}
-    assert set(options) == {"limit", "score_threshold", "filter", "crop"}
+    assert set(options) == {
+        "limit",
+        "score_threshold",
+        "filter",
+        "crop",
+        "group_by",
+        "expand",
+        "with_embedding",
+    }
     assert options["limit"]["anyOf"][0] == {"type": "integer", "minimum": 1}
-    assert set(search["responses"]) == {"200", "400", "413", "415", "422", "500", "503"}
+    assert set(search["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503"}
     for code in ("gallery_missing", "embedding_space_mismatch", "store_unavailable"):
         assert f"`{code}`" in search["responses"]["503"]["description"]

@@ -122,7 +122,7 @@ class _Shelf:
         if self.broken:
             raise BundleIntegrityError("altered", item=path.name)
         self.loaded.append(path.name)
-        return LoadedEncoder(load_manifest(path), SimpleNamespace(name=path.name))  # type: ignore[arg-type]
+        return LoadedEncoder(load_manifest(path), SimpleNamespace(name=path.name), path)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def _switched(root: Path) -> AsyncIterator[tuple[_Shelf, MemoryGalleryCata
     shelf, catalogue = _Shelf(root), MemoryGalleryCatalogue()
     await catalogue.create(shelf.old)
     await catalogue.create(shelf.new)
-    first = LoadedEncoder(load_manifest(root / "old"), SimpleNamespace(name="old"))  # type: ignore[arg-type]
+    first = LoadedEncoder(load_manifest(root / "old"), SimpleNamespace(name="old"), root / "old")  # type: ignore[arg-type]
     gallery = LiveGallery(catalogue, shelf.shelf, first, shelf.load, interval_s=0)
     assert (await gallery.serving()).manifest.space == shelf.old
     await catalogue.switch(shelf.new.id)

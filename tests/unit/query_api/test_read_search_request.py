@@ -174,14 +174,14 @@ async def test_an_option_that_is_given_twice_is_refused(
     await _refused(client, 422, "parameter_invalid", "limit", files={"image": RED}, **request_options)
 
 
-async def test_two_images_are_refused(client: httpx.AsyncClient) -> None:
+async def test_a_crop_of_several_images_is_refused(client: httpx.AsyncClient) -> None:
     files = [("image", ("a.png", RED)), ("image", ("b.png", RED))]
-    detail = await _refused(client, 422, "parameter_invalid", "image", files=files)
-    assert detail == "exactly one image is needed, not 2"
+    detail = await _refused(client, 422, "parameter_invalid", "crop", files=files, params={"crop": "0,0,9,9"})
+    assert detail == "a crop is of one image, and several were sent"
 
 
 async def test_a_heap_of_images_is_refused_unread(client: httpx.AsyncClient) -> None:
-    files = [("image", (f"{number}.png", RED)) for number in range(20)]
+    files = [("image", (f"{number}.png", RED)) for number in range(40)]
     await _refused(client, 413, "too_many_images", None, files=files)
 
 

@@ -9,10 +9,20 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from aff_contracts.errors import EmbeddingSpaceMismatchError, EncoderError, GalleryMissingError, TruncatedImageError
+from aff_contracts.errors import (
+    EmbeddingSpaceMismatchError,
+    EncoderError,
+    GalleryMissingError,
+    ServiceOverloadedError,
+    TruncatedImageError,
+)
 from aff_contracts.image_decoding import ImageLimits
-from query_api.search_gallery import Query, SearchGallery
+from query_api.find_hits import HitFinder
+from query_api.photograph_embedder import Photograph, PhotographEmbedder
+from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
+from query_api.search_queue import SearchQueue
+from query_api.wanted_hits import WantedHits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.fixed_live_gallery import fixed_live_gallery
 from tests.support.gallery_points import make_point, make_space, unit
@@ -64,13 +74,28 @@ async def _gallery() -> MemoryGalleryStore:
     return store
 
 
-def _search_gallery(store: MemoryGalleryStore, encoder: FakeGalleryEncoder, *, threads: int = 2) -> SearchGallery:
-    gallery = fixed_live_gallery(MemoryGalleryCatalogue(store), SPACE, encoder, interval_s=0)
-    return SearchGallery(gallery, ImageLimits(), SearchMetrics(CollectorRegistry()), threads=threads)
+def _search_gallery(
+    store: MemoryGalleryStore,
+    encoder: FakeGalleryEncoder,
+    *,
+    embedder: PhotographEmbedder | None = None,
+    active: int = 8,
+    waiting: int = 8,
+) -> SearchGallery:
+    metrics = SearchMetrics(CollectorRegistry())
+    return SearchGallery(
+        fixed_live_gallery(MemoryGalleryCatalogue(store), SPACE, encoder, interval_s=0),
+        embedder or PhotographEmbedder(ImageLimits(), threads=2),
+        HitFinder(expansion_alpha=3.0, group_reach=64),
+        SearchQueue(active, waiting, max_wait_s=0.2, metrics=metrics),
+        metrics,
+    )
 
 
 async def test_hits_stand_by_falling_cosine_similarity() -> None:
-    response = await _search_gallery(await _gallery(), FakeGalleryEncoder()).search(Query(RED, "red.png", limit=5))
+    response = await _search_gallery(await _gallery(), FakeGalleryEncoder()).search(
+        [Photograph(RED, "red.png")], WantedHits(limit=5)
+    )
     assert [hit.id for hit in response.hits] == ["red", "blue"]
     # (1, 0, 0, 1) and (0, 0, 1, 1), both of length sqrt(2), have the inner product 1
     assert [hit.score for hit in response.hits] == pytest.approx([1.0, 0.5], abs=1e-6)
@@ -80,7 +105,9 @@ async def test_hits_stand_by_falling_cosine_similarity() -> None:
 async def test_the_event_loop_is_free_while_a_photograph_is_encoded() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
-    search = asyncio.create_task(_search_gallery(await _gallery(), encoder).search(Query(RED, "red.png", limit=5)))
+    search = asyncio.create_task(
+        _search_gallery(await _gallery(), encoder).search([Photograph(RED, "red.png")], WantedHits(limit=5))
+    )
     for _ in range(20):
         await asyncio.sleep(0.001)
     assert not search.done()
@@ -91,8 +118,10 @@ async def test_the_event_loop_is_free_while_a_photograph_is_encoded() -> None:
 async def test_no_more_photographs_are_encoded_at_once_than_there_are_threads() -> None:
     encoder = _CrowdedEncoder()
     encoder.gate.clear()
-    search_gallery = _search_gallery(await _gallery(), encoder, threads=2)
-    searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(6)]
+    search_gallery = _search_gallery(await _gallery(), encoder)
+    searches = [
+        asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))) for _ in range(6)
+    ]
     await _until(lambda: encoder.most_inside == 2)
     await asyncio.sleep(0.05)  # a third one would have come in
     encoder.gate.set()
@@ -103,14 +132,14 @@ async def test_no_more_photographs_are_encoded_at_once_than_there_are_threads() 
 async def test_a_photograph_that_cannot_be_decoded_is_named() -> None:
     search_gallery = _search_gallery(await _gallery(), FakeGalleryEncoder())
     with pytest.raises(TruncatedImageError) as caught:
-        await search_gallery.search(Query(RED[:50], "half.png", limit=1))
+        await search_gallery.search([Photograph(RED[:50], "half.png")], WantedHits(limit=1))
     assert caught.value.item == "half.png"
 
 
 async def test_a_photograph_that_cannot_be_encoded_is_named() -> None:
     search_gallery = _search_gallery(await _gallery(), _FailingEncoder())
     with pytest.raises(EncoderError) as caught:
-        await search_gallery.search(Query(RED, "odd.png", limit=1))
+        await search_gallery.search([Photograph(RED, "odd.png")], WantedHits(limit=1))
     assert caught.value.item == "odd.png"
 
 
@@ -118,24 +147,57 @@ async def test_a_gallery_of_another_space_is_not_searched_and_nothing_is_encoded
     store, encoder = MemoryGalleryStore(), FakeGalleryEncoder()
     await store.create(make_space("another", dimension=4))
     with pytest.raises(EmbeddingSpaceMismatchError):
-        await _search_gallery(store, encoder).search(Query(RED, "red.png", limit=1))
+        await _search_gallery(store, encoder).search([Photograph(RED, "red.png")], WantedHits(limit=1))
     assert encoder.batch_sizes == []
 
 
 async def test_a_gallery_that_is_missing_is_said_to_be() -> None:
     with pytest.raises(GalleryMissingError):
-        await _search_gallery(MemoryGalleryStore(), FakeGalleryEncoder()).search(Query(RED, "red.png", limit=1))
+        await _search_gallery(MemoryGalleryStore(), FakeGalleryEncoder()).search(
+            [Photograph(RED, "red.png")], WantedHits(limit=1)
+        )
 
 
 async def test_closing_waits_for_no_search_that_has_not_begun() -> None:
     encoder = _CrowdedEncoder()
     encoder.gate.clear()
-    search_gallery = _search_gallery(await _gallery(), encoder, threads=1)
-    searches = [asyncio.create_task(search_gallery.search(Query(RED, "red.png", limit=1))) for _ in range(3)]
+    embedder = PhotographEmbedder(ImageLimits(), threads=1)
+    search_gallery = _search_gallery(await _gallery(), encoder, embedder=embedder)
+    searches = [
+        asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))) for _ in range(3)
+    ]
     await _until(lambda: encoder.most_inside == 1)
-    closing = asyncio.create_task(asyncio.to_thread(search_gallery.close))
+    closing = asyncio.create_task(asyncio.to_thread(embedder.close))
     await _until(searches[-1].done)
     encoder.gate.set()
     await closing
     outcomes = await asyncio.gather(*searches, return_exceptions=True)
     assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [False, True, True]
+
+
+async def test_a_search_too_many_is_refused_at_once_and_the_others_are_answered() -> None:
+    encoder = FakeGalleryEncoder()
+    encoder.gate.clear()
+    search_gallery = _search_gallery(await _gallery(), encoder, active=1, waiting=1)
+    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1)))
+    await _until(encoder.called.is_set)
+    second = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1)))
+    await asyncio.sleep(0)
+    with pytest.raises(ServiceOverloadedError) as caught:
+        await search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))
+    assert caught.value.headers == {"Retry-After": "1"}
+    encoder.gate.set()
+    assert [response.hits[0].id for response in await asyncio.gather(first, second)] == ["red", "red"]
+
+
+async def test_no_search_waits_longer_than_it_may() -> None:
+    encoder = FakeGalleryEncoder()
+    encoder.gate.clear()
+    search_gallery = _search_gallery(await _gallery(), encoder, active=1)
+    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1)))
+    await _until(encoder.called.is_set)
+    with pytest.raises(ServiceOverloadedError, match=r"within 0\.2 s"):
+        await search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))
+    encoder.gate.set()
+    await first
+    assert (await search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))).hits

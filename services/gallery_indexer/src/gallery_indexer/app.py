@@ -63,6 +63,7 @@ def create_app(
         version=version("aff-gallery-indexer"),
         lifespan=lifespan,
         max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_s,
     )
     app.include_router(gallery_router)
     app.include_router(router)

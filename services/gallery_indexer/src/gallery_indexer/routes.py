@@ -98,16 +98,7 @@ async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentCo
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
 async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
     """Say what the gallery knows of an image."""
-    record = await _find(components, item_id)
-    return GalleryImage(
-        id=record.item_id,
-        content_sha256=record.content_sha256,
-        width=record.width,
-        height=record.height,
-        indexed_at=record.indexed_at,
-        extractors=record.extractors,
-        payload=record.payload,
-    )
+    return (await _find(components, item_id)).described()
 
 
 @router.delete("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))

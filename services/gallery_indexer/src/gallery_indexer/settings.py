@@ -24,7 +24,9 @@ class IndexerSettings(BaseSettings):
         port: Port to listen on.
         device: Where the encoder runs; `auto` takes CUDA where there is a card.
         max_body_bytes: Largest request body.
-        max_images_per_request: Most images in one request.
+        body_timeout_s: Longest time in which the body of a request has to arrive.
+        body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    max_images_per_request: Most images in one request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
         image_limits: What an image may be before it is decoded.
         max_queued_bytes: Bytes of all bodies that are worked on at the same time; more are answered with 429
@@ -60,6 +62,7 @@ class IndexerSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8002
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
+    body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
     image_limits: ImageLimits = ImageLimits()

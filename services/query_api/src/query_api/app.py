@@ -19,11 +19,15 @@ from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
 from query_api.components import Components
+from query_api.encoder_routes import router as encoder_router
+from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, LoadedEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
+from query_api.photograph_embedder import PhotographEmbedder
 from query_api.routes import router
 from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
+from query_api.search_queue import SearchQueue
 from query_api.settings import QuerySettings
 
 _logger = logging.getLogger(__name__)
@@ -51,8 +55,10 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         version=version("aff-query-api"),
         lifespan=lifespan,
         max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_s,
     )
     app.include_router(router)
+    app.include_router(encoder_router)
     return app
 
 
@@ -72,10 +78,18 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
             settings.space_check_interval_s,
         )
         stack.push_async_callback(gallery.close)
+        metrics = SearchMetrics(app.state.registry)
+        embedder = PhotographEmbedder(settings.image_limits, settings.search_threads)
+        stack.enter_context(closing(embedder))
         search_gallery = SearchGallery(
-            gallery, settings.image_limits, SearchMetrics(app.state.registry), threads=settings.search_threads
+            gallery,
+            embedder,
+            HitFinder(settings.expansion_alpha, settings.group_reach),
+            SearchQueue(
+                settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
+            ),
+            metrics,
         )
-        stack.enter_context(closing(search_gallery))
         app.state.components = Components(settings, gallery, search_gallery)
         await _say_whether_ready(gallery)
         yield
@@ -86,7 +100,7 @@ def _load_bundle(path: Path, settings: QuerySettings) -> LoadedEncoder:
     verify_files(path, manifest, manifest.query_files)
     encoder = OnnxQueryEncoder.load(path, manifest, threads=settings.onnx_threads, precision=settings.precision)
     _logger.info("query encoder of precision %s", encoder.precision)
-    return LoadedEncoder(manifest, encoder)
+    return LoadedEncoder(manifest, encoder, path)
 
 
 async def _say_whether_ready(gallery: LiveGallery) -> None:

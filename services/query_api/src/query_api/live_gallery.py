@@ -21,10 +21,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """The query side of a bundle."""
+    """The query side of a bundle, and where the bundle lies."""
 
     manifest: BundleManifest
     encoder: QueryEncoder
+    bundle_path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Serving:
 
     manifest: BundleManifest
     encoder: QueryEncoder
+    bundle_path: Path
     store: GalleryStore
 
 
@@ -82,7 +84,7 @@ class LiveGallery:
                 await self._follow()
         loaded = self._loaded
         store = await self._catalogue.collection(loaded.manifest.space)
-        return Serving(loaded.manifest, loaded.encoder, store)
+        return Serving(loaded.manifest, loaded.encoder, loaded.bundle_path, store)
 
     async def require_live(self) -> Serving:
         """Return what to search with, where that is the live collection; errors as `serving`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ class QueryEncoder(Protocol):
     @property
     def decode_min_side(self) -> int:
         """Side of the input, in pixels; a photograph need not be decoded much larger."""
+        ...
+
+    @property
+    def precision(self) -> Literal["fp32", "int8"]:
+        """Of the model's numbers."""
         ...
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -1,46 +1,116 @@
-"""HTTP routes of the query service."""
+"""HTTP routes of searching."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Query, Request
 
 from aff_contracts.errors import (
+    AffError,
     EncoderError,
+    EncoderMismatchError,
     ImageError,
+    ImageNotFoundError,
     InvalidCropError,
+    InvalidEmbeddingError,
     InvalidFilterError,
+    ServiceOverloadedError,
     StoreError,
     TooManyImagesError,
 )
 from aff_contracts.schemas.health import Readiness
-from aff_contracts.schemas.searching import SearchResponse
+from aff_contracts.schemas.indexing import ItemId
+from aff_contracts.schemas.payload_filter import parse_filter
+from aff_contracts.schemas.problem import problem_of
+from aff_contracts.schemas.searching import (
+    BatchResponse,
+    BatchResult,
+    EmbeddingSearch,
+    PhotographOptions,
+    SearchOptions,
+    SearchResponse,
+)
 from aff_contracts.web.problems import problem_responses
 from query_api.components import CurrentComponents
-from query_api.read_search_request import REQUEST_BODY, SearchOptions, read_search_request
+from query_api.read_search_request import read_photograph_search, request_body, require_each_once
+from query_api.wanted_hits import wanted_hits
 
 router = APIRouter()
+
+_ANY_SEARCH: tuple[type[AffError], ...] = (InvalidFilterError, ServiceOverloadedError, StoreError)
+_WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageError, EncoderError)
 
 
 @router.post(
     "/search",
     tags=["search"],
-    responses=problem_responses(
-        InvalidFilterError, InvalidCropError, TooManyImagesError, ImageError, EncoderError, StoreError
-    ),
-    openapi_extra={"requestBody": REQUEST_BODY},
+    responses=problem_responses(*_WITH_PHOTOGRAPHS),
+    openapi_extra={
+        "requestBody": request_body(
+            "The photograph, or several of the same thing: their mean is searched with.", raw=True
+        )
+    },
 )
 async def search(
-    request: Request, options: Annotated[SearchOptions, Query()], components: CurrentComponents
+    request: Request, options: Annotated[PhotographOptions, Query()], components: CurrentComponents
 ) -> SearchResponse:
     """Find the gallery images that show the same thing as a photograph.
 
     Send the photograph as the field `image` of a form, or as the body itself. Options are query parameters or
-    fields of the form; none may be given twice.
+    fields of the form; none may be given twice. Several photographs of the same thing make one query.
     """
-    query = await read_search_request(request, options, components.settings)
-    return await components.search_gallery.search(query)
+    asked = await read_photograph_search(request, options, components.settings)
+    return await components.search_gallery.search(asked.photographs, asked.wanted)
+
+
+@router.post(
+    "/search/batch",
+    tags=["search"],
+    responses=problem_responses(*_WITH_PHOTOGRAPHS),
+    openapi_extra={"requestBody": request_body("The photographs: each is searched with by itself.", raw=False)},
+)
+async def search_batch(
+    request: Request, options: Annotated[PhotographOptions, Query()], components: CurrentComponents
+) -> BatchResponse:
+    """Search with several photographs at once, each by itself; a bad one gives its error in its place."""
+    asked = await read_photograph_search(request, options, components.settings)
+    results = await components.search_gallery.search_each(asked.photographs, asked.wanted)
+    return BatchResponse(
+        results=[
+            BatchResult(name=name, error=problem_of(result))
+            if isinstance(result, AffError)
+            else BatchResult(name=name, result=result)
+            for name, result in zip(asked.names, results, strict=True)
+        ]
+    )
+
+
+@router.post(
+    "/search/embedding",
+    tags=["search"],
+    responses=problem_responses(*_ANY_SEARCH, EncoderMismatchError, InvalidEmbeddingError),
+)
+async def search_embedding(asked: EmbeddingSearch, components: CurrentComponents) -> SearchResponse:
+    """Search with an embedding that a device made by itself, with the encoder of `GET /encoder`."""
+    wanted = wanted_hits(asked, asked.filter, components.settings)
+    embedding = np.asarray(asked.embedding, dtype=np.float64)
+    return await components.search_gallery.search_embedding(embedding, asked.fingerprint, wanted)
+
+
+@router.post(
+    "/search/similar/{item_id:path}",
+    tags=["search"],
+    responses=problem_responses(*_ANY_SEARCH, ImageNotFoundError),
+)
+async def search_similar(
+    item_id: ItemId, request: Request, options: Annotated[SearchOptions, Query()], components: CurrentComponents
+) -> SearchResponse:
+    """Find what is like an image of the gallery; it is no hit itself."""
+    require_each_once([name for name, _ in request.query_params.multi_items()])
+    wanted = wanted_hits(options, parse_filter(options.filter), components.settings)
+    return await components.search_gallery.search_similar(item_id, wanted)
 
 
 @router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))

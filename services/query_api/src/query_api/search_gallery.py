@@ -1,116 +1,185 @@
-"""The use case of the service: a photograph in, the gallery's nearest images out."""
+"""The use cases of the service: a photograph, an embedding or a gallery image in, the nearest gallery images out."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from aff_contracts.errors import EncoderError, GalleryMissingError
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_contracts.errors import (
+    AffError,
+    EncoderError,
+    EncoderMismatchError,
+    GalleryMissingError,
+    ImageError,
+    ImageNotFoundError,
+    InvalidCropError,
+    InvalidEmbeddingError,
+)
 from aff_contracts.gallery_store.gallery_store import Embedding
-from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
-from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.searching import SearchHit, SearchResponse, SearchTimings
+from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, Serving
-from query_api.query_encoder import QueryEncoder
+from query_api.photograph_embedder import Photograph, PhotographEmbedder
 from query_api.search_metrics import SearchMetrics
+from query_api.search_queue import SearchQueue
+from query_api.wanted_hits import WantedHits
 
+_UNIT_TOLERANCE = 1e-2
+_SMALLEST_MEAN = 1e-3
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A photograph to search with, and what is wanted.
-
-    Attributes:
-        data: The encoded image file.
-        name: Of the photograph, for errors.
-        limit: Most hits, at least 1.
-        crop: Only this region of the photograph.
-        payload_filter: Only gallery images that it matches.
-        score_threshold: Only gallery images of at least this cosine similarity.
-    """
-
-    data: bytes
-    name: str
-    limit: int
-    crop: Crop | None = None
-    payload_filter: PayloadFilter | None = None
-    score_threshold: float | None = None
+_Result = TypeVar("_Result")
 
 
 class SearchGallery:
-    """Decodes and encodes in threads, off the event loop, then searches the store once.
+    """Makes a query's embedding, and searches the store with it.
+
+    Every search may raise ServiceOverloadedError, and StoreError where the gallery is missing, of another space, or
+    cannot be searched.
 
     Args:
         gallery: Tells the model and the collection.
-        limits: What a photograph may be.
+        embedder: Embeds photographs.
+        finder: Searches.
+        queue: Admits searches.
         metrics: Learns how long the stages take.
-        threads: Photographs that are decoded and encoded at the same time.
     """
 
     def __init__(
         self,
         gallery: LiveGallery,
-        limits: ImageLimits,
+        embedder: PhotographEmbedder,
+        finder: HitFinder,
+        queue: SearchQueue,
         metrics: SearchMetrics,
-        *,
-        threads: int,
     ) -> None:
         self._gallery = gallery
-        self._limits = limits
+        self._embedder = embedder
+        self._finder = finder
+        self._queue = queue
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
-    async def search(self, query: Query) -> SearchResponse:
-        """Search the gallery.
+    async def search(self, photographs: Sequence[Photograph], wanted: WantedHits) -> SearchResponse:
+        """Search with a photograph, or with the mean of several of the same thing.
 
         Raises:
-            ImageError: The photograph cannot be used.
-            InvalidCropError: The crop is not inside the photograph.
-            EncoderError: The encoder failed on the photograph.
-            StoreError: The gallery is missing, of another space, or cannot be searched.
+            ImageError: A photograph cannot be used.
+            InvalidCropError: A crop is not inside its photograph.
+            EncoderError: The encoder failed on them.
         """
-        try:
-            return await self._search(query, await self._gallery.serving())
-        except GalleryMissingError:  # the collection was dropped after a switch, or there never was one
-            self._gallery.forget()
-            return await self._search(query, await self._gallery.serving())
+        return await self._admitted(lambda serving: self._search(photographs, wanted, serving))
 
-    async def _search(self, query: Query, serving: Serving) -> SearchResponse:
-        run = asyncio.get_running_loop().run_in_executor
-        embedding, decode_ms, encode_ms = await run(self._threads, self._embed, query, serving.encoder)
-        start = time.perf_counter()
-        hits = await serving.store.search(
-            embedding,
-            limit=query.limit,
-            payload_filter=query.payload_filter,
-            score_threshold=query.score_threshold,
-        )
-        timings = SearchTimings(decode=decode_ms, encode=encode_ms, search=_milliseconds_since(start))
+    async def search_each(
+        self, photographs: Sequence[Photograph], wanted: WantedHits
+    ) -> list[SearchResponse | AffError]:
+        """Search with each of several photographs; one that cannot be used gives its error in its place."""
+
+        async def each(serving: Serving) -> list[SearchResponse | AffError]:
+            return [await self._search_or_error(photograph, wanted, serving) for photograph in photographs]
+
+        return await self._admitted(each)
+
+    async def search_embedding(
+        self, embedding: NDArray[np.floating], fingerprint: str, wanted: WantedHits
+    ) -> SearchResponse:
+        """Search with an embedding that was made elsewhere.
+
+        Args:
+            embedding: (D,), unit length.
+            fingerprint: Of the encoder that made it.
+            wanted: Which hits.
+
+        Raises:
+            EncoderMismatchError: The gallery is searched with another encoder now.
+            InvalidEmbeddingError: Of another width, or no unit vector.
+        """
+
+        async def search(serving: Serving) -> SearchResponse:
+            _require_usable(embedding, fingerprint, serving)
+            unit = (embedding / np.linalg.norm(embedding)).astype(np.float32)
+            return await self._found(serving, unit, wanted)
+
+        return await self._admitted(search)
+
+    async def search_similar(self, item_id: str, wanted: WantedHits) -> SearchResponse:
+        """Search with an image of the gallery, which is no hit itself.
+
+        Raises:
+            ImageNotFoundError: The gallery holds no such image.
+        """
+
+        async def search(serving: Serving) -> SearchResponse:
+            point = (await serving.store.fetch([item_id])).get(item_id)
+            if point is None:
+                raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+            return await self._found(serving, point.embedding, wanted, excluded=item_id)
+
+        return await self._admitted(search)
+
+    async def _admitted(self, search: Callable[[Serving], Awaitable[_Result]]) -> _Result:
+        async with self._queue.place():
+            try:
+                return await search(await self._gallery.serving())
+            except GalleryMissingError:  # the collection was dropped after a switch, or there never was one
+                self._gallery.forget()
+                return await search(await self._gallery.serving())
+
+    async def _search(self, photographs: Sequence[Photograph], wanted: WantedHits, serving: Serving) -> SearchResponse:
+        embedded = await self._embedder.embed(photographs, serving.encoder)
+        embedding = embedded.embeddings[0]
+        if len(photographs) > 1:
+            embedding = embedded.embeddings.mean(axis=0)
+            norm = np.linalg.norm(embedding)
+            if norm < _SMALLEST_MEAN:
+                raise EncoderError("the photographs have nothing in common: their embeddings cancel out")
+            embedding = embedding / norm
+        return await self._found(serving, embedding, wanted, decode_ms=embedded.decode_ms, encode_ms=embedded.encode_ms)
+
+    async def _search_or_error(
+        self, photograph: Photograph, wanted: WantedHits, serving: Serving
+    ) -> SearchResponse | AffError:
+        try:
+            return await self._search([photograph], wanted, serving)
+        except (ImageError, InvalidCropError, EncoderError) as error:
+            return error
+
+    async def _found(
+        self,
+        serving: Serving,
+        embedding: Embedding,
+        wanted: WantedHits,
+        *,
+        excluded: str | None = None,
+        decode_ms: float = 0.0,
+        encode_ms: float = 0.0,
+    ) -> SearchResponse:
+        began = time.perf_counter()
+        hits = await self._finder.find(serving.store, embedding, wanted, excluded=excluded)
+        search_ms = 1000 * (time.perf_counter() - began)
+        timings = SearchTimings(decode=decode_ms, encode=encode_ms, search=search_ms)
         self._metrics.observe(timings)
         return SearchResponse(
             hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
             timings_ms=timings,
             fingerprint=serving.manifest.fingerprint,
+            embedding=embedding.tolist() if wanted.with_embedding else None,
         )
 
-    def close(self) -> None:
-        """End the threads; what waits for them is cancelled."""
-        self._threads.shutdown(cancel_futures=True)
 
-    def _embed(self, query: Query, encoder: QueryEncoder) -> tuple[Embedding, float, float]:
-        start = time.perf_counter()
-        min_side = encoder.decode_min_side
-        decoded = decode_image(query.data, self._limits, min_side=min_side, crop=query.crop, name=query.name)
-        decode_ms = _milliseconds_since(start)
-        start = time.perf_counter()
-        try:
-            (embedding,) = encoder.encode([decoded.pixels])
-        except EncoderError as error:
-            error.item = query.name
-            raise
-        return embedding, decode_ms, _milliseconds_since(start)
-
-
-def _milliseconds_since(start: float) -> float:
-    return 1000 * (time.perf_counter() - start)
+def _require_usable(embedding: NDArray[np.floating], fingerprint: str, serving: Serving) -> None:
+    if fingerprint != serving.manifest.fingerprint:
+        raise EncoderMismatchError(
+            f"it was made by the encoder {fingerprint[:12]}, the gallery is searched with "
+            f"{serving.manifest.fingerprint[:12]}: see GET /encoder",
+            item="fingerprint",
+        )
+    dimension = serving.manifest.space.dimension
+    if len(embedding) != dimension:
+        raise InvalidEmbeddingError(f"{len(embedding)} numbers; the gallery has {dimension}", item="embedding")
+    with np.errstate(over="ignore"):
+        length = float(np.linalg.norm(embedding))
+    if not abs(length - 1.0) <= _UNIT_TOLERANCE:
+        raise InvalidEmbeddingError(f"its length is {length:g}; it has to be 1", item="embedding")

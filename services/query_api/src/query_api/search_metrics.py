@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from aff_contracts.schemas.searching import SearchTimings
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
@@ -19,6 +19,11 @@ class SearchMetrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._overloads = Counter("aff_search_overloads", "Searches answered with 429.", registry=registry)
+
+    def count_overload(self) -> None:
+        """Count a search that was refused for want of room."""
+        self._overloads.inc()
 
     def observe(self, timings_ms: SearchTimings) -> None:
         """Take the timings of a finished search."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +26,14 @@ class QuerySettings(BaseSettings):
         image_limits: What a photograph may be before it is decoded.
         default_limit: Hits of a search that does not say how many; at most `max_limit`.
         max_limit: Most hits that a search may ask for.
-        search_threads: Photographs that are decoded and encoded at the same time.
+        max_images_per_request: Most photographs in one request.
+        max_active_searches: Searches that are worked on at the same time.
+        max_waiting_searches: Most searches that wait for their turn; more are answered with 429 at once.
+        max_wait_ms: Longest wait for a turn; then the search is answered with 429.
+        body_timeout_s: Longest time in which the body of a request has to arrive.
+        expansion_alpha: Exponent of the similarities that weight the hits of a query expansion; 0 weights all alike.
+        group_reach: Most images that are looked through for hits of different groups.
+        search_threads: Requests whose photographs are decoded and encoded at the same time; as many as cores.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
         precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
         space_check_interval_s: Longest time until a search notices that another collection is live.
@@ -41,7 +49,14 @@ class QuerySettings(BaseSettings):
     image_limits: ImageLimits = ImageLimits()
     default_limit: Annotated[int, Field(ge=1)] = 10
     max_limit: Annotated[int, Field(ge=1)] = 1000
-    search_threads: Annotated[int, Field(ge=1, le=256)] = 4
+    max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
+    max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 2 * len(os.sched_getaffinity(0)))
+    max_waiting_searches: Annotated[int, Field(ge=0)] = 32
+    max_wait_ms: Annotated[float, Field(gt=0)] = 1000.0
+    body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
+    expansion_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
+    group_reach: Annotated[int, Field(ge=1, le=100_000)] = 4096
+    search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["auto", "fp32", "int8"] = "auto"
     space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0

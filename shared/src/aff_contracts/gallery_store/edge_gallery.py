@@ -41,6 +41,8 @@ from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 _WITHOUT_THUMBNAIL = edge.PayloadSelector.Exclude([THUMBNAIL_KEY])
+# The engine makes the write-ahead log's next file in the background, under a name that does not stay.
+_PREALLOCATED = shutil.ignore_patterns("tmp-*")
 
 
 class EdgeGallery:
@@ -131,6 +133,7 @@ class EdgeGallery:
         payload_filter: PayloadFilter | None,
         score_threshold: float | None,
         exact: bool,
+        with_embeddings: bool,
     ) -> list[GalleryHit]:
         """Return the nearest records by falling cosine similarity."""
         request = edge.QueryRequest(
@@ -140,9 +143,16 @@ class EdgeGallery:
             score_threshold=exclusive_threshold(score_threshold),
             params=search_parameters(self._settings, exact=exact),
             with_payload=_WITHOUT_THUMBNAIL,
+            with_vector=with_embeddings,
         )
-        found = self._shard.query(request)
-        return [GalleryHit(record=from_payload(point.payload or {}), score=point.score) for point in found]
+        return [
+            GalleryHit(
+                record=from_payload(point.payload or {}),
+                score=point.score,
+                embedding=from_engine(point).embedding if with_embeddings else None,
+            )
+            for point in self._shard.query(request)
+        ]
 
     def count(self, payload_filter: PayloadFilter | None) -> int:
         """Return the exact number of points (that the filter matches)."""
@@ -172,7 +182,7 @@ class EdgeGallery:
             return None
         self._changed_since_copy = set()
         copy = self._directory.new_shard_path()
-        shutil.copytree(self._directory.shard_path, copy)
+        shutil.copytree(self._directory.shard_path, copy, ignore=_PREALLOCATED)
         return copy
 
     def abandon_copy(self) -> None:
@@ -198,7 +208,8 @@ class EdgeGallery:
     def copy_to(self, directory: Path) -> None:
         """Write this collection into a directory, as it is now; it can be opened there."""
         self._shard.flush()
-        shutil.copytree(self._directory.shard_path, directory / self._directory.shard_path.name)
+        place = directory / self._directory.shard_path.name
+        shutil.copytree(self._directory.shard_path, place, ignore=_PREALLOCATED)
         manifest = EdgeManifest(embedding_space=self.space, shard=self._directory.shard_path.name)
         replace_durably(directory / "gallery.json", manifest.model_dump_json(indent=2))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.indexing import GalleryImage, JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 Embedding = NDArray[np.float32]
@@ -40,6 +40,18 @@ class GalleryRecord:
     payload: JsonObject = field(default_factory=dict)
     extractors: tuple[str, ...] | None = None
 
+    def described(self) -> GalleryImage:
+        """Return what callers are told of it."""
+        return GalleryImage(
+            id=self.item_id,
+            content_sha256=self.content_sha256,
+            width=self.width,
+            height=self.height,
+            indexed_at=self.indexed_at,
+            extractors=self.extractors,
+            payload=self.payload,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryPoint:
@@ -58,10 +70,17 @@ class GalleryPoint:
 
 @dataclass(frozen=True, slots=True)
 class GalleryHit:
-    """A record found by a search; `score` is the cosine similarity."""
+    """A record found by a search.
+
+    Attributes:
+        record: What is kept beside the embedding.
+        score: Cosine similarity.
+        embedding: (D,) float32, unit length; None where it was not asked for.
+    """
 
     record: GalleryRecord
     score: float
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +156,7 @@ class GalleryStore(Protocol):
         payload_filter: PayloadFilter | None = None,
         score_threshold: float | None = None,
         exact: bool = False,
+        with_embeddings: bool = False,
     ) -> list[GalleryHit]:
         """Return at most `limit` nearest records by falling cosine similarity.
 
@@ -146,6 +166,7 @@ class GalleryStore(Protocol):
             payload_filter: Only records that it matches.
             score_threshold: Only records of at least this cosine similarity.
             exact: Compare with every point instead of walking the HNSW graph.
+            with_embeddings: Read the hits' embeddings, too.
         """
         ...
 

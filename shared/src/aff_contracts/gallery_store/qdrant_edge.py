@@ -111,6 +111,7 @@ class QdrantEdgeStore:
         payload_filter: PayloadFilter | None = None,
         score_threshold: float | None = None,
         exact: bool = False,
+        with_embeddings: bool = False,
     ) -> list[GalleryHit]:
         """Return at most `limit` nearest records by falling cosine similarity."""
         return await self._call(
@@ -120,6 +121,7 @@ class QdrantEdgeStore:
                 payload_filter=payload_filter,
                 score_threshold=score_threshold,
                 exact=exact,
+                with_embeddings=with_embeddings,
             )
         )
 

@@ -27,7 +27,7 @@ from aff_contracts.gallery_store.layout import (
 )
 from aff_contracts.gallery_store.server_calls import call_server
 from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
-from aff_contracts.gallery_store.server_points import from_record, to_filter, to_struct
+from aff_contracts.gallery_store.server_points import embedding_of, from_record, to_filter, to_struct
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
@@ -131,6 +131,7 @@ class QdrantServerStore:
         payload_filter: PayloadFilter | None = None,
         score_threshold: float | None = None,
         exact: bool = False,
+        with_embeddings: bool = False,
     ) -> list[GalleryHit]:
         """Return at most `limit` nearest records by falling cosine similarity."""
         found = await self._call(
@@ -142,10 +143,18 @@ class QdrantServerStore:
                 search_params=search_parameters(self._settings, exact=exact),
                 limit=limit,
                 with_payload=_WITHOUT_THUMBNAIL,
+                with_vectors=with_embeddings,
                 score_threshold=exclusive_threshold(score_threshold),
             )
         )
-        return [GalleryHit(record=from_payload(hit.payload or {}), score=hit.score) for hit in found.points]
+        return [
+            GalleryHit(
+                record=from_payload(hit.payload or {}),
+                score=hit.score,
+                embedding=embedding_of(hit) if with_embeddings else None,
+            )
+            for hit in found.points
+        ]
 
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""

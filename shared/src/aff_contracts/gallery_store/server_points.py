@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from qdrant_client import models
 
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.gallery_store.gallery_store import Embedding, GalleryPoint
 from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
 from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
 
@@ -22,9 +22,13 @@ def to_struct(point: GalleryPoint) -> models.PointStruct:
 
 def from_record(record: models.Record) -> GalleryPoint:
     """Return a point as it was read."""
+    return GalleryPoint(record=from_payload(record.payload or {}), embedding=embedding_of(record))
+
+
+def embedding_of(record: models.Record | models.ScoredPoint) -> Embedding:
+    """Return the embedding of a point that was read with its vector."""
     vectors = cast("dict[str, list[float]]", record.vector)
-    embedding = np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
-    return GalleryPoint(record=from_payload(record.payload or {}), embedding=embedding)
+    return np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
 
 
 def to_filter(payload_filter: PayloadFilter | None) -> models.Filter | None:

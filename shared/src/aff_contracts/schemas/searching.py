@@ -1,11 +1,107 @@
-"""Responses of the query service."""
+"""Requests and responses of the query service."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import base64
+import binascii
+from typing import Annotated, Any, Literal
 
-from aff_contracts.embedding_space import Sha256
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.payload_filter import PayloadFilter, PayloadKey
+from aff_contracts.schemas.problem import Problem
+
+_MAX_DIMENSION = 65_536
+
+
+class HitOptions(BaseModel):
+    """What may be said of the hits of any search."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: Annotated[int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.")] = None
+    score_threshold: Annotated[
+        float | None,
+        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit."),
+    ] = None
+    group_by: Annotated[
+        PayloadKey | None,
+        Field(
+            description="Key of the payload: of the images that share its value, only the nearest is a hit. Images "
+            "without the key are none.",
+            examples=["place"],
+        ),
+    ] = None
+    expand: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="Alpha query expansion: searches again with the mean of the query and of this many first "
+            "hits, weighted by their similarity. It finds more, and takes one more vector search.",
+        ),
+    ] = 0
+    with_embedding: Annotated[bool, Field(description="Whether the answer holds the query's embedding.")] = False
+
+
+class SearchOptions(HitOptions):
+    """Query parameters of a search."""
+
+    filter: Annotated[
+        str | None,
+        Field(
+            description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
+            "of match, any_of, range, datetime_range, geo_radius, geo_box.",
+            examples=['{"must": [{"key": "city", "match": "Paris"}]}'],
+        ),
+    ] = None
+
+
+class PhotographOptions(SearchOptions):
+    """Query parameters, or fields of the form, of a search with photographs."""
+
+    crop: Annotated[
+        str | None,
+        Field(
+            description="Region of the upright photograph to search with: x1,y1,x2,y2 in pixels.",
+            examples=["120,40,620,480"],
+        ),
+    ] = None
+
+
+def _numbers(value: Any) -> Any:
+    """Read numbers that were sent as base64 of little-endian float32."""
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("not base64") from error
+    if len(data) % 4:
+        raise ValueError("base64 of little-endian float32 has a multiple of 4 bytes")
+    return np.frombuffer(data, dtype="<f4").astype(float).tolist()
+
+
+class EmbeddingSearch(HitOptions):
+    """Body of `POST /search/embedding`: an embedding that was made elsewhere.
+
+    Attributes:
+        embedding: D numbers of unit length; or, as a text, their base64 as little-endian float32.
+        fingerprint: Of the encoder that made it, as `GET /encoder` tells it.
+        filter: Payload filter.
+    """
+
+    embedding: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False)]],
+        Field(min_length=1, max_length=_MAX_DIMENSION),
+        BeforeValidator(_numbers, json_schema_input_type=list[float] | str),
+    ]
+    fingerprint: Sha256
+    filter: PayloadFilter | None = None
 
 
 class SearchHit(BaseModel):
@@ -29,10 +125,83 @@ class SearchTimings(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """Answer of `POST /search`; hits stand by falling score."""
+    """Answer of a search; hits stand by falling score.
+
+    Attributes:
+        fingerprint: Of the encoder.
+        embedding: Of the query, before expansion; null where it was not asked for.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     hits: list[SearchHit]
     timings_ms: SearchTimings
     fingerprint: Sha256
+    embedding: list[float] | None = None
+
+
+class BatchResult(BaseModel):
+    """What became of one photograph of a batch.
+
+    Attributes:
+        name: File name, where one was sent.
+        result: Its hits; null where there is an error.
+        error: Why it could not be searched with.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str | None
+    result: SearchResponse | None = None
+    error: Problem | None = None
+
+
+class BatchResponse(BaseModel):
+    """Answer of `POST /search/batch`: a result for each photograph, in their order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    results: list[BatchResult]
+
+
+class EncoderFile(BaseModel):
+    """A graph of the query encoder.
+
+    Attributes:
+        precision: Of its numbers.
+        url: Where this service gives it; what it gives there never changes.
+        sha256: Of the file.
+        size_bytes: Of the file.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: Literal["fp32", "int8"]
+    url: str
+    sha256: Sha256
+    size_bytes: int
+
+
+class EncoderDescription(BaseModel):
+    """Answer of `GET /encoder`: what a device needs to embed photographs by itself.
+
+    The graph takes `image`, (B, size, size, 3) uint8, upright RGB, and gives `embedding`, (B, D) float32 of unit
+    length. Photographs are brought to its input size by Pillow's antialiased bilinear filter.
+
+    Attributes:
+        fingerprint: Goes along with every embedding.
+        space: Embedding space of the gallery.
+        preprocessing: How photographs are brought to the input size.
+        serving: Precision that this service itself encodes with.
+        files: The graphs.
+        licences: Of the bundle.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: Sha256
+    space: EmbeddingSpace
+    preprocessing: Preprocessing
+    serving: Literal["fp32", "int8"]
+    files: list[EncoderFile]
+    licences: list[str]

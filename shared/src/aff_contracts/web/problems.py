@@ -15,10 +15,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from aff_contracts.errors import AffError, BodyTooLargeError, InvalidParameterError, RequestError
+from aff_contracts.errors import AffError, BodyTimeoutError, BodyTooLargeError, InvalidParameterError, RequestError
 from aff_contracts.schemas.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
 
-_ANY_ROUTE: tuple[type[AffError], ...] = (RequestError, InvalidParameterError, BodyTooLargeError, AffError)
+_ANY_ROUTE: tuple[type[AffError], ...] = (
+    RequestError,
+    InvalidParameterError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    AffError,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,19 @@ from starlette.types import Lifespan
 
 from aff_contracts.schemas.health import Health
 from aff_contracts.web.body_limit import BodyLimit
+from aff_contracts.web.body_timeout import BodyTimeout
 from aff_contracts.web.metrics import RequestMetrics
 from aff_contracts.web.problems import install_problem_handlers, problem_responses
 
 
 def create_service(
-    *, title: str, description: str, version: str, lifespan: Lifespan[FastAPI], max_body_bytes: int
+    *,
+    title: str,
+    description: str,
+    version: str,
+    lifespan: Lifespan[FastAPI],
+    max_body_bytes: int,
+    body_timeout_s: float,
 ) -> FastAPI:
     """Make an application that answers `GET /healthz` and `GET /metrics`, and every error with a problem.
 
@@ -25,6 +32,7 @@ def create_service(
         version: Version of the service.
         lifespan: Opens and closes what the routes need.
         max_body_bytes: Larger request bodies are refused.
+        body_timeout_s: Longest time in which a body has to arrive.
 
     Returns:
         The application; `app.state.registry` is its own Prometheus registry, where the service puts its own
@@ -40,6 +48,7 @@ def create_service(
     )
     app.state.registry = CollectorRegistry()
     install_problem_handlers(app)
+    app.add_middleware(BodyTimeout, timeout_s=body_timeout_s)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     app.add_api_route("/healthz", healthz, tags=["operation"])

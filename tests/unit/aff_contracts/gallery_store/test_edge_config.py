@@ -40,7 +40,9 @@ def test_a_gallery_with_compressed_vectors_finds_what_exact_search_finds(tmp_pat
     gallery._shard.optimize()
     for query in random_units(5, seed=4):
         found = [
-            gallery.search(query, limit=5, payload_filter=None, score_threshold=None, exact=exact)
+            gallery.search(
+                query, limit=5, payload_filter=None, score_threshold=None, exact=exact, with_embeddings=False
+            )
             for exact in (False, True)
         ]
         assert [hit.record.item_id for hit in found[0]] == [hit.record.item_id for hit in found[1]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from aff_contracts.web.service import create_service
 from tests.support.problems import require_problem
 
 MAX_BODY_BYTES = 1000
+BODY_TIMEOUT_S = 0.2
 
 Answer = dict[str, Any]
 
@@ -31,6 +33,7 @@ def _service() -> FastAPI:
         version="1",
         lifespan=_no_lifespan,
         max_body_bytes=MAX_BODY_BYTES,
+        body_timeout_s=BODY_TIMEOUT_S,
     )
 
     @app.get("/images/{item_id}", responses=problem_responses(ImageNotFoundError))
@@ -227,8 +230,20 @@ async def test_the_document_names_operations_by_their_functions_and_refers_to_on
 
 async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answer() -> None:
     responses = problem_responses(ImageError)
-    assert list(responses) == [400, 413, 415, 422, 500]
+    assert list(responses) == [400, 408, 413, 415, 422, 500]
     assert "`body_too_large`" in responses[413]["description"]
     assert "`image_too_many_pixels`" in responses[413]["description"]
     assert responses[415]["description"] == "`image_unsupported` (Not a supported image)"
     assert responses[500]["description"] == "`internal_error` (Internal error)"
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half of"
+        await asyncio.sleep(30)
+
+    transport = httpx.ASGITransport(app=_service(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        problem = require_problem(await client.post("/length", content=half()), 408, "body_timeout")
+        assert "0.2 s" in problem["detail"]
+        assert (await client.post("/length", content=b"whole")).json() == {"length": 5}

@@ -1,0 +1,83 @@
+"""HTTP routes that give the query encoder to devices, and gallery images to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from aff_contracts.embedding_space import Sha256
+from aff_contracts.errors import BundleError, EncoderFileNotFoundError, ImageNotFoundError, StoreError
+from aff_contracts.schemas.indexing import GalleryImage, ItemId
+from aff_contracts.schemas.searching import EncoderDescription
+from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
+from query_api.components import CurrentComponents
+from query_api.encoder_files import Precision, describe_encoder, find_graph
+
+router = APIRouter()
+
+_MEDIA_TYPE = "application/octet-stream"
+_FILE = {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_GRAPH: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The graph, in ONNX.", "content": _FILE},
+    206: {"description": "The parts that the header Range asks for.", "content": _FILE},
+    304: {"description": "The graph that the header If-None-Match names."},
+    416: {"description": "The header Range asks for what is not there."},
+}
+
+
+@router.get("/encoder", tags=["encoder"], responses=problem_responses(StoreError, BundleError))
+async def get_encoder(components: CurrentComponents) -> EncoderDescription:
+    """Describe the query encoder, so that a device can embed photographs by itself."""
+    return describe_encoder(await components.gallery.serving())
+
+
+@router.get(
+    "/encoder/model.onnx",
+    tags=["encoder"],
+    responses={**problem_responses(EncoderFileNotFoundError, StoreError, BundleError), **_GRAPH},
+    response_class=Response,
+)
+async def get_encoder_model(
+    request: Request,
+    components: CurrentComponents,
+    precision: Annotated[
+        Precision | None, Query(description="Of the graph; else the one that the service encodes with.")
+    ] = None,
+    sha256: Annotated[
+        Sha256 | None, Query(description="Of the graph: what is given for it may be kept for ever.")
+    ] = None,
+) -> Response:
+    """Give a graph of the query encoder."""
+    graph = find_graph(await components.gallery.serving(), precision, sha256)
+    lasting = "public, max-age=31536000, immutable" if graph.immutable else "public, no-cache"
+    headers = {"ETag": f'"{graph.sha256}"', "Cache-Control": lasting}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(graph.path, media_type=_MEDIA_TYPE, headers=headers)
+
+
+@router.get(
+    "/images/{item_id:path}/thumbnail",
+    tags=["gallery"],
+    responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
+    response_class=Response,
+)
+async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
+    """Give the thumbnail of an image."""
+    store = (await components.gallery.serving()).store
+    thumbnail = (await store.thumbnails([item_id])).get(item_id)
+    if thumbnail is None:
+        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
+    return thumbnail_response(thumbnail, request)
+
+
+@router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
+    """Say what the gallery knows of an image."""
+    points = await (await components.gallery.serving()).store.fetch([item_id])
+    if item_id not in points:
+        raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+    return points[item_id].record.described()

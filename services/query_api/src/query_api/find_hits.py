@@ -1,0 +1,116 @@
+"""From a query's embedding to hits: one vector search, or a few."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryStore
+from aff_contracts.schemas.indexing import JsonObject
+from query_api.wanted_hits import WantedHits
+
+_GROUP_FACTOR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class HitFinder:
+    """Searches a store.
+
+    Attributes:
+        expansion_alpha: Exponent of the similarities that weight the hits of an expansion.
+        group_reach: Most images that are looked through for hits of different groups.
+    """
+
+    expansion_alpha: float
+    group_reach: int
+
+    async def find(
+        self, store: GalleryStore, embedding: Embedding, wanted: WantedHits, *, excluded: str | None = None
+    ) -> list[GalleryHit]:
+        """Return the hits of a query by falling similarity.
+
+        Args:
+            store: Searched.
+            embedding: (D,) float32, unit length.
+            wanted: Which hits.
+            excluded: Id of an image that is none.
+
+        Raises:
+            StoreError: The gallery is missing, or cannot be searched.
+        """
+        if wanted.expand:
+            embedding = await self._expanded(store, embedding, wanted, excluded)
+        if wanted.group_by is None:
+            return await _nearest(store, embedding, wanted, wanted.limit, excluded)
+        reach = min(_GROUP_FACTOR * wanted.limit, self.group_reach)
+        while True:
+            hits = await _nearest(store, embedding, wanted, reach, excluded)
+            found = _first_of_groups(hits, wanted.group_by)
+            if len(found) >= wanted.limit or len(hits) < reach or reach == self.group_reach:
+                return found[: wanted.limit]
+            reach = min(_GROUP_FACTOR * reach, self.group_reach)
+
+    async def _expanded(
+        self, store: GalleryStore, embedding: Embedding, wanted: WantedHits, excluded: str | None
+    ) -> Embedding:
+        """Return the alpha-weighted mean of a query and its first hits (Radenovic et al., TPAMI 2018)."""
+        hits = await store.search(
+            embedding,
+            limit=wanted.expand + (excluded is not None),
+            payload_filter=wanted.payload_filter,
+            with_embeddings=True,
+        )
+        return expanded(embedding, _without(hits, excluded, wanted.expand), self.expansion_alpha)
+
+
+def expanded(embedding: Embedding, hits: Sequence[GalleryHit], alpha: float) -> Embedding:
+    """Return the unit vector along the sum of a query and its hits, each by its similarity to the power of alpha.
+
+    Args:
+        embedding: (D,) float32, unit length.
+        hits: With their embeddings.
+        alpha: 0 weights all alike.
+    """
+    total = embedding.astype(np.float64)
+    for hit in hits:
+        assert hit.embedding is not None, "they were asked for"
+        total += max(hit.score, 0.0) ** alpha * hit.embedding
+    return (total / np.linalg.norm(total)).astype(np.float32)
+
+
+async def _nearest(
+    store: GalleryStore, embedding: Embedding, wanted: WantedHits, limit: int, excluded: str | None
+) -> list[GalleryHit]:
+    hits = await store.search(
+        embedding,
+        limit=limit + (excluded is not None),
+        payload_filter=wanted.payload_filter,
+        score_threshold=wanted.score_threshold,
+    )
+    return _without(hits, excluded, limit)
+
+
+def _without(hits: Sequence[GalleryHit], excluded: str | None, limit: int) -> list[GalleryHit]:
+    return [hit for hit in hits if hit.record.item_id != excluded][:limit]
+
+
+def _first_of_groups(hits: Sequence[GalleryHit], key: str) -> list[GalleryHit]:
+    """Keep the first hit of every value of a key; hits without the key go."""
+    found: dict[str, GalleryHit] = {}
+    for hit in hits:
+        value = _value(hit.record.payload, key)
+        if value is not None:
+            found.setdefault(json.dumps(value, sort_keys=True), hit)
+    return list(found.values())
+
+
+def _value(payload: JsonObject, key: str) -> Any:
+    """Return what stands at a key; a dot goes into a nested object."""
+    value: Any = payload
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import hashlib
+
+import httpx
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.problems import require_problem
+from tests.support.query_service import QueryService
+from tests.support.tiny_query_encoder import tiny_embedding
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_encoder_is_described_as_a_device_needs_it(client: httpx.AsyncClient, service: QueryService) -> None:
+    described = (await client.get("/encoder")).json()
+    manifest = service.manifest
+    assert described["fingerprint"] == manifest.fingerprint
+    assert described["space"] == manifest.space.model_dump()
+    assert described["preprocessing"] == manifest.query_encoder.preprocessing.model_dump()
+    assert described["serving"] == "fp32"
+    (graph,) = described["files"]
+    content = (service.settings.bundle_path / manifest.query_encoder.model).read_bytes()
+    assert (graph["precision"], graph["size_bytes"]) == ("fp32", len(content))
+    assert graph["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+async def test_a_graph_that_is_named_by_its_content_may_be_kept_for_ever_and_runs(client: httpx.AsyncClient) -> None:
+    (graph,) = (await client.get("/encoder")).json()["files"]
+    response = await client.get(graph["url"])
+    assert response.status_code == 200
+    assert "immutable" in response.headers["cache-control"]
+    assert response.headers["etag"] == f'"{graph["sha256"]}"'
+    session = onnxruntime.InferenceSession(response.content, providers=["CPUExecutionProvider"])
+    size = session.get_inputs()[0].shape[1]
+    red = np.full((1, size, size, 3), (255, 0, 0), np.uint8)
+    (embedding,) = session.run(["embedding"], {"image": red})
+    np.testing.assert_allclose(embedding[0], tiny_embedding((255, 0, 0)), atol=1e-5)
+
+
+async def test_the_graph_of_today_has_to_be_asked_for_again(client: httpx.AsyncClient) -> None:
+    response = await client.get("/encoder/model.onnx")
+    assert "no-cache" in response.headers["cache-control"]
+    again = await client.get("/encoder/model.onnx", headers={"if-none-match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = await client.get("/encoder/model.onnx", headers={"if-none-match": '"another"'})
+    assert other.content == response.content
+
+
+async def test_a_part_of_a_graph_may_be_asked_for(client: httpx.AsyncClient) -> None:
+    whole = (await client.get("/encoder/model.onnx")).content
+    part = await client.get("/encoder/model.onnx", headers={"range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
+    beyond = await client.get("/encoder/model.onnx", headers={"range": f"bytes={len(whole)}-"})
+    assert beyond.status_code == 416
+
+
+async def test_a_graph_that_the_encoder_does_not_have_is_said_to_be_missing(client: httpx.AsyncClient) -> None:
+    for parameters, item in (({"precision": "int8"}, "precision"), ({"sha256": "0" * 64}, "sha256")):
+        response = await client.get("/encoder/model.onnx", params=parameters)
+        require_problem(response, 404, "encoder_file_not_found", item)
+    response = await client.get("/encoder/model.onnx", params={"precision": "int4"})
+    require_problem(response, 422, "parameter_invalid", "precision")
+
+
+async def test_a_gallery_image_is_described(client: httpx.AsyncClient) -> None:
+    image = (await client.get("/images/red")).json()
+    assert (image["id"], image["payload"]) == ("red", {"warm": True})
+    require_problem(await client.get("/images/nobody"), 404, "image_not_found", "nobody")
+
+
+async def test_a_thumbnail_is_given_and_named_by_its_content(
+    client: httpx.AsyncClient, gallery: MemoryGalleryStore
+) -> None:
+    point = (await gallery.fetch(["red"]))["red"]
+    await gallery.upsert([type(point)(point.record, point.embedding, b"RIFF....WEBP")])
+    response = await client.get("/images/red/thumbnail")
+    assert (response.content, response.headers["content-type"]) == (b"RIFF....WEBP", "image/webp")
+    again = await client.get("/images/red/thumbnail", headers={"if-none-match": response.headers["etag"]})
+    assert again.status_code == 304
+    require_problem(await client.get("/images/blue/thumbnail"), 404, "image_not_found", "blue")
