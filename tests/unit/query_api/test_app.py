@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -11,6 +13,7 @@ from aff_contracts.errors import (
     StoreLockedError,
 )
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from query_api.app import create_app
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.gallery_points import make_point, make_space
@@ -209,3 +212,23 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
     assert set(search["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503"}
     for code in ("gallery_missing", "embedding_space_mismatch", "store_unavailable"):
         assert f"`{code}`" in search["responses"]["503"]["description"]
+
+
+async def test_a_search_that_finds_no_room_is_refused_before_its_body_is_read(service: QueryService) -> None:
+    settings = service.settings.model_copy(update={"max_active_searches": 1, "max_waiting_searches": 0})
+    app = create_app(settings, MemoryGalleryCatalogue(await colour_gallery(service.manifest.space)))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("read")
+        yield b""
+
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        queue = app.state.components.queue
+        async with queue.place():
+            response = await client.post("/search", content=unread())
+            require_problem(response, 429, "service_overloaded")
+            assert response.headers["retry-after"] == "1"
+            assert (await client.get("/healthz")).status_code == 200
+        assert (await _search(client)).status_code == 200
+        assert "aff_search_overloads_total 1.0" in (await client.get("/metrics")).text

@@ -35,7 +35,7 @@ class Components:
     backup_gallery: BackupGallery
 
 
-def _of_request(request: Request) -> Components:
+async def _of_request(request: Request) -> Components:  # one that is not async would cost a thread's turn
     components: Components = request.app.state.components
     return components
 

@@ -29,6 +29,7 @@ from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
 from query_api.search_queue import SearchQueue
 from query_api.settings import QuerySettings
+from query_api.shed_load import ShedLoad
 
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         max_body_bytes=settings.max_body_bytes,
         body_timeout_s=settings.body_timeout_s,
     )
+    app.add_middleware(ShedLoad)
     app.include_router(router)
     app.include_router(encoder_router)
     return app
@@ -81,16 +83,12 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         metrics = SearchMetrics(app.state.registry)
         embedder = PhotographEmbedder(settings.image_limits, settings.search_threads)
         stack.enter_context(closing(embedder))
-        search_gallery = SearchGallery(
-            gallery,
-            embedder,
-            HitFinder(settings.expansion_alpha, settings.group_reach),
-            SearchQueue(
-                settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
-            ),
-            metrics,
+        queue = SearchQueue(
+            settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
         )
-        app.state.components = Components(settings, gallery, search_gallery)
+        finder = HitFinder(settings.expansion_alpha, settings.group_reach)
+        search_gallery = SearchGallery(gallery, embedder, finder, queue, metrics)
+        app.state.components = Components(settings, gallery, search_gallery, queue)
         await _say_whether_ready(gallery)
         yield
 

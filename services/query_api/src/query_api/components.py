@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from query_api.live_gallery import LiveGallery
 from query_api.search_gallery import SearchGallery
+from query_api.search_queue import SearchQueue
 from query_api.settings import QuerySettings
 
 
@@ -19,9 +20,10 @@ class Components:
     settings: QuerySettings
     gallery: LiveGallery
     search_gallery: SearchGallery
+    queue: SearchQueue
 
 
-def _of_request(request: Request) -> Components:
+async def _of_request(request: Request) -> Components:  # one that is not async would cost a thread's turn
     components: Components = request.app.state.components
     return components
 

@@ -32,6 +32,15 @@ class SearchQueue:
         self._metrics = metrics
         self._waiting = 0
 
+    def require_room(self) -> None:
+        """Refuse a search that has not been read yet.
+
+        Raises:
+            ServiceOverloadedError: Too many searches wait for a place already.
+        """
+        if self._waiting >= self._max_waiting and self._active.locked():
+            self._refuse(f"{self._waiting} searches wait already")
+
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place inside the context.
@@ -49,8 +58,7 @@ class SearchQueue:
             self._active.release()
 
     async def _wait(self) -> None:
-        if self._waiting >= self._max_waiting:
-            self._refuse(f"{self._waiting} searches wait already")
+        self.require_room()
         self._waiting += 1
         try:
             async with asyncio.timeout(self._max_wait_s):

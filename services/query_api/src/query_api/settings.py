@@ -51,7 +51,7 @@ class QuerySettings(BaseSettings):
     max_limit: Annotated[int, Field(ge=1)] = 1000
     max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
     max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 2 * len(os.sched_getaffinity(0)))
-    max_waiting_searches: Annotated[int, Field(ge=0)] = 32
+    max_waiting_searches: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: 8 * len(os.sched_getaffinity(0)))
     max_wait_ms: Annotated[float, Field(gt=0)] = 1000.0
     body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     expansion_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0

@@ -135,6 +135,14 @@ class QdrantEdgeStore:
         """Return the next `limit` points, in the order of their point ids."""
         return await self._call(lambda: self._gallery.scroll(limit=limit, cursor=cursor, payload_filter=payload_filter))
 
+    async def build_graph(self) -> None:
+        """Build the HNSW graph now where it pays, instead of when writes have rested; searches go on meanwhile."""
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._start_indexing()
+        assert self._indexing is not None, "it was started"
+        await self._indexing
+
     async def copy_to(self, directory: Path) -> None:
         """Write the collection into a directory, as it is now; other calls wait meanwhile."""
         await self._call(lambda: self._gallery.copy_to(directory))

@@ -85,6 +85,7 @@ def _server(served: ServedApp) -> _Server:
         port=served.port,
         lifespan="off",
         log_level="warning",
+        access_log=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
     return _Server(config)

@@ -111,6 +111,37 @@ def index(
 
 
 @app.command()
+def query(
+    bundle: BundlePath = DEFAULT_BUNDLE,
+    gallery: Annotated[int, typer.Option(min=1, help="Images of the gallery.")] = 50_000,
+    searches: Annotated[int, typer.Option(min=8, help="Searches of a round.")] = 200,
+    rounds: Rounds = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a search through the query service with decoding, encoder and vector search in a bare loop."""
+    from aff_toolkit.bench.bench_query import bench_query  # noqa: PLC0415 - takes a while to import
+
+    with errors_told(as_json):
+        found = bench_query(bundle, gallery, rounds, searches)
+    if as_json:
+        print_json(found.model_dump())
+        return
+    output.print(
+        f"one client: {found.p50_ms:.2f} ms, {found.p50_over_floor:.2f} of the floor ({found.floor_p50_ms:.2f} ms); as "
+        f"a form {found.form_p50_over_floor:.2f}; 12 megapixels {found.p50_12mp_over_640px:.2f} of 640 pixels\n"
+        f"16 clients: {found.per_s:.0f} searches/s, {found.throughput_over_floor:.2f} of the floor "
+        f"({found.floor_per_s:.0f}); p99 {found.p99_over_p50_at_70pct:.1f} of p50 at 70 % load\n"
+        f"ready after {found.ready_s:.2f} s; {found.resident_mb:.0f} MiB resident beside the model, of which "
+        f"{found.resident_anonymous_mb:.0f} anonymous ({found.gallery} images, {found.cores} cores)"
+    )
+    for point in found.overload:
+        output.print(
+            f"{point.load:4.1f} of the capacity: {point.per_s:5.0f} searches/s, p50 {point.p50_ms:6.1f} ms, "
+            f"p99 {point.p99_ms:6.1f} ms, {point.refused:.0%} answered with 429"
+        )
+
+
+@app.command()
 def refuse(
     bundle: BundlePath = DEFAULT_BUNDLE,
     images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,

@@ -1,0 +1,30 @@
+"""Refuses searches before their bodies are read, while there is no room for them."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from aff_contracts.errors import ServiceOverloadedError
+from aff_contracts.schemas.problem import problem_of
+from aff_contracts.web.problems import ProblemResponse
+
+
+class ShedLoad:
+    """ASGI middleware: answers a search with 429 at once where the queue is full.
+
+    Reading a photograph only to refuse it would take from those that are answered.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http" and scope["path"].startswith("/search"):
+            try:
+                scope["app"].state.components.queue.require_room()
+            except ServiceOverloadedError as error:
+                problem = problem_of(error)
+                await ProblemResponse(problem, problem.status, headers=error.headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

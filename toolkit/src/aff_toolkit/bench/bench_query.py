@@ -1,0 +1,270 @@
+"""What a search costs beside its floor, alone, under load and beyond it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import cv2
+from pydantic import BaseModel, ConfigDict
+
+from aff_contracts.bundle import load_manifest
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.bench.load import Outcome, closed_loop, http_request, open_loop
+from aff_toolkit.bench.query_floor import QueryFloor
+from aff_toolkit.bench.synthetic_gallery import collection_directory, write_gallery
+from aff_toolkit.scenes.view import render_view
+from query_api.settings import QuerySettings
+
+_PHOTOGRAPHS = 16
+_CLIENTS = 16
+_SECONDS = 5.0
+_MODERATE = 0.7
+_OVERLOADS = (0.5, _MODERATE, 1.0, 2.0, 4.0)
+_MIB = 2**20
+_START_S = 60.0
+
+
+class LoadPoint(BaseModel):
+    """The service under a load that does not wait for answers.
+
+    Attributes:
+        load: As a share of the capacity.
+        p50_ms: Of the answered searches.
+        p99_ms: Of the answered searches.
+        refused: Share of the searches that were answered with 429.
+        per_s: Answered searches a second.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    load: float
+    p50_ms: float
+    p99_ms: float
+    refused: float
+    per_s: float
+
+
+class QueryBench(BaseModel):
+    """What was measured; the service runs in a process of its own, the client and the floor in another.
+
+    Attributes:
+        p50_over_floor: Median latency of one client, of the median that decoding, encoder and vector search take.
+        p50_ms: Of one client, 640 x 480 pixels as JPEG.
+        floor_p50_ms: Of the bare loop.
+        form_p50_over_floor: As the first, with the photograph in a multipart form.
+        throughput_over_floor: Searches a second of 16 clients, of those that a bare loop does in as many threads as the
+            service has.
+        per_s: Of 16 clients.
+        floor_per_s: Of the bare loop.
+        p99_over_p50_at_70pct: At 70 % of that capacity, searches coming at random moments.
+        p50_12mp_over_640px: Median latency with 4,000 x 3,000 pixels.
+        ready_s: From the start of the process to its first good answer.
+        resident_mb: Resident memory in MiB without the model's file.
+        resident_anonymous_mb: What of it is not part of a file.
+        overload: Under growing load.
+        gallery: Images.
+        dimension: Of the embeddings.
+        precision: Of the encoder.
+        cores: Of the machine.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    p50_over_floor: float
+    p50_ms: float
+    floor_p50_ms: float
+    form_p50_over_floor: float
+    throughput_over_floor: float
+    per_s: float
+    floor_per_s: float
+    p99_over_p50_at_70pct: float
+    p50_12mp_over_640px: float
+    ready_s: float
+    resident_mb: float
+    resident_anonymous_mb: float
+    overload: list[LoadPoint]
+    gallery: int
+    dimension: int
+    precision: str
+    cores: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    port: int
+    process: subprocess.Popen[bytes]
+    ready_s: float
+
+    def status_mib(self, key: str) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (kib,) = (int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+        return kib / 1024
+
+
+def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> QueryBench:
+    """Measure on procedural photographs and a gallery of synthetic embeddings.
+
+    Args:
+        bundle: Whose query encoder is used.
+        gallery: Its images.
+        rounds: Of which the median counts.
+        searches: Of a round.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    manifest = load_manifest(bundle)
+    photographs = [jpeg_photograph(number, (480, 640)) for number in range(_PHOTOGRAPHS)]
+    with tempfile.TemporaryDirectory() as directory:
+        served, bare = Path(directory) / "served", Path(directory) / "bare"
+        write_gallery(StoreSettings(url="", edge_path=served), manifest.space, gallery)
+        shutil.copytree(served, bare)
+        with (
+            closing(QueryFloor(bundle, collection_directory(bare), QuerySettings())) as floor,
+            _running(bundle, served) as service,
+        ):
+            latencies = _latencies(service, floor, photographs, rounds, searches)
+            per_s, floor_per_s = _throughput(service, floor, photographs, rounds, searches)
+            overload = [_load_point(service, photographs, load, per_s) for load in _OVERLOADS]
+            model_bytes = max((bundle / file).stat().st_size for file in manifest.query_files)
+            at_70 = next(point for point in overload if point.load == _MODERATE)
+            return QueryBench(
+                p50_over_floor=latencies.service / latencies.floor,
+                p50_ms=latencies.service,
+                floor_p50_ms=latencies.floor,
+                form_p50_over_floor=latencies.form / latencies.floor,
+                throughput_over_floor=per_s / floor_per_s,
+                per_s=per_s,
+                floor_per_s=floor_per_s,
+                p99_over_p50_at_70pct=at_70.p99_ms / at_70.p50_ms,
+                p50_12mp_over_640px=latencies.large / latencies.service,
+                ready_s=service.ready_s,
+                resident_mb=service.status_mib("VmRSS") - model_bytes / _MIB,
+                resident_anonymous_mb=service.status_mib("RssAnon"),
+                overload=overload,
+                gallery=gallery,
+                dimension=manifest.space.dimension,
+                precision="fp32" if manifest.query_encoder.int8_model is None else "int8",
+                cores=len(os.sched_getaffinity(0)),
+            )
+
+
+def jpeg_photograph(number: int, size: tuple[int, int]) -> bytes:
+    """Return a procedural photograph of (height, width) pixels as a JPEG file."""
+    height, width = size
+    pixels = cv2.cvtColor(render_view(number, 0, size=(480, 640)), cv2.COLOR_RGB2BGR)
+    if size != (480, 640):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Latencies:
+    """Median milliseconds."""
+
+    service: float
+    form: float
+    large: float
+    floor: float
+
+
+def _latencies(
+    service: _Service, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
+) -> _Latencies:
+    raw, form = _raw(photographs), [_form(photograph) for photograph in photographs]
+    large = _raw([jpeg_photograph(0, (3000, 4000))])
+    medians: dict[str, list[float]] = {"service": [], "form": [], "large": [], "floor": []}
+    for number in range(rounds + 1):  # the first one warms up
+        found = {
+            "service": _one_client(service, raw, searches).percentile_ms(50),
+            "form": _one_client(service, form, searches).percentile_ms(50),
+            "large": _one_client(service, large, max(8, searches // 10)).percentile_ms(50),
+            "floor": statistics.median(floor.search(photographs[i % len(photographs)]) for i in range(searches)),
+        }
+        for name, median in found.items():
+            medians[name] += [median] if number else []
+    return _Latencies(**{name: statistics.median(values) for name, values in medians.items()})
+
+
+def _throughput(
+    service: _Service, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
+) -> tuple[float, float]:
+    served, bare = [], []
+    for _ in range(rounds):
+        outcome = asyncio.run(closed_loop(service.port, _raw(photographs), clients=_CLIENTS, count=2 * searches))
+        served.append(outcome.per_s)
+        bare.append(floor.per_s(photographs, 2 * searches))
+    return statistics.median(served), statistics.median(bare)
+
+
+def _load_point(service: _Service, photographs: Sequence[bytes], load: float, capacity: float) -> LoadPoint:
+    outcome = asyncio.run(open_loop(service.port, _raw(photographs), per_s=load * capacity, seconds=_SECONDS))
+    return LoadPoint(
+        load=load,
+        p50_ms=outcome.percentile_ms(50),
+        p99_ms=outcome.percentile_ms(99),
+        refused=outcome.refused,
+        per_s=outcome.per_s,
+    )
+
+
+def _one_client(service: _Service, requests: Sequence[bytes], count: int) -> Outcome:
+    return asyncio.run(closed_loop(service.port, requests, clients=1, count=count))
+
+
+def _raw(photographs: Sequence[bytes]) -> list[bytes]:
+    return [http_request("/search", photograph, "image/jpeg") for photograph in photographs]
+
+
+def _form(photograph: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="photograph.jpg"\r\n\r\n'
+    return http_request("/search", head + photograph + b"\r\n--b--\r\n", "multipart/form-data; boundary=b")
+
+
+@contextmanager
+def _running(bundle: Path, gallery: Path) -> Iterator[_Service]:
+    """Start the query service as the image does, and stop it at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        **os.environ,
+        "AFF_QUERY_BUNDLE_PATH": str(bundle),
+        "AFF_QUERY_PORT": str(port),
+        "QDRANT_URL": "",
+        "QDRANT_EDGE_PATH": str(gallery),
+    }
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "query_api"], env=environment)
+    try:
+        while not _ready(port):
+            if process.poll() is not None or time.perf_counter() - began > _START_S:
+                raise RuntimeError("the query service did not start")
+            time.sleep(0.01)
+        yield _Service(port, process, time.perf_counter() - began)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except (urllib.error.URLError, ConnectionError):
+        return False

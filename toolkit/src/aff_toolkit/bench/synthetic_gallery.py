@@ -1,0 +1,71 @@
+"""A gallery of synthetic embeddings, as large as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
+from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
+from aff_contracts.gallery_store.settings import StoreSettings
+
+_IMAGES_PER_THING = 10
+_SPREAD = 0.7
+_AT_A_TIME = 1024
+
+
+def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Give unit vectors, some at a time: ten around each of `count` / 10 random directions.
+
+    Vectors of nothing but noise have no neighbours, and no graph finds its way among them; those of photographs stand
+    together by what they show. Two of one thing have a cosine similarity of 0.67 on average.
+
+    Args:
+        count: Of all vectors.
+        dimension: D.
+        seed: Of the directions and of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, _AT_A_TIME):
+        size = min(_AT_A_TIME, count - start)
+        things = -(-size // _IMAGES_PER_THING)
+        directions = rng.standard_normal((things, dimension)).repeat(_IMAGES_PER_THING, axis=0)[:size]
+        vectors = (directions + _SPREAD * rng.standard_normal((size, dimension))).astype(np.float32)
+        yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write_gallery(settings: StoreSettings, space: EmbeddingSpace, count: int) -> None:
+    """Write an embedded gallery of synthetic embeddings, with its HNSW graph; its directory must not exist yet."""
+    asyncio.run(_write(settings, space, count))
+
+
+async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int) -> None:
+    catalogue = await QdrantEdgeCatalogue.open(settings)
+    try:
+        await catalogue.create(space)
+        store = await catalogue.collection(space)
+        written = 0
+        for vectors in synthetic_embeddings(count, space.dimension, seed=0):
+            await store.upsert([_point(written + row, vector) for row, vector in enumerate(vectors)])
+            written += len(vectors)
+        await store.build_graph()
+    finally:
+        await catalogue.close()
+
+
+def _point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:
+    payload = {"place": f"place {number // _IMAGES_PER_THING}", "year": 1990 + number % 35}
+    record = GalleryRecord(f"photographs/{number}.jpg", "0" * 64, 640, 480, datetime.now(UTC), payload)
+    return GalleryPoint(record, embedding)
+
+
+def collection_directory(gallery: Path) -> Path:
+    """Return the directory of the only collection of an embedded gallery."""
+    (directory,) = (gallery / "collections").iterdir()
+    return directory
