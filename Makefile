@@ -7,9 +7,11 @@ STAMP := $(VENV)/.installed
 PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
 TINY_WORK := $(OUT)/train/tiny
+WEB := services/query_api/web
+WEB_STAMP := services/query_api/src/query_api/page/ort/ort.wasm.min.mjs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint format openapi tiny-bundle clean
+.PHONY: help install web demo serve test lint format openapi tiny-bundle clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,14 +24,20 @@ $(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PAC
 
 install: $(STAMP) ## Make the virtual environment (part of every other target)
 
+web: $(WEB_STAMP) ## Put ONNX Runtime for the web beside the page, so that it can encode on the device (needs npm)
+
+$(WEB_STAMP): $(WEB)/package-lock.json $(WEB)/build.mjs
+	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+	@touch $@
+
 demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUERY=photo
 	$(BIN)/aff demo $(if $(GALLERY),--gallery "$(GALLERY)") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
 
 serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
 	$(BIN)/aff serve
 
-test: $(STAMP) ## Run every test, with coverage of the shipped packages
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+test: $(STAMP) ## Run every test, on every core, with coverage of the shipped packages
+	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .
@@ -48,5 +56,5 @@ tiny-bundle: $(STAMP) ## Train the committed tiny bundle again (an hour on two c
 	$(BIN)/aff train toolkit/configs/tiny.toml --out bundles/tiny --work-dir $(TINY_WORK)
 
 clean: ## Remove what was built and measured, and the virtual environment
-	rm -rf $(VENV) $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) $(OUT) $(dir $(WEB_STAMP)) $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -133,6 +133,7 @@ def main(store: Path, out: Path, names: list[str]) -> None:
         save_file(train(FeatureStore.open(store), CASES[name], out / name), out / name / file_name)
     (out / "averaged").mkdir(exist_ok=True)
     save_file(averaged_statistics(process), out / "averaged" / file_name)
+    Accelerator().end_training()
 
 
 if __name__ == "__main__":

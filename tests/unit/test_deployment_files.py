@@ -97,7 +97,9 @@ class TestDockerfile:
 
     def test_its_base_image_is_an_argument_with_a_pinned_minor(self, dockerfile: Path) -> None:
         assert "BASE_IMAGE=python:3.11-slim" in arguments(dockerfile, "ARG")
-        assert all(image.split()[0] == "${BASE_IMAGE}" for image in arguments(dockerfile, "FROM"))
+        images = {image.split()[0] for image in arguments(dockerfile, "FROM")}
+        assert images <= {"${BASE_IMAGE}", "${NODE_IMAGE}"}
+        assert ("${NODE_IMAGE}" in images) == ("NODE_IMAGE=node:20-slim" in arguments(dockerfile, "ARG"))
 
     def test_pip_installs_the_pinned_resolution_and_keeps_no_cache(self, dockerfile: Path) -> None:
         installs = [part for run in arguments(dockerfile, "RUN") for part in re.findall(r"pip install[^;&]*", run)]

@@ -23,6 +23,7 @@ from query_api.encoder_routes import router as encoder_router
 from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, LoadedEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
+from query_api.page_files import install_page
 from query_api.photograph_embedder import PhotographEmbedder
 from query_api.routes import router
 from query_api.search_gallery import SearchGallery
@@ -61,6 +62,8 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
     app.add_middleware(ShedLoad)
     app.include_router(router)
     app.include_router(encoder_router)
+    if settings.page:
+        install_page(app)
     return app
 
 

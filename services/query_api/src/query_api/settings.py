@@ -36,6 +36,7 @@ class QuerySettings(BaseSettings):
         search_threads: Requests whose photographs are decoded and encoded at the same time; as many as cores.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
         precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
+        page: Whether the page for people is served at `/`.
         space_check_interval_s: Longest time until a search notices that another collection is live.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
@@ -59,6 +60,7 @@ class QuerySettings(BaseSettings):
     search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["auto", "fp32", "int8"] = "auto"
+    page: bool = True
     space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)
 

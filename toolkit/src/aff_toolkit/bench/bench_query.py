@@ -5,18 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 
 import cv2
@@ -26,6 +19,7 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.bench.load import Outcome, closed_loop, http_request, open_loop
 from aff_toolkit.bench.query_floor import QueryFloor
+from aff_toolkit.bench.query_service import QueryService, running_query_service
 from aff_toolkit.bench.synthetic_gallery import collection_directory, write_gallery
 from aff_toolkit.scenes.view import render_view
 from query_api.settings import QuerySettings
@@ -36,7 +30,6 @@ _SECONDS = 5.0
 _MODERATE = 0.7
 _OVERLOADS = (0.5, _MODERATE, 1.0, 2.0, 4.0)
 _MIB = 2**20
-_START_S = 60.0
 
 
 class LoadPoint(BaseModel):
@@ -104,18 +97,6 @@ class QueryBench(BaseModel):
     cores: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Service:
-    port: int
-    process: subprocess.Popen[bytes]
-    ready_s: float
-
-    def status_mib(self, key: str) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        (kib,) = (int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
-        return kib / 1024
-
-
 def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> QueryBench:
     """Measure on procedural photographs and a gallery of synthetic embeddings.
 
@@ -136,7 +117,7 @@ def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> Query
         shutil.copytree(served, bare)
         with (
             closing(QueryFloor(bundle, collection_directory(bare), QuerySettings())) as floor,
-            _running(bundle, served) as service,
+            running_query_service(bundle, served) as service,
         ):
             latencies = _latencies(service, floor, photographs, rounds, searches)
             per_s, floor_per_s = _throughput(service, floor, photographs, rounds, searches)
@@ -184,7 +165,7 @@ class _Latencies:
 
 
 def _latencies(
-    service: _Service, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
+    service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
 ) -> _Latencies:
     raw, form = _raw(photographs), [_form(photograph) for photograph in photographs]
     large = _raw([jpeg_photograph(0, (3000, 4000))])
@@ -202,7 +183,7 @@ def _latencies(
 
 
 def _throughput(
-    service: _Service, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
+    service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
 ) -> tuple[float, float]:
     served, bare = [], []
     for _ in range(rounds):
@@ -212,7 +193,7 @@ def _throughput(
     return statistics.median(served), statistics.median(bare)
 
 
-def _load_point(service: _Service, photographs: Sequence[bytes], load: float, capacity: float) -> LoadPoint:
+def _load_point(service: QueryService, photographs: Sequence[bytes], load: float, capacity: float) -> LoadPoint:
     outcome = asyncio.run(open_loop(service.port, _raw(photographs), per_s=load * capacity, seconds=_SECONDS))
     return LoadPoint(
         load=load,
@@ -223,7 +204,7 @@ def _load_point(service: _Service, photographs: Sequence[bytes], load: float, ca
     )
 
 
-def _one_client(service: _Service, requests: Sequence[bytes], count: int) -> Outcome:
+def _one_client(service: QueryService, requests: Sequence[bytes], count: int) -> Outcome:
     return asyncio.run(closed_loop(service.port, requests, clients=1, count=count))
 
 
@@ -234,37 +215,3 @@ def _raw(photographs: Sequence[bytes]) -> list[bytes]:
 def _form(photograph: bytes) -> bytes:
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="photograph.jpg"\r\n\r\n'
     return http_request("/search", head + photograph + b"\r\n--b--\r\n", "multipart/form-data; boundary=b")
-
-
-@contextmanager
-def _running(bundle: Path, gallery: Path) -> Iterator[_Service]:
-    """Start the query service as the image does, and stop it at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {
-        **os.environ,
-        "AFF_QUERY_BUNDLE_PATH": str(bundle),
-        "AFF_QUERY_PORT": str(port),
-        "QDRANT_URL": "",
-        "QDRANT_EDGE_PATH": str(gallery),
-    }
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "query_api"], env=environment)
-    try:
-        while not _ready(port):
-            if process.poll() is not None or time.perf_counter() - began > _START_S:
-                raise RuntimeError("the query service did not start")
-            time.sleep(0.01)
-        yield _Service(port, process, time.perf_counter() - began)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-    except (urllib.error.URLError, ConnectionError):
-        return False

@@ -26,6 +26,15 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     query_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the query service.")] = None,
     indexer_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the indexer.")] = None,
+    thumbnails: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1024,
+            envvar="AFF_INDEX_THUMBNAIL_SIDE",
+            help="Pixels of the longer side of the thumbnails that are kept; 0 keeps none.",
+        ),
+    ] = 160,
     only: Annotated[Only | None, typer.Option(help="Run one service; run both with a QDRANT_URL.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,13 +54,15 @@ def serve(
         query = QuerySettings(**_given(bundle_path=bundle, host=host, port=query_port))
         addresses["query"] = f"http://{query.host}:{query.port}"
     if only is not Only.QUERY:
-        indexer = IndexerSettings(**_given(bundle_path=bundle, host=host, port=indexer_port))
+        given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)
+        indexer = IndexerSettings(**given)
         addresses["indexer"] = f"http://{indexer.host}:{indexer.port}"
     if as_json:
         print_json(addresses)
     else:
         told = ", ".join(f"{name} {address}" for name, address in addresses.items())
-        messages.print(f"{told}. Next: aff index FOLDER; Ctrl-C stops.")
+        page = "" if query is None else f" Search by photograph at {addresses['query']};"
+        messages.print(f"{told}.{page} next: aff index FOLDER; Ctrl-C stops.")
     with errors_told(as_json):
         run_on_event_loop(serve_local(store, indexer, query))
 

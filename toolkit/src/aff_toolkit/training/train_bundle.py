@@ -90,6 +90,7 @@ class TrainBundle:
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         writer = BundleWriter(self.recipe, gallery, store, self._work.tell)
         self._work.once(lambda: writer.write(pair, output, [*protocols, *([held_out] if held_out else [])]))
+        self._work.accelerator.end_training()  # a process that ended with its group open may abort
         return load_manifest(output)
 
     @cached_property

@@ -1,0 +1,46 @@
+// Calls of the query service. What fails is an Error with words for a person.
+
+export class ServiceError extends Error {}
+
+/** Send a request; returns the parsed answer. */
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new ServiceError("The service cannot be reached. Is it running, and are you online?");
+  }
+  let answer;
+  try {
+    answer = await response.json();
+  } catch {
+    throw new ServiceError(`The service answers ${response.status}, not as expected.`);
+  }
+  if (response.ok) return answer;
+  const wait = response.headers.get("retry-after");
+  const item = answer.item ? `${answer.item}: ` : "";
+  throw new ServiceError(`${answer.title}. ${item}${answer.detail}${wait ? ` Try again in ${wait} s.` : ""}`);
+}
+
+function query(options) {
+  const given = new URLSearchParams();
+  for (const [key, value] of Object.entries(options)) {
+    if (value !== null && value !== undefined) given.set(key, key === "filter" ? JSON.stringify(value) : value);
+  }
+  return `?${given}`;
+}
+
+export const searchByPhotograph = (photograph, options) => {
+  const type = photograph.type.startsWith("image/") ? photograph.type : "application/octet-stream";
+  return call(`/search${query(options)}`, { method: "POST", headers: { "Content-Type": type }, body: photograph });
+};
+
+export const searchSimilar = (id, options) =>
+  call(`/search/similar/${id.split("/").map(encodeURIComponent).join("/")}${query(options)}`, { method: "POST" });
+
+export const searchByEmbedding = (body) =>
+  call("/search/embedding", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+
+export const describeEncoder = () => call("/encoder");
+
+export const thumbnailUrl = (id) => `/images/${id.split("/").map(encodeURIComponent).join("/")}/thumbnail`;

@@ -1,0 +1,57 @@
+"""The page for people, as files that a browser loads."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+_DIRECTORY = Path(__file__).parent / "page"
+_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
+
+# Nothing but this service's own files. The last three let the encoder's runtime compute in several threads.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def install_page(app: FastAPI, directory: Path = _DIRECTORY) -> None:
+    """Serve the page at `/` and what it loads below `/page`."""
+    files = PageFiles(directory=directory)
+
+    async def page(request: Request) -> Response:
+        return await files.get_response("index.html", request.scope)
+
+    app.add_api_route("/", page, include_in_schema=False)
+    app.mount("/page", files, name="page")
+
+
+class PageFiles(StaticFiles):
+    """Files, compressed where a compressed one lies beside them and the browser takes that."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file; raises HTTPException where there is none."""
+        compressed, found = self.lookup_path(f"{path}.gz")
+        if found is not None and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            response = self.file_response(compressed, found, scope)
+            response.headers["Content-Encoding"] = "gzip"
+        else:
+            response = await super().get_response(path, scope)
+        kind = _TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+        text = kind.startswith("text/")
+        response.headers.update({**_HEADERS, "Content-Type": f"{kind}; charset=utf-8" if text else kind})
+        response.headers.add_vary_header("Accept-Encoding")
+        return response

@@ -1,0 +1,25 @@
+// Puts ONNX Runtime for the web beside the page: `npm ci --ignore-scripts && npm run build`.
+// Plain WASM for most devices; the build that WebGPU needs for those that have it.
+
+import { createReadStream, createWriteStream } from "node:fs";
+import { copyFile, mkdir, rm } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import { createGzip, constants } from "node:zlib";
+
+const from = new URL("node_modules/onnxruntime-web/", import.meta.url);
+const to = new URL("../src/query_api/page/ort/", import.meta.url);
+const files = [
+  "ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm",
+  "ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm",
+];
+
+await rm(to, { recursive: true, force: true });
+await mkdir(to, { recursive: true });
+for (const file of files) {
+  await copyFile(new URL(`dist/${file}`, from), new URL(file, to));
+  await pipeline(
+    createReadStream(new URL(file, to)),
+    createGzip({ level: constants.Z_BEST_COMPRESSION }),
+    createWriteStream(new URL(`${file}.gz`, to)),
+  );
+}

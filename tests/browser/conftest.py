@@ -1,0 +1,75 @@
+"""A real Chromium before a real query service, whose indexer is switched off."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aff_toolkit.bench.query_service import QueryService, running_query_service
+from aff_toolkit.client import IndexerClient, Upload
+from aff_toolkit.demo.local_service import local_services
+from aff_toolkit.scenes.view import render_view
+from tests.support.images import jpeg_bytes
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "tiny"
+SCENES, VIEWS = 8, 3
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> bytes:
+    """Return a view of a procedural scene as a JPEG file."""
+    return jpeg_bytes(render_view(scene, view, size=size))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def query_service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
+    """The query service alone, on a gallery with thumbnails that an indexer filled before it was switched off."""
+    del browser  # without one nothing needs to be started
+    directory = tmp_path_factory.mktemp("browser")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AFF_INDEX_THUMBNAIL_SIDE", "96")
+        with local_services(BUNDLE, directory / "gallery", directory / "log") as services:
+            uploads = [
+                Upload(
+                    f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), {"scene": scene, "view": view}
+                )
+                for scene in range(SCENES)
+                for view in range(VIEWS)
+            ]
+            with IndexerClient(services.indexer_url) as indexer:
+                assert indexer.index(uploads).indexed == SCENES * VIEWS
+    with running_query_service(BUNDLE, directory / "gallery") as service:
+        yield service
+
+
+@pytest.fixture
+def page(browser: Browser, query_service: QueryService) -> Iterator[Page]:
+    """A fresh page; whatever a script of it raises fails the test."""
+    context = browser.new_context(viewport={"width": 1100, "height": 800})
+    page = context.new_page()
+    raised: list[str] = []
+    page.set_default_timeout(20_000)
+    page.on("pageerror", lambda error: raised.append(str(error)))
+    page.goto(f"http://127.0.0.1:{query_service.port}/")
+    yield page
+    context.close()
+    assert raised == []
