@@ -37,7 +37,7 @@ serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 800
 	$(BIN)/aff serve
 
 test: $(STAMP) ## Run every test, on every core, with coverage of the shipped packages
-	$(BIN)/pytest -n auto --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .

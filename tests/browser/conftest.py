@@ -29,34 +29,40 @@ def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> byt
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+def chromium() -> str:
+    """The path of the system's Chromium."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if path is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    return path
+
+
+# Playwright keeps an event loop running in its thread: it must be gone before a test of another module runs its own.
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not on every machine
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def query_service(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
+def query_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
     """The query service alone, on a gallery with thumbnails that an indexer filled before it was switched off."""
-    del browser  # without one nothing needs to be started
+    del chromium  # without one nothing needs to be started
     directory = tmp_path_factory.mktemp("browser")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AFF_INDEX_THUMBNAIL_SIDE", "96")
-        with local_services(BUNDLE, directory / "gallery", directory / "log") as services:
-            uploads = [
-                Upload(
-                    f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), {"scene": scene, "view": view}
-                )
-                for scene in range(SCENES)
-                for view in range(VIEWS)
-            ]
-            with IndexerClient(services.indexer_url) as indexer:
-                assert indexer.index(uploads).indexed == SCENES * VIEWS
+    settings = {"AFF_INDEX_THUMBNAIL_SIDE": "96"}
+    with local_services(BUNDLE, directory / "gallery", directory / "log", settings) as services:
+        uploads = [
+            Upload(f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), {"scene": scene, "view": view})
+            for scene in range(SCENES)
+            for view in range(VIEWS)
+        ]
+        with IndexerClient(services.indexer_url) as indexer:
+            assert indexer.index(uploads).indexed == SCENES * VIEWS
     with running_query_service(BUNDLE, directory / "gallery") as service:
         yield service
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aff_contracts.client import ServiceUnreachableError
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
-from aff_toolkit.client import IndexerClient, ServiceUnreachableError
+from aff_toolkit.client import IndexerClient
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary

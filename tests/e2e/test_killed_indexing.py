@@ -22,7 +22,7 @@ from tests.support.index_photographs import SPACE, photograph
 
 KILLS = int(os.environ.get("AFF_TEST_KILLS", "4"))
 PHOTOGRAPHS_A_KILL = 60
-LONGEST_LIFE_S = 0.25
+LONGEST_PAUSE_S = 0.02
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.anyio
@@ -33,15 +33,16 @@ def _start(gallery: Path, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def _index_until_killed(gallery: Path, count: int, life_s: float) -> list[str]:
-    """Return the ids that were acknowledged before the kill."""
+def _index_until_killed(gallery: Path, count: int, receipts: int, pause_s: float) -> list[str]:
+    """Return the ids that were acknowledged before the kill, which comes a pause after so many receipts."""
     with _start(gallery, count) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(life_s)
+        read = [process.stdout.readline().removesuffix("\n") for _ in range(receipts)]
+        time.sleep(pause_s)
         process.kill()
         *whole, _cut = process.stdout.read().split("\n")
-    return whole
+    return read + whole
 
 
 async def _points(gallery: Path) -> list[GalleryPoint]:
@@ -58,8 +59,12 @@ async def test_after_kills_at_random_moments_every_image_is_there_exactly_once(t
     gallery, count, rng = tmp_path / "gallery", PHOTOGRAPHS_A_KILL * KILLS, random.Random(11)
     acknowledged: set[str] = set()
     unfinished = 0
-    for _ in range(KILLS):
-        acknowledged.update(_index_until_killed(gallery, count, rng.uniform(0.0, LONGEST_LIFE_S)))
+    for kill in range(KILLS):
+        receipts, pause_s = (
+            PHOTOGRAPHS_A_KILL * kill + rng.randrange(PHOTOGRAPHS_A_KILL),
+            rng.uniform(0, LONGEST_PAUSE_S),
+        )
+        acknowledged.update(_index_until_killed(gallery, count, receipts, pause_s))
         stored = [point.record.item_id for point in await _points(gallery)]
         assert acknowledged <= set(stored)
         assert len(stored) == len(set(stored))

@@ -16,7 +16,6 @@ MAX_BODY_BYTES = 200_000
 def services(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
     """The running services; their gallery is shared, so tests use ids of their own."""
     directory = tmp_path_factory.mktemp("services")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AFF_INDEX_MAX_BODY_BYTES", str(MAX_BODY_BYTES))
-        with local_services(tiny_training.bundle, directory / "gallery", directory / "services.log") as running:
-            yield running
+    settings = {"AFF_INDEX_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
+    with local_services(tiny_training.bundle, directory / "gallery", directory / "services.log", settings) as running:
+        yield running

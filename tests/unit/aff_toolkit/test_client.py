@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -10,11 +11,15 @@ from threading import Thread
 
 import pytest
 
-from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, ServiceUnreachableError, Upload
+from aff_contracts.client import AsyncSearchClient, SearchClient, ServiceError, ServiceUnreachableError
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import LocalServices
 from aff_toolkit.scenes.view import render_view
 from tests.support.images import png_bytes
 from tests.support.tiny_training import TinyTraining
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +113,39 @@ def test_an_answer_that_is_not_of_our_services_is_told_from_a_refusal() -> None:
         ):
             client.gallery()
         server.shutdown()
+
+
+def test_every_search_of_the_service_has_its_method(indexer: IndexerClient, searcher: SearchClient) -> None:
+    indexer.index([upload(f"client/6 {view}", 6 + view, place=f"client-{view}") for view in range(3)])
+    only = {"must": [{"key": "place", "any_of": ["client-0", "client-1", "client-2"]}]}
+    red = searcher.search(upload("", 6).data, filter=only, with_embedding=True, expand=1)
+    assert {hit.id for hit in red.hits} == {f"client/6 {view}" for view in range(3)}
+    assert red.embedding is not None
+    described = searcher.encoder()
+    again = searcher.search_embedding(red.embedding, described.fingerprint, filter=PayloadFilter.model_validate(only))
+    assert {hit.id for hit in again.hits} == {hit.id for hit in red.hits}
+    similar = searcher.search_similar("client/6 0", filter=json.dumps(only), group_by="place")
+    assert {hit.id for hit in similar.hits} == {"client/6 1", "client/6 2"}
+    batch = searcher.search_batch([("six", upload("", 6).data), ("bad", b"no image")], filter=only, limit=1)
+    assert batch.results[0].result is not None
+    assert batch.results[0].result.hits == searcher.search(upload("", 6).data, filter=only, limit=1).hits
+    assert batch.results[1].error is not None
+    assert batch.results[1].error.code == "image_unsupported"
+    assert len(searcher.encoder_model(described.files[0])) == described.files[0].size_bytes
+    assert searcher.image("client/6 0").payload == {"place": "client-0"}
+    with pytest.raises(ServiceError):
+        searcher.image("client/nobody")
+
+
+async def test_the_client_for_an_event_loop_gives_the_same(services: LocalServices, searcher: SearchClient) -> None:
+    data = upload("", 1).data
+    async with AsyncSearchClient(services.query_url) as client:
+        answers = await asyncio.gather(*(client.search(data, limit=3) for _ in range(4)))
+        assert [answer.hits for answer in answers] == [searcher.search(data, limit=3).hits] * 4
+        assert await client.encoder() == searcher.encoder()
+        with pytest.raises(ServiceError) as caught:
+            await client.search_similar("client/nobody")
+        assert caught.value.problem.code == "image_not_found"
+    async with AsyncSearchClient("http://127.0.0.1:1") as client:
+        with pytest.raises(ServiceUnreachableError):
+            await client.encoder()

@@ -1,18 +1,13 @@
-"""HTTP clients of both services."""
+"""HTTP client of the gallery indexer."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import httpx
-from pydantic import ValidationError
-
-from aff_contracts.errors import AffError
+from aff_contracts.client.service_client import ServiceClient
 from aff_contracts.schemas.gallery import (
     Backup,
     CollectionComparison,
@@ -26,37 +21,6 @@ from aff_contracts.schemas.indexing import (
     LookupImage,
     LookupResponse,
 )
-from aff_contracts.schemas.problem import Problem
-from aff_contracts.schemas.searching import SearchResponse
-
-_POLL_S = 0.1
-# A proxy of the environment cannot reach the services of this machine.
-_DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-
-
-class ServiceError(AffError):
-    """A service answered with a problem.
-
-    Attributes:
-        problem: What it said.
-        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
-    """
-
-    code = "service_problem"
-    title = "The service refused the request"
-
-    def __init__(self, problem: Problem, *, retry_after_s: float = 0.0) -> None:
-        super().__init__(f"{problem.detail} ({problem.status} {problem.code})", item=problem.item)
-        self.problem = problem
-        self.retry_after_s = retry_after_s
-
-
-class ServiceUnreachableError(AffError):
-    """No service answers at that address."""
-
-    code = "service_unreachable"
-    status = 503
-    title = "Service unreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,58 +40,7 @@ class Upload:
     payload: JsonObject = field(default_factory=dict)
 
 
-class _ServiceClient:
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, mounts=dict.fromkeys(_DIRECT))
-        self.url = url
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
-
-    def wait_until_ready(self, timeout_s: float, ended: Callable[[], object] = lambda: None) -> None:
-        """Return as soon as the service is ready.
-
-        Args:
-            timeout_s: Longest wait.
-            ended: Tells by anything but None that the service's process has ended, so waiting is in vain.
-
-        Raises:
-            ServiceError: Still not ready after `timeout_s`; carries the service's own words.
-            ServiceUnreachableError: Does not answer at all after `timeout_s`.
-        """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                self._call("GET", "/readyz")
-            except (ServiceError, ServiceUnreachableError):
-                if time.monotonic() > deadline or ended() is not None:
-                    raise
-                time.sleep(_POLL_S)
-            else:
-                return
-
-    def _call(self, method: str, path: str, **options: Any) -> bytes:
-        try:
-            answer = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise ServiceUnreachableError(f"no answer ({reason}); is `aff serve` running?", item=self.url) from error
-        if answer.is_success:
-            return answer.content
-        retry_after = answer.headers.get("retry-after", "")
-        try:
-            problem = Problem.model_validate_json(answer.content)
-            raise ServiceError(problem, retry_after_s=float(retry_after) if retry_after.isdecimal() else 0.0)
-        except ValidationError as error:
-            raise ServiceUnreachableError(f"answers {answer.status_code}, not as one of ours", item=self.url) from error
-
-
-class IndexerClient(_ServiceClient):
+class IndexerClient(ServiceClient):
     """Client of the gallery indexer."""
 
     def __init__(self, url: str, timeout_s: float = 300.0) -> None:
@@ -188,26 +101,3 @@ class IndexerClient(_ServiceClient):
 
     def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
         return self._call("POST", path, json=body)
-
-
-class SearchClient(_ServiceClient):
-    """Client of the query service."""
-
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        super().__init__(url, timeout_s)
-
-    def search(self, data: bytes, *, name: str = "image", **options: Any) -> SearchResponse:
-        """Search with one encoded image.
-
-        Args:
-            data: The image file.
-            name: Its name, for errors.
-            options: `limit`, `score_threshold`, `filter` (JSON text), `crop` ("x1,y1,x2,y2"); None is left out.
-
-        Raises:
-            ServiceError: The request was refused.
-            ServiceUnreachableError: No answer.
-        """
-        given = {key: value for key, value in options.items() if value is not None}
-        body = self._call("POST", "/search", files={"image": (name, data)}, params=given)
-        return SearchResponse.model_validate_json(body)

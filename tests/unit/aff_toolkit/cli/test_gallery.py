@@ -50,14 +50,11 @@ def running(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactor
     photographs.mkdir()
     for number in range(6):
         (photographs / f"{number}.png").write_bytes(plain_png((40 * number, 200 - 30 * number, 90)))
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AFF_INDEX_BACKUPS_PATH", str(directory / "backups"))
-        environment.setenv("AFF_INDEX_KEPT_TOKENS_PATH", str(directory / "tokens"))
-        yield from _serving(directory, photographs, old, new)
-
-
-def _serving(directory: Path, photographs: Path, old: BundleManifest, new: BundleManifest) -> Iterator[Running]:
-    with local_services(directory / "bundles" / "old", directory / "gallery", directory / "log") as services:
+    settings = {
+        "AFF_INDEX_BACKUPS_PATH": str(directory / "backups"),
+        "AFF_INDEX_KEPT_TOKENS_PATH": str(directory / "tokens"),
+    }
+    with local_services(directory / "bundles" / "old", directory / "gallery", directory / "log", settings) as services:
         found = Running(services, photographs, old, new)
         result = CliRunner().invoke(app, ["index", str(photographs), "--indexer-url", services.indexer_url])
         assert result.exit_code == 0, result.output

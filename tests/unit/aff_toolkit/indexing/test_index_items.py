@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aff_contracts.client import ServiceError, ServiceUnreachableError
 from aff_contracts.schemas.indexing import IndexSummary
-from aff_toolkit.client import IndexerClient, ServiceError, ServiceUnreachableError
+from aff_toolkit.client import IndexerClient
 from aff_toolkit.demo.local_service import LocalServices
 from aff_toolkit.indexing import index_items as module
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from aff_contracts.client import ServiceError, ServiceUnreachableError
 from aff_contracts.schemas.problem import Problem
-from aff_toolkit.client import ServiceError, ServiceUnreachableError
 from aff_toolkit.indexing.patience import patiently
 
 

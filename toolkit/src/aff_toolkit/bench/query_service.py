@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+
+from aff_toolkit.free_ports import free_ports
 
 _START_S = 60.0
 
@@ -42,9 +43,7 @@ class QueryService:
 @contextmanager
 def running_query_service(bundle: Path, gallery: Path) -> Iterator[QueryService]:
     """Start the query service as the image does, and stop it at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = free_ports(1)
     environment = {
         **os.environ,
         "AFF_QUERY_BUNDLE_PATH": str(bundle),

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from aff_contracts.client import ServiceError
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.problem import problem_of
-from aff_toolkit.client import ServiceError
 
 # Names of files and payloads are printed as they are: their square brackets are no markup.
 output = Console(highlight=False, markup=False, soft_wrap=True)

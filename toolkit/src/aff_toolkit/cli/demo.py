@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from aff_contracts.client import SearchClient
 from aff_toolkit.cli import search as search_command
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
-from aff_toolkit.client import IndexerClient, SearchClient
+from aff_toolkit.client import IndexerClient
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.demo.photographs import render_demo_photographs
 from aff_toolkit.demo.run_demo import DemoReport, run_demo

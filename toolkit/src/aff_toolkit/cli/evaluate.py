@@ -146,7 +146,8 @@ def _search_live(
     bundle: Path, urls: tuple[str, str] | None, benchmark: Benchmark, manifest: BundleManifest, depth: int
 ) -> Rankings:
     """Search through the services, after starting them on an embedded gallery of their own where none are given."""
-    from aff_toolkit.client import IndexerClient, SearchClient  # noqa: PLC0415
+    from aff_contracts.client import SearchClient  # noqa: PLC0415
+    from aff_toolkit.client import IndexerClient  # noqa: PLC0415
     from aff_toolkit.demo.local_service import local_services  # noqa: PLC0415
     from aff_toolkit.evaluation.rankings.live_search import LiveSearch  # noqa: PLC0415
 

@@ -12,12 +12,12 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
+from aff_contracts.client import SearchClient
 from aff_contracts.errors import AffError, ImageError
 from aff_contracts.image_decoding import ImageLimits, decode_image
 from aff_contracts.schemas.searching import SearchHit, SearchResponse
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
-from aff_toolkit.client import SearchClient
 from aff_toolkit.contact_sheet import Cell, contact_sheet
 
 _ROW = 5

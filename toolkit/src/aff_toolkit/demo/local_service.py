@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from aff_contracts.client import SearchClient, ServiceError, ServiceUnreachableError
 from aff_contracts.errors import ServiceNotReadyError
-from aff_toolkit.client import IndexerClient, SearchClient, ServiceError, ServiceUnreachableError
+from aff_toolkit.client import IndexerClient
+from aff_toolkit.free_ports import free_ports
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
@@ -34,18 +36,21 @@ class LocalServices:
 
 
 @contextmanager
-def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[LocalServices]:
+def local_services(
+    bundle: Path, gallery: Path, log_path: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[LocalServices]:
     """Start both services on the embedded gallery, wait until they are ready, and stop them at the end.
 
     Args:
         bundle: Directory of the model bundle.
         gallery: Directory of the embedded gallery.
         log_path: Where the services' output goes.
+        settings: Environment variables of theirs, beside those of this process.
 
     Raises:
         ServiceNotReadyError: They ended, or were not ready in time; the detail holds their last words.
     """
-    query_port, indexer_port = _free_ports(2)
+    query_port, indexer_port = free_ports(2)
     command = [
         sys.executable,
         "-m",
@@ -59,6 +64,7 @@ def local_services(bundle: Path, gallery: Path, log_path: Path) -> Iterator[Loca
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
     # A gallery that the environment names is somebody's own.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("QDRANT_")}
+    environment |= settings
     with (
         log_path.open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process,
@@ -83,15 +89,3 @@ def _wait(services: LocalServices, log_path: Path) -> None:
         except (ServiceError, ServiceUnreachableError) as error:
             last_words = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
             raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ask the system for ports that are free now; they are held until all are known, so they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [held.getsockname()[1] for held in sockets]
-    finally:
-        for held in sockets:
-            held.close()

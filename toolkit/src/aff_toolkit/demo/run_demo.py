@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from aff_contracts.client import SearchClient
 from aff_contracts.errors import AffError
 from aff_contracts.image_decoding import ImageLimits, decode_image
 from aff_contracts.schemas.searching import SearchHit
-from aff_toolkit.client import IndexerClient, SearchClient, Upload
+from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.contact_sheet import Cell, contact_sheet
 from aff_toolkit.demo.photographs import DemoPhotographs
 from aff_toolkit.evaluation.retrieval_scores import score_rankings

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from aff_toolkit.client import ServiceError, ServiceUnreachableError
+from aff_contracts.client import ServiceError, ServiceUnreachableError
 
 _Result = TypeVar("_Result")
 

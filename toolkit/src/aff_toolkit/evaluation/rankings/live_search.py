@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from aff_contracts.bundle import BundleManifest
+from aff_contracts.client import SearchClient, ServiceError
 from aff_contracts.errors import AffError, BodyTooLargeError, ImageError
 from aff_contracts.schemas.problem import Problem
 from aff_contracts.schemas.searching import SearchResponse
-from aff_toolkit.client import IndexerClient, SearchClient, ServiceError
+from aff_toolkit.client import IndexerClient
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError
 from aff_toolkit.evaluation.ragged import Ragged

@@ -1,0 +1,70 @@
+"""What a service answers, or why it does not."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import httpx
+from pydantic import ValidationError
+
+from aff_contracts.errors import AffError
+from aff_contracts.schemas.problem import Problem
+
+# A proxy of the environment cannot reach the services of this machine.
+DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class ServiceError(AffError):
+    """A service answered with a problem.
+
+    Attributes:
+        problem: What it said.
+        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+    """
+
+    code = "service_problem"
+    title = "The service refused the request"
+
+    def __init__(self, problem: Problem, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(f"{problem.detail} ({problem.status} {problem.code})", item=problem.item)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+
+class ServiceUnreachableError(AffError):
+    """No service answers at that address."""
+
+    code = "service_unreachable"
+    status = 503
+    title = "Service unreachable"
+
+
+def content_of(answer: httpx.Response, url: str) -> bytes:
+    """Return the body of a good answer.
+
+    Args:
+        answer: Of a service.
+        url: Of the service, for errors.
+
+    Raises:
+        ServiceError: The service refused the request.
+        ServiceUnreachableError: That is no answer of one of ours.
+    """
+    if answer.is_success:
+        return answer.content
+    retry_after = answer.headers.get("retry-after", "")
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ServiceUnreachableError(f"answers {answer.status_code}, not as one of ours", item=url) from error
+    raise ServiceError(problem, retry_after_s=float(retry_after) if retry_after.isdecimal() else 0.0)
+
+
+def raise_unreachable(error: httpx.HTTPError, url: str) -> NoReturn:
+    """Say that there was no answer.
+
+    Raises:
+        ServiceUnreachableError: Always.
+    """
+    reason = str(error) or type(error).__name__
+    raise ServiceUnreachableError(f"no answer ({reason}); is `aff serve` running?", item=url) from error

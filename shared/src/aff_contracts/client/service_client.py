@@ -1,0 +1,70 @@
+"""What the clients of both services have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from aff_contracts.client.answers import (
+    DIRECT,
+    ServiceError,
+    ServiceUnreachableError,
+    content_of,
+    raise_unreachable,
+)
+
+_POLL_S = 0.1
+
+
+class ServiceClient:
+    """Client of a service; a context manager that closes its connections.
+
+    Args:
+        url: Of the service.
+        timeout_s: Longest wait for a step of an answer.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT))
+        self.url = url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def wait_until_ready(self, timeout_s: float, ended: Callable[[], object] = lambda: None) -> None:
+        """Return as soon as the service is ready.
+
+        Args:
+            timeout_s: Longest wait.
+            ended: Tells by anything but None that the service's process has ended, so waiting is in vain.
+
+        Raises:
+            ServiceError: Still not ready after `timeout_s`; carries the service's own words.
+            ServiceUnreachableError: Does not answer at all after `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._call("GET", "/readyz")
+            except (ServiceError, ServiceUnreachableError):
+                if time.monotonic() > deadline or ended() is not None:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def _call(self, method: str, path: str, **options: Any) -> bytes:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self.url)
+        return content_of(answer, self.url)
