@@ -1,10 +1,13 @@
 """The committed OpenAPI documents are those of the code."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from jsonschema import Draft202012Validator
 
 from gallery_indexer.app import create_app as create_indexer_app
 from gallery_indexer.settings import IndexerSettings
@@ -36,3 +39,40 @@ def test_every_operation_documents_its_problems(app: tuple[str, FastAPI]) -> Non
             problems = [answer for status, answer in errors.items() if status != "416"]  # of a file, without a body
             assert problems, (method, path)
             assert all("application/problem+json" in answer["content"] for answer in problems), (method, path)
+
+
+def test_every_operation_shows_examples_that_fit_its_schemas(app: tuple[str, FastAPI]) -> None:
+    document = app[1].openapi()
+    for place, content in _json_contents(document):
+        schema = {**content["schema"], "components": document["components"]}
+        found = _examples(content, document)
+        assert found, place
+        for example in found:
+            assert [error.message for error in Draft202012Validator(schema).iter_errors(example)] == [], place
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                assert parameter["schema"].get("examples"), (method, path, parameter["name"])
+
+
+def _json_contents(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Give the media types of JSON of every request and every answer, and where they stand."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for name, body in bodies.items():
+                for media_type, content in body.get("content", {}).items():
+                    if "json" in media_type:
+                        yield (method, path, name, media_type), content
+
+
+def _examples(content: dict[str, Any], document: dict[str, Any]) -> list[Any]:
+    """Return those of the media type, of its schema, or of the schema of the items of its list."""
+    if "example" in content:
+        return [content["example"]]
+    schema = content["schema"]
+    if schema.get("type") == "array":
+        return [[example] for example in _examples({"schema": schema["items"]}, document)]
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return list(schema.get("examples", []))

@@ -27,9 +27,9 @@ async def serve_local(store: StoreSettings, indexer: IndexerSettings | None, que
     try:
         apps = []
         if indexer is not None:
-            apps.append(ServedApp(create_indexer_app(indexer, catalogue=gallery), indexer.host, indexer.port))
+            apps.append(ServedApp(create_indexer_app(indexer, catalogue=gallery), indexer))
         if query is not None:
-            apps.append(ServedApp(create_query_app(query, catalogue=gallery), query.host, query.port))
+            apps.append(ServedApp(create_query_app(query, catalogue=gallery), query))
         await serve(apps)
     finally:
         await gallery.close()

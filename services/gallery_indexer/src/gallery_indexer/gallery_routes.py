@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from aff_contracts.errors import (
     BackupError,
@@ -17,6 +18,7 @@ from aff_contracts.errors import (
     StoreError,
 )
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, live_one
+from aff_contracts.schemas.examples import SPACE_ID
 from aff_contracts.schemas.gallery import (
     Backup,
     BackupRequest,
@@ -136,7 +138,7 @@ async def restore_backup(asked: RestoreRequest, components: CurrentComponents) -
 @router.delete(
     "/gallery/collections/{space}", responses=problem_responses(*_NAMED, CollectionLiveError), status_code=204
 )
-async def drop_collection(space: str, components: CurrentComponents) -> None:
+async def drop_collection(space: Annotated[str, Path(examples=[SPACE_ID])], components: CurrentComponents) -> None:
     """Remove a collection that is not live, with all its embeddings."""
     await components.catalogue.drop(space)
     await components.collections.refresh()

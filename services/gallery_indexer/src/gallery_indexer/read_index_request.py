@@ -18,6 +18,7 @@ from aff_contracts.errors import (
     RequestError,
     TooManyImagesError,
 )
+from aff_contracts.schemas.examples import INDEX_REQUEST
 from aff_contracts.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_contracts.web.uploads import UploadForm, is_form, read_form
@@ -59,7 +60,8 @@ REQUEST_BODY: dict[str, Any] = {
                 "required": ["images"],
                 "additionalProperties": False,
                 "properties": {"images": {"type": "array", "minItems": 1, "items": IndexImage.model_json_schema()}},
-            }
+            },
+            "example": INDEX_REQUEST,
         },
     },
 }

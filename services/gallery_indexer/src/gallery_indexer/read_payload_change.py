@@ -9,15 +9,19 @@ from fastapi import Request
 from pydantic_core import from_json
 
 from aff_contracts.errors import InvalidItemsError
+from aff_contracts.schemas.examples import PAYLOAD, PAYLOAD_PATCH
 from aff_contracts.schemas.indexing import JsonObject
 from gallery_indexer.edit_gallery import merged
 
 _MERGE_PATCH = "application/merge-patch+json"
-_SCHEMA = {"schema": {"type": "object"}}
+_SCHEMA = {"type": "object"}
 
 PAYLOAD_BODY: dict[str, Any] = {
     "required": True,
-    "content": {"application/json": _SCHEMA, _MERGE_PATCH: _SCHEMA},
+    "content": {
+        "application/json": {"schema": _SCHEMA, "example": PAYLOAD},
+        _MERGE_PATCH: {"schema": _SCHEMA, "example": PAYLOAD_PATCH},
+    },
 }
 """OpenAPI's description of the two forms."""
 

@@ -7,26 +7,22 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.web.listen_settings import ListenSettings
 
 _MIB = 2**20
 
 
-class IndexerSettings(BaseSettings):
-    """How the gallery indexer runs.
+class IndexerSettings(ListenSettings):
+    """How the gallery indexer runs; how it listens is told by `ListenSettings`.
 
     Attributes:
         bundle_path: Directory of the model bundle; the bundles of other collections are looked for beside it.
-        host: Address to listen on.
-        port: Port to listen on.
         device: Where the encoder runs; `auto` takes CUDA where there is a card.
-        max_body_bytes: Largest request body.
-        body_timeout_s: Longest time in which the body of a request has to arrive.
-        body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    max_images_per_request: Most images in one request.
+        max_images_per_request: Most images in one request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
         image_limits: What an image may be before it is decoded.
         max_queued_bytes: Bytes of all bodies that are worked on at the same time; more are answered with 429
@@ -57,12 +53,11 @@ class IndexerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AFF_INDEX_", env_nested_delimiter="__", frozen=True)
 
-    bundle_path: Path = Path("bundles/tiny")
-    host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8002
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
     body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
+    bundle_path: Path = Path("bundles/tiny")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
     image_limits: ImageLimits = ImageLimits()

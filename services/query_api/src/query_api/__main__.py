@@ -10,7 +10,7 @@ from query_api.settings import QuerySettings
 def main() -> None:
     """Serve until the process is asked to end."""
     settings = QuerySettings()
-    run_service(ServedApp(create_app(settings), settings.host, settings.port))
+    run_service(ServedApp(create_app(settings), settings))
 
 
 if __name__ == "__main__":

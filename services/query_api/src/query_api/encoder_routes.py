@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from aff_contracts.embedding_space import Sha256
 from aff_contracts.errors import BundleError, EncoderFileNotFoundError, ImageNotFoundError, StoreError
+from aff_contracts.schemas.examples import GRAPH_SHA256
 from aff_contracts.schemas.indexing import GalleryImage, ItemId
 from aff_contracts.schemas.searching import EncoderDescription
 from aff_contracts.web.problems import problem_responses
@@ -44,10 +45,12 @@ async def get_encoder_model(
     request: Request,
     components: CurrentComponents,
     precision: Annotated[
-        Precision | None, Query(description="Of the graph; else the one that the service encodes with.")
+        Precision | None,
+        Query(description="Of the graph; else the one that the service encodes with.", examples=["int8"]),
     ] = None,
     sha256: Annotated[
-        Sha256 | None, Query(description="Of the graph: what is given for it may be kept for ever.")
+        Sha256 | None,
+        Query(description="Of the graph: what is given for it may be kept for ever.", examples=[GRAPH_SHA256]),
     ] = None,
 ) -> Response:
     """Give a graph of the query encoder."""

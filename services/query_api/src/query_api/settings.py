@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.web.listen_settings import ListenSettings
 
 _MIB = 2**20
 
 
-class QuerySettings(BaseSettings):
-    """How the query service runs.
+class QuerySettings(ListenSettings):
+    """How the query service runs; how it listens is told by `ListenSettings`.
 
     Attributes:
         bundle_path: Directory of the model bundle; that of another live collection is looked for beside it.
-        host: Address to listen on.
-        port: Port to listen on.
-        max_body_bytes: Largest request body.
         image_limits: What a photograph may be before it is decoded.
         default_limit: Hits of a search that does not say how many; at most `max_limit`.
         max_limit: Most hits that a search may ask for.
@@ -30,7 +28,6 @@ class QuerySettings(BaseSettings):
         max_active_searches: Searches that are worked on at the same time.
         max_waiting_searches: Most searches that wait for their turn; more are answered with 429 at once.
         max_wait_ms: Longest wait for a turn; then the search is answered with 429.
-        body_timeout_s: Longest time in which the body of a request has to arrive.
         expansion_alpha: Exponent of the similarities that weight the hits of a query expansion; 0 weights all alike.
         group_reach: Most images that are looked through for hits of different groups.
         search_threads: Requests whose photographs are decoded and encoded at the same time; as many as cores.
@@ -43,10 +40,10 @@ class QuerySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AFF_QUERY_", env_nested_delimiter="__", frozen=True)
 
-    bundle_path: Path = Path("bundles/tiny")
-    host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8001
+    body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 33 * _MIB
+    bundle_path: Path = Path("bundles/tiny")
     image_limits: ImageLimits = ImageLimits()
     default_limit: Annotated[int, Field(ge=1)] = 10
     max_limit: Annotated[int, Field(ge=1)] = 1000
@@ -54,7 +51,6 @@ class QuerySettings(BaseSettings):
     max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 2 * len(os.sched_getaffinity(0)))
     max_waiting_searches: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: 8 * len(os.sched_getaffinity(0)))
     max_wait_ms: Annotated[float, Field(gt=0)] = 1000.0
-    body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     expansion_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
     group_reach: Annotated[int, Field(ge=1, le=100_000)] = 4096
     search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

@@ -45,6 +45,6 @@ def wanted_hits(options: HitOptions, payload_filter: PayloadFilter | None, setti
         payload_filter=payload_filter,
         score_threshold=options.score_threshold,
         group_by=options.group_by,
-        expand=options.expand,
-        with_embedding=options.with_embedding,
+        expand=options.expand or 0,
+        with_embedding=bool(options.with_embedding),
     )

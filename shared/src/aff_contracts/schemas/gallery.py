@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
+from aff_contracts.schemas import examples
 from aff_contracts.schemas.indexing import IndexSummary
 
 
@@ -24,7 +25,7 @@ class CollectionStatus(BaseModel):
         fingerprint: Of that bundle.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.COLLECTION_STATUS))
 
     space: EmbeddingSpace
     live: bool
@@ -67,7 +68,7 @@ class RefusingStatus(BaseModel):
         detail: Why the job failed.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.REFUSING_STATUS))
 
     state: Literal["idle", "running", "finished", "failed"] = "idle"
     done: int = 0
@@ -92,7 +93,7 @@ class GalleryStatus(BaseModel):
         kept_tokens: Of this indexer; null where it keeps none.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_STATUS))
 
     count: int
     store: str
@@ -111,7 +112,7 @@ class BuildRequest(BaseModel):
         bundle: Name of a directory beside the bundle of the service.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.BUILD_REQUEST))
 
     bundle: str = Field(min_length=1, max_length=255)
 
@@ -123,7 +124,7 @@ class SwitchRequest(BaseModel):
         space: Id of the collection's embedding space, or the beginning of it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.SWITCH_REQUEST))
 
     space: str = Field(min_length=1, max_length=64)
 
@@ -136,6 +137,8 @@ class VerifyRequest(SwitchRequest):
         neighbours: Hits of each search that are compared.
     """
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.VERIFY_REQUEST))
+
     samples: int = Field(default=100, ge=1, le=10_000)
     neighbours: int = Field(default=10, ge=1, le=100)
 
@@ -147,7 +150,7 @@ class BackupRequest(BaseModel):
         name: Of the new backup: letters, digits, dots, dashes and underscores.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.BACKUP_REQUEST))
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
 
@@ -158,6 +161,8 @@ class RestoreRequest(BackupRequest):
     Attributes:
         force: Replace a gallery that has images.
     """
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.RESTORE_REQUEST))
 
     force: bool = False
 
@@ -172,7 +177,7 @@ class Backup(BaseModel):
         count: Images in the live one.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BACKUP))
 
     name: str
     store: str
@@ -196,7 +201,7 @@ class CollectionComparison(BaseModel):
             model sees other likenesses, so this need not be 1.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.COLLECTION_COMPARISON))
 
     live_count: int
     count: int

@@ -7,12 +7,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.embedding_space import Sha256
+from aff_contracts.schemas import examples
 
 
 class Health(BaseModel):
     """Answer of `GET /healthz`: the process runs."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.HEALTH))
 
     status: Literal["alive"] = "alive"
 
@@ -20,7 +21,7 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """Answer of `GET /readyz`: the service can do its work now."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.READINESS))
 
     status: Literal["ready"] = "ready"
     fingerprint: Sha256

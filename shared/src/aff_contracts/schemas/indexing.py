@@ -8,10 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aff_contracts.embedding_space import Sha256
+from aff_contracts.schemas import examples
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.problem import Problem
 
-ItemId = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ItemId = Annotated[
+    str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$", examples=[examples.ITEM_ID])
+]
 JsonObject = dict[str, Any]
 
 
@@ -25,7 +28,7 @@ class IndexItem(BaseModel):
             in the gallery keeps its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.INDEX_ITEM))
 
     id: str | None = None
     payload: JsonObject | None = None
@@ -39,6 +42,8 @@ class IndexImage(IndexItem):
         url: Where the service gets it, if the operator allows that.
         path: Where it lies below the directory that the operator named, if any.
     """
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_IMAGE))
 
     image: str | None = None
     url: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
@@ -54,7 +59,7 @@ class IndexImage(IndexItem):
 class IndexRequest(BaseModel):
     """The JSON form of `POST /index`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.INDEX_REQUEST))
 
     images: list[IndexImage] = Field(min_length=1)
 
@@ -97,6 +102,8 @@ class IndexSummary(BaseModel):
 class IndexResponse(IndexSummary):
     """Answer of `POST /index`: a receipt per image, and their sums."""
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_RESPONSE))
+
     receipts: list[Receipt]
 
 
@@ -109,7 +116,7 @@ class IndexLine(BaseModel):
         problem: Last line of a request that failed on its way; images with a receipt before it are in the gallery.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.INDEX_LINE))
 
     receipt: Receipt | None = None
     summary: IndexSummary | None = None
@@ -135,7 +142,7 @@ class LookupImage(BaseModel):
 class LookupRequest(BaseModel):
     """Body of `POST /images/lookup`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.LOOKUP_REQUEST))
 
     images: list[LookupImage] = Field(min_length=1)
 
@@ -147,7 +154,7 @@ class LookupResponse(BaseModel):
         up_to_date: Ids of the images that need not be sent: the gallery holds them with this content and payload.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.LOOKUP_RESPONSE))
 
     up_to_date: list[str]
 
@@ -162,7 +169,7 @@ class GalleryImage(BaseModel):
             keep them.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_IMAGE))
 
     id: str
     content_sha256: Sha256
@@ -176,7 +183,7 @@ class GalleryImage(BaseModel):
 class DeleteResponse(BaseModel):
     """Answer of `DELETE /images/{id}`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETE_RESPONSE))
 
     id: str
     deleted: Literal[True] = True
@@ -191,7 +198,7 @@ class DeleteRequest(BaseModel):
         all: Every image.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.DELETE_REQUEST))
 
     ids: Annotated[list[ItemId], Field(min_length=1, max_length=10_000)] | None = None
     filter: PayloadFilter | None = None
@@ -207,6 +214,6 @@ class DeleteRequest(BaseModel):
 class DeletedImages(BaseModel):
     """Answer of `POST /images/delete`: how many images the live collection held."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETED_IMAGES))
 
     deleted: int

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aff_contracts.errors import InvalidFilterError
+from aff_contracts.schemas import examples
 
 MAX_CONDITIONS = 64
 
@@ -109,6 +110,8 @@ class Condition(_Strict):
 
 class PayloadFilter(_Strict):
     """Which gallery images may be hits: all of `must`, at least one of `should`, none of `must_not`."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.PAYLOAD_FILTER))
 
     must: list[Condition] = []
     should: list[Condition] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.errors import AffError
+from aff_contracts.schemas import examples
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -18,7 +19,7 @@ class Problem(BaseModel):
         item: Name of what is at fault: a file name, an item id, a parameter.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.PROBLEM))
 
     type: str
     title: str

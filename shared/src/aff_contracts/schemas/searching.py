@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.preprocessing import Preprocessing
+from aff_contracts.schemas import examples
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter, PayloadKey
 from aff_contracts.schemas.problem import Problem
@@ -19,14 +20,19 @@ _MAX_DIMENSION = 65_536
 
 
 class HitOptions(BaseModel):
-    """What may be said of the hits of any search."""
+    """What may be said of the hits of any search.
+
+    Every default is null, which generated clients leave out: an option is given once, in the query or in the form.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    limit: Annotated[int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.")] = None
+    limit: Annotated[
+        int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.", examples=[5])
+    ] = None
     score_threshold: Annotated[
         float | None,
-        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit."),
+        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit.", examples=[0.3]),
     ] = None
     group_by: Annotated[
         PayloadKey | None,
@@ -37,15 +43,19 @@ class HitOptions(BaseModel):
         ),
     ] = None
     expand: Annotated[
-        int,
+        int | None,
         Field(
             ge=0,
             le=100,
             description="Alpha query expansion: searches again with the mean of the query and of this many first "
-            "hits, weighted by their similarity. It finds more, and takes one more vector search.",
+            "hits, weighted by their similarity. It finds more, and takes one more vector search. Null is 0: none.",
+            examples=[3],
         ),
-    ] = 0
-    with_embedding: Annotated[bool, Field(description="Whether the answer holds the query's embedding.")] = False
+    ] = None
+    with_embedding: Annotated[
+        bool | None,
+        Field(description="Whether the answer holds the query's embedding; null is no.", examples=[True]),
+    ] = None
 
 
 class SearchOptions(HitOptions):
@@ -95,6 +105,8 @@ class EmbeddingSearch(HitOptions):
         filter: Payload filter.
     """
 
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.EMBEDDING_SEARCH))
+
     embedding: Annotated[
         list[Annotated[float, Field(allow_inf_nan=False)]],
         Field(min_length=1, max_length=_MAX_DIMENSION),
@@ -132,7 +144,7 @@ class SearchResponse(BaseModel):
         embedding: Of the query, before expansion; null where it was not asked for.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.SEARCH_RESPONSE))
 
     hits: list[SearchHit]
     timings_ms: SearchTimings
@@ -159,7 +171,7 @@ class BatchResult(BaseModel):
 class BatchResponse(BaseModel):
     """Answer of `POST /search/batch`: a result for each photograph, in their order."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BATCH_RESPONSE))
 
     results: list[BatchResult]
 
@@ -197,7 +209,7 @@ class EncoderDescription(BaseModel):
         licences: Of the bundle.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.ENCODER_DESCRIPTION))
 
     fingerprint: Sha256
     space: EmbeddingSpace

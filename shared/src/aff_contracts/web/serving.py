@@ -15,17 +15,18 @@ from fastapi import FastAPI
 from uvicorn.loops.auto import auto_loop_factory
 
 from aff_contracts.errors import AffError
+from aff_contracts.web.http_protocol import limited_http
+from aff_contracts.web.listen_settings import ListenSettings
 
 _GRACE_S = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ServedApp:
-    """An application and the address that it listens on."""
+    """An application, and how it listens."""
 
     app: FastAPI
-    host: str
-    port: int
+    listen: ListenSettings
 
 
 def run_service(served: ServedApp) -> None:
@@ -81,8 +82,9 @@ def _server(served: ServedApp) -> _Server:
     # The lifespan is entered by `serve`: in uvicorn's hands an error of the start would drown in a traceback.
     config = uvicorn.Config(
         served.app,
-        host=served.host,
-        port=served.port,
+        host=served.listen.host,
+        port=served.listen.port,
+        http=limited_http(served.listen.head_timeout_s, served.listen.max_head_bytes),
         lifespan="off",
         log_level="warning",
         access_log=False,

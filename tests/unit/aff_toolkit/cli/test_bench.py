@@ -48,6 +48,23 @@ def test_fusing_again_is_compared_with_extracting_again(tiny_training: TinyTrain
     assert found["bytes_per_image"] > 0
 
 
+def test_a_search_is_compared_with_its_floor_under_load_and_as_the_gallery_grows(tiny_training: TinyTraining) -> None:
+    small = ["--gallery", "50", "--searches", "8", "--rounds", "1", "--seconds", "0.2", "--growth", "1500"]
+    found: dict[str, Any] = run("query", "--bundle", str(tiny_training.bundle), *small)
+    assert found["p50_over_floor"] == pytest.approx(found["p50_ms"] / found["floor_p50_ms"])
+    assert found["throughput_over_floor"] == pytest.approx(found["per_s"] / found["floor_per_s"])
+    assert [point["load"] for point in found["overload"]] == [0.5, 0.7, 1.0, 2.0, 4.0]
+    assert 20 < found["resident_anonymous_mb"] < found["resident_mb"] + 1
+    assert [(point["images"], point["quantization"]) for point in found["growth"]] == [
+        (1500, "none"),
+        (1500, "int8"),
+        (1500, "turbo4"),
+    ]
+    # Too few for a graph, so the search is exact; four bits a number are not.
+    assert [point["recall_at_10"] for point in found["growth"][:2]] == [1, 1]
+    assert 0.9 < found["growth"][2]["recall_at_10"] <= 1
+
+
 def test_a_backbone_that_there_is_not_is_told() -> None:
     result = cli.invoke(app, ["bench", "train", "--query-backbone", "vgg", "--json"])
     assert result.exit_code == 1

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_toolkit.bench.load import Outcome, closed_loop, http_request, open_loop
 from aff_toolkit.bench.query_floor import QueryFloor
 from aff_toolkit.bench.query_service import QueryService, running_query_service
@@ -26,7 +27,6 @@ from query_api.settings import QuerySettings
 
 _PHOTOGRAPHS = 16
 _CLIENTS = 16
-_SECONDS = 5.0
 _MODERATE = 0.7
 _OVERLOADS = (0.5, _MODERATE, 1.0, 2.0, 4.0)
 _MIB = 2**20
@@ -66,10 +66,12 @@ class QueryBench(BaseModel):
         floor_per_s: Of the bare loop.
         p99_over_p50_at_70pct: At 70 % of that capacity, searches coming at random moments.
         p50_12mp_over_640px: Median latency with 4,000 x 3,000 pixels.
+        floor_12mp_over_640px: The same of the bare loop.
         ready_s: From the start of the process to its first good answer.
         resident_mb: Resident memory in MiB without the model's file.
         resident_anonymous_mb: What of it is not part of a file.
         overload: Under growing load.
+        growth: Vector searches alone, by the gallery's size and the compression of its vectors.
         gallery: Images.
         dimension: Of the embeddings.
         precision: Of the encoder.
@@ -87,17 +89,21 @@ class QueryBench(BaseModel):
     floor_per_s: float
     p99_over_p50_at_70pct: float
     p50_12mp_over_640px: float
+    floor_12mp_over_640px: float
     ready_s: float
     resident_mb: float
     resident_anonymous_mb: float
     overload: list[LoadPoint]
+    growth: list[GrowthPoint]
     gallery: int
     dimension: int
     precision: str
     cores: int
 
 
-def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> QueryBench:
+def bench_query(
+    bundle: Path, *, gallery: int, rounds: int, searches: int, seconds: float, growth_sizes: Sequence[int]
+) -> QueryBench:
     """Measure on procedural photographs and a gallery of synthetic embeddings.
 
     Args:
@@ -105,6 +111,8 @@ def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> Query
         gallery: Its images.
         rounds: Of which the median counts.
         searches: Of a round.
+        seconds: Of each load.
+        growth_sizes: Images of the galleries whose vector search is measured as they grow.
 
     Raises:
         BundleError: The bundle cannot be used.
@@ -121,9 +129,9 @@ def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> Query
         ):
             latencies = _latencies(service, floor, photographs, rounds, searches)
             per_s, floor_per_s = _throughput(service, floor, photographs, rounds, searches)
-            overload = [_load_point(service, photographs, load, per_s) for load in _OVERLOADS]
+            overload = {load: _load_point(service, photographs, load, per_s, seconds) for load in _OVERLOADS}
             model_bytes = max((bundle / file).stat().st_size for file in manifest.query_files)
-            at_70 = next(point for point in overload if point.load == _MODERATE)
+            at_70 = overload[_MODERATE]
             return QueryBench(
                 p50_over_floor=latencies.service / latencies.floor,
                 p50_ms=latencies.service,
@@ -134,10 +142,12 @@ def bench_query(bundle: Path, gallery: int, rounds: int, searches: int) -> Query
                 floor_per_s=floor_per_s,
                 p99_over_p50_at_70pct=at_70.p99_ms / at_70.p50_ms,
                 p50_12mp_over_640px=latencies.large / latencies.service,
+                floor_12mp_over_640px=latencies.floor_large / latencies.floor,
                 ready_s=service.ready_s,
                 resident_mb=service.status_mib("VmRSS") - model_bytes / _MIB,
                 resident_anonymous_mb=service.status_mib("RssAnon"),
-                overload=overload,
+                overload=list(overload.values()),
+                growth=measure_growth(manifest.space.dimension, growth_sizes),
                 gallery=gallery,
                 dimension=manifest.space.dimension,
                 precision="fp32" if manifest.query_encoder.int8_model is None else "int8",
@@ -162,20 +172,23 @@ class _Latencies:
     form: float
     large: float
     floor: float
+    floor_large: float
 
 
 def _latencies(
     service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
 ) -> _Latencies:
     raw, form = _raw(photographs), [_form(photograph) for photograph in photographs]
-    large = _raw([jpeg_photograph(0, (3000, 4000))])
-    medians: dict[str, list[float]] = {"service": [], "form": [], "large": [], "floor": []}
+    large = jpeg_photograph(0, (3000, 4000))
+    few = max(8, searches // 10)
+    medians: dict[str, list[float]] = {name: [] for name in _Latencies.__dataclass_fields__}
     for number in range(rounds + 1):  # the first one warms up
         found = {
             "service": _one_client(service, raw, searches).percentile_ms(50),
             "form": _one_client(service, form, searches).percentile_ms(50),
-            "large": _one_client(service, large, max(8, searches // 10)).percentile_ms(50),
+            "large": _one_client(service, _raw([large]), few).percentile_ms(50),
             "floor": statistics.median(floor.search(photographs[i % len(photographs)]) for i in range(searches)),
+            "floor_large": statistics.median(floor.search(large) for _ in range(few)),
         }
         for name, median in found.items():
             medians[name] += [median] if number else []
@@ -193,8 +206,10 @@ def _throughput(
     return statistics.median(served), statistics.median(bare)
 
 
-def _load_point(service: QueryService, photographs: Sequence[bytes], load: float, capacity: float) -> LoadPoint:
-    outcome = asyncio.run(open_loop(service.port, _raw(photographs), per_s=load * capacity, seconds=_SECONDS))
+def _load_point(
+    service: QueryService, photographs: Sequence[bytes], load: float, capacity: float, seconds: float
+) -> LoadPoint:
+    outcome = asyncio.run(open_loop(service.port, _raw(photographs), per_s=load * capacity, seconds=seconds))
     return LoadPoint(
         load=load,
         p50_ms=outcome.percentile_ms(50),

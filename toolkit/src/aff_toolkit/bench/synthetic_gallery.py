@@ -18,6 +18,7 @@ from aff_contracts.gallery_store.settings import StoreSettings
 _IMAGES_PER_THING = 10
 _SPREAD = 0.7
 _AT_A_TIME = 1024
+_SEED = 0
 
 
 def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDArray[np.float32]]:
@@ -40,6 +41,23 @@ def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDAr
         yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.float32]:
+    """Return unit vectors that lie near vectors of a gallery of `count`, at a cosine of 0.82 on average.
+
+    Returns:
+        (queries, D) float32.
+    """
+    rng = np.random.default_rng(1)
+    chosen = np.sort(rng.integers(count, size=queries))
+    found, start = [], 0
+    for vectors in synthetic_embeddings(count, dimension, seed=_SEED):
+        found.append(vectors[chosen[(chosen >= start) & (chosen < start + len(vectors))] - start])
+        start += len(vectors)
+    noise = rng.standard_normal((queries, dimension)) * _SPREAD / np.sqrt(dimension)
+    near = np.concatenate(found) + noise
+    return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), dtype=np.float32)
+
+
 def write_gallery(settings: StoreSettings, space: EmbeddingSpace, count: int) -> None:
     """Write an embedded gallery of synthetic embeddings, with its HNSW graph; its directory must not exist yet."""
     asyncio.run(_write(settings, space, count))
@@ -51,7 +69,7 @@ async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int) -> 
         await catalogue.create(space)
         store = await catalogue.collection(space)
         written = 0
-        for vectors in synthetic_embeddings(count, space.dimension, seed=0):
+        for vectors in synthetic_embeddings(count, space.dimension, seed=_SEED):
             await store.upsert([_point(written + row, vector) for row, vector in enumerate(vectors)])
             written += len(vectors)
         await store.build_graph()

@@ -115,6 +115,15 @@ def query(
     bundle: BundlePath = DEFAULT_BUNDLE,
     gallery: Annotated[int, typer.Option(min=1, help="Images of the gallery.")] = 50_000,
     searches: Annotated[int, typer.Option(min=8, help="Searches of a round.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each load.")] = 5.0,
+    growth: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=10,
+            help="Images of a gallery whose vector search is measured. [default: 1000, 10000, 100000; 500000 takes "
+            "half an hour]",
+        ),
+    ] = None,
     rounds: Rounds = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -122,13 +131,21 @@ def query(
     from aff_toolkit.bench.bench_query import bench_query  # noqa: PLC0415 - takes a while to import
 
     with errors_told(as_json):
-        found = bench_query(bundle, gallery, rounds, searches)
+        found = bench_query(
+            bundle,
+            gallery=gallery,
+            rounds=rounds,
+            searches=searches,
+            seconds=seconds,
+            growth_sizes=growth or _GALLERY_SIZES,
+        )
     if as_json:
         print_json(found.model_dump())
         return
     output.print(
         f"one client: {found.p50_ms:.2f} ms, {found.p50_over_floor:.2f} of the floor ({found.floor_p50_ms:.2f} ms); as "
-        f"a form {found.form_p50_over_floor:.2f}; 12 megapixels {found.p50_12mp_over_640px:.2f} of 640 pixels\n"
+        f"a form {found.form_p50_over_floor:.2f}; 12 megapixels {found.p50_12mp_over_640px:.2f} of 640 pixels "
+        f"(floor {found.floor_12mp_over_640px:.2f})\n"
         f"16 clients: {found.per_s:.0f} searches/s, {found.throughput_over_floor:.2f} of the floor "
         f"({found.floor_per_s:.0f}); p99 {found.p99_over_p50_at_70pct:.1f} of p50 at 70 % load\n"
         f"ready after {found.ready_s:.2f} s; {found.resident_mb:.0f} MiB resident beside the model, of which "
@@ -138,6 +155,12 @@ def query(
         output.print(
             f"{point.load:4.1f} of the capacity: {point.per_s:5.0f} searches/s, p50 {point.p50_ms:6.1f} ms, "
             f"p99 {point.p99_ms:6.1f} ms, {point.refused:.0%} answered with 429"
+        )
+    for size in found.growth:
+        output.print(
+            f"{size.images:7} images, {size.quantization:6}: vector search p50 {size.p50_ms:.2f} ms, p99 "
+            f"{size.p99_ms:.2f} ms, exact {size.exact_p50_ms:.2f} ms; recall@10 {size.recall_at_10:.4f}; "
+            f"{size.disk_mb:.0f} MiB on the disk"
         )
 
 
