@@ -8,7 +8,7 @@ PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
 TINY_WORK := $(OUT)/train/tiny
 WEB := services/query_api/web
-WEB_STAMP := services/query_api/src/query_api/page/ort/ort.wasm.min.mjs
+WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 
 .DEFAULT_GOAL := help
 .PHONY: help install web demo serve test lint format openapi tiny-bundle clean
@@ -24,10 +24,10 @@ $(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PAC
 
 install: $(STAMP) ## Make the virtual environment (part of every other target)
 
-web: $(WEB_STAMP) ## Put ONNX Runtime for the web beside the page, so that it can encode on the device (needs npm)
+web: $(WEB_STAMP) ## Put ONNX Runtime for the web beside the page, so that it can encode on the device
 
-$(WEB_STAMP): $(WEB)/package-lock.json $(WEB)/build.mjs
-	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+$(WEB_STAMP): $(STAMP) $(WEB)/package-lock.json $(WEB)/build.mjs
+	export PATH="$(abspath $(BIN)):$$PATH" && cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	@touch $@
 
 demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUERY=photo

@@ -19,7 +19,7 @@ from tests.browser.conftest import photograph
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-RUNTIME = Path(__file__).parents[2] / "services/query_api/src/query_api/page/ort/ort.wasm.min.mjs"
+RUNTIME = Path(__file__).parents[2] / "services/query_api/src/query_api/page/ort/LICENSE"
 PARITY_PHOTOGRAPHS = 50
 
 pytestmark = [

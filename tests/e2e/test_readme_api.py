@@ -14,10 +14,11 @@ import httpx
 import numpy as np
 import pytest
 
+from aff_contracts.bundle import load_manifest
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_toolkit.demo.local_service import LocalServices
 from aff_toolkit.scenes.view import render_view
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import ROOT, TINY_BUNDLE
 from tests.support.images import bomb_png, jpeg_bytes, png_bytes
 
 README = (ROOT / "README.md").read_text()
@@ -43,6 +44,16 @@ def index(data: bytes = PHOTOGRAPH, items: str | None = None) -> Search:
     )
 
 
+def search_json(path: str, **changed: Any) -> Search:
+    def send(services: LocalServices) -> httpx.Response:
+        encoder = httpx.get(f"{services.query_url}/encoder", timeout=60).json()
+        length = encoder["space"]["dimension"]
+        body = {"fingerprint": encoder["fingerprint"], "embedding": [1.0] + [0.0] * (length - 1), **changed}
+        return httpx.post(f"{services.query_url}{path}", json=body, timeout=60)
+
+    return send
+
+
 # Input of the README's table: how to send it to the query service, and to the indexer.
 REQUESTS: dict[str, list[Search]] = {
     "empty body or file": [search(b""), index(b"")],
@@ -53,6 +64,15 @@ REQUESTS: dict[str, list[Search]] = {
     "unknown field in a filter": [search(filter='{"nearly": []}')],
     "`limit` 0 or 10^9": [search(limit="0"), search(limit=str(10**9))],
     "crop outside the image": [search(crop="10,10,5000,200")],
+    "an embedding of another encoder": [search_json("/search/embedding", fingerprint="0" * 64)],
+    "an embedding that is not of unit length, or of another width": [
+        search_json("/search/embedding", embedding=[1.0, 0.0]),
+        search_json("/search/embedding", embedding=[0.5] * load_manifest(TINY_BUNDLE).space.dimension),
+    ],
+    "similar to an image that there is not": [
+        lambda services: httpx.post(f"{services.query_url}/search/similar/{NAME}.gone")
+    ],
+    "a body that is neither a form nor an image": [search_json("/search")],
     "`items` that is not JSON": [index(items="{id: 1")],
     "as many `items` as there are not images": [index(items='[{"id": "a"}, {"id": "b"}]')],
     "body over the limit": [search(bytes(34 * 2**20)), index(bytes(129 * 2**20))],
@@ -76,7 +96,7 @@ def test_bad_input_gets_the_problem_of_the_readme(
     for send in REQUESTS[given]:
         problem = problem_of(send(services))
         assert (problem["status"], problem["code"]) == (status, code)
-        assert problem["item"] == {"the file's name": NAME, "": None}.get(item, item)
+        assert problem["item"] == {"the file's name": NAME, "its id": f"{NAME}.gone", "": None}.get(item, item)
     assert search()(services).status_code == 200
     assert index()(services).status_code == 200
 

@@ -97,12 +97,12 @@ class TestDockerfile:
 
     def test_its_base_image_is_an_argument_with_a_pinned_minor(self, dockerfile: Path) -> None:
         assert "BASE_IMAGE=python:3.11-slim" in arguments(dockerfile, "ARG")
-        images = {image.split()[0] for image in arguments(dockerfile, "FROM")}
-        assert images <= {"${BASE_IMAGE}", "${NODE_IMAGE}"}
-        assert ("${NODE_IMAGE}" in images) == ("NODE_IMAGE=node:20-slim" in arguments(dockerfile, "ARG"))
+        assert {image.split()[0] for image in arguments(dockerfile, "FROM")} == {"${BASE_IMAGE}"}
 
     def test_pip_installs_the_pinned_resolution_and_keeps_no_cache(self, dockerfile: Path) -> None:
-        installs = [part for run in arguments(dockerfile, "RUN") for part in re.findall(r"pip install[^;&]*", run)]
+        installs = [
+            part for run in arguments(dockerfile, "RUN") for part in re.findall(r"pip\b[^;&]* install[^;&]*", run)
+        ]
         assert installs
         assert all("--no-cache-dir" in install and "-c constraints.txt" in install for install in installs)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import mimetypes
 from pathlib import Path
 
@@ -40,18 +42,24 @@ def install_page(app: FastAPI, directory: Path = _DIRECTORY) -> None:
 
 
 class PageFiles(StaticFiles):
-    """Files, compressed where a compressed one lies beside them and the browser takes that."""
+    """Files; large ones lie there compressed, and are sent so to every browser that takes that."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Answer with a file; raises HTTPException where there is none."""
         compressed, found = self.lookup_path(f"{path}.gz")
-        if found is not None and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+        if found is None:
+            response = await super().get_response(path, scope)
+        elif "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             response = self.file_response(compressed, found, scope)
             response.headers["Content-Encoding"] = "gzip"
         else:
-            response = await super().get_response(path, scope)
+            response = Response(await asyncio.to_thread(_unpacked, Path(compressed)))
         kind = _TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
         text = kind.startswith("text/")
         response.headers.update({**_HEADERS, "Content-Type": f"{kind}; charset=utf-8" if text else kind})
         response.headers.add_vary_header("Accept-Encoding")
         return response
+
+
+def _unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes())

@@ -1,0 +1,34 @@
+"""The guide to searching: its Python runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from aff_contracts.schemas.searching import PhotographOptions
+from aff_toolkit.client import IndexerClient, Upload
+from aff_toolkit.demo.local_service import LocalServices
+from aff_toolkit.scenes.view import render_view
+from tests.e2e.conftest import ROOT
+from tests.support.images import jpeg_bytes
+
+GUIDE = (ROOT / "docs" / "searching.md").read_text()
+
+
+def test_the_python_of_the_guide_runs(services: LocalServices, tmp_path: Path) -> None:
+    data = [jpeg_bytes(render_view(60, view, size=(240, 320))) for view in range(3)]
+    with IndexerClient(services.indexer_url) as indexer:
+        indexer.index(
+            [Upload(f"guide {view}", "x", one, {"city": "Paris" if view else "Rome"}) for view, one in enumerate(data)]
+        )
+    (tmp_path / "holiday.jpg").write_bytes(data[0])
+    (code,) = re.findall(r"```python\n(.+?)```", GUIDE, re.S)
+    run = [sys.executable, "-c", code.replace("http://localhost:8001", services.query_url)]
+    lines = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {line.split("{")[1] for line in lines} == {"'city': 'Paris'}"}
+
+
+def test_every_option_is_explained() -> None:
+    assert [name for name in PhotographOptions.model_fields if f"| `{name}` |" not in GUIDE] == []
