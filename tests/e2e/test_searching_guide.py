@@ -27,7 +27,8 @@ def test_the_python_of_the_guide_runs(services: LocalServices, tmp_path: Path) -
     (code,) = re.findall(r"```python\n(.+?)```", GUIDE, re.S)
     run = [sys.executable, "-c", code.replace("http://localhost:8001", services.query_url)]
     lines = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert {line.split("{")[1] for line in lines} == {"'city': 'Paris'}"}
+    assert lines
+    assert all("'city': 'Paris'" in line for line in lines)
 
 
 def test_every_option_is_explained() -> None:

@@ -162,14 +162,14 @@ class TestCollectionSettings:
         assert vector.quantization_config.model_dump(exclude_none=True) == expected
 
     async def test_a_search_takes_ef_and_rescoring_from_the_settings(self) -> None:
-        settings = _settings(quantization="turbo4", search_ef=200, oversampling=3.0)
+        settings = _settings(quantization="turbo4", search_ef=300, oversampling=3.0)
         rescored = models.QuantizationSearchParams(rescore=True, oversampling=3.0)
         assert search_parameters(settings, exact=False) == models.SearchParams(
-            hnsw_ef=200, exact=False, quantization=rescored
+            hnsw_ef=300, exact=False, quantization=rescored
         )
         ignored = models.QuantizationSearchParams(ignore=True)
         assert search_parameters(settings, exact=True) == models.SearchParams(exact=True, quantization=ignored)
-        assert search_parameters(_settings(), exact=False) == models.SearchParams(exact=False)
+        assert search_parameters(_settings(), exact=False) == models.SearchParams(hnsw_ef=200, exact=False)
 
     async def test_declared_keys_are_indexed_where_they_are_not(
         self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
