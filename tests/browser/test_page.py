@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from aff_toolkit.bench.query_service import QueryService
-from tests.browser.conftest import SCENES, VIEWS, photograph
+from aff_toolkit.bench.query_service import QueryService, running_query_service
+from tests.browser.conftest import BUNDLE, SCENES, VIEWS, photograph
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Request
+    from playwright.sync_api import Browser, Page, Request
 
 pytestmark = pytest.mark.browser
 
@@ -90,7 +94,7 @@ def _parameter(request: Request, name: str) -> str:
 def test_filters_and_groups_narrow_the_hits(page: Page) -> None:
     page.click("summary:has-text('Filters')")
     page.click("text=Add a condition")
-    page.get_by_label("Key").fill("view")
+    page.get_by_label("Key", exact=True).fill("view")
     page.get_by_label("Value").fill("1")
     _choose(page, photograph(5, 0))
     page.wait_for_selector(".hit")
@@ -193,3 +197,24 @@ def test_it_can_be_installed(page: Page, query_service: QueryService) -> None:
         answer = page.request.get(f"http://127.0.0.1:{query_service.port}{icon['src']}")
         assert answer.ok
         assert answer.headers["content-type"] == icon["type"]
+
+
+def test_a_service_with_keys_asks_for_one_and_thumbnails_bring_it(
+    browser: Browser, query_service: QueryService, tmp_path: Path
+) -> None:
+    entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}
+    shutil.copytree(query_service.gallery, tmp_path / "gallery")
+    settings = {"AFF_ACCESS_KEYS": json.dumps([entry])}
+    with running_query_service(BUNDLE, tmp_path / "gallery", settings) as service, closing(browser.new_page()) as page:
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        _choose(page, photograph(0, 0))
+        page.wait_for_selector("#key-form:not([hidden])")
+        assert "Key missing" in page.inner_text("#error")
+        page.fill("#key", "another")
+        page.click("#key-form button")
+        page.wait_for_selector("#error:has-text('Invalid key')")
+        page.fill("#key", "0a1b2c")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit .thumbnail img")
+        assert page.locator("#key-form").is_hidden()
+        assert page.locator(".hit img").first.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 96

@@ -19,6 +19,12 @@ AffError                                  500  internal_error
 │   ├── CollectionLiveError               409  collection_live
 │   ├── RefusingError                     409  refusing_impossible
 │   ├── BackupError                       409  backup_impossible
+│   ├── KeyMissingError                   401  key_missing
+│   ├── KeyInvalidError                   401  key_invalid
+│   ├── ScopeMissingError                 403  scope_missing
+│   ├── OriginRefusedError                403  origin_refused
+│   ├── HostRefusedError                  421  host_refused
+│   ├── RateLimitedError                  429  rate_limited
 │   ├── ImageSourceRefusedError           403  image_source_refused
 │   └── ImageUnreachableError             422  image_unreachable
 ├── ImageError                            422  image_invalid
@@ -226,6 +232,64 @@ class ImageUnreachableError(RequestError):
     title = "Image unreachable"
 
 
+class KeyMissingError(RequestError):
+    """The service has keys, and the request brings none."""
+
+    code = "key_missing"
+    status = 401
+    title = "Key missing"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class KeyInvalidError(RequestError):
+    """The request's key is none of the service's."""
+
+    code = "key_invalid"
+    status = 401
+    title = "Invalid key"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class ScopeMissingError(RequestError):
+    """The request's key is good, and not for this."""
+
+    code = "scope_missing"
+    status = 403
+    title = "Scope missing"
+
+
+class OriginRefusedError(RequestError):
+    """A browser asks for a page of another site, which the settings do not allow."""
+
+    code = "origin_refused"
+    status = 403
+    title = "Origin refused"
+
+
+class HostRefusedError(RequestError):
+    """The request names a host that a service without keys does not answer for."""
+
+    code = "host_refused"
+    status = 421
+    title = "Host refused"
+
+
+class RateLimitedError(RequestError):
+    """The key has made more requests than its limit allows.
+
+    Attributes:
+        headers: Of the answer: `Retry-After`, the seconds after which there is room for one request.
+    """
+
+    code = "rate_limited"
+    status = 429
+    title = "Rate limited"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_s)}
+
+
 class ImageError(AffError):
     """The bytes of an image cannot be used."""
 
@@ -370,6 +434,13 @@ class MissingExtraError(AffError):
 
     code = "extra_missing"
     title = "Optional package missing"
+
+
+class AccessSettingsError(AffError):
+    """A service would be open to others than this machine; nobody said that it should."""
+
+    code = "access_open"
+    title = "Access is not restricted"
 
 
 class ServiceNotReadyError(AffError):

@@ -209,7 +209,20 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
         "with_embedding",
     }
     assert options["limit"]["anyOf"][0] == {"type": "integer", "minimum": 1}
-    assert set(search["responses"]) == {"200", "400", "408", "413", "415", "422", "429", "500", "503"}
+    assert set(search["responses"]) == {
+        "200",
+        "400",
+        "401",
+        "403",
+        "408",
+        "413",
+        "415",
+        "421",
+        "422",
+        "429",
+        "500",
+        "503",
+    }
     for code in ("gallery_missing", "embedding_space_mismatch", "store_unavailable"):
         assert f"`{code}`" in search["responses"]["503"]["description"]
 

@@ -43,8 +43,8 @@ class Upload:
 class IndexerClient(ServiceClient):
     """Client of the gallery indexer."""
 
-    def __init__(self, url: str, timeout_s: float = 300.0) -> None:
-        super().__init__(url, timeout_s)
+    def __init__(self, url: str, timeout_s: float = 300.0, key: str | None = None) -> None:
+        super().__init__(url, timeout_s, key)
 
     def index(self, uploads: Sequence[Upload]) -> IndexResponse:
         """Send a batch of images; receipts stand in their order.

@@ -22,6 +22,7 @@ async def serve_local(store: StoreSettings, indexer: IndexerSettings | None, que
     Raises:
         BundleError: The model bundle cannot be used.
         StoreLockedError: Another process holds the gallery's directory.
+        AccessSettingsError: A service would be open to others than this machine, and nothing says that it should.
     """
     gallery = await open_catalogue(store)
     try:

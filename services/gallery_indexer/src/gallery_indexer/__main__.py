@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from aff_contracts.web.serving import ServedApp, run_service
+from aff_contracts.web.serving import run_service
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
 
 
 def main() -> None:
     """Serve until the process is asked to end."""
-    settings = IndexerSettings()
-    run_service(ServedApp(create_app(settings), settings))
+    run_service(IndexerSettings, create_app)
 
 
 if __name__ == "__main__":

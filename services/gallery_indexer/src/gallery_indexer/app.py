@@ -22,6 +22,7 @@ from gallery_indexer.components import Components
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.gallery_routes import router as gallery_router
+from gallery_indexer.gallery_routes import status_router
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.kept_tokens import KeptTokens
@@ -29,7 +30,7 @@ from gallery_indexer.named_images import NamedImages
 from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.refuse_gallery import RefuseGallery
-from gallery_indexer.routes import router
+from gallery_indexer.routes import operation_router, router
 from gallery_indexer.settings import IndexerSettings
 
 _logger = logging.getLogger(__name__)
@@ -62,11 +63,10 @@ def create_app(
         description="Embeds photographs with the gallery side of a model bundle and keeps them in Qdrant.",
         version=version("aff-gallery-indexer"),
         lifespan=lifespan,
-        max_body_bytes=settings.max_body_bytes,
-        body_timeout_s=settings.body_timeout_s,
+        listen=settings,
     )
-    app.include_router(gallery_router)
-    app.include_router(router)
+    for included in (operation_router, status_router, gallery_router, router):
+        app.include_router(included)
     return app
 
 

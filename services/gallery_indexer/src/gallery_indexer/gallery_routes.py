@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from aff_contracts.errors import (
     BackupError,
@@ -32,16 +32,19 @@ from aff_contracts.schemas.gallery import (
     SwitchRequest,
     VerifyRequest,
 )
+from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.scoped_router import scoped_router
 from gallery_indexer.compare_collections import compare_collections
 from gallery_indexer.components import Components, CurrentComponents
 
-router = APIRouter(tags=["gallery"])
+router = scoped_router(Scope.ADMIN, tags=["gallery"])
+status_router = scoped_router(Scope.INDEX, tags=["gallery"])
 
 _NAMED = (CollectionNotFoundError, StoreError)
 
 
-@router.get("/gallery", responses=problem_responses(StoreError))
+@status_router.get("/gallery", responses=problem_responses(StoreError))
 async def get_gallery(components: CurrentComponents) -> GalleryStatus:
     """Say what the gallery holds, in which embedding spaces, and what this indexer did since its start."""
     collections = await components.catalogue.collections()

@@ -26,7 +26,9 @@ from aff_contracts.schemas.indexing import (
     LookupRequest,
     LookupResponse,
 )
+from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.named_images import has_locations
@@ -34,7 +36,8 @@ from gallery_indexer.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.read_payload_change import PAYLOAD_BODY, read_payload_change
 from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
 
-router = APIRouter()
+router = scoped_router(Scope.INDEX)
+operation_router = APIRouter()
 
 
 @router.post(
@@ -135,7 +138,7 @@ async def change_payload(item_id: ItemId, request: Request, components: CurrentC
     return await get_image(item_id, components)
 
 
-@router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
+@operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that images can be indexed now; the gallery is created where it is not there yet."""
     await components.collections.refresh()

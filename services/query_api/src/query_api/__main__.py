@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from aff_contracts.web.serving import ServedApp, run_service
+from aff_contracts.web.serving import run_service
 from query_api.app import create_app
 from query_api.settings import QuerySettings
 
 
 def main() -> None:
     """Serve until the process is asked to end."""
-    settings = QuerySettings()
-    run_service(ServedApp(create_app(settings), settings))
+    run_service(QuerySettings, create_app)
 
 
 if __name__ == "__main__":

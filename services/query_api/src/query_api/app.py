@@ -25,7 +25,7 @@ from query_api.live_gallery import LiveGallery, LoadedEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from query_api.page_files import install_page
 from query_api.photograph_embedder import PhotographEmbedder
-from query_api.routes import router
+from query_api.routes import operation_router, router
 from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
 from query_api.search_queue import SearchQueue
@@ -56,12 +56,11 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         description="Searches a gallery with a photograph: one light encoder, one vector search.",
         version=version("aff-query-api"),
         lifespan=lifespan,
-        max_body_bytes=settings.max_body_bytes,
-        body_timeout_s=settings.body_timeout_s,
+        listen=settings,
     )
     app.add_middleware(ShedLoad)
-    app.include_router(router)
-    app.include_router(encoder_router)
+    for included in (operation_router, router, encoder_router):
+        app.include_router(included)
     if settings.page:
         install_page(app)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
 from aff_contracts.embedding_space import Sha256
@@ -12,12 +12,14 @@ from aff_contracts.errors import BundleError, EncoderFileNotFoundError, ImageNot
 from aff_contracts.schemas.examples import GRAPH_SHA256
 from aff_contracts.schemas.indexing import GalleryImage, ItemId
 from aff_contracts.schemas.searching import EncoderDescription
+from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from query_api.components import CurrentComponents
 from query_api.encoder_files import Precision, describe_encoder, find_graph
 
-router = APIRouter()
+router = scoped_router(Scope.SEARCH)
 
 _MEDIA_TYPE = "application/octet-stream"
 _FILE = {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}

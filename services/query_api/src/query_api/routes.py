@@ -32,12 +32,15 @@ from aff_contracts.schemas.searching import (
     SearchOptions,
     SearchResponse,
 )
+from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.scoped_router import scoped_router
 from query_api.components import CurrentComponents
 from query_api.read_search_request import read_photograph_search, request_body, require_each_once
 from query_api.wanted_hits import wanted_hits
 
-router = APIRouter()
+router = scoped_router(Scope.SEARCH)
+operation_router = APIRouter()
 
 _ANY_SEARCH: tuple[type[AffError], ...] = (InvalidFilterError, ServiceOverloadedError, StoreError)
 _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageError, EncoderError)
@@ -113,7 +116,7 @@ async def search_similar(
     return await components.search_gallery.search_similar(item_id, wanted)
 
 
-@router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
+@operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
     return Readiness(fingerprint=(await components.gallery.require_live()).manifest.fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 import httpx
@@ -37,6 +38,12 @@ class ServiceUnreachableError(AffError):
     code = "service_unreachable"
     status = 503
     title = "Service unreachable"
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    """Return the header that brings a key; None takes that of the environment's AFF_API_KEY, where there is one."""
+    key = key or os.environ.get("AFF_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def content_of(answer: httpx.Response, url: str) -> bytes:

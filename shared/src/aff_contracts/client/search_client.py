@@ -10,7 +10,7 @@ import httpx
 from numpy.typing import ArrayLike
 
 from aff_contracts.client import search_calls as calls
-from aff_contracts.client.answers import DIRECT, content_of, raise_unreachable
+from aff_contracts.client.answers import DIRECT, content_of, key_header, raise_unreachable
 from aff_contracts.client.search_calls import Call, HitArguments, PhotographArguments
 from aff_contracts.client.service_client import ServiceClient
 from aff_contracts.schemas.indexing import GalleryImage
@@ -22,8 +22,8 @@ _Answer = TypeVar("_Answer")
 class SearchClient(ServiceClient):
     """Client of the query service."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        super().__init__(url, timeout_s)
+    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        super().__init__(url, timeout_s, key)
 
     def search(
         self, data: bytes, *further: bytes, name: str = "image", **arguments: Unpack[PhotographArguments]
@@ -85,10 +85,13 @@ class AsyncSearchClient:
     Args:
         url: Of the service.
         timeout_s: Longest wait for a step of an answer.
+        key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
     """
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT))
+    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
+        )
         self.url = url
 
     async def __aenter__(self) -> Self:

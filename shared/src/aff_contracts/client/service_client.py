@@ -14,6 +14,7 @@ from aff_contracts.client.answers import (
     ServiceError,
     ServiceUnreachableError,
     content_of,
+    key_header,
     raise_unreachable,
 )
 
@@ -26,10 +27,13 @@ class ServiceClient:
     Args:
         url: Of the service.
         timeout_s: Longest wait for a step of an answer.
+        key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT))
+    def __init__(self, url: str, timeout_s: float, key: str | None = None) -> None:
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
+        )
         self.url = url
 
     def __enter__(self) -> Self:

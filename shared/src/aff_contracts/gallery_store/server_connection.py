@@ -17,11 +17,11 @@ def client_arguments(settings: StoreSettings) -> dict[str, Any]:
     server that is too old refuses what it does not know, which is reported like any refusal.
 
     Raises:
-        StoreUnavailableError: The authority's certificate cannot be read.
+        StoreUnavailableError: The key's file or the authority's certificate cannot be read.
     """
     arguments: dict[str, Any] = {
         "url": settings.url,
-        "api_key": settings.api_key.get_secret_value() if settings.api_key else None,
+        "api_key": _key(settings),
         "grpc_port": settings.grpc_port,
         "prefer_grpc": settings.prefer_grpc,
         "timeout": math.ceil(settings.timeout_s),
@@ -35,3 +35,14 @@ def client_arguments(settings: StoreSettings) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StoreUnavailableError(f"cannot use {settings.ca_cert_path}: {error}") from error
     return arguments | {"verify": context, "grpc_options": {"root_certificates": certificates}}
+
+
+def _key(settings: StoreSettings) -> str | None:
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value() or None
+    if settings.api_key_file is None:
+        return None
+    try:
+        return settings.api_key_file.read_text().strip() or None
+    except (OSError, ValueError) as error:
+        raise StoreUnavailableError(f"cannot read {settings.api_key_file}: {error}") from error

@@ -21,6 +21,7 @@ class StoreSettings(BaseSettings):
     Attributes:
         url: Server's REST address, for example `http://qdrant:6333`; empty means embedded.
         api_key: Key sent to the server.
+        api_key_file: File that holds it, where the key is not given.
         grpc_port: Port of the server's gRPC interface; bulk traffic goes there.
         prefer_grpc: Use gRPC rather than REST.
         ca_cert_path: PEM file of the authority that signed the server's certificate (https addresses).
@@ -55,6 +56,7 @@ class StoreSettings(BaseSettings):
 
     url: str = ""
     api_key: SecretStr | None = None
+    api_key_file: Path | None = None
     grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
     prefer_grpc: bool = True
     ca_cert_path: Path | None = None

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from aff_contracts.web.access_settings import AccessSettings
+
 
 class ListenSettings(BaseSettings):
     """How a service listens.
@@ -18,6 +20,7 @@ class ListenSettings(BaseSettings):
         max_head_bytes: Largest head of a request.
         body_timeout_s: Longest time in which the body of a request has to arrive.
         max_body_bytes: Largest request body.
+        access: Who may do what (`AFF_ACCESS_*`).
     """
 
     host: str = "127.0.0.1"
@@ -26,3 +29,4 @@ class ListenSettings(BaseSettings):
     max_head_bytes: Annotated[int, Field(ge=1024)] = 65_536
     body_timeout_s: Annotated[float, Field(gt=0)]
     max_body_bytes: Annotated[int, Field(ge=1)]
+    access: AccessSettings = Field(default_factory=AccessSettings)

@@ -15,7 +15,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from aff_contracts.errors import AffError, BodyTimeoutError, BodyTooLargeError, InvalidParameterError, RequestError
+from aff_contracts.errors import (
+    AffError,
+    BodyTimeoutError,
+    BodyTooLargeError,
+    HostRefusedError,
+    InvalidParameterError,
+    KeyInvalidError,
+    KeyMissingError,
+    OriginRefusedError,
+    RateLimitedError,
+    RequestError,
+    ScopeMissingError,
+)
 from aff_contracts.schemas.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
 
 _ANY_ROUTE: tuple[type[AffError], ...] = (
@@ -23,6 +35,12 @@ _ANY_ROUTE: tuple[type[AffError], ...] = (
     InvalidParameterError,
     BodyTimeoutError,
     BodyTooLargeError,
+    KeyMissingError,
+    KeyInvalidError,
+    ScopeMissingError,
+    OriginRefusedError,
+    HostRefusedError,
+    RateLimitedError,
     AffError,
 )
 

@@ -1,18 +1,24 @@
-"""The frame of a service: errors, limits, metrics and liveness; the routes of its own come on top."""
+"""The frame of a service: access, errors, limits, metrics and liveness; the routes of its own come on top."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI, Request
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.types import Lifespan
 
 from aff_contracts.schemas.health import Health
+from aff_contracts.web.access_control import AccessControl
+from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.body_limit import BodyLimit
 from aff_contracts.web.body_timeout import BodyTimeout
+from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.metrics import RequestMetrics
 from aff_contracts.web.problems import install_problem_handlers, problem_responses
+from aff_contracts.web.scoped_router import document_access, scoped_router
+from aff_contracts.web.security_headers import SecurityHeaders
 
 
 def create_service(
@@ -21,8 +27,7 @@ def create_service(
     description: str,
     version: str,
     lifespan: Lifespan[FastAPI],
-    max_body_bytes: int,
-    body_timeout_s: float,
+    listen: ListenSettings,
 ) -> FastAPI:
     """Make an application that answers `GET /healthz` and `GET /metrics`, and every error with a problem.
 
@@ -31,12 +36,14 @@ def create_service(
         description: One paragraph of it.
         version: Version of the service.
         lifespan: Opens and closes what the routes need.
-        max_body_bytes: Larger request bodies are refused.
-        body_timeout_s: Longest time in which a body has to arrive.
+        listen: How the service listens, and who may do what.
 
     Returns:
         The application; `app.state.registry` is its own Prometheus registry, where the service puts its own
-        metrics.
+        metrics, and `app.state.access` its keys, which the routes of `scoped_router` ask.
+
+    Raises:
+        AccessSettingsError: The service would be open to others than this machine, and nothing says that it should.
     """
     app = FastAPI(
         title=title,
@@ -47,12 +54,25 @@ def create_service(
         generate_unique_id_function=_operation_id,
     )
     app.state.registry = CollectorRegistry()
+    app.state.access = AccessControl(listen.access, listen.host)
     install_problem_handlers(app)
-    app.add_middleware(BodyTimeout, timeout_s=body_timeout_s)
-    app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    document_access(app)
+    app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
+    app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
+    if listen.access.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=listen.access.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
     app.add_api_route("/healthz", healthz, tags=["operation"])
-    app.add_api_route("/metrics", metrics, tags=["operation"], response_class=PlainTextResponse)
+    figures = scoped_router(Scope.METRICS)
+    figures.add_api_route("/metrics", metrics, tags=["operation"], response_class=PlainTextResponse)
+    app.include_router(figures)
     return app
 
 

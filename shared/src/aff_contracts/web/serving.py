@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic import ValidationError
 from uvicorn.loops.auto import auto_loop_factory
 
 from aff_contracts.errors import AffError
@@ -19,6 +20,7 @@ from aff_contracts.web.http_protocol import limited_http
 from aff_contracts.web.listen_settings import ListenSettings
 
 _GRACE_S = 10
+_Settings = TypeVar("_Settings", bound=ListenSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,18 @@ class ServedApp:
     listen: ListenSettings
 
 
-def run_service(served: ServedApp) -> None:
-    """Serve one application; a start that fails ends the process with status 1 and one clear sentence."""
+def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings], FastAPI]) -> None:
+    """Serve one application with the settings of the environment.
+
+    A start that fails ends the process with status 1 and one clear sentence.
+    """
     try:
-        run_on_event_loop(serve([served]))
+        settings = settings_class()
+        run_on_event_loop(serve([ServedApp(create_app(settings), settings)]))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        sys.stderr.write(f"Invalid settings of {error.title}: {wrong}\n")
+        raise SystemExit(1) from error
     except AffError as error:
         sys.stderr.write(f"{type(error).title}: {error}\n")
         raise SystemExit(1) from error

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from uvicorn.server import ServerState
 
 from aff_contracts.web.http_protocol import limited_http
+from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.service import create_service
 
 HEAD_TIMEOUT_S = 0.3
@@ -29,7 +30,11 @@ async def _nothing(_: FastAPI) -> AsyncIterator[None]:
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     app = create_service(
-        title="t", description="d", version="1", lifespan=_nothing, max_body_bytes=10_000, body_timeout_s=0.3
+        title="t",
+        description="d",
+        version="1",
+        lifespan=_nothing,
+        listen=ListenSettings(port=0, max_body_bytes=10_000, body_timeout_s=0.3),
     )
 
     @app.post("/length")

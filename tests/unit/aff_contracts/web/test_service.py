@@ -11,6 +11,7 @@ import pytest
 from fastapi import Body, FastAPI, Query, Request
 
 from aff_contracts.errors import EncoderError, ImageError, ImageNotFoundError
+from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.service import create_service
 from tests.support.problems import require_problem
@@ -32,8 +33,7 @@ def _service() -> FastAPI:
         description="For tests.",
         version="1",
         lifespan=_no_lifespan,
-        max_body_bytes=MAX_BODY_BYTES,
-        body_timeout_s=BODY_TIMEOUT_S,
+        listen=ListenSettings(port=0, max_body_bytes=MAX_BODY_BYTES, body_timeout_s=BODY_TIMEOUT_S),
     )
 
     @app.get("/images/{item_id}", responses=problem_responses(ImageNotFoundError))
@@ -230,7 +230,7 @@ async def test_the_document_names_operations_by_their_functions_and_refers_to_on
 
 async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answer() -> None:
     responses = problem_responses(ImageError)
-    assert list(responses) == [400, 408, 413, 415, 422, 500]
+    assert list(responses) == [400, 401, 403, 408, 413, 415, 421, 422, 429, 500]
     assert "`body_too_large`" in responses[413]["description"]
     assert "`image_too_many_pixels`" in responses[413]["description"]
     assert responses[415]["description"] == "`image_unsupported` (Not a supported image)"

@@ -8,11 +8,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 
 from aff_toolkit.free_ports import free_ports
 
@@ -25,11 +26,13 @@ class QueryService:
 
     Attributes:
         port: That it listens on, of this machine.
+        gallery: Directory of its gallery.
         process: That it runs in.
         ready_s: Seconds from its start to its first good answer.
     """
 
     port: int
+    gallery: Path
     process: subprocess.Popen[bytes]
     ready_s: float
 
@@ -41,8 +44,10 @@ class QueryService:
 
 
 @contextmanager
-def running_query_service(bundle: Path, gallery: Path) -> Iterator[QueryService]:
-    """Start the query service as the image does, and stop it at the end."""
+def running_query_service(
+    bundle: Path, gallery: Path, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[QueryService]:
+    """Start the query service as the image does, and stop it at the end; settings are environment variables."""
     (port,) = free_ports(1)
     environment = {
         **os.environ,
@@ -50,6 +55,7 @@ def running_query_service(bundle: Path, gallery: Path) -> Iterator[QueryService]
         "AFF_QUERY_PORT": str(port),
         "QDRANT_URL": "",
         "QDRANT_EDGE_PATH": str(gallery),
+        **settings,
     }
     began = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "query_api"], env=environment)
@@ -58,7 +64,7 @@ def running_query_service(bundle: Path, gallery: Path) -> Iterator[QueryService]
             if process.poll() is not None or time.perf_counter() - began > _START_S:
                 raise RuntimeError("the query service did not start")
             time.sleep(0.01)
-        yield QueryService(port, process, time.perf_counter() - began)
+        yield QueryService(port, gallery, process, time.perf_counter() - began)
     finally:
         process.terminate()
         process.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from aff_toolkit.cli import bench, bundle, checkpoints, features, gallery
+from aff_toolkit.cli import bench, bundle, checkpoints, features, gallery, keys
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
 from aff_toolkit.cli.encoders import encoders
@@ -27,6 +27,7 @@ app.add_typer(gallery.app, name="gallery")
 app.add_typer(features.app, name="features")
 app.add_typer(bench.app, name="bench")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:

@@ -1,6 +1,17 @@
 // Calls of the query service. What fails is an Error with words for a person.
 
-export class ServiceError extends Error {}
+export class ServiceError extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Keep the service's key until the browser is closed; images of the page bring it, too. */
+export function keepKey(key) {
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `aff_key=${encodeURIComponent(key)}; Path=/; SameSite=Strict${secure}`;
+}
 
 /** Send a request; returns the parsed answer. */
 async function call(path, options = {}) {
@@ -19,7 +30,7 @@ async function call(path, options = {}) {
   if (response.ok) return answer;
   const wait = response.headers.get("retry-after");
   const item = answer.item ? `${answer.item}: ` : "";
-  throw new ServiceError(`${answer.title}. ${item}${answer.detail}${wait ? ` Try again in ${wait} s.` : ""}`);
+  throw new ServiceError(`${answer.title}. ${item}${answer.detail}${wait ? ` Try again in ${wait} s.` : ""}`, response.status);
 }
 
 function query(options) {

@@ -1,6 +1,6 @@
 // The page: a photograph in, hits out. Every search is an entry of the browser's history.
 
-import { searchByEmbedding, searchByPhotograph, searchSimilar, ServiceError, thumbnailUrl } from "./api.js";
+import { keepKey, searchByEmbedding, searchByPhotograph, searchSimilar, ServiceError, thumbnailUrl } from "./api.js";
 import { CropPicker } from "./crop.js";
 import { loadDeviceEncoder, runtimeIsThere } from "./device_encoder.js";
 import { addFilter, readFilters, showFilters, toServiceFilter } from "./filters.js";
@@ -63,6 +63,7 @@ function go(state) {
 async function run(state) {
   const mine = ++turn;
   $("error").hidden = true;
+  $("key-form").hidden = true;
   $("status").textContent = "Searching…";
   $("results").setAttribute("aria-busy", "true");
   try {
@@ -152,6 +153,7 @@ function showError(error) {
   $("hits").replaceChildren();
   $("error").textContent = error instanceof ServiceError ? error.message : `This page failed: ${error.message}`;
   $("error").hidden = false;
+  $("key-form").hidden = error.status !== 401;
 }
 
 function showCosts() {
@@ -210,6 +212,12 @@ document.addEventListener("paste", (event) => {
   if (file) { event.preventDefault(); takePhotograph(file); }
 });
 $("search").addEventListener("click", search);
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepKey($("key").value.trim());
+  $("key").value = "";
+  if (history.state !== null) run(history.state);
+});
 $("filter-add").addEventListener("click", () => addFilter().querySelector(".key").focus());
 for (const id of ["limit", "group"]) {
   $(id).addEventListener("keydown", (event) => { if (event.key === "Enter") search(); });

@@ -1,0 +1,79 @@
+"""`aff keys`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from aff_contracts.errors import AccessSettingsError
+from aff_contracts.web.access_settings import AccessKey, AccessSettings, Scope
+from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Make keys for the services.")
+
+_KEY_BYTES = 32
+
+
+@app.callback()
+def keys() -> None:
+    """Make keys for the services."""
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the key's holder: letters, digits, '.', '_' and '-'.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key is for; may be repeated.")],
+    requests_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Most requests to one process of a service.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The file of AFF_ACCESS_KEYS_FILE, to which the key is added.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key. It is shown now and never again; the services keep its hash alone."""
+    with errors_told(as_json):
+        key = secrets.token_urlsafe(_KEY_BYTES)
+        entry = _entry(name, key, scope, requests_per_minute)
+        if file is not None:
+            _add(file, entry)
+    if as_json:
+        print_json({"key": key, "entry": entry.model_dump(mode="json", exclude_none=True)})
+        return
+    typer.echo(key)
+    if file is not None:
+        where = f"Its hash was added to {file}."
+    else:
+        where = f"Give the services AFF_ACCESS_KEYS='[{entry.model_dump_json(exclude_none=True)}]'"
+    messages.print(f"The key of {name} stands above, and nowhere else. {where}")
+
+
+def _entry(name: str, key: str, scopes: list[Scope], requests_per_minute: int | None) -> AccessKey:
+    try:
+        return AccessKey.model_validate(
+            {
+                "name": name,
+                "sha256": hashlib.sha256(key.encode()).hexdigest(),
+                "scopes": tuple(dict.fromkeys(scopes)),
+                "requests_per_minute": requests_per_minute,
+            }
+        )
+    except ValidationError as error:
+        raise typer.BadParameter("letters, digits, '.', '_' and '-', 64 at most", param_hint="NAME") from error
+
+
+def _add(path: Path, entry: AccessKey) -> None:
+    known = AccessSettings(keys=(), keys_file=path).all_keys() if path.exists() else ()
+    if entry.name in {one.name for one in known}:
+        raise AccessSettingsError(f"there is a key of the name {entry.name!r} already", item=str(path))
+    text = json.dumps([one.model_dump(mode="json", exclude_none=True) for one in (*known, entry)], indent=2)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(f"{text}\n")
+    partial.replace(path)
