@@ -16,6 +16,7 @@ from aff_contracts.bundle import MixerKind, load_manifest
 from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.web.access_settings import AccessSettings
+from aff_contracts.web.observe_settings import ObserveSettings
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
@@ -31,11 +32,11 @@ ROOT = Path(__file__).parents[2]
 LOSSES = get_args(get_args(CompatibilityLoss)[0])
 
 
-@pytest.mark.parametrize("settings", [AccessSettings, StoreSettings, IndexerSettings, QuerySettings])
+@pytest.mark.parametrize("settings", [AccessSettings, ObserveSettings, StoreSettings, IndexerSettings, QuerySettings])
 def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     prefix = settings.model_config["env_prefix"]
-    variables = [f"`{prefix}{name.upper()}`" for name in settings.model_fields if name not in {"store", "access"}]
+    variables = [f"`{prefix}{name.upper()}`" for name in settings.model_fields if name not in {"store", "access", "observe"}]
     assert [variable for variable in variables if variable not in text] == []
 
 

@@ -19,14 +19,14 @@ AffError                                  500  internal_error
 │   ├── CollectionLiveError               409  collection_live
 │   ├── RefusingError                     409  refusing_impossible
 │   ├── BackupError                       409  backup_impossible
+│   ├── ImageSourceRefusedError           403  image_source_refused
+│   ├── ImageUnreachableError             422  image_unreachable
 │   ├── KeyMissingError                   401  key_missing
 │   ├── KeyInvalidError                   401  key_invalid
 │   ├── ScopeMissingError                 403  scope_missing
 │   ├── OriginRefusedError                403  origin_refused
 │   ├── HostRefusedError                  421  host_refused
-│   ├── RateLimitedError                  429  rate_limited
-│   ├── ImageSourceRefusedError           403  image_source_refused
-│   └── ImageUnreachableError             422  image_unreachable
+│   └── RateLimitedError                  429  rate_limited
 ├── ImageError                            422  image_invalid
 │   ├── EmptyImageError                   422  image_empty
 │   ├── UnsupportedImageError             415  image_unsupported
@@ -47,6 +47,7 @@ AffError                                  500  internal_error
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
 ├── EncoderError                          500  encoder_failed
 ├── MissingExtraError                     500  extra_missing
+├── AccessSettingsError               500  access_open
 ├── ServiceNotReadyError                  503  service_not_ready
 └── ServiceOverloadedError                429  service_overloaded
 ```

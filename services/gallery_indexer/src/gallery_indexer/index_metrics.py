@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from aff_contracts.schemas.gallery import IndexActivity
 from aff_contracts.schemas.indexing import Receipt
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
+from aff_contracts.web.tracing import span
 from gallery_indexer.recent_rate import RecentRate
 
 Stage = Literal["fetch", "decode", "prepare", "encode", "keep", "upsert"]
@@ -45,9 +46,11 @@ class IndexMetrics:
             "aff_index_out_of_memory", "Batches that did not fit on the device and were halved.", registry=registry
         )
 
-    def time(self, stage: Stage) -> AbstractContextManager[object]:
-        """Time what runs inside the context."""
-        return self._stages.labels(stage).time()
+    @contextmanager
+    def time(self, stage: Stage) -> Iterator[None]:
+        """Time what runs inside the context, and trace it."""
+        with span(stage), self._stages.labels(stage).time():
+            yield
 
     def observe(self, stage: Stage, seconds: float) -> None:
         """Note how long a stage took that was timed elsewhere."""

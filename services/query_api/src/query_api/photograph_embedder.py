@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from aff_contracts.errors import EncoderError
 from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
+from aff_contracts.web.tracing import span
 from query_api.query_encoder import QueryEncoder
 
 
@@ -66,8 +68,8 @@ class PhotographEmbedder:
             InvalidCropError: A crop is not inside its photograph.
             EncoderError: The encoder failed on them.
         """
-        run = asyncio.get_running_loop().run_in_executor
-        return await run(self._threads, self._embed, photographs, encoder)
+        run, context = asyncio.get_running_loop().run_in_executor, copy_context()  # the request's, for logs and traces
+        return await run(self._threads, context.run, self._embed, photographs, encoder)
 
     def close(self) -> None:
         """End the threads; what waits for them is cancelled."""
@@ -76,13 +78,15 @@ class PhotographEmbedder:
     def _embed(self, photographs: Sequence[Photograph], encoder: QueryEncoder) -> EmbeddedPhotographs:
         began = time.perf_counter()
         min_side = encoder.decode_min_side
-        pixels = [
-            decode_image(one.data, self._limits, min_side=min_side, crop=one.crop, name=one.name).pixels
-            for one in photographs
-        ]
+        with span("decode"):
+            pixels = [
+                decode_image(one.data, self._limits, min_side=min_side, crop=one.crop, name=one.name).pixels
+                for one in photographs
+            ]
         decoded = time.perf_counter()
         try:
-            embeddings = encoder.encode(pixels)
+            with span("encode"):
+                embeddings = encoder.encode(pixels)
         except EncoderError as error:
             error.item = ", ".join(one.name for one in photographs)
             raise

@@ -21,6 +21,7 @@ from aff_contracts.errors import (
 )
 from aff_contracts.gallery_store.gallery_store import Embedding
 from aff_contracts.schemas.searching import SearchHit, SearchResponse, SearchTimings
+from aff_contracts.web.tracing import span
 from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, Serving
 from query_api.photograph_embedder import Photograph, PhotographEmbedder
@@ -157,10 +158,11 @@ class SearchGallery:
         encode_ms: float = 0.0,
     ) -> SearchResponse:
         began = time.perf_counter()
-        hits = await self._finder.find(serving.store, embedding, wanted, excluded=excluded)
+        with span("search the store"):
+            hits = await self._finder.find(serving.store, embedding, wanted, excluded=excluded)
         search_ms = 1000 * (time.perf_counter() - began)
         timings = SearchTimings(decode=decode_ms, encode=encode_ms, search=search_ms)
-        self._metrics.observe(timings)
+        self._metrics.observe(timings, serving.manifest.fingerprint)
         return SearchResponse(
             hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
             timings_ms=timings,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aff_contracts.schemas.searching import SearchTimings
 from aff_contracts.web.metrics import LATENCY_BUCKETS_S
@@ -20,12 +23,33 @@ class SearchMetrics:
             registry=registry,
         )
         self._overloads = Counter("aff_search_overloads", "Searches answered with 429.", registry=registry)
+        self._waiting = Gauge("aff_search_waiting", "Searches that wait for their turn.", registry=registry)
+        self._active = Gauge("aff_search_active", "Searches that are worked on.", registry=registry)
+        self._searches = Counter(
+            "aff_searches",
+            "Searches that gave hits, by their pair.",
+            ("fingerprint",),
+            registry=registry,
+        )
 
     def count_overload(self) -> None:
         """Count a search that was refused for want of room."""
         self._overloads.inc()
 
-    def observe(self, timings_ms: SearchTimings) -> None:
-        """Take the timings of a finished search."""
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count a search as waiting inside the context."""
+        with self._waiting.track_inprogress():
+            yield
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Count a search as worked on inside the context."""
+        with self._active.track_inprogress():
+            yield
+
+    def observe(self, timings_ms: SearchTimings, fingerprint: str) -> None:
+        """Take the timings of a finished search, and the fingerprint of the pair that served it."""
+        self._searches.labels(fingerprint[:12]).inc()
         for stage, milliseconds in timings_ms.model_dump().items():
             self._stages.labels(stage).observe(milliseconds / 1000)

@@ -53,7 +53,8 @@ class SearchQueue:
         else:
             await self._active.acquire()
         try:
-            yield
+            with self._metrics.active():
+                yield
         finally:
             self._active.release()
 
@@ -62,7 +63,8 @@ class SearchQueue:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._max_wait_s):
-                await self._active.acquire()
+                with self._metrics.waiting():
+                    await self._active.acquire()
         except TimeoutError:
             self._refuse(f"no turn came within {self._max_wait_s:g} s")
         finally:

@@ -10,7 +10,7 @@ import httpx
 from numpy.typing import ArrayLike
 
 from aff_contracts.client import search_calls as calls
-from aff_contracts.client.answers import DIRECT, content_of, key_header, raise_unreachable
+from aff_contracts.client.answers import DIRECT, call_headers, content_of, key_header, raise_unreachable
 from aff_contracts.client.search_calls import Call, HitArguments, PhotographArguments
 from aff_contracts.client.service_client import ServiceClient
 from aff_contracts.schemas.indexing import GalleryImage
@@ -154,7 +154,8 @@ class AsyncSearchClient:
 
     async def _ask(self, call: Call[_Answer]) -> _Answer:
         try:
-            answer = await self._http.request(call.method, call.path, **call.options)
+            headers = {**call_headers(), **call.options.get("headers", {})}
+            answer = await self._http.request(call.method, call.path, **{**call.options, "headers": headers})
         except httpx.HTTPError as error:
             raise_unreachable(error, self.url)
         return call.read(content_of(answer, self.url))

@@ -13,6 +13,7 @@ from aff_contracts.client.answers import (
     DIRECT,
     ServiceError,
     ServiceUnreachableError,
+    call_headers,
     content_of,
     key_header,
     raise_unreachable,
@@ -68,7 +69,8 @@ class ServiceClient:
 
     def _call(self, method: str, path: str, **options: Any) -> bytes:
         try:
-            answer = self._http.request(method, path, **options)
+            headers = {**call_headers(), **options.pop("headers", {})}
+            answer = self._http.request(method, path, headers=headers, **options)
         except httpx.HTTPError as error:
             raise_unreachable(error, self.url)
         return content_of(answer, self.url)

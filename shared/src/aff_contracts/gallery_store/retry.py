@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from aff_contracts.errors import StoreUnavailableError
+from aff_contracts.gallery_store.store_metrics import store_failures
 
 _Result = TypeVar("_Result")
 
@@ -38,7 +39,8 @@ async def retry_unavailable(
     for retry in range(max_retries):
         try:
             return await attempt()
-        except StoreUnavailableError:
+        except StoreUnavailableError as error:
+            store_failures.labels(error.code).inc()
             await asyncio.sleep(backoff_s * 2**retry * random.uniform(0.5, 1.0))
     return await attempt()
 
@@ -60,6 +62,7 @@ async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float)
         try:
             return await attempt()
         except StoreUnavailableError as error:
+            store_failures.labels(error.code).inc()
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from aff_contracts.web.access_settings import AccessSettings
+from aff_contracts.web.observe_settings import ObserveSettings
 
 
 class ListenSettings(BaseSettings):
@@ -21,6 +22,7 @@ class ListenSettings(BaseSettings):
         body_timeout_s: Longest time in which the body of a request has to arrive.
         max_body_bytes: Largest request body.
         access: Who may do what (`AFF_ACCESS_*`).
+        observe: Logs and traces.
     """
 
     host: str = "127.0.0.1"
@@ -30,3 +32,4 @@ class ListenSettings(BaseSettings):
     body_timeout_s: Annotated[float, Field(gt=0)]
     max_body_bytes: Annotated[int, Field(ge=1)]
     access: AccessSettings = Field(default_factory=AccessSettings)
+    observe: ObserveSettings = Field(default_factory=ObserveSettings)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatch
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry, Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aff_contracts.errors import (
     AffError,
@@ -52,14 +54,58 @@ class ProblemResponse(Response):
 
     media_type = PROBLEM_MEDIA_TYPE
 
+    def __init__(self, content: Problem, status_code: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(content, status_code, headers)
+        self._code = content.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, and count it by its code."""
+        scope["app"].state.problems.labels(self._code).inc()
+        await super().__call__(scope, receive, send)
+
     def render(self, content: Problem) -> bytes:
         """Encode as ASCII JSON: a name sent by a caller may hold characters that UTF-8 cannot encode."""
         return json.dumps(content.model_dump()).encode("ascii")
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every exception that leaves a route with a problem, and document the schema of the answers."""
-    for error_class in (AffError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
+class AnswerBugs:
+    """ASGI middleware: an exception that nobody foresaw is logged, and answered without a word of its own.
+
+    Starlette would do so outside of every middleware, where the request has no name any more.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            problem = _describe(error)
+            await ProblemResponse(problem, problem.status)(scope, receive, send)
+
+
+def install_problem_handlers(app: FastAPI, registry: CollectorRegistry) -> None:
+    """Answer every exception that leaves a route with a problem, and document the schema of the answers.
+
+    Args:
+        app: Whose answers they are.
+        registry: Where they are counted.
+    """
+    app.state.problems = Counter("aff_http_problems", "Answers that were problems.", ("code",), registry=registry)
+    app.add_middleware(AnswerBugs)
+    for error_class in (AffError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(error_class, _answer)
     generate = app.openapi
 

@@ -6,9 +6,10 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 from starlette.types import Lifespan
 
+from aff_contracts.gallery_store.store_metrics import store_failures
 from aff_contracts.schemas.health import Health
 from aff_contracts.web.access_control import AccessControl
 from aff_contracts.web.access_settings import Scope
@@ -17,8 +18,10 @@ from aff_contracts.web.body_timeout import BodyTimeout
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.metrics import RequestMetrics
 from aff_contracts.web.problems import install_problem_handlers, problem_responses
+from aff_contracts.web.request_log import RequestLog
 from aff_contracts.web.scoped_router import document_access, scoped_router
 from aff_contracts.web.security_headers import SecurityHeaders
+from aff_contracts.web.tracing import TraceRequests
 
 
 def create_service(
@@ -53,9 +56,9 @@ def create_service(
         responses=problem_responses(),
         generate_unique_id_function=_operation_id,
     )
-    app.state.registry = CollectorRegistry()
+    app.state.registry = _registry()
     app.state.access = AccessControl(listen.access, listen.host)
-    install_problem_handlers(app)
+    install_problem_handlers(app, app.state.registry)
     document_access(app)
     app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
     app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
@@ -69,6 +72,9 @@ def create_service(
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, registry=app.state.registry)
+    app.add_middleware(RequestLog, logged=listen.observe.log_requests)
+    if listen.observe.otlp_endpoint:
+        app.add_middleware(TraceRequests)
     app.add_api_route("/healthz", healthz, tags=["operation"])
     figures = scoped_router(Scope.METRICS)
     figures.add_api_route("/metrics", metrics, tags=["operation"], response_class=PlainTextResponse)
@@ -84,6 +90,13 @@ async def healthz() -> Health:
 async def metrics(request: Request) -> PlainTextResponse:
     """Give the service's metrics in Prometheus' text format."""
     return PlainTextResponse(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(store_failures)
+    return registry
 
 
 def _operation_id(route: APIRoute) -> str:

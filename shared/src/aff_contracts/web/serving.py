@@ -18,6 +18,8 @@ from uvicorn.loops.auto import auto_loop_factory
 from aff_contracts.errors import AffError
 from aff_contracts.web.http_protocol import limited_http
 from aff_contracts.web.listen_settings import ListenSettings
+from aff_contracts.web.logs import configure_logging
+from aff_contracts.web.tracing import configure_tracing
 
 _GRACE_S = 10
 _Settings = TypeVar("_Settings", bound=ListenSettings)
@@ -38,6 +40,8 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
     """
     try:
         settings = settings_class()
+        configure_logging(settings.observe)
+        configure_tracing(settings.observe, create_app.__module__.partition(".")[0])
         run_on_event_loop(serve([ServedApp(create_app(settings), settings)]))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
@@ -96,6 +100,7 @@ def _server(served: ServedApp) -> _Server:
         port=served.listen.port,
         http=limited_http(served.listen.head_timeout_s, served.listen.max_head_bytes),
         lifespan="off",
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_GRACE_S,

@@ -47,3 +47,13 @@ def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path, content: byte
         authority.write_bytes(content)
     with pytest.raises(StoreUnavailableError, match=r"ca\.pem"):
         client_arguments(StoreSettings(url="https://qdrant.example", ca_cert_path=authority))
+
+
+def test_the_key_may_lie_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "api-key"
+    path.write_text("a key\n")
+    assert client_arguments(StoreSettings(url="http://qdrant:6333", api_key_file=path))["api_key"] == "a key"
+    given = StoreSettings(url="http://qdrant:6333", api_key=SecretStr("another"), api_key_file=path)
+    assert client_arguments(given)["api_key"] == "another"
+    with pytest.raises(StoreUnavailableError, match="nowhere"):
+        client_arguments(StoreSettings(url="http://qdrant:6333", api_key_file=tmp_path / "nowhere"))

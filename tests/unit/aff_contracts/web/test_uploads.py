@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from prometheus_client import CollectorRegistry
 
 from aff_contracts.web.problems import install_problem_handlers
 from aff_contracts.web.uploads import is_form, read_form
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 async def _post(**options: Any) -> httpx.Response:
     app = FastAPI()
-    install_problem_handlers(app)
+    install_problem_handlers(app, CollectorRegistry())
 
     @app.post("/")
     async def post_form(request: Request) -> dict[str, Any]:

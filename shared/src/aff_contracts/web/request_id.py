@@ -1,0 +1,24 @@
+"""The name of a request, which its log lines, its answer and its caller's logs share."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from contextvars import ContextVar
+
+REQUEST_ID_HEADER = "X-Request-Id"
+
+_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that is being answered; None outside of one."""
+
+
+def new_request_id() -> str:
+    """Return an id that nobody else has."""
+    return uuid.uuid4().hex
+
+
+def accepted_request_id(given: str | None) -> str:
+    """Return the caller's id where it is one that may stand in a log, else a new one."""
+    return given if given is not None and _ACCEPTED.fullmatch(given) else new_request_id()

@@ -1,0 +1,135 @@
+"""What a service logs of its requests, and how a request is named from its caller to its log."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from aff_contracts.client import SearchClient, ServiceError
+from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.listen_settings import ListenSettings
+from aff_contracts.web.logs import configure_logging
+from aff_contracts.web.observe_settings import ObserveSettings
+from aff_contracts.web.scoped_router import scoped_router
+from aff_contracts.web.service import create_service
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged; the handlers of the test run come back afterwards."""
+    root, written = logging.getLogger(), io.StringIO()
+    before, level = root.handlers[:], root.level
+    root.handlers.clear()
+    monkeypatch.setattr("sys.stderr", written)
+    configure_logging(ObserveSettings(log_format="json"))
+    yield written
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@asynccontextmanager
+async def _nothing(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def _service(logged: str = "all") -> FastAPI:
+    observe = ObserveSettings.model_validate({"log_requests": logged})
+    listen = ListenSettings(port=0, max_body_bytes=1000, body_timeout_s=1.0, observe=observe)
+    app = create_service(title="t", description="d", version="1", lifespan=_nothing, listen=listen)
+    router = scoped_router(Scope.SEARCH)
+
+    @router.get("/good")
+    async def good() -> int:
+        logging.getLogger("service").warning("half way")
+        return 1
+
+    @router.get("/bad")
+    async def bad() -> int:
+        raise RuntimeError("a bug")
+
+    app.include_router(router)
+    return app
+
+
+async def _get(app: FastAPI, path: str, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        return await client.get(path, headers=headers)
+
+
+def _logged(lines: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.getvalue().splitlines()]
+
+
+async def test_every_line_of_a_request_has_its_id_and_so_has_the_answer(lines: io.StringIO) -> None:
+    answer = await _get(_service(), "/good", **{"X-Request-Id": "from-the-caller.1"})
+    assert answer.headers["x-request-id"] == "from-the-caller.1"
+    within, end = _logged(lines)
+    assert (within["message"], within["level"], within["request_id"]) == ("half way", "WARNING", "from-the-caller.1")
+    assert (end["method"], end["path"], end["status"], end["request_id"]) == ("GET", "/good", 200, "from-the-caller.1")
+    assert end["duration_ms"] >= 0
+    assert end["timestamp"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("given", [None, "", "a b", "x" * 129, 'a","level":"forged'])
+async def test_an_id_that_may_not_stand_in_a_log_is_replaced(lines: io.StringIO, given: str | None) -> None:
+    headers = {} if given is None else {"X-Request-Id": given}
+    found = (await _get(_service(), "/good", **headers)).headers["x-request-id"]
+    assert found != given
+    assert len(found) == 32
+    assert _logged(lines)[-1]["request_id"] == found
+
+
+async def test_a_bug_is_logged_with_its_traceback_and_answered_without(lines: io.StringIO) -> None:
+    answer = await _get(_service(), "/bad")
+    assert answer.status_code == 500
+    assert "a bug" not in answer.text
+    failed = [line for line in _logged(lines) if line["level"] == "ERROR"]
+    assert any("RuntimeError: a bug" in line.get("exc_info", "") for line in failed)
+    assert {line["request_id"] for line in failed} == {answer.headers.get("x-request-id", failed[0]["request_id"])}
+
+
+async def test_probes_have_no_line_unless_they_fail(lines: io.StringIO) -> None:
+    await _get(_service(), "/healthz")
+    assert _logged(lines) == []
+    await _get(_service(), "/nowhere")
+    assert _logged(lines)[-1]["status"] == 404
+
+
+@pytest.mark.parametrize(("logged", "paths"), [("failed", ["/nowhere"]), ("none", [])])
+async def test_lines_of_requests_can_be_had_for_failures_alone_or_not_at_all(
+    lines: io.StringIO, logged: str, paths: list[str]
+) -> None:
+    app = _service(logged)
+    await _get(app, "/good")
+    await _get(app, "/nowhere")
+    assert [line["path"] for line in _logged(lines) if "path" in line] == paths
+
+
+def test_a_client_names_its_calls_and_tells_the_name_of_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        problem = {"type": "t", "title": "T", "status": 503, "detail": "d", "code": "store_unavailable"}
+        name = request.headers["x-request-id"]
+        return httpx.Response(503, json=problem, headers={"X-Request-Id": name})
+
+    with SearchClient("http://service") as client:
+        monkeypatch.setattr(
+            client, "_http", httpx.Client(transport=httpx.MockTransport(answer), base_url="http://service")
+        )
+        with pytest.raises(ServiceError) as failed:
+            client.encoder()
+    assert failed.value.request_id == asked[0].headers["x-request-id"]
+    assert len(failed.value.request_id) == 32
