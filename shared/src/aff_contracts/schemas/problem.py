@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import BaseModel, ConfigDict
 
-from aff_contracts.errors import AffError
+from aff_contracts.errors import AffError, ImageError, RequestError
 from aff_contracts.schemas import examples
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2})?(?:/[^\s/'\"():,;]+)+/?")
 
 
 class Problem(BaseModel):
@@ -29,13 +33,24 @@ class Problem(BaseModel):
     item: str | None = None
 
 
-def problem_of(error: AffError) -> Problem:
-    """Describe an error of the tree to a caller."""
+def problem_of(error: AffError, *, local: bool = False) -> Problem:
+    """Describe an error of the tree to a caller.
+
+    Args:
+        error: What happened.
+        local: Whether the caller is on this machine; else paths are cut down to their last part, for where a service
+            keeps its files concerns nobody else. What is wrong with a request is told as it is: it is the caller's own.
+    """
+    told = local or isinstance(error, RequestError | ImageError)
     return Problem(
         type=f"urn:aff:problem:{error.code}",
         title=error.title,
         status=error.status,
-        detail=error.detail,
+        detail=error.detail if told else _without_directories(error.detail),
         code=error.code,
-        item=error.item,
+        item=error.item if told or error.item is None else _without_directories(error.item),
     )
+
+
+def _without_directories(text: str) -> str:
+    return _PATH.sub(lambda path: path[0].rstrip("/").rpartition("/")[2], text)

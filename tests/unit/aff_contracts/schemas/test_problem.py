@@ -1,16 +1,30 @@
 from __future__ import annotations
 
-from aff_contracts.errors import TruncatedImageError
+import pytest
+
+from aff_contracts.errors import AffError, BundleError, ImageError, StoreUnavailableError
 from aff_contracts.schemas.problem import problem_of
 
 
-def test_a_problem_says_what_the_error_says() -> None:
-    problem = problem_of(TruncatedImageError("ends after 12 bytes", item="a.jpg"))
-    assert problem.model_dump() == {
-        "type": "urn:aff:problem:image_truncated",
-        "title": "Truncated or damaged image",
-        "status": 422,
-        "detail": "ends after 12 bytes",
-        "code": "image_truncated",
-        "item": "a.jpg",
-    }
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("no readable bundle.json in /srv/private/bundles/new", "no readable bundle.json in new"),
+        ("cannot read '/srv/private/key': denied", "cannot read 'key': denied"),
+        ("cannot open ../private/gallery/: in use", "cannot open gallery: in use"),
+        ("(/a/b, ~/c/d)", "(b, d)"),
+        ("no answer from http://qdrant:6333/collections", "no answer from http://qdrant:6333/collections"),
+        ("it holds image/jpeg, 3/4 of it", "it holds image/jpeg, 3/4 of it"),
+    ],
+)
+def test_where_a_service_keeps_its_files_is_not_told(detail: str, told: str) -> None:
+    for error in (BundleError(detail, item=detail), StoreUnavailableError(detail), AffError(detail)):
+        problem = problem_of(error)
+        assert problem.detail == told
+        assert problem.item in {told, None}
+        assert problem_of(error, local=True).detail == detail
+
+
+def test_what_the_caller_named_is_told_as_it_was_named() -> None:
+    problem = problem_of(ImageError("cannot be used", item="/home/me/photographs/a.jpg"))
+    assert problem.item == "/home/me/photographs/a.jpg"

@@ -35,7 +35,7 @@ def errors_told(as_json: bool) -> Iterator[None]:
         yield
     except AffError as error:
         if as_json:
-            problem = error.problem if isinstance(error, ServiceError) else problem_of(error)
+            problem = error.problem if isinstance(error, ServiceError) else problem_of(error, local=True)
             print_json(problem.model_dump())
         else:
             messages.print(Text.assemble((f"{type(error).title}: ", "red"), str(error)))

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.web.logs import configure_logging
+from aff_contracts.web.observe_settings import ObserveSettings
 from aff_contracts.web.serving import run_on_event_loop
+from aff_contracts.web.tracing import configure_tracing
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
 
 
@@ -64,6 +67,9 @@ def serve(
         page = "" if query is None else f" Search by photograph at {addresses['query']};"
         messages.print(f"{told}.{page} next: aff index FOLDER; Ctrl-C stops.")
     with errors_told(as_json):
+        observed = ObserveSettings()
+        configure_logging(observed)
+        configure_tracing(observed, "aff-serve")
         run_on_event_loop(serve_local(store, indexer, query))
 
 
