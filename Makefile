@@ -8,17 +8,20 @@ PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
 TINY_WORK := $(OUT)/train/tiny
 WEB := services/query_api/web
+# Our own packages, and torch with what it brings for a card: an image has the one build or the other.
+UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+	$(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo serve test lint format openapi tiny-bundle clean
+.PHONY: help install web demo serve test lint format openapi tiny-bundle locks audit sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX_URL) torch)
 	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
 	@touch $@
 
@@ -54,6 +57,23 @@ openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openap
 
 tiny-bundle: $(STAMP) ## Train the committed tiny bundle again (an hour on two cores)
 	$(BIN)/aff train toolkit/configs/tiny.toml --out bundles/tiny --work-dir $(TINY_WORK)
+
+locks: $(STAMP) ## Write the hashes of everything that the images install
+	for service in gallery_indexer query_api; do \
+	    $(BIN)/uv pip compile -q services/$$service/requirements.in -o services/$$service/requirements.lock -c constraints.txt \
+	        --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(UNLOCKED:%=--no-emit-package %) || exit 1; \
+	done
+
+audit: $(STAMP) ## Look for known vulnerabilities in what the images install (asks PyPI)
+	for service in gallery_indexer query_api; do \
+	    $(BIN)/pip-audit --disable-pip --require-hashes -r services/$$service/requirements.lock || exit 1; \
+	done
+
+sbom: $(STAMP) ## Write what the images install as CycloneDX documents to out/sbom
+	mkdir -p $(OUT)/sbom
+	for service in gallery_indexer query_api; do \
+	    $(BIN)/cyclonedx-py requirements services/$$service/requirements.lock --of JSON -o $(OUT)/sbom/$$service.json || exit 1; \
+	done
 
 clean: ## Remove what was built and measured, and the virtual environment
 	rm -rf $(VENV) $(OUT) $(dir $(WEB_STAMP)) $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

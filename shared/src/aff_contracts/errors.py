@@ -38,7 +38,8 @@ AffError                                  500  internal_error
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
 │   ├── BundleIntegrityError              500  bundle_integrity
-│   └── BundlePrecisionError              500  bundle_precision
+│   ├── BundlePrecisionError              500  bundle_precision
+│   └── BundleSignatureError              500  bundle_signature
 ├── StoreError                            503  store_failed
 │   ├── StoreUnavailableError             503  store_unavailable
 │   ├── StoreLockedError                  503  store_locked
@@ -377,6 +378,13 @@ class BundlePrecisionError(BundleError):
 
     code = "bundle_precision"
     title = "No query encoder of that precision"
+
+
+class BundleSignatureError(BundleError):
+    """A bundle is not signed by the holder of the settings' key."""
+
+    code = "bundle_signature"
+    title = "Bundle not signed as it should be"
 
 
 class StoreError(AffError):

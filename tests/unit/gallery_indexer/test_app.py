@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import minisign
 import numpy as np
 import pytest
 from PIL import Image
@@ -476,6 +477,19 @@ async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle:
     assert document == told | {"store": "memory", "kept_tokens": None}
     assert collection.pop("live_since") is not None
     assert collection == told | {"live": True}
+
+
+async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(bundle: _Bundle) -> None:
+    keys = minisign.KeyPair.generate()
+    public_key = keys.public_key.to_base64().decode()
+    with pytest.raises(BundleNotFoundError, match="minisig"):
+        async with _service(bundle, MemoryGalleryStore(), bundle_public_key=public_key):
+            pass
+    manifest = bundle.path / "bundle.json"
+    signature = keys.secret_key.sign(manifest.read_bytes(), trusted_comment="")
+    manifest.with_name("bundle.json.minisig").write_bytes(bytes(signature))
+    async with _service(bundle, MemoryGalleryStore(), bundle_public_key=public_key) as client:
+        await _require_working(client)
 
 
 async def test_a_started_service_is_ready_and_tells_its_fingerprint(client: httpx.AsyncClient, bundle: _Bundle) -> None:

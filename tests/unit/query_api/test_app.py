@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator
 
 import httpx
+import minisign
 import pytest
 
 from aff_contracts.errors import (
@@ -146,6 +148,20 @@ async def test_a_service_with_an_altered_encoder_does_not_start(service: QuerySe
     with pytest.raises(BundleIntegrityError, match=r"query_encoder\.onnx"):
         async with service.running(MemoryGalleryStore()):
             pass
+
+
+async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(service: QueryService) -> None:
+    keys = minisign.KeyPair.generate()
+    settings = service.settings.model_copy(update={"bundle_public_key": keys.public_key.to_base64().decode()})
+    wary = dataclasses.replace(service, settings=settings)
+    with pytest.raises(BundleNotFoundError, match="minisig"):
+        async with wary.running(MemoryGalleryStore()):
+            pass
+    manifest = settings.bundle_path / "bundle.json"
+    signature = keys.secret_key.sign(manifest.read_bytes(), trusted_comment="")
+    manifest.with_name("bundle.json.minisig").write_bytes(bytes(signature))
+    async with wary.running(MemoryGalleryStore()):
+        pass
 
 
 async def test_a_service_whose_encoder_is_no_onnx_model_does_not_start(service: QueryService) -> None:

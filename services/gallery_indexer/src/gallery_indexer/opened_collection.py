@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
+from aff_contracts.bundle_signature import verify_signature
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from gallery_indexer.device import device_named
@@ -54,6 +55,8 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
     """
 
     def load() -> LoadedBundle:
+        if settings.bundle_public_key is not None:
+            verify_signature(path, settings.bundle_public_key)
         manifest = load_manifest(path)
         verify_files(path, manifest, manifest.gallery_files)
         load_here = partial(load_encoder, path, manifest, device=settings.device)

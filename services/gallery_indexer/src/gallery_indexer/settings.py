@@ -21,6 +21,7 @@ class IndexerSettings(ListenSettings):
 
     Attributes:
         bundle_path: Directory of the model bundle; the bundles of other collections are looked for beside it.
+        bundle_public_key: minisign's, in base64; bundles have to be signed with it then.
         device: Where the encoder runs; `auto` takes CUDA where there is a card.
         max_images_per_request: Most images in one request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
@@ -57,6 +58,7 @@ class IndexerSettings(ListenSettings):
     body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
     bundle_path: Path = Path("bundles/tiny")
+    bundle_public_key: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024

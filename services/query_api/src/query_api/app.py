@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from aff_contracts.bundle import load_manifest, verify_files
 from aff_contracts.bundle_shelf import BundleShelf
+from aff_contracts.bundle_signature import verify_signature
 from aff_contracts.errors import BundleError, StoreError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
@@ -96,6 +97,8 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
 
 
 def _load_bundle(path: Path, settings: QuerySettings) -> LoadedEncoder:
+    if settings.bundle_public_key is not None:
+        verify_signature(path, settings.bundle_public_key)
     manifest = load_manifest(path)
     verify_files(path, manifest, manifest.query_files)
     encoder = OnnxQueryEncoder.load(path, manifest, threads=settings.onnx_threads, precision=settings.precision)

@@ -21,6 +21,7 @@ class QuerySettings(ListenSettings):
 
     Attributes:
         bundle_path: Directory of the model bundle; that of another live collection is looked for beside it.
+        bundle_public_key: minisign's, in base64; bundles have to be signed with it then.
         image_limits: What a photograph may be before it is decoded.
         default_limit: Hits of a search that does not say how many; at most `max_limit`.
         max_limit: Most hits that a search may ask for.
@@ -44,6 +45,7 @@ class QuerySettings(ListenSettings):
     body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 33 * _MIB
     bundle_path: Path = Path("bundles/tiny")
+    bundle_public_key: str | None = None
     image_limits: ImageLimits = ImageLimits()
     default_limit: Annotated[int, Field(ge=1)] = 10
     max_limit: Annotated[int, Field(ge=1)] = 1000

@@ -1,0 +1,89 @@
+"""What the images install is pinned by hashes, is what the tests run with, and brings no pickle."""
+
+import re
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("gallery_indexer", "query_api")
+OURS = {"aff-contracts", "aff-query-api", "aff-gallery-indexer", "aff-toolkit"}
+OTHER_PLATFORMS = {"colorama", "httpx2-jsfetch", "pywin32", "winloop"}
+
+
+def _locked(service: str) -> dict[str, tuple[str, int]]:
+    """Return version and number of hashes of each package."""
+    text = (ROOT / "services" / service / "requirements.lock").read_text()
+    entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+    found = {}
+    for entry in entries:
+        name, version = re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", entry).groups()
+        found[canonicalize_name(name)] = (version, len(re.findall(r"--hash=sha256:[0-9a-f]{64}", entry)))
+    return found
+
+
+def _constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+
+
+def _needed(name: str, extras: set[str]) -> set[str]:
+    """Return what a package of ours needs here, and what that needs, down to the last."""
+    needed: set[str] = set()
+    waiting = [(name, frozenset(extras))]
+    seen = set()
+    while waiting:
+        package, wanted = waiting.pop()
+        if (package, wanted) in seen:
+            continue
+        seen.add((package, wanted))
+        for line in distribution(package).requires or []:
+            requirement = Requirement(line)
+            if requirement.marker and not any(requirement.marker.evaluate({"extra": e}) for e in wanted | {""}):
+                continue
+            below = canonicalize_name(requirement.name)
+            needed.add(below)
+            if below != "torch":  # it is installed by itself
+                waiting.append((below, frozenset(requirement.extras)))
+    return needed - OURS - {"torch"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_package_has_hashes_and_the_version_that_the_tests_run_with(service: str) -> None:
+    constraints = _constraints()
+    for name, (version, hashes) in _locked(service).items():
+        assert hashes > 0, name
+        assert name in OTHER_PLATFORMS or constraints[name] == version, name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_lock_holds_everything_that_the_service_needs(service: str) -> None:
+    needed = _needed(f"aff-{service.replace('_', '-')}", set()) | _needed("aff-contracts", {"signatures", "tracing"})
+    assert needed - set(_locked(service)) == set(), "run `make locks` and commit the result"
+
+
+def test_a_lock_names_nothing_of_ours_and_the_query_sides_no_torch() -> None:
+    for service in SERVICES:
+        assert not set(_locked(service)) & (OURS | {"torch"})
+    assert not set(_locked("query_api")) & {"transformers", "safetensors", "opencv-python-headless"}
+
+
+def test_nothing_unpickles() -> None:
+    """Weights are safetensors; released checkpoints go through one converter, which loads tensors alone."""
+    forbidden = re.compile(r"\b(pickle\.loads?|torch\.load\((?![^)]*weights_only=True)|allow_pickle=True|yaml\.load\()")
+    sources = [
+        *ROOT.glob("services/*/src/**/*.py"),
+        *ROOT.glob("shared/src/**/*.py"),
+        *ROOT.glob("toolkit/src/**/*.py"),
+    ]
+    assert len(sources) > 300
+    found = [(path.relative_to(ROOT), match[0]) for path in sources for match in forbidden.finditer(path.read_text())]
+    assert found == []
+
+
+def test_no_bundle_of_the_repository_holds_a_pickle() -> None:
+    suffixes = {path.suffix for path in (ROOT / "bundles").rglob("*") if path.is_file()}
+    assert suffixes <= {".json", ".onnx", ".safetensors"}
