@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 from typer.main import get_command
@@ -170,3 +171,43 @@ def test_every_code_of_the_evaluation_guide_is_that_of_an_error() -> None:
 
 def all_errors(root: type[AffError]) -> set[type[AffError]]:
     return {root}.union(*(all_errors(error) for error in root.__subclasses__()))
+
+
+def test_every_metric_of_the_deployment_guide_is_one() -> None:
+    sources = "".join(path.read_text() for path in ROOT.glob("*/**/src/**/*.py"))
+    named = set(re.findall(r"`(aff_[a-z_]+)", (ROOT / "docs" / "deployment.md").read_text()))
+    assert len(named) > 8
+    assert [name for name in named if f'"{name.removesuffix("_total")}"' not in sources] == []
+
+
+def test_every_variable_of_the_compose_table_is_read_there() -> None:
+    table = (ROOT / "docs" / "deployment.md").read_text().split("| variable |")[1].split("\n\n")[0]
+    variables = set(re.findall(r"`([A-Z_]+)`", table))
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert len(variables) > 10
+    assert [name for name in variables if f"${{{name}:-" not in compose] == []
+
+
+def test_the_citation_names_the_version_that_the_packages_have() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    versions = {
+        tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]["version"]
+        for package in ("shared", "services/query_api", "services/gallery_indexer", "toolkit")
+    }
+    assert versions == {citation["version"]}
+
+
+def test_every_command_in_the_guides_is_one() -> None:
+    commands = get_command(cli).commands  # type: ignore[attr-defined]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
+    lines = re.findall(r"^(?:\.venv/bin/)?aff (.+?)(?: +#.*)?$", "\n".join(blocks), re.MULTILINE)
+    assert len(lines) > 30
+    for line in lines:
+        name, *rest = shlex.split(line.rstrip("\\"))
+        command = commands[name]
+        if hasattr(command, "commands"):
+            command, rest = command.commands[rest[0]], rest[1:]
+        options = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+        given = {word.split("=")[0] for word in rest if word.startswith("--")}
+        assert given <= options, line

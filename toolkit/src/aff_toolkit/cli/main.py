@@ -11,6 +11,7 @@ from aff_toolkit.cli.encoders import encoders
 from aff_toolkit.cli.evaluate import evaluate
 from aff_toolkit.cli.index import index
 from aff_toolkit.cli.openapi import openapi
+from aff_toolkit.cli.plan import plan
 from aff_toolkit.cli.search import search
 from aff_toolkit.cli.serve import serve
 from aff_toolkit.cli.train import train
@@ -20,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, index, search, demo, train, evaluate, ablate, encoders, openapi):
+for command in (serve, index, search, demo, train, evaluate, ablate, plan, encoders, openapi):
     app.command()(command)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(gallery.app, name="gallery")

@@ -1,0 +1,1 @@
+"""What a gallery of a given size and rate of searches needs."""
