@@ -1,5 +1,3 @@
-"""First instance of each disjoint split of the endless set of landmarks."""
+"""Landmarks that nothing learns from, of the endless set: recipes train on lower numbers."""
 
-EXTRACTOR_TRAINING = 0
-MIXER_TRAINING = 1_000_000
 HELD_OUT = 2_000_000

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
-from gallery_indexer.networks.frozen import frozen
+from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.extractors.shape_batches import Pixels, on_device
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.networks.resnet import Depth, ResNet
@@ -68,7 +68,7 @@ def _superglobal(activations: Tensor) -> Tensor:
     return powers.mean(dim=(-2, -1)).pow(1 / _EXPONENT)
 
 
-class CvNetExtractor:
+class CvNetExtractor(LandmarkExtractor[CvNet]):
     """The frozen network as an extractor of one global feature.
 
     `config`: `depth`; `scales`; `pooling`, `gem` or `superglobal`; `antialias`, of SuperGlobal's resizing (the default
@@ -78,13 +78,11 @@ class CvNetExtractor:
     FAMILY: ClassVar[str] = "cvnet"
 
     def __init__(self, spec: ExtractorSpec, network: CvNet, device: torch.device) -> None:
-        self.spec = spec
-        self._device = device
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
         self._pooling: Pooling = spec.config["pooling"]
         if self._pooling == "superglobal":
             network.trunk.raise_activations(_FLOOR)
-        self._network = frozen(network, device, spec.config)
+        super().__init__(spec, network, device)
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> CvNetExtractor:
@@ -92,11 +90,6 @@ class CvNetExtractor:
         network = CvNet(spec.config["depth"], spec.features[0].dimension)
         load_model(network, weights)
         return cls(spec, network, device)
-
-    @torch.inference_mode()
-    def extract(self, images: Images) -> dict[str, FeatureBatch]:
-        """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         with autocast(self._device, self.spec.config):

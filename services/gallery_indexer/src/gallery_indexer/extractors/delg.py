@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
+from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.extractors.shape_batches import Pixels, on_device
 from gallery_indexer.extractors.strongest_tokens import strongest_tokens
-from gallery_indexer.networks.frozen import frozen
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.networks.resnet import Depth, ResNet, stage_width
@@ -60,7 +60,7 @@ class DelgNetwork(nn.Module):
         return whole, descriptors.flatten(2).transpose(1, 2), weights[:, 0]
 
 
-class DelgExtractor:
+class DelgExtractor(LandmarkExtractor[DelgNetwork]):
     """The frozen network as an extractor of a global and a local feature.
 
     `config`: `depth`; `global_scales`; `local_scales`; `precision`.
@@ -69,9 +69,7 @@ class DelgExtractor:
     FAMILY: ClassVar[str] = "delg"
 
     def __init__(self, spec: ExtractorSpec, network: DelgNetwork, device: torch.device) -> None:
-        self.spec = spec
-        self._network = frozen(network, device, spec.config)
-        self._device = device
+        super().__init__(spec, network, device)
         self._global, self._local = spec.features
         self._global_scales = tuple(float(scale) for scale in spec.config["global_scales"])
         self._local_scales = tuple(float(scale) for scale in spec.config["local_scales"])
@@ -82,11 +80,6 @@ class DelgExtractor:
         network = DelgNetwork(spec.config["depth"])
         load_model(network, weights)
         return cls(spec, network, device)
-
-    @torch.inference_mode()
-    def extract(self, images: Images) -> dict[str, FeatureBatch]:
-        """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device)).flip(1)

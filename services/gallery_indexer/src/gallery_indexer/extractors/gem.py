@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
-from gallery_indexer.networks.frozen import frozen
+from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.extractors.shape_batches import Pixels, on_device
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.networks.resnet import Depth, ResNet
@@ -59,7 +59,7 @@ def _scaled(pixels: Tensor, scale: float) -> Tensor:
     return F.interpolate(pixels, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
-class GemExtractor:
+class GemExtractor(LandmarkExtractor[GemNetwork]):
     """The frozen network as an extractor of one global feature.
 
     `config`: `depth`; `scales`; `whiten_each_scale`, whether whitening is a layer of the network; `precision`.
@@ -68,9 +68,7 @@ class GemExtractor:
     FAMILY: ClassVar[str] = "gem"
 
     def __init__(self, spec: ExtractorSpec, network: GemNetwork, device: torch.device) -> None:
-        self.spec = spec
-        self._network = frozen(network, device, spec.config)
-        self._device = device
+        super().__init__(spec, network, device)
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
         self._whiten_each_scale = bool(spec.config["whiten_each_scale"])
 
@@ -80,11 +78,6 @@ class GemExtractor:
         network = GemNetwork(spec.config["depth"])
         load_model(network, weights)
         return cls(spec, network, device)
-
-    @torch.inference_mode()
-    def extract(self, images: Images) -> dict[str, FeatureBatch]:
-        """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device))

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.extractors.cell_positions import cell_positions
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
+from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.extractors.shape_batches import Pixels, on_device
 from gallery_indexer.extractors.strongest_tokens import strongest_tokens
-from gallery_indexer.networks.frozen import frozen
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.networks.resnet import ResNet
@@ -70,7 +70,7 @@ class HowNetwork(nn.Module):
         return reduced, norms.flatten(1), cell_positions(cells, height, width)
 
 
-class HowExtractor:
+class HowExtractor(LandmarkExtractor[HowNetwork]):
     """The frozen network as an extractor of one local feature.
 
     `config`: `depth`; `scales`; `precision`.
@@ -79,9 +79,7 @@ class HowExtractor:
     FAMILY: ClassVar[str] = "how"
 
     def __init__(self, spec: ExtractorSpec, network: HowNetwork, device: torch.device) -> None:
-        self.spec = spec
-        self._network = frozen(network, device, spec.config)
-        self._device = device
+        super().__init__(spec, network, device)
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 
     @classmethod
@@ -90,11 +88,6 @@ class HowExtractor:
         network = HowNetwork(spec.config["depth"], spec.features[0].dimension)
         load_model(network, weights)
         return cls(spec, network, device)
-
-    @torch.inference_mode()
-    def extract(self, images: Images) -> dict[str, FeatureBatch]:
-        """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         feature = self.spec.features[0]

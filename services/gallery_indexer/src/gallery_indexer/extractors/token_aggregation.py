@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.extractors.shape_batches import Pixels, extract_by_shape, on_device
-from gallery_indexer.networks.frozen import frozen
+from gallery_indexer.extractors.extractor import FeatureBatch
+from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.extractors.shape_batches import Pixels, on_device
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.networks.resnet import Depth, ResNet
@@ -126,7 +126,7 @@ class _Tokenizer(nn.Module):
         return projected
 
 
-class TokenExtractor:
+class TokenExtractor(LandmarkExtractor[TokenNetwork]):
     """The frozen network as an extractor of one global feature.
 
     `config`: `depth`; `scales`; `precision`.
@@ -135,9 +135,7 @@ class TokenExtractor:
     FAMILY: ClassVar[str] = "token"
 
     def __init__(self, spec: ExtractorSpec, network: TokenNetwork, device: torch.device) -> None:
-        self.spec = spec
-        self._network = frozen(network, device, spec.config)
-        self._device = device
+        super().__init__(spec, network, device)
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 
     @classmethod
@@ -146,11 +144,6 @@ class TokenExtractor:
         network = TokenNetwork(spec.config["depth"])
         load_model(network, weights)
         return cls(spec, network, device)
-
-    @torch.inference_mode()
-    def extract(self, images: Images) -> dict[str, FeatureBatch]:
-        """See Extractor."""
-        return extract_by_shape(images, self.spec.preprocessing, self._features)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device))
