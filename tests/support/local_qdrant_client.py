@@ -1,9 +1,10 @@
-"""qdrant-client's in-memory mode, answering like a server where it does not by itself."""
+"""qdrant-client's local mode, answering like a server where it does not by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +14,12 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 _NEED_A_COLLECTION = ("get_collection", "upsert", "retrieve", "delete", "query_points", "count", "scroll")
 
 
-def make_local_qdrant_client() -> AsyncQdrantClient:
-    """Return an in-memory client; a missing collection is a 404, as a server says, not a ValueError."""
-    client = AsyncQdrantClient(":memory:")
+def make_local_qdrant_client(directory: Path | None = None) -> AsyncQdrantClient:
+    """Return a client of the local mode, in memory or in a directory.
+
+    A missing collection is a 404, as a server says, not a ValueError.
+    """
+    client = AsyncQdrantClient(":memory:") if directory is None else AsyncQdrantClient(path=str(directory))
     for name in _NEED_A_COLLECTION:
         setattr(client, name, _answering_404(getattr(client, name)))
     return client

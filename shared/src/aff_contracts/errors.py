@@ -43,6 +43,7 @@ AffError                                  500  internal_error
 ├── StoreError                            503  store_failed
 │   ├── StoreUnavailableError             503  store_unavailable
 │   ├── StoreLockedError                  503  store_locked
+│   ├── StoreDamagedError                 500  store_damaged
 │   ├── StoreRejectedError                500  store_rejected
 │   ├── GalleryMissingError               503  gallery_missing
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
@@ -407,6 +408,14 @@ class StoreLockedError(StoreError):
 
     code = "store_locked"
     title = "Gallery store locked by another process"
+
+
+class StoreDamagedError(StoreError):
+    """Files of the embedded store are not what was written; the detail tells which, and what mends them."""
+
+    code = "store_damaged"
+    status = 500
+    title = "Gallery store damaged"
 
 
 class StoreRejectedError(StoreError):

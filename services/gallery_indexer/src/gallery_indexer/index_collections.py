@@ -14,6 +14,7 @@ from aff_contracts.errors import EmbeddingSpaceMismatchError, StoreUnavailableEr
 from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.retry import retry_for
+from aff_contracts.joint_attempt import JointAttempt
 from aff_contracts.schemas.indexing import LookupImage, Receipt
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
@@ -65,6 +66,7 @@ class IndexCollections:
         self._collections: list[Collection] = []
         self._trusted_until = -1.0
         self._refreshing = asyncio.Lock()
+        self._noticing = JointAttempt(self.refresh)
 
     async def refresh(self) -> list[Collection]:
         """Read which collections there are, and open and close accordingly; the first one is created.
@@ -87,6 +89,14 @@ class IndexCollections:
     async def live(self) -> OpenedCollection:
         """Return the live collection; errors as `refresh`, after waiting for a store that is away."""
         return (await self._current())[0]
+
+    async def ready(self) -> OpenedCollection:
+        """Return the live collection as the store tells it now; errors as `refresh`.
+
+        A store that is away is not waited for, and those who ask at the same time share the answer.
+        """
+        await self._noticing.make()
+        return await self.live()
 
     def opened(self, space_id: str) -> OpenedCollection | None:
         """Return a collection that is written to; None where its bundle is missing."""
@@ -153,6 +163,7 @@ class IndexCollections:
 
     def close(self) -> None:
         """End the threads of every pipeline."""
+        self._noticing.cancel()
         for handle, collection in self._retired:
             handle.cancel()
             collection.close()
@@ -164,7 +175,7 @@ class IndexCollections:
         if time.monotonic() >= self._trusted_until:
             try:
                 wait_s = 0.0 if self._collections else self._store_wait_s
-                await retry_for(self.refresh, wait_s=wait_s)
+                await retry_for(self._noticing.make, wait_s=wait_s)
             except StoreUnavailableError:
                 if not self._collections:  # else the writes themselves wait
                     raise

@@ -61,6 +61,12 @@ class RefuseGallery:
         self._job = asyncio.create_task(self._run(self._tokens, live, target))
         return self.status
 
+    async def finished(self) -> RefusingStatus:
+        """Return how far the job came, once it has ended."""
+        if self._job is not None:
+            await asyncio.wait([self._job])
+        return self.status
+
     async def close(self) -> None:
         """Give up a running job."""
         if self._job is not None:

@@ -92,10 +92,7 @@ async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> 
 async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
     """Give the thumbnail of an image."""
     store = (await components.collections.live()).store
-    thumbnail = (await store.thumbnails([item_id])).get(item_id)
-    if thumbnail is None:
-        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
-    return thumbnail_response(thumbnail, request)
+    return await thumbnail_response(store, item_id, request)
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
@@ -141,8 +138,7 @@ async def change_payload(item_id: ItemId, request: Request, components: CurrentC
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that images can be indexed now; the gallery is created where it is not there yet."""
-    await components.collections.refresh()
-    return Readiness(fingerprint=(await components.collections.live()).manifest.fingerprint)
+    return Readiness(fingerprint=(await components.collections.ready()).manifest.fingerprint)
 
 
 async def _find(components: Components, item_id: str) -> GalleryRecord:

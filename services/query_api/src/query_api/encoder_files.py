@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from aff_contracts.bundle import BundleManifest
+from aff_contracts.bundle import BundleManifest, verify_files
 from aff_contracts.errors import EncoderFileNotFoundError
 from aff_contracts.schemas.searching import EncoderDescription, EncoderFile
 from query_api.live_gallery import Serving
@@ -62,6 +62,11 @@ def find_graph(serving: Serving, precision: Precision | None, sha256: str | None
     raise EncoderFileNotFoundError(
         f"the encoder has {what}; see GET /encoder", item="precision" if sha256 is None else "sha256"
     )
+
+
+def require_whole(graph: ServedGraph, serving: Serving) -> None:
+    """Raise BundleError where the file is not the one that was loaded: what is given may be kept for ever."""
+    verify_files(serving.bundle_path, serving.manifest, [graph.path.relative_to(serving.bundle_path).as_posix()])
 
 
 def _files(manifest: BundleManifest) -> list[EncoderFile]:

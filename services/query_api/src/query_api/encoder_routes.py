@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -17,7 +18,7 @@ from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from query_api.components import CurrentComponents
-from query_api.encoder_files import Precision, describe_encoder, find_graph
+from query_api.encoder_files import Precision, describe_encoder, find_graph, require_whole
 
 router = scoped_router(Scope.SEARCH)
 
@@ -56,11 +57,13 @@ async def get_encoder_model(
     ] = None,
 ) -> Response:
     """Give a graph of the query encoder."""
-    graph = find_graph(await components.gallery.serving(), precision, sha256)
+    serving = await components.gallery.serving()
+    graph = find_graph(serving, precision, sha256)
     lasting = "public, max-age=31536000, immutable" if graph.immutable else "public, no-cache"
     headers = {"ETag": f'"{graph.sha256}"', "Cache-Control": lasting}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
+    await asyncio.to_thread(require_whole, graph, serving)
     return FileResponse(graph.path, media_type=_MEDIA_TYPE, headers=headers)
 
 
@@ -73,10 +76,7 @@ async def get_encoder_model(
 async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
     """Give the thumbnail of an image."""
     store = (await components.gallery.serving()).store
-    thumbnail = (await store.thumbnails([item_id])).get(item_id)
-    if thumbnail is None:
-        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
-    return thumbnail_response(thumbnail, request)
+    return await thumbnail_response(store, item_id, request)
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))

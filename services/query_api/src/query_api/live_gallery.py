@@ -14,6 +14,7 @@ from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
 from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_contracts.joint_attempt import JointAttempt
 from query_api.query_encoder import QueryEncoder
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class LiveGallery:
         self._interval_s = interval_s
         self._trusted_until = -1.0
         self._loading: asyncio.Task[AffError | None] | None = None
-        self._resolving = asyncio.Lock()
+        self._following = JointAttempt(self._follow)
 
     async def serving(self) -> Serving:
         """Return what to search with now.
@@ -79,9 +80,8 @@ class LiveGallery:
             BundleError: The bundle of the live collection cannot be used.
             StoreUnavailableError: The store cannot be asked.
         """
-        async with self._resolving:
-            if time.monotonic() >= self._trusted_until:
-                await self._follow()
+        if time.monotonic() >= self._trusted_until:
+            await self._following.make()
         loaded = self._loaded
         store = await self._catalogue.collection(loaded.manifest.space)
         return Serving(loaded.manifest, loaded.encoder, loaded.bundle_path, store)
@@ -102,7 +102,8 @@ class LiveGallery:
         self._trusted_until = -1.0
 
     async def close(self) -> None:
-        """Give up a loading that is under way."""
+        """Give up what is under way."""
+        self._following.cancel()
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait([self._loading])

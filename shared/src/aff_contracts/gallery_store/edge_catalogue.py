@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import BackupError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_directory import EdgeManifest, acquire_lock, replace_durably
+from aff_contracts.gallery_store.edge_errors import damaged
 from aff_contracts.gallery_store.edge_restore import copy_for_restore, finish_restore
 from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, in_order, require_not_live
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
@@ -60,13 +61,14 @@ class QdrantEdgeCatalogue:
 
         Raises:
             StoreLockedError: Another process holds the directory.
+            StoreDamagedError: Files in it are not what was written.
             StoreUnavailableError: The directory cannot be read.
         """
         root = settings.edge_path.absolute()
         lock = await asyncio.to_thread(acquire_lock, root)
         try:
             await asyncio.to_thread(finish_restore, root)
-            await asyncio.to_thread(_adopt_earlier_release, root)
+            await asyncio.to_thread(adopt_earlier_release, root)
             catalogue = cls(settings, root, lock)
             for path in sorted((root / "collections").glob("*/gallery.json")):
                 await catalogue.collection(_manifest(path).embedding_space)
@@ -155,7 +157,7 @@ class QdrantEdgeCatalogue:
         return self._root / "collections" / space_id[:_NAME_DIGITS]
 
 
-def _adopt_earlier_release(root: Path) -> None:
+def adopt_earlier_release(root: Path) -> None:
     """Move the one collection of an earlier release into its place, and make it live."""
     old = root / "gallery.json"
     if not old.exists():
@@ -176,8 +178,10 @@ def _adopt_earlier_release(root: Path) -> None:
 def _manifest(path: Path) -> EdgeManifest:
     try:
         return EdgeManifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise StoreUnavailableError(f"cannot read {path}: {error}") from error
+    except ValidationError as error:
+        raise damaged(path, error) from error
 
 
 def _read(path: Path) -> _CatalogueFile:
@@ -185,5 +189,7 @@ def _read(path: Path) -> _CatalogueFile:
         return _CatalogueFile.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return _CatalogueFile()
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise StoreUnavailableError(f"cannot read {path}: {error}") from error
+    except ValidationError as error:
+        raise damaged(path, error) from error

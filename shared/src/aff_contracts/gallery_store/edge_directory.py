@@ -22,7 +22,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreLockedError, StoreUnavailableError
+from aff_contracts.errors import StoreError, StoreLockedError, StoreUnavailableError
+from aff_contracts.gallery_store.edge_errors import damaged
+
+_ROOM_TO_OPEN_BYTES = 64 * 2**20  # a file of the write-ahead log, 32 MiB, and what else is made then
+_ROOM_TO_WRITE_BYTES = 128 * 2**20  # a batch takes what it holds twice: in the log, and in its place
 
 
 class EdgeManifest(BaseModel):
@@ -47,6 +51,7 @@ class EdgeDirectory:
 
         Raises:
             StoreLockedError: Another store holds the directory.
+            StoreDamagedError: Its manifest is none.
             StoreUnavailableError: The directory or its manifest cannot be read.
         """
         self._path = path.absolute()
@@ -74,6 +79,20 @@ class EdgeDirectory:
         replace_durably(self._path / "gallery.json", manifest.model_dump_json(indent=2))
         self.manifest = manifest
 
+    def require_room(self, *, to_write: bool) -> None:
+        """Raise StoreError where the disk has too little room to open the shard, or to write a batch.
+
+        The engine's files are mapped into memory before their blocks are there, and a write that finds no block kills
+        the process (SIGBUS). So there have to be enough before it begins.
+        """
+        needed_bytes = _ROOM_TO_WRITE_BYTES if to_write else _ROOM_TO_OPEN_BYTES
+        free = shutil.disk_usage(self._path).free
+        if free < needed_bytes:
+            raise StoreError(
+                f"no space left on the gallery's disk: {free >> 20} MiB are free in {self._path}, "
+                f"{needed_bytes >> 20} are needed"
+            )
+
     def sweep(self) -> None:
         """Remove the shards that do not count."""
         for path in self._path.glob("shard-*"):
@@ -90,8 +109,10 @@ class EdgeDirectory:
             return EdgeManifest.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except OSError as error:
             raise StoreUnavailableError(f"cannot read {path}: {error}") from error
+        except ValidationError as error:
+            raise damaged(path, error) from error
 
 
 def acquire_lock(directory: Path) -> int:

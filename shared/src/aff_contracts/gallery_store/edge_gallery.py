@@ -54,8 +54,10 @@ class EdgeGallery:
         self._directory = EdgeDirectory(path)
         self._opened: edge.EdgeShard | None = None
         self._changed_since_copy: set[edge.PointId] | None = None
+        self._dead = 0
         try:
             if self._directory.manifest is not None:
+                self._directory.require_room(to_write=False)
                 self._opened = self._load(self._directory.shard_path)
         except BaseException:
             self._directory.close()
@@ -77,6 +79,7 @@ class EdgeGallery:
         if self._directory.manifest is not None:
             space.require_same(self.space, here="the model bundle", there="the gallery")
             return
+        self._directory.require_room(to_write=True)
         path = self._directory.new_shard_path()
         path.mkdir()
         shard = edge.EdgeShard.create(str(path), shard_config(space, self._settings))
@@ -94,7 +97,7 @@ class EdgeGallery:
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
         ids: list[edge.PointId] = [point_id(point.record.item_id) for point in points]
-        self._write(edge.UpdateOperation.upsert_points(list(map(to_engine, points))), ids)
+        self._write(edge.UpdateOperation.upsert_points(list(map(to_engine, points))), ids, written=len(points))
 
     def fetch(self, item_ids: Sequence[str]) -> list[GalleryPoint]:
         """Return the points of those ids that exist, in no particular order."""
@@ -202,6 +205,7 @@ class EdgeGallery:
         self._directory.adopt(self.space, copy)
         self._shard.close()
         self._opened = fresh
+        self._dead = 0
         self._changed_since_copy = None
         self._directory.sweep()
 
@@ -230,6 +234,7 @@ class EdgeGallery:
         return indexing_pays(
             points=info.points_count,
             indexed=info.indexed_vectors_count,
+            dead=self._dead,
             dimension=self.space.dimension,
             threshold_kb=self._settings.indexing_threshold_kb,
         )
@@ -237,11 +242,14 @@ class EdgeGallery:
     def _load(self, path: Path) -> edge.EdgeShard:
         return edge.EdgeShard.load(str(path), shard_config(self.space, self._settings))
 
-    def _write(self, operation: edge.UpdateOperation, ids: Iterable[edge.PointId]) -> None:
+    def _write(self, operation: edge.UpdateOperation, ids: Iterable[edge.PointId], *, written: int = 0) -> None:
         if self._changed_since_copy is not None:
             self._changed_since_copy.update(ids)
+        self._directory.require_room(to_write=True)
+        before = self._shard.info().points_count
         self._shard.update(operation)
         self._shard.flush()
+        self._dead += before + written - self._shard.info().points_count
 
 
 def _optimize(shard_path: str) -> None:

@@ -11,6 +11,7 @@ async def open_catalogue(settings: StoreSettings) -> GalleryCatalogue:
 
     Raises:
         StoreLockedError: Another process holds the embedded engine's directory.
+        StoreDamagedError: Files of the embedded engine are not what was written.
         StoreUnavailableError: The embedded engine's directory cannot be read.
     """
     if settings.url:

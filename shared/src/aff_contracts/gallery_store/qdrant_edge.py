@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError, StoreError, StoreRejectedError, StoreUnavailableError
+from aff_contracts.errors import GalleryMissingError, StoreError
+from aff_contracts.gallery_store.edge_errors import error_of_call, error_on_opening, is_of_the_engine
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
-from aff_contracts.gallery_store.edge_indexing import QUIET_S, index_in_child
+from aff_contracts.gallery_store.edge_indexing import LONGEST_S, QUIET_S, index_in_child
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.indexing import JsonObject
@@ -37,11 +38,13 @@ class QdrantEdgeStore:
 
     name = "qdrant_edge"
 
-    def __init__(self, settings: StoreSettings, gallery: EdgeGallery) -> None:
+    def __init__(self, settings: StoreSettings, path: Path, gallery: EdgeGallery) -> None:
         self._settings = settings
+        self._path = path
         self._gallery = gallery
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
         self._quiet: asyncio.TimerHandle | None = None
+        self._index_by = 0.0
         self._indexing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -51,15 +54,16 @@ class QdrantEdgeStore:
 
         Raises:
             StoreLockedError: Another store holds the directory.
+            StoreDamagedError: Its files are not what was written.
             StoreUnavailableError: The directory cannot be read.
         """
         try:
             gallery = await asyncio.to_thread(EdgeGallery, path, settings)
-        except StoreError:
-            raise
-        except Exception as error:
-            raise StoreUnavailableError(f"cannot open the gallery in {path}: {error}") from error
-        store = cls(settings, gallery)
+        except BaseException as error:
+            if isinstance(error, StoreError) or not is_of_the_engine(error):
+                raise
+            raise error_on_opening(error, path) from error
+        store = cls(settings, path, gallery)
         store._index_when_quiet()
         return store
 
@@ -98,10 +102,12 @@ class QdrantEdgeStore:
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
         await self._call(lambda: self._gallery.delete(item_ids))
+        self._index_when_quiet()
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches."""
         await self._call(lambda: self._gallery.delete_matching(payload_filter))
+        self._index_when_quiet()
 
     async def search(
         self,
@@ -159,22 +165,26 @@ class QdrantEdgeStore:
         self._engine.shutdown()
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
-        """Run blocking work in the engine's thread; what the engine raises becomes a StoreRejectedError."""
+        """Run blocking work in the engine's thread; what the engine raises becomes a StoreError."""
         if self._closed:
             raise GalleryMissingError("this collection was dropped, or its store closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._engine, work)
-        except StoreError:
-            raise
-        except Exception as error:
-            raise StoreRejectedError(f"Qdrant Edge: {error}") from error
+        except BaseException as error:
+            if isinstance(error, StoreError) or not is_of_the_engine(error):
+                raise
+            raise error_of_call(error, self._path) from error
 
     def _index_when_quiet(self) -> None:
-        if self._quiet is not None:
+        loop = asyncio.get_running_loop()
+        if self._quiet is None:
+            self._index_by = loop.time() + LONGEST_S
+        else:
             self._quiet.cancel()
-        self._quiet = asyncio.get_running_loop().call_later(QUIET_S, self._start_indexing)
+        self._quiet = loop.call_at(min(loop.time() + QUIET_S, self._index_by), self._start_indexing)
 
     def _start_indexing(self) -> None:
+        self._quiet = None
         if self._indexing is None or self._indexing.done():
             self._indexing = asyncio.create_task(self._index())
 

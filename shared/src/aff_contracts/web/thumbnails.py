@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from fastapi import Request, Response
+
+from aff_contracts.errors import ImageNotFoundError
 
 _MEDIA_TYPE = "image/webp"
 
@@ -15,8 +18,24 @@ THUMBNAIL: dict[int | str, dict[str, Any]] = {
 """OpenAPI's description of the answer; a 304 has neither body nor schema."""
 
 
-def thumbnail_response(thumbnail: bytes, request: Request) -> Response:
-    """Answer with a thumbnail, or with 304 where the caller's `If-None-Match` names it."""
+class ThumbnailSource(Protocol):
+    """What gives thumbnails."""
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the thumbnails that are kept of these images, by their ids."""
+        ...
+
+
+async def thumbnail_response(source: ThumbnailSource, item_id: str, request: Request) -> Response:
+    """Answer with a thumbnail, or with 304 where the caller's `If-None-Match` names it.
+
+    Raises:
+        ImageNotFoundError: None is kept of this image.
+        StoreError: The source is away.
+    """
+    thumbnail = (await source.thumbnails([item_id])).get(item_id)
+    if thumbnail is None:
+        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
     tag = f'"{hashlib.sha256(thumbnail).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in request.headers.get("if-none-match", ""):

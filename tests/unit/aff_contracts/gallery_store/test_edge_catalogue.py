@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.errors import StoreLockedError, StoreUnavailableError
+from aff_contracts.errors import StoreDamagedError, StoreLockedError
 from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
 from aff_contracts.gallery_store.edge_restore import copy_for_restore
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
@@ -109,7 +109,7 @@ async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was
 
 async def test_a_damaged_catalogue_is_named(tmp_path: Path) -> None:
     (tmp_path / "catalogue.json").write_text("{")
-    with pytest.raises(StoreUnavailableError, match=r"catalogue\.json"):
+    with pytest.raises(StoreDamagedError, match=r"catalogue\.json"):
         await _open(tmp_path)
     shutil.rmtree(tmp_path)
     await (await _open(tmp_path)).close()

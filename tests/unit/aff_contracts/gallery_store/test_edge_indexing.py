@@ -21,7 +21,17 @@ from aff_contracts.gallery_store.edge_indexing import index_in_child, indexing_p
     ],
 )
 def test_indexing_pays_above_the_threshold_and_after_a_fifth_of_growth(points: int, indexed: int, pays: bool) -> None:
-    assert indexing_pays(points=points, indexed=indexed, dimension=128, threshold_kb=100) is pays
+    assert indexing_pays(points=points, indexed=indexed, dead=0, dimension=128, threshold_kb=100) is pays
+
+
+@pytest.mark.parametrize(("dead", "pays"), [(999, False), (1_000, True)])
+def test_a_small_gallery_is_written_anew_after_a_thousand_deletions(dead: int, pays: bool) -> None:
+    assert indexing_pays(points=10, indexed=0, dead=dead, dimension=128, threshold_kb=100) is pays
+
+
+@pytest.mark.parametrize(("dead", "pays"), [(4_999, False), (5_000, True)])
+def test_a_gallery_is_written_anew_when_half_as_many_were_deleted_as_it_holds(dead: int, pays: bool) -> None:
+    assert indexing_pays(points=10_000, indexed=10_000, dead=dead, dimension=128, threshold_kb=100) is pays
 
 
 @pytest.mark.anyio

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_contracts.errors import StoreLockedError, StoreRejectedError, StoreUnavailableError
+from aff_contracts.errors import StoreDamagedError, StoreLockedError, StoreRejectedError, StoreUnavailableError
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -152,7 +152,7 @@ async def test_a_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> No
 async def test_a_damaged_manifest_is_reported_and_the_lock_released(tmp_path: Path) -> None:
     (tmp_path / "gallery.json").write_text("{}")
     for _ in range(2):
-        with pytest.raises(StoreUnavailableError, match=r"gallery\.json"):
+        with pytest.raises(StoreDamagedError, match=r"gallery\.json"):
             await _open(tmp_path)
 
 
@@ -162,7 +162,7 @@ async def test_a_missing_shard_is_reported_and_the_lock_released(tmp_path: Path)
     await store.close()
     _shards(tmp_path)[0].rename(tmp_path / "elsewhere")
     for _ in range(2):
-        with pytest.raises(StoreUnavailableError, match="cannot open the gallery in"):
+        with pytest.raises(StoreDamagedError, match="are damaged"):
             await _open(tmp_path)
 
 

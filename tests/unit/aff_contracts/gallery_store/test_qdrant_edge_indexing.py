@@ -132,3 +132,35 @@ async def test_a_failed_graph_is_logged_and_costs_nothing_else(
     await store.upsert([make_point("newcomer", unit([1] * 32))])
     assert await store.count() == 3_001
     await store.close()
+
+
+def _id_bytes(directory: Path) -> int:
+    """Bytes of the table that has a row for every point that was ever written."""
+    return sum(file.stat().st_size for file in directory.rglob("*id_tracker.versions"))
+
+
+async def test_images_that_come_and_go_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdrant_edge, "QUIET_S", 0.0)
+    store = await QdrantEdgeStore.open(tmp_path, StoreSettings(url=""))
+    await store.create(SPACE)
+    kept = make_points(100, dimension=32)
+    await store.upsert(kept)
+    first = _shards(tmp_path)
+    passing = make_points(1_100, dimension=32)[100:]
+    await store.upsert(passing)
+    await store.delete([point.record.item_id for point in passing])
+    await _until(lambda: len(_shards(tmp_path)) == 1 and _shards(tmp_path) != first)
+    assert _id_bytes(tmp_path) == 8 * 100
+    assert await store.count() == 100
+    await store.close()
+
+
+async def test_writes_that_never_rest_do_not_put_a_graph_off_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qdrant_edge, "QUIET_S", 60.0)
+    monkeypatch.setattr(qdrant_edge, "LONGEST_S", 0.2)
+    store = await _filled(tmp_path)
+    before = _shards(tmp_path)
+    await _until(lambda: len(_shards(tmp_path)) == 1 and _shards(tmp_path) != before)
+    await store.close()

@@ -12,11 +12,13 @@ from rich.table import Table
 from aff_contracts.errors import CollectionNotFoundError
 from aff_contracts.schemas.gallery import CollectionComparison, CollectionStatus, GalleryStatus, RefusingStatus
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.gallery_rebuild import rebuild
 from aff_toolkit.cli.index import index as index_source
 from aff_toolkit.cli.options import DEFAULT_INDEXER_URL, IndexerUrl
 from aff_toolkit.client import IndexerClient
 
 app = typer.Typer(help="Change the model of a gallery without a pause of its searches.", no_args_is_help=True)
+app.command()(rebuild)
 
 _DIFFERENT = 3
 _SHOWN_IDS = 5

@@ -1,0 +1,40 @@
+"""One attempt for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class JointAttempt:
+    """Makes an attempt; whoever asks while it is under way gets its outcome.
+
+    With a lock instead, those who wait for a store that does not answer would fail one after the other, each a whole
+    timeout later than the one before.
+
+    Args:
+        attempt: Makes it.
+    """
+
+    def __init__(self, attempt: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self._attempt = attempt
+        self._under_way: asyncio.Task[object] | None = None
+
+    async def make(self) -> None:
+        """Return once the attempt has succeeded; raises what it raises."""
+        if self._under_way is None or self._under_way.done():
+            self._under_way = asyncio.create_task(self._attempt())
+            self._under_way.add_done_callback(_notice)
+        await asyncio.shield(self._under_way)  # the others wait for it, too
+
+    def cancel(self) -> None:
+        """Give up an attempt that is under way."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+
+def _notice(task: asyncio.Task[object]) -> None:
+    """Take note of an error that all who asked have turned away from; else it would be reported as lost."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,174 @@
+"""Services that are killed, or asked to end, while they work: kill -9 and SIGTERM under load."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from aff_toolkit.free_ports import free_ports
+from tests.e2e.conftest import ROOT
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.fault_proxy import Slow
+from tests.support.faulty_store import FaultyStore, acknowledged, becomes_ready, faulty_store, index, nearest, search
+from tests.support.query_service import COLOURS
+
+SEARCH = "POST /collections/{name}/points/query"
+FETCH = "POST /collections/{name}/points"
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[FaultyStore]:
+    async with faulty_store(tmp_path / "qdrant") as store:
+        yield store
+
+
+@asynccontextmanager
+async def _process(module: str, settings: Mapping[str, str]) -> AsyncIterator[Process]:
+    """Run a service; one that still runs in the end is killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, cwd=ROOT, env={**os.environ, **settings}, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _asked(calls: Mapping[str, int], name: str, count: int) -> None:
+    """Wait until the store was asked so often."""
+    async with asyncio.timeout(10):
+        while calls[name] < count:  # noqa: ASYNC110 - the peer counts, and tells nobody
+            await asyncio.sleep(0.002)
+
+
+async def _started(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await becomes_ready(client, within_s=30)
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def _query_settings(store: FaultyStore, directory: Path, port: int) -> dict[str, str]:
+    service = await store.colour_gallery(directory)
+    return {
+        **store.environment,
+        "QDRANT_TIMEOUT_S": "5",
+        "AFF_QUERY_BUNDLE_PATH": str(service.settings.bundle_path),
+        "AFF_QUERY_PORT": str(port),
+        "AFF_QUERY_MAX_ACTIVE_SEARCHES": "8",
+    }
+
+
+async def _search_in_the_end(client: httpx.AsyncClient, colour: str, failed: list[float]) -> httpx.Response:
+    """Search as a caller does that tries again where that is worth while; note when it had to."""
+    while True:
+        try:
+            answer = await search(client, colour)
+            if answer.status_code not in {429, 503}:
+                return answer
+        except httpx.TransportError:
+            failed.append(time.monotonic())
+        await asyncio.sleep(0.05)
+
+
+async def test_a_query_service_that_is_killed_under_load_costs_its_callers_a_retry_and_no_answer_is_wrong(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    settings = await _query_settings(store, tmp_path, port)
+    answered, failed, stop = list[str](), list[float](), asyncio.Event()
+
+    async def search_until_stopped(client: httpx.AsyncClient) -> None:
+        while not stop.is_set():
+            for colour in COLOURS:
+                assert nearest(await _search_in_the_end(client, colour, failed)) == colour
+                answered.append(colour)
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        async with _process("query_api", settings) as process:
+            await _started(client)
+            callers = [asyncio.create_task(search_until_stopped(client)) for _ in range(4)]
+            async with asyncio.timeout(10):
+                while len(answered) < 40:  # noqa: ASYNC110 - until there is load
+                    await asyncio.sleep(0.002)
+            process.kill()
+            await process.wait()
+        before = len(answered)
+        async with _process("query_api", settings):
+            await _started(client)
+            async with asyncio.timeout(10):
+                while len(answered) < before + 40:  # noqa: ASYNC110 - until there is load again
+                    await asyncio.sleep(0.002)
+            stop.set()
+            await asyncio.gather(*callers)
+    assert failed, "nobody noticed the kill"
+    print(f"away for {max(failed) - min(failed):.1f} s, {len(answered)} answers, all right")  # noqa: T201 - with -s
+
+
+async def test_a_query_service_that_is_asked_to_end_answers_what_it_has_admitted(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    settings = await _query_settings(store, tmp_path, port)
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        _process("query_api", settings) as process,
+    ):
+        await _started(client)
+        await store.proxy.become(Slow(0.5))
+        before = store.peer.calls[SEARCH]
+        searches = [asyncio.create_task(search(client, colour)) for colour in COLOURS]
+        await _asked(store.peer.calls, SEARCH, before + len(COLOURS))
+        process.send_signal(signal.SIGTERM)
+        assert [nearest(answer) for answer in await asyncio.gather(*searches)] == list(COLOURS)
+        async with asyncio.timeout(5):
+            assert await process.wait() == 0
+        with pytest.raises(httpx.ConnectError):
+            await search(client, "red")
+
+
+async def test_an_indexer_that_is_asked_to_end_gives_the_receipts_of_what_it_has_admitted(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    write_dummy_bundle(bundle, dimension=FakeGalleryEncoder.dimension)
+    settings = {
+        **store.environment,
+        "QDRANT_TIMEOUT_S": "5",
+        "AFF_INDEX_BUNDLE_PATH": str(bundle),
+        "AFF_INDEX_PORT": str(port),
+    }
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        _process("tests.support.serve_fake_indexer", settings) as process,
+    ):
+        await _started(client)
+        await store.proxy.become(Slow(0.2))
+        requests = [asyncio.create_task(index(client, number, number + 1)) for number in range(0, 8, 2)]
+        await _asked(store.peer.calls, FETCH, len(requests))
+        process.send_signal(signal.SIGTERM)
+        told = set[str]().union(*map(acknowledged, await asyncio.gather(*requests)))
+        assert told == {str(number) for number in range(8)} == set(await store.stored())
+        async with asyncio.timeout(5):
+            assert await process.wait() == 0

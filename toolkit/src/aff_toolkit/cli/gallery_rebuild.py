@@ -1,0 +1,85 @@
+"""`aff gallery rebuild`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aff_contracts.errors import StoreRejectedError
+from aff_contracts.gallery_store.edge_rebuild import RebuiltGallery, rebuild_gallery
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.gallery import RefusingStatus
+from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+
+_TO_BE_INDEXED = 3
+
+
+def rebuild(
+    gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Directory of the indexer's model bundle.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an embedded gallery whole again whose files are damaged; stop the services before.
+
+    Damaged files are set aside. Where another collection is whole, searches go there, and the damaged one is filled
+    from kept tokens (AFF_INDEX_KEPT_TOKENS_PATH). Status 3 where sources have to be indexed again.
+    """
+    with errors_told(as_json):
+        store = StoreSettings(**_given(edge_path=gallery))
+        if store.url:
+            raise StoreRejectedError("QDRANT_URL names a server, whose gallery Qdrant itself recovers")
+        rebuilt = asyncio.run(rebuild_gallery(store))
+        filled = _fill(store, bundle, rebuilt)
+    whole = {status.space for status in filled if status.state == "finished" and not status.missing}
+    empty = [space.id[:12] for space in rebuilt.emptied if space not in whole] + rebuilt.nameless
+    if as_json:
+        print_json(_described(rebuilt, filled, empty))
+    else:
+        _tell(rebuilt, filled, empty)
+    if empty:
+        raise typer.Exit(_TO_BE_INDEXED)
+
+
+def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) -> list[RefusingStatus]:
+    lacking = [space for space in rebuilt.emptied if space != rebuilt.live]
+    if not lacking:
+        return []
+    from aff_toolkit.fill_from_tokens import fill_from_tokens  # noqa: PLC0415 - torch takes seconds
+    from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
+
+    settings = IndexerSettings(**_given(bundle_path=bundle), store=store, host="127.0.0.1")
+    return asyncio.run(fill_from_tokens(settings, lacking))
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _described(rebuilt: RebuiltGallery, filled: list[RefusingStatus], empty: list[str]) -> dict[str, Any]:
+    return {
+        "aside": None if rebuilt.aside is None else str(rebuilt.aside),
+        "live": None if rebuilt.live is None else rebuilt.live.id,
+        "images": rebuilt.images,
+        "filled": [status.model_dump(mode="json") for status in filled],
+        "to_be_indexed": empty,
+    }
+
+
+def _tell(rebuilt: RebuiltGallery, filled: list[RefusingStatus], empty: list[str]) -> None:
+    if rebuilt.aside is None:
+        output.print(f"Nothing is damaged; the live collection has {rebuilt.images} images.")
+        return
+    output.print(f"The damaged files lie in {rebuilt.aside} now.")
+    for status in filled:
+        assert status.space is not None, "a job that was started has a collection"
+        output.print(f"{status.space.id[:12]}: {status.done - status.missing} images from kept tokens")
+    if rebuilt.live is not None:
+        output.print(f"Searches go to {rebuilt.live.id[:12]}, which has {rebuilt.images} images.")
+    if empty:
+        output.print(
+            f"Not whole: {', '.join(empty)}. Next: start the services, then aff index SOURCE for every source, or "
+            f"aff gallery restore BACKUP --force"
+        )
