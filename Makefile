@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
+CASES ?= 100000
 TINY_WORK := $(OUT)/train/tiny
 WEB := services/query_api/web
 # Our own packages, and torch with what it brings for a card: an image has the one build or the other.
@@ -15,7 +16,7 @@ UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bi
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo serve test lint format openapi tiny-bundle locks audit sbom clean
+.PHONY: help install web demo serve test fuzz lint format openapi tiny-bundle locks audit sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +42,9 @@ serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 800
 
 test: $(STAMP) ## Run every test, on every core, with coverage of the shipped packages
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+
+fuzz: $(STAMP) ## Run CASES (100000) damaged images, lists, filters and requests through their readers
+	FUZZ_CASES=$(CASES) $(BIN)/pytest tests/fuzz -n auto --timeout 0 -rP
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .

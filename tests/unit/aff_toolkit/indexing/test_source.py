@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,10 @@ def test_a_list_may_name_urls(tmp_path: Path, memory: Any) -> None:
         (',"",1900,', "list.csv, row 1", "path is empty"),
         ("x,p.jpg,1900,[1]", "x", "payload is not a JSON object"),
         ("x,p.jpg,1900,{", "x", "payload does not have its type"),
+        ("x,p.jpg,1900," + "[" * 100_000, "x", "payload does not have its type"),
+        ('x,p.jpg,1900,"{""height"": NaN}"', "x", "nothing that JSON can hold"),
+        ('x,p.jpg,1900,"{""city"": ""\\ud800""}"', "x", "nothing that JSON can hold"),
+        ("x,warp://p.jpg,1900,", "x", "Protocol not known: warp"),
     ],
 )
 def test_a_row_that_cannot_be_used_fails_alone(tmp_path: Path, row: str, item_id: str, detail: str) -> None:
@@ -200,6 +205,24 @@ def test_a_parquet_list_keeps_its_types(tmp_path: Path) -> None:
     assert _contents(tmp_path / "list.parquet") == {"1.jpg": b"1.jpg", "2.jpg": b"2.jpg"}
 
 
+def test_a_row_of_parquet_that_json_cannot_hold_fails_alone(tmp_path: Path) -> None:
+    _write(tmp_path, "1.jpg", "2.jpg")
+    columns = {"path": ["1.jpg", "2.jpg"], "height": [float("nan"), 2.5], "seen": [datetime(2024, 5, 1), None]}
+    parquet.write_table(pa.table(columns), tmp_path / "list.parquet")
+    bad, good = source_items(str(tmp_path / "list.parquet"))
+    with pytest.raises(SourceError, match="nothing that JSON can hold"):
+        bad.read()
+    assert (good.id, good.payload, good.read()) == ("2.jpg", {"height": 2.5}, b"2.jpg")
+
+
+def test_a_parquet_list_whose_column_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"pathé": ["1.jpg"]}), tmp_path / "list.parquet")
+    data = (tmp_path / "list.parquet").read_bytes()
+    (tmp_path / "list.parquet").write_bytes(data.replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(source_items(str(tmp_path / "list.parquet")))
+
+
 def test_a_damaged_parquet_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read"):
@@ -233,6 +256,34 @@ def test_a_payload_of_a_shard_that_is_no_object_fails_its_image_alone(tmp_path: 
     with pytest.raises(SourceError, match=r"1\.json is not a JSON object"):
         bad.read()
     assert good.read() == b"two"
+
+
+def test_a_payload_of_a_shard_that_is_too_deep_fails_its_image_alone(tmp_path: Path) -> None:
+    _tar(tmp_path / "shard.tar", {"1.jpg": b"one", "1.json": b"[" * 100_000, "2.jpg": b"two"})
+    bad, good = source_items(str(tmp_path / "shard.tar"))
+    with pytest.raises(SourceError, match=r"1\.json is not a JSON object"):
+        bad.read()
+    assert good.read() == b"two"
+
+
+def test_a_name_in_a_shard_that_is_not_utf8_fails_its_image_alone(tmp_path: Path) -> None:
+    _tar(tmp_path / "shard.tar", {"caf\udce9.jpg": b"one", "2.jpg": b"two"})
+    bad, good = source_items(str(tmp_path / "shard.tar"))
+    assert bad.id == "caf\\udce9.jpg"
+    with pytest.raises(SourceError, match="nothing that JSON can hold"):
+        bad.read()
+    assert good.read() == b"two"
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_compressed_shard_that_ends_in_its_header_is_refused(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "shard.tar"
+    _tar(path, {"1.jpg": b"one"}, mode)
+    whole = path.read_bytes()
+    for size in range(1, 20):
+        path.write_bytes(whole[:size])
+        with pytest.raises(SourceError, match="cannot be read"):
+            list(source_items(str(path)))
 
 
 def test_a_range_of_shards_is_read_one_after_the_other(tmp_path: Path, memory: Any) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
 _OK, _REFUSED = 200, 429
+# Services close connections that nothing was asked on for 5 s; a request must not meet that.
+_IDLE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received = bytearray()
-        self._answer: asyncio.Future[int] | None = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,13 +74,18 @@ class _Connection(asyncio.Protocol):
         (length,) = (int(line[15:]) for line in lines if line.startswith(b"content-length:"))
         if len(body) >= length:
             self._received.clear()
-            self._answer.set_result(int(lines[0].split()[1]))
+            self._answer.set_result((int(lines[0].split()[1]), bytes(body)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionResetError("closed by the service"))
 
-    async def ask(self, request: bytes) -> int:
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._transport is None or self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
         assert self._transport is not None, "it was opened"
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -86,51 +96,113 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def _connect(port: int) -> _Connection:
-    _, connection = await asyncio.get_running_loop().create_connection(_Connection, "127.0.0.1", port)
-    return connection
+class Connections:
+    """Connections to a service, as many as there are requests at the same time.
+
+    Args:
+        url: Of the service; its path is not looked at.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url: SplitResult = urlsplit(url)
+        self._idle: list[tuple[_Connection, float]] = []
+
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; returns status and body of the answer.
+
+        Raises:
+            OSError: The service cannot be reached, or closed the connection.
+        """
+        connection = await self._take()
+        try:
+            answer = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append((connection, time.perf_counter()))
+        return answer
+
+    def close(self) -> None:
+        """Close those on which nothing is asked."""
+        for connection, _ in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _take(self) -> _Connection:
+        if self._idle:
+            connection, since = self._idle.pop()
+            if not connection.closed and time.perf_counter() - since < _IDLE_S:
+                return connection
+            connection.close()
+            self.close()  # the others have been idle for longer
+        tls = self._url.scheme == "https"
+        port = self._url.port or (443 if tls else 80)
+        loop = asyncio.get_running_loop()
+        _, opened = await loop.create_connection(_Connection, self._url.hostname or "localhost", port, ssl=tls or None)
+        return opened
 
 
-def http_request(path: str, body: bytes, content_type: str) -> bytes:
-    """Return a POST request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+def http_request(
+    path: str, body: bytes, content_type: str, *, headers: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
+    """Return a POST request; further headers may name another host."""
+    given = {"Host": "localhost", "Content-Type": content_type, "Content-Length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 async def closed_loop(port: int, requests: Sequence[bytes], *, clients: int, count: int) -> Outcome:
     """Have clients ask one request after the other, `count` in all."""
-    outcome, numbers = Outcome(), iter(range(count))
+    outcome, numbers, connections = Outcome(), iter(range(count)), Connections(_local(port))
 
     async def client() -> None:
-        connection = await _connect(port)
         for number in numbers:
             began = time.perf_counter()
-            outcome.note(await connection.ask(requests[number % len(requests)]), began)
-        connection.close()
+            status, _ = await connections.ask(requests[number % len(requests)])
+            outcome.note(status, began)
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
     outcome.seconds = time.perf_counter() - began
+    connections.close()
     return outcome
 
 
 async def open_loop(port: int, requests: Sequence[bytes], *, per_s: float, seconds: float) -> Outcome:
     """Ask at random moments (a Poisson process), whether earlier requests were answered or not."""
-    rng = np.random.default_rng(0)
-    moments = np.cumsum(rng.exponential(1 / per_s, round(per_s * seconds)))
-    outcome, idle = Outcome(), [await _connect(port) for _ in range(16)]
+    outcome, connections = Outcome(), Connections(_local(port))
 
-    async def ask(request: bytes, due: float) -> None:
-        connection = idle.pop() if idle else await _connect(port)
-        outcome.note(await connection.ask(request), due)
-        idle.append(connection)
+    async def ask(number: int, due: float) -> None:
+        status, _ = await connections.ask(requests[number % len(requests)])
+        outcome.note(status, due)
 
-    began, tasks = time.perf_counter(), []
-    for number, moment in enumerate(moments):
-        await asyncio.sleep(max(0.0, began + moment - time.perf_counter()))
-        tasks.append(asyncio.create_task(ask(requests[number % len(requests)], began + moment)))
-    await asyncio.gather(*tasks)
+    began = time.perf_counter()
+    await at_moments(ask, per_s=per_s, seconds=seconds)
     outcome.seconds = time.perf_counter() - began
-    for connection in idle:
-        connection.close()
+    connections.close()
     return outcome
+
+
+async def at_moments(
+    start: Callable[[int, float], Coroutine[Any, Any, None]], *, per_s: float, seconds: float, even: bool = False
+) -> None:
+    """Start coroutines, whether earlier ones have ended or not, and wait for all of them.
+
+    Args:
+        start: Gets the number of a coroutine, from 0, and the moment when it was due, of `time.perf_counter`.
+        per_s: Coroutines a second.
+        seconds: From the first moment to the last, about.
+        even: At equal distances; else at random moments (a Poisson process).
+    """
+    count = round(per_s * seconds)
+    gaps = np.full(count, 1 / per_s) if even else np.random.default_rng(0).exponential(1 / per_s, count)
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as running:
+        for number, moment in enumerate(np.cumsum(gaps)):
+            due = began + float(moment)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            running.create_task(start(number, due))
+
+
+def _local(port: int) -> str:
+    return f"http://127.0.0.1:{port}"

@@ -58,19 +58,30 @@ def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.fl
     return np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), dtype=np.float32)
 
 
-def write_gallery(settings: StoreSettings, space: EmbeddingSpace, count: int) -> None:
-    """Write an embedded gallery of synthetic embeddings, with its HNSW graph; its directory must not exist yet."""
-    asyncio.run(_write(settings, space, count))
+def write_gallery(
+    settings: StoreSettings, space: EmbeddingSpace, count: int, *, shard: int = 0, shards: int = 1
+) -> None:
+    """Write an embedded gallery of synthetic embeddings, with its HNSW graph; its directory must not exist yet.
+
+    Args:
+        settings: Of the gallery; its `edge_path` is the directory.
+        space: Of the embeddings.
+        count: Images of the whole gallery.
+        shard: Which of the `shards` parts of it is written, counted from 0.
+        shards: Parts: image i belongs to part i modulo `shards`, so that those of one thing are spread over them.
+    """
+    asyncio.run(_write(settings, space, count, shard, shards))
 
 
-async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int) -> None:
+async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int, shard: int, shards: int) -> None:
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:
         await catalogue.create(space)
         store = await catalogue.collection(space)
         written = 0
         for vectors in synthetic_embeddings(count, space.dimension, seed=_SEED):
-            await store.upsert([_point(written + row, vector) for row, vector in enumerate(vectors)])
+            rows = range((shard - written) % shards, len(vectors), shards)
+            await store.upsert([_point(written + row, vectors[row]) for row in rows])
             written += len(vectors)
         await store.build_graph()
     finally:
@@ -79,8 +90,13 @@ async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int) -> 
 
 def _point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:
     payload = {"place": f"place {number // _IMAGES_PER_THING}", "year": 1990 + number % 35}
-    record = GalleryRecord(f"photographs/{number}.jpg", "0" * 64, 640, 480, datetime.now(UTC), payload)
+    record = GalleryRecord(synthetic_item_id(number), "0" * 64, 640, 480, datetime.now(UTC), payload)
     return GalleryPoint(record, embedding)
+
+
+def synthetic_item_id(number: int) -> str:
+    """Return the item id of an image of the gallery, counted from 0."""
+    return f"photographs/{number}.jpg"
 
 
 def collection_directory(gallery: Path) -> Path:

@@ -67,7 +67,10 @@ def _item(row: Mapping[str, Any], key: str, row_name: str, directory: Place) -> 
     others: JsonObject = {
         name: value for name, value in row.items() if name not in {key, "id", "payload"} and value is not None
     }
-    place = _place(where, directory)
+    try:
+        place = _place(where, directory)
+    except SourceError as error:
+        return unusable(item_id, row_name, str(error))
     return SourceItem(item_id, str(place), place.read, {**others, **payload})
 
 
@@ -108,6 +111,8 @@ def _typed(text: str, parse: Callable[[str], Any]) -> Any:
     """Return a cell's value, or why it has none: an error that the row meets alone."""
     try:
         return parse(text)
+    except RecursionError as error:
+        return ValueError(str(error))
     except (ValueError, KeyError) as error:
         return error
 
@@ -124,5 +129,5 @@ def _parquet_rows(place: Place) -> Iterator[dict[str, Any]]:
                 for row in batch.to_pylist():
                     payload = row.get("payload")
                     yield {**row, "payload": _typed(payload, json.loads)} if isinstance(payload, str) else row
-    except (OSError, ArrowException) as error:
+    except (OSError, ValueError, OverflowError, ArrowException) as error:  # a name that is not UTF-8, a year 300,000
         raise SourceError(f"cannot be read: {error}", item=str(place)) from error

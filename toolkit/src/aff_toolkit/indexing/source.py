@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aff_toolkit.indexing.files_source import file_items
 from aff_toolkit.indexing.manifest_source import manifest_items
-from aff_toolkit.indexing.source_item import SourceItem
+from aff_toolkit.indexing.source_item import SourceItem, storable
 from aff_toolkit.indexing.tar_source import tar_items
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -23,8 +23,9 @@ def source_items(location: str) -> Iterator[SourceItem]:
         SourceError: It cannot be read.
         MissingExtraError: It needs a package that is installed on demand.
     """
+    items = file_items
     if location.endswith(_TAR):
-        return tar_items(location)
-    if location.endswith(_MANIFEST):
-        return manifest_items(location)
-    return file_items(location)
+        items = tar_items
+    elif location.endswith(_MANIFEST):
+        items = manifest_items
+    return map(storable, items(location))

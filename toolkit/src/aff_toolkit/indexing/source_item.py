@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -42,3 +43,16 @@ def unusable(item_id: str, location: str, detail: str) -> SourceItem:
         raise SourceError(detail, item=item_id)
 
     return SourceItem(item_id, location, fail)
+
+
+def storable(item: SourceItem) -> SourceItem:
+    """Return an item; one whose id or payload JSON cannot hold fails by its name.
+
+    Sent along, it would have its whole batch refused: NaN, dates and bytes of Parquet, halves of UTF-16 pairs.
+    """
+    try:
+        json.dumps([item.id, item.payload], allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        name = item.id.encode(errors="backslashreplace").decode()
+        return unusable(name, item.location, f"id or payload is nothing that JSON can hold: {error}")
+    return item

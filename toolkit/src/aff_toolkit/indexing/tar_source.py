@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from glob import has_magic
 
@@ -13,6 +15,8 @@ from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, unusable
 from aff_toolkit.photograph_files import is_image_name
 
+# What the standard library's readers let out on damaged files.
+_DAMAGE = (OSError, tarfile.TarError, EOFError, TypeError, ValueError, zlib.error, lzma.LZMAError)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -32,7 +36,7 @@ def tar_items(location: str) -> Iterator[SourceItem]:
         try:
             with place.open() as file, tarfile.open(fileobj=file, mode="r|*") as archive:
                 yield from _with_payloads(_members(archive), str(place))
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except _DAMAGE as error:
             raise SourceError(f"cannot be read: {error}", item=str(place)) from error
 
 
@@ -83,7 +87,7 @@ def _items(images: list[tuple[str, bytes]], payload: bytes, archive: str) -> Ite
     parsed: JsonObject | None
     try:
         parsed = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     for name, data in images:
         location = f"{archive}, {name}"

@@ -1,0 +1,34 @@
+"""The nearest vectors, found by comparing every one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def exact_neighbours(
+    vectors: Iterable[NDArray[np.float32]], queries: NDArray[np.float32], limit: int
+) -> NDArray[np.int64]:
+    """Return the rows of the vectors with the largest dot products, the nearest first.
+
+    Args:
+        vectors: Chunks of (any, D), whose rows are counted through.
+        queries: (Q, D).
+        limit: k, at most the number of vectors.
+
+    Returns:
+        (Q, k).
+    """
+    scores = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    start = 0
+    for chunk in vectors:
+        numbers = np.broadcast_to(np.arange(start, start + len(chunk)), (len(queries), len(chunk)))
+        scores = np.concatenate([scores, queries @ chunk.T], axis=1)
+        rows = np.concatenate([rows, numbers], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+        scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        start += len(chunk)
+    return rows
