@@ -15,7 +15,7 @@ from aff_toolkit.demo.local_service import local_services
 from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.plain_photograph import plain_png
 
-PHOTOGRAPHS = 400
+PHOTOGRAPHS = 600
 
 
 def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(tmp_path:
         local_services(TINY_BUNDLE, tmp_path / "gallery", tmp_path / "services.log") as services,
         IndexerClient(services.indexer_url) as client,
     ):
-        command = [sys.executable, "-m", "aff_toolkit", "index", str(photographs), "--json"]
+        command = [sys.executable, "-m", "aff_toolkit", "index", str(photographs), "--json", "--concurrency", "1"]
         where = {**os.environ, "AFF_INDEXER_URL": services.indexer_url}
         run = subprocess.Popen(command, cwd=tmp_path, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         while client.gallery().count < 40:

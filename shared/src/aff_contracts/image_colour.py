@@ -30,7 +30,7 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
         photograph = image.convert("RGBA")
         white = Image.new("RGBA", photograph.size, "white")
         image = Image.alpha_composite(white, photograph)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
 
 
 def _grey_levels(deep: NDArray[Any]) -> NDArray[np.uint8]:

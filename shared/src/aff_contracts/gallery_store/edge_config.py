@@ -48,7 +48,8 @@ def shard_config(space: EmbeddingSpace, settings: StoreSettings) -> edge.EdgeCon
         hnsw_config=graph,
     )
     optimizers = edge.EdgeOptimizersConfig(indexing_threshold=settings.indexing_threshold_kb)
-    return edge.EdgeConfig(vectors={VECTOR_NAME: vector}, optimizers=optimizers)
+    # A pool of eight threads for one search costs more processor time than the search itself.
+    return edge.EdgeConfig(vectors={VECTOR_NAME: vector}, optimizers=optimizers, max_search_threads=1)
 
 
 def search_parameters(settings: StoreSettings, *, exact: bool) -> edge.SearchParams:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import logging.handlers
+import queue
 import sys
 
 from pythonjsonlogger.json import JsonFormatter
@@ -22,12 +24,36 @@ class _RequestIdFilter(logging.Filter):
         return True
 
 
+class _InBackground(logging.handlers.QueueHandler):
+    """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__(queue.SimpleQueue())
+        self._writer = logging.handlers.QueueListener(self.queue, handler)
+        self._writer.start()
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Keep the record as it is; it stays in this process."""
+        return record
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._writer.stop()
+        self._writer.start()
+
+    def close(self) -> None:
+        """Write what waits, and end the thread; the interpreter does so at its end."""
+        self._writer.stop()
+        super().close()
+
+
 def configure_logging(settings: ObserveSettings) -> None:
     """Log to standard error, for this whole process."""
-    handler = logging.StreamHandler()
-    handler.addFilter(_RequestIdFilter())
+    stream = logging.StreamHandler()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    handler.setFormatter(_text() if as_text else _json())
+    stream.setFormatter(_text() if as_text else _json())
+    handler = _InBackground(stream)
+    handler.addFilter(_RequestIdFilter())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "qdrant_client"):  # they tell of every call
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
-import uuid
 from contextvars import ContextVar
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
+_BITS = 128
+_ids = random.Random(random.SystemRandom().getrandbits(_BITS))
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -15,8 +17,12 @@ current_request_id: ContextVar[str | None] = ContextVar("request_id", default=No
 
 
 def new_request_id() -> str:
-    """Return an id that nobody else has."""
-    return uuid.uuid4().hex
+    """Return an id that nobody else has; it is no secret.
+
+    It does not ask the system for random bytes: that gives up the interpreter, which other threads of a busy service
+    hold for a millisecond.
+    """
+    return f"{_ids.getrandbits(_BITS):032x}"
 
 
 def accepted_request_id(given: str | None) -> str:

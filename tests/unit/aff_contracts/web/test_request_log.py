@@ -33,6 +33,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr("sys.stderr", written)
     configure_logging(ObserveSettings(log_format="json"))
     yield written
+    for handler in root.handlers:
+        handler.close()
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -68,6 +70,8 @@ async def _get(app: FastAPI, path: str, **headers: str) -> httpx.Response:
 
 
 def _logged(lines: io.StringIO) -> list[dict[str, Any]]:
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     return [json.loads(line) for line in lines.getvalue().splitlines()]
 
 

@@ -32,6 +32,7 @@ class GrowthPoint(BaseModel):
         quantization: Of its vectors, as `QDRANT_QUANTIZATION` names it.
         recall_at_10: Mean share of the ten nearest vectors, by exact search, that are among the ten hits.
         p50_ms: Of a vector search.
+        passes_p50_ms: The same of each pass over the queries.
         p99_ms: Of a vector search.
         exact_p50_ms: Of a search that compares every vector.
         disk_mb: Of the collection with its graph, in MiB.
@@ -44,6 +45,7 @@ class GrowthPoint(BaseModel):
     quantization: Quantization
     recall_at_10: float
     p50_ms: float
+    passes_p50_ms: list[float]
     p99_ms: float
     exact_p50_ms: float
     disk_mb: float
@@ -51,7 +53,11 @@ class GrowthPoint(BaseModel):
 
 
 def measure_growth(
-    dimension: int, sizes: Sequence[int], quantizations: Sequence[Quantization] = GROWTH_QUANTIZATIONS
+    dimension: int,
+    sizes: Sequence[int],
+    quantizations: Sequence[Quantization] = GROWTH_QUANTIZATIONS,
+    *,
+    passes: int = 1,
 ) -> list[GrowthPoint]:
     """Measure galleries of synthetic embeddings, one after another; each is searched with vectors that it lacks.
 
@@ -59,11 +65,12 @@ def measure_growth(
         dimension: D of the embeddings.
         sizes: Images of the galleries.
         quantizations: Of each of them.
+        passes: Over the queries.
     """
-    return [_measure(dimension, size, quantization) for size in sizes for quantization in quantizations]
+    return [_measure(dimension, size, quantization, passes) for size in sizes for quantization in quantizations]
 
 
-def _measure(dimension: int, size: int, quantization: Quantization) -> GrowthPoint:
+def _measure(dimension: int, size: int, quantization: Quantization, passes: int) -> GrowthPoint:
     space = EmbeddingSpace(id="0" * 64, dimension=dimension)
     queries = synthetic_queries(size, dimension, _QUERIES)
     with tempfile.TemporaryDirectory() as directory:
@@ -75,17 +82,18 @@ def _measure(dimension: int, size: int, quantization: Quantization) -> GrowthPoi
         with closing(EdgeGallery(collection, settings)) as gallery:
             for query in queries:  # what is read for the first time is read from the disk
                 _search(gallery, query, exact=False)
-            found = [_search(gallery, query, exact=False) for query in queries]
+            runs = [[_search(gallery, query, exact=False) for query in queries] for _ in range(passes)]
             nearest = [_search(gallery, query, exact=True) for query in queries]
         files = [file for file in collection.rglob("*") if file.is_file()]
-        latencies = [ms for _, ms in found]
+        latencies = [ms for run in runs for _, ms in run]
         return GrowthPoint(
             images=size,
             quantization=quantization,
             recall_at_10=statistics.mean(
-                len(ids & exact) / len(exact) for (ids, _), (exact, _) in zip(found, nearest, strict=True)
+                len(ids & exact) / len(exact) for (ids, _), (exact, _) in zip(runs[0], nearest, strict=True)
             ),
             p50_ms=statistics.median(latencies),
+            passes_p50_ms=[statistics.median(ms for _, ms in run) for run in runs],
             p99_ms=float(np.percentile(latencies, 99)),
             exact_p50_ms=statistics.median(ms for _, ms in nearest),
             disk_mb=sum(512 * file.stat().st_blocks for file in files) / 2**20,

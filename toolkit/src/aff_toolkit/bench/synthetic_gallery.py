@@ -81,14 +81,15 @@ async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int, sha
         written = 0
         for vectors in synthetic_embeddings(count, space.dimension, seed=_SEED):
             rows = range((shard - written) % shards, len(vectors), shards)
-            await store.upsert([_point(written + row, vectors[row]) for row in rows])
+            await store.upsert([synthetic_point(written + row, vectors[row]) for row in rows])
             written += len(vectors)
         await store.build_graph()
     finally:
         await catalogue.close()
 
 
-def _point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:
+def synthetic_point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:
+    """Return an image of the gallery, counted from 0, with its record."""
     payload = {"place": f"place {number // _IMAGES_PER_THING}", "year": 1990 + number % 35}
     record = GalleryRecord(synthetic_item_id(number), "0" * 64, 640, 480, datetime.now(UTC), payload)
     return GalleryPoint(record, embedding)

@@ -1,0 +1,78 @@
+"""A gallery store written and searched as the services do it, through its Protocol."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.bench.synthetic_gallery import synthetic_embeddings, synthetic_point
+
+_BATCH = 128
+
+
+class StoreWrites(BaseModel):
+    """What was measured.
+
+    Attributes:
+        upserts_per_s: Durable ones, 128 at a time, one call after the other.
+        p50_ms: Of a search of what was just written, one after the other.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    upserts_per_s: float
+    p50_ms: float
+
+
+async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
+    """Write a gallery of synthetic embeddings, search it, and delete them again.
+
+    Args:
+        settings: Of the store; on a server, an empty collection of that name stays.
+        images: To write.
+        queries: (Q, D).
+
+    Raises:
+        StoreError: The store is away, or refuses.
+    """
+    dimension = queries.shape[1]
+    space = EmbeddingSpace(id="0" * 64, dimension=dimension)
+    catalogue = await open_catalogue(settings)
+    try:
+        await catalogue.create(space)
+        store = await catalogue.collection(space)
+        upserts_per_s = images / await _write(store, images, dimension)
+        p50_ms = statistics.median([await _search(store, query) for query in queries])
+        await store.delete([synthetic_point(number, queries[0]).record.item_id for number in range(images)])
+    finally:
+        await catalogue.close()
+    return StoreWrites(upserts_per_s=upserts_per_s, p50_ms=p50_ms)
+
+
+async def _write(store: GalleryStore, images: int, dimension: int) -> float:
+    """Return the seconds that the store took."""
+    seconds, written = 0.0, 0
+    for vectors in synthetic_embeddings(images, dimension, seed=0):
+        for start in range(0, len(vectors), _BATCH):
+            points = [
+                synthetic_point(written + row, vectors[row]) for row in range(start, min(start + _BATCH, len(vectors)))
+            ]
+            began = time.perf_counter()
+            await store.upsert(points)
+            seconds += time.perf_counter() - began
+        written += len(vectors)
+    return seconds
+
+
+async def _search(store: GalleryStore, query: NDArray[np.float32]) -> float:
+    began = time.perf_counter()
+    await store.search(query, limit=10)
+    return 1000 * (time.perf_counter() - began)

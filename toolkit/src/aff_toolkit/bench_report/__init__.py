@@ -1,0 +1,1 @@
+"""Every figure that the README claims, measured side by side in one run."""

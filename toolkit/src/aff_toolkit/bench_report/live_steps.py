@@ -1,0 +1,214 @@
+"""What each step of the live path costs in accuracy, from the network in torch to the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_contracts.bundle import BundleManifest, load_manifest
+from aff_contracts.client import SearchClient
+from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
+from aff_contracts.gallery_store.edge_gallery import EdgeGallery
+from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
+from aff_contracts.gallery_store.settings import Quantization, StoreSettings
+from aff_contracts.preprocessing import preprocess
+from aff_toolkit.bench.synthetic_gallery import collection_directory
+from aff_toolkit.bench_report.browser_embeddings import BrowserMissingError, browser_embeddings
+from aff_toolkit.client import IndexerClient, Upload
+from aff_toolkit.demo.local_service import local_services
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.evaluation.retrieval_scores import average_precision
+from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from gallery_indexer.gallery_encoder import GalleryEncoder
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+
+HITS = 100
+_BATCH = 32
+_THREADS = 2
+
+Embeddings = NDArray[np.float32]
+Rows = list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the path.
+
+    Attributes:
+        name: What it is.
+        before: Name of the step that it is compared with; None for the first.
+        map_at_100: Asymmetric; None where it could not be measured.
+        note: Why it could not, or what there is to say.
+    """
+
+    name: str
+    before: str | None
+    map_at_100: float | None
+    note: str = ""
+
+
+def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
+    """Measure the asymmetric mAP@100 of every step; queries differ, or the search, never the gallery's embeddings.
+
+    Args:
+        bundle: Whose encoders are used.
+        protocol: Queries and gallery.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    manifest = load_manifest(bundle)
+    pixels = [photograph.load() for photograph in protocol.queries]
+    gallery = _embedded(protocol.gallery, GalleryEncoder.load(bundle, manifest, device="auto").encode)
+    score = _Scorer(protocol)
+    steps, found = [], {}
+    for name, before, embed in _encoders(bundle, manifest):
+        found[name] = np.concatenate([embed(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
+        steps.append(Step(name, before, score(_exact(found[name], gallery))))
+    onnx = found["ONNX, float32"]
+    for name, quantization in _STORES.items():
+        rows = _stored(gallery, onnx, quantization)
+        steps.append(Step(name, "ONNX, float32", score(rows), "an HNSW graph, and the store's search settings"))
+    return steps + _over_http(bundle, protocol, pixels, gallery, score)
+
+
+_STORES: dict[str, Quantization] = {
+    "embedded store, float32": "none",
+    "embedded store, int8": "int8",
+    "embedded store, turbo4": "turbo4",
+}
+
+
+class _Scorer:
+    """Scores the first hundred hits."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._queries = [photograph.instance for photograph in protocol.queries]
+        self._gallery = np.array([photograph.instance for photograph in protocol.gallery])
+
+    def __call__(self, rows: Rows) -> float:
+        relevant = [self._gallery == query for query in self._queries]
+        scores = [
+            average_precision(mask[row[:HITS]], int(mask.sum()), HITS)
+            for mask, row in zip(relevant, rows, strict=True)
+            if mask.any()
+        ]
+        return float(np.mean(scores))
+
+
+def _encoders(
+    bundle: Path, manifest: BundleManifest
+) -> Iterator[tuple[str, str | None, Callable[[list[NDArray[np.uint8]]], Embeddings]]]:
+    spec, dimension = manifest.query_encoder, manifest.space.dimension
+    graph = bundle / spec.model
+    calibration = np.stack([preprocess(photograph, spec.preprocessing) for photograph in _calibration()])
+    width = manifest.recipe["query_encoder"]
+    network = QUERY_BACKBONES[width.get("backbone", f"residual-{width.get('width')}")].build(dimension)
+    load_onnx_weights(network, graph, torch.from_numpy(calibration))
+
+    @torch.inference_mode()
+    def in_torch(images: list[NDArray[np.uint8]]) -> Embeddings:
+        batch = np.stack([preprocess(image, spec.preprocessing) for image in images])
+        embeddings: Embeddings = network(torch.from_numpy(batch)).numpy()
+        return embeddings
+
+    yield "torch, float32", None, in_torch
+    opened = OnnxQueryEncoder.open(graph, spec.preprocessing, dimension, threads=_THREADS)
+    yield "ONNX, float32", "torch, float32", opened.encode
+    with tempfile.TemporaryDirectory() as directory:
+        int8 = Path(directory, "int8.onnx")
+        batches = [calibration[start : start + _BATCH] for start in range(0, len(calibration), _BATCH)]
+        quantise_query_encoder(graph, batches, int8)
+        opened = OnnxQueryEncoder.open(int8, spec.preprocessing, dimension, threads=_THREADS, precision="int8")
+        yield "ONNX, int8", "ONNX, float32", opened.encode
+
+
+def _calibration() -> list[NDArray[np.uint8]]:
+    from aff_toolkit.scenes.view import render_view  # noqa: PLC0415 - of a part of the scenes that nothing is tested on
+
+    return [render_view(number, 0, size=(160, 160)) for number in range(256)]
+
+
+def _embedded(photographs: Sequence[Photograph], encode: Callable[[list[NDArray[np.uint8]]], Embeddings]) -> Embeddings:
+    starts = range(0, len(photographs), _BATCH)
+    return np.concatenate([encode([one.load() for one in photographs[start : start + _BATCH]]) for start in starts])
+
+
+def _exact(queries: Embeddings, gallery: Embeddings) -> Rows:
+    rows: Rows = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :HITS].tolist()
+    return rows
+
+
+def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization) -> Rows:
+    """Search an embedded gallery that has a graph whatever its size."""
+    space = EmbeddingSpace(id="0" * 64, dimension=gallery.shape[1])
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "gallery"
+        settings = StoreSettings(url="", edge_path=path, quantization=quantization, indexing_threshold_kb=1)
+        asyncio.run(_fill(settings, space, gallery))
+        with closing(EdgeGallery(collection_directory(path), settings)) as opened:
+            return [
+                [
+                    int(hit.record.item_id)
+                    for hit in opened.search(
+                        query, limit=HITS, payload_filter=None, score_threshold=None, exact=False, with_embeddings=False
+                    )
+                ]
+                for query in queries
+            ]
+
+
+async def _fill(settings: StoreSettings, space: EmbeddingSpace, gallery: Embeddings) -> None:
+    catalogue = await QdrantEdgeCatalogue.open(settings)
+    try:
+        await catalogue.create(space)
+        store = await catalogue.collection(space)
+        now = datetime.now(UTC)
+        points = [
+            GalleryPoint(GalleryRecord(str(row), "0" * 64, 8, 8, now, {}), vector) for row, vector in enumerate(gallery)
+        ]
+        await store.upsert(points)
+        await store.build_graph()
+    finally:
+        await catalogue.close()
+
+
+def _over_http(
+    bundle: Path, protocol: Protocol, pixels: Sequence[NDArray[np.uint8]], gallery: Embeddings, score: _Scorer
+) -> list[Step]:
+    queries = [_png(image) for image in pixels]
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        local_services(bundle, Path(directory, "gallery"), Path(directory, "log")) as services,
+        IndexerClient(services.indexer_url) as indexer,
+        SearchClient(services.query_url) as searcher,
+    ):
+        uploads = [Upload(str(row), "image.png", _png(one.load())) for row, one in enumerate(protocol.gallery)]
+        for start in range(0, len(uploads), _BATCH):
+            indexer.index(uploads[start : start + _BATCH])
+        rows = [[int(hit.id) for hit in searcher.search(query, limit=HITS).hits] for query in queries]
+        http = Step("both services over HTTP", "ONNX, float32", score(rows), "from PNG files of the same pixels")
+        try:
+            in_browser = score(_exact(browser_embeddings(services.query_url, queries), gallery))
+        except BrowserMissingError as error:
+            return [http, Step("encoded in Chromium", "ONNX, float32", None, f"not measured: {error}")]
+    return [http, Step("encoded in Chromium", "ONNX, float32", in_browser, "the page's own runtime")]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    encoded: bytes = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return encoded

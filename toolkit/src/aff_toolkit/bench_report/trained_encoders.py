@@ -1,0 +1,313 @@
+"""Query encoders of different cost, trained in several ways towards one gallery side, and what each of them finds."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import product, repeat
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from accelerate.accelerator import Accelerator
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from torch import nn
+
+from aff_contracts.bundle import MixerSpec
+from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
+from aff_toolkit.evaluation.retrieval_scores import score_embeddings
+from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.data.photograph_source import ScenesSource
+from aff_toolkit.training.feature_store.extract_features import extract_features
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.feature_store.store_description import StoreSettings
+from aff_toolkit.training.gallery_side import GallerySide
+from aff_toolkit.training.joint_section import JointSection
+from aff_toolkit.training.joint_training import train_pair
+from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
+from aff_toolkit.training.losses.regression import Regression
+from aff_toolkit.training.optimisation_section import OptimisationSection
+from aff_toolkit.training.pretraining import ContrastivePretraining
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.recipe import BaseSection, MixerSection, QueryEncoderSection, TrainingRecipe
+from aff_toolkit.training.sampling import generator_of, paired_batches
+from aff_toolkit.training.store_embeddings import embed_rows
+from aff_toolkit.training.training_log import TrainingLog
+from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.training_set import TrainingSet
+from aff_toolkit.training.training_source import TrainingSource
+from gallery_indexer.mixers.build_mixer import build_mixer
+
+Way = Literal["aff", "fused_regression", "single_feature", "light_only"]
+WAYS: tuple[Way, ...] = get_args(Way)
+Embeddings = NDArray[np.float32]
+
+_TEMPERATURE = 0.1
+_BATCH = 64
+_REGRESSION = (Regression(weight=20.0),)
+
+
+class EncoderTrainings(BaseModel):
+    """What is trained, on which procedural landmarks, and how long.
+
+    Attributes:
+        backbones: Query backbones, the dearest to train first.
+        seeds: Of the trainings after the pretraining, one of every way for each.
+        source: Landmarks to learn from, which the bundle's networks have not learned from.
+        stored_size: Pixels of a side that are kept of the photographs to learn from.
+        train_size: Pixels of a side in training.
+        input_size: Pixels of a side in service.
+        pretraining: Contrastive, once for each backbone; every way starts from it.
+        training: Of every way.
+        landmarks: Held-out ones.
+        distractors: Views of other landmarks in the gallery.
+        difficulty: Of the held-out views.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    backbones: tuple[str, ...] = ("residual-32", "mobilenet-v2-0.5", "residual-16", "residual-8")
+    seeds: tuple[int, ...] = (1,)
+    source: ScenesSource = ScenesSource(first=1_500_000, instances=500, views=8, min_difficulty=0.3, max_difficulty=1.0)
+    stored_size: int = 80
+    train_size: int = 64
+    input_size: int = 72
+    pretraining: OptimisationSection = OptimisationSection(epochs=6, batch_size=128, learning_rate=2e-3)
+    training: OptimisationSection = OptimisationSection(epochs=4, batch_size=64, learning_rate=1e-3)
+    landmarks: int = 150
+    distractors: int = 600
+    difficulty: float = 0.8
+
+    @property
+    def protocol(self) -> Protocol:
+        """Queries and gallery."""
+        return scenes_protocol(
+            instances=self.landmarks,
+            queries_each=2,
+            gallery_each=6,
+            distractors=self.distractors,
+            difficulty=self.difficulty,
+        )
+
+
+@dataclass(frozen=True)
+class EncoderMaterials:
+    """What all trainings share: features and pixels, in a work directory.
+
+    Attributes:
+        base: The bundle whose gallery side is kept.
+        directory: Of stores and checkpoints.
+        trainings: What is trained.
+    """
+
+    base: BaseBundle
+    directory: Path
+    trainings: EncoderTrainings
+
+    def make(self) -> None:
+        """Extract what is not there yet.
+
+        Raises:
+            FeatureStoreError: The directory cannot be used.
+        """
+        side = GallerySide(self.base.manifest.extractors, self.base.directory, self.base)
+        extract = side.load_extract(Accelerator().device)
+        protocol, trainings = self.trainings.protocol, self.trainings
+        for name, photographs, size in (
+            ("training", trainings.source.photographs(), trainings.stored_size),
+            ("queries", protocol.queries, trainings.input_size),
+            ("gallery", protocol.gallery, trainings.input_size),
+        ):
+            settings = StoreSettings(pixel_size=size)
+            extract_features(photographs, side.extractor_set, extract, self.directory / name, settings, lambda _: None)
+
+    def store(self, name: str) -> FeatureStore:
+        """Open a store: `training`, `queries` or `gallery`.
+
+        Raises:
+            FeatureStoreError: It is missing or altered.
+        """
+        return FeatureStore.open(self.directory / name)
+
+    def gallery_side(self, way: Way) -> tuple[nn.Module, list[str]] | None:
+        """Return what the gallery is embedded with, and its features; None where the bundle has no such feature.
+
+        Raises:
+            BundleFormatError: The bundle's mixer does not fit.
+        """
+        manifest = self.base.manifest
+        if way != "single_feature":
+            return self.base.load_mixer(), [feature.name for feature in manifest.features]
+        for feature in manifest.features:
+            if feature.kind == "global" and feature.dimension == manifest.space.dimension:
+                spec = MixerSpec.model_validate({**manifest.mixer.model_dump(), "kind": "identity"})
+                return build_mixer((feature,), spec, feature.dimension), [feature.name]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderScore:
+    """What one training came to.
+
+    Attributes:
+        backbone: Name.
+        way: Of learning.
+        seed: Of the training.
+        map: mAP of held-out landmarks, from 0 to 1; asymmetric, but for `light_only`, which searches its own gallery.
+    """
+
+    backbone: str
+    way: Way
+    seed: int
+    map: float
+
+
+def train_encoders(
+    base: BaseBundle, trainings: EncoderTrainings, work: Path
+) -> tuple[EncoderMaterials, list[EncoderScore]]:
+    """Train every backbone in every way, several at a time on one thread each; what is finished is taken up.
+
+    Args:
+        base: The bundle whose gallery side is kept.
+        trainings: What is trained.
+        work: Directory whose subdirectories are kept for later runs, one for each bundle and settings.
+
+    Raises:
+        AffError: The bundle cannot be used, or a training cannot go on.
+    """
+    content = base.manifest.fingerprint + trainings.model_dump_json(exclude={"backbones", "seeds"})
+    directory = work / hashlib.sha256(content.encode()).hexdigest()[:16]
+    materials = EncoderMaterials(base, directory, trainings)
+    materials.make()
+    # A process ends with its backbone, so that none is left behind where this one is killed.
+    with ProcessPoolExecutor(
+        min(os.cpu_count() or 1, len(trainings.backbones)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+        max_tasks_per_child=1,
+    ) as pool:
+        found = pool.map(_train_backbone, repeat(materials), trainings.backbones)
+        return materials, [score for scores in found for score in scores]
+
+
+def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
+    """Return the mAP of the gallery side on both sides of a search, by a way that learns to meet it."""
+    found: dict[Way, float] = {}
+    ways: tuple[Way, ...] = ("aff", "single_feature")
+    for way in ways:
+        if (side := materials.gallery_side(way)) is not None:
+            mixer, _ = side
+            found[way] = _map(materials, *(_embedded(materials.store(name), mixer) for name in ("queries", "gallery")))
+    return found
+
+
+def _train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
+    """Pretrain a backbone, train it in every way, and score it."""
+    trainings, directory = materials.trainings, materials.directory / backbone
+    torch.manual_seed(0)
+    pretrained = QUERY_BACKBONES[backbone].build(materials.base.manifest.space.dimension)
+    _contrast(materials, pretrained, trainings.pretraining, 0, directory / "pretraining")
+    scores = []
+    for way, seed in product(WAYS, trainings.seeds):
+        encoder, place = deepcopy(pretrained), directory / f"{way}-{seed}"
+        if way == "light_only":
+            _contrast(materials, encoder, trainings.training, seed, place)
+            gallery = _encoded(materials.store("gallery"), encoder)
+        elif (side := materials.gallery_side(way)) is not None:
+            recipe = _recipe(materials, backbone, way, seed)
+            _follow(materials.store("training"), encoder, *side, recipe, place)
+            gallery = _embedded(materials.store("gallery"), side[0])
+        else:
+            continue
+        found = _map(materials, _encoded(materials.store("queries"), encoder), gallery)
+        scores.append(EncoderScore(backbone, way, seed, found))
+    return scores
+
+
+def _contrast(
+    materials: EncoderMaterials, encoder: QueryEncoder, section: OptimisationSection, seed: int, directory: Path
+) -> None:
+    """Teach an encoder by itself: two views of a landmark belong together."""
+    photographs = TrainingSet(materials.store("training"), [])
+    plan = TrainingPlan(
+        batches_of_epoch=lambda epoch: paired_batches(
+            photographs.labels, section.batch_size, generator_of(seed, epoch)
+        ),
+        training_set=photographs,
+        section=section,
+        seed=seed,
+        directory=directory,
+    )
+    size = materials.trainings.train_size
+    module = ContrastivePretraining(encoder, encoder.forward, train_size=size, temperature=_TEMPERATURE)
+    TrainingLoop(module, plan, Accelerator(), None).run()
+    encoder.cpu().eval()
+
+
+def _follow(
+    store: FeatureStore,
+    encoder: QueryEncoder,
+    mixer: nn.Module,
+    features: Sequence[str],
+    recipe: TrainingRecipe,
+    directory: Path,
+) -> None:
+    """Teach an encoder to meet a gallery side that stays; what that says of a landmark on average is its prototype."""
+    photographs = TrainingSet(store, features)
+    prototypes = torch.zeros(photographs.classes, recipe.dimension)
+    prototypes.index_add_(0, photographs.labels, torch.from_numpy(_embedded(store, mixer)))
+    train_pair(
+        photographs,
+        mixer,
+        encoder,
+        recipe,
+        directory=directory,
+        configuration={},
+        log=TrainingLog(directory, Console(quiet=True)),
+        prototypes=prototypes,
+    )
+
+
+def _recipe(materials: EncoderMaterials, backbone: str, way: Way, seed: int) -> TrainingRecipe:
+    trainings, manifest = materials.trainings, materials.base.manifest
+    return TrainingRecipe(
+        name="bench",
+        seed=seed,
+        dimension=manifest.space.dimension,
+        stored_size=trainings.stored_size,
+        base=BaseSection(bundle=materials.base.directory, mixer="frozen"),
+        mixer=MixerSection.model_validate(manifest.mixer.model_dump(exclude={"weights"})),
+        query_encoder=QueryEncoderSection(
+            backbone=backbone, train_size=trainings.train_size, input_size=trainings.input_size
+        ),
+        joint=JointSection(
+            sources=(TrainingSource(photographs=trainings.source),),
+            losses=DEFAULT_LOSSES if way == "aff" else _REGRESSION,
+            optimisation=trainings.training,
+        ),
+    )
+
+
+def _embedded(store: FeatureStore, mixer: nn.Module) -> Embeddings:
+    return embed_rows(store, np.arange(len(store)), mixer)
+
+
+@torch.inference_mode()
+def _encoded(store: FeatureStore, encoder: nn.Module) -> Embeddings:
+    starts = np.split(np.arange(len(store)), range(_BATCH, len(store), _BATCH))
+    return np.concatenate([encoder(torch.from_numpy(store.read_pixels(rows))).numpy() for rows in starts])
+
+
+def _map(materials: EncoderMaterials, queries: Embeddings, gallery: Embeddings) -> float:
+    names = (materials.store(name).instances for name in ("queries", "gallery"))
+    return score_embeddings(queries, gallery, *names).map
