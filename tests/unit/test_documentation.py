@@ -18,6 +18,7 @@ from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.web.access_settings import AccessSettings
 from aff_contracts.web.observe_settings import ObserveSettings
+from aff_toolkit.bench_report.report import read_report, shown
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
@@ -211,3 +212,23 @@ def test_every_command_in_the_guides_is_one() -> None:
         options = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
         given = {word.split("=")[0] for word in rest if word.startswith("--")}
         assert given <= options, line
+
+
+def test_the_readmes_figures_are_those_of_the_committed_report() -> None:
+    report = read_report(ROOT / "docs" / "results" / "bench")
+    section = (ROOT / "README.md").read_text().split("## What it measures")[1].split("\n## ")[0]
+    rows = re.findall(r"\| ([\d.,]+)[^|]* \| `(\w+)\.(\w+)` \|$", section, re.MULTILINE)
+    assert len(rows) >= 8
+    for value, key, figure in rows:
+        assert value == shown(report.sections[key].figures[figure].median), (key, figure)
+
+
+def test_a_goal_that_the_report_misses_has_its_reason_beside_it() -> None:
+    report = read_report(ROOT / "docs" / "results" / "bench")
+    silent = [
+        (key, name)
+        for key, section in report.sections.items()
+        for name, figure in section.figures.items()
+        if figure.met is False and not figure.note
+    ]
+    assert silent == []

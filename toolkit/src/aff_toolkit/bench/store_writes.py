@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import statistics
 import time
 
@@ -33,10 +34,10 @@ class StoreWrites(BaseModel):
 
 
 async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
-    """Write a gallery of synthetic embeddings, search it, and delete them again.
+    """Write a gallery of synthetic embeddings, search it, and drop it.
 
     Args:
-        settings: Of the store; on a server, an empty collection of that name stays.
+        settings: Of the store; it gets a collection of a name of its own, which is not live.
         images: To write.
         queries: (Q, D).
 
@@ -45,14 +46,15 @@ async def measure_store(settings: StoreSettings, images: int, queries: NDArray[n
     """
     dimension = queries.shape[1]
     space = EmbeddingSpace(id="0" * 64, dimension=dimension)
-    catalogue = await open_catalogue(settings)
+    own_name = f"aff-bench-{secrets.token_hex(4)}"
+    catalogue = await open_catalogue(settings.model_copy(update={"collection": own_name}))
+    store = await catalogue.collection(space)
     try:
-        await catalogue.create(space)
-        store = await catalogue.collection(space)
+        await store.create(space)
         upserts_per_s = images / await _write(store, images, dimension)
         p50_ms = statistics.median([await _search(store, query) for query in queries])
-        await store.delete([synthetic_point(number, queries[0]).record.item_id for number in range(images)])
     finally:
+        await catalogue.drop(space.id)
         await catalogue.close()
     return StoreWrites(upserts_per_s=upserts_per_s, p50_ms=p50_ms)
 

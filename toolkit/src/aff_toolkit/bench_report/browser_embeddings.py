@@ -35,6 +35,15 @@ def browser_embeddings(url: str, photographs: Sequence[bytes]) -> NDArray[np.flo
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if path is None or find_spec("playwright") is None:
         raise BrowserMissingError("there is no Chromium" if path is None else "playwright is not installed")
+    from playwright.sync_api import Error  # noqa: PLC0415 - not on every machine
+
+    try:
+        return _sent(path, url, photographs)
+    except Error as error:
+        raise BrowserMissingError(f"Chromium failed: {str(error).splitlines()[0]}") from error
+
+
+def _sent(path: str, url: str, photographs: Sequence[bytes]) -> NDArray[np.float32]:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not on every machine
 
     with sync_playwright() as driver:

@@ -26,9 +26,11 @@ _WRITTEN = 10_000
 _PLOT = "store.svg"
 _TEXT = """
 Clustered synthetic embeddings of the bundle's width; 200 queries that the gallery lacks, one after the other. *Ours* is
-the embedded store as the query service calls it: it filters, reads ids and payloads, and lives on a disk that survives
-a kill. *numpy* compares every vector in memory, *faiss* walks an HNSW graph in memory with the same m and ef_construct,
-with the least ef that reaches our recall; both give row numbers and nothing else.
+the embedded store below the service: it filters, reads ids and payloads, and lives on a disk that survives a kill; below
+`QDRANT_INDEXING_THRESHOLD_KB` it has no graph, and compares every vector. *numpy* compares every vector in memory,
+*faiss* walks an HNSW graph in memory with the same m and ef_construct, and the least ef of a ladder that reaches our
+recall; both give row numbers and nothing else. One engine is measured after the other, not in turn: of these ratios only
+the order counts. Near a recall of 0.999 graphs are flat, and one hit in a thousand changes faiss's time twofold.
 """
 _RIVAL = "faiss gives row numbers from memory; ours reads payloads and can filter, through Python objects for each hit"
 
@@ -71,7 +73,7 @@ def store_cost(context: BenchContext) -> Section:
         key="store",
         title="The store",
         text=_TEXT + told,
-        figures=_figures(costs[-1], embedded, server),
+        figures=_figures(max(costs, key=lambda cost: cost.images), embedded, server),
         tables=tables,
         plots=[_PLOT],
         settings={"dimension": dimension, "sizes": list(context.sizes), "queries": _QUERIES, "written": _WRITTEN},
@@ -109,8 +111,7 @@ def _writes(dimension: int, repetitions: int) -> tuple[list[StoreWrites], list[S
             embedded.append(asyncio.run(measure_store(settings, _WRITTEN, queries)))
     if not StoreSettings().url:
         return embedded, []
-    on_server = StoreSettings(collection="aff-bench")
-    return embedded, [asyncio.run(measure_store(on_server, _WRITTEN, queries)) for _ in range(repetitions)]
+    return embedded, [asyncio.run(measure_store(StoreSettings(), _WRITTEN, queries)) for _ in range(repetitions)]
 
 
 def _figures(largest: SizeCost, embedded: Sequence[StoreWrites], server: Sequence[StoreWrites]) -> dict[str, Figure]:
@@ -122,7 +123,7 @@ def _figures(largest: SizeCost, embedded: Sequence[StoreWrites], server: Sequenc
         "int8_p50_over_float32": ratio_of(int8.passes_p50_ms, plain.passes_p50_ms),
         "recall_at_10_float32": figure([plain.recall_at_10], at_least=0.99),
         "recall_at_10_int8": figure([int8.recall_at_10], at_least=0.99),
-        "recall_at_10_turbo4": figure([by_name["turbo4"].recall_at_10], at_least=0.99),
+        "recall_at_10_turbo4": figure([by_name["turbo4"].recall_at_10]),
         "upserts_per_s": figure([one.upserts_per_s for one in embedded], unit="images/s"),
     }
     if server:

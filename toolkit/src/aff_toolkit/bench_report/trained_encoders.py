@@ -11,25 +11,18 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product, repeat
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from torch import nn
 
-from aff_contracts.bundle import MixerSpec
-from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
+from aff_toolkit.bench_report.encoder_materials import WAYS, EncoderMaterials, EncoderTrainings, Way
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.training.base_bundle import BaseBundle
-from aff_toolkit.training.data.photograph_source import ScenesSource
-from aff_toolkit.training.feature_store.extract_features import extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.feature_store.store_description import StoreSettings
-from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.joint_training import train_pair
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
@@ -45,113 +38,12 @@ from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.training_source import TrainingSource
-from gallery_indexer.mixers.build_mixer import build_mixer
 
-Way = Literal["aff", "fused_regression", "single_feature", "light_only"]
-WAYS: tuple[Way, ...] = get_args(Way)
 Embeddings = NDArray[np.float32]
 
 _TEMPERATURE = 0.1
 _BATCH = 64
 _REGRESSION = (Regression(weight=20.0),)
-
-
-class EncoderTrainings(BaseModel):
-    """What is trained, on which procedural landmarks, and how long.
-
-    Attributes:
-        backbones: Query backbones, the dearest to train first.
-        seeds: Of the trainings after the pretraining, one of every way for each.
-        source: Landmarks to learn from, which the bundle's networks have not learned from.
-        stored_size: Pixels of a side that are kept of the photographs to learn from.
-        train_size: Pixels of a side in training.
-        input_size: Pixels of a side in service.
-        pretraining: Contrastive, once for each backbone; every way starts from it.
-        training: Of every way.
-        landmarks: Held-out ones.
-        distractors: Views of other landmarks in the gallery.
-        difficulty: Of the held-out views.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    backbones: tuple[str, ...] = ("residual-32", "mobilenet-v2-0.5", "residual-16", "residual-8")
-    seeds: tuple[int, ...] = (1,)
-    source: ScenesSource = ScenesSource(first=1_500_000, instances=500, views=8, min_difficulty=0.3, max_difficulty=1.0)
-    stored_size: int = 80
-    train_size: int = 64
-    input_size: int = 72
-    pretraining: OptimisationSection = OptimisationSection(epochs=6, batch_size=128, learning_rate=2e-3)
-    training: OptimisationSection = OptimisationSection(epochs=4, batch_size=64, learning_rate=1e-3)
-    landmarks: int = 150
-    distractors: int = 600
-    difficulty: float = 0.8
-
-    @property
-    def protocol(self) -> Protocol:
-        """Queries and gallery."""
-        return scenes_protocol(
-            instances=self.landmarks,
-            queries_each=2,
-            gallery_each=6,
-            distractors=self.distractors,
-            difficulty=self.difficulty,
-        )
-
-
-@dataclass(frozen=True)
-class EncoderMaterials:
-    """What all trainings share: features and pixels, in a work directory.
-
-    Attributes:
-        base: The bundle whose gallery side is kept.
-        directory: Of stores and checkpoints.
-        trainings: What is trained.
-    """
-
-    base: BaseBundle
-    directory: Path
-    trainings: EncoderTrainings
-
-    def make(self) -> None:
-        """Extract what is not there yet.
-
-        Raises:
-            FeatureStoreError: The directory cannot be used.
-        """
-        side = GallerySide(self.base.manifest.extractors, self.base.directory, self.base)
-        extract = side.load_extract(Accelerator().device)
-        protocol, trainings = self.trainings.protocol, self.trainings
-        for name, photographs, size in (
-            ("training", trainings.source.photographs(), trainings.stored_size),
-            ("queries", protocol.queries, trainings.input_size),
-            ("gallery", protocol.gallery, trainings.input_size),
-        ):
-            settings = StoreSettings(pixel_size=size)
-            extract_features(photographs, side.extractor_set, extract, self.directory / name, settings, lambda _: None)
-
-    def store(self, name: str) -> FeatureStore:
-        """Open a store: `training`, `queries` or `gallery`.
-
-        Raises:
-            FeatureStoreError: It is missing or altered.
-        """
-        return FeatureStore.open(self.directory / name)
-
-    def gallery_side(self, way: Way) -> tuple[nn.Module, list[str]] | None:
-        """Return what the gallery is embedded with, and its features; None where the bundle has no such feature.
-
-        Raises:
-            BundleFormatError: The bundle's mixer does not fit.
-        """
-        manifest = self.base.manifest
-        if way != "single_feature":
-            return self.base.load_mixer(), [feature.name for feature in manifest.features]
-        for feature in manifest.features:
-            if feature.kind == "global" and feature.dimension == manifest.space.dimension:
-                spec = MixerSpec.model_validate({**manifest.mixer.model_dump(), "kind": "identity"})
-                return build_mixer((feature,), spec, feature.dimension), [feature.name]
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +88,7 @@ def train_encoders(
         initargs=(1,),
         max_tasks_per_child=1,
     ) as pool:
-        found = pool.map(_train_backbone, repeat(materials), trainings.backbones)
+        found = pool.map(train_backbone, repeat(materials), trainings.backbones)
         return materials, [score for scores in found for score in scores]
 
 
@@ -211,8 +103,12 @@ def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
     return found
 
 
-def _train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
-    """Pretrain a backbone, train it in every way, and score it."""
+def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
+    """Pretrain a backbone, train it in every way, and score it.
+
+    Raises:
+        AffError: A training cannot go on.
+    """
     trainings, directory = materials.trainings, materials.directory / backbone
     torch.manual_seed(0)
     pretrained = QUERY_BACKBONES[backbone].build(materials.base.manifest.space.dimension)
@@ -311,3 +207,6 @@ def _encoded(store: FeatureStore, encoder: nn.Module) -> Embeddings:
 def _map(materials: EncoderMaterials, queries: Embeddings, gallery: Embeddings) -> float:
     names = (materials.store(name).instances for name in ("queries", "gallery"))
     return score_embeddings(queries, gallery, *names).map
+
+
+_train_backbone = train_backbone

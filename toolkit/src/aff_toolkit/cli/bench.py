@@ -7,10 +7,16 @@ from typing import Annotated, Literal
 import typer
 
 from aff_contracts.errors import InvalidParameterError
+from aff_toolkit.cli.bench_all import everything
+from aff_toolkit.cli.bench_load import load
+from aff_toolkit.cli.bench_shards import shards
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
+app.command("all")(everything)
+app.command()(load)
+app.command()(shards)
 
 _GALLERY_SIZES = (1_000, 10_000, 100_000)
 

@@ -1,0 +1,63 @@
+"""Measures every section, one after the other, and writes the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from pydantic import ValidationError
+
+from aff_toolkit.bench_report.accuracy import accuracy
+from aff_toolkit.bench_report.accuracy_over_cost import accuracy_over_cost
+from aff_toolkit.bench_report.index_cost import index_cost
+from aff_toolkit.bench_report.machine import this_machine
+from aff_toolkit.bench_report.query_cost import query_cost
+from aff_toolkit.bench_report.report import BenchReport, read_report, write_report
+from aff_toolkit.bench_report.section import BenchContext, Section
+from aff_toolkit.bench_report.store_cost import store_cost
+from aff_toolkit.bench_report.training_and_features import training_and_features
+
+SECTIONS: Mapping[str, Callable[[BenchContext], Section]] = {
+    "query_cost": query_cost,
+    "index_cost": index_cost,
+    "store": store_cost,
+    "accuracy": accuracy,
+    "accuracy_over_cost": accuracy_over_cost,
+    "training_and_features": training_and_features,
+}
+
+
+def bench_all(context: BenchContext, only: Collection[str], told: Callable[[str], None]) -> BenchReport:
+    """Measure, and write the report anew after each section.
+
+    Args:
+        context: Of the sections.
+        only: Keys of the sections to measure; the others stay as an earlier run on the same machine and software left
+            them. Empty for all.
+        told: Is given a line before each section.
+
+    Raises:
+        OSError: The report cannot be written.
+    """
+    context.out.mkdir(parents=True, exist_ok=True)
+    machine = this_machine()
+    found = _kept(context) if only else {}
+    for key, measure in SECTIONS.items():
+        if only and key not in only:
+            continue
+        told(key)
+        began = time.perf_counter()
+        section = measure(context)
+        found[key] = section.model_copy(update={"seconds": time.perf_counter() - began})
+        report = write_report(context.out, machine, [found[name] for name in SECTIONS if name in found])
+    return report
+
+
+def _kept(context: BenchContext) -> dict[str, Section]:
+    try:
+        report = read_report(context.out)
+    except (OSError, ValidationError):
+        return {}
+    here, there = this_machine(), report.machine
+    same = here.model_copy(update={"commit": None}) == there.model_copy(update={"commit": None})
+    return dict(report.sections) if same else {}
