@@ -26,11 +26,11 @@ _WRITTEN = 10_000
 _PLOT = "store.svg"
 _TEXT = """
 Clustered synthetic embeddings of the bundle's width; 200 queries that the gallery lacks, one after the other. *Ours* is
-the embedded store below the service: it filters, reads ids and payloads, and lives on a disk that survives a kill; below
+the embedded store under the service: it filters, reads ids and payloads, and its files survive a kill; below
 `QDRANT_INDEXING_THRESHOLD_KB` it has no graph, and compares every vector. *numpy* compares every vector in memory,
 *faiss* walks an HNSW graph in memory with the same m and ef_construct, and the least ef of a ladder that reaches our
-recall; both give row numbers and nothing else. One engine is measured after the other, not in turn: of these ratios only
-the order counts. Near a recall of 0.999 graphs are flat, and one hit in a thousand changes faiss's time twofold.
+recall; both give row numbers and nothing else. One engine is measured after the other, not in turn: of these ratios
+only the order counts. Near a recall of 0.999 graphs are flat, and one hit in a thousand changes faiss's time twofold.
 """
 _RIVAL = "faiss gives row numbers from memory; ours reads payloads and can filter, through Python objects for each hit"
 
