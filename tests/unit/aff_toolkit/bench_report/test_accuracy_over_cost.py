@@ -59,6 +59,12 @@ def test_ratios_are_taken_within_an_encoder_and_a_seed(section: Section) -> None
     assert section.figures["aff_over_mixer_on_both_sides"].median == pytest.approx(0.625)
 
 
+def test_a_gallery_that_is_better_without_fusion_is_told() -> None:
+    assert module._note("single_feature", {"aff": 0.92, "single_feature": 0.95}).startswith("This bundle's one feature")
+    assert module._note("single_feature", {"aff": 0.95, "single_feature": 0.92}) == ""
+    assert module._note("light_only", {"aff": 0.95, "single_feature": 0.92}) == ""
+
+
 def test_the_cheapest_encoder_stands_first_with_its_means(section: Section) -> None:
     (table,) = section.tables
     assert table.rows[0] == [

@@ -44,17 +44,17 @@ class EncoderTrainings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    backbones: tuple[str, ...] = ("residual-32", "mobilenet-v2-0.5", "residual-16", "residual-8")
+    backbones: tuple[str, ...] = ("residual-32", "residual-16", "residual-8")
     seeds: tuple[int, ...] = (1,)
-    source: ScenesSource = ScenesSource(first=1_500_000, instances=500, views=8, min_difficulty=0.3, max_difficulty=1.0)
+    source: ScenesSource = ScenesSource(first=1_500_000, instances=500, views=8)
     stored_size: int = 80
     train_size: int = 64
     input_size: int = 72
-    pretraining: OptimisationSection = OptimisationSection(epochs=6, batch_size=128, learning_rate=2e-3)
-    training: OptimisationSection = OptimisationSection(epochs=4, batch_size=64, learning_rate=1e-3)
+    pretraining: OptimisationSection = OptimisationSection(epochs=6, batch_size=64, learning_rate=2e-3)
+    training: OptimisationSection = OptimisationSection(epochs=4, batch_size=32, learning_rate=2e-3)
     landmarks: int = 150
     distractors: int = 600
-    difficulty: float = 0.8
+    difficulty: float = 0.5
 
     @property
     def protocol(self) -> Protocol:

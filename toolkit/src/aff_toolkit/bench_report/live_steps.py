@@ -45,6 +45,7 @@ Rows = list[list[int]]
 Embed = Callable[[list[NDArray[np.uint8]]], Embeddings]
 
 _TORCH, _ONNX = "torch, float32", "ONNX, float32"
+_SCANNED = "so small a gallery is scanned, and compared again; what the graph loses stands under the store"
 _MADE_HERE = "made for this comparison: the bundle has none, since the gate, half a point of mAP, refused it or was off"
 
 
@@ -86,7 +87,7 @@ def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
     onnx = found[_ONNX]
     for name, quantization in _STORES.items():
         rows = _stored(gallery, onnx, quantization)
-        steps.append(Step(name, _ONNX, score(rows), "an HNSW graph, and the store's search settings"))
+        steps.append(Step(name, _ONNX, score(rows), _SCANNED))
     return steps + _over_http(bundle, protocol, pixels, gallery, score)
 
 

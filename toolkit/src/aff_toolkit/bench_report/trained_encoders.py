@@ -207,6 +207,3 @@ def _encoded(store: FeatureStore, encoder: nn.Module) -> Embeddings:
 def _map(materials: EncoderMaterials, queries: Embeddings, gallery: Embeddings) -> float:
     names = (materials.store(name).instances for name in ("queries", "gallery"))
     return score_embeddings(queries, gallery, *names).map
-
-
-_train_backbone = train_backbone
