@@ -20,21 +20,27 @@ class JointAttempt:
     def __init__(self, attempt: Callable[[], Coroutine[Any, Any, object]]) -> None:
         self._attempt = attempt
         self._under_way: asyncio.Task[object] | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
 
     async def make(self) -> None:
         """Return once the attempt has succeeded; raises what it raises."""
         if self._under_way is None or self._under_way.done():
             self._under_way = asyncio.create_task(self._attempt())
-            self._under_way.add_done_callback(_notice)
+            self._tasks.add(self._under_way)
+            self._under_way.add_done_callback(self._notice)
         await asyncio.shield(self._under_way)  # the others wait for it, too
 
+    def renew(self) -> None:
+        """Have the next who asks make an attempt of their own: one that is under way may have seen what is gone."""
+        self._under_way = None
+
     def cancel(self) -> None:
-        """Give up an attempt that is under way."""
-        if self._under_way is not None:
-            self._under_way.cancel()
+        """Give up every attempt that is under way."""
+        for task in self._tasks:
+            task.cancel()
 
-
-def _notice(task: asyncio.Task[object]) -> None:
-    """Take note of an error that all who asked have turned away from; else it would be reported as lost."""
-    if not task.cancelled():
-        task.exception()
+    def _notice(self, task: asyncio.Task[object]) -> None:
+        """Take note of an error that all who asked have turned away from; else it would be reported as lost."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()

@@ -59,3 +59,28 @@ async def test_an_attempt_that_nobody_needs_any_more_can_be_given_up() -> None:
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_after_a_renewal_nobody_gets_what_was_seen_before_it() -> None:
+    store = _Store()
+    attempt = JointAttempt(store.ask)
+    before = asyncio.create_task(attempt.make())
+    await asyncio.sleep(0)
+    attempt.renew()
+    after = [asyncio.create_task(attempt.make()) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    assert store.asked == 2
+    store.answers.set()
+    await asyncio.gather(before, *after)
+    assert store.asked == 2
+
+
+async def test_every_attempt_is_given_up_at_the_end() -> None:
+    attempt = JointAttempt(_Store().ask)
+    asking = [asyncio.create_task(attempt.make())]
+    await asyncio.sleep(0)
+    attempt.renew()
+    asking.append(asyncio.create_task(attempt.make()))
+    await asyncio.sleep(0.01)
+    attempt.cancel()
+    assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*asking, return_exceptions=True))

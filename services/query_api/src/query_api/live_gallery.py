@@ -67,6 +67,7 @@ class LiveGallery:
         self._load = load
         self._interval_s = interval_s
         self._trusted_until = -1.0
+        self._forgotten = 0
         self._loading: asyncio.Task[AffError | None] | None = None
         self._following = JointAttempt(self._follow)
 
@@ -100,6 +101,8 @@ class LiveGallery:
     def forget(self) -> None:
         """Ask the catalogue again at the next search: a collection was dropped."""
         self._trusted_until = -1.0
+        self._forgotten += 1
+        self._following.renew()
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -109,11 +112,13 @@ class LiveGallery:
             await asyncio.wait([self._loading])
 
     async def _follow(self) -> None:
+        forgotten = self._forgotten
         collections = await self._catalogue.collections()
         live = live_one(collections)
         if live.space != self._loaded.manifest.space:
             await self._follow_to(live, collections)
-        self._trusted_until = time.monotonic() + self._interval_s
+        if forgotten == self._forgotten:
+            self._trusted_until = time.monotonic() + self._interval_s
 
     async def _follow_to(self, live: Collection, collections: Sequence[Collection]) -> None:
         path = await asyncio.to_thread(self._shelf.of_space, live.space.id)
