@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aff_toolkit.bench.query_service import QueryService, running_query_service
+from aff_toolkit.bench_report.browser_embeddings import find_chromium
 from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.scenes.view import render_view
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "tiny"
 SCENES, VIEWS = 8, 3
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> bytes:
@@ -32,7 +31,7 @@ def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> byt
 def chromium() -> str:
     """The path of the system's Chromium."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
+    path = find_chromium()
     if path is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     return path

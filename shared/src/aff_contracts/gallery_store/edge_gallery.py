@@ -133,12 +133,12 @@ class EdgeGallery:
         embedding: Embedding,
         *,
         limit: int,
-        payload_filter: PayloadFilter | None,
-        score_threshold: float | None,
-        exact: bool,
-        with_embeddings: bool,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        with_embeddings: bool = False,
     ) -> list[GalleryHit]:
-        """Return the nearest records by falling cosine similarity."""
+        """See GalleryStore."""
         request = edge.QueryRequest(
             limit=limit,
             query=edge.Query.Nearest(embedding.tolist(), using=VECTOR_NAME),

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict
 from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_toolkit.bench.load import Outcome, closed_loop, http_request, open_loop
+from aff_toolkit.bench.load import Outcome, closed_loop, open_loop
 from aff_toolkit.bench.query_floor import QueryFloor
 from aff_toolkit.bench.query_service import QueryService, running_query_service
+from aff_toolkit.bench.search_requests import form_requests, raw_requests
 from aff_toolkit.bench.synthetic_gallery import collection_directory, write_gallery
 from aff_toolkit.scenes.view import render_view
 from query_api.settings import QuerySettings
@@ -178,7 +179,7 @@ class _Latencies:
 def _latencies(
     service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
 ) -> _Latencies:
-    raw, form = _raw(photographs), [_form(photograph) for photograph in photographs]
+    raw, form = raw_requests(photographs), form_requests(photographs)
     large = jpeg_photograph(0, (3000, 4000))
     few = max(8, searches // 10)
     medians: dict[str, list[float]] = {name: [] for name in _Latencies.__dataclass_fields__}
@@ -186,7 +187,7 @@ def _latencies(
         found = {
             "service": _one_client(service, raw, searches).percentile_ms(50),
             "form": _one_client(service, form, searches).percentile_ms(50),
-            "large": _one_client(service, _raw([large]), few).percentile_ms(50),
+            "large": _one_client(service, raw_requests([large]), few).percentile_ms(50),
             "floor": statistics.median(floor.search(photographs[i % len(photographs)]) for i in range(searches)),
             "floor_large": statistics.median(floor.search(large) for _ in range(few)),
         }
@@ -200,7 +201,9 @@ def _throughput(
 ) -> tuple[float, float]:
     served, bare = [], []
     for _ in range(rounds):
-        outcome = asyncio.run(closed_loop(service.port, _raw(photographs), clients=_CLIENTS, count=2 * searches))
+        outcome = asyncio.run(
+            closed_loop(service.port, raw_requests(photographs), clients=_CLIENTS, count=2 * searches)
+        )
         served.append(outcome.per_s)
         bare.append(floor.per_s(photographs, 2 * searches))
     return statistics.median(served), statistics.median(bare)
@@ -209,7 +212,7 @@ def _throughput(
 def _load_point(
     service: QueryService, photographs: Sequence[bytes], load: float, capacity: float, seconds: float
 ) -> LoadPoint:
-    outcome = asyncio.run(open_loop(service.port, _raw(photographs), per_s=load * capacity, seconds=seconds))
+    outcome = asyncio.run(open_loop(service.port, raw_requests(photographs), per_s=load * capacity, seconds=seconds))
     return LoadPoint(
         load=load,
         p50_ms=outcome.percentile_ms(50),
@@ -221,12 +224,3 @@ def _load_point(
 
 def _one_client(service: QueryService, requests: Sequence[bytes], count: int) -> Outcome:
     return asyncio.run(closed_loop(service.port, requests, clients=1, count=count))
-
-
-def _raw(photographs: Sequence[bytes]) -> list[bytes]:
-    return [http_request("/search", photograph, "image/jpeg") for photograph in photographs]
-
-
-def _form(photograph: bytes) -> bytes:
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="photograph.jpg"\r\n\r\n'
-    return http_request("/search", head + photograph + b"\r\n--b--\r\n", "multipart/form-data; boundary=b")

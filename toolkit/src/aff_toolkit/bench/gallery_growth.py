@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
-from aff_contracts.gallery_store.gallery_store import GalleryHit
 from aff_contracts.gallery_store.settings import Quantization, StoreSettings
 from aff_toolkit.bench.synthetic_gallery import collection_directory, synthetic_queries, write_gallery
 
@@ -104,7 +103,5 @@ def _measure(dimension: int, size: int, quantization: Quantization, passes: int)
 def _search(gallery: EdgeGallery, query: NDArray[np.float32], *, exact: bool) -> tuple[set[str], float]:
     """Return the ids of the hits, and the milliseconds that they took."""
     began = time.perf_counter()
-    hits: list[GalleryHit] = gallery.search(
-        query, limit=_HITS, payload_filter=None, score_threshold=None, exact=exact, with_embeddings=False
-    )
+    hits = gallery.search(query, limit=_HITS, exact=exact)
     return {hit.record.item_id for hit in hits}, 1000 * (time.perf_counter() - began)

@@ -117,11 +117,7 @@ def _search(galleries: Sequence[EdgeGallery], query: NDArray[np.float32]) -> _Se
     hits: list[list[GalleryHit]] = []
     moments = [time.perf_counter()]
     for gallery in galleries:
-        hits.append(
-            gallery.search(
-                query, limit=_HITS, payload_filter=None, score_threshold=None, exact=False, with_embeddings=False
-            )
-        )
+        hits.append(gallery.search(query, limit=_HITS))
         moments.append(time.perf_counter())
     merged = merge_hits(hits, _HITS)
     merge_ms = 1000 * (time.perf_counter() - moments[-1])

@@ -19,6 +19,11 @@ class BrowserMissingError(Exception):
     """There is no browser, nothing to drive it with, or nothing that encodes in it; says which."""
 
 
+def find_chromium() -> str | None:
+    """Return the path of the system's Chromium, if there is one."""
+    return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+
+
 def browser_embeddings(url: str, photographs: Sequence[bytes]) -> NDArray[np.float32]:
     """Search with each photograph on the device, in headless Chromium, and keep what was sent to the service.
 
@@ -32,7 +37,7 @@ def browser_embeddings(url: str, photographs: Sequence[bytes]) -> NDArray[np.flo
     Raises:
         BrowserMissingError: It cannot be done on this machine.
     """
-    path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+    path = find_chromium()
     if path is None or find_spec("playwright") is None:
         raise BrowserMissingError("there is no Chromium" if path is None else "playwright is not installed")
     from playwright.sync_api import Error  # noqa: PLC0415 - not on every machine

@@ -23,14 +23,16 @@ from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
 from aff_contracts.gallery_store.settings import Quantization, StoreSettings
 from aff_contracts.preprocessing import preprocess
+from aff_toolkit.bench.exact_neighbours import exact_neighbours
 from aff_toolkit.bench.synthetic_gallery import collection_directory
 from aff_toolkit.bench_report.browser_embeddings import BrowserMissingError, browser_embeddings
 from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
+from aff_toolkit.evaluation.evaluate_bundle import embed_photographs
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.retrieval_scores import average_precision
+from aff_toolkit.evaluation.retrieval_scores import score_rankings
 from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
-from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.scenes.view import render_view
 from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from gallery_indexer.gallery_encoder import GalleryEncoder
@@ -78,7 +80,7 @@ def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
     """
     manifest = load_manifest(bundle)
     pixels = [photograph.load() for photograph in protocol.queries]
-    gallery = _embedded(protocol.gallery, GalleryEncoder.load(bundle, manifest, device="auto").encode)
+    gallery = embed_photographs(protocol.gallery, GalleryEncoder.load(bundle, manifest, device="auto").encode)
     score = _Scorer(protocol)
     steps, found = [], {}
     for name, before, embed, note in _encoders(bundle, manifest):
@@ -107,12 +109,8 @@ class _Scorer:
 
     def __call__(self, rows: Rows) -> float:
         relevant = [self._gallery == query for query in self._queries]
-        scores = [
-            average_precision(mask[row[:HITS]], int(mask.sum()), HITS)
-            for mask, row in zip(relevant, rows, strict=True)
-            if mask.any()
-        ]
-        return float(np.mean(scores))
+        rankings = [mask[row] for mask, row in zip(relevant, rows, strict=True)]
+        return score_rankings(rankings, [int(mask.sum()) for mask in relevant], len(self._gallery)).map_at_100
 
 
 def _encoders(bundle: Path, manifest: BundleManifest) -> Iterator[tuple[str, str | None, Embed, str]]:
@@ -155,18 +153,12 @@ def _in_torch(bundle: Path, manifest: BundleManifest, calibration: NDArray[np.ui
 
 
 def _calibration() -> list[NDArray[np.uint8]]:
-    from aff_toolkit.scenes.view import render_view  # noqa: PLC0415 - of a part of the scenes that nothing is tested on
-
+    """Return scenes that nothing is tested on."""
     return [render_view(number, 0, size=(160, 160)) for number in range(256)]
 
 
-def _embedded(photographs: Sequence[Photograph], encode: Embed) -> Embeddings:
-    starts = range(0, len(photographs), _BATCH)
-    return np.concatenate([encode([one.load() for one in photographs[start : start + _BATCH]]) for start in starts])
-
-
 def _exact(queries: Embeddings, gallery: Embeddings) -> Rows:
-    rows: Rows = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :HITS].tolist()
+    rows: Rows = exact_neighbours([gallery], queries, HITS).tolist()
     return rows
 
 
@@ -178,15 +170,7 @@ def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization
         settings = StoreSettings(url="", edge_path=path, quantization=quantization, indexing_threshold_kb=1)
         asyncio.run(_fill(settings, space, gallery))
         with closing(EdgeGallery(collection_directory(path), settings)) as opened:
-            return [
-                [
-                    int(hit.record.item_id)
-                    for hit in opened.search(
-                        query, limit=HITS, payload_filter=None, score_threshold=None, exact=False, with_embeddings=False
-                    )
-                ]
-                for query in queries
-            ]
+            return [[int(hit.record.item_id) for hit in opened.search(query, limit=HITS)] for query in queries]
 
 
 async def _fill(settings: StoreSettings, space: EmbeddingSpace, gallery: Embeddings) -> None:

@@ -35,8 +35,8 @@ def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protoco
     """
     heavy = GalleryEncoder.load(directory, manifest, device="auto").encode
     light = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS, precision="fp32").encode
-    queries = {"heavy": _embed(protocol.queries, heavy), "light": _embed(protocol.queries, light)}
-    gallery = {"heavy": _embed(protocol.gallery, heavy), "light": _embed(protocol.gallery, light)}
+    queries = {"heavy": embed_photographs(protocol.queries, heavy), "light": embed_photographs(protocol.queries, light)}
+    gallery = {"heavy": embed_photographs(protocol.gallery, heavy), "light": embed_photographs(protocol.gallery, light)}
     pairings = {
         "asymmetric": ("light", "heavy"),
         "symmetric": ("heavy", "heavy"),
@@ -44,7 +44,7 @@ def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protoco
     }
     if manifest.query_encoder.int8_model is not None:
         int8 = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS, precision="int8").encode
-        queries["int8"] = _embed(protocol.queries, int8)
+        queries["int8"] = embed_photographs(protocol.queries, int8)
         pairings[INT8_PAIRING] = ("int8", "heavy")
     query_names = [photograph.instance for photograph in protocol.queries]
     gallery_names = [photograph.instance for photograph in protocol.gallery]
@@ -54,7 +54,8 @@ def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protoco
     }
 
 
-def _embed(photographs: Sequence[Photograph], encode: Encode) -> NDArray[np.float32]:
+def embed_photographs(photographs: Sequence[Photograph], encode: Encode) -> NDArray[np.float32]:
+    """Return the embeddings (N, D) of photographs, which are decoded in threads and embedded in batches."""
     embeddings = []
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(photographs), _BATCH):

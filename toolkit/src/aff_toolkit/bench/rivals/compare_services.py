@@ -33,9 +33,8 @@ from aff_toolkit.bench.rivals.search_cost import (
     SearchCost,
     cost_of_floor,
     cost_of_service,
-    form_requests,
-    raw_requests,
 )
+from aff_toolkit.bench.search_requests import form_requests, raw_requests
 from aff_toolkit.bench.synthetic_gallery import collection_directory, write_gallery
 from query_api.settings import QuerySettings
 

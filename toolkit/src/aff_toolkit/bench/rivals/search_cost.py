@@ -13,7 +13,7 @@ from http import HTTPStatus
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from aff_toolkit.bench.load import Connections, Outcome, closed_loop, http_request
+from aff_toolkit.bench.load import Connections, Outcome, closed_loop
 from aff_toolkit.bench.query_floor import QueryFloor
 from aff_toolkit.bench.rivals.process_tree import cpu_seconds, resident_mib
 
@@ -101,20 +101,6 @@ def cost_of_floor(floor: QueryFloor, photographs: Sequence[bytes], *, alone: int
         cpu_s_per_1000=_PER * cpu_s / together,
         store_ms=None,
     )
-
-
-def raw_requests(photographs: Sequence[bytes]) -> list[bytes]:
-    """Return searches with the photograph as the body."""
-    return [http_request("/search", photograph, "image/jpeg") for photograph in photographs]
-
-
-def form_requests(photographs: Sequence[bytes]) -> list[bytes]:
-    """Return searches with the photograph as the field `image` of a form."""
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="photograph.jpg"\r\n\r\n'
-    return [
-        http_request("/search", head + photograph + b"\r\n--b--\r\n", "multipart/form-data; boundary=b")
-        for photograph in photographs
-    ]
 
 
 def _answered(port: int, asked: Asked, *, clients: int, count: int) -> Outcome:
