@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from pydantic import ValidationError
 
 from aff_contracts.errors import InvalidParameterError, RequestError, TooManyImagesError
 from aff_contracts.image_decoding import Crop
@@ -15,6 +13,7 @@ from aff_contracts.schemas.payload_filter import parse_filter
 from aff_contracts.schemas.searching import PhotographOptions
 from aff_contracts.web.uploads import UploadedFile, is_form, read_form
 from query_api.photograph_embedder import Photograph
+from query_api.search_options import query_parameters, read_options
 from query_api.settings import QuerySettings
 from query_api.wanted_hits import WantedHits, wanted_hits
 
@@ -24,8 +23,8 @@ _RAW_TYPES = ("image/", "application/octet-stream")
 _BINARY = {"type": "string", "format": "binary"}
 
 
-def request_body(description: str, *, raw: bool) -> dict[str, Any]:
-    """Describe, for OpenAPI, a form with images; and the image itself as the body, where that is taken.
+def described_request(description: str, *, raw: bool) -> dict[str, Any]:
+    """Describe, for OpenAPI, options and a form with images; and the image itself as the body, where that is taken.
 
     Args:
         description: Of the field with the images.
@@ -42,7 +41,10 @@ def request_body(description: str, *, raw: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"multipart/form-data": {"schema": form}}
     if raw:
         content |= {"image/*": {"schema": _BINARY}, "application/octet-stream": {"schema": _BINARY}}
-    return {"required": True, "content": content}
+    return {
+        "parameters": query_parameters(PhotographOptions),
+        "requestBody": {"required": True, "content": content},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,11 @@ class PhotographSearch:
     wanted: WantedHits
 
 
-async def read_photograph_search(
-    request: Request, options: PhotographOptions, settings: QuerySettings
-) -> PhotographSearch:
+async def read_photograph_search(request: Request, settings: QuerySettings) -> PhotographSearch:
     """Read a multipart form with the field `image`, once or several times, or the image as the body.
 
     Args:
         request: The request; its body is already limited in size.
-        options: The query parameters.
         settings: Default and maximum of `limit`, and of the images.
 
     Raises:
@@ -71,12 +70,10 @@ async def read_photograph_search(
         TooManyImagesError: More images than the service takes.
         RequestError: Neither of the two forms.
     """
-    given = [name for name, _ in request.query_params.multi_items()]
+    fields: dict[str, str | None] = {}
     content_type = request.headers.get("content-type", "").lower()
     if is_form(request):
         images, fields = await _read_form(request, settings.max_images_per_request)
-        given += fields
-        options = _merge(options, fields)
     elif not content_type or content_type.startswith(_RAW_TYPES):
         images = [UploadedFile("body", await request.body())]
     else:
@@ -84,7 +81,7 @@ async def read_photograph_search(
             "send multipart/form-data with a field image, or the image itself as image/* or application/octet-stream",
             item="content-type",
         )
-    require_each_once(given)
+    options = read_options(PhotographOptions, request, fields.items())
     crop = Crop.parse(options.crop) if options.crop is not None else None
     if crop is not None and len(images) > 1:
         raise InvalidParameterError("a crop is of one image, and several were sent", item="crop")
@@ -93,17 +90,6 @@ async def read_photograph_search(
         names=[image.name for image in images],
         wanted=wanted_hits(options, parse_filter(options.filter), settings),
     )
-
-
-def require_each_once(names: Sequence[str]) -> None:
-    """Refuse options that were given more than once.
-
-    Raises:
-        InvalidParameterError: Names the first of them.
-    """
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidParameterError("given more than once, as a query parameter or in the form", item=name)
 
 
 async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFile], dict[str, str | None]]:
@@ -116,12 +102,3 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFi
     if len(images) > max_images:
         raise TooManyImagesError(f"{len(images)} images, the limit is {max_images} in one request")
     return images, {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
-
-
-def _merge(options: PhotographOptions, fields: Mapping[str, str | None]) -> PhotographOptions:
-    given = options.model_dump(include=options.model_fields_set)
-    try:
-        return PhotographOptions.model_validate({**given, **fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidParameterError(first["msg"], item=str(first["loc"][0])) from error

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 
 from aff_contracts.errors import (
     AffError,
@@ -28,7 +26,6 @@ from aff_contracts.schemas.searching import (
     BatchResponse,
     BatchResult,
     EmbeddingSearch,
-    PhotographOptions,
     SearchOptions,
     SearchResponse,
 )
@@ -36,7 +33,8 @@ from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from query_api.components import CurrentComponents
-from query_api.read_search_request import read_photograph_search, request_body, require_each_once
+from query_api.read_search_request import described_request, read_photograph_search
+from query_api.search_options import query_parameters, read_options
 from query_api.wanted_hits import wanted_hits
 
 router = scoped_router(Scope.SEARCH)
@@ -50,21 +48,17 @@ _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageEr
     "/search",
     tags=["search"],
     responses=problem_responses(*_WITH_PHOTOGRAPHS),
-    openapi_extra={
-        "requestBody": request_body(
-            "The photograph, or several of the same thing: their mean is searched with.", raw=True
-        )
-    },
+    openapi_extra=described_request(
+        "The photograph, or several of the same thing: their mean is searched with.", raw=True
+    ),
 )
-async def search(
-    request: Request, options: Annotated[PhotographOptions, Query()], components: CurrentComponents
-) -> SearchResponse:
+async def search(request: Request, components: CurrentComponents) -> SearchResponse:
     """Find the gallery images that show the same thing as a photograph.
 
     Send the photograph as the field `image` of a form, or as the body itself. Options are query parameters or
     fields of the form; none may be given twice. Several photographs of the same thing make one query.
     """
-    asked = await read_photograph_search(request, options, components.settings)
+    asked = await read_photograph_search(request, components.settings)
     return await components.search_gallery.search(asked.photographs, asked.wanted)
 
 
@@ -72,13 +66,11 @@ async def search(
     "/search/batch",
     tags=["search"],
     responses=problem_responses(*_WITH_PHOTOGRAPHS),
-    openapi_extra={"requestBody": request_body("The photographs: each is searched with by itself.", raw=False)},
+    openapi_extra=described_request("The photographs: each is searched with by itself.", raw=False),
 )
-async def search_batch(
-    request: Request, options: Annotated[PhotographOptions, Query()], components: CurrentComponents
-) -> BatchResponse:
+async def search_batch(request: Request, components: CurrentComponents) -> BatchResponse:
     """Search with several photographs at once, each by itself; a bad one gives its error in its place."""
-    asked = await read_photograph_search(request, options, components.settings)
+    asked = await read_photograph_search(request, components.settings)
     results = await components.search_gallery.search_each(asked.photographs, asked.wanted)
     return BatchResponse(
         results=[
@@ -106,12 +98,11 @@ async def search_embedding(asked: EmbeddingSearch, components: CurrentComponents
     "/search/similar/{item_id:path}",
     tags=["search"],
     responses=problem_responses(*_ANY_SEARCH, ImageNotFoundError),
+    openapi_extra={"parameters": query_parameters(SearchOptions)},
 )
-async def search_similar(
-    item_id: ItemId, request: Request, options: Annotated[SearchOptions, Query()], components: CurrentComponents
-) -> SearchResponse:
+async def search_similar(item_id: ItemId, request: Request, components: CurrentComponents) -> SearchResponse:
     """Find what is like an image of the gallery; it is no hit itself."""
-    require_each_once([name for name, _ in request.query_params.multi_items()])
+    options = read_options(SearchOptions, request)
     wanted = wanted_hits(options, parse_filter(options.filter), components.settings)
     return await components.search_gallery.search_similar(item_id, wanted)
 
