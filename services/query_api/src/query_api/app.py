@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
-from functools import partial
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from aff_contracts.bundle import load_manifest, verify_files
+from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.bundle_signature import verify_signature
 from aff_contracts.errors import BundleError, StoreError
@@ -20,12 +19,13 @@ from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
 from query_api.components import Components
+from query_api.embedding_process import EmbeddingProcess
 from query_api.encoder_routes import router as encoder_router
 from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, LoadedEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
 from query_api.page_files import install_page
-from query_api.photograph_embedder import PhotographEmbedder
+from query_api.photograph_embedder import EncoderGraph
+from query_api.query_encoder import choose_precision
 from query_api.routes import operation_router, router
 from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
@@ -69,8 +69,20 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
 
 @asynccontextmanager
 async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalogue | None) -> AsyncIterator[None]:
-    first = await asyncio.to_thread(_load_bundle, settings.bundle_path, settings)
     async with AsyncExitStack() as stack:
+        embedder = EmbeddingProcess(settings.image_limits, settings.search_threads, settings.onnx_threads)
+        stack.push_async_callback(embedder.close)
+
+        async def load(path: Path) -> LoadedEncoder:
+            manifest = await asyncio.to_thread(_read_manifest, path, settings)
+            graph = EncoderGraph(
+                path, manifest.fingerprint, choose_precision(manifest.query_encoder, settings.precision)
+            )
+            await embedder.load(graph)
+            _logger.info("query encoder of precision %s", graph.precision)
+            return LoadedEncoder(manifest, graph)
+
+        first = await load(settings.bundle_path)
         catalogue = shared
         if catalogue is None:
             catalogue = await open_catalogue(settings.store)
@@ -79,13 +91,11 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
             catalogue,
             BundleShelf(settings.bundle_path),
             first,
-            partial(_load_bundle, settings=settings),
+            load,
             settings.space_check_interval_s,
         )
         stack.push_async_callback(gallery.close)
         metrics = SearchMetrics(app.state.registry)
-        embedder = PhotographEmbedder(settings.image_limits, settings.search_threads)
-        stack.enter_context(closing(embedder))
         queue = SearchQueue(
             settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
         )
@@ -96,14 +106,10 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         yield
 
 
-def _load_bundle(path: Path, settings: QuerySettings) -> LoadedEncoder:
+def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
     if settings.bundle_public_key is not None:
         verify_signature(path, settings.bundle_public_key)
-    manifest = load_manifest(path)
-    verify_files(path, manifest, manifest.query_files)
-    encoder = OnnxQueryEncoder.load(path, manifest, threads=settings.onnx_threads, precision=settings.precision)
-    _logger.info("query encoder of precision %s", encoder.precision)
-    return LoadedEncoder(manifest, encoder, path)
+    return load_manifest(path)
 
 
 async def _say_whether_ready(gallery: LiveGallery) -> None:

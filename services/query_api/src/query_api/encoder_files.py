@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from aff_contracts.bundle import BundleManifest, verify_files
 from aff_contracts.errors import EncoderFileNotFoundError
 from aff_contracts.schemas.searching import EncoderDescription, EncoderFile
 from query_api.live_gallery import Serving
-
-Precision = Literal["fp32", "int8"]
+from query_api.query_encoder import Precision, graph_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def describe_encoder(serving: Serving) -> EncoderDescription:
         fingerprint=manifest.fingerprint,
         space=manifest.space,
         preprocessing=manifest.query_encoder.preprocessing,
-        serving=serving.encoder.precision,
+        serving=serving.graph.precision,
         files=_files(manifest),
         licences=list(manifest.licences),
     )
@@ -53,10 +51,10 @@ def find_graph(serving: Serving, precision: Precision | None, sha256: str | None
     Raises:
         EncoderFileNotFoundError: There is no such graph; the encoder may have changed.
     """
-    wanted = precision or serving.encoder.precision
+    wanted = precision or serving.graph.precision
     for file in _files(serving.manifest):
         if file.sha256 == sha256 or (sha256 is None and file.precision == wanted):
-            path = serving.bundle_path / _path(serving.manifest, file.precision)
+            path = serving.graph.bundle_path / graph_path(serving.manifest.query_encoder, file.precision)
             return ServedGraph(path, file.sha256, immutable=sha256 is not None)
     what = f"no graph of precision {wanted}" if sha256 is None else f"no graph with the sha256 {sha256}"
     raise EncoderFileNotFoundError(
@@ -66,7 +64,9 @@ def find_graph(serving: Serving, precision: Precision | None, sha256: str | None
 
 def require_whole(graph: ServedGraph, serving: Serving) -> None:
     """Raise BundleError where the file is not the one that was loaded: what is given may be kept for ever."""
-    verify_files(serving.bundle_path, serving.manifest, [graph.path.relative_to(serving.bundle_path).as_posix()])
+    verify_files(
+        serving.graph.bundle_path, serving.manifest, [graph.path.relative_to(serving.graph.bundle_path).as_posix()]
+    )
 
 
 def _files(manifest: BundleManifest) -> list[EncoderFile]:
@@ -74,15 +74,7 @@ def _files(manifest: BundleManifest) -> list[EncoderFile]:
     precisions: list[Precision] = ["fp32"] if manifest.query_encoder.int8_model is None else ["int8", "fp32"]
     described = []
     for precision in precisions:
-        file = by_path[_path(manifest, precision)]
+        file = by_path[graph_path(manifest.query_encoder, precision)]
         url = f"/encoder/model.onnx?sha256={file.sha256}"
         described.append(EncoderFile(precision=precision, url=url, sha256=file.sha256, size_bytes=file.size_bytes))
     return described
-
-
-def _path(manifest: BundleManifest, precision: Precision) -> str:
-    spec = manifest.query_encoder
-    if precision == "fp32":
-        return spec.model
-    assert spec.int8_model is not None, "only what is listed is asked for"
-    return spec.int8_model

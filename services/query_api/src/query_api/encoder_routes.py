@@ -18,7 +18,8 @@ from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from query_api.components import CurrentComponents
-from query_api.encoder_files import Precision, describe_encoder, find_graph, require_whole
+from query_api.encoder_files import describe_encoder, find_graph, require_whole
+from query_api.query_encoder import Precision
 
 router = scoped_router(Scope.SEARCH)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +15,17 @@ from aff_contracts.errors import AffError
 from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.joint_attempt import JointAttempt
-from query_api.query_encoder import QueryEncoder
+from query_api.photograph_embedder import EncoderGraph
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """The query side of a bundle, and where the bundle lies."""
+    """A bundle, and the graph of it that photographs are encoded with."""
 
     manifest: BundleManifest
-    encoder: QueryEncoder
-    bundle_path: Path
+    graph: EncoderGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,7 @@ class Serving:
     """What a search uses from its beginning to its end: the store is that of the encoder's own embedding space."""
 
     manifest: BundleManifest
-    encoder: QueryEncoder
-    bundle_path: Path
+    graph: EncoderGraph
     store: GalleryStore
 
 
@@ -49,7 +47,7 @@ class LiveGallery:
         catalogue: The collections.
         shelf: Where the bundles lie.
         first: The shelf's default, loaded.
-        load: Loads a bundle; called in a thread.
+        load: Loads a bundle.
         interval_s: For how long a good answer of the catalogue is trusted, in seconds.
     """
 
@@ -58,7 +56,7 @@ class LiveGallery:
         catalogue: GalleryCatalogue,
         shelf: BundleShelf,
         first: LoadedEncoder,
-        load: Callable[[Path], LoadedEncoder],
+        load: Callable[[Path], Awaitable[LoadedEncoder]],
         interval_s: float,
     ) -> None:
         self._catalogue = catalogue
@@ -85,7 +83,7 @@ class LiveGallery:
             await self._following.make()
         loaded = self._loaded
         store = await self._catalogue.collection(loaded.manifest.space)
-        return Serving(loaded.manifest, loaded.encoder, loaded.bundle_path, store)
+        return Serving(loaded.manifest, loaded.graph, store)
 
     async def require_live(self) -> Serving:
         """Return what to search with, where that is the live collection; errors as `serving`.
@@ -136,7 +134,7 @@ class LiveGallery:
     async def _load_from(self, path: Path) -> AffError | None:
         """Load the pair of a bundle, or return why that fails."""
         try:
-            self._loaded = await asyncio.to_thread(self._load, path)
+            self._loaded = await self._load(path)
         except AffError as error:
             _logger.warning("cannot follow the live collection: %s", error)
             return error

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 
-from aff_contracts.bundle import BundleManifest, QueryEncoderSpec
-from aff_contracts.errors import BundleFormatError, BundlePrecisionError, EncoderError
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.errors import BundleFormatError, EncoderError
 from aff_contracts.preprocessing import Preprocessing, preprocess
-
-Precision = Literal["fp32", "int8"]
+from query_api.query_encoder import Precision, choose_precision, graph_path
 
 _INPUT, _OUTPUT = "image", "embedding"
 _UNIT_TOLERANCE = 1e-3
@@ -62,8 +61,8 @@ class OnnxQueryEncoder:
             BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
         """
         spec = manifest.query_encoder
-        chosen, model = _choose(spec, precision)
-        path = bundle_directory / model
+        chosen = choose_precision(spec, precision)
+        path = bundle_directory / graph_path(spec, chosen)
         return cls.open(path, spec.preprocessing, manifest.space.dimension, threads=threads, precision=chosen)
 
     @classmethod
@@ -115,15 +114,6 @@ class OnnxQueryEncoder:
         if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=_UNIT_TOLERANCE):
             raise EncoderError("the embedding is no unit vector")
         return embeddings
-
-
-def _choose(spec: QueryEncoderSpec, precision: Precision | Literal["auto"]) -> tuple[Precision, str]:
-    """Return the precision to load, and the path of its graph."""
-    if precision == "fp32" or (precision == "auto" and spec.int8_model is None):
-        return "fp32", spec.model
-    if spec.int8_model is None:
-        raise BundlePrecisionError("the bundle has no int8 query encoder; use auto or fp32", item="int8")
-    return "int8", spec.int8_model
 
 
 def _require(ports: Sequence[native.NodeArg], wanted: tuple[str, str, list[int]], item: str) -> None:

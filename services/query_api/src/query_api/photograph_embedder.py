@@ -1,21 +1,19 @@
-"""Photographs become embeddings, in threads, off the event loop."""
+"""Photographs become embeddings."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.errors import EncoderError
 from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
-from aff_contracts.web.tracing import span
-from query_api.query_encoder import QueryEncoder
+from query_api.query_encoder import Precision, QueryEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +46,62 @@ class EmbeddedPhotographs:
     encode_ms: float
 
 
-class PhotographEmbedder:
-    """Decodes and encodes photographs.
+@dataclass(frozen=True, slots=True)
+class EncoderGraph:
+    """Which query encoder: a graph of a bundle.
 
-    Args:
-        limits: What a photograph may be.
-        threads: Requests whose photographs are decoded and encoded at the same time.
+    Attributes:
+        bundle_path: Directory of the bundle.
+        fingerprint: Of the bundle that is meant; another one may lie there by now.
+        precision: Of the graph.
     """
 
-    def __init__(self, limits: ImageLimits, threads: int) -> None:
-        self._limits = limits
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="encode")
+    bundle_path: Path
+    fingerprint: str
+    precision: Precision
 
-    async def embed(self, photographs: Sequence[Photograph], encoder: QueryEncoder) -> EmbeddedPhotographs:
+
+class PhotographEmbedder(Protocol):
+    """Decodes and encodes photographs without holding up the event loop."""
+
+    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
         """Embed photographs together.
 
         Raises:
             ImageError: One of them cannot be used.
             InvalidCropError: A crop is not inside its photograph.
             EncoderError: The encoder failed on them.
+            BundleError: The graph had to be loaded again, and cannot be.
         """
-        run, context = asyncio.get_running_loop().run_in_executor, copy_context()  # the request's, for logs and traces
-        return await run(self._threads, context.run, self._embed, photographs, encoder)
+        ...
 
-    def close(self) -> None:
-        """End the threads; what waits for them is cancelled."""
-        self._threads.shutdown(cancel_futures=True)
 
-    def _embed(self, photographs: Sequence[Photograph], encoder: QueryEncoder) -> EmbeddedPhotographs:
-        began = time.perf_counter()
-        min_side = encoder.decode_min_side
-        with span("decode"):
-            pixels = [
-                decode_image(one.data, self._limits, min_side=min_side, crop=one.crop, name=one.name).pixels
-                for one in photographs
-            ]
-        decoded = time.perf_counter()
-        try:
-            with span("encode"):
-                embeddings = encoder.encode(pixels)
-        except EncoderError as error:
-            error.item = ", ".join(one.name for one in photographs)
-            raise
-        return EmbeddedPhotographs(
-            embeddings, decode_ms=1000 * (decoded - began), encode_ms=1000 * (time.perf_counter() - decoded)
-        )
+def embed_photographs(
+    photographs: Sequence[Photograph], encoder: QueryEncoder, limits: ImageLimits
+) -> EmbeddedPhotographs:
+    """Decode and encode photographs together, in this thread.
+
+    Args:
+        photographs: One or several.
+        encoder: Loaded.
+        limits: What a photograph may be.
+
+    Raises:
+        ImageError: One of them cannot be used.
+        InvalidCropError: A crop is not inside its photograph.
+        EncoderError: The encoder failed on them.
+    """
+    began = time.perf_counter()
+    min_side = encoder.decode_min_side
+    pixels = [
+        decode_image(one.data, limits, min_side=min_side, crop=one.crop, name=one.name).pixels for one in photographs
+    ]
+    decoded = time.perf_counter()
+    try:
+        embeddings = encoder.encode(pixels)
+    except EncoderError as error:
+        error.item = ", ".join(one.name for one in photographs)
+        raise
+    return EmbeddedPhotographs(
+        embeddings, decode_ms=1000 * (decoded - began), encode_ms=1000 * (time.perf_counter() - decoded)
+    )

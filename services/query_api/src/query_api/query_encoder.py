@@ -1,4 +1,4 @@
-"""What the use case needs of a query encoder."""
+"""What the service needs of a query encoder, and which of a bundle's graphs it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aff_contracts.bundle_specs import QueryEncoderSpec
+from aff_contracts.errors import BundlePrecisionError
+
+Precision = Literal["fp32", "int8"]
 
 
 class QueryEncoder(Protocol):
@@ -18,7 +23,7 @@ class QueryEncoder(Protocol):
         ...
 
     @property
-    def precision(self) -> Literal["fp32", "int8"]:
+    def precision(self) -> Precision:
         """Of the model's numbers."""
         ...
 
@@ -29,3 +34,24 @@ class QueryEncoder(Protocol):
             EncoderError: The model failed, or gave no unit vector.
         """
         ...
+
+
+def choose_precision(spec: QueryEncoderSpec, wanted: Precision | Literal["auto"]) -> Precision:
+    """Return the precision of the graph to load; `auto` takes int8 where the bundle has it.
+
+    Raises:
+        BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
+    """
+    if wanted == "int8" and spec.int8_model is None:
+        raise BundlePrecisionError("the bundle has no int8 query encoder; use auto or fp32", item="int8")
+    if wanted == "auto":
+        return "fp32" if spec.int8_model is None else "int8"
+    return wanted
+
+
+def graph_path(spec: QueryEncoderSpec, precision: Precision) -> str:
+    """Return the path of a graph that the bundle has, in its directory."""
+    if precision == "fp32":
+        return spec.model
+    assert spec.int8_model is not None, "only a precision that the bundle has is asked for"
+    return spec.int8_model

@@ -129,7 +129,7 @@ class SearchGallery:
                 return await search(await self._gallery.serving())
 
     async def _search(self, photographs: Sequence[Photograph], wanted: WantedHits, serving: Serving) -> SearchResponse:
-        embedded = await self._embedder.embed(photographs, serving.encoder)
+        embedded = await self._embedder.embed(photographs, serving.graph)
         embedding = embedded.embeddings[0]
         if len(photographs) > 1:
             embedding = embedded.embeddings.mean(axis=0)

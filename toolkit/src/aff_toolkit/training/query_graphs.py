@@ -18,7 +18,8 @@ from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
 from aff_toolkit.training.calibration_photographs import CalibrationPhotographs
 from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE, QUERY_ENCODER_FILE
 from aff_toolkit.training.query_encoder import QueryEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder, Precision
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from query_api.query_encoder import Precision
 
 _THREADS = 2
 
