@@ -16,9 +16,9 @@ def fixed_live_gallery(
     catalogue: GalleryCatalogue, space: EmbeddingSpace, encoder: Any, *, interval_s: float
 ) -> LiveGallery:
     manifest = SimpleNamespace(space=space, fingerprint="f" * 64)
-    first = LoadedEncoder(cast("Any", manifest), encoder, Path("nowhere/bundle"))
+    first = LoadedEncoder(cast("Any", manifest), encoder)
     return LiveGallery(catalogue, BundleShelf(Path("nowhere/bundle")), first, _refuse, interval_s)
 
 
-def _refuse(path: Path) -> LoadedEncoder:
+async def _refuse(path: Path) -> LoadedEncoder:
     raise AssertionError(f"there is no other bundle, and {path} is none")

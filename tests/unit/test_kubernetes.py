@@ -275,8 +275,8 @@ class TestSettings:
         assert settings.port == container["ports"][0]["containerPort"]
         cores = int(amount(container["resources"]["limits"]["cpu"]))
         if isinstance(settings, QuerySettings):
-            assert settings.search_threads == cores
-            assert settings.max_active_searches == 2 * cores
+            assert settings.search_threads == 2 * cores
+            assert settings.max_active_searches == 4 * cores
             assert settings.max_waiting_searches == 8 * cores
         else:
             assert isinstance(settings, IndexerSettings)

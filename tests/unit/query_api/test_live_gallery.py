@@ -110,19 +110,19 @@ class _Shelf:
         self.free = asyncio.Event()
         self.loaded: list[str] = []
         self.broken = False
-        self._loop = asyncio.get_running_loop()
         for name, dimension in (("old", 4), ("new", 8)):
             (root / name).mkdir()
             write_dummy_bundle(root / name, dimension=dimension)
         self.shelf = BundleShelf(root / "old")
         self.old, self.new = (load_manifest(root / name).space for name in ("old", "new"))
 
-    def load(self, path: Path) -> LoadedEncoder:
-        asyncio.run_coroutine_threadsafe(self.free.wait(), self._loop).result(timeout=10)
+    async def load(self, path: Path) -> LoadedEncoder:
+        async with asyncio.timeout(10):
+            await self.free.wait()
         if self.broken:
             raise BundleIntegrityError("altered", item=path.name)
         self.loaded.append(path.name)
-        return LoadedEncoder(load_manifest(path), SimpleNamespace(name=path.name), path)  # type: ignore[arg-type]
+        return LoadedEncoder(load_manifest(path), SimpleNamespace(name=path.name))  # type: ignore[arg-type]
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def _switched(root: Path) -> AsyncIterator[tuple[_Shelf, MemoryGalleryCata
     shelf, catalogue = _Shelf(root), MemoryGalleryCatalogue()
     await catalogue.create(shelf.old)
     await catalogue.create(shelf.new)
-    first = LoadedEncoder(load_manifest(root / "old"), SimpleNamespace(name="old"), root / "old")  # type: ignore[arg-type]
+    first = LoadedEncoder(load_manifest(root / "old"), SimpleNamespace(name="old"))  # type: ignore[arg-type]
     gallery = LiveGallery(catalogue, shelf.shelf, first, shelf.load, interval_s=0)
     assert (await gallery.serving()).manifest.space == shelf.old
     await catalogue.switch(shelf.new.id)
@@ -142,7 +142,7 @@ async def _switched(root: Path) -> AsyncIterator[tuple[_Shelf, MemoryGalleryCata
 
 async def _pair(gallery: LiveGallery) -> tuple[EmbeddingSpace, EmbeddingSpace, str]:
     serving = await gallery.serving()
-    return serving.manifest.space, await serving.store.space(), serving.encoder.name  # type: ignore[attr-defined]
+    return serving.manifest.space, await serving.store.space(), serving.graph.name  # type: ignore[attr-defined]
 
 
 async def test_the_former_pair_serves_until_that_of_the_new_live_collection_is_loaded(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_the_former_pair_serves_until_that_of_the_new_live_collection_is_l
             await gallery.require_live()
         shelf.free.set()
         async with asyncio.timeout(10):
-            while await _pair(gallery) != (shelf.new, shelf.new, "new"):  # noqa: ASYNC110 - a thread loads it
+            while await _pair(gallery) != (shelf.new, shelf.new, "new"):  # noqa: ASYNC110 - it is loaded in the background
                 await asyncio.sleep(0.01)
         assert (await gallery.require_live()).manifest.space == shelf.new
         assert shelf.loaded == ["new"]

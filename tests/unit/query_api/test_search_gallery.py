@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,9 +15,8 @@ from aff_contracts.errors import (
     ServiceOverloadedError,
     TruncatedImageError,
 )
-from aff_contracts.image_decoding import ImageLimits
 from query_api.find_hits import HitFinder
-from query_api.photograph_embedder import Photograph, PhotographEmbedder
+from query_api.photograph_embedder import Photograph
 from query_api.search_gallery import SearchGallery
 from query_api.search_metrics import SearchMetrics
 from query_api.search_queue import SearchQueue
@@ -26,6 +24,7 @@ from query_api.wanted_hits import WantedHits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.fixed_live_gallery import fixed_live_gallery
 from tests.support.gallery_points import make_point, make_space, unit
+from tests.support.local_embedder import LocalEmbedder
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
@@ -39,26 +38,6 @@ pytestmark = pytest.mark.anyio
 class _FailingEncoder(FakeGalleryEncoder):
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:  # noqa: ARG002 - the Protocol's
         raise EncoderError("the session failed")
-
-
-class _CrowdedEncoder(FakeGalleryEncoder):
-    """Notes how many calls run at the same time, at most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self._inside = 0
-        self.most_inside = 0
-
-    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        with self._lock:
-            self._inside += 1
-            self.most_inside = max(self.most_inside, self._inside)
-        try:
-            return super().encode(images)
-        finally:
-            with self._lock:
-                self._inside -= 1
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -78,14 +57,13 @@ def _search_gallery(
     store: MemoryGalleryStore,
     encoder: FakeGalleryEncoder,
     *,
-    embedder: PhotographEmbedder | None = None,
     active: int = 8,
     waiting: int = 8,
 ) -> SearchGallery:
     metrics = SearchMetrics(CollectorRegistry())
     return SearchGallery(
         fixed_live_gallery(MemoryGalleryCatalogue(store), SPACE, encoder, interval_s=0),
-        embedder or PhotographEmbedder(ImageLimits(), threads=2),
+        LocalEmbedder(),
         HitFinder(expansion_alpha=3.0, group_reach=64),
         SearchQueue(active, waiting, max_wait_s=0.2, metrics=metrics),
         metrics,
@@ -115,20 +93,6 @@ async def test_the_event_loop_is_free_while_a_photograph_is_encoded() -> None:
     assert len((await search).hits) == 2
 
 
-async def test_no_more_photographs_are_encoded_at_once_than_there_are_threads() -> None:
-    encoder = _CrowdedEncoder()
-    encoder.gate.clear()
-    search_gallery = _search_gallery(await _gallery(), encoder)
-    searches = [
-        asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))) for _ in range(6)
-    ]
-    await _until(lambda: encoder.most_inside == 2)
-    await asyncio.sleep(0.05)  # a third one would have come in
-    encoder.gate.set()
-    assert len(await asyncio.gather(*searches)) == 6
-    assert encoder.most_inside == 2
-
-
 async def test_a_photograph_that_cannot_be_decoded_is_named() -> None:
     search_gallery = _search_gallery(await _gallery(), FakeGalleryEncoder())
     with pytest.raises(TruncatedImageError) as caught:
@@ -156,23 +120,6 @@ async def test_a_gallery_that_is_missing_is_said_to_be() -> None:
         await _search_gallery(MemoryGalleryStore(), FakeGalleryEncoder()).search(
             [Photograph(RED, "red.png")], WantedHits(limit=1)
         )
-
-
-async def test_closing_waits_for_no_search_that_has_not_begun() -> None:
-    encoder = _CrowdedEncoder()
-    encoder.gate.clear()
-    embedder = PhotographEmbedder(ImageLimits(), threads=1)
-    search_gallery = _search_gallery(await _gallery(), encoder, embedder=embedder)
-    searches = [
-        asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], WantedHits(limit=1))) for _ in range(3)
-    ]
-    await _until(lambda: encoder.most_inside == 1)
-    closing = asyncio.create_task(asyncio.to_thread(embedder.close))
-    await _until(searches[-1].done)
-    encoder.gate.set()
-    await closing
-    outcomes = await asyncio.gather(*searches, return_exceptions=True)
-    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [False, True, True]
 
 
 async def test_a_search_too_many_is_refused_at_once_and_the_others_are_answered() -> None:

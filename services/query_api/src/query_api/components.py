@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from query_api.live_gallery import LiveGallery
 from query_api.search_gallery import SearchGallery
@@ -23,9 +22,7 @@ class Components:
     queue: SearchQueue
 
 
-async def _of_request(request: Request) -> Components:  # one that is not async would cost a thread's turn
+def components_of(request: Request) -> Components:
+    """Return those of the service that a request came to; as a FastAPI dependency they would cost more than routing."""
     components: Components = request.app.state.components
     return components
-
-
-CurrentComponents = Annotated[Components, Depends(_of_request)]

@@ -17,7 +17,7 @@ from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
-from query_api.components import CurrentComponents
+from query_api.components import components_of
 from query_api.encoder_files import describe_encoder, find_graph, require_whole
 from query_api.query_encoder import Precision
 
@@ -34,9 +34,9 @@ _GRAPH: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/encoder", tags=["encoder"], responses=problem_responses(StoreError, BundleError))
-async def get_encoder(components: CurrentComponents) -> EncoderDescription:
+async def get_encoder(request: Request) -> EncoderDescription:
     """Describe the query encoder, so that a device can embed photographs by itself."""
-    return describe_encoder(await components.gallery.serving())
+    return describe_encoder(await components_of(request).gallery.serving())
 
 
 @router.get(
@@ -47,7 +47,6 @@ async def get_encoder(components: CurrentComponents) -> EncoderDescription:
 )
 async def get_encoder_model(
     request: Request,
-    components: CurrentComponents,
     precision: Annotated[
         Precision | None,
         Query(description="Of the graph; else the one that the service encodes with.", examples=["int8"]),
@@ -58,7 +57,7 @@ async def get_encoder_model(
     ] = None,
 ) -> Response:
     """Give a graph of the query encoder."""
-    serving = await components.gallery.serving()
+    serving = await components_of(request).gallery.serving()
     graph = find_graph(serving, precision, sha256)
     lasting = "public, max-age=31536000, immutable" if graph.immutable else "public, no-cache"
     headers = {"ETag": f'"{graph.sha256}"', "Cache-Control": lasting}
@@ -74,16 +73,16 @@ async def get_encoder_model(
     responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
     response_class=Response,
 )
-async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
+async def get_thumbnail(item_id: ItemId, request: Request) -> Response:
     """Give the thumbnail of an image."""
-    store = (await components.gallery.serving()).store
+    store = (await components_of(request).gallery.serving()).store
     return await thumbnail_response(store, item_id, request)
 
 
 @router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
-async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
+async def get_image(item_id: ItemId, request: Request) -> GalleryImage:
     """Say what the gallery knows of an image."""
-    points = await (await components.gallery.serving()).store.fetch([item_id])
+    points = await (await components_of(request).gallery.serving()).store.fetch([item_id])
     if item_id not in points:
         raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
     return points[item_id].record.described()

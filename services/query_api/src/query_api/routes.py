@@ -32,7 +32,7 @@ from aff_contracts.schemas.searching import (
 from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
-from query_api.components import CurrentComponents
+from query_api.components import components_of
 from query_api.read_search_request import described_request, read_photograph_search
 from query_api.search_options import query_parameters, read_options
 from query_api.wanted_hits import wanted_hits
@@ -52,12 +52,13 @@ _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageEr
         "The photograph, or several of the same thing: their mean is searched with.", raw=True
     ),
 )
-async def search(request: Request, components: CurrentComponents) -> SearchResponse:
+async def search(request: Request) -> SearchResponse:
     """Find the gallery images that show the same thing as a photograph.
 
     Send the photograph as the field `image` of a form, or as the body itself. Options are query parameters or
     fields of the form; none may be given twice. Several photographs of the same thing make one query.
     """
+    components = components_of(request)
     asked = await read_photograph_search(request, components.settings)
     return await components.search_gallery.search(asked.photographs, asked.wanted)
 
@@ -68,8 +69,9 @@ async def search(request: Request, components: CurrentComponents) -> SearchRespo
     responses=problem_responses(*_WITH_PHOTOGRAPHS),
     openapi_extra=described_request("The photographs: each is searched with by itself.", raw=False),
 )
-async def search_batch(request: Request, components: CurrentComponents) -> BatchResponse:
+async def search_batch(request: Request) -> BatchResponse:
     """Search with several photographs at once, each by itself; a bad one gives its error in its place."""
+    components = components_of(request)
     asked = await read_photograph_search(request, components.settings)
     results = await components.search_gallery.search_each(asked.photographs, asked.wanted)
     return BatchResponse(
@@ -87,8 +89,9 @@ async def search_batch(request: Request, components: CurrentComponents) -> Batch
     tags=["search"],
     responses=problem_responses(*_ANY_SEARCH, EncoderMismatchError, InvalidEmbeddingError),
 )
-async def search_embedding(asked: EmbeddingSearch, components: CurrentComponents) -> SearchResponse:
+async def search_embedding(asked: EmbeddingSearch, request: Request) -> SearchResponse:
     """Search with an embedding that a device made by itself, with the encoder of `GET /encoder`."""
+    components = components_of(request)
     wanted = wanted_hits(asked, asked.filter, components.settings)
     embedding = np.asarray(asked.embedding, dtype=np.float64)
     return await components.search_gallery.search_embedding(embedding, asked.fingerprint, wanted)
@@ -100,14 +103,15 @@ async def search_embedding(asked: EmbeddingSearch, components: CurrentComponents
     responses=problem_responses(*_ANY_SEARCH, ImageNotFoundError),
     openapi_extra={"parameters": query_parameters(SearchOptions)},
 )
-async def search_similar(item_id: ItemId, request: Request, components: CurrentComponents) -> SearchResponse:
+async def search_similar(item_id: ItemId, request: Request) -> SearchResponse:
     """Find what is like an image of the gallery; it is no hit itself."""
+    components = components_of(request)
     options = read_options(SearchOptions, request)
     wanted = wanted_hits(options, parse_filter(options.filter), components.settings)
     return await components.search_gallery.search_similar(item_id, wanted)
 
 
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
-async def readyz(components: CurrentComponents) -> Readiness:
+async def readyz(request: Request) -> Readiness:
     """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
-    return Readiness(fingerprint=(await components.gallery.require_live()).manifest.fingerprint)
+    return Readiness(fingerprint=(await components_of(request).gallery.require_live()).manifest.fingerprint)

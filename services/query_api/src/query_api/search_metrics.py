@@ -22,6 +22,7 @@ class SearchMetrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
+        self._of_stage = {stage: self._stages.labels(stage) for stage in SearchTimings.model_fields}
         self._overloads = Counter("aff_search_overloads", "Searches answered with 429.", registry=registry)
         self._waiting = Gauge("aff_search_waiting", "Searches that wait for their turn.", registry=registry)
         self._active = Gauge("aff_search_active", "Searches that are worked on.", registry=registry)
@@ -52,4 +53,4 @@ class SearchMetrics:
         """Take the timings of a finished search, and the fingerprint of the pair that served it."""
         self._searches.labels(fingerprint[:12]).inc()
         for stage, milliseconds in timings_ms.model_dump().items():
-            self._stages.labels(stage).observe(milliseconds / 1000)
+            self._of_stage[stage].observe(milliseconds / 1000)

@@ -31,7 +31,8 @@ class QuerySettings(ListenSettings):
         max_wait_ms: Longest wait for a turn; then the search is answered with 429.
         expansion_alpha: Exponent of the similarities that weight the hits of a query expansion; 0 weights all alike.
         group_reach: Most images that are looked through for hits of different groups.
-        search_threads: Requests whose photographs are decoded and encoded at the same time; as many as cores.
+        search_threads: Requests whose photographs are decoded and encoded at the same time; two for each core, so that
+            none of these waits until the next one is handed out.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
         precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
         page: Whether the page for people is served at `/`.
@@ -50,12 +51,14 @@ class QuerySettings(ListenSettings):
     default_limit: Annotated[int, Field(ge=1)] = 10
     max_limit: Annotated[int, Field(ge=1)] = 1000
     max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
-    max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 2 * len(os.sched_getaffinity(0)))
+    max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 4 * len(os.sched_getaffinity(0)))
     max_waiting_searches: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: 8 * len(os.sched_getaffinity(0)))
     max_wait_ms: Annotated[float, Field(gt=0)] = 1000.0
     expansion_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
     group_reach: Annotated[int, Field(ge=1, le=100_000)] = 4096
-    search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    search_threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=lambda: 2 * len(os.sched_getaffinity(0))
+    )
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["auto", "fp32", "int8"] = "auto"
     page: bool = True

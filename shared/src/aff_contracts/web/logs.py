@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import queue
 import sys
+import time
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -13,6 +14,7 @@ from aff_contracts.web.observe_settings import ObserveSettings
 from aff_contracts.web.request_id import current_request_id
 
 _FIELDS = ("timestamp", "levelname", "name", "message", "request_id")
+_GATHERED_S = 0.02
 
 
 class _RequestIdFilter(logging.Filter):
@@ -24,12 +26,24 @@ class _RequestIdFilter(logging.Filter):
         return True
 
 
+class _GatheringListener(logging.handlers.QueueListener):
+    """Waits a moment after a first record for more: each waking of its thread takes the interpreter from requests."""
+
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        try:
+            return super().dequeue(False)
+        except queue.Empty:
+            record = super().dequeue(block)
+            time.sleep(_GATHERED_S)
+            return record
+
+
 class _InBackground(logging.handlers.QueueHandler):
     """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log."""
 
     def __init__(self, handler: logging.Handler) -> None:
         super().__init__(queue.SimpleQueue())
-        self._writer = logging.handlers.QueueListener(self.queue, handler)
+        self._writer = _GatheringListener(self.queue, handler)
         self._writer.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:

@@ -1,0 +1,15 @@
+"""A PhotographEmbedder of this process, for encoders that are no graph of a bundle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from aff_contracts.image_decoding import ImageLimits
+from query_api.photograph_embedder import EmbeddedPhotographs, Photograph, embed_photographs
+
+
+class LocalEmbedder:
+    async def embed(self, photographs: Sequence[Photograph], graph: Any) -> EmbeddedPhotographs:
+        return await asyncio.to_thread(embed_photographs, photographs, graph, ImageLimits())

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aff_contracts.errors import BundleIntegrityError, EncoderError, InvalidCropError, TruncatedImageError
+from aff_contracts.image_decoding import Crop, ImageLimits
+from query_api.embedding_process import EmbeddingProcess
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from query_api.photograph_embedder import EncoderGraph, Photograph, embed_photographs
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.plain_photograph import plain_png
+from tests.support.tiny_query_encoder import DIMENSION, tiny_query_encoder
+
+RED, BLUE = (Photograph(plain_png(colour), f"{colour}.png") for colour in ((255, 0, 0), (0, 0, 255)))
+# What `_DEADLY_DECODER` dies of; a decoder of ours that does is not known.
+DEADLY = Photograph(b"deadly", "deadly.png")
+_DEADLY_DECODER = """
+import os, signal
+from query_api import photograph_embedder
+
+decode = photograph_embedder.decode_image
+
+def decode_or_die(data, *args, **kwargs):
+    if data == b"deadly":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return decode(data, *args, **kwargs)
+
+photograph_embedder.decode_image = decode_or_die
+"""
+_PARENT = """
+import asyncio, sys, time
+from aff_contracts.image_decoding import ImageLimits
+from query_api.embedding_process import EmbeddingProcess
+
+async def main():
+    process = EmbeddingProcess(ImageLimits(), 2, 1)
+    print((await process._worker)._process.pid, flush=True)
+    time.sleep(60)
+
+asyncio.run(main())
+"""
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> EncoderGraph:
+    manifest = write_dummy_bundle(tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder())
+    return EncoderGraph(tmp_path, manifest.fingerprint, "fp32")
+
+
+@asynccontextmanager
+async def _running(threads: int = 2) -> AsyncIterator[EmbeddingProcess]:
+    process = EmbeddingProcess(ImageLimits(), threads, onnx_threads=1)
+    yield process
+    await process.close()
+
+
+async def _pid(process: EmbeddingProcess) -> int:
+    return (await process._worker)._process.pid
+
+
+async def test_it_gives_what_decoder_and_encoder_give(graph: EncoderGraph, tmp_path: Path) -> None:
+    manifest = write_dummy_bundle(tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder())
+    here = OnnxQueryEncoder.load(tmp_path, manifest, threads=1)
+    photographs = [RED, Photograph(BLUE.data, "part", Crop(0, 0, 8, 8)), BLUE]
+    async with _running() as process:
+        embedded = await process.embed(photographs, graph)
+    np.testing.assert_array_equal(embedded.embeddings, embed_photographs(photographs, here, ImageLimits()).embeddings)
+    assert embedded.decode_ms > 0
+    assert embedded.encode_ms > 0
+
+
+async def test_what_is_wrong_with_a_photograph_is_told_by_its_name(graph: EncoderGraph) -> None:
+    async with _running() as process:
+        with pytest.raises(TruncatedImageError) as caught:
+            await process.embed([RED, Photograph(BLUE.data[:50], "half.png")], graph)
+        assert caught.value.item == "half.png"
+        with pytest.raises(InvalidCropError):
+            await process.embed([Photograph(RED.data, "red.png", Crop(0, 0, 5000, 5000))], graph)
+
+
+async def test_more_requests_than_threads_are_answered_each_by_its_own(graph: EncoderGraph) -> None:
+    async with _running(threads=2) as process:
+        (red,), (blue,) = [(await process.embed([one], graph)).embeddings for one in (RED, BLUE)]
+        answers = await asyncio.gather(*(process.embed([(RED, BLUE)[i % 2]], graph) for i in range(40)))
+    for number, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer.embeddings[0], (red, blue)[number % 2])
+
+
+async def test_a_request_that_was_given_up_takes_no_thread_for_ever_and_leaves_no_answer_behind(
+    graph: EncoderGraph,
+) -> None:
+    async with _running(threads=1) as process:
+        (blue,) = (await process.embed([BLUE], graph)).embeddings
+        for _ in range(5):
+            given_up = asyncio.create_task(process.embed([RED], graph))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            given_up.cancel()
+            np.testing.assert_array_equal((await process.embed([BLUE], graph)).embeddings[0], blue)
+
+
+async def test_another_process_takes_the_place_of_one_that_was_killed(
+    graph: EncoderGraph, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _running() as process:
+        before = await process.embed([RED], graph)
+        os.kill(await _pid(process), signal.SIGKILL)
+        answers = await asyncio.gather(*(process.embed([RED], graph) for _ in range(8)))
+    for answer in answers:
+        np.testing.assert_array_equal(answer.embeddings, before.embeddings)
+    assert caplog.messages == ["the process that embeds photographs died; another takes its place"]
+
+
+async def test_a_photograph_that_kills_the_decoder_fails_alone(
+    graph: EncoderGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_DEADLY_DECODER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with _running(threads=4) as process:
+        outcomes = await asyncio.gather(
+            *(process.embed([one], graph) for one in (RED, DEADLY, BLUE, RED)), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes].count(EncoderError) == 1
+        assert isinstance(outcomes[1], EncoderError)
+        assert outcomes[1].item == "deadly.png"
+        assert len((await process.embed([BLUE], graph)).embeddings) == 1
+
+
+async def test_a_bundle_that_another_has_taken_the_place_of_is_not_loaded(graph: EncoderGraph) -> None:
+    async with _running() as process:
+        with pytest.raises(BundleIntegrityError):
+            await process.load(EncoderGraph(graph.bundle_path, "0" * 64, "fp32"))
+        await process.load(graph)
+
+
+def test_the_process_ends_with_the_service_that_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert _state(pid) not in "ZX"
+        parent.kill()
+    until = time.monotonic() + 10
+    while _state(pid) not in "ZX":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
