@@ -19,6 +19,7 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_toolkit.bench.load import Outcome, closed_loop, open_loop
+from aff_toolkit.bench.process_tree import resident_mib
 from aff_toolkit.bench.query_floor import QueryFloor
 from aff_toolkit.bench.query_service import QueryService, running_query_service
 from aff_toolkit.bench.search_requests import form_requests, raw_requests
@@ -54,7 +55,7 @@ class LoadPoint(BaseModel):
 
 
 class QueryBench(BaseModel):
-    """What was measured; the service runs in a process of its own, the client and the floor in another.
+    """What was measured; the service runs in processes of its own, the client and the floor in another.
 
     Attributes:
         p50_over_floor: Median latency of one client, of the median that decoding, encoder and vector search take.
@@ -69,7 +70,7 @@ class QueryBench(BaseModel):
         p50_12mp_over_640px: Median latency with 4,000 x 3,000 pixels.
         floor_12mp_over_640px: The same of the bare loop.
         ready_s: From the start of the process to its first good answer.
-        resident_mb: Resident memory in MiB without the model's file.
+        resident_mb: Resident memory of its processes in MiB without the model's file; what they share counts once.
         resident_anonymous_mb: What of it is not part of a file.
         overload: Under growing load.
         growth: Vector searches alone, by the gallery's size and the compression of its vectors.
@@ -145,8 +146,8 @@ def bench_query(
                 p50_12mp_over_640px=latencies.large / latencies.service,
                 floor_12mp_over_640px=latencies.floor_large / latencies.floor,
                 ready_s=service.ready_s,
-                resident_mb=service.status_mib("VmRSS") - model_bytes / _MIB,
-                resident_anonymous_mb=service.status_mib("RssAnon"),
+                resident_mb=resident_mib(service.process.pid) - model_bytes / _MIB,
+                resident_anonymous_mb=resident_mib(service.process.pid, anonymous=True),
                 overload=list(overload.values()),
                 growth=measure_growth(manifest.space.dimension, growth_sizes),
                 gallery=gallery,

@@ -36,12 +36,6 @@ class QueryService:
     process: subprocess.Popen[bytes]
     ready_s: float
 
-    def status_mib(self, key: str) -> float:
-        """Return a line of the kernel's account of its memory, in MiB."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        (kib,) = (int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
-        return kib / 1024
-
 
 @contextmanager
 def running_query_service(

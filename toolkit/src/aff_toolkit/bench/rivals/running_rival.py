@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from aff_toolkit.bench.rivals.process_tree import end_tree
+from aff_toolkit.bench.process_tree import end_tree
 from aff_toolkit.free_ports import free_ports
 
 _START_S = 300.0  # a large tower of random weights, and a collection of many vectors

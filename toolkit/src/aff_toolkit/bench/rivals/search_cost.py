@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.bench.load import Connections, Outcome, closed_loop
+from aff_toolkit.bench.process_tree import cpu_seconds, resident_mib
 from aff_toolkit.bench.query_floor import QueryFloor
-from aff_toolkit.bench.rivals.process_tree import cpu_seconds, resident_mib
 
 _ASKED_FOR_TIMINGS = 5
 _PER = 1000

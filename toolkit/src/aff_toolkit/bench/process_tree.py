@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from aff_toolkit.bench.process_watch import sample, with_children
+from aff_toolkit.bench.process_watch import with_children
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _GRACE_S = 10.0
@@ -20,13 +20,20 @@ def cpu_seconds(pid: int) -> float:
     return sum(sum(map(int, _stat(one)[_TIMES])) for one in with_children([pid])) / _TICKS_PER_S
 
 
-def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process and its descendants in MiB; what two share counts twice."""
-    found = 0.0
+def resident_mib(pid: int, *, anonymous: bool = False) -> float:
+    """Return the resident memory of a process and its descendants in MiB; what several share counts once.
+
+    Args:
+        pid: Of the process.
+        anonymous: Only what is no part of a file.
+    """
+    line = "Pss_Anon:" if anonymous else "Pss:"
+    kib = 0
     for one in with_children([pid]):
         with contextlib.suppress(OSError):
-            found += sample(one, 0.0).resident_mb
-    return found
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            kib += sum(int(found.split()[1]) for found in lines if found.startswith(line))
+    return kib / 1024
 
 
 def end_tree(pid: int) -> None:

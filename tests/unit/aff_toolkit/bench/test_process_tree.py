@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
+from aff_toolkit.bench.process_tree import cpu_seconds, end_tree, resident_mib
 from aff_toolkit.bench.process_watch import with_children
-from aff_toolkit.bench.rivals.process_tree import cpu_seconds, end_tree, resident_mib
 
 _BUSY = """
 import subprocess, sys, time
