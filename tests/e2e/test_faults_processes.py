@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aff_toolkit.bench.process_watch import with_children
 from aff_toolkit.free_ports import free_ports
 from tests.e2e.conftest import ROOT
 from tests.support.dummy_bundle import write_dummy_bundle
@@ -122,6 +123,44 @@ async def test_a_query_service_that_is_killed_under_load_costs_its_callers_a_ret
             await asyncio.gather(*callers)
     assert failed, "nobody noticed the kill"
     print(f"away for {max(failed) - min(failed):.1f} s, {len(answered)} answers, all right")  # noqa: T201 - with -s
+
+
+async def test_an_embedding_process_that_is_killed_under_load_costs_nobody_an_answer(
+    store: FaultyStore, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    settings = await _query_settings(store, tmp_path, port)
+    answered, killed, stop = list[str](), set[int](), asyncio.Event()
+
+    async def search_until_stopped(client: httpx.AsyncClient) -> None:
+        while not stop.is_set():
+            for colour in COLOURS:
+                answer = await search(client, colour)
+                assert answer.status_code == 200, answer.text
+                assert nearest(answer) == colour
+                answered.append(colour)
+
+    async with (
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client,
+        _process("query_api", settings) as process,
+    ):
+        await _started(client)
+        callers = [asyncio.create_task(search_until_stopped(client)) for _ in range(4)]
+        for _ in range(3):
+            goal = len(answered) + 40
+            async with asyncio.timeout(20):
+                while len(answered) < goal:  # noqa: ASYNC110 - until there is load
+                    await asyncio.sleep(0.002)
+            (child,) = set(with_children([process.pid])) - {process.pid}
+            os.kill(child, signal.SIGKILL)
+            killed.add(child)
+        goal = len(answered) + 40
+        async with asyncio.timeout(20):
+            while len(answered) < goal:  # noqa: ASYNC110 - until there is load again
+                await asyncio.sleep(0.002)
+        stop.set()
+        await asyncio.gather(*callers)
+    assert len(killed) == 3
 
 
 async def test_a_query_service_that_is_asked_to_end_answers_what_it_has_admitted(
