@@ -4,16 +4,14 @@ Facts about the engine (0.9) that shape this file:
 
 - What `update` wrote survives the death of the process (a memory-mapped log) but not that of the machine;
   `flush` makes it survive both, for some 5 ms. So every write ends with a flush.
-- `optimize` builds the HNSW graph and holds Python's interpreter lock all the while, 30 s for 50,000 vectors.
-  So `python -m aff_contracts.gallery_store.edge_gallery SHARD` builds it in another process, on a copy.
+- Every call holds Python's interpreter lock from its beginning to its end. `optimize`, which builds the HNSW graph,
+  takes 30 s for 50,000 vectors: so `edge_optimize` does that in another process, on a copy.
 - It keeps no metadata of a collection, and nothing guards a half-made shard. See `edge_directory`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -178,7 +176,7 @@ class EdgeGallery:
         """Copy the shard if a new HNSW graph pays, and keep in mind from then on which points change.
 
         Returns:
-            The copy's directory, for `_optimize` in another process and then `adopt_copy` or `abandon_copy`;
+            The copy's directory, for `edge_optimize` in another process and then `adopt_copy` or `abandon_copy`;
             None where nothing is to be done.
         """
         if self._opened is None or not self._indexing_pays(self._opened.info()):
@@ -250,14 +248,3 @@ class EdgeGallery:
         self._shard.update(operation)
         self._shard.flush()
         self._dead += before + written - self._shard.info().points_count
-
-
-def _optimize(shard_path: str) -> None:
-    os.nice(10)  # the services go first
-    shard = edge.EdgeShard.load(shard_path)
-    shard.optimize()
-    shard.close()
-
-
-if __name__ == "__main__":
-    _optimize(sys.argv[1])

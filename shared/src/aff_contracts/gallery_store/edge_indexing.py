@@ -41,7 +41,7 @@ async def index_in_child(shard_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "aff_contracts.gallery_store.edge_gallery",
+        "aff_contracts.gallery_store.edge_optimize",
         str(shard_path),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

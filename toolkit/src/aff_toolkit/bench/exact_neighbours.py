@@ -1,8 +1,9 @@
-"""The nearest vectors, found by comparing every one."""
+"""The nearest vectors, found by comparing every one, and how many of them a search finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Collection, Hashable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,3 +33,10 @@ def exact_neighbours(
         scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
         start += len(chunk)
     return rows
+
+
+def mean_recall(found: Iterable[Collection[Hashable]], nearest: Iterable[Collection[Hashable]]) -> float:
+    """Return the mean share of the nearest of each query, by exact search, that are among its hits."""
+    return statistics.mean(
+        len(set(hits) & set(wanted)) / len(wanted) for hits, wanted in zip(found, nearest, strict=True)
+    )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.settings import Quantization, StoreSettings
+from aff_toolkit.bench.exact_neighbours import mean_recall
 from aff_toolkit.bench.synthetic_gallery import collection_directory, synthetic_queries, write_gallery
 
 GROWTH_QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "turbo4")
@@ -88,9 +89,7 @@ def _measure(dimension: int, size: int, quantization: Quantization, passes: int)
         return GrowthPoint(
             images=size,
             quantization=quantization,
-            recall_at_10=statistics.mean(
-                len(ids & exact) / len(exact) for (ids, _), (exact, _) in zip(runs[0], nearest, strict=True)
-            ),
+            recall_at_10=mean_recall([ids for ids, _ in runs[0]], [ids for ids, _ in nearest]),
             p50_ms=statistics.median(latencies),
             passes_p50_ms=[statistics.median(ms for _, ms in run) for run in runs],
             p99_ms=float(np.percentile(latencies, 99)),

@@ -18,10 +18,10 @@ from aff_contracts.client.answers import key_header
 from aff_contracts.client.search_calls import search_embedding, search_similar
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.bench.load import http_request
+from aff_toolkit.bench.search_requests import MULTIPART, multipart
 
 _HITS = 20
 _IMAGES_OF_A_BATCH = 4
-_BOUNDARY = "aff-bench-load"
 
 
 class Kind(enum.StrEnum):
@@ -105,8 +105,8 @@ class LoadMix:
         files = [("images", "image.jpg", self._photographs[int(number)]) for number in chosen]
         items = json.dumps([{"id": item_id, "payload": {"batch": self._batches}} for item_id in ids])
         self._batches += 1
-        body = _form([*files, ("items", None, items.encode())])
-        request = http_request("/index", body, f"multipart/form-data; boundary={_BOUNDARY}", headers=self._headers)
+        body = multipart([*files, ("items", None, items.encode())])
+        request = http_request("/index", body, MULTIPART, headers=self._headers)
         return Asked(Kind.INDEX, request, ids)
 
     def _deletion(self, ids: tuple[str, ...]) -> Asked:
@@ -138,10 +138,10 @@ def mix_of_gallery(
             answer = client.search(photograph, limit=_HITS, with_embedding=True)
             if not answer.hits or answer.embedding is None:
                 raise InvalidParameterError("the gallery is empty: index some images first", item="--query-url")
-            form = _form([("image", "image.jpg", photograph)])
+            form = multipart([("image", "image.jpg", photograph)])
             searches[Kind.PHOTOGRAPH] += [
                 http_request("/search", photograph, "image/jpeg", headers=headers),
-                http_request("/search", form, f"multipart/form-data; boundary={_BOUNDARY}", headers=headers),
+                http_request("/search", form, MULTIPART, headers=headers),
             ]
             asked = search_embedding(answer.embedding, answer.fingerprint, {})
             body = json.dumps(asked.options["json"]).encode()
@@ -151,13 +151,3 @@ def mix_of_gallery(
                 for hit in answer.hits
             ]
     return LoadMix(searches, photographs, index_share, {**key_header(key), "Host": urlsplit(indexer_url).netloc})
-
-
-def _form(parts: Sequence[tuple[str, str | None, bytes]]) -> bytes:
-    """Return a multipart form of (field, file name, content)."""
-    lines = []
-    for field, name, content in parts:
-        file_name = "" if name is None else f'; filename="{name}"'
-        disposition = f'Content-Disposition: form-data; name="{field}"{file_name}'
-        lines.append(f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode() + content)
-    return b"\r\n".join([*lines, f"--{_BOUNDARY}--\r\n".encode()])

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
+from aff_toolkit.bench.started_service import wait_until_ready
 from aff_toolkit.free_ports import free_ports
 
 _START_S = 60.0
@@ -51,22 +48,10 @@ def running_query_service(
         "QDRANT_EDGE_PATH": str(gallery),
         **settings,
     }
-    began = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "query_api"], env=environment)
     try:
-        while not _ready(port):
-            if process.poll() is not None or time.perf_counter() - began > _START_S:
-                raise RuntimeError("the query service did not start")
-            time.sleep(0.01)
-        yield QueryService(port, gallery, process, time.perf_counter() - began)
+        ready_s = wait_until_ready(process, f"http://127.0.0.1:{port}/readyz", within_s=_START_S)
+        yield QueryService(port, gallery, process, ready_s)
     finally:
         process.terminate()
         process.wait()
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-    except (urllib.error.URLError, ConnectionError):
-        return False

@@ -18,7 +18,7 @@ from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.gallery_store import GalleryHit
 from aff_contracts.gallery_store.settings import Quantization, StoreSettings
-from aff_toolkit.bench.exact_neighbours import exact_neighbours
+from aff_toolkit.bench.exact_neighbours import exact_neighbours, mean_recall
 from aff_toolkit.bench.merge_hits import merge_hits
 from aff_toolkit.bench.synthetic_gallery import (
     collection_directory,
@@ -133,12 +133,11 @@ def _point(
     built_s: float,
 ) -> ShardingPoint:
     parallel = [max(search.shards_ms) + search.merge_ms for search in found]
-    pairs = zip(found, nearest, strict=True)
     return ShardingPoint(
         shards=len(found[0].shards_ms),
         images=images,
         quantization=quantization,
-        recall_at_10=statistics.mean(len(search.ids & exact) / len(exact) for search, exact in pairs),
+        recall_at_10=mean_recall([search.ids for search in found], nearest),
         shard_p50_ms=statistics.median(ms for search in found for ms in search.shards_ms),
         parallel_p50_ms=statistics.median(parallel),
         parallel_p99_ms=float(np.percentile(parallel, 99)),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.errors import MissingExtraError
+from aff_toolkit.bench.exact_neighbours import mean_recall
 
 HITS = 10
 _M, _EF_CONSTRUCT = 16, 100
@@ -103,17 +104,12 @@ def _timed(
     nearest: NDArray[np.int64],
     passes: int,
 ) -> RivalSearch:
-    shares, medians = [], []
+    medians = []
     for _ in range(passes):
-        times = []
-        for query, wanted in zip(queries, nearest, strict=True):
+        times, found = [], []
+        for query in queries:
             began = time.perf_counter()
-            rows = search(query)
+            found.append(search(query).tolist())
             times.append(1000 * (time.perf_counter() - began))
-            shares.append(_share(rows, wanted))
         medians.append(statistics.median(times))
-    return RivalSearch(statistics.mean(shares), medians)
-
-
-def _share(found: Sequence[int] | NDArray[np.int64], wanted: NDArray[np.int64]) -> float:
-    return len(set(map(int, found)) & set(map(int, wanted))) / len(wanted)
+    return RivalSearch(mean_recall(found, nearest.tolist()), medians)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,22 +70,36 @@ def write_gallery(
         shard: Which of the `shards` parts of it is written, counted from 0.
         shards: Parts: image i belongs to part i modulo `shards`, so that those of one thing are spread over them.
     """
-    asyncio.run(_write(settings, space, count, shard, shards))
+    asyncio.run(write_points(settings, space, _points(space.dimension, count, shard, shards)))
 
 
-async def _write(settings: StoreSettings, space: EmbeddingSpace, count: int, shard: int, shards: int) -> None:
+async def write_points(
+    settings: StoreSettings, space: EmbeddingSpace, batches: Iterable[Sequence[GalleryPoint]]
+) -> None:
+    """Write an embedded gallery with its HNSW graph; its directory must not exist yet.
+
+    Args:
+        settings: Of the gallery; its `edge_path` is the directory.
+        space: Of the embeddings.
+        batches: What it is to hold.
+    """
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:
         await catalogue.create(space)
         store = await catalogue.collection(space)
-        written = 0
-        for vectors in synthetic_embeddings(count, space.dimension, seed=_SEED):
-            rows = range((shard - written) % shards, len(vectors), shards)
-            await store.upsert([synthetic_point(written + row, vectors[row]) for row in rows])
-            written += len(vectors)
+        for batch in batches:
+            await store.upsert(batch)
         await store.build_graph()
     finally:
         await catalogue.close()
+
+
+def _points(dimension: int, count: int, shard: int, shards: int) -> Iterator[list[GalleryPoint]]:
+    written = 0
+    for vectors in synthetic_embeddings(count, dimension, seed=_SEED):
+        rows = range((shard - written) % shards, len(vectors), shards)
+        yield [synthetic_point(written + row, vectors[row]) for row in rows]
+        written += len(vectors)
 
 
 def synthetic_point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.client import SearchClient
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
 from aff_contracts.gallery_store.settings import Quantization, StoreSettings
 from aff_contracts.preprocessing import preprocess
 from aff_toolkit.bench.exact_neighbours import exact_neighbours
-from aff_toolkit.bench.synthetic_gallery import collection_directory
+from aff_toolkit.bench.synthetic_gallery import collection_directory, write_points
 from aff_toolkit.bench_report.browser_embeddings import BrowserMissingError, browser_embeddings
 from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
@@ -168,24 +167,13 @@ def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "gallery"
         settings = StoreSettings(url="", edge_path=path, quantization=quantization, indexing_threshold_kb=1)
-        asyncio.run(_fill(settings, space, gallery))
-        with closing(EdgeGallery(collection_directory(path), settings)) as opened:
-            return [[int(hit.record.item_id) for hit in opened.search(query, limit=HITS)] for query in queries]
-
-
-async def _fill(settings: StoreSettings, space: EmbeddingSpace, gallery: Embeddings) -> None:
-    catalogue = await QdrantEdgeCatalogue.open(settings)
-    try:
-        await catalogue.create(space)
-        store = await catalogue.collection(space)
         now = datetime.now(UTC)
         points = [
             GalleryPoint(GalleryRecord(str(row), "0" * 64, 8, 8, now, {}), vector) for row, vector in enumerate(gallery)
         ]
-        await store.upsert(points)
-        await store.build_graph()
-    finally:
-        await catalogue.close()
+        asyncio.run(write_points(settings, space, [points]))
+        with closing(EdgeGallery(collection_directory(path), settings)) as opened:
+            return [[int(hit.record.item_id) for hit in opened.search(query, limit=HITS)] for query in queries]
 
 
 def _over_http(

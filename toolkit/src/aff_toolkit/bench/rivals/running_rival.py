@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from aff_toolkit.bench.process_tree import end_tree
+from aff_toolkit.bench.started_service import wait_until_ready
 from aff_toolkit.free_ports import free_ports
 
 _START_S = 300.0  # a large tower of random weights, and a collection of many vectors
@@ -44,22 +41,10 @@ def running_rival(name: str, arguments: Sequence[str]) -> Iterator[Rival]:
     """
     (port,) = free_ports(1)
     command = [sys.executable, "-m", f"{__package__}.{name}", "--port", str(port), *arguments]
-    began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while not _ready(port):
-            if process.poll() is not None or time.perf_counter() - began > _START_S:
-                raise RuntimeError(f"{name} did not start")
-            time.sleep(0.05)
+        wait_until_ready(process, f"http://127.0.0.1:{port}/health", within_s=_START_S)
         yield Rival(port, process.pid)
     finally:
         end_tree(process.pid)
         process.wait()
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
