@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -137,6 +138,20 @@ async def test_a_photograph_that_kills_the_decoder_fails_alone(
         assert isinstance(outcomes[1], EncoderError)
         assert outcomes[1].item == "deadly.png"
         assert len((await process.embed([BLUE], graph)).embeddings) == 1
+
+
+async def test_a_process_that_could_not_be_started_is_started_by_a_later_search(
+    graph: EncoderGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    async with _running() as process:
+        with pytest.raises(EncoderError, match="cannot be started"):
+            await process.embed([RED], graph)
+        monkeypatch.setattr(sys, "executable", python)
+        with contextlib.suppress(EncoderError):
+            await process.embed([RED], graph)
+        assert len((await process.embed([RED], graph)).embeddings) == 1
 
 
 async def test_a_bundle_that_another_has_taken_the_place_of_is_not_loaded(graph: EncoderGraph) -> None:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import cast
 
 from aff_contracts.errors import EncoderError
@@ -62,18 +63,20 @@ class EmbeddingProcess:
 
     async def close(self) -> None:
         """End the process; what it works on is given up."""
-        await (await self._worker).end()
+        with contextlib.suppress(OSError):  # it could not be started
+            await (await self._worker).end()
 
     async def _ask(self, request: bytes) -> EmbeddedPhotographs:
         asked = self._worker
         try:
             return read_answer(*await (await asked).ask(request))
-        except _ProcessDiedError:
+        except (_ProcessDiedError, OSError) as error:
             if asked is self._worker:
                 _logger.warning("the process that embeds photographs died; another takes its place")
                 self._worker = asyncio.create_task(self._start())
-                await (await asked).end()
-            raise
+                with contextlib.suppress(OSError):
+                    await (await asked).end()
+            raise _ProcessDiedError from error
 
     async def _ask_alone(self, request: bytes, names: str) -> EmbeddedPhotographs:
         """Ask again, beside no other that may have been the reason."""
@@ -83,7 +86,7 @@ class EmbeddingProcess:
                     return await self._ask(request)
                 except _ProcessDiedError:
                     continue
-        raise EncoderError("the process that embeds photographs died of it", item=names or None)
+        raise EncoderError("the process that embeds photographs died of it, or cannot be started", item=names or None)
 
 
 class _ProcessDiedError(Exception):
@@ -104,7 +107,11 @@ class _Worker:
         descriptors = [theirs.fileno() for _, theirs in pairs]
         command = [sys.executable, "-m", "query_api.embedding_worker", str(onnx_threads), *map(str, descriptors)]
         nothing = asyncio.subprocess.DEVNULL
-        worker = cls(await asyncio.create_subprocess_exec(*command, stdin=nothing, pass_fds=descriptors))
+        with contextlib.ExitStack() as unused:
+            for end in chain(*pairs):
+                unused.enter_context(end)
+            worker = cls(await asyncio.create_subprocess_exec(*command, stdin=nothing, pass_fds=descriptors))
+            unused.pop_all()
         for ours, theirs in pairs:
             theirs.close()
             await asyncio.get_running_loop().create_unix_connection(partial(_Channel, worker._idle), sock=ours)
