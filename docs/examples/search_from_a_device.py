@@ -1,6 +1,7 @@
 """`python search_from_a_device.py photo.jpg http://localhost:8001`: needs onnxruntime, numpy and pillow alone."""
 
 import json
+import os
 import sys
 from urllib.request import Request, urlopen
 
@@ -9,9 +10,13 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 photograph, service = sys.argv[1:]
-encoder = json.load(urlopen(f"{service}/encoder"))
+headers = {"Content-Type": "application/json"}
+if "AFF_API_KEY" in os.environ:  # a service with keys wants one
+    headers["Authorization"] = f"Bearer {os.environ['AFF_API_KEY']}"
+encoder = json.load(urlopen(Request(f"{service}/encoder", headers=headers)))
 graph = next(file for file in encoder["files"] if file["precision"] == encoder["serving"])
-session = onnxruntime.InferenceSession(urlopen(service + graph["url"]).read())  # may be kept: it never changes
+model = urlopen(Request(service + graph["url"], headers=headers)).read()  # may be kept: it never changes
+session = onnxruntime.InferenceSession(model)
 
 upright = ImageOps.exif_transpose(Image.open(photograph)).convert("RGB")
 side = encoder["preprocessing"]["size"]
@@ -19,6 +24,6 @@ pixels = np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR))
 (embedding,) = session.run(["embedding"], {"image": pixels[np.newaxis]})[0]
 
 asked = {"embedding": embedding.tolist(), "fingerprint": encoder["fingerprint"], "limit": 5}
-request = Request(f"{service}/search/embedding", json.dumps(asked).encode(), {"Content-Type": "application/json"})
-for hit in json.load(urlopen(request))["hits"]:
+answer = urlopen(Request(f"{service}/search/embedding", json.dumps(asked).encode(), headers))
+for hit in json.load(answer)["hits"]:
     print(f"{hit['score']:.3f}  {hit['id']}")

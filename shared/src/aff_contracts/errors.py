@@ -50,6 +50,7 @@ AffError                                  500  internal_error
 ├── EncoderError                          500  encoder_failed
 ├── MissingExtraError                     500  extra_missing
 ├── AccessSettingsError               500  access_open
+├── ListenError                       500  listen_failed
 ├── ServiceNotReadyError                  503  service_not_ready
 └── ServiceOverloadedError                429  service_overloaded
 ```
@@ -455,10 +456,17 @@ class MissingExtraError(AffError):
 
 
 class AccessSettingsError(AffError):
-    """A service would be open to others than this machine; nobody said that it should."""
+    """A service would be open to others than this machine, and nobody said that it should; or its keys are unusable."""
 
     code = "access_open"
-    title = "Access is not restricted"
+    title = "Unusable access settings"
+
+
+class ListenError(AffError):
+    """A service cannot listen on its address."""
+
+    code = "listen_failed"
+    title = "Cannot listen"
 
 
 class ServiceNotReadyError(AffError):

@@ -102,7 +102,7 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         finder = HitFinder(settings.expansion_alpha, settings.group_reach)
         search_gallery = SearchGallery(gallery, embedder, finder, queue, metrics)
         app.state.components = Components(settings, gallery, search_gallery, queue)
-        await _say_whether_ready(gallery)
+        await _say_whether_ready(gallery, first)
         yield
 
 
@@ -112,8 +112,15 @@ def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
     return load_manifest(path)
 
 
-async def _say_whether_ready(gallery: LiveGallery) -> None:
+async def _say_whether_ready(gallery: LiveGallery, first: LoadedEncoder) -> None:
     try:
-        await gallery.require_live()
+        serving = await gallery.require_live()
+        if serving.manifest.space != first.manifest.space:
+            _logger.warning(
+                "the gallery was made by %s and is searched with it; %s waits for a collection of its own "
+                "(aff gallery build, aff gallery switch)",
+                serving.manifest.name,
+                first.manifest.name,
+            )
     except (StoreError, BundleError) as error:
         _logger.warning("not ready: %s", error)

@@ -98,7 +98,7 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFi
     form = await read_form(request, max_files=max_files, max_text_bytes=_MAX_TEXT_BYTES)
     images = form.files(_IMAGE_FIELD)
     if not images:
-        raise InvalidParameterError("an image is needed", item=_IMAGE_FIELD)
+        raise InvalidParameterError("an image is needed: a file in this field of the form", item=_IMAGE_FIELD)
     if len(images) > max_images:
         raise TooManyImagesError(f"{len(images)} images, the limit is {max_images} in one request")
     return images, {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}

@@ -57,7 +57,10 @@ class AccessControl:
         presented = _presented_key(connection)
         if presented is None:
             if scope not in self._anonymous:
-                raise KeyMissingError(f"send a key for {scope.value!r} as the header Authorization: Bearer KEY")
+                raise KeyMissingError(
+                    f"send a key for {scope.value!r} as the header Authorization: Bearer KEY; "
+                    "aff and the Python clients take it from AFF_API_KEY"
+                )
             self._require_host(connection)
             return None
         key = self._find(presented)

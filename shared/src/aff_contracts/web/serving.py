@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from typing import Any, TypeVar
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from uvicorn.loops.auto import auto_loop_factory
 
-from aff_contracts.errors import AffError
+from aff_contracts.errors import AffError, ListenError
 from aff_contracts.web.http_protocol import limited_http
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.logs import configure_logging
@@ -47,6 +49,9 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         sys.stderr.write(f"Invalid settings of {error.title}: {wrong}\n")
         raise SystemExit(1) from error
+    except SettingsError as error:
+        sys.stderr.write(f"Invalid settings: {error}: {error.__cause__}\n")
+        raise SystemExit(1) from error
     except AffError as error:
         sys.stderr.write(f"{type(error).title}: {error}\n")
         raise SystemExit(1) from error
@@ -62,26 +67,30 @@ async def serve(apps: Sequence[ServedApp]) -> None:
     """Serve until SIGINT or SIGTERM; the applications share this event loop.
 
     Raises:
-        AffError: What stops an application from starting: a bundle that cannot be used, a locked store.
+        AffError: What stops an application from starting: a port that is taken, a bundle that cannot be used, a locked
+            store.
     """
     servers = [_server(served) for served in apps]
+    sockets = [_listening(served.listen) for served in apps]
 
     def stop() -> None:
         for server in servers:
             server.should_exit = True
 
-    async def run(server: _Server) -> None:
+    async def run(server: _Server, listening: socket.socket) -> None:
         try:
-            await server.serve()
+            await server.serve([listening])
         finally:
             stop()
 
     async with contextlib.AsyncExitStack() as stack:
+        for listening in sockets:
+            stack.enter_context(listening)
         for served in apps:
             await stack.enter_async_context(served.app.router.lifespan_context(served.app))
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, stop)
-        await asyncio.gather(*(run(server) for server in servers))
+        await asyncio.gather(*map(run, servers, sockets))
 
 
 class _Server(uvicorn.Server):
@@ -90,6 +99,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _listening(listen: ListenSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family)
+    except OSError as error:
+        reason = f"{error.strerror}; another port is chosen by {listen.model_config['env_prefix']}PORT"
+        raise ListenError(reason, item=f"{listen.host}:{listen.port}") from error
 
 
 def _server(served: ServedApp) -> _Server:

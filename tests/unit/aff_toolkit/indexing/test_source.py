@@ -59,7 +59,7 @@ def test_the_images_below_a_folder_have_their_paths_in_it_for_ids(tmp_path: Path
     assert _contents(tmp_path) == {
         name: name.encode() for name in ("a.JPEG", "photo-1.png", "b/photo.png", "b/c/photo.webp")
     }
-    assert _payloads(tmp_path)["b/photo.png"] == {"file": str(tmp_path / "b/photo.png")}
+    assert _payloads(tmp_path)["b/photo.png"] == {}  # where it lies is nobody else's business
 
 
 def test_a_second_look_gives_the_same_order(tmp_path: Path) -> None:
@@ -105,7 +105,6 @@ def test_a_folder_that_leads_back_to_itself_ends(tmp_path: Path) -> None:
 def test_a_folder_of_another_file_system_is_read_by_its_url(memory: Any) -> None:
     memory.pipe({"/bucket/photos/a.jpg": b"a", "/bucket/photos/b/c.png": b"c", "/bucket/notes.jpg": b"n"})
     assert _contents("memory://bucket/photos") == {"a.jpg": b"a", "b/c.png": b"c"}
-    assert _payloads("memory://bucket/photos")["a.jpg"] == {"file": "memory:///bucket/photos/a.jpg"}
     assert list(_contents("memory://bucket/*.jpg")) == ["notes.jpg"]
 
 

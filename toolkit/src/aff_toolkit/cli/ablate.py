@@ -15,7 +15,7 @@ def ablate(
     benchmark: Annotated[
         str, typer.Argument(help="Name of a configuration in toolkit/configs/ablation, or path of a TOML file.")
     ],
-    out: Annotated[Path, typer.Option(help="Directory of the report.")] = Path("docs/results/ablation"),
+    out: Annotated[Path, typer.Option(help="Directory of the report.")] = Path("out/ablation/report"),
     work_dir: Annotated[
         Path | None, typer.Option(help="Directory of features and runs; a killed ablation goes on from it.")
     ] = None,

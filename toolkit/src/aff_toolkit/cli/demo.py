@@ -48,12 +48,15 @@ def demo(
 
 
 def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool) -> None:
+    data = search_command.read_photo(query)
     with images_bar("indexing", None) as advance, IndexingRecord() as record:
         index_items(indexer, source_items(str(gallery)), record, IndexingOptions(), advance)
     for name, problem in record.summary.failures.items():
         messages.print(f"  not indexed: {name}: {problem.detail}")
-    answer = searcher.search(search_command.read_photo(query), name=query.name)
-    search_command.draw_hits(query, answer.hits, out / "results.png")
+    messages.print(f"{record.summary.images - record.summary.failed} indexed, {record.summary.failed} not")
+    answer = searcher.search(data, name=query.name)
+    thumbnails = search_command.thumbnails_of(searcher, answer.hits)
+    search_command.draw_hits(query, answer.hits, thumbnails, out / "results.png")
     if as_json:
         print_json(answer.model_dump())
     else:

@@ -24,3 +24,14 @@ def metrics_table(protocol: Mapping[str, Any]) -> Table:
         for pairing, scores in protocol.get(key, {}).items():
             table.add_row(heading.format(pairing), *(f"{100 * scores[figure]:.1f}" for figure in _FIGURES))
     return table
+
+
+def fallen(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the protocols on which asymmetric search finds less than with the bundle that was trained on."""
+    return [
+        protocol["protocol"]
+        for name, protocol in metrics.items()
+        if name != EXPORT_FIGURES
+        and protocol.get("before")
+        and protocol["scores"]["asymmetric"]["map"] < protocol["before"]["asymmetric"]["map"]
+    ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +38,7 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find the photographs of the same thing in the gallery."""
+    thumbnails = {}
     with errors_told(as_json), SearchClient(query_url) as client:
         data = read_photo(photo)
         answer = client.search(
@@ -44,16 +49,25 @@ def search(
             filter=payload_filter,
             crop=crop,
         )
+        if open_sheet:
+            thumbnails = thumbnails_of(client, answer.hits)
     if as_json:
         print_json(answer.model_dump())
     else:
         tell_hits(answer)
-        output.print("Next: aff search PHOTO --open shows the hits")
+        output.print(_next(answer))
     if open_sheet:
         sheet = Path(tempfile.mkdtemp(prefix="aff-")) / "hits.png"
-        draw_hits(photo, answer.hits, sheet)
+        draw_hits(photo, answer.hits, thumbnails, sheet)
         messages.print(f"contact sheet: {sheet}")
-        typer.launch(str(sheet))
+        if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+            typer.launch(str(sheet))
+
+
+def _next(answer: SearchResponse) -> str:
+    if answer.hits:
+        return "Next: aff search PHOTO --open shows the hits"
+    return "Nothing in the gallery fits; if it is empty: aff index FOLDER"
 
 
 def read_photo(photo: Path) -> bytes:
@@ -69,12 +83,14 @@ def read_photo(photo: Path) -> bytes:
 
 
 def tell_hits(answer: SearchResponse) -> None:
-    """Print a table of the hits, and the service's timings; where `aff index` found a file is left out."""
-    table = Table("rank", "score", Column("id", overflow="fold"), Column("payload", overflow="fold"))
+    """Print a table of the hits, and the service's timings."""
+    table = Table("rank", "score", Column("id", overflow="fold"))
+    with_payload = any(hit.payload for hit in answer.hits)
+    if with_payload:
+        table.add_column("payload", overflow="fold")
     for rank, hit in enumerate(answer.hits, start=1):
-        payload = {key: value for key, value in hit.payload.items() if key != "file"}
-        told = json.dumps(payload, ensure_ascii=False) if payload else ""
-        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, told)
+        told = [json.dumps(hit.payload, ensure_ascii=False) if hit.payload else ""] if with_payload else []
+        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, *told)
     output.print(table)
     timings = answer.timings_ms
     output.print(
@@ -83,17 +99,26 @@ def tell_hits(answer: SearchResponse) -> None:
     )
 
 
-def draw_hits(photo: Path, hits: list[SearchHit], sheet: Path) -> None:
-    """Draw the photograph and its hits, as far as their files lie on this machine."""
-    cells = [Cell(_load(Path(str(hit.payload.get("file", "")))), f"{hit.score:.3f} {hit.id}") for hit in hits]
+def thumbnails_of(client: SearchClient, hits: Sequence[SearchHit]) -> dict[str, bytes]:
+    """Return the thumbnails of those hits that have one, by item id."""
+    found = {}
+    for hit in hits:
+        with contextlib.suppress(AffError):
+            found[hit.id] = client.thumbnail(hit.id)
+    return found
+
+
+def draw_hits(photo: Path, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes], sheet: Path) -> None:
+    """Draw the photograph and its hits, as far as they have thumbnails."""
+    cells = [Cell(_decoded(thumbnails.get(hit.id, b"")), f"{hit.score:.3f} {hit.id}") for hit in hits]
     parts = [cells[start : start + _ROW] for start in range(0, len(cells), _ROW)] or [[]]
-    first, rest = Cell(_load(photo), photo.name), Cell(None, "")
+    first, rest = Cell(_decoded(photo.read_bytes()), photo.name), Cell(None, "")
     rows = [(rest if i else first, part) for i, part in enumerate(parts)]
     contact_sheet(rows, f"{photo.name}: {len(hits)} hits").save(sheet)
 
 
-def _load(path: Path) -> NDArray[np.uint8] | None:
+def _decoded(data: bytes) -> NDArray[np.uint8] | None:
     try:
-        return decode_image(path.read_bytes(), ImageLimits(), min_side=256).pixels
-    except (OSError, AffError):
+        return decode_image(data, ImageLimits(), min_side=256).pixels
+    except AffError:
         return None

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
-from aff_toolkit.cli.metrics_table import metrics_tables
+from aff_toolkit.cli.metrics_table import fallen, metrics_tables
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 _ONE_WAY = (
@@ -109,9 +109,15 @@ def train(
         return
     for table in metrics_tables(manifest.metrics):
         output.print(table)
+    for protocol in fallen(manifest.metrics):
+        messages.print(
+            f"Warning: asymmetric search finds less than before ({protocol}). More photographs or fewer --epochs may "
+            "help; what is measured on few queries says little."
+        )
     output.print(
         f"{out}: bundle {manifest.name}, fingerprint {manifest.fingerprint[:12]}. "
-        f"Next: aff bundle inspect {out}, or aff serve --bundle {out}"
+        f"Next: aff bundle inspect {out}; then aff serve --bundle {out} --gallery NEW, or for a gallery that is there: "
+        f"aff gallery build SOURCE --bundle {out}, aff gallery switch"
     )
 
 

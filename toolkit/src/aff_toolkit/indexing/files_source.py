@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from glob import has_magic
 
-from aff_contracts.schemas.indexing import JsonObject
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
 from aff_toolkit.photograph_files import IMAGE_SUFFIXES, encodable, is_image_name
@@ -43,8 +42,7 @@ def file_items(location: str) -> Iterator[SourceItem]:
 
 def _item(file: Place, root: str) -> SourceItem:
     location = encodable(str(file))
-    payload: JsonObject = {"file": location}
-    return SourceItem(encodable(file.path.removeprefix(root).lstrip("/")), location, file.read, payload)
+    return SourceItem(encodable(file.path.removeprefix(root).lstrip("/")), location, file.read)
 
 
 def _fixed_part(pattern: str) -> str:
