@@ -38,6 +38,7 @@ def test_it_is_short_and_needs_no_package_of_ours() -> None:
     assert len(text.splitlines()) <= 30
     assert set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) == {
         "json",
+        "os",
         "sys",
         "urllib",
         "numpy",

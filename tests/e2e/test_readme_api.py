@@ -123,7 +123,8 @@ def test_every_curl_command_of_the_readme_works(services: LocalServices, tmp_pat
         local = local.replace("http://localhost:8002", services.indexer_url)
         done = subprocess.run(["bash", "-c", f"{local} -s -f"], cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, (command, done.stderr)
-        assert "receipts" in (answer := json.loads(done.stdout)) or answer["hits"]
+        answer = json.loads(done.stdout)
+        assert {"receipts", "payload"} & answer.keys() or answer["hits"], command
 
 
 def test_the_filter_of_the_readme_is_a_filter() -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import httpx
@@ -12,9 +16,11 @@ from aff_contracts.errors import (
     BundleIntegrityError,
     BundleNotFoundError,
     BundlePrecisionError,
+    ListenError,
     StoreLockedError,
 )
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.web.serving import ServedApp, serve
 from query_api.app import create_app
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
@@ -261,3 +267,23 @@ async def test_a_search_that_finds_no_room_is_refused_before_its_body_is_read(se
             assert (await client.get("/healthz")).status_code == 200
         assert (await _search(client)).status_code == 200
         assert "aff_search_overloads_total 1.0" in (await client.get("/metrics")).text
+
+
+async def test_a_port_that_is_taken_is_named_with_the_setting_that_chooses_another(service: QueryService) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = service.settings.model_copy(update={"port": taken.getsockname()[1]})
+        with pytest.raises(ListenError, match="AFF_QUERY_PORT"):
+            await serve([ServedApp(create_app(settings), settings)])
+
+
+@pytest.mark.parametrize("keys", ["abc", '[{"name": "a", "sha256": "x", "scopes": ["search"]}]'])
+def test_keys_that_are_none_end_the_start_with_a_sentence(keys: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "query_api"],
+        env={**os.environ, "AFF_ACCESS_KEYS": keys},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert "keys" in line

@@ -41,19 +41,28 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
     A start that fails ends the process with status 1 and one clear sentence.
     """
     try:
-        settings = settings_class()
+        with settings_errors_told():
+            settings = settings_class()
+            app = create_app(settings)
         configure_logging(settings.observe)
         configure_tracing(settings.observe, create_app.__module__.partition(".")[0])
-        run_on_event_loop(serve([ServedApp(create_app(settings), settings)]))
+        run_on_event_loop(serve([ServedApp(app, settings)]))
+    except AffError as error:
+        sys.stderr.write(f"{type(error).title}: {error}\n")
+        raise SystemExit(1) from error
+
+
+@contextlib.contextmanager
+def settings_errors_told() -> Iterator[None]:
+    """End the process with status 1 and a sentence where settings of the environment cannot be used."""
+    try:
+        yield
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         sys.stderr.write(f"Invalid settings of {error.title}: {wrong}\n")
         raise SystemExit(1) from error
     except SettingsError as error:
-        sys.stderr.write(f"Invalid settings: {error}: {error.__cause__}\n")
-        raise SystemExit(1) from error
-    except AffError as error:
-        sys.stderr.write(f"{type(error).title}: {error}\n")
+        sys.stderr.write(f"Invalid settings: {error}; it has to be JSON: {error.__cause__}\n")
         raise SystemExit(1) from error
 
 

@@ -11,7 +11,7 @@ import typer
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.web.logs import configure_logging
 from aff_contracts.web.observe_settings import ObserveSettings
-from aff_contracts.web.serving import run_on_event_loop
+from aff_contracts.web.serving import run_on_event_loop, settings_errors_told
 from aff_contracts.web.tracing import configure_tracing
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
 
@@ -50,16 +50,17 @@ def serve(
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
 
-    store = StoreSettings(**_given(edge_path=gallery))
-    query = indexer = None
-    addresses = {"store": store.url or str(store.edge_path)}
-    if only is not Only.INDEXER:
-        query = QuerySettings(**_given(bundle_path=bundle, host=host, port=query_port))
-        addresses["query"] = f"http://{query.host}:{query.port}"
-    if only is not Only.QUERY:
-        given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)
-        indexer = IndexerSettings(**given)
-        addresses["indexer"] = f"http://{indexer.host}:{indexer.port}"
+    with settings_errors_told():
+        store = StoreSettings(**_given(edge_path=gallery))
+        query = indexer = None
+        addresses = {"store": store.url or str(store.edge_path)}
+        if only is not Only.INDEXER:
+            query = QuerySettings(**_given(bundle_path=bundle, host=host, port=query_port))
+            addresses["query"] = f"http://{query.host}:{query.port}"
+        if only is not Only.QUERY:
+            given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)
+            indexer = IndexerSettings(**given)
+            addresses["indexer"] = f"http://{indexer.host}:{indexer.port}"
     if as_json:
         print_json(addresses)
     else:
