@@ -36,8 +36,8 @@ class Cell:
     correct: bool | None = None
 
 
-def contact_sheet(rows: Sequence[tuple[Cell, Sequence[Cell]]], title: str) -> Image.Image:
-    """Draw a query and its hits per row; right hits are framed green, wrong ones red."""
+def contact_sheet(rows: Sequence[tuple[Cell | None, Sequence[Cell]]], title: str) -> Image.Image:
+    """Draw a query and its hits per row; right hits are framed green, wrong ones red; a query may be missing."""
     columns = 1 + max(len(hits) for _, hits in rows)
     step_x, step_y = _CELL + _GAP, _CELL + _LABEL + _GAP
     top = _GAP + 2 * _LABEL
@@ -47,7 +47,8 @@ def contact_sheet(rows: Sequence[tuple[Cell, Sequence[Cell]]], title: str) -> Im
     for r, (query, hits) in enumerate(rows):
         frames = [_QUERY_FRAME, *(_frame_colour(hit) for hit in hits)]
         for c, (cell, colour) in enumerate(zip([query, *hits], frames, strict=True)):
-            _draw_cell(sheet, draw, cell, (_GAP + c * step_x, top + r * step_y), colour)
+            if cell is not None:
+                _draw_cell(sheet, draw, cell, (_GAP + c * step_x, top + r * step_y), colour)
     return sheet
 
 

@@ -112,8 +112,8 @@ def draw_hits(photo: Path, hits: Sequence[SearchHit], thumbnails: Mapping[str, b
     """Draw the photograph and its hits, as far as they have thumbnails."""
     cells = [Cell(_decoded(thumbnails.get(hit.id, b"")), f"{hit.score:.3f} {hit.id}") for hit in hits]
     parts = [cells[start : start + _ROW] for start in range(0, len(cells), _ROW)] or [[]]
-    first, rest = Cell(_decoded(photo.read_bytes()), photo.name), Cell(None, "")
-    rows = [(rest if i else first, part) for i, part in enumerate(parts)]
+    query = Cell(_decoded(photo.read_bytes()), photo.name)
+    rows = [(None if i else query, part) for i, part in enumerate(parts)]
     contact_sheet(rows, f"{photo.name}: {len(hits)} hits").save(sheet)
 
 
