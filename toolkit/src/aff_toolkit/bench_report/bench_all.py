@@ -32,8 +32,8 @@ def bench_all(context: BenchContext, only: Collection[str], told: Callable[[str]
 
     Args:
         context: Of the sections.
-        only: Keys of the sections to measure; the others stay as an earlier run on the same machine and software left
-            them. Empty for all.
+        only: Keys of the sections to measure; the others stay as an earlier run left them, marked where that was on
+            another machine. Empty for all.
         told: Is given a line before each section.
 
     Raises:
@@ -59,5 +59,9 @@ def _kept(context: BenchContext) -> dict[str, Section]:
     except (OSError, ValidationError):
         return {}
     here, there = this_machine(), report.machine
-    same = here.model_copy(update={"commit": None}) == there.model_copy(update={"commit": None})
-    return dict(report.sections) if same else {}
+    if here.model_copy(update={"commit": None}) == there.model_copy(update={"commit": None}):
+        return dict(report.sections)
+    return {
+        key: section.model_copy(update={"elsewhere": section.elsewhere or there})
+        for key, section in report.sections.items()
+    }

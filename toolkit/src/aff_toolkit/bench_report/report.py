@@ -63,15 +63,11 @@ def shown(value: float) -> str:
 
 
 def _page(report: BenchReport) -> str:
-    machine = report.machine
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
-    card = f", {machine.card}" if machine.card else ", no graphics card"
     lines = [
         "# Measured side by side",
         "",
-        f"`aff bench all`, {report.finished:%Y-%m-%d}, commit {machine.commit or 'unknown'}. One machine: "
-        f"{machine.processor}, {machine.cores} cores, {machine.memory_mib / 1024:.0f} GiB{card}, {machine.system}, "
-        f"Python {machine.python}; {packages}.",
+        f"`aff bench all`, {report.finished:%Y-%m-%d}. The machine, where a section names no other: "
+        f"{_described(report.machine)}.",
         "",
         _HOW,
         "",
@@ -80,6 +76,15 @@ def _page(report: BenchReport) -> str:
     for section in report.sections.values():
         lines += _section(section)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _described(machine: Machine) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    return (
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_mib / 1024:.0f} GiB, "
+        f"{machine.card or 'no graphics card'}, {machine.system}, Python {machine.python}; {packages}; "
+        f"commit {machine.commit or 'unknown'}"
+    )
 
 
 def _missed(report: BenchReport) -> list[str]:
@@ -94,6 +99,8 @@ def _missed(report: BenchReport) -> list[str]:
 
 def _section(section: Section) -> list[str]:
     lines = [f"## {section.title}", "", section.text.strip(), ""]
+    if section.elsewhere is not None:
+        lines += [f"Measured on another machine than the other sections: {_described(section.elsewhere)}.", ""]
     if section.figures:
         lines += ["| figure | median | range | goal | |", "|---|---|---|---|---|"]
         lines += [_row(key, one) for key, one in section.figures.items()] + [""]

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.bench_report.figure import Figure
+from aff_toolkit.bench_report.machine import Machine
 
 
 class Table(BaseModel):
@@ -41,6 +42,7 @@ class Section(BaseModel):
         settings: Seeds, sizes and counts with which it was measured.
         details: All else that was measured, for machines.
         seconds: That the section took.
+        elsewhere: Machine that it was measured on, where that is not the report's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +56,7 @@ class Section(BaseModel):
     settings: dict[str, Any] = {}
     details: dict[str, Any] = {}
     seconds: float = 0.0
+    elsewhere: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)
