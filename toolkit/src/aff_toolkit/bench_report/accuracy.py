@@ -30,7 +30,8 @@ folded stays folded, so that the first difference is rounding. Export itself is 
 """
 _WHY = {
     "grocery": "33 instances do not teach a mixer what an instance is (docs/results/ablation)",
-    "scenes": "4 epochs: a mixer of 18 tokens settles later; the others were not trained for longer (docs/results/ablation)",
+    "scenes": "4 epochs: a mixer of 18 tokens settles later; the others were not trained for longer "
+    "(docs/results/ablation)",
 }
 _KEYS = {
     "ONNX, float32": "onnx_over_torch",
