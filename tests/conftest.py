@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def _small_numbers_are_kept() -> None:
+    """ONNX Runtime, as the query encoder sets it, makes its thread take denormal numbers for zero; hypothesis minds."""
+    if sys.float_info.min / 2 == 0:
+        import torch  # noqa: PLC0415 - it takes seconds
+
+        torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
