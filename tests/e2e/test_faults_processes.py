@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sized
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -54,6 +54,13 @@ async def _asked(calls: Mapping[str, int], name: str, count: int) -> None:
     """Wait until the store was asked so often."""
     async with asyncio.timeout(10):
         while calls[name] < count:  # noqa: ASYNC110 - the peer counts, and tells nobody
+            await asyncio.sleep(0.002)
+
+
+async def _answers(answered: Sized, count: int, within_s: float = 10) -> None:
+    """Wait until there are so many answers: until there is load."""
+    async with asyncio.timeout(within_s):
+        while len(answered) < count:  # noqa: ASYNC110 - the callers answer, and tell nobody
             await asyncio.sleep(0.002)
 
 
@@ -108,17 +115,13 @@ async def test_a_query_service_that_is_killed_under_load_costs_its_callers_a_ret
         async with _process("query_api", settings) as process:
             await _started(client)
             callers = [asyncio.create_task(search_until_stopped(client)) for _ in range(4)]
-            async with asyncio.timeout(10):
-                while len(answered) < 40:  # noqa: ASYNC110 - until there is load
-                    await asyncio.sleep(0.002)
+            await _answers(answered, 40)
             process.kill()
             await process.wait()
         before = len(answered)
         async with _process("query_api", settings):
             await _started(client)
-            async with asyncio.timeout(10):
-                while len(answered) < before + 40:  # noqa: ASYNC110 - until there is load again
-                    await asyncio.sleep(0.002)
+            await _answers(answered, before + 40)
             stop.set()
             await asyncio.gather(*callers)
     assert failed, "nobody noticed the kill"
@@ -147,17 +150,11 @@ async def test_an_embedding_process_that_is_killed_under_load_costs_nobody_an_an
         await _started(client)
         callers = [asyncio.create_task(search_until_stopped(client)) for _ in range(4)]
         for _ in range(3):
-            goal = len(answered) + 40
-            async with asyncio.timeout(20):
-                while len(answered) < goal:  # noqa: ASYNC110 - until there is load
-                    await asyncio.sleep(0.002)
+            await _answers(answered, len(answered) + 40, within_s=20)
             (child,) = set(with_children([process.pid])) - {process.pid}
             os.kill(child, signal.SIGKILL)
             killed.add(child)
-        goal = len(answered) + 40
-        async with asyncio.timeout(20):
-            while len(answered) < goal:  # noqa: ASYNC110 - until there is load again
-                await asyncio.sleep(0.002)
+        await _answers(answered, len(answered) + 40, within_s=20)
         stop.set()
         await asyncio.gather(*callers)
     assert len(killed) == 3

@@ -16,20 +16,19 @@ from typing import Any
 import numpy as np
 
 from aff_contracts.errors import AffError, EncoderError
-from aff_contracts.image_decoding import Crop, ImageLimits
+from aff_contracts.image_decoding import Crop
 from query_api.photograph_embedder import EmbeddedPhotographs, EncoderGraph, Photograph
 
 LENGTHS = struct.Struct("<IQ")
 """How a message begins: bytes of its JSON object, and of what follows that."""
 
 
-def request_of(photographs: Sequence[Photograph], graph: EncoderGraph, limits: ImageLimits) -> bytes:
+def request_of(photographs: Sequence[Photograph], graph: EncoderGraph) -> bytes:
     """Return the message that asks for embeddings; without photographs, that the encoder be loaded."""
     head = {
         "bundle_path": str(graph.bundle_path),
         "fingerprint": graph.fingerprint,
         "precision": graph.precision,
-        "limits": limits.model_dump(),
         "photographs": [
             {"bytes": len(one.data), "name": one.name, "crop": one.crop and astuple(one.crop)} for one in photographs
         ],
@@ -37,7 +36,7 @@ def request_of(photographs: Sequence[Photograph], graph: EncoderGraph, limits: I
     return _message(head, *(one.data for one in photographs))
 
 
-def read_request(head: bytes, body: bytes) -> tuple[list[Photograph], EncoderGraph, ImageLimits]:
+def read_request(head: bytes, body: bytes) -> tuple[list[Photograph], EncoderGraph]:
     """Take apart what `request_of` made."""
     said = json.loads(head)
     photographs, start = [], 0
@@ -46,8 +45,7 @@ def read_request(head: bytes, body: bytes) -> tuple[list[Photograph], EncoderGra
         crop = None if one["crop"] is None else Crop(*one["crop"])
         photographs.append(Photograph(body[start:end], one["name"], crop))
         start = end
-    graph = EncoderGraph(Path(said["bundle_path"]), said["fingerprint"], said["precision"])
-    return photographs, graph, ImageLimits.model_validate(said["limits"])
+    return photographs, EncoderGraph(Path(said["bundle_path"]), said["fingerprint"], said["precision"])
 
 
 def answer_of(result: EmbeddedPhotographs | AffError) -> bytes:

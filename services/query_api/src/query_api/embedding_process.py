@@ -38,8 +38,7 @@ class EmbeddingProcess:
     """
 
     def __init__(self, limits: ImageLimits, threads: int, onnx_threads: int) -> None:
-        self._limits = limits
-        self._start = partial(_Worker.start, threads, onnx_threads)
+        self._start = partial(_Worker.start, limits, threads, onnx_threads)
         self._worker = asyncio.create_task(self._start())
         self._alone = asyncio.Lock()
 
@@ -54,7 +53,7 @@ class EmbeddingProcess:
 
     async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
         """See PhotographEmbedder."""
-        request = request_of(photographs, graph, self._limits)
+        request = request_of(photographs, graph)
         with span("embed"):
             try:
                 return await self._ask(request)
@@ -102,10 +101,11 @@ class _Worker:
         self._idle: asyncio.LifoQueue[_Channel | None] = asyncio.LifoQueue()
 
     @classmethod
-    async def start(cls, threads: int, onnx_threads: int) -> _Worker:
+    async def start(cls, limits: ImageLimits, threads: int, onnx_threads: int) -> _Worker:
         pairs = [socket.socketpair() for _ in range(threads)]
         descriptors = [theirs.fileno() for _, theirs in pairs]
-        command = [sys.executable, "-m", "query_api.embedding_worker", str(onnx_threads), *map(str, descriptors)]
+        settings = [limits.model_dump_json(), str(onnx_threads)]
+        command = [sys.executable, "-m", "query_api.embedding_worker", *settings, *map(str, descriptors)]
         nothing = asyncio.subprocess.DEVNULL
         with contextlib.ExitStack() as unused:
             for end in chain(*pairs):

@@ -1,8 +1,8 @@
 """The process that decodes and encodes photographs for the query service.
 
-`python -m query_api.embedding_worker 1 5 6` answers requests on the sockets 5 and 6, in a thread for each; 1 is the
-number of threads that ONNX Runtime uses for one of them. It ends when the service closes them, and with the service
-however that ends.
+`python -m query_api.embedding_worker LIMITS 1 5 6` answers requests on the sockets 5 and 6, in a thread for each.
+LIMITS are those of a photograph, as JSON; 1 is the number of threads that ONNX Runtime uses for one request. It ends
+when the service closes the sockets, and with the service however that ends.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from aff_contracts.bundle import load_manifest, verify_files
 from aff_contracts.errors import AffError, BundleIntegrityError, EncoderError
+from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.web.logs import configure_logging
 from aff_contracts.web.observe_settings import ObserveSettings
 from query_api.embedding_messages import LENGTHS, answer_of, read_request
@@ -64,10 +65,10 @@ class LoadedEncoders:
         return OnnxQueryEncoder.load(graph.bundle_path, manifest, threads=self._onnx_threads, precision=graph.precision)
 
 
-def answer(head: bytes, body: bytes, encoders: LoadedEncoders) -> bytes:
+def answer(head: bytes, body: bytes, encoders: LoadedEncoders, limits: ImageLimits) -> bytes:
     """Answer a request."""
     try:
-        photographs, graph, limits = read_request(head, body)
+        photographs, graph = read_request(head, body)
         encoder = encoders.get(graph)
         if not photographs:
             return answer_of(EmbeddedPhotographs(np.empty((0, 0), np.float32), 0.0, 0.0))
@@ -79,10 +80,10 @@ def answer(head: bytes, body: bytes, encoders: LoadedEncoders) -> bytes:
         return answer_of(EncoderError(f"{type(error).__name__}: {error}"))
 
 
-def _serve(channel: socket.socket, encoders: LoadedEncoders) -> None:
+def _serve(channel: socket.socket, encoders: LoadedEncoders, limits: ImageLimits) -> None:
     while lengths := channel.recv(LENGTHS.size, socket.MSG_WAITALL):
         head, body = (channel.recv(length, socket.MSG_WAITALL) for length in LENGTHS.unpack(lengths))
-        channel.sendall(answer(head, body, encoders))
+        channel.sendall(answer(head, body, encoders, limits))
     os._exit(0)
 
 
@@ -90,10 +91,11 @@ def main() -> None:
     """Serve until the other side closes its ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business
     configure_logging(ObserveSettings())
-    onnx_threads, *descriptors = map(int, sys.argv[1:])
+    limits = ImageLimits.model_validate_json(sys.argv[1])
+    onnx_threads, *descriptors = map(int, sys.argv[2:])
     encoders = LoadedEncoders(onnx_threads)
     for descriptor in descriptors:
-        threading.Thread(target=_serve, args=(socket.socket(fileno=descriptor), encoders)).start()
+        threading.Thread(target=_serve, args=(socket.socket(fileno=descriptor), encoders, limits)).start()
 
 
 if __name__ == "__main__":

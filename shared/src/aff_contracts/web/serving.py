@@ -80,7 +80,6 @@ async def serve(apps: Sequence[ServedApp]) -> None:
             store.
     """
     servers = [_server(served) for served in apps]
-    sockets = [_listening(served.listen) for served in apps]
 
     def stop() -> None:
         for server in servers:
@@ -93,8 +92,7 @@ async def serve(apps: Sequence[ServedApp]) -> None:
             stop()
 
     async with contextlib.AsyncExitStack() as stack:
-        for listening in sockets:
-            stack.enter_context(listening)
+        sockets = [stack.enter_context(_listening(served.listen)) for served in apps]
         for served in apps:
             await stack.enter_async_context(served.app.router.lifespan_context(served.app))
         for signum in (signal.SIGINT, signal.SIGTERM):
