@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +13,11 @@ from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.scenes.view import render_view
 from tests.support.images import jpeg_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "tiny"
 SCENES, VIEWS = 8, 3
 
 
@@ -54,7 +53,7 @@ def query_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> It
     del chromium  # without one nothing needs to be started
     directory = tmp_path_factory.mktemp("browser")
     settings = {"AFF_INDEX_THUMBNAIL_SIDE": "96"}
-    with local_services(BUNDLE, directory / "gallery", directory / "log", settings) as services:
+    with local_services(TINY_BUNDLE, directory / "gallery", directory / "log", settings) as services:
         uploads = [
             Upload(f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), {"scene": scene, "view": view})
             for scene in range(SCENES)
@@ -62,7 +61,7 @@ def query_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> It
         ]
         with IndexerClient(services.indexer_url) as indexer:
             assert indexer.index(uploads).indexed == SCENES * VIEWS
-    with running_query_service(BUNDLE, directory / "gallery") as service:
+    with running_query_service(TINY_BUNDLE, directory / "gallery") as service:
         yield service
 
 

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from aff_toolkit.bench.query_service import QueryService, running_query_service
-from tests.browser.conftest import BUNDLE, SCENES, VIEWS, photograph
+from tests.browser.conftest import SCENES, VIEWS, photograph
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
@@ -205,7 +206,10 @@ def test_a_service_with_keys_asks_for_one_and_thumbnails_bring_it(
     entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}
     shutil.copytree(query_service.gallery, tmp_path / "gallery")
     settings = {"AFF_ACCESS_KEYS": json.dumps([entry])}
-    with running_query_service(BUNDLE, tmp_path / "gallery", settings) as service, closing(browser.new_page()) as page:
+    with (
+        running_query_service(TINY_BUNDLE, tmp_path / "gallery", settings) as service,
+        closing(browser.new_page()) as page,
+    ):
         page.goto(f"http://127.0.0.1:{service.port}/")
         _choose(page, photograph(0, 0))
         page.wait_for_selector("#key-form:not([hidden])")

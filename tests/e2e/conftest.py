@@ -1,4 +1,4 @@
-"""Both services as users run them: `aff serve` in a process of its own, with the committed tiny bundle."""
+"""Both services as users run them: `aff serve` in a process of its own, with the bundle of the tests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aff_toolkit.demo.local_service import LocalServices, local_services
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
-TINY_BUNDLE = ROOT / "bundles" / "tiny"
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.cli.main import app
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
-from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.faulty_store import acknowledged, index, nearest, problem, search, serving
@@ -33,6 +32,7 @@ from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes, quarters
 from tests.support.other_mixer import write_other_mixer
 from tests.support.query_service import COLOURS, QueryService, tiny_query_service
+from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_embedding
 
 pytestmark = pytest.mark.anyio

@@ -19,17 +19,17 @@ from aff_toolkit.bench.query_service import running_query_service
 from aff_toolkit.bench.synthetic_gallery import write_gallery
 from aff_toolkit.scenes.view import render_view
 from tests.support.images import jpeg_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = ROOT / "bundles" / "tiny"
 GENERATOR = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     gallery = tmp_path_factory.mktemp("generated-client") / "gallery"
-    write_gallery(StoreSettings(url="", edge_path=gallery), load_manifest(BUNDLE).space, 20)
-    with running_query_service(BUNDLE, gallery) as service:
+    write_gallery(StoreSettings(url="", edge_path=gallery), load_manifest(TINY_BUNDLE).space, 20)
+    with running_query_service(TINY_BUNDLE, gallery) as service:
         yield f"http://127.0.0.1:{service.port}"
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aff_toolkit.client import IndexerClient
 from aff_toolkit.demo.local_service import local_services
-from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.plain_photograph import plain_png
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 PHOTOGRAPHS = 600
 

@@ -22,8 +22,8 @@ from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.source import source_items
-from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.images import jpeg_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 PHOTOGRAPHS = 120
 

@@ -23,8 +23,8 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.photograph_preparation import PhotographPreparation
-from tests.e2e.conftest import TINY_BUNDLE
 from tests.support.plain_photograph import plain_png
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 pytestmark = pytest.mark.slow
 

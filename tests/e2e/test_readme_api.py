@@ -18,8 +18,9 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_toolkit.demo.local_service import LocalServices
 from aff_toolkit.scenes.view import render_view
-from tests.e2e.conftest import ROOT, TINY_BUNDLE
+from tests.e2e.conftest import ROOT
 from tests.support.images import bomb_png, jpeg_bytes, png_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 README = (ROOT / "README.md").read_text()
 NAME = "photo.jpg"

@@ -20,9 +20,9 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.bench.query_service import running_query_service
 from aff_toolkit.bench.synthetic_gallery import write_gallery
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = ROOT / "bundles" / "tiny"
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SETTINGS = hypothesis.settings(
     max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
@@ -43,8 +43,8 @@ CASES = [
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     gallery = tmp_path_factory.mktemp("schemathesis") / "gallery"
-    write_gallery(StoreSettings(url="", edge_path=gallery), load_manifest(BUNDLE).space, 20)
-    with running_query_service(BUNDLE, gallery) as service:
+    write_gallery(StoreSettings(url="", edge_path=gallery), load_manifest(TINY_BUNDLE).space, 20)
+    with running_query_service(TINY_BUNDLE, gallery) as service:
         yield f"http://127.0.0.1:{service.port}"
 
 

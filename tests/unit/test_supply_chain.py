@@ -8,6 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.tiny_bundle import TINY_BUNDLE
+
 ROOT = Path(__file__).parents[2]
 SERVICES = ("gallery_indexer", "query_api")
 OURS = {"aff-contracts", "aff-query-api", "aff-gallery-indexer", "aff-toolkit"}
@@ -85,5 +87,6 @@ def test_nothing_unpickles() -> None:
 
 
 def test_no_bundle_of_the_repository_holds_a_pickle() -> None:
-    suffixes = {path.suffix for path in (ROOT / "bundles").rglob("*") if path.is_file()}
+    folders = [*ROOT.glob("bundles/*/"), TINY_BUNDLE]
+    suffixes = {path.suffix for folder in folders for path in folder.rglob("*") if path.is_file()}
     assert suffixes <= {".json", ".onnx", ".safetensors"}

@@ -8,8 +8,7 @@ import pytest
 
 from aff_contracts.bundle_signature import SIGNATURE_NAME, verify_signature
 from aff_contracts.errors import BundleNotFoundError, BundleSignatureError
-
-TINY = Path(__file__).parents[3] / "bundles" / "tiny"
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def keys() -> minisign.KeyPair:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    shutil.copy(TINY / "bundle.json", tmp_path)
+    shutil.copy(TINY_BUNDLE / "bundle.json", tmp_path)
     return tmp_path
 
 

@@ -18,8 +18,8 @@ from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
 from gallery_indexer.photograph_preparation import prepare_photograph
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.tiny_bundle import TINY_BUNDLE
 
-TINY_BUNDLE = Path(__file__).parents[3] / "bundles" / "tiny"
 SMALL = Preprocessing(resize="stretch", size=16)
 DEADLY = (9, 9, 9)
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,8 +8,7 @@ from aff_contracts.bundle import load_manifest
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.image_encoder import BatchTooLargeError, Pixels, PreparedImage
 from gallery_indexer.photograph_preparation import prepare_photograph
-
-TINY_BUNDLE = Path(__file__).parents[3] / "bundles" / "tiny"
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 @pytest.fixture(scope="module")

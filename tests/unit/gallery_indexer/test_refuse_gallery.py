@@ -29,8 +29,7 @@ from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.images import jpeg_bytes
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.other_mixer import write_other_mixer
-
-TINY_BUNDLE = Path(__file__).parents[3] / "bundles" / "tiny"
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 pytestmark = pytest.mark.anyio
 

@@ -13,6 +13,7 @@ from aff_toolkit.bench_report.ablation_results import read_ablation
 from aff_toolkit.bench_report.live_steps import Step, live_steps
 from aff_toolkit.bench_report.section import BenchContext
 from aff_toolkit.evaluation.protocols import scenes_protocol
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 def _variant(*asymmetric: float, symmetric: float) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def test_aff_is_compared_with_the_best_baseline_seed_by_seed(tmp_path: Path, mon
 
 def test_every_step_of_the_live_path_is_taken() -> None:
     protocol = scenes_protocol(instances=3, queries_each=1, gallery_each=2, distractors=4, difficulty=0.3)
-    steps = {step.name: step for step in live_steps(Path("bundles/tiny"), protocol)}
+    steps = {step.name: step for step in live_steps(TINY_BUNDLE, protocol)}
     assert steps["torch, float32"].map_at_100 == pytest.approx(steps["ONNX, float32"].map_at_100)
     assert steps["both services over HTTP"].map_at_100 == pytest.approx(steps["ONNX, float32"].map_at_100)
     assert len(steps) == 8

@@ -13,6 +13,7 @@ from aff_toolkit.bench_report.accuracy_over_cost import PLOT, accuracy_over_cost
 from aff_toolkit.bench_report.encoder_materials import EncoderTrainings
 from aff_toolkit.bench_report.section import BenchContext, Section
 from aff_toolkit.bench_report.trained_encoders import EncoderScore
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 MAPS = {
     ("residual-16", "aff"): (0.6, 0.8),
@@ -48,7 +49,7 @@ def section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Section:
     monkeypatch.setattr(module, "measure_encoder", _costs)
     monkeypatch.setattr(module, "train_encoders", lambda *_: (SimpleNamespace(), scores))
     monkeypatch.setattr(module, "gallery_references", lambda _: {"aff": 0.8, "single_feature": 0.7})
-    return accuracy_over_cost(BenchContext(Path("bundles/tiny"), tmp_path, 2, 10, (), None, tmp_path))
+    return accuracy_over_cost(BenchContext(TINY_BUNDLE, tmp_path, 2, 10, (), None, tmp_path))
 
 
 def test_ratios_are_taken_within_an_encoder_and_a_seed(section: Section) -> None:

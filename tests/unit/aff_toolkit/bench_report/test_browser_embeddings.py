@@ -15,8 +15,8 @@ from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.scenes.view import render_view
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.images import png_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
 
-BUNDLE = Path("bundles/tiny")
 RUNTIME = Path("services/query_api/src/query_api/page/ort/LICENSE")
 BROWSER = next((path for name in module._BROWSERS if (path := shutil.which(name))), None)
 
@@ -27,9 +27,9 @@ BROWSER = next((path for name in module._BROWSERS if (path := shutil.which(name)
 def test_the_browser_encodes_as_the_service_does(tmp_path: Path) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     views = [render_view(number, 0, size=(120, 160)) for number in range(3)]
-    with local_services(BUNDLE, tmp_path / "gallery", tmp_path / "log") as services:
+    with local_services(TINY_BUNDLE, tmp_path / "gallery", tmp_path / "log") as services:
         found = browser_embeddings(services.query_url, [png_bytes(view) for view in views])
-    here = OnnxQueryEncoder.load(BUNDLE, load_manifest(BUNDLE), threads=1, precision="fp32").encode(views)
+    here = OnnxQueryEncoder.load(TINY_BUNDLE, load_manifest(TINY_BUNDLE), threads=1, precision="fp32").encode(views)
     assert np.sum(found * here, axis=1).min() > 0.999
 
 

@@ -9,11 +9,12 @@ import pytest
 from aff_toolkit.bench_report import index_cost as module
 from aff_toolkit.bench_report.index_cost import PLOT, index_cost
 from aff_toolkit.bench_report.section import BenchContext
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 def test_all_three_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IMAGES", 4)
-    section = index_cost(BenchContext(Path("bundles/tiny"), tmp_path, 1, 10, (), None, tmp_path))
+    section = index_cost(BenchContext(TINY_BUNDLE, tmp_path, 1, 10, (), None, tmp_path))
     assert all(figure.median > 0 for figure in section.figures.values())
     assert section.figures["throughput_over_bare"].goal == 0.9
     (ours,), (plain,) = section.details["ours"], section.details["plain_images_per_s"]

@@ -14,6 +14,7 @@ from aff_toolkit.bench.rivals.search_cost import SearchCost
 from aff_toolkit.bench_report import query_cost as module
 from aff_toolkit.bench_report.query_cost import PLOT, query_cost
 from aff_toolkit.bench_report.section import BenchContext, Section
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 FEW = Counts(alone=4, together=8, clients=2, clip_alone=1, clip_together=2, clip_clients=2, tower="tiny")
 QUICK = LitserveSetting(workers=1)
@@ -32,7 +33,7 @@ def _measured(context: BenchContext, monkeypatch: pytest.MonkeyPatch, comparison
 
 @pytest.fixture
 def context(tmp_path: Path) -> BenchContext:
-    return BenchContext(Path("bundles/tiny"), tmp_path, 1, 50, (), None, tmp_path)
+    return BenchContext(TINY_BUNDLE, tmp_path, 1, 50, (), None, tmp_path)
 
 
 @pytest.mark.slow

@@ -12,12 +12,13 @@ from aff_toolkit.bench.store_rivals import faiss_search, numpy_search
 from aff_toolkit.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
 from aff_toolkit.bench_report import store_cost as module
 from aff_toolkit.bench_report.section import BenchContext
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 def test_the_section_measures_every_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_WRITTEN", 300)
     monkeypatch.delenv("QDRANT_URL", raising=False)
-    section = module.store_cost(BenchContext(Path("bundles/tiny"), tmp_path, 2, 10, (200, 400), None, tmp_path))
+    section = module.store_cost(BenchContext(TINY_BUNDLE, tmp_path, 2, 10, (200, 400), None, tmp_path))
     assert section.figures["recall_at_10_float32"].median == 1.0
     assert section.figures["ours_p50_over_faiss"].repetitions == 2
     assert section.figures["upserts_per_s"].median > 0

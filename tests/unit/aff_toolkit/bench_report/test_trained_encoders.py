@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from aff_toolkit.bench_report.trained_encoders import (
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.data.photograph_source import ScenesSource
 from aff_toolkit.training.optimisation_section import OptimisationSection
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 SHORT = OptimisationSection(epochs=1, batch_size=8, learning_rate=1e-3)
 FEW = EncoderTrainings(
@@ -31,7 +31,7 @@ FEW = EncoderTrainings(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[EncoderMaterials, list[EncoderScore]]:
-    return train_encoders(BaseBundle.open(Path("bundles/tiny")), FEW, tmp_path_factory.mktemp("encoders"))
+    return train_encoders(BaseBundle.open(TINY_BUNDLE), FEW, tmp_path_factory.mktemp("encoders"))
 
 
 def test_every_way_is_trained_once_and_taken_up_afterwards(

@@ -11,6 +11,7 @@ from aff_toolkit.bench.bench_training import TrainingBenchSettings
 from aff_toolkit.bench_report import training_and_features as module
 from aff_toolkit.bench_report.section import BenchContext
 from aff_toolkit.bench_report.training_and_features import CARDS, training_and_features
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 RUN = {
     "card": "H9",
@@ -29,7 +30,7 @@ def test_it_is_measured_here_and_runs_on_cards_are_shown_beside(
     few = {"rounds": 1, "steps": 1, "batch_size": 4, "train_size": 32}
     monkeypatch.setattr(module, "TrainingBenchSettings", lambda **_: TrainingBenchSettings.model_validate(few))
     (tmp_path / CARDS).write_text(json.dumps([RUN]))
-    context = BenchContext(Path("bundles/tiny"), tmp_path, 1, 10, (), None, tmp_path)
+    context = BenchContext(TINY_BUNDLE, tmp_path, 1, 10, (), None, tmp_path)
     section = training_and_features(context)
     assert 0 < section.figures["joint_step_over_query_step"].median < 1
     assert section.figures["extraction_images_per_s"].median > 0

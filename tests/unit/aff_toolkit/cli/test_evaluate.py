@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from aff_toolkit.cli.main import app
 from aff_toolkit.demo.local_service import LocalServices, local_services
 from tests.support.photograph_folder import write_photographs
+from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_training import TinyTraining
 
 ROOT = Path(__file__).parents[4]
@@ -234,7 +235,7 @@ def test_services_that_run_another_bundle_are_refused(
     tiny_training: TinyTraining, services: LocalServices, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    words = ["evaluate", "csv", str(path), "--bundle", str(ROOT / "bundles" / "tiny"), "--json"]
+    words = ["evaluate", "csv", str(path), "--bundle", str(TINY_BUNDLE), "--json"]
     words += ["--live", "--indexer-url", services.indexer_url, "--query-url", services.query_url]
     told = json.loads(CliRunner().invoke(app, words).stdout)
     assert told["code"] == "rankings_mismatch"

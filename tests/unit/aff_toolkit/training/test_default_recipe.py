@@ -11,8 +11,7 @@ from aff_toolkit.training.data.photograph_source import source_of_path
 from aff_toolkit.training.default_recipe import recipe_for_photographs
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from tests.support.photograph_folder import write_photographs
-
-TINY_BUNDLE = Path(__file__).parents[4] / "bundles" / "tiny"
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 @pytest.mark.parametrize("backbone", QUERY_BACKBONES)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from aff_toolkit.training.recipe import RecipeError, load_recipe
+from tests.support.tiny_bundle import TINY_BUNDLE_RECIPE
 from tests.support.tiny_recipe import TINY_RECIPE_TOML
-
-COMMITTED = Path(__file__).parents[4] / "toolkit" / "configs" / "tiny.toml"
 
 
 def refused(tmp_path: Path, text: str) -> RecipeError:
@@ -21,8 +20,8 @@ def refused(tmp_path: Path, text: str) -> RecipeError:
     return caught.value
 
 
-def test_the_committed_recipe_is_read() -> None:
-    recipe = load_recipe(COMMITTED)
+def test_the_recipe_of_the_tests_bundle_is_read() -> None:
+    recipe = load_recipe(TINY_BUNDLE_RECIPE)
     assert recipe.name == "tiny"
     assert [source.part for source in recipe.sources] == ["all", "first_half", "all", "second_half"]
 
@@ -58,7 +57,7 @@ def test_a_source_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_extractors_from_two_places_or_from_none_are_refused(tmp_path: Path) -> None:
-    both = TINY_RECIPE_TOML.replace("[compact_cnn]", '[base]\nbundle = "bundles/tiny"\n\n[compact_cnn]')
+    both = TINY_RECIPE_TOML.replace("[compact_cnn]", '[base]\nbundle = "bundles/photos"\n\n[compact_cnn]')
     assert "extractors come from base" in refused(tmp_path, both).detail
     head, _, tail = TINY_RECIPE_TOML.partition("[compact_cnn]")
     assert "extractors come from base" in refused(tmp_path, head + tail[tail.index("[mixer]") :]).detail

@@ -12,6 +12,7 @@ from torch import nn
 from aff_contracts.bundle import FeatureSpec, MixerSpec, load_manifest
 from gallery_indexer.extractors.extractor import FeatureBatch
 from gallery_indexer.mixers.build_mixer import build_mixer
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 WHOLE = FeatureSpec(name="whole", kind="global", dimension=6, max_tokens=1)
 OTHER = FeatureSpec(name="other", kind="global", dimension=8, max_tokens=1)
@@ -123,10 +124,9 @@ def test_the_identity_without_a_weight_survives_a_file(tmp_path: Path) -> None:
     assert load_model(mixer("identity", OTHER), tmp_path / "m.safetensors") == (set(), [])
 
 
-def test_the_tiny_bundle_still_loads() -> None:
-    directory = Path(__file__).parents[4] / "bundles" / "tiny"
-    manifest = load_manifest(directory)
+def test_the_mixer_of_a_bundle_on_disk_still_loads() -> None:
+    manifest = load_manifest(TINY_BUNDLE)
     network = build_mixer(manifest.features, manifest.mixer, manifest.space.dimension)
-    missing, unexpected = load_model(network, directory / manifest.mixer.weights)
+    missing, unexpected = load_model(network, TINY_BUNDLE / manifest.mixer.weights)
     assert not missing
     assert not unexpected

@@ -1,0 +1,11 @@
+"""The bundle of the tests: small enough to load and run in moments, and too weak for anything else.
+
+`make tests-bundle` trains it again from `tests/bundles/tiny.toml`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TINY_BUNDLE = Path(__file__).parents[1] / "bundles" / "tiny"
+TINY_BUNDLE_RECIPE = TINY_BUNDLE.with_suffix(".toml")
