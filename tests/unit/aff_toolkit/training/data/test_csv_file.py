@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aff_contracts.errors import AffError
-from aff_toolkit.training.data.csv_file import csv_photographs
+from aff_toolkit.training.data.csv_file import csv_photographs, listed_rows
 from aff_toolkit.training.data.source_errors import PhotographListError
 from tests.support.plain_photograph import plain_png
 
@@ -86,3 +86,33 @@ def test_no_row_of_the_wanted_role_is_told(tmp_path: Path) -> None:
     csv = write_csv(tmp_path, "path,instance,role\nimages/red.png,apple,train\n")
     with pytest.raises(PhotographListError, match="no rows of role query"):
         csv_photographs(csv, ["query"])
+
+
+@pytest.mark.parametrize("row", [",apple,query", "images/red.png,,query"])
+def test_a_row_of_the_wanted_role_without_path_or_instance_is_named_by_its_line(tmp_path: Path, row: str) -> None:
+    csv = write_csv(tmp_path, f"path,instance,role\nimages/red.png,apple,train\n{row}\n")
+    with pytest.raises(PhotographListError, match="line 3 has no path or no instance"):
+        csv_photographs(csv, ["query"])
+
+
+def test_a_row_of_another_role_needs_no_instance(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,role\nimages/red.png,,train\nimages/blue.png,plum,query\n")
+    assert [photograph.instance for photograph in csv_photographs(csv, ["query"])] == ["plum"]
+
+
+def test_a_path_that_comes_again_is_named_with_its_line(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance\nimages/red.png,apple\nimages/red.png,pear\n")
+    assert [photograph.name for photograph in csv_photographs(csv, None)] == [
+        "images/red.png",
+        "images/red.png (line 3)",
+    ]
+
+
+def test_rows_have_their_lines_roles_and_other_columns(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,note,instance,role\na.png,ripe,apple,query\n\nb.png,,plum,gallery\n")
+    rows = list(listed_rows(csv, ["gallery", "query"]))
+    assert [(row.line, row.path, row.instance, row.role, dict(row.payload)) for row in rows] == [
+        (2, "a.png", "apple", "query", {"note": "ripe"}),
+        (4, "b.png", "plum", "gallery", {"note": ""}),
+    ]
+    assert list(listed_rows(csv, ["train"])) == []

@@ -15,7 +15,7 @@ from aff_toolkit.training.data.photograph_file import load_below
 from aff_toolkit.training.data.source_errors import PhotographListError
 
 _ROLE_COLUMNS = ("role", "split")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def csv_photographs(csv_path: Path, roles: Collection[str] | None, *, min_side: int | None = None) -> list[Photograph]:
@@ -30,22 +30,59 @@ def csv_photographs(csv_path: Path, roles: Collection[str] | None, *, min_side: 
         min_side: See load_photograph_file.
 
     Raises:
-        PhotographListError: The file cannot be read, is not CSV in UTF-8, lacks a column, has a row without path or
-            instance, or has no row of these roles.
+        PhotographListError: The file cannot be read, is not CSV in UTF-8, lacks a column, has a row of these roles
+            without path or instance, or has no such row.
+    """
+    photographs = _photographs(listed_rows(csv_path, roles), str(csv_path.parent), min_side)
+    if not photographs:
+        wanted = f" of role {', '.join(sorted(roles))}" if roles is not None else ""
+        raise PhotographListError(f"no rows{wanted}", item=str(csv_path))
+    return photographs
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row of a list of photographs.
+
+    Attributes:
+        line: Number of its last line in the file, from 1.
+        path: Of the photograph, relative to the file.
+        instance: What the photograph shows.
+        role: Empty where the file has no column of roles.
+        payload: The text of the other columns, by name.
+    """
+
+    line: int
+    path: str
+    instance: str
+    role: str
+    payload: Mapping[str, str]
+
+
+def listed_rows(csv_path: Path, roles: Collection[str] | None) -> Iterator[ListedRow]:
+    """Yield the rows of these roles, or all of them, in the order of the file.
+
+    Args:
+        csv_path: See csv_photographs.
+        roles: See csv_photographs.
+
+    Raises:
+        PhotographListError: As csv_photographs, except that there may be no rows.
     """
     try:
         with csv_path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
             columns = _Columns.of_header(next(reader, []), csv_path, needs_role=roles is not None)
-            photographs = _take(_rows(reader, columns, csv_path), columns, roles, str(csv_path.parent), min_side)
+            for row in _rows(reader, columns, csv_path):
+                if roles is not None and row.role not in roles:
+                    continue
+                if not row.path or not row.instance:
+                    raise PhotographListError(f"line {row.line} has no path or no instance", item=str(csv_path))
+                yield row
     except OSError as error:
         raise PhotographListError(f"cannot be read: {error.strerror}", item=str(csv_path)) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise PhotographListError(f"is not a CSV file in UTF-8: {error}", item=str(csv_path)) from error
-    if not photographs:
-        wanted = f" of role {', '.join(sorted(roles))}" if roles is not None else ""
-        raise PhotographListError(f"no rows{wanted}", item=str(csv_path))
-    return photographs
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +117,31 @@ class _Columns:
             payload=tuple((name, place) for place, name in enumerate(names) if name not in known),
         )
 
-    def payload_of(self, row: list[str]) -> Mapping[str, Any]:
+    def payload_of(self, row: list[str]) -> Mapping[str, str]:
         return {name: row[place] for name, place in self.payload} if self.payload else _NOTHING
 
 
-def _rows(reader: Any, columns: _Columns, csv_path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give line number and row of each row that is not blank."""
+def _rows(reader: Any, columns: _Columns, csv_path: Path) -> Iterator[ListedRow]:
+    """Yield each row that is not blank."""
+    # Rows of one instance share one string: millions of rows stay small.
+    instances: dict[str, str] = {}
     for row in reader:
         if not row:
             continue
         if len(row) != columns.count:
             detail = f"line {reader.line_num} has {len(row)} columns, the first line has {columns.count}"
             raise PhotographListError(detail, item=str(csv_path))
-        if not row[columns.path] or not row[columns.instance]:
-            raise PhotographListError(f"line {reader.line_num} has no path or no instance", item=str(csv_path))
-        yield reader.line_num, row
+        path, instance = row[columns.path], row[columns.instance]
+        role = "" if columns.role is None else row[columns.role]
+        shared = instances.setdefault(instance, instance)
+        yield ListedRow(reader.line_num, path, shared, role, columns.payload_of(row))
 
 
-def _take(
-    rows: Iterator[tuple[int, list[str]]],
-    columns: _Columns,
-    roles: Collection[str] | None,
-    root: str,
-    min_side: int | None,
-) -> list[Photograph]:
-    # Rows of one instance share one string: millions of rows stay small.
-    instances: dict[str, str] = {}
+def _photographs(rows: Iterator[ListedRow], root: str, min_side: int | None) -> list[Photograph]:
     names: set[str] = set()
     photographs = []
-    for line, row in rows:
-        if roles is not None and columns.role is not None and row[columns.role] not in roles:
-            continue
-        path = row[columns.path]
-        name = path if path not in names else f"{path} (line {line})"
+    for row in rows:
+        name = row.path if row.path not in names else f"{row.path} (line {row.line})"
         names.add(name)
-        instance = instances.setdefault(row[columns.instance], row[columns.instance])
-        load = partial(load_below, root, path, min_side)
-        photographs.append(Photograph(name, instance, load, columns.payload_of(row)))
+        photographs.append(Photograph(name, row.instance, partial(load_below, root, row.path, min_side), row.payload))
     return photographs
