@@ -7,6 +7,7 @@ import pytest
 
 from aff_toolkit.evaluation.evaluate_bundle import evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
+from aff_toolkit.evaluation.relevance import Relevance
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.tiny_training import TinyTraining
@@ -47,3 +48,12 @@ def test_photographs_that_are_in_the_gallery_are_found_by_the_encoder_that_embed
     assert scores["symmetric"]["recall_at_1"] == 1.0
     assert scores["light_only"]["recall_at_1"] == 1.0
     assert scores["asymmetric"]["gallery"] == 40
+
+
+def test_junk_of_a_protocol_is_taken_out_of_every_ranking(tiny_training: TinyTraining) -> None:
+    gallery = scenes_protocol(instances=4, queries_each=0, gallery_each=1, distractors=0, difficulty=0.2).gallery
+    # Each query finds itself first; with that one as junk, and every other one as positive, nothing can go wrong.
+    others = [[row for row in range(4) if row != query] for query in range(4)]
+    listed = Relevance.of(others, [[query] for query in range(4)])
+    scores = evaluate_bundle(tiny_training.bundle, tiny_training.manifest, Protocol("x", "", gallery, gallery, listed))
+    assert {name: one["map"] for name, one in scores.items()} == dict.fromkeys(scores, 1.0)

@@ -50,6 +50,31 @@ def test_an_open_set_takes_each_row_by_its_role(tmp_path: Path) -> None:
     assert "fruit.csv" in protocol.description
 
 
+def test_an_open_set_has_the_positives_and_the_junk_that_its_file_lists(tmp_path: Path) -> None:
+    rows = ["q.png,walk,query,b.png,a.png", "a.png,walk,gallery,,", "b.png,walk,gallery,,", "j.png,walk,junk,,"]
+    (tmp_path / "walk.csv").write_text("path,instance,role,positives,junk\n" + "\n".join(rows), encoding="utf-8")
+    protocol = open_set_protocol(tmp_path / "walk.csv")
+    relevance = protocol.relevance()
+    assert [photograph.name for photograph in protocol.gallery] == ["a.png", "b.png", "j.png"]
+    assert ([rows.tolist() for rows in relevance.relevant], [rows.tolist() for rows in relevance.ignored]) == (
+        [[1]],
+        [[0, 2]],
+    )
+    assert "positives and junk as the file lists them" in protocol.description
+
+
+def test_several_open_sets_of_a_recipe_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    recipe = with_open_set(tmp_path)
+    (path,) = recipe.evaluation.open_sets
+    paths = (path, tmp_path / "a" / "walk.csv", tmp_path / "b" / "walk.csv")
+    for other in paths[1:]:
+        other.parent.mkdir()
+        other.write_text("path,instance,role\nq.png,x,query\na.png,x,gallery\n", encoding="utf-8")
+    evaluation = recipe.evaluation.model_copy(update={"open_sets": paths})
+    protocols = protocols_of_recipe(recipe.model_copy(update={"evaluation": evaluation}))
+    assert [protocol.name for protocol in protocols] == ["scenes", "fruit", "a_walk", "b_walk"]
+
+
 def test_a_recipe_is_measured_on_the_open_set_where_its_photographs_are_here(tmp_path: Path) -> None:
     assert [protocol.name for protocol in protocols_of_recipe(tiny_recipe())] == ["scenes"]
     recipe = with_open_set(tmp_path)

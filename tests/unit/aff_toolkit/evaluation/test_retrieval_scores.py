@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from aff_toolkit.evaluation.retrieval_scores import average_precision, score_embeddings, score_rankings
+from aff_toolkit.evaluation.relevance import Relevance
+from aff_toolkit.evaluation.retrieval_scores import (
+    average_precision,
+    score_embeddings,
+    score_rankings,
+    score_relevance,
+)
 
 
 def ranking(text: str) -> np.ndarray:
@@ -60,3 +66,31 @@ def test_embeddings_are_ranked_by_cosine_similarity() -> None:
     scores = score_embeddings(queries, gallery, ["cat"], ["dog", "cat", "bird"])
     assert scores.map == pytest.approx(1 / 2)
     assert scores.gallery == 3
+
+
+def test_junk_is_taken_out_of_the_ranking_before_it_is_scored() -> None:
+    # The ranking is 3, 2, 1, 0; without the junk 3 and 1 it is 2, 0, and the positive 0 stands at rank 2.
+    gallery = np.array([[0.0, 1.0], [0.6, 0.8], [0.8, 0.6], [1.0, 0.0]], dtype=np.float32)
+    scores = score_relevance(np.array([[1, 0]], np.float32), gallery, Relevance.of([[0]], [[3, 1]]))
+    assert scores.map == pytest.approx(1 / 2)
+    assert (scores.recall_at_1, scores.recall_at_5, scores.gallery) == (0.0, 1.0, 4)
+
+
+def test_positives_and_junk_are_scored_as_by_a_slow_loop() -> None:
+    rng = np.random.default_rng(1)
+    queries, gallery = (rng.standard_normal((rows, 5)).astype(np.float32) for rows in (8, 40))
+    kinds = rng.integers(0, 4, size=(8, 40))  # 0 positive, 1 junk
+    kinds[0] = 2  # a query without positives, which is left out
+    precisions, firsts = [], []
+    for query, kind in zip(queries, kinds, strict=True):
+        if 0 not in kind:
+            continue
+        ranking = sorted(range(40), key=lambda row: -float(query @ gallery[row]))
+        relevant = [kind[row] == 0 for row in ranking if kind[row] != 1]
+        precisions.append(slow_average_precision(relevant))
+        firsts.append(relevant[0])
+    lists = [[np.flatnonzero(kind == wanted).tolist() for kind in kinds] for wanted in (0, 1)]
+    scores = score_relevance(queries, gallery, Relevance.of(*lists))
+    assert scores.map == pytest.approx(np.mean(precisions))
+    assert scores.recall_at_1 == pytest.approx(np.mean(firsts))
+    assert scores.queries == len(precisions)

@@ -15,6 +15,7 @@ from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_toolkit.ablation.ablation_config import AblationConfig, NetworkSection
 from aff_toolkit.ablation.ablation_errors import BenchmarkNotFoundError
 from aff_toolkit.ablation.noise_extractor import NoiseExtractor
+from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.protocols import Protocol, protocols_of_recipe
 from aff_toolkit.training.data.instances import without_single_images
 from aff_toolkit.training.feature_store.extract_features import Extract
@@ -84,6 +85,7 @@ def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) ->
 
     Raises:
         BenchmarkNotFoundError: The benchmark's photographs are not here.
+        BenchmarkError: The benchmark lists positives or junk.
         AffError: A source cannot be used, or a training cannot go on.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -102,6 +104,9 @@ def _protocol_of(config: AblationConfig) -> Protocol:
     if not protocols:
         missing = ", ".join(str(path) for path in config.recipe.evaluation.open_sets)
         raise BenchmarkNotFoundError(f"its photographs are not here: {missing}", item=config.name)
+    if protocols[0].listed is not None:
+        detail = "lists positives or junk; an ablation takes files in which equal instances are all that counts"
+        raise BenchmarkError(detail, item=config.name)
     return protocols[0]
 
 

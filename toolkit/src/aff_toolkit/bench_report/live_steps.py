@@ -29,7 +29,8 @@ from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
 from aff_toolkit.evaluation.evaluate_bundle import embed_photographs
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.retrieval_scores import score_rankings
+from aff_toolkit.evaluation.retrieval_scores import score_positions
+from aff_toolkit.evaluation.revisited_scores import positions_of
 from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
 from aff_toolkit.scenes.view import render_view
 from aff_toolkit.training.onnx_weights import load_onnx_weights
@@ -103,13 +104,14 @@ class _Scorer:
     """Scores the first hundred hits."""
 
     def __init__(self, protocol: Protocol) -> None:
-        self._queries = [photograph.instance for photograph in protocol.queries]
-        self._gallery = np.array([photograph.instance for photograph in protocol.gallery])
+        self._relevance = protocol.relevance()
+        self._gallery = len(protocol.gallery)
 
     def __call__(self, rows: Rows) -> float:
-        relevant = [self._gallery == query for query in self._queries]
-        rankings = [mask[row] for mask, row in zip(relevant, rows, strict=True)]
-        return score_rankings(rankings, [int(mask.sum()) for mask in relevant], len(self._gallery)).map_at_100
+        relevant, ignored = self._relevance.relevant, self._relevance.ignored
+        judged = zip(rows, relevant, ignored, strict=True)
+        positions = [positions_of(np.asarray(row, np.int64), positive, junk) for row, positive, junk in judged]
+        return score_positions(positions, [len(one) for one in relevant], self._gallery).map_at_100
 
 
 def _encoders(bundle: Path, manifest: BundleManifest) -> Iterator[tuple[str, str | None, Embed, str]]:

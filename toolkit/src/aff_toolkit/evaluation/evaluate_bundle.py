@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aff_contracts.bundle import BundleManifest
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.retrieval_scores import score_embeddings
+from aff_toolkit.evaluation.retrieval_scores import score_relevance
 from aff_toolkit.training.data.photograph import Photograph
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
@@ -46,12 +46,8 @@ def evaluate_bundle(directory: Path, manifest: BundleManifest, protocol: Protoco
         int8 = OnnxQueryEncoder.load(directory, manifest, threads=_THREADS, precision="int8").encode
         queries["int8"] = embed_photographs(protocol.queries, int8)
         pairings[INT8_PAIRING] = ("int8", "heavy")
-    query_names = [photograph.instance for photograph in protocol.queries]
-    gallery_names = [photograph.instance for photograph in protocol.gallery]
-    return {
-        name: score_embeddings(queries[q], gallery[g], query_names, gallery_names).model_dump()
-        for name, (q, g) in pairings.items()
-    }
+    relevance = protocol.relevance()
+    return {name: score_relevance(queries[q], gallery[g], relevance).model_dump() for name, (q, g) in pairings.items()}
 
 
 def embed_photographs(photographs: Sequence[Photograph], encode: Encode) -> NDArray[np.float32]:

@@ -1,13 +1,16 @@
-"""The retrieval protocols that a new bundle is measured on: procedural scenes, and an open set in a CSV file."""
+"""Retrieval protocols: procedural scenes, and queries with their gallery in a CSV file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
+from aff_toolkit.evaluation.listed_relevance import GALLERY_ROLES, QUERY, listed_relevance
+from aff_toolkit.evaluation.relevance import Relevance, relevance_of_instances
 from aff_toolkit.scenes.splits import HELD_OUT
-from aff_toolkit.training.data.csv_file import csv_photographs as listed_photographs
+from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.scenes import scene_photographs
 from aff_toolkit.training.recipe import TrainingRecipe
@@ -15,17 +18,26 @@ from aff_toolkit.training.recipe import TrainingRecipe
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Queries, and the gallery with its distractors; photographs of equal instance names are positives.
+    """Queries, and the gallery with its distractors.
 
     Attributes:
         name: Short name, the key of its figures.
         description: What has to stand beside the figures.
+        listed: Positives and junk of each query, where equal instances are not all that counts.
     """
 
     name: str
     description: str
     queries: list[Photograph]
     gallery: list[Photograph]
+    listed: Relevance | None = None
+
+    def relevance(self) -> Relevance:
+        """Return what counts for each query: what is listed, or else photographs of equal instance names."""
+        if self.listed is not None:
+            return self.listed
+        queries, gallery = ([photograph.instance for photograph in part] for part in (self.queries, self.gallery))
+        return relevance_of_instances(queries, gallery)
 
 
 def scenes_protocol(
@@ -46,19 +58,52 @@ def scenes_protocol(
     return Protocol("scenes", description, queries, gallery)
 
 
-def open_set_protocol(csv_path: Path) -> Protocol:
-    """Return the open set of a CSV file with columns path, instance and role (query, gallery, distractor)."""
+def open_set_protocol(csv_path: Path, *, name: str = "open_set", min_side: int | None = None) -> Protocol:
+    """Return the queries and the gallery of a CSV file with the columns path, instance and role.
+
+    Roles are query, gallery, distractor and junk; rows of other roles are left out. The columns `positives` and
+    `junk` are optional: see listed_relevance.
+
+    Args:
+        csv_path: The file; its paths are relative to it.
+        name: Key of the figures.
+        min_side: See load_photograph_file.
+
+    Raises:
+        PhotographListError: See csv_photographs.
+        GroundTruthError: See listed_relevance.
+    """
+    queries = csv_photographs(csv_path, [QUERY], min_side=min_side)
+    gallery = csv_photographs(csv_path, GALLERY_ROLES, min_side=min_side)
+    listed = listed_relevance(csv_path)
+    counted = "" if listed is None else "; positives and junk as the file lists them"
     return Protocol(
-        name="open_set",
-        description=f"{csv_path.parent.name}/{csv_path.name}: query against gallery + distractor; whole image, "
-        "exact search",
-        queries=listed_photographs(csv_path, ["query"]),
-        gallery=listed_photographs(csv_path, ["gallery", "distractor"]),
+        name=name,
+        description=f"{csv_path.parent.name}/{csv_path.name}: query against gallery + distractor{counted}; whole "
+        "image, exact search",
+        queries=queries,
+        gallery=gallery,
+        listed=listed,
     )
 
 
 def protocols_of_recipe(recipe: TrainingRecipe) -> list[Protocol]:
-    """Return what a recipe's bundle is measured on: scenes, and the open sets whose files are here."""
-    scenes, open_sets = recipe.evaluation.scenes, [path for path in recipe.evaluation.open_sets if path.exists()]
+    """Return what a recipe's bundle is measured on: scenes, and the open sets whose files are here.
+
+    The key of an open set's figures is `open_set` where the recipe names one file; where it names several, the name
+    of the file without suffix, with that of its folder before it where that is needed to tell two files apart.
+    """
+    scenes, paths = recipe.evaluation.scenes, recipe.evaluation.open_sets
     protocols = [scenes_protocol(**scenes.model_dump())] if scenes is not None else []
-    return protocols + [open_set_protocol(path) for path in open_sets]
+    named = zip(_names(paths), paths, strict=True)
+    return protocols + [open_set_protocol(path, name=name) for name, path in named if path.exists()]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    if len(paths) == 1:
+        return ["open_set"]
+    stems = [path.stem for path in paths]
+    return [
+        stem if stems.count(stem) == 1 else f"{path.parent.name}_{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from aff_toolkit.evaluation.relevance import Relevance, relevance_of_instances
+from aff_toolkit.evaluation.revisited_scores import positions_of
+
 _MAP_CUTOFF = 100
 
 
@@ -113,9 +116,27 @@ def score_embeddings(
         gallery: (G, D), unit length.
         query_names: Q instance names.
         gallery_names: G instance names; those that no query bears are distractors.
+
+    Raises:
+        ValueError: No query has a positive.
     """
-    names = np.asarray(gallery_names)
+    return score_relevance(queries, gallery, relevance_of_instances(query_names, gallery_names))
+
+
+def score_relevance(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], relevance: Relevance
+) -> RetrievalScores:
+    """Rank the gallery by exact cosine similarity, take each query's junk out, and score.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length.
+        relevance: Positives and junk of the Q queries.
+
+    Raises:
+        ValueError: No query has a positive.
+    """
     order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
-    rankings = [names[ranks] == name for ranks, name in zip(order, query_names, strict=True)]
-    positives = [int((names == name).sum()) for name in query_names]
-    return score_rankings(rankings, positives, len(names))
+    judged = zip(order, relevance.relevant, relevance.ignored, strict=True)
+    positions = [positions_of(ranking, relevant, ignored) for ranking, relevant, ignored in judged]
+    return score_positions(positions, [len(relevant) for relevant in relevance.relevant], len(gallery))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, instance_benchmark
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
 from aff_toolkit.evaluation.evaluation_errors import BenchmarkError, NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
@@ -41,6 +41,14 @@ def test_a_csv_file_gives_queries_gallery_and_distractors(tmp_path: Path) -> Non
     benchmark = BenchmarkChoice(name="csv", path=tmp_path / "set.csv").open()
     assert [photograph.name for photograph in benchmark.gallery] == ["a.png", "b.png"]
     assert relevant_of(benchmark) == [[1], []]
+
+
+def test_a_csv_file_may_list_positives_and_junk(tmp_path: Path) -> None:
+    rows = ["q.png,walk,query,b.png,c.png", "a.png,walk,gallery,,", "b.png,walk,gallery,,", "c.png,walk,gallery,,"]
+    (tmp_path / "set.csv").write_text("path,instance,role,positives,junk\n" + "\n".join(rows))
+    benchmark = BenchmarkChoice(name="csv", path=tmp_path / "set.csv").open()
+    assert (relevant_of(benchmark), ignored_of(benchmark)) == ([[1]], [[2]])
+    assert benchmark.description.endswith("positives and junk as the file lists them; whole image")
 
 
 def test_a_csv_file_without_the_columns_is_told(tmp_path: Path) -> None:
@@ -79,7 +87,7 @@ def test_queries_without_any_positive_leave_nothing_to_score(tmp_path: Path) -> 
 def test_an_empty_gallery_is_refused() -> None:
     queries = list(BenchmarkChoice(name="scenes", instances=1).open().queries)
     with pytest.raises(BenchmarkError):
-        instance_benchmark(Protocol("none", "nothing", queries, []))
+        protocol_benchmark(Protocol("none", "nothing", queries, []))
     with pytest.raises(BenchmarkError, match="has no query"):
         Benchmark("none", "nothing", "mean_precision", [], queries, ())
 

@@ -102,32 +102,15 @@ class Benchmark:
         return digest.hexdigest()
 
 
-def instance_benchmark(protocol: Protocol, *, leave_one_out: bool = False) -> Benchmark:
-    """Return a benchmark in which photographs of equal instances are positives of each other.
-
-    Args:
-        protocol: Queries and gallery.
-        leave_one_out: The queries are in the gallery too, under their names; each is taken out of its own ranking.
+def protocol_benchmark(protocol: Protocol) -> Benchmark:
+    """Return the benchmark of a protocol, with one setup, `all`.
 
     Raises:
         BenchmarkError: No query or no gallery image; or, as NothingToScoreError, no query has a positive.
     """
-    rows_of: dict[str, list[int]] = {}
-    row_of: dict[str, int] = {}
-    for row, photograph in enumerate(protocol.gallery):
-        rows_of.setdefault(photograph.instance, []).append(row)
-        row_of[photograph.name] = row
-    own = [[row_of[query.name]] if leave_one_out else [] for query in protocol.queries]
-    relevant = [
-        np.setdiff1d(np.array(rows_of.get(query.instance, []), np.int64), ignored)
-        for query, ignored in zip(protocol.queries, own, strict=True)
-    ]
-    judgements = Judgements(
-        setup="all",
-        relevant=Ragged.of(relevant),
-        ignored=Ragged.of([np.array(rows, np.int64) for rows in own]),
-        members=np.ones(len(own), np.bool_),
-    )
+    relevance = protocol.relevance()
+    members = np.ones(len(protocol.queries), np.bool_)
+    judgements = Judgements("all", relevance.relevant, relevance.ignored, members)
     return Benchmark(
         protocol.name, protocol.description, "mean_precision", protocol.queries, protocol.gallery, (judgements,)
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, instance_benchmark
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.evaluation.relevance import Relevance, rows_by_instance
 from aff_toolkit.training.data.folder import folder_photographs
 
 
@@ -33,11 +33,16 @@ def folder_benchmark(root: Path, *, min_side: int | None = None) -> Benchmark:
             queries=folder_photographs(root / "queries", min_side=min_side),
             gallery=folder_photographs(root / "gallery", min_side=min_side),
         )
-        return instance_benchmark(protocol)
+        return protocol_benchmark(protocol)
+    return protocol_benchmark(_leave_one_out(root, min_side))
+
+
+def _leave_one_out(root: Path, min_side: int | None) -> Protocol:
     gallery = folder_photographs(root, min_side=min_side)
-    images = Counter(photograph.instance for photograph in gallery)
-    queries = [photograph for photograph in gallery if images[photograph.instance] > 1]
-    if not queries:
+    rows = rows_by_instance(photograph.instance for photograph in gallery)
+    asked = [row for row, photograph in enumerate(gallery) if len(rows[photograph.instance]) > 1]
+    if not asked:
         raise NothingToScoreError("no instance has two photographs, so none can be left out", item=str(root))
+    listed = Relevance.of([set(rows[gallery[row].instance]) - {row} for row in asked], [[row] for row in asked])
     description = f"folder {root.name}: each photograph against all the others (leave one out); whole image"
-    return instance_benchmark(Protocol("folder", description, queries, gallery), leave_one_out=True)
+    return Protocol("folder", description, [gallery[row] for row in asked], gallery, listed)

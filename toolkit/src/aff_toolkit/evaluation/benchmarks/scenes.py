@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, instance_benchmark
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.protocols import scenes_protocol
 
 _QUERIES_EACH = 2
@@ -30,4 +30,4 @@ def scenes_benchmark(instances: int) -> Benchmark:
         f"procedural scenes, held out: {instances} landmarks x {_QUERIES_EACH} queries and {_GALLERY_EACH} gallery "
         f"views, {_DISTRACTORS_EACH * instances} distractors, difficulty {_DIFFICULTY:g}; whole image"
     )
-    return instance_benchmark(replace(protocol, description=description))
+    return protocol_benchmark(replace(protocol, description=description))

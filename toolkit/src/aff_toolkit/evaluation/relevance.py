@@ -1,0 +1,52 @@
+"""What counts as found for each query of a protocol, and what counts neither way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aff_toolkit.evaluation.ragged import Ragged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relevance:
+    """Positives and junk of Q queries; every other gallery image is a negative.
+
+    Attributes:
+        relevant: Gallery rows of the positives, ascending.
+        ignored: Gallery rows of the junk, ascending: they are removed from the ranking before it is scored, as in
+            Revisited Oxford and Paris (Radenovic et al., CVPR 2018).
+    """
+
+    relevant: Ragged
+    ignored: Ragged
+
+    @classmethod
+    def of(cls, relevant: Iterable[Iterable[int]], ignored: Iterable[Iterable[int]]) -> Relevance:
+        """Return the relevance of rows in any order; of each query one list of positives and one of junk."""
+        return cls(_lists(relevant), _lists(ignored))
+
+
+def relevance_of_instances(queries: Sequence[str], gallery: Sequence[str]) -> Relevance:
+    """Return what counts where gallery images of the query's instance are its positives, and nothing is junk.
+
+    Args:
+        queries: Instance of each query.
+        gallery: Instance of each gallery image.
+    """
+    rows = rows_by_instance(gallery)
+    return Relevance.of([rows.get(instance, []) for instance in queries], [[]] * len(queries))
+
+
+def rows_by_instance(instances: Iterable[str]) -> dict[str, list[int]]:
+    """Return the rows of each instance, ascending."""
+    rows: dict[str, list[int]] = {}
+    for row, instance in enumerate(instances):
+        rows.setdefault(instance, []).append(row)
+    return rows
+
+
+def _lists(lists: Iterable[Iterable[int]]) -> Ragged:
+    return Ragged.of(np.array(sorted(set(rows)), np.int64) for rows in lists)
