@@ -26,6 +26,7 @@ from aff_contracts.bundle_specs import (
     QueryEncoderSpec,
     Spec,
 )
+from aff_contracts.default_bundle import missing_default_hint
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
 
@@ -162,7 +163,8 @@ def load_manifest(directory: Path) -> BundleManifest:
     try:
         document = path.read_bytes()
     except OSError as error:
-        raise BundleNotFoundError(f"no readable {MANIFEST_NAME} in {directory}", item=str(path)) from error
+        detail = f"no readable {MANIFEST_NAME} in {directory}{missing_default_hint(directory)}"
+        raise BundleNotFoundError(detail, item=str(path)) from error
     _refuse_newer(document, path)
     try:
         manifest = BundleManifest.model_validate_json(document)

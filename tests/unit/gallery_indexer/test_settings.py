@@ -20,6 +20,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.store.collection == "paintings"
 
 
+def test_without_a_bundle_in_the_settings_it_is_the_default_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bundles/photos").mkdir(parents=True)
+    (tmp_path / "bundles/photos/bundle.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert IndexerSettings().bundle_path == Path("bundles/photos")
+
+
 def test_settings_cannot_be_changed_while_the_service_runs() -> None:
     settings = IndexerSettings(bundle_path=Path("bundles/small"))
     with pytest.raises(ValidationError, match="frozen"):

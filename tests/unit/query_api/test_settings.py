@@ -22,6 +22,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.store.url == "http://qdrant:6333"
 
 
+def test_without_a_bundle_in_the_settings_it_is_the_default_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bundles/photos").mkdir(parents=True)
+    (tmp_path / "bundles/photos/bundle.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert QuerySettings().bundle_path == Path("bundles/photos")
+
+
 def test_settings_cannot_be_changed_while_the_service_runs() -> None:
     settings = QuerySettings()
     with pytest.raises(ValidationError, match="frozen"):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from aff_contracts.default_bundle import default_bundle
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.web.listen_settings import ListenSettings
@@ -57,7 +58,7 @@ class IndexerSettings(ListenSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8002
     body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
-    bundle_path: Path = Path("bundles/tiny")
+    bundle_path: Path = Field(default_factory=default_bundle)
     bundle_public_key: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from aff_contracts.default_bundle import default_bundle
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.web.listen_settings import ListenSettings
@@ -45,7 +46,7 @@ class QuerySettings(ListenSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8001
     body_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 33 * _MIB
-    bundle_path: Path = Path("bundles/tiny")
+    bundle_path: Path = Field(default_factory=default_bundle)
     bundle_public_key: str | None = None
     image_limits: ImageLimits = ImageLimits()
     default_limit: Annotated[int, Field(ge=1)] = 10

@@ -13,13 +13,16 @@ from aff_contracts.gallery_store.edge_rebuild import RebuiltGallery, rebuild_gal
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.gallery import RefusingStatus
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 _TO_BE_INDEXED = 3
 
 
 def rebuild(
     gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Directory of the indexer's model bundle.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Directory of the indexer's model bundle.", show_default=str(DEFAULT_BUNDLE))
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make an embedded gallery whole again whose files are damaged; stop the services before.

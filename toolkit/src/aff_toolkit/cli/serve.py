@@ -14,6 +14,7 @@ from aff_contracts.web.observe_settings import ObserveSettings
 from aff_contracts.web.serving import run_on_event_loop, settings_errors_told
 from aff_contracts.web.tracing import configure_tracing
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
+from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 
 class Only(enum.StrEnum):
@@ -24,7 +25,9 @@ class Only(enum.StrEnum):
 
 
 def serve(
-    bundle: Annotated[Path | None, typer.Option(help="Directory of the model bundle.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Directory of the model bundle.", show_default=str(DEFAULT_BUNDLE))
+    ] = None,
     gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     query_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the query service.")] = None,

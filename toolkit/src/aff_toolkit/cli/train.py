@@ -12,7 +12,7 @@ from rich.console import Console
 from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.metrics_table import fallen, metrics_tables
-from aff_toolkit.cli.options import DEFAULT_BUNDLE
+from aff_toolkit.cli.options import DEFAULT_BUNDLE, find_default_bundle
 
 _ONE_WAY = (
     "give a recipe, or --images for your own photographs, or --gallery-bundle with --query-backbone and --images for a "
@@ -23,7 +23,7 @@ _ONE_WAY = (
 def train(
     out: Annotated[Path, typer.Option(help="Directory of the new bundle.")],
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe in TOML, for example toolkit/configs/tiny.toml.")
+        Path | None, typer.Argument(help="Recipe in TOML, for example toolkit/configs/photos.toml.")
     ] = None,
     images: Annotated[
         Path | None,
@@ -32,7 +32,9 @@ def train(
             "columns path and instance; or GLDv2's train_clean.csv."
         ),
     ] = None,
-    base: Annotated[Path, typer.Option(help="With --images: the bundle to start from.")] = DEFAULT_BUNDLE,
+    base: Annotated[
+        Path, typer.Option(callback=find_default_bundle, help="With --images: the bundle to start from.")
+    ] = DEFAULT_BUNDLE,
     gallery: Annotated[
         Literal["keep", "train"] | None,
         typer.Option(
