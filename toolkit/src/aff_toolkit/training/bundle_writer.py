@@ -18,6 +18,7 @@ from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE, export_pair
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.packaged_weights import find_packaged_weights, is_packaged
 from aff_toolkit.training.query_graphs import QueryGraphs
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.training_source import licences_of
@@ -145,5 +146,9 @@ class BundleWriter:
         inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
         photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
         start = self.recipe.query_encoder.pretrained
-        foreign = () if start is None else (f"query encoder: started with the weights of {start}, under their licence",)
+        foreign = () if start is None else (f"query encoder: started with the weights of {start}, {_terms_of(start)}",)
         return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *photographs)))
+
+
+def _terms_of(source: str) -> str:
+    return find_packaged_weights(source).licence if is_packaged(source) else "under their licence"

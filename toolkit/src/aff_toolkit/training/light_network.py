@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from aff_toolkit.training.shufflenet import CHANNELS, ShuffleNetV2
 from aff_toolkit.training.timm_trunk import timm_trunk
+from gallery_indexer.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.pooling import GeM
 
@@ -20,29 +23,40 @@ class LightNetwork(nn.Module):
     """A trunk without its classifier.
 
     Attributes:
-        trunk: Gives activations (B, C, h, w) of normalised (B, 3, H, W) pixels.
+        trunk: Gives activations (B, C, h, w) of (B, 3, H, W) pixels as `normalisation` leaves them.
+        whitening: From C to D: a linear layer, and the batch normalisation that follows it where there is one.
     """
 
-    def __init__(self, trunk: nn.Module, channels: int, dimension: int, mean: float | None = None) -> None:
+    def __init__(
+        self,
+        trunk: nn.Module,
+        channels: int,
+        dimension: int,
+        *,
+        normalisation: Callable[[Tensor], Tensor] = normalise,
+        normalises_embeddings: bool = True,
+    ) -> None:
         """Put the head on a trunk.
 
         Args:
             trunk: See the class.
             channels: C.
             dimension: D of the embedding.
-            mean: That the trunk's pretrained weights expect of every channel, with as large a deviation; ImageNet's
-                mean and deviation when None.
+            normalisation: Of the pixels, as the trunk's pretrained weights expect it; ImageNet's mean and deviation.
+            normalises_embeddings: Whether batch statistics centre and scale the whitening while it learns. Without
+                them it is one nn.Linear, which can be set to a whitening that was fitted.
         """
         super().__init__()
         _start_afresh(trunk)
         self.trunk = trunk
         self.pool = GeM()
-        self.whitening = nn.Sequential(nn.Linear(channels, dimension), nn.BatchNorm1d(dimension))
-        self._normalisation = {} if mean is None else {"mean": (mean,) * 3, "std": (mean,) * 3}
+        linear = nn.Linear(channels, dimension)
+        self.whitening = nn.Sequential(linear, nn.BatchNorm1d(dimension)) if normalises_embeddings else linear
+        self._normalisation = normalisation
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
-        activations = self.trunk(normalise(pixels, **self._normalisation))
+        activations = self.trunk(self._normalisation(pixels))
         return F.normalize(self.whitening(self.pool(activations)), dim=-1)
 
 
@@ -90,7 +104,10 @@ def mobilenet_v2(multiplier: float, dimension: int) -> LightNetwork:
 
     config = MobileNetV2Config(depth_multiplier=multiplier)
     model = MobileNetV2Model(config, add_pooling_layer=False)
-    return LightNetwork(_MobileNetV2Trunk(model), model.conv_1x1.convolution.out_channels, dimension, mean=0.5)
+    channels = model.conv_1x1.convolution.out_channels
+    # The released weights expect pixels from -1 to 1.
+    to_unit = partial(normalise, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return LightNetwork(_MobileNetV2Trunk(model), channels, dimension, normalisation=to_unit)
 
 
 _EFFICIENTNETS: dict[str, dict[str, Any]] = {
@@ -105,6 +122,12 @@ def efficientnet(variant: str, dimension: int) -> LightNetwork:
 
     config = EfficientNetConfig(**_EFFICIENTNETS[variant])
     return LightNetwork(_EfficientNetTrunk(EfficientNetModel(config)), config.hidden_dim, dimension)
+
+
+def efficientnet_lite(variant: Variant, dimension: int) -> LightNetwork:
+    """Return EfficientNet-Lite, whose whitening is one linear layer, so that it can start as a fitted one."""
+    trunk = EfficientNetLite(variant)
+    return LightNetwork(trunk, OUT_CHANNELS, dimension, normalisation=Tensor.float, normalises_embeddings=False)
 
 
 def shufflenet_v2(dimension: int) -> LightNetwork:

@@ -9,6 +9,7 @@ from functools import partial
 from aff_toolkit.training.light_network import (
     LightNetwork,
     efficientnet,
+    efficientnet_lite,
     mobilenet_v2,
     shufflenet_v2,
     timm_mobilenet,
@@ -52,5 +53,6 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     "mobilenet-v4-medium": _light("MobileNetV4-Conv-M", partial(timm_mobilenet, "mobilenetv4_conv_medium")),
     "efficientnet-b0": _light("EfficientNet-B0", partial(efficientnet, "b0")),
     "efficientnet-b3": _light("EfficientNet-B3", partial(efficientnet, "b3")),
+    "efficientnet-lite0": _light("EfficientNet-Lite0", partial(efficientnet_lite, "lite0")),
     "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),
 }

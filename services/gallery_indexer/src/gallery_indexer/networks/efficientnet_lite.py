@@ -1,0 +1,130 @@
+"""EfficientNet-Lite (Tan and Le, ICML 2019, in TensorFlow's variants for small devices), without its classifier.
+
+The compound scaling of EfficientNet without squeeze-and-excitation, with ReLU6, and with a stem and a head that are not
+scaled. Convolutions are padded as TensorFlow's `SAME` does, more behind than in front, by the size of their input.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Variant = Literal["lite0", "lite1", "lite2"]
+
+OUT_CHANNELS = 1280
+_STEM = 32
+_MEAN, _STD = 127.0, 128.0
+_EPSILON, _MOMENTUM = 1e-3, 0.01
+# Repeats, kernel, stride, expansion, output channels of a stage, before scaling.
+_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_FIXED_REPEATS = (0, len(_STAGES) - 1)
+_DIVISOR = 8
+_MOST_LOST = 0.9
+# Factors of the channels and of the repeats.
+_SCALING: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+
+
+class EfficientNetLite(nn.Module):
+    """A stem, blocks and a head: all that lies before the pooling.
+
+    Attributes:
+        blocks: In their order; a training that keeps the first ones as they are freezes them, and the stem
+            (`conv_stem`, `bn_stem`).
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        """Build it with fresh weights."""
+        super().__init__()
+        width, depth = _SCALING[variant]
+        self.conv_stem = _SameConv2d(3, _STEM, 3, stride=2)
+        self.bn_stem = _norm(_STEM)
+        blocks: list[nn.Module] = []
+        inputs = _STEM
+        for number, (repeats, kernel, stride, expansion, channels) in enumerate(_STAGES):
+            outputs = _scaled_channels(channels, width)
+            count = repeats if number in _FIXED_REPEATS else math.ceil(depth * repeats)
+            blocks.append(_Block(inputs, outputs, kernel, stride, expansion))
+            blocks += [_Block(outputs, outputs, kernel, 1, expansion) for _ in range(count - 1)]
+            inputs = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.conv_head = _SameConv2d(inputs, OUT_CHANNELS, 1)
+        self.bn_head = _norm(OUT_CHANNELS)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Describe photographs of any height and width.
+
+        Args:
+            pixels: (B, 3, H, W) RGB from 0 to 255, uint8 or float32; normalisation is part of the network.
+
+        Returns:
+            (B, 1280, h, w) from 0 to 6; h and w are a 32nd of H and W, rounded up.
+        """
+        x = F.relu6(self.bn_stem(self.conv_stem((pixels.float() - _MEAN) / _STD)))
+        for block in self.blocks:
+            x = block(x)
+        return F.relu6(self.bn_head(self.conv_head(x)))
+
+
+class _SameConv2d(nn.Conv2d):
+    """A convolution without bias that gives a map of the size of its input over the stride, rounded up."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, bottom = self._padding(x.shape[-2])
+        left, right = self._padding(x.shape[-1])
+        if top or bottom or left or right:
+            x = F.pad(x, (left, right, top, bottom))
+        return super().forward(x)
+
+    def _padding(self, side: int) -> tuple[int, int]:
+        """Return what comes before and behind a side of that many cells."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+        return total // 2, total - total // 2
+
+
+class _Block(nn.Module):
+    """An inverted residual (Sandler et al., CVPR 2018): expand, filter each channel, project."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        width = inputs * expansion
+        self.expands = expansion != 1
+        if self.expands:
+            self.conv_expand = _SameConv2d(inputs, width, 1)
+            self.bn_expand = _norm(width)
+        self.conv_depthwise = _SameConv2d(width, width, kernel, stride=stride, groups=width)
+        self.bn_depthwise = _norm(width)
+        self.conv_project = _SameConv2d(width, outputs, 1)
+        self.bn_project = _norm(outputs)
+        self.has_shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        widened = F.relu6(self.bn_expand(self.conv_expand(x))) if self.expands else x
+        filtered = F.relu6(self.bn_depthwise(self.conv_depthwise(widened)))
+        projected: Tensor = self.bn_project(self.conv_project(filtered))
+        return projected + x if self.has_shortcut else projected
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=_EPSILON, momentum=_MOMENTUM)
+
+
+def _scaled_channels(channels: int, factor: float) -> int:
+    """Return the nearest multiple of 8 that is no more than a tenth below the scaled number."""
+    scaled = channels * factor
+    rounded = int(scaled + _DIVISOR / 2) // _DIVISOR * _DIVISOR
+    return rounded + _DIVISOR if rounded < _MOST_LOST * scaled else rounded
