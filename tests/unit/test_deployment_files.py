@@ -13,11 +13,14 @@ import promql_parser
 import pytest
 import yaml
 
+from aff_contracts.bundle import load_manifest
+from aff_contracts.default_bundle import DEFAULT_BUNDLE
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.web.access_settings import AccessSettings
 from aff_contracts.web.observe_settings import ObserveSettings
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "compose"
@@ -61,6 +64,12 @@ def instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 def arguments(dockerfile: Path, instruction: str) -> list[str]:
     return [rest for name, rest in instructions(dockerfile) if name == instruction]
+
+
+def copied(dockerfile: Path) -> list[str]:
+    """Return what the file copies from the build context, as it is written there."""
+    copies = [copy for copy in arguments(dockerfile, "COPY") if not copy.startswith("--from")]
+    return [source for copy in copies for source in copy.split()[:-1]]
 
 
 class TestCompose:
@@ -188,6 +197,12 @@ class TestCompose:
             declared = {argument.split("=")[0] for argument in arguments(ROOT / build["dockerfile"], "ARG")}
             assert set(build["args"]) <= declared
 
+    def test_both_services_run_the_default_bundle(self, stack: dict[str, Any]) -> None:
+        for name in OURS - {"keys"}:
+            side = "INDEX" if "indexer" in name else "QUERY"
+            assert stack[name]["environment"][f"AFF_{side}_BUNDLE_PATH"] == f"/{DEFAULT_BUNDLE}"
+
+    @needs_photos_bundle
     def test_files_that_are_mounted_are_there(self, stack: dict[str, Any]) -> None:
         for service in stack.values():
             for volume in service.get("volumes", []):
@@ -309,12 +324,29 @@ class TestDockerfile:
 
     def test_everything_it_copies_is_in_the_build_context(self, dockerfile: Path) -> None:
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-        for copy in arguments(dockerfile, "COPY"):
-            if copy.startswith("--from"):
-                continue
-            source = copy.split()[0]
-            assert (ROOT / source).exists(), source
+        for source in copied(dockerfile):
+            if source.startswith("bundles/") and not PHOTOS_BUNDLE.exists():
+                pytest.skip("bundles/photos is not there")
+            assert list(ROOT.glob(source)), source
             assert source.split("/")[0] in allowed, source
+
+    def test_it_brings_the_default_bundle(self, dockerfile: Path) -> None:
+        (setting,) = re.findall(r"\w+_BUNDLE_PATH=(\S+)", " ".join(arguments(dockerfile, "ENV")))
+        assert setting == f"/{DEFAULT_BUNDLE}"
+        assert any(source.startswith(str(DEFAULT_BUNDLE)) for source in copied(dockerfile))
+
+
+@needs_photos_bundle
+def test_the_query_image_has_what_a_search_needs_of_the_bundle_and_no_more() -> None:
+    patterns = [source for source in copied(DOCKERFILES[1]) if source.startswith("bundles/")]
+    found = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
+    assert found == {"bundle.json", *load_manifest(PHOTOS_BUNDLE).query_files}
+
+
+def test_kubernetes_runs_the_default_bundle() -> None:
+    settings = (ROOT / "deploy" / "kubernetes" / "base" / "settings.env").read_text().splitlines()
+    paths = [line.partition("=")[2] for line in settings if "BUNDLE_PATH=" in line]
+    assert paths == [f"/{DEFAULT_BUNDLE}"] * 2
 
 
 def test_the_query_image_refuses_torch() -> None:

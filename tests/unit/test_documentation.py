@@ -29,9 +29,9 @@ from aff_toolkit.training.update_rule import UpdateRule
 from gallery_indexer.feature_shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 ROOT = Path(__file__).parents[2]
-PHOTOS = ROOT / "bundles" / "photos"
 LOSSES = get_args(get_args(CompatibilityLoss)[0])
 
 
@@ -62,9 +62,9 @@ def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
     assert "make lint" in script
 
 
-@pytest.mark.skipif(not (PHOTOS / "bundle.json").exists(), reason="bundles/photos is not there")
+@needs_photos_bundle
 def test_the_readmes_accuracy_on_real_photographs_is_that_of_the_bundles_manifest() -> None:
-    metrics = load_manifest(PHOTOS).metrics
+    metrics = load_manifest(PHOTOS_BUNDLE).metrics
     section = (ROOT / "README.md").read_text().split("### Accuracy on real photographs")[1].split("\n#")[0]
     rows = re.findall(r"^\| .*?\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| `(\w+)` \|$", section, re.MULTILINE)
     assert len(rows) >= 1

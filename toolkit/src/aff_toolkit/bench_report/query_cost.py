@@ -43,8 +43,8 @@ mapped from files, CLIP's vectors lie in memory. Processor time is that of the r
 _MEMORY = "Random weights weigh as much as trained ones."
 _FLOOR = (
     "A bare loop never sleeps and keeps its caches (0.3 ms). Above it are HTTP and the photograph's body (0.4 ms), "
-    "the ways to the encoder's process and to the store's thread (0.4 ms), and Python of the frame. The tiny bundle "
-    "has the smallest encoder that there is, so the frame weighs most."
+    "the ways to the encoder's process and to the store's thread (0.4 ms), and Python of the frame. The "
+    "smaller the bundle's encoder, the more of a search is the frame."
 )
 _THROUGHPUT = (
     "Each has a process for HTTP beside that of the encoder. LitServe's frame validates, limits and counts nothing; "

@@ -14,9 +14,10 @@ class UnitCosts(BaseModel):
         index_images_per_s: Of one card. DELG, Token and DOLG, ResNet-101 at 1,024 pixels, on an H200, through the
             whole service (docs/decisions/0008). Other extractors: docs/extractors.md, "Speed on a card".
         query_core_ms: Core milliseconds of a search in the query service, decoding and encoding most of them: two
-            cores answered 291 searches a second (docs/performance.md, "One client, many clients"). With the tiny
-            encoder, of which 0.7 ms are its own; with the vector search in an embedded gallery of 50,000 images, and
-            with the client that measured. Other encoders: docs/extractors.md, "Query backbones".
+            cores answered 291 searches a second (docs/performance.md, "One client, many clients"). With the
+            small encoder of the tests (tests/bundles/tiny), of which 0.7 ms are its own; with the vector search in an
+            embedded gallery of 50,000 images, and with the client that measured. Other encoders: docs/extractors.md,
+            "Query backbones".
         search_ms: p50 of the vector search of one shard in one thread, by the compression of its vectors, all in
             memory (docs/performance.md, "As the gallery grows", 500,000 images).
         searched_images: Images of the gallery in which that was measured.

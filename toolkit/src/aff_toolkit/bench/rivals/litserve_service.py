@@ -1,6 +1,6 @@
 """The query encoder of a bundle and the embedded vector search behind LitServe.
 
-`python -m aff_toolkit.bench.rivals.litserve_service --port 9000 --bundle bundles/tiny --gallery COLLECTION`
+`python -m aff_toolkit.bench.rivals.litserve_service --port 9000 --bundle bundles/photos --gallery COLLECTION`
 
 The annotations of this module are not put off: LitServe looks at one.
 """
