@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from aff_toolkit.cli import bench, bundle, checkpoints, features, gallery, keys
+from aff_toolkit.cli import bench, bundle, checkpoints, features, gallery, keys, protocol
 from aff_toolkit.cli.ablate import ablate
 from aff_toolkit.cli.demo import demo
 from aff_toolkit.cli.encoders import encoders
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 for command in (serve, index, search, demo, train, evaluate, ablate, plan, encoders, openapi):
     app.command()(command)
+app.add_typer(protocol.app, name="protocol")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(features.app, name="features")

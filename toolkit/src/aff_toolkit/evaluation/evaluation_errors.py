@@ -4,6 +4,7 @@
 EvaluationError                   500  evaluation_failed
 ├── BenchmarkError                422  benchmark_unusable
 │   └── NothingToScoreError       422  nothing_to_score
+├── ProtocolNotWrittenError       507  protocol_not_written
 └── RankingsError                 422  rankings_unusable
     ├── RankingsMismatchError     409  rankings_mismatch
     └── RankingsNotWrittenError   507  rankings_not_written
@@ -35,6 +36,14 @@ class NothingToScoreError(BenchmarkError):
 
     code = "nothing_to_score"
     title = "Nothing to score"
+
+
+class ProtocolNotWrittenError(EvaluationError):
+    """A file with a protocol could not be written."""
+
+    code = "protocol_not_written"
+    status = 507
+    title = "Protocol not written"
 
 
 class RankingsError(EvaluationError):

@@ -1,0 +1,61 @@
+"""`aff protocol`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aff_contracts.errors import InvalidParameterError
+from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+
+app = typer.Typer(help="Make files that `aff evaluate csv` takes.", no_args_is_help=True)
+
+
+@app.callback()
+def protocol() -> None:
+    """Make files that `aff evaluate csv` takes."""
+
+
+@app.command()
+def frames(
+    frames_csv: Annotated[
+        Path,
+        typer.Argument(metavar="FRAMES_CSV", help="Columns path, instance (the video or walk), frame (a number)."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The CSV file to be written.")],
+    role: Annotated[str | None, typer.Option(help="Take the rows with this value in the column role alone.")] = None,
+    query_every: Annotated[int, typer.Option(min=2, help="The first row, and every one so many rows later, is a query.")] = 3,
+    positive_within: Annotated[
+        float, typer.Option(min=0, help="Frames of the query's walk are positives up to this difference.")
+    ] = 2,
+    junk_within: Annotated[
+        float, typer.Option(min=0, help="Those further apart are junk up to this difference, and negatives beyond it.")
+    ] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Make queries, a gallery, positives and junk of the frames of videos or walks."""
+    from aff_toolkit.evaluation.frames_protocol import frames_protocol, write_protocol  # noqa: PLC0415 - slow imports
+
+    with errors_told(as_json):
+        if out.resolve() == frames_csv.resolve():
+            raise InvalidParameterError("is the file that is read; choose another one", item="OUT")
+        rows = frames_protocol(
+            frames_csv,
+            role=role,
+            query_every=query_every,
+            positive_within=positive_within,
+            junk_within=junk_within,
+        )
+        write_protocol(rows, frames_csv.parent, out)
+    roles = Counter(row.role for row in rows)
+    positives = sum(len(row.positives) for row in rows)
+    if as_json:
+        print_json({"file": str(out), "queries": roles["query"], "gallery": roles["gallery"], "positives": positives})
+        return
+    output.print(
+        f"{out}: {roles['query']} queries with {positives} positives, {roles['gallery']} gallery images. Next: "
+        f"aff evaluate csv {out}"
+    )
