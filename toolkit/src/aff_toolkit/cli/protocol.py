@@ -27,7 +27,9 @@ def frames(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The CSV file to be written.")],
     role: Annotated[str | None, typer.Option(help="Take the rows with this value in the column role alone.")] = None,
-    query_every: Annotated[int, typer.Option(min=2, help="The first row, and every one so many rows later, is a query.")] = 3,
+    query_every: Annotated[
+        int, typer.Option(min=2, help="The first row, and every one so many rows later, is a query.")
+    ] = 3,
     positive_within: Annotated[
         float, typer.Option(min=0, help="Frames of the query's walk are positives up to this difference.")
     ] = 2,
