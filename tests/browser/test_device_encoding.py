@@ -3,6 +3,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +15,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from aff_toolkit.bench.query_service import QueryService
+from aff_contracts.bundle import load_manifest
+from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.bench.query_service import QueryService, running_query_service
+from aff_toolkit.bench.synthetic_gallery import write_gallery
 from aff_toolkit.scenes.view import render_view
 from tests.browser.conftest import photograph
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page, Route
 
 RUNTIME = Path(__file__).parents[2] / "services/query_api/src/query_api/page/ort/LICENSE"
 PARITY_PHOTOGRAPHS = 50
@@ -99,6 +106,43 @@ def _varied_photograph(number: int) -> tuple[bytes, str]:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue(), f"image/{kind}"
+
+
+@needs_photos_bundle
+def test_the_encoder_of_the_default_bundle_runs_in_the_browser(browser: Browser, tmp_path: Path) -> None:
+    gallery, space = tmp_path / "gallery", load_manifest(PHOTOS_BUNDLE).space
+    with ThreadPoolExecutor(1) as beside_playwrights_event_loop:
+        write = partial(write_gallery, StoreSettings(url="", edge_path=gallery), space, 20)
+        beside_playwrights_event_loop.submit(write).result()
+    with running_query_service(PHOTOS_BUNDLE, gallery) as service, closing(browser.new_page()) as page:
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        page.check("#device")
+        for number in (2, 3):
+            data, kind = _varied_photograph(number)
+            there, _ = _embedding_sent(page, data, kind)
+            here = httpx.post(
+                f"http://127.0.0.1:{service.port}/search",
+                content=data,
+                headers={"content-type": kind},
+                params={"with_embedding": True},
+            ).json()["embedding"]
+            assert float(there @ np.asarray(here, np.float32)) >= 0.99
+
+
+def test_while_the_encoder_is_loaded_the_page_shows_how_large_it_is(page: Page, query_service: QueryService) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/encoder/model.onnx*", hold)
+    page.check("#device")
+    with page.expect_request("**/encoder/model.onnx*"):
+        _choose(page, photograph(0, 0), "image/jpeg")
+    files = httpx.get(f"http://127.0.0.1:{query_service.port}/encoder").json()["files"]
+    page.wait_for_selector(f"#status:has-text('Loading the encoder ({files[0]['size_bytes'] / 1e6:.1f} MB)')")
+    held[0].continue_()
+    page.wait_for_selector(".hit")
 
 
 def test_a_region_is_the_same_on_the_device(page: Page, query_service: QueryService) -> None:

@@ -98,7 +98,10 @@ async function byService(state) {
 async function byDevice(state) {
   if (encoder === null) {
     $("status").textContent = "Loading the encoder…";
-    encoder = loadDeviceEncoder();
+    const mine = turn;
+    encoder = loadDeviceEncoder((size) => {
+      if (mine === turn) $("status").textContent = `Loading the encoder (${(size / 1e6).toFixed(1)} MB)…`;
+    });
     encoder.catch(() => { encoder = null; });
   }
   const loaded = await encoder;

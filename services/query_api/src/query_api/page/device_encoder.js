@@ -23,8 +23,12 @@ async function gpuIsThere() {
   }
 }
 
-/** Load runtime and graph; `backend` tells what it computes with. */
-export async function loadDeviceEncoder() {
+/**
+ * Load runtime and graph; `backend` tells what it computes with.
+ *
+ * @param begun Called with the bytes of the graph before they are asked for: on a slow connection they take a while.
+ */
+export async function loadDeviceEncoder(begun) {
   const described = await describeEncoder();
   if (described.preprocessing.resize !== "stretch") throw new ServiceError("This encoder's resizing is not known here.");
   const gpu = await gpuIsThere();
@@ -33,6 +37,7 @@ export async function loadDeviceEncoder() {
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
   const wanted = gpu ? "fp32" : described.serving;
   const graph = described.files.find((file) => file.precision === wanted) ?? described.files[0];
+  begun(graph.size_bytes);
   const response = await fetch(graph.url);
   if (!response.ok) throw new ServiceError("The encoder cannot be loaded.");
   const session = await ort.InferenceSession.create(await response.arrayBuffer(), {
