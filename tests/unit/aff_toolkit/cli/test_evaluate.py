@@ -20,6 +20,7 @@ from tests.support.tiny_training import TinyTraining
 
 ROOT = Path(__file__).parents[4]
 MODES = ["asymmetric", "symmetric", "light-only"]
+BASELINES = ["colour-histogram", "rootsift-vlad"]
 REPORT = ["precision_recall.png", "queries.png", "report.json", "report.md"]
 
 
@@ -101,7 +102,9 @@ def test_scenes_need_nothing_and_report_every_mode(tiny_training: TinyTraining, 
     (directory,) = (tmp_path / "out" / "evaluate").iterdir()
     assert directory.name == f"scenes-2-{tiny_training.manifest.name}-{tiny_training.manifest.fingerprint[:8]}"
     assert [name for name in REPORT if (directory / name).exists()] == REPORT
-    assert all(mode in result.stdout for mode in MODES)
+    report = json.loads((directory / "report.json").read_text())
+    assert list(report["modes"]) == [*MODES, *BASELINES]
+    assert all(name in result.stdout for name in ("asymmetric", "symmetric", "light only", "colour", "RootSIFT"))
     for words in ("2 landmarks x 2 queries", "whole image", "single scale", "dimensions", "exact search"):
         assert words in result.stdout  # the protocol stands beside the figures
     assert "report.md, report.json" in result.stdout
@@ -112,11 +115,39 @@ def test_a_list_is_measured_in_the_modes_that_were_asked_for(
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
     report = measured(tiny_training, "csv", path, "--mode", "light-only", "--mode", "symmetric")
-    assert list(report["modes"]) == ["symmetric", "light-only"]
+    assert list(report["modes"]) == ["symmetric", "light-only", *BASELINES]
     assert (report["queries"], report["gallery"]) == (2, 6)
     assert report["fingerprint"] == tiny_training.manifest.fingerprint
     assert report["configuration"]["benchmark"]["path"] == str(path)
     assert (tmp_path / "out" / "evaluate").is_dir()
+
+
+def test_the_baselines_can_be_left_out_and_join_the_report_later(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+) -> None:
+    words = ("csv", write_list(tmp_path / "list.csv", photographs), "--mode", "symmetric", "--out", "here")
+    assert list(measured(tiny_training, *words, "--no-baselines")["modes"]) == ["symmetric"]
+    report = measured(tiny_training, *words)
+    assert {name: one["name"] for name, one in report["modes"].items()} == {
+        "symmetric": "symmetric",
+        "colour-histogram": "colour histogram, 512-d",
+        "rootsift-vlad": "RootSIFT + VLAD, 8,192-d",
+    }
+    assert [one["dimension"] for one in report["modes"].values()] == [report["dimension"], 512, 8192]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_listed_junk_is_taken_out_of_the_ranking_in_every_mode(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, live: bool
+) -> None:
+    """The query's own photograph would be found first; it is junk, and everything else a positive."""
+    names = [f"{photographs}/{instance}/0.png" for instance in (500, 501, 502)]
+    rows = [f"{names[0]},a,query,{names[1]};{names[2]},{names[0]}", *(f"{name},a,gallery,," for name in names)]
+    path = tmp_path / "list.csv"
+    path.write_text("path,instance,role,positives,junk\n" + "\n".join(rows), encoding="utf-8")
+    report = measured(tiny_training, "csv", path, *(["--live"] if live else []))
+    assert list(report["modes"]) == (["asymmetric"] if live else [*MODES, *BASELINES])
+    assert {one["setups"]["all"]["figures"]["map"] for one in report["modes"].values()} == {1.0}
 
 
 @pytest.mark.parametrize(("precision", "used"), [("auto", "int8"), ("fp32", "fp32")])
@@ -276,6 +307,7 @@ def test_photographs_that_are_gone_are_named_and_the_others_measured(
     ("words", "code", "item"),
     [
         (["csv", "columns.csv"], "photograph_list_invalid", "columns.csv"),
+        (["csv", "junk.csv"], "ground_truth_invalid", "junk.csv"),
         (["csv", "none.csv"], "photograph_list_invalid", "none.csv"),
         (["csv"], "benchmark_unusable", "csv"),
         (["roxford5k", "empty"], "ground_truth_invalid", "gnd_roxford5k.pkl"),
@@ -286,6 +318,7 @@ def test_photographs_that_are_gone_are_named_and_the_others_measured(
         (["scenes", "--data", "here", "there"], "parameter_invalid", "--data"),
         (["scenes", "--mode", "heavy"], "parameter_invalid", "--mode"),
         (["scenes", "--live", "--mode", "symmetric"], "parameter_invalid", "--mode"),
+        (["scenes", "--live", "--baselines"], "parameter_invalid", "--baselines"),
         (["scenes", "--indexer-url", "http://x"], "parameter_invalid", "--indexer-url and --query-url"),
         (["scenes", "--indexer-url", "http://x", "--query-url", "http://y"], "parameter_invalid", "--indexer-url"),
     ],
@@ -294,6 +327,7 @@ def test_bad_input_is_told_by_code_and_item(
     tiny_training: TinyTraining, tmp_path: Path, words: list[str], code: str, item: str
 ) -> None:
     (tmp_path / "columns.csv").write_text("file,label\na,b\n", encoding="utf-8")
+    (tmp_path / "junk.csv").write_text("path,instance,role,junk\nq,a,query,b\na,a,gallery,\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     told = problem(tiny_training, *words)
     assert told["code"] == code

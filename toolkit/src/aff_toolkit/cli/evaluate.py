@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from aff_toolkit.evaluation.rankings.rankings import Rankings
     from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 
-_MODES: tuple[Mode, ...] = ("asymmetric", "symmetric", "light-only")
 _ENCODERS_OF_ITS_OWN = (
     "the live services hold the query encoder on one side and the mixer on the other: asymmetric alone"
 )
@@ -43,8 +42,16 @@ def evaluate(
     mode: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which encoders meet: asymmetric, symmetric or light-only; may be given several times. Default: all; "
-            "with --live, asymmetric."
+            help="Which encoders meet: asymmetric, symmetric or light-only (the query encoder on both sides); may be "
+            "given several times. Default: all; with --live, asymmetric."
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool | None,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Whether the report has a colour histogram and RootSIFT + VLAD beside the bundle, which need no "
+            "training. Default: up to 20,000 photographs; with --live, never.",
         ),
     ] = None,
     distractors: Annotated[
@@ -90,7 +97,8 @@ def evaluate(
             )
             directory = out or _default_directory(choice, bundle, live=live)
             urls = _urls(indexer_url, query_url, live=live)
-            _export(config, bundle, directory, _modes(mode, live=live), urls)
+            modes, baselines = _modes(mode, live=live), _baselines(baselines, live=live)
+            _export(config, bundle, directory, modes, baselines, urls)
         report = score_evaluation(directory)
     if as_json:
         print_json(report.model_dump(mode="json"))
@@ -113,14 +121,22 @@ def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> 
 
 
 def _modes(given: list[str] | None, *, live: bool) -> list[Mode]:
-    unknown = next((name for name in given or () if name not in _MODES), None)
+    from aff_toolkit.evaluation.evaluation_config import MODES  # noqa: PLC0415
+
+    unknown = next((name for name in given or () if name not in MODES), None)
     if unknown is not None:
-        raise InvalidParameterError(f"{unknown!r} is none of {', '.join(_MODES)}", item="--mode")
+        raise InvalidParameterError(f"{unknown!r} is none of {', '.join(MODES)}", item="--mode")
     if not live:
-        return [name for name in _MODES if not given or name in given]
+        return [name for name in MODES if not given or name in given]
     if any(name != "asymmetric" for name in given or ()):
         raise InvalidParameterError(_ENCODERS_OF_ITS_OWN, item="--mode")
     return ["asymmetric"]
+
+
+def _baselines(given: bool | None, *, live: bool) -> bool | None:
+    if live and given:
+        raise InvalidParameterError("the services have no baselines: leave out --live", item="--baselines")
+    return given
 
 
 def _urls(indexer_url: str | None, query_url: str | None, *, live: bool) -> tuple[str, str] | None:
@@ -134,12 +150,17 @@ def _urls(indexer_url: str | None, query_url: str | None, *, live: bool) -> tupl
 
 
 def _export(
-    config: EvaluationConfig, bundle: Path, directory: Path, modes: list[Mode], urls: tuple[str, str] | None
+    config: EvaluationConfig,
+    bundle: Path,
+    directory: Path,
+    modes: list[Mode],
+    baselines: bool | None,
+    urls: tuple[str, str] | None,
 ) -> None:
     from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings  # noqa: PLC0415
 
     search_live = partial(_search_live, bundle, urls) if config.search == "live" else None
-    ExportRankings(config, bundle, directory, images_bar).run(modes, search_live)
+    ExportRankings(config, bundle, directory, images_bar).run(modes, search_live, baselines=baselines)
 
 
 def _search_live(
@@ -168,16 +189,16 @@ def _tell(report: EvaluationReport, directory: Path) -> None:
     first = next(iter(report.modes.values()))
     figures = list(next(iter(first.setups.values())).figures)
     table = Table("percent", "setup", *map(figure_name, figures), "queries", title=report.protocol)
-    for mode, measured in report.modes.items():
+    for measured in report.modes.values():
         for setup, scores in measured.setups.items():
             cells = [f"{100 * scores.figures[name]:.2f}" for name in figures]
-            table.add_row(mode, setup, *cells, str(scores.queries))
+            table.add_row(measured.name, setup, *cells, str(scores.queries))
         for what, reasons in (
             ("queries", measured.unreadable_queries),
             ("gallery images", measured.unreadable_gallery),
         ):
             if reasons:
-                messages.print(f"{mode}: {len(reasons)} {what} could not be read, the first: {reasons[0]}")
+                messages.print(f"{measured.name}: {len(reasons)} {what} could not be read, the first: {reasons[0]}")
     output.print(table)
     output.print(
         f"{directory}: report.md, report.json, precision_recall.png, queries.png. Next: look at them; "

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
 
+# Which encoders of the bundle meet.
 Mode = Literal["asymmetric", "symmetric", "light-only"]
-Side = Literal["light", "heavy"]
+# What stands beside the bundle and needs no training.
+Baseline = Literal["colour-histogram", "rootsift-vlad"]
+# What has rankings of its own, and a row in the report.
+Method = Mode | Baseline
 
-# The encoder of the queries, and that of the gallery.
-PAIRINGS: dict[Mode, tuple[Side, Side]] = {
+Side = Literal["light", "heavy"] | Baseline
+
+MODES: tuple[Mode, ...] = ("asymmetric", "symmetric", "light-only")
+BASELINES: tuple[Baseline, ...] = ("colour-histogram", "rootsift-vlad")
+BASELINE_DIMENSIONS: Mapping[str, int] = MappingProxyType({"colour-histogram": 512, "rootsift-vlad": 8192})
+
+# The encoder of the queries, and that of the gallery, in the order of the report.
+PAIRINGS: dict[Method, tuple[Side, Side]] = {
     "asymmetric": ("light", "heavy"),
     "symmetric": ("heavy", "heavy"),
     "light-only": ("light", "light"),
+    "colour-histogram": ("colour-histogram", "colour-histogram"),
+    "rootsift-vlad": ("rootsift-vlad", "rootsift-vlad"),
 }
 
 

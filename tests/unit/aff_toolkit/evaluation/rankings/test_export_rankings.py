@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from aff_toolkit.evaluation.baselines.colour_histogram import colour_histograms
+from aff_toolkit.evaluation.baselines.rootsift_vlad import RootSiftVladBaseline
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-from aff_toolkit.evaluation.evaluation_config import PAIRINGS, EvaluationConfig, Mode
+from aff_toolkit.evaluation.evaluation_config import BASELINES, MODES, EvaluationConfig, Method, Mode
 from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
+from aff_toolkit.evaluation.rankings import export_rankings as export_module
+from aff_toolkit.evaluation.rankings import side_encoders
 from aff_toolkit.evaluation.rankings.evaluation_record import rankings_path
 from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
@@ -34,16 +39,25 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(tmp_path_factory.mktemp("photographs"), instances=3, views=3, labelled=True)
 
 
-def export(bundle: Path, photographs: Path, directory: Path, modes: list[Mode], depth: int = 9) -> dict[Mode, Rankings]:
+def export(
+    bundle: Path,
+    photographs: Path,
+    directory: Path,
+    modes: list[Mode],
+    *,
+    depth: int = 9,
+    baselines: bool | None = False,
+) -> dict[Method, Rankings]:
     config = EvaluationConfig(benchmark=BenchmarkChoice(name="folder", path=photographs), depth=depth)
-    record = ExportRankings(config, bundle, directory, no_bar).run(modes)
-    return {mode: read_rankings(rankings_path(directory, mode), record.key) for mode in modes}
+    record = ExportRankings(config, bundle, directory, no_bar).run(modes, baselines=baselines)
+    paths = {method: rankings_path(directory, method) for method in (*modes, *BASELINES)}
+    return {method: read_rankings(path, record.key) for method, path in paths.items() if path.exists()}
 
 
 def test_each_mode_ranks_by_the_two_encoders_of_its_name(
     tiny_training: TinyTraining, photographs: Path, tmp_path: Path
 ) -> None:
-    found = export(tiny_training.bundle, photographs, tmp_path, list(PAIRINGS))
+    found = export(tiny_training.bundle, photographs, tmp_path, list(MODES))
     heavy = GalleryEncoder.load(tiny_training.bundle, tiny_training.manifest, device="cpu").encode
     light = OnnxQueryEncoder.load(tiny_training.bundle, tiny_training.manifest, threads=1).encode
     images = [one.load() for one in BenchmarkChoice(name="folder", path=photographs).open().gallery]
@@ -55,6 +69,77 @@ def test_each_mode_ranks_by_the_two_encoders_of_its_name(
     }.items():
         cosines = sides[query_side] @ sides[gallery_side].T
         assert found[mode].scores == pytest.approx(np.sort(cosines, axis=1)[:, ::-1], abs=1e-5)  # type: ignore[index]
+
+
+def test_the_baselines_rank_by_what_needs_no_training(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+) -> None:
+    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=None)
+    gallery = BenchmarkChoice(name="folder", path=photographs).open().gallery
+    images = [one.load() for one in gallery]
+    sides = {
+        "colour-histogram": colour_histograms(images),
+        "rootsift-vlad": RootSiftVladBaseline.fit(gallery, lambda _: None).encode(images),
+    }
+    assert list(found) == ["light-only", *sides]
+    for baseline, embeddings in sides.items():
+        cosines = embeddings @ embeddings.T
+        assert found[baseline].scores == pytest.approx(np.sort(cosines, axis=1)[:, ::-1], abs=1e-5)  # type: ignore[index]
+
+
+def test_the_baselines_are_left_out_of_a_large_benchmark_unless_they_are_asked_for(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "BASELINES_UP_TO", 9 + 9 - 1)
+    assert list(export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=None)) == ["light-only"]
+    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+    assert list(found) == ["light-only", *BASELINES]
+
+
+def test_a_killed_baseline_keeps_its_codebook_and_its_finished_shards(
+    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
+    monkeypatch.setattr(embeddings_module, "_BATCH", 1)
+    encode, seen, fit, fits = RootSiftVladBaseline.encode, [0], RootSiftVladBaseline.fit, [0]
+
+    def counted(self: RootSiftVladBaseline, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if seen[0] == 14:  # the 9 queries, and two shards and a half of the gallery
+            raise KeyboardInterrupt
+        seen[0] += len(images)
+        return encode(self, images)
+
+    def counted_fit(*collaborators: Any) -> RootSiftVladBaseline:
+        fits[0] += 1
+        return fit(*collaborators)
+
+    monkeypatch.setattr(RootSiftVladBaseline, "encode", counted)
+    monkeypatch.setattr(RootSiftVladBaseline, "fit", counted_fit)
+    with pytest.raises(KeyboardInterrupt):
+        export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+    seen[0] = 100
+    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+    assert (seen[0], fits[0]) == (100 + 5, 1)
+    assert np.diff(found["rootsift-vlad"].scores, axis=1).max() <= 0.0
+
+
+def test_a_baseline_sees_the_same_pixels_beside_every_bundle(
+    tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), np.uint8)
+    for name in ("a/1.jpg", "a/2.jpg"):
+        (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photographs" / name)
+    sides: list[int] = []
+
+    def noted(images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        sides.extend(max(image.shape) for image in images)
+        return colour_histograms(images)
+
+    monkeypatch.setattr(side_encoders, "colour_histograms", noted)
+    export(tiny_training.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"], baselines=True)
+    assert max(e.preprocessing.size for e in tiny_training.manifest.extractors) < 300
+    assert min(sides) >= 320
 
 
 def test_a_killed_export_embeds_no_finished_shard_again_and_ends_with_the_same_rankings(

@@ -74,6 +74,25 @@ def test_the_markdown_report_holds_the_same(evaluated: Path, tiny_training: Tiny
     assert "- 501/0.png: is no image" in text
 
 
+def test_a_baseline_has_a_row_with_its_plain_name_and_its_dimension(evaluated: Path) -> None:
+    score_evaluation(evaluated)
+    text = (evaluated / "report.md").read_text()
+    assert "exact search with `--baselines` measures them" in text
+    ranked = rankings_path(evaluated, "symmetric")
+    ranked.with_name("rootsift-vlad.safetensors").write_bytes(ranked.read_bytes())
+    report = score_evaluation(evaluated)
+    assert {name: (one.name, one.dimension) for name, one in report.modes.items()} == {
+        "symmetric": ("symmetric", report.dimension),
+        "rootsift-vlad": ("RootSIFT + VLAD, 8,192-d", 8192),
+    }
+    text = (evaluated / "report.md").read_text()
+    assert "| RootSIFT + VLAD, 8,192-d | 41.67 | 41.67 | 50.00 | 50.00 | 50.00 | 2 | 0 |" in text
+    assert "need no training and no bundle" in text
+    with Image.open(evaluated / "precision_recall.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
+    assert (140, 86, 75) in colours  # the line of the baseline
+
+
 def test_the_pictures_show_curves_and_framed_hits(evaluated: Path) -> None:
     score_evaluation(evaluated)
     with Image.open(evaluated / "precision_recall.png") as picture:

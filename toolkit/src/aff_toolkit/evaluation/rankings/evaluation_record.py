@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aff_contracts.bundle import BundleManifest
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
+from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Method
 from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 
 _NAME = "evaluation.json"
@@ -119,6 +119,6 @@ class EvaluationRecord(BaseModel):
             yield "other photographs or labels"
 
 
-def rankings_path(directory: Path, mode: Mode) -> Path:
-    """Return where the rankings of a mode lie."""
-    return directory / "rankings" / f"{mode}.safetensors"
+def rankings_path(directory: Path, method: Method) -> Path:
+    """Return where the rankings of a mode or a baseline lie."""
+    return directory / "rankings" / f"{method}.safetensors"

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import PAIRINGS, EvaluationConfig, Mode, Side
+from aff_toolkit.evaluation.evaluation_config import BASELINES, PAIRINGS, EvaluationConfig, Method, Mode, Side
 from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
-from aff_toolkit.evaluation.rankings.embeddings import Embeddings, Encode, embed_photographs
+from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.exact_search import search_exactly
 from aff_toolkit.evaluation.rankings.progress import Bar
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings, write_rankings
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
+from aff_toolkit.evaluation.rankings.side_encoders import SideEncoders
 
-_ONNX_THREADS = 2
+# Of queries and gallery together; RootSIFT and VLAD take about 50 ms and 33 kB of the disk for each.
+BASELINES_UP_TO = 20_000
 
 SearchLive = Callable[[Benchmark, BundleManifest, int], Rankings]
 
@@ -32,12 +32,15 @@ class ExportRankings:
         self._directory = directory
         self._bar = bar
 
-    def run(self, modes: Sequence[Mode], search_live: SearchLive | None = None) -> EvaluationRecord:
-        """Export the rankings of each mode that has none yet.
+    def run(
+        self, modes: Sequence[Mode], search_live: SearchLive | None = None, *, baselines: bool | None = None
+    ) -> EvaluationRecord:
+        """Export the rankings of each mode, and of each baseline, that has none yet.
 
         Args:
             modes: Which encoders meet.
-            search_live: Searches over HTTP, where the configuration says `live`.
+            search_live: Searches over HTTP, where the configuration says `live`; there are no baselines then.
+            baselines: Whether the baselines are ranked too; None for a benchmark of up to 20,000 photographs.
 
         Raises:
             BundleError: The bundle cannot be used.
@@ -47,49 +50,48 @@ class ExportRankings:
         """
         manifest = load_manifest(self._bundle)
         verify_files(self._bundle, manifest)
-        benchmark = self._config.benchmark.open(min_side=_largest_input(manifest))
+        encoders = SideEncoders(self._config, self._bundle, manifest, self._directory, self._bar)
+        benchmark = encoders.benchmark("heavy")
         record = EvaluationRecord.of(self._config, manifest, benchmark)
         record.begin(self._directory)
-        exact = _ExactExport(benchmark, record, manifest, self._bundle, self._directory, self._bar)
-        for mode in modes:
-            path = rankings_path(self._directory, mode)
+        exact = _ExactExport(encoders, record, self._directory, self._bar)
+        methods: list[Method] = [*modes]
+        if search_live is None and _wanted(baselines, benchmark):
+            methods += BASELINES
+        for method in methods:
+            path = rankings_path(self._directory, method)
             if path.exists():
                 read_rankings(path, record.key)
                 continue
-            rankings = search_live(benchmark, manifest, self._config.depth) if search_live else exact.search(mode)
+            rankings = search_live(benchmark, manifest, self._config.depth) if search_live else exact.search(method)
             _require_readable(rankings, benchmark)
             write_rankings(path, rankings, record.key)
         return record
 
 
+def _wanted(baselines: bool | None, benchmark: Benchmark) -> bool:
+    if baselines is None:
+        return len(benchmark.queries) + len(benchmark.gallery) <= BASELINES_UP_TO
+    return baselines
+
+
 class _ExactExport:
     """Embeds each part of the benchmark by each encoder once, and searches exactly."""
 
-    def __init__(
-        self,
-        benchmark: Benchmark,
-        record: EvaluationRecord,
-        manifest: BundleManifest,
-        bundle: Path,
-        directory: Path,
-        bar: Bar,
-    ) -> None:
-        self._benchmark = benchmark
+    def __init__(self, encoders: SideEncoders, record: EvaluationRecord, directory: Path, bar: Bar) -> None:
+        self._encoders = encoders
         self._record = record
-        self._manifest = manifest
-        self._bundle = bundle
         self._directory = directory
         self._bar = bar
-        self._encoders: dict[Side, Encode] = {}
         self._embedded: dict[tuple[str, Side], tuple[Embeddings, float]] = {}
 
-    def search(self, mode: Mode) -> Rankings:
-        query_side, gallery_side = PAIRINGS[mode]
+    def search(self, method: Method) -> Rankings:
+        query_side, gallery_side = PAIRINGS[method]
         queries, query_seconds = self._embed("queries", query_side)
         gallery, gallery_seconds = self._embed("gallery", gallery_side)
         start = time.perf_counter()
-        with self._bar(f"{mode}: search", len(self._benchmark.queries)) as advance:
-            labelled = self._benchmark.labelled()
+        with self._bar(f"{method}: search", queries.count) as advance:
+            labelled = self._encoders.benchmark(query_side).labelled()
             rankings = search_exactly(queries, gallery, labelled, self._record.config.depth, advance)
         searched = time.perf_counter() - start
         rankings.seconds.update(embed_queries=query_seconds, embed_gallery=gallery_seconds, search=searched)
@@ -97,32 +99,15 @@ class _ExactExport:
 
     def _embed(self, part: str, side: Side) -> tuple[Embeddings, float]:
         if (part, side) not in self._embedded:
-            photographs = self._benchmark.queries if part == "queries" else self._benchmark.gallery
-            encode = self._encoder(side)
+            benchmark = self._encoders.benchmark(side)
+            photographs = benchmark.queries if part == "queries" else benchmark.gallery
+            encode, dimension = self._encoders.encoder(side), self._encoders.dimension(side)
             start = time.perf_counter()
             with self._bar(f"{part}, {side} encoder", len(photographs)) as advance:
                 directory = self._directory / "embeddings" / f"{part}-{side}"
-                dimension = self._manifest.space.dimension
                 found = embed_photographs(photographs, encode, dimension, directory, self._record.key, advance)
             self._embedded[part, side] = found, time.perf_counter() - start
         return self._embedded[part, side]
-
-    def _encoder(self, side: Side) -> Encode:
-        if side not in self._encoders:
-            if side == "heavy":
-                self._encoders[side] = GalleryEncoder.load(self._bundle, self._manifest, device="auto").encode
-            else:
-                precision = self._record.config.precision
-                self._encoders[side] = OnnxQueryEncoder.load(
-                    self._bundle, self._manifest, threads=_ONNX_THREADS, precision=precision
-                ).encode
-        return self._encoders[side]
-
-
-def _largest_input(manifest: BundleManifest) -> int:
-    """Return the side of the largest encoder input, which decides at what size a large JPEG is decoded."""
-    sizes = [manifest.query_encoder.preprocessing.size, *(e.preprocessing.size for e in manifest.extractors)]
-    return max(sizes)
 
 
 def _require_readable(rankings: Rankings, benchmark: Benchmark) -> None:

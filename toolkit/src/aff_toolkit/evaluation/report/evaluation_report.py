@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
+from aff_toolkit.evaluation.evaluation_config import BASELINE_DIMENSIONS, EvaluationConfig, Method
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord
 from aff_toolkit.evaluation.rankings.rankings import Rankings
+from aff_toolkit.evaluation.report.method_names import method_name
 from aff_toolkit.evaluation.report.score_setup import SetupScores, score_setup
 
 _RULES = {
@@ -20,9 +21,11 @@ _RULES = {
 
 
 class ModeReport(BaseModel):
-    """What was measured in one mode.
+    """What was measured in one mode, or by one baseline.
 
     Attributes:
+        name: As people write it.
+        dimension: Of the embeddings.
         setups: Scores by name of the setup.
         unreadable_queries: What could not be searched with, and why; each scores 0.
         unreadable_gallery: What is in no ranking, and why; a positive among it counts as never found.
@@ -31,6 +34,8 @@ class ModeReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    name: str
+    dimension: int
     setups: dict[str, SetupScores]
     unreadable_queries: tuple[str, ...]
     unreadable_gallery: tuple[str, ...]
@@ -43,6 +48,7 @@ class EvaluationReport(BaseModel):
     Attributes:
         protocol: Benchmark, crop, dimension, way of searching, sizes and rule, in words.
         query_names: Of all queries, in the order of the average precisions.
+        modes: By mode, then by baseline.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +64,7 @@ class EvaluationReport(BaseModel):
     gallery: int
     configuration: EvaluationConfig
     query_names: tuple[str, ...]
-    modes: dict[Mode, ModeReport]
+    modes: dict[Method, ModeReport]
 
     @property
     def title(self) -> str:
@@ -67,23 +73,25 @@ class EvaluationReport(BaseModel):
 
 
 def score_rankings(
-    record: EvaluationRecord, benchmark: Benchmark, rankings: Mapping[Mode, Rankings]
+    record: EvaluationRecord, benchmark: Benchmark, rankings: Mapping[Method, Rankings]
 ) -> EvaluationReport:
-    """Score the rankings of each mode in every setup.
+    """Score the rankings of each mode and baseline in every setup.
 
     Args:
         record: What the rankings were made from.
         benchmark: The same benchmark.
-        rankings: By mode, at least one.
+        rankings: By mode or baseline, at least one.
     """
     modes = {
-        mode: ModeReport(
+        method: ModeReport(
+            name=method_name(method),
+            dimension=BASELINE_DIMENSIONS.get(method, record.dimension),
             setups={judged.setup: score_setup(found, judged, benchmark.rule) for judged in benchmark.judgements},
             unreadable_queries=tuple(found.unreadable_queries.values()),
             unreadable_gallery=tuple(found.unreadable_gallery.values()),
             seconds=found.seconds,
         )
-        for mode, found in rankings.items()
+        for method, found in rankings.items()
     }
     return EvaluationReport(
         benchmark=benchmark.name,

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from aff_contracts.errors import AffError
 from aff_toolkit.contact_sheet import Cell, contact_sheet
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
-from aff_toolkit.evaluation.evaluation_config import Mode
 from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.rankings import Rankings
 from aff_toolkit.evaluation.report.score_setup import SetupScores
@@ -22,16 +21,24 @@ _HITS = 6
 
 
 def draw_query_sheet(
-    benchmark: Benchmark, judged: Judgements, rankings: Rankings, scores: SetupScores, mode: Mode, path: Path
+    benchmark: Benchmark, judged: Judgements, rankings: Rankings, scores: SetupScores, name: str, path: Path
 ) -> None:
     """Write a PNG with the five best and the five worst queries of a setup by average precision.
+
+    Args:
+        benchmark: Its photographs are drawn.
+        judged: The setup.
+        rankings: Of one mode or baseline.
+        scores: Of the rankings in the setup.
+        name: Of the mode or baseline.
+        path: The PNG.
 
     Raises:
         RankingsNotWrittenError: The disk refuses.
     """
     chosen = best_and_worst(scores.average_precisions)
     rows = [_row(benchmark, judged, rankings, scores, query) for query in chosen]
-    title = f"{mode}, setup {judged.setup}: best queries, then worst; hits right (green), wrong (red), ignored (grey)"
+    title = f"{name}, setup {judged.setup}: best queries, then worst; hits right (green), wrong (red), ignored (grey)"
     try:
         contact_sheet(rows, title).save(path)
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import PAIRINGS, Mode
+from aff_toolkit.evaluation.evaluation_config import PAIRINGS, Method
 from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
@@ -18,10 +18,11 @@ _PICTURE_SIDE = 256
 
 
 def score_evaluation(directory: Path) -> EvaluationReport:
-    """Score every mode whose rankings are there; write report.json, report.md, precision_recall.png, queries.png.
+    """Score every mode and baseline whose rankings are there, and write the report.
 
-    The sheet of queries shows the first mode of asymmetric, symmetric and light-only that is there, in the middle one
-    of the benchmark's setups: medium, private, all.
+    Its files are report.json, report.md, precision_recall.png and queries.png. The sheet of queries shows the first of
+    asymmetric, symmetric, light-only and the baselines that is there, in the middle one of the benchmark's setups:
+    medium, private, all.
 
     Raises:
         RankingsError: No rankings there, or not of this release.
@@ -44,18 +45,19 @@ def score_evaluation(directory: Path) -> EvaluationReport:
     return report
 
 
-def _rankings(directory: Path, record: EvaluationRecord) -> dict[Mode, Rankings]:
-    paths = {mode: rankings_path(directory, mode) for mode in PAIRINGS}
-    found = {mode: read_rankings(path, record.key) for mode, path in paths.items() if path.exists()}
+def _rankings(directory: Path, record: EvaluationRecord) -> dict[Method, Rankings]:
+    paths = {method: rankings_path(directory, method) for method in PAIRINGS}
+    found = {method: read_rankings(path, record.key) for method, path in paths.items() if path.exists()}
     if not found:
         raise RankingsError("no rankings there yet; evaluate first", item=str(directory))
     return found
 
 
-def _draw_queries(path: Path, benchmark: Benchmark, rankings: dict[Mode, Rankings], report: EvaluationReport) -> None:
-    mode = next(iter(rankings))
+def _draw_queries(path: Path, benchmark: Benchmark, rankings: dict[Method, Rankings], report: EvaluationReport) -> None:
+    method = next(iter(rankings))
     judged = benchmark.judgements[len(benchmark.judgements) // 2]
-    draw_query_sheet(benchmark, judged, rankings[mode], report.modes[mode].setups[judged.setup], mode, path)
+    measured = report.modes[method]
+    draw_query_sheet(benchmark, judged, rankings[method], measured.setups[judged.setup], measured.name, path)
 
 
 def _write(path: Path, text: str) -> None:

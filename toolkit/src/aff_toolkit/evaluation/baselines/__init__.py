@@ -1,0 +1,1 @@
+"""What photographs can be found by without any training; every report compares a bundle with it."""

@@ -1,0 +1,106 @@
+"""The baseline by local structure: RootSIFT summed up by VLAD over a codebook of the benchmark's own gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from aff_contracts.errors import AffError
+from aff_contracts.preprocessing import Preprocessing, preprocess
+from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
+from aff_toolkit.training.data.photograph import Photograph
+from aff_toolkit.training.fit_rootsift_vlad import fit_codebook
+from gallery_indexer.extractors.rootsift import DESCRIPTOR_WIDTH, detect_keypoints, sift_detector
+from gallery_indexer.extractors.vlad_encoder import VladEncoder
+
+ROOTSIFT_VLAD_SIZE = 320
+# Photographs that the codebook is fitted on, at most.
+FITTED_ON = 500
+
+_CLUSTERS = 64
+_DESCRIPTORS_EACH = 100
+_MAX_KEYPOINTS = 1000
+_SEED = 0
+_PREPROCESSING = Preprocessing(resize="longest_side", size=ROOTSIFT_VLAD_SIZE)
+
+Descriptors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RootSiftVladBaseline:
+    """RootSIFT (Arandjelovic and Zisserman, CVPR 2012) and VLAD with intra-normalisation (the same, CVPR 2013).
+
+    Photographs are reduced to a longest side of 320 pixels, and their 1,000 strongest keypoints are summed up over 64
+    centres. A photograph without keypoints has a zero vector.
+
+    Attributes:
+        encoder: With its codebook.
+    """
+
+    encoder: VladEncoder
+
+    @classmethod
+    def fit(cls, gallery: Sequence[Photograph], on_progress: Callable[[int], None]) -> RootSiftVladBaseline:
+        """Fit the codebook on descriptors of a sample of the gallery, without labels; equal galleries give equal ones.
+
+        Args:
+            gallery: 500 photographs are drawn, and 100 keypoints of each; those that cannot be read are left out.
+            on_progress: Called with the number of photographs done since the last call.
+        """
+        random = np.random.default_rng(_SEED)
+        sample = [gallery[row] for row in random.permutation(len(gallery))[:FITTED_ON]]
+        found = _descriptors(sample, on_progress)
+        some = [random.permutation(one)[:_DESCRIPTORS_EACH] for one in found]
+        descriptors = np.concatenate([np.zeros((0, DESCRIPTOR_WIDTH), np.float32), *some])
+        codebook = np.zeros((_CLUSTERS, DESCRIPTOR_WIDTH), np.float32)
+        clusters = min(_CLUSTERS, len(descriptors))
+        if clusters:
+            codebook[:clusters] = fit_codebook(descriptors, clusters, random)
+            # A repeated centre is the nearest one of no descriptor, and leaves the dimension as it is.
+            codebook[clusters:] = codebook[0]
+        return cls(VladEncoder(codebook, "intra"))
+
+    @classmethod
+    def read(cls, path: Path) -> RootSiftVladBaseline | None:
+        """Return what `write` wrote; None where it is not there, or something else."""
+        try:
+            return cls(VladEncoder.load(path, "intra"))
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write the codebook whole, or not at all.
+
+        Raises:
+            RankingsNotWrittenError: The disk refuses.
+        """
+        partial = path.with_suffix(".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.encoder.save(partial)
+            partial.rename(path)
+        except (OSError, SafetensorError) as error:
+            raise RankingsNotWrittenError(str(error), item=str(path)) from error
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return (B, 8192) float32 of B photographs (H, W, 3) uint8 RGB: unit length, or zero."""
+        sift = sift_detector(_MAX_KEYPOINTS)
+        found = (detect_keypoints(sift, preprocess(image, _PREPROCESSING)).descriptors for image in images)
+        return np.stack([self.encoder.encode(descriptors) for descriptors in found])
+
+
+def _descriptors(photographs: Sequence[Photograph], on_progress: Callable[[int], None]) -> Iterator[Descriptors]:
+    """Yield the descriptors (n, 128) of each photograph that can be read."""
+    sift = sift_detector(_MAX_KEYPOINTS)
+    for photograph in photographs:
+        try:
+            yield detect_keypoints(sift, preprocess(photograph.load(), _PREPROCESSING)).descriptors
+        except AffError:
+            continue
+        finally:
+            on_progress(1)
