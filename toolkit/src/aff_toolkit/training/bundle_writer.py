@@ -8,7 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aff_contracts.bundle import BundleManifest, MixerSpec, QueryEncoderSpec, build_manifest, write_manifest
+from aff_contracts.bundle import (
+    BundleManifest,
+    ExtractorSpec,
+    MixerSpec,
+    QueryEncoderSpec,
+    build_manifest,
+    write_manifest,
+)
 from aff_toolkit.evaluation.evaluate_bundle import INT8_PAIRING, evaluate_bundle
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_errors import QuantisationError
@@ -18,7 +25,7 @@ from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE, export_pair
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_training import TrainedPair
-from aff_toolkit.training.packaged_weights import find_packaged_weights, is_packaged
+from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
 from aff_toolkit.training.query_graphs import QueryGraphs
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.training_source import licences_of
@@ -147,8 +154,14 @@ class BundleWriter:
         photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
         start = self.recipe.query_encoder.pretrained
         foreign = () if start is None else (f"query encoder: started with the weights of {start}, {_terms_of(start)}",)
-        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *photographs)))
+        packaged = tuple(line for spec in self.gallery.specs for line in _licences_of(spec))
+        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *packaged, *photographs)))
 
 
 def _terms_of(source: str) -> str:
     return find_packaged_weights(source).licence if is_packaged(source) else "under their licence"
+
+
+def _licences_of(spec: ExtractorSpec) -> list[str]:
+    known = PACKAGED_WEIGHTS.values()
+    return [f"extractor {spec.name}: {one.licence}" for one in known if spec.weights_source.startswith(one.source)]

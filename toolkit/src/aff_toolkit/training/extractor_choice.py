@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.training.backbone_choice import WEIGHTS, BackboneChoice, Choice, Installation
+from aff_toolkit.training.efficientnet_lite_choice import EfficientNetLiteChoice
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.fit_rootsift_vlad import fit_rootsift_vlad
 from aff_toolkit.training.hub_models import (
@@ -153,4 +154,7 @@ class RootSiftVladChoice(Choice):
         return spec
 
 
-ExtractorChoice = Annotated[ConvertedChoice | HubChoice | RootSiftVladChoice | TimmChoice, Field(discriminator="kind")]
+ExtractorChoice = Annotated[
+    ConvertedChoice | EfficientNetLiteChoice | HubChoice | RootSiftVladChoice | TimmChoice,
+    Field(discriminator="kind"),
+]

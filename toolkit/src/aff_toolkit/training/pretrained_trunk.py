@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor, nn
 
-from aff_toolkit.checkpoints.convert_checkpoint import read_checkpoint
-from aff_toolkit.checkpoints.efficientnet_lite_names import efficientnet_lite_name
+from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lite_weights
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.hub_models import load_vision_model, model_folder
 from aff_toolkit.training.light_network import LightNetwork
-from aff_toolkit.training.packaged_weights import is_packaged, read_packaged_weights
+from aff_toolkit.training.packaged_weights import is_packaged
 from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.training.released_weights import read_released_weights
 from aff_toolkit.training.shufflenet import ShuffleNetV2
 from aff_toolkit.training.timm_release import TIMM_WEIGHTS, read_timm_weights
 from aff_toolkit.training.timm_trunk import TimmTrunk
@@ -47,14 +46,11 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
 
 
 def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Mapping[str, Tensor]:
-    if is_packaged(source) or isinstance(trunk, EfficientNetLite | ShuffleNetV2):
-        found = read_packaged_weights(source) if is_packaged(source) else read_checkpoint(Path(source))[0]
-        return _renamed(found) if isinstance(trunk, EfficientNetLite) else found
+    if isinstance(trunk, EfficientNetLite):
+        return read_efficientnet_lite_weights(source)
+    if is_packaged(source) or isinstance(trunk, ShuffleNetV2):
+        return read_released_weights(source)
     folder = model_folder(source, revision)
     if not isinstance(trunk, TimmTrunk):
         return load_vision_model(folder).state_dict()
     return read_timm_weights(folder / TIMM_WEIGHTS)
-
-
-def _renamed(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {own: tensor for name, tensor in found.items() if (own := efficientnet_lite_name(name)) is not None}

@@ -14,6 +14,7 @@ from gallery_indexer.extractors.compact_cnn import CompactCnnExtractor
 from gallery_indexer.extractors.cvnet import CvNetExtractor
 from gallery_indexer.extractors.delg import DelgExtractor
 from gallery_indexer.extractors.dolg import DolgExtractor
+from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteExtractor
 from gallery_indexer.extractors.extractor import Extractor
 from gallery_indexer.extractors.gem import GemExtractor
 from gallery_indexer.extractors.how import HowExtractor
@@ -30,6 +31,7 @@ _WITH_WEIGHTS = (
     CvNetExtractor,
     DelgExtractor,
     DolgExtractor,
+    EfficientNetLiteExtractor,
     GemExtractor,
     HowExtractor,
     HubBackbone,
