@@ -52,9 +52,10 @@ def test_a_second_run_takes_everything_from_the_work_directory(tiny_training: Ti
 
 @pytest.mark.slow
 def test_extra_photographs_are_trained_on_and_measured_on_and_their_licence_is_noted(tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(plain_png((9, 99, 9)))
-    shown = ["pear,train", "pear,train", "fig,train", "apple,query", "apple,gallery"]
-    rows = "".join(f"photo.png,{instance}\n" for instance in shown)
+    for name in ("photo.png", "other.png"):
+        (tmp_path / name).write_bytes(plain_png((9, 99, 9)))
+    shown = ["pear,train", "pear,train", "fig,train", "apple,query"]
+    rows = "".join(f"photo.png,{instance}\n" for instance in shown) + "other.png,apple,gallery\n"
     (tmp_path / "fruit.csv").write_text("path,instance,role\n" + rows, encoding="utf-8")
     csv = f'photographs = {{ kind = "csv", path = "{tmp_path / "fruit.csv"}" }}\nlicence = "Fruit, CC0"'
     recipe = TINY_RECIPE_TOML.replace(

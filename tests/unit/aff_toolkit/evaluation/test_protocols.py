@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import open_set_protocol, protocols_of_recipe, scenes_protocol
 from aff_toolkit.scenes.splits import HELD_OUT
 from aff_toolkit.training.recipe import TrainingRecipe
-from tests.support.plain_photograph import plain_png
 from tests.support.tiny_training import tiny_recipe
 
 
 def with_open_set(directory: Path) -> TrainingRecipe:
-    (directory / "a.png").write_bytes(plain_png((9, 9, 9)))
     rows = ["train,pear", "query,apple", "gallery,apple", "gallery,apple", "distractor,plum"]
-    text = "".join(f"a.png,{instance},{role}\n" for role, instance in (row.split(",") for row in rows))
-    (directory / "fruit.csv").write_text("path,instance,role\n" + text, encoding="utf-8")
+    text = "".join(f"{number}.png,{row}\n" for number, row in enumerate(rows))
+    (directory / "fruit.csv").write_text("path,role,instance\n" + text, encoding="utf-8")
     recipe = tiny_recipe()
     evaluation = recipe.evaluation.model_copy(update={"open_sets": (directory / "fruit.csv",)})
     return recipe.model_copy(update={"evaluation": evaluation})
@@ -61,6 +61,14 @@ def test_an_open_set_has_the_positives_and_the_junk_that_its_file_lists(tmp_path
         [[0, 2]],
     )
     assert "positives and junk as the file lists them" in protocol.description
+
+
+def test_an_open_set_in_which_nothing_can_be_found_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fruit.csv"
+    path.write_text("path,instance,role\nq.png,apple,query\na.png,plum,gallery\n", encoding="utf-8")
+    with pytest.raises(NothingToScoreError, match="no query has a positive") as caught:
+        open_set_protocol(path)
+    assert caught.value.item == str(path)
 
 
 def test_several_open_sets_of_a_recipe_are_told_apart_by_their_files(tmp_path: Path) -> None:

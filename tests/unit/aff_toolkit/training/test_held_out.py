@@ -81,7 +81,7 @@ def test_labels_with_roles_ask_the_queries_and_labels_without_them_half_of_each_
     plain, roles = tmp_path / "plain.csv", tmp_path / "roles.csv"
     plain.write_text("path,instance\na.jpg,pear\na.jpg,pear\na.jpg,fig\n", encoding="utf-8")
     roles.write_text(
-        "path,instance,role\na.jpg,pear,query\na.jpg,pear,gallery\na.jpg,fig,distractor\n", encoding="utf-8"
+        "path,instance,role\na.jpg,pear,query\nb.jpg,pear,gallery\nc.jpg,fig,distractor\n", encoding="utf-8"
     )
     for path, name in ((plain, "labels"), (roles, "open_set")):
         protocol = protocol_of_labels(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
+from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.listed_relevance import GALLERY_ROLES, QUERY, listed_relevance
 from aff_toolkit.evaluation.relevance import Relevance, relevance_of_instances
 from aff_toolkit.scenes.splits import HELD_OUT
@@ -72,12 +73,13 @@ def open_set_protocol(csv_path: Path, *, name: str = "open_set", min_side: int |
     Raises:
         PhotographListError: See csv_photographs.
         GroundTruthError: See listed_relevance.
+        NothingToScoreError: No query has a positive.
     """
     queries = csv_photographs(csv_path, [QUERY], min_side=min_side)
     gallery = csv_photographs(csv_path, GALLERY_ROLES, min_side=min_side)
     listed = listed_relevance(csv_path)
     counted = "" if listed is None else "; positives and junk as the file lists them"
-    return Protocol(
+    protocol = Protocol(
         name=name,
         description=f"{csv_path.parent.name}/{csv_path.name}: query against gallery + distractor{counted}; whole "
         "image, exact search",
@@ -85,6 +87,9 @@ def open_set_protocol(csv_path: Path, *, name: str = "open_set", min_side: int |
         gallery=gallery,
         listed=listed,
     )
+    if not len(protocol.relevance().relevant.values):
+        raise NothingToScoreError("no query has a positive in the gallery", item=str(csv_path))
+    return protocol
 
 
 def protocols_of_recipe(recipe: TrainingRecipe) -> list[Protocol]:
