@@ -23,6 +23,7 @@ from aff_toolkit.training.hub_models import (
     save_weights,
 )
 from aff_toolkit.training.timm_choice import TimmChoice
+from aff_toolkit.training.xfeat_choice import XFeatChoice
 from gallery_indexer.extractors.hub_backbone import HubBackbone, HubBackboneConfig, LocalBy, feature_width
 from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
 from gallery_indexer.extractors.vlad import VladNormalisation
@@ -155,6 +156,6 @@ class RootSiftVladChoice(Choice):
 
 
 ExtractorChoice = Annotated[
-    ConvertedChoice | EfficientNetLiteChoice | HubChoice | RootSiftVladChoice | TimmChoice,
+    ConvertedChoice | EfficientNetLiteChoice | HubChoice | RootSiftVladChoice | TimmChoice | XFeatChoice,
     Field(discriminator="kind"),
 ]

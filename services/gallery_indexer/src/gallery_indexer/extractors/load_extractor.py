@@ -23,6 +23,7 @@ from gallery_indexer.extractors.rootsift import RootSift
 from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
 from gallery_indexer.extractors.timm_backbone import TimmBackbone
 from gallery_indexer.extractors.token_aggregation import TokenExtractor
+from gallery_indexer.extractors.xfeat import XFeatExtractor
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
 
@@ -38,6 +39,7 @@ _WITH_WEIGHTS = (
     RootSiftVlad,
     TimmBackbone,
     TokenExtractor,
+    XFeatExtractor,
 )
 
 
