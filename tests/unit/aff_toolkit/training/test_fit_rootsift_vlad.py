@@ -13,7 +13,7 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.errors import ImageError
 from aff_toolkit.scenes.view import render_view
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.fit_rootsift_vlad import fit_codebook, fit_rootsift_vlad
+from aff_toolkit.training.fit_rootsift_vlad import fit_rootsift_vlad
 from aff_toolkit.training.training_errors import TooFewPhotographsError
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
@@ -48,14 +48,6 @@ def test_equal_seeds_give_equal_weights_and_others_others(tmp_path: Path) -> Non
     one, same, other = (file.read_bytes() for file in files)
     assert one == same
     assert one != other
-
-
-def test_k_means_finds_the_middle_of_well_separated_clouds() -> None:
-    middles = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
-    offsets = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    points = (middles[:, None] + offsets).reshape(-1, 2).astype(np.float32)
-    found = fit_codebook(points, 3, np.random.default_rng(0))
-    assert sorted(map(tuple, found.round(4).tolist())) == [(0.0, 0.0), (0.0, 10.0), (10.0, 0.0)]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.backbone_choice import WEIGHTS, Choice, Installation
 from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lite_weights
-from aff_toolkit.training.released_weights import describe_source, load_released_weights, save_network
+from aff_toolkit.training.released_weights import describe_source, load_released_weights, save_tensors
 from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
 from gallery_indexer.networks.efficientnet_lite import EfficientNetLite
 
@@ -50,7 +50,7 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
         network = EfficientNetLite(self.variant)
         load_released_weights(network, read_efficientnet_lite_weights(self.model), self.model)
         weights = WEIGHTS.format(self.name)
-        save_network(network, place.directory / weights, self.stored)
+        save_tensors(network.state_dict(), place.directory / weights, self.stored)
         return efficientnet_lite_spec(
             EfficientNetLiteConfig.model_validate(self.model_dump(include=set(EfficientNetLiteConfig.model_fields))),
             Preprocessing(resize=self.resize, size=self.size),

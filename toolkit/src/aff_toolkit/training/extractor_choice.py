@@ -24,6 +24,7 @@ from aff_toolkit.training.hub_models import (
 )
 from aff_toolkit.training.timm_choice import TimmChoice
 from aff_toolkit.training.xfeat_choice import XFeatChoice
+from aff_toolkit.training.xfeat_vlad_choice import XFeatVladChoice
 from gallery_indexer.extractors.hub_backbone import HubBackbone, HubBackboneConfig, LocalBy, feature_width
 from gallery_indexer.extractors.rootsift_vlad import rootsift_vlad_spec
 from gallery_indexer.extractors.vlad import VladNormalisation
@@ -156,6 +157,12 @@ class RootSiftVladChoice(Choice):
 
 
 ExtractorChoice = Annotated[
-    ConvertedChoice | EfficientNetLiteChoice | HubChoice | RootSiftVladChoice | TimmChoice | XFeatChoice,
+    ConvertedChoice
+    | EfficientNetLiteChoice
+    | HubChoice
+    | RootSiftVladChoice
+    | TimmChoice
+    | XFeatChoice
+    | XFeatVladChoice,
     Field(discriminator="kind"),
 ]

@@ -66,17 +66,17 @@ def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], sou
     network.load_state_dict({name: weights[name] for name in wanted})
 
 
-def save_network(network: nn.Module, path: Path, stored: Stored) -> None:
-    """Write a network's weights where a bundle keeps them.
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, stored: Stored) -> None:
+    """Write the weights of a network, and what was fitted beside it, where a bundle keeps them.
 
     Args:
-        network: In float32.
+        tensors: By their names, float32.
         path: Of the safetensors; folders are made.
         stored: `fp16` rounds large convolutions and matrices. Small ones, of which the first layers are made, stay
             float32: they weigh nothing, and what is rounded there goes through all that follows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: _rounded(tensor, stored) for name, tensor in network.state_dict().items()}, path)
+    save_file({name: _rounded(tensor, stored) for name, tensor in tensors.items()}, path)
 
 
 def _rounded(tensor: Tensor, stored: Stored) -> Tensor:

@@ -12,7 +12,7 @@ from aff_toolkit.training.released_weights import (
     describe_source,
     load_released_weights,
     read_released_weights,
-    save_network,
+    save_tensors,
 )
 from gallery_indexer.extractors.xfeat import XFeatConfig, xfeat_spec
 from gallery_indexer.networks.xfeat import XFeat
@@ -42,7 +42,7 @@ class XFeatChoice(XFeatConfig, Choice):
             UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
         """
         weights = WEIGHTS.format(self.name)
-        save_network(load_xfeat(self.model), place.directory / weights, self.stored)
+        save_tensors(load_xfeat(self.model).state_dict(), place.directory / weights, self.stored)
         return xfeat_spec(
             XFeatConfig.model_validate(self.model_dump(include=set(XFeatConfig.model_fields))),
             name=self.name,

@@ -24,6 +24,7 @@ from gallery_indexer.extractors.rootsift_vlad import RootSiftVlad
 from gallery_indexer.extractors.timm_backbone import TimmBackbone
 from gallery_indexer.extractors.token_aggregation import TokenExtractor
 from gallery_indexer.extractors.xfeat import XFeatExtractor
+from gallery_indexer.extractors.xfeat_vlad import XFeatVlad
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
 
@@ -40,6 +41,7 @@ _WITH_WEIGHTS = (
     TimmBackbone,
     TokenExtractor,
     XFeatExtractor,
+    XFeatVlad,
 )
 
 

@@ -36,10 +36,7 @@ class RootSiftVlad:
         self._encoder = encoder
         (self._global,) = (feature for feature in spec.features if feature.kind == "global")
         self._local = next((feature for feature in spec.features if feature.kind == "local"), None)
-        if encoder.codebook.shape[1:] != (DESCRIPTOR_WIDTH,) or encoder.dimension != self._global.dimension:
-            raise ValueError(
-                f"a codebook {encoder.codebook.shape} makes no VLAD of {self._global.dimension} dimensions"
-            )
+        encoder.require(DESCRIPTOR_WIDTH, self._global.dimension)
         self._sift = sift_detector(spec.config["max_descriptors"])
 
     @classmethod

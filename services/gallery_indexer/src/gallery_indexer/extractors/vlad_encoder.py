@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,16 +66,29 @@ class VladEncoder:
             return np.zeros(self.dimension, dtype=np.float32)
         return self.whitening.apply(whole)
 
+    def require(self, width: int, dimension: int) -> None:
+        """Raise ValueError where it does not make `dimension` channels of descriptors that are `width` wide."""
+        if self.codebook.shape[1:] != (width,) or self.dimension != dimension:
+            raise ValueError(f"a codebook {self.codebook.shape} makes no VLAD of {dimension} dimensions")
+
     @classmethod
-    def load(cls, weights: Path, normalisation: VladNormalisation) -> VladEncoder:
-        """Read what `save` wrote; raises KeyError or ValueError where it is something else."""
-        arrays = load_file(weights)
+    def from_arrays(cls, arrays: Mapping[str, Array], normalisation: VladNormalisation) -> VladEncoder:
+        """Take what `arrays` gives; raises KeyError or ValueError where it is something else."""
         whitening = PcaWhitening(arrays["mean"], arrays["projection"]) if "projection" in arrays else None
         return cls(arrays["codebook"], normalisation, whitening)
 
+    def arrays(self) -> dict[str, Array]:
+        """Return the fitted parts by their names in a file."""
+        parts = {"codebook": self.codebook}
+        if self.whitening is not None:
+            parts |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
+        return {name: np.ascontiguousarray(array) for name, array in parts.items()}
+
+    @classmethod
+    def load(cls, weights: Path, normalisation: VladNormalisation) -> VladEncoder:
+        """Read what `save` wrote; raises KeyError or ValueError where it is something else."""
+        return cls.from_arrays(load_file(weights), normalisation)
+
     def save(self, weights: Path) -> None:
         """Write the fitted parts as safetensors."""
-        arrays = {"codebook": self.codebook}
-        if self.whitening is not None:
-            arrays |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, weights)
+        save_file(self.arrays(), weights)

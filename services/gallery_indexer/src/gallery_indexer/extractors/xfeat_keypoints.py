@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -28,6 +31,11 @@ class XFeatKeypoints:
     descriptors: Tensor
     positions: Tensor
     strengths: Tensor
+
+    def described(self) -> Iterator[NDArray[np.float32]]:
+        """Give the descriptors (m, 64) of each photograph; m may be 0."""
+        for descriptors, strengths in zip(self.descriptors, self.strengths, strict=True):
+            yield descriptors[strengths > 0].cpu().numpy()
 
 
 def detect_xfeat_keypoints(network: XFeat, pixels: Tensor, *, threshold: float, count: int) -> XFeatKeypoints:

@@ -14,7 +14,7 @@ from aff_contracts.errors import AffError
 from aff_contracts.preprocessing import Preprocessing, preprocess
 from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.fit_rootsift_vlad import fit_codebook
+from aff_toolkit.training.fit_codebook import fit_codebook
 from gallery_indexer.extractors.rootsift import DESCRIPTOR_WIDTH, detect_keypoints, sift_detector
 from gallery_indexer.extractors.vlad_encoder import VladEncoder
 
