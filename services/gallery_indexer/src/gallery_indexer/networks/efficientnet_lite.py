@@ -70,10 +70,10 @@ class EfficientNetLite(nn.Module):
         Returns:
             (B, 1280, h, w) from 0 to 6; h and w are a 32nd of H and W, rounded up.
         """
-        x = F.relu6(self.bn_stem(self.conv_stem((pixels.float() - _MEAN) / _STD)))
+        x = F.relu6(self.bn_stem(self.conv_stem((pixels.float() - _MEAN) / _STD)), inplace=True)
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.bn_head(self.conv_head(x)))
+        return F.relu6(self.bn_head(self.conv_head(x)), inplace=True)
 
 
 class _SameConv2d(nn.Conv2d):
@@ -83,11 +83,11 @@ class _SameConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        top, bottom = self._padding(x.shape[-2])
-        left, right = self._padding(x.shape[-1])
-        if top or bottom or left or right:
-            x = F.pad(x, (left, right, top, bottom))
-        return super().forward(x)
+        (top, bottom), (left, right) = (self._padding(side) for side in x.shape[-2:])
+        padding = (top, left)
+        if padding != (bottom, right):  # what convolutions cannot do themselves, which costs a pass over memory
+            x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
+        return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
 
     def _padding(self, side: int) -> tuple[int, int]:
         """Return what comes before and behind a side of that many cells."""
@@ -113,8 +113,8 @@ class _Block(nn.Module):
         self.has_shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        widened = F.relu6(self.bn_expand(self.conv_expand(x))) if self.expands else x
-        filtered = F.relu6(self.bn_depthwise(self.conv_depthwise(widened)))
+        widened = F.relu6(self.bn_expand(self.conv_expand(x)), inplace=True) if self.expands else x
+        filtered = F.relu6(self.bn_depthwise(self.conv_depthwise(widened)), inplace=True)
         projected: Tensor = self.bn_project(self.conv_project(filtered))
         return projected + x if self.has_shortcut else projected
 
