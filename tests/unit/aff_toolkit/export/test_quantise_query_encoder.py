@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
-from aff_contracts.bundle import BundleManifest
+from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_toolkit.export.export_errors import QuantisationError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
+from aff_toolkit.export.half_weights import halve_weights
 from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
+from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_query_encoder
 
 SIZE = 32
@@ -98,6 +101,21 @@ def test_the_file_is_sound_and_names_no_path_of_the_machine_that_wrote_it(
     assert b"site-packages" not in content
     assert str(directory).encode() not in content
     onnx.checker.check_model(int8_graph, full_check=True)
+
+
+def test_a_graph_whose_weights_are_halved_is_quantised_as_well(tmp_path: Path) -> None:
+    whole, half, int8 = TINY_BUNDLE / "query_encoder.onnx", tmp_path / "half.onnx", tmp_path / "int8.onnx"
+    shutil.copyfile(whole, half)
+    halve_weights(half)
+    photographs = coloured_tiles(8, 112, seed=0).numpy()
+    quantise_query_encoder(half, [photographs], int8)
+    weights = [value for name, value in initialisers(onnx.load(int8)).items() if name.endswith(".weight_quantized")]
+    assert [value.dtype for value in weights] == [np.int8] * len(QUANTISED)
+    spec = load_manifest(TINY_BUNDLE).query_encoder.preprocessing
+    by_whole, by_int8 = (
+        OnnxQueryEncoder.open(path, spec, 128, threads=1).encode(list(photographs)) for path in (whole, int8)
+    )
+    assert np.sum(by_whole * by_int8, axis=1).min() > 0.98
 
 
 def test_it_cannot_be_made_without_photographs(bundle: tuple[Path, BundleManifest], tmp_path: Path) -> None:

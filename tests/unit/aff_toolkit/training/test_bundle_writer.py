@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -113,6 +114,15 @@ def test_both_graphs_lie_in_the_bundle_and_their_figures_in_its_manifest(writing
     assert export["int8"]["map_fp32"] == scores["asymmetric"]["map"]
     assert export["int8"]["map_int8"] == scores["asymmetric_int8"]["map"]
     assert writing.told == [f"with an int8 query encoder: {export['int8']['reason']}"]
+
+
+def test_halved_weights_pass_the_same_gate_and_are_quantised(writing: Writing) -> None:
+    manifest = writing.write(writing.encoder(), [protocol(4)], stored="fp16", max_map_loss_points=100)
+    graph = onnx.load(writing.output / manifest.query_encoder.model).graph
+    halved = [list(weights.dims) for weights in graph.initializer if weights.data_type == onnx.TensorProto.FLOAT16]
+    assert halved == [[64, 64, 3, 3]]
+    assert 0.9999 <= manifest.metrics["export"]["fp32"]["min_cosine"] < 1 + 1e-6
+    assert manifest.metrics["export"]["int8"]["accepted"] is True
 
 
 def test_an_int8_graph_that_loses_too_much_leaves_no_file_and_is_told(writing: Writing) -> None:

@@ -16,6 +16,7 @@ from onnxruntime.quantization.quantize import quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from aff_toolkit.export.export_errors import QuantisationError
+from aff_toolkit.export.half_weights import restore_weights
 from aff_toolkit.export.strip_traces import strip_traces
 from query_api.onnx_query_encoder import ONNX_RUNTIME_ERRORS
 
@@ -33,7 +34,7 @@ def quantise_query_encoder(model: Path, batches: Iterable[NDArray[np.uint8]], pa
     bits, which those of 8 bits exceed, and a file that passed the gate on one machine has to pass on every other.
 
     Args:
-        model: The float32 graph, written by export_query_encoder.
+        model: The float32 graph, written by export_query_encoder; its weights may be halved.
         batches: Photographs, (b, S, S, 3) uint8 each, that the ranges of the activations are taken from.
         path: Of the int8 graph; it takes and gives what the float32 one does.
 
@@ -43,7 +44,9 @@ def quantise_query_encoder(model: Path, batches: Iterable[NDArray[np.uint8]], pa
     try:
         with TemporaryDirectory() as directory:
             prepared, quantised = Path(directory, "prepared.onnx"), Path(directory, "quantised.onnx")
-            quant_pre_process(model, prepared, skip_symbolic_shape=True, skip_optimization=True)
+            # The quantiser takes weights from initialisers alone.
+            graph = restore_weights(onnx.load(model))
+            quant_pre_process(graph, prepared, skip_symbolic_shape=True, skip_optimization=True)
             quantize_static(
                 prepared,
                 quantised,

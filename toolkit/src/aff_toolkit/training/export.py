@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import save_model
-
 from aff_contracts.bundle import MixerSpec, QueryEncoderSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.export.export_query_encoder import export_query_encoder
+from aff_toolkit.export.half_weights import halve_weights
 from aff_toolkit.training.joint_training import TrainedPair
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.released_weights import save_tensors
 
 QUERY_ENCODER_FILE = "query_encoder.onnx"
 INT8_QUERY_ENCODER_FILE = "query_encoder.int8.onnx"
@@ -22,12 +22,14 @@ _READABLE = 0o644
 
 
 def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:
-    """Write mixer and query encoder into `directory`; describe the query encoder."""
-    directory.mkdir(parents=True, exist_ok=True)
-    save_model(pair.mixer, str(directory / MIXER_FILE))
+    """Write mixer and query encoder into `directory`, stored as the recipe asks; describe the query encoder."""
+    stored = recipe.export.stored
+    save_tensors(pair.mixer.state_dict(), directory / MIXER_FILE, stored)
     (directory / MIXER_FILE).chmod(_READABLE)
     size = recipe.query_encoder.input_size
     export_query_encoder(pair.query_encoder, size, directory / QUERY_ENCODER_FILE)
+    if stored == "fp16":
+        halve_weights(directory / QUERY_ENCODER_FILE)
     return QueryEncoderSpec(
         model=QUERY_ENCODER_FILE,
         architecture=QUERY_BACKBONES[recipe.query_encoder.backbone].architecture,

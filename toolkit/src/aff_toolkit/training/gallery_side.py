@@ -97,8 +97,11 @@ class GallerySide:
     def write(self, pair: TrainedPair, recipe: TrainingRecipe, output: Path) -> tuple[MixerSpec, str | None]:
         """Write extractors and prototypes beside the mixer that lies in `output`, or copy the whole frozen side there.
 
+        A frozen base's prototypes are copied whatever the recipe says of them: the side stays what it was.
+
         Returns:
-            The mixer's specification, and the path of the prototypes; None where a frozen base has none.
+            The mixer's specification, and the path of the prototypes: None where the recipe asks for none, or a frozen
+            base has none.
         """
         base = self.frozen_base(recipe)
         if base is not None:
@@ -108,6 +111,9 @@ class GallerySide:
         for weights in (spec.weights for spec in self.specs if spec.weights):
             (output / weights).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.directory / weights, output / weights)
+        if not recipe.export.prototypes:
+            (output / PROTOTYPES_FILE).unlink(missing_ok=True)
+            return mixer_spec(recipe), None
         write_prototypes(output / PROTOTYPES_FILE, pair.prototypes, pair.instances)
         return mixer_spec(recipe), PROTOTYPES_FILE
 

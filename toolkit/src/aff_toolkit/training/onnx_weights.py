@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from aff_contracts.errors import BundleFormatError
+from aff_toolkit.export.half_weights import restore_weights
 from aff_toolkit.training.query_encoder import QueryEncoder
 
 _Layer = nn.Conv2d | nn.Linear
@@ -26,14 +27,15 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None
 
     Args:
         encoder: Set in place; left in evaluation mode.
-        path: The graph, written by export_query_encoder.
+        path: The graph, written by export_query_encoder; its weights may be halved.
         images: (B, S, S, 3) uint8 of the photographs that will be trained on.
 
     Raises:
         BundleFormatError: The graph does not hold the weights of such an encoder.
     """
     try:
-        found = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in onnx.load(path).graph.initializer}
+        graph = restore_weights(onnx.load(path)).graph
+        found = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in graph.initializer}
         for name, layer, norm in _layers(encoder):
             layer.weight.copy_(found[f"{name}.weight"])
             if norm is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from aff_toolkit.checkpoints.convert_checkpoint import read_checkpoint
 from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnreadableCheckpointError
+from aff_toolkit.export.stored_precision import SMALL_TENSOR, Stored
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.packaged_weights import find_packaged_weights, is_packaged, read_packaged_weights
 
-Stored = Literal["fp32", "fp16"]
-
 _SHOWN = 8
-_SMALL = 20_000  # numbers of a tensor
 
 
 def read_released_weights(source: str) -> Mapping[str, Any]:
@@ -72,13 +70,12 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, stored: Stored) -> N
     Args:
         tensors: By their names, float32.
         path: Of the safetensors; folders are made.
-        stored: `fp16` rounds large convolutions and matrices. Small ones, of which the first layers are made, stay
-            float32: they weigh nothing, and what is rounded there goes through all that follows.
+        stored: `fp16` rounds large convolutions and matrices; small ones, as SMALL_TENSOR has it, stay float32.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: _rounded(tensor, stored) for name, tensor in tensors.items()}, path)
 
 
 def _rounded(tensor: Tensor, stored: Stored) -> Tensor:
-    halved = tensor.to(torch.float16) if stored == "fp16" and tensor.numel() > _SMALL else tensor
+    halved = tensor.to(torch.float16) if stored == "fp16" and tensor.numel() > SMALL_TENSOR else tensor
     return halved.contiguous()
