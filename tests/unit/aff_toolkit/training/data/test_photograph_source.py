@@ -17,7 +17,7 @@ from aff_toolkit.training.data.photograph_source import (
     UnlabelledSource,
     source_of_path,
 )
-from aff_toolkit.training.data.source_errors import PhotographSourceError
+from aff_toolkit.training.data.source_errors import PhotographListError, PhotographSourceError
 from tests.support.images import jpeg_bytes
 
 
@@ -77,3 +77,51 @@ def test_a_recipe_names_a_source_by_its_kind() -> None:
     assert [photograph.name for photograph in source.photographs()][::3] == ["scene-7/0", "scene-8/0"]
     with pytest.raises(ValidationError, match="kind"):
         adapter.validate_python({"kind": "film"})
+
+
+def _csv(directory: Path, text: str) -> Path:
+    path = directory / "list.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _instances(source: CsvSource) -> list[str]:
+    return [photograph.instance for photograph in source.photographs()]
+
+
+def test_a_row_without_an_instance_stands_alone_where_the_list_may_have_such_rows(tmp_path: Path) -> None:
+    rows = "path,instance,role\na.jpg,,train\nb.jpg,tower,train\na.jpg,,train\nc.jpg,,query\n"
+    path = _csv(tmp_path, rows)
+    assert _instances(CsvSource(path=path, alone=True)) == ["a.jpg", "tower", "a.jpg (line 4)"]
+    with pytest.raises(PhotographListError, match="line 2 has no path or no instance"):
+        CsvSource(path=path).photographs()
+
+
+def test_a_row_without_a_path_is_an_error_even_where_it_may_stand_alone(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "path,instance,role\n,tower,train\n")
+    with pytest.raises(PhotographListError, match="line 2 has no path or no instance"):
+        CsvSource(path=path, alone=True).photographs()
+
+
+def test_a_video_is_cut_into_pieces_of_so_many_frames_each(tmp_path: Path) -> None:
+    frames = "".join(f"{number}.jpg,walk,{number},train\n" for number in (0, 1, 2, 3, 4, 5, 7))
+    path = _csv(tmp_path, f"path,instance,frame,role\n{frames}still.jpg,tower,,train\n3.png,other,3,train\n")
+    assert _instances(CsvSource(path=path, frames_together=3)) == [
+        *("walk/0", "walk/0", "walk/0", "walk/1", "walk/1", "walk/1", "walk/2"),
+        "tower",
+        "other/1",
+    ]
+    assert _instances(CsvSource(path=path)) == ["walk"] * 7 + ["tower", "other"]
+
+
+def test_a_list_without_frames_stays_whole(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "path,instance,role\na.jpg,tower,train\nb.jpg,tower,train\n")
+    assert _instances(CsvSource(path=path, frames_together=3)) == ["tower", "tower"]
+
+
+@pytest.mark.parametrize("frame", ["soon", "1.5"])
+def test_a_frame_that_is_no_whole_number_names_its_photograph(tmp_path: Path, frame: str) -> None:
+    path = _csv(tmp_path, f"path,instance,frame,role\na.jpg,walk,1,train\nb.jpg,walk,{frame},train\n")
+    with pytest.raises(PhotographListError, match=rf"b\.jpg: the frame '{frame}' is no whole number") as caught:
+        CsvSource(path=path, frames_together=2).photographs()
+    assert caught.value.item == str(path)

@@ -18,7 +18,9 @@ _ROLE_COLUMNS = ("role", "split")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def csv_photographs(csv_path: Path, roles: Collection[str] | None, *, min_side: int | None = None) -> list[Photograph]:
+def csv_photographs(
+    csv_path: Path, roles: Collection[str] | None, *, min_side: int | None = None, alone: bool = False
+) -> list[Photograph]:
     """Return the photographs of a CSV file, in the order of its rows.
 
     Columns: `path` (relative to the CSV), `instance`, and `role` or `split`; further columns become the payload. A
@@ -28,12 +30,14 @@ def csv_photographs(csv_path: Path, roles: Collection[str] | None, *, min_side: 
         csv_path: The file, in UTF-8.
         roles: Which rows to take; None takes every row, and then no column of roles is needed.
         min_side: See load_photograph_file.
+        alone: Whether a row without an instance is one of its own, by the photograph's name, rather than an error.
 
     Raises:
         PhotographListError: The file cannot be read, is not CSV in UTF-8, lacks a column, has a row of these roles
             without path or instance, or has no such row.
     """
-    photographs = _photographs(listed_rows(csv_path, roles), str(csv_path.parent), min_side)
+    rows = listed_rows(csv_path, roles, needs_instance=not alone)
+    photographs = _photographs(rows, str(csv_path.parent), min_side)
     if not photographs:
         wanted = f" of role {', '.join(sorted(roles))}" if roles is not None else ""
         raise PhotographListError(f"no rows{wanted}", item=str(csv_path))
@@ -59,12 +63,13 @@ class ListedRow:
     payload: Mapping[str, str]
 
 
-def listed_rows(csv_path: Path, roles: Collection[str] | None) -> Iterator[ListedRow]:
+def listed_rows(csv_path: Path, roles: Collection[str] | None, *, needs_instance: bool = True) -> Iterator[ListedRow]:
     """Yield the rows of these roles, or all of them, in the order of the file.
 
     Args:
         csv_path: See csv_photographs.
         roles: See csv_photographs.
+        needs_instance: Whether a row without an instance is an error; otherwise its instance is empty.
 
     Raises:
         PhotographListError: As csv_photographs, except that there may be no rows.
@@ -76,7 +81,7 @@ def listed_rows(csv_path: Path, roles: Collection[str] | None) -> Iterator[Liste
             for row in _rows(reader, columns, csv_path):
                 if roles is not None and row.role not in roles:
                     continue
-                if not row.path or not row.instance:
+                if not row.path or (needs_instance and not row.instance):
                     raise PhotographListError(f"line {row.line} has no path or no instance", item=str(csv_path))
                 yield row
     except OSError as error:
@@ -143,5 +148,7 @@ def _photographs(rows: Iterator[ListedRow], root: str, min_side: int | None) -> 
     for row in rows:
         name = row.path if row.path not in names else f"{row.path} (line {row.line})"
         names.add(name)
-        photographs.append(Photograph(name, row.instance, partial(load_below, root, row.path, min_side), row.payload))
+        photographs.append(
+            Photograph(name, row.instance or name, partial(load_below, root, row.path, min_side), row.payload)
+        )
     return photographs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ from aff_toolkit.training.data.folder import folder_photographs, unlabelled_phot
 from aff_toolkit.training.data.gldv2 import gldv2_photographs
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.scenes import scene_photographs
-from aff_toolkit.training.data.source_errors import PhotographSourceError
+from aff_toolkit.training.data.source_errors import PhotographListError, PhotographSourceError
 
 
 class _Source(BaseModel):
@@ -58,15 +59,38 @@ class CsvSource(_Source):
     Attributes:
         path: The file; paths in it are relative to its directory.
         roles: Which rows; every row when None.
+        alone: A row without an instance is an instance of its own.
+        frames_together: Of videos: how many consecutive numbers in the column `frame` are one instance, cut from the
+            frames of each instance of the file. None for other lists.
     """
 
     kind: Literal["csv"] = "csv"
     path: Path
     roles: tuple[str, ...] | None = ("train",)
+    alone: bool = False
+    frames_together: int | None = Field(default=None, ge=1)
 
     def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
-        """See csv_photographs."""
-        return csv_photographs(self.path, self.roles, min_side=min_side)
+        """See csv_photographs.
+
+        Raises:
+            PhotographListError: See csv_photographs; or a frame is no whole number.
+        """
+        photographs = csv_photographs(self.path, self.roles, min_side=min_side, alone=self.alone)
+        if self.frames_together is None:
+            return photographs
+        return [self._cut(photograph, self.frames_together) for photograph in photographs]
+
+    def _cut(self, photograph: Photograph, frames: int) -> Photograph:
+        """Name the piece of a video that a frame belongs to; a photograph without a frame stays as it is."""
+        frame = photograph.payload.get("frame", "")
+        if not frame:
+            return photograph
+        try:
+            return replace(photograph, instance=f"{photograph.instance}/{int(frame) // frames}")
+        except ValueError as error:
+            detail = f"{photograph.name}: the frame {frame!r} is no whole number"
+            raise PhotographListError(detail, item=str(self.path)) from error
 
 
 class Gldv2Source(_Source):
