@@ -12,10 +12,11 @@ import torch
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
 from aff_contracts.errors import ImageError
 from aff_contracts.preprocessing import Preprocessing
+from aff_toolkit.training.augmentation import Augmentation
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.extract_features import extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings, describe_store
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.feature_shards.store_errors import (
     FeatureNotFiniteError,
@@ -254,3 +255,29 @@ def test_a_worker_process_opens_it_again(tmp_path: Path) -> None:
     store.read_pixels(np.arange(2))
     twin = pickle.loads(pickle.dumps(store))
     np.testing.assert_array_equal(twin.read_pixels(np.arange(5)), store.read_pixels(np.arange(5)))
+
+
+def test_a_store_that_was_made_before_the_augmentation_could_be_chosen_keeps_its_key() -> None:
+    settings = StoreSettings(pixel_size=16, copies=3, seed=5)
+    chosen = settings.model_copy(update={"augmentation": Augmentation()})
+    for same in (settings, chosen):
+        key = describe_store(photographs(), ExtractorSet(), same).key
+        assert key == "420a971e0b7fd14b45b3dff3de49f79acabef25fbcf810ded4e3c0b991303b4e"
+
+
+@pytest.mark.parametrize("other", [Augmentation(perspective=0.1), Augmentation(min_zoom=0.5), Augmentation(cast=0.0)])
+def test_another_augmentation_makes_another_store(other: Augmentation) -> None:
+    usual, changed = (
+        describe_store(photographs(), ExtractorSet(), StoreSettings(copies=3, augmentation=how)).key
+        for how in (Augmentation(), other)
+    )
+    assert usual != changed
+
+
+def test_the_chosen_augmentation_makes_the_copies(tmp_path: Path) -> None:
+    # Plain grey photographs: only brightness can change them, and here nothing changes it.
+    plain = Augmentation(gain=0.0, cast=0.0, erased_share=0.0)
+    settings = StoreSettings(shard_photographs=4, copies=3, augmented_size=32, augmentation=plain)
+    store = make(tmp_path, settings=settings)
+    found = store.read_features(np.array([9, 9, 9]), ["whole"], np.array([0, 1, 2]))["whole"].values[:, 0, 0]
+    torch.testing.assert_close(found, torch.full((3,), 9.0), rtol=0, atol=0.1)

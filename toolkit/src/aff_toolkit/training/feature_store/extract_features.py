@@ -197,6 +197,6 @@ def _augmented(
     for row, image in readable:
         pixels = preprocess(image, Preprocessing(resize="stretch", size=settings.augmented_size))
         seed = (settings.seed * _COPY_SEED_STRIDE + row) * _COPY_SEED_STRIDE + copy
-        version = augment(torch.from_numpy(pixels)[None], settings.augmented_size, seed % 2**63)
+        version = augment(torch.from_numpy(pixels)[None], settings.augmented_size, seed % 2**63, settings.augmentation)
         images.append(version[0].round().to(torch.uint8).numpy())
     return images

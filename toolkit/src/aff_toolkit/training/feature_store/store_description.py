@@ -13,10 +13,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
+from aff_toolkit.training.augmentation import USUAL, Augmentation
 from aff_toolkit.training.data.photograph import Photograph
 from gallery_indexer.feature_shards.store_errors import FeatureStoreError
 
 DESCRIPTION_NAME = "store.json"
+_UNBOUND = {"batch_size", "decode_threads"}
 PHOTOGRAPHS_NAME = "photographs.jsonl"
 
 
@@ -31,6 +33,7 @@ class StoreSettings(BaseModel):
         batch_size: Photographs that go through the extractors together.
         decode_threads: Threads that load photographs; the machine's cores at most are of use.
         seed: Of the augmentation.
+        augmentation: How hard.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +45,7 @@ class StoreSettings(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     decode_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     seed: int = 0
+    augmentation: Augmentation = USUAL
 
 
 class StoreDescription(BaseModel):
@@ -116,11 +120,13 @@ def describe_store(
     digest = hashlib.sha256()
     for photograph in photographs:
         digest.update(json.dumps([photograph.name, photograph.instance]).encode())
+    # Stores that were made before the augmentation could be chosen keep their key.
+    usual = settings.augmentation == USUAL or settings.copies == 1
     content: Mapping[str, object] = {
         "photographs": digest.hexdigest(),
         "extractors": [spec.model_dump(mode="json") for spec in extractors.specs],
         "weights": extractors.weights,
-        "settings": settings.model_dump(exclude={"batch_size", "decode_threads"}),
+        "settings": settings.model_dump(exclude=_UNBOUND | ({"augmentation"} if usual else set())),
     }
     canonical = json.dumps(content, sort_keys=True)
     return StoreDescription(
