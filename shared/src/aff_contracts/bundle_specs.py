@@ -88,9 +88,11 @@ class MixerSpec(Spec):
         heads: Attention heads, of the kinds that have them.
         mlp_ratio: Width of the hidden layers as a multiple of the embedding's.
         dropout: Share of activations that training drops.
+        anchor: Name of the global feature that the embedding starts from, to which the mixer adds what it fuses; None
+            for the paper's form, in which the embedding is the mixer's output alone.
     """
 
-    younger_than_format_1: ClassVar[frozenset[str]] = frozenset({"kind"})
+    younger_than_format_1: ClassVar[frozenset[str]] = frozenset({"kind", "anchor"})
 
     weights: str
     kind: MixerKind = "transformer"
@@ -98,6 +100,7 @@ class MixerSpec(Spec):
     heads: int = Field(default=4, ge=1)
     mlp_ratio: float = Field(default=4.0, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    anchor: str | None = None
 
 
 class QueryEncoderSpec(Spec):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from aff_contracts.bundle import FeatureSpec, MixerKind, MixerSpec
+from gallery_indexer.mixers.anchored import AnchoredMixer
 from gallery_indexer.mixers.identity import IdentityMixer
 from gallery_indexer.mixers.laff import LaffMixer
 from gallery_indexer.mixers.mlp import MlpMixer
@@ -33,4 +34,10 @@ def build_mixer(features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int
     Raises:
         ValueError: The kind cannot take these features, or this width.
     """
-    return _KINDS[spec.kind](features, spec, dimension)
+    mixer = _KINDS[spec.kind](features, spec, dimension)
+    if spec.anchor is None:
+        return mixer
+    anchors = [feature for feature in features if feature.name == spec.anchor and feature.kind == "global"]
+    if not anchors:
+        raise ValueError(f"the anchor {spec.anchor!r} is not a global feature of this gallery side")
+    return AnchoredMixer(mixer, anchors[0], dimension)
