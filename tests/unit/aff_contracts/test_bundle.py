@@ -204,7 +204,8 @@ def _first_format(bundle: Path) -> dict[str, Any]:
     """Rewrite the manifest as format 1 was: without its younger fields, its identities worked out from the rest."""
     document: dict[str, Any] = json.loads((bundle / MANIFEST_NAME).read_text())
     document["format_version"] = 1
-    del document["mixer"]["kind"], document["query_encoder"]["int8_model"], document["prototypes"]
+    del document["mixer"]["kind"], document["mixer"]["anchor"], document["query_encoder"]["int8_model"]
+    del document["prototypes"]
     hashes = {file["path"]: file["sha256"] for file in document["files"]}
     gallery = {"dimension": 16, "mixer": document["mixer"], "extractors": document["extractors"]}
     gallery["files"] = {path: hashes[path] for path in ("mixer.safetensors", "extractors/cnn.safetensors")}
