@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
 CASES ?= 100000
+DATA := ../shared/data
 WEB := services/query_api/web
 # Our own packages, and torch with what it brings for a card: an image has the one build or the other.
 UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
@@ -15,7 +16,7 @@ UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bi
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo serve test fuzz lint format openapi tests-bundle locks audit sbom clean
+.PHONY: help install web demo serve test fuzz lint format openapi photos-bundle tests-bundle locks audit sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -60,6 +61,10 @@ format: $(STAMP) ## Format the code
 
 openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openapi
 	$(BIN)/aff openapi docs/openapi
+
+photos-bundle: $(STAMP) ## Train bundles/photos again from the photographs in DATA (an hour on two cores); goes on after a kill
+	$(BIN)/aff protocol frames $(DATA)/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
+	$(BIN)/aff train toolkit/configs/photos.toml --out bundles/photos --work-dir $(OUT)/train/photos
 
 tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); no model for anything else
 	$(BIN)/aff train tests/bundles/tiny.toml --out tests/bundles/tiny --work-dir $(OUT)/train/tests-bundle

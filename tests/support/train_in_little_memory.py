@@ -18,7 +18,7 @@ from aff_toolkit.training.batch import Batch
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.trainable import Trainable
+from aff_toolkit.training.trainable import Side, Trainable
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
 from aff_toolkit.training.training_set import TrainingSet
 from gallery_indexer.feature_shards import shard
@@ -37,8 +37,8 @@ class Counter(Trainable):
         self.pixels = 0
         self.tokens = 0
 
-    def sides(self) -> list[list[nn.Parameter]]:
-        return [[self.weight]]
+    def sides(self) -> list[Side]:
+        return [Side([self.weight])]
 
     def after_step(self) -> None:
         pass

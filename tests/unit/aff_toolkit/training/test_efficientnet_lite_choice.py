@@ -36,6 +36,7 @@ def test_the_bundle_says_which_file_the_weights_were(tmp_path: Path) -> None:
         "scales": [1.0, 0.7],
         "scale_weights": None,
         "gem_exponent": 3.0,
+        "colour_weight": 0.0,
         "stored": "fp16",
         "precision": "fp32",
     }

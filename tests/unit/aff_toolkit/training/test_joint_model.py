@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,13 @@ from accelerate.accelerator import Accelerator
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_contracts.preprocessing import Preprocessing
+from aff_toolkit.training.augmentation import Augmentation, augment
 from aff_toolkit.training.batch import Batch
+from aff_toolkit.training.build_optimiser import build_optimiser
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.extract_features import extract_features
 from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.training.joint_model import JointModel, Stage
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
@@ -37,6 +41,7 @@ def model(
     stage: Stage = "joint",
     kind: str = "momentum",
     losses: tuple[CompatibilityLoss, ...] = DEFAULT_LOSSES,
+    **settings: Any,
 ) -> JointModel:
     torch.manual_seed(2)
     update = UpdateRule.model_validate({"kind": kind, "alpha": 0.9})
@@ -49,6 +54,7 @@ def model(
         update=update,
         stage=stage,
         train_size=16,
+        **settings,
     )
 
 
@@ -95,8 +101,8 @@ def test_the_gallery_stage_trains_no_query_encoder_and_the_query_stage_nothing_e
     gallery, query = model("gallery").train(), model("query").train()
     assert set(gallery(batch(), 0)) == {"discriminative"}
     assert set(query(batch(), 0)) == {"arcface", "reg"}
-    assert [len(side) > 0 for side in gallery.sides()] == [True, False]
-    assert [len(side) > 0 for side in query.sides()] == [False, True]
+    assert [len(side.parameters) > 0 for side in gallery.sides()] == [True, False]
+    assert [len(side.parameters) > 0 for side in query.sides()] == [False, True]
     assert not query.mixer.training
     assert query.query_encoder.training
 
@@ -104,6 +110,49 @@ def test_the_gallery_stage_trains_no_query_encoder_and_the_query_stage_nothing_e
 def test_the_weights_of_the_losses_are_applied() -> None:
     plain, heavy = (model(losses=(ArcFace(weight=weight),)).eval() for weight in (1.0, 3.0))
     torch.testing.assert_close(heavy(batch(), 5)["arcface"], 3.0 * plain(batch(), 5)["arcface"])
+
+
+def step(network: JointModel) -> None:
+    """Take one step of a training."""
+    optimiser = build_optimiser(network.sides(), OptimisationSection(epochs=1, batch_size=8, learning_rate=0.1))
+    torch.stack(list(network.train()(batch(), 0).values())).sum().backward()
+    optimiser.step()
+
+
+def statistics(network: JointModel) -> dict[str, torch.Tensor]:
+    state = network.query_encoder.state_dict()
+    return {name: value.clone() for name, value in state.items() if "running" in name}
+
+
+def test_a_step_of_fine_tuning_leaves_the_statistics_of_batch_normalisations_and_moves_their_weights() -> None:
+    network = model(fine_tuning=FineTuning())
+    (first, *_) = batch_normalisations(network.query_encoder)
+    before, scales = statistics(network), first.weight.detach().clone()
+    step(network)
+    assert len(before) > 0
+    torch.testing.assert_close(statistics(network), before, rtol=0, atol=0)
+    assert not torch.equal(first.weight.detach(), scales)
+
+
+def test_a_step_without_fine_tuning_moves_the_statistics() -> None:
+    network = model()
+    before = statistics(network)
+    step(network)
+    assert all(not torch.equal(value, before[name]) for name, value in statistics(network).items())
+
+
+def test_the_query_side_learns_at_the_share_that_fine_tuning_names() -> None:
+    sides = model(fine_tuning=FineTuning(learning_rate_share=0.25)).sides()
+    assert [side.learning_rate_share for side in sides] == [1.0, 0.25]
+    assert [side.learning_rate_share for side in model().sides()] == [1.0, 1.0]
+
+
+def test_the_query_encoder_sees_what_the_chosen_augmentation_makes_of_the_photographs() -> None:
+    how, seen = Augmentation(perspective=0.3, blurred_share=1.0), []
+    network = model(augmentation=how).train()
+    network.query_encoder.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    network(batch(), 3)
+    torch.testing.assert_close(seen[0], augment(batch().pixels, 16, 3, how), rtol=0, atol=0)
 
 
 def training_set(directory: Path) -> TrainingSet:

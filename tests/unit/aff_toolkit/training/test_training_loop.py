@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from aff_toolkit.training.batch import Batch
 from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.trainable import Trainable
+from aff_toolkit.training.trainable import Side, Trainable
 from aff_toolkit.training.training_errors import (
     CheckpointError,
     CheckpointMismatchError,
@@ -47,8 +47,8 @@ class Line(Trainable):
         self.killed_at = killed_at
         self.broken_at = broken_at
 
-    def sides(self) -> list[list[nn.Parameter]]:
-        return [list(self.parameters()), []]
+    def sides(self) -> list[Side]:
+        return [Side(list(self.parameters())), Side([])]
 
     def after_step(self) -> None:
         self.after_steps += 1
@@ -61,6 +61,24 @@ class Line(Trainable):
         found = self.linear(self.dropout(batch.pixels.float().flatten(1) / 255)) + 0.1 * noise
         loss = (found[:, 0] - batch.labels.float()).square().mean()
         return {"square": loss * float("nan") if self.calls == self.broken_at else loss, "size": 0.0 * loss + 1.0}
+
+
+class Pair(Trainable):
+    """Two numbers that pull equally at the loss."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.whole, self.part = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+        self.share = share
+
+    def sides(self) -> list[Side]:
+        return [Side([]), Side([self.whole]), Side([self.part], self.share)]
+
+    def after_step(self) -> None:
+        pass
+
+    def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:  # noqa: ARG002 - nothing is random here
+        return {"sum": (self.whole + self.part).sum()}
 
 
 class Photographs(Dataset[Batch]):
@@ -212,3 +230,13 @@ def test_threads_read_the_same_batches_in_the_same_order(tmp_path: Path) -> None
         for threads in (1, 3)
     )
     assert alone == several
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("share", [1.0, 0.25, 0.0])
+def test_a_side_learns_at_its_share_of_the_learning_rate(optimiser: str, share: float) -> None:
+    pair = Pair(share)
+    section = settings(epochs=3, optimiser=optimiser, weight_decay=0.0)
+    TrainingLoop(pair, plan(section=section), Accelerator(), None).run()
+    assert pair.whole.item() < -0.01
+    assert pair.part.item() == pytest.approx(share * pair.whole.item(), rel=1e-5)

@@ -37,9 +37,9 @@ def store_of(directory: Path, *shown: tuple[str, Load]) -> FeatureStore:
     return extract_features(photographs, ExtractorSet(), lambda _: {}, directory, settings, lambda _: None)
 
 
-def recipe(validation_share: float) -> TrainingRecipe:
+def recipe(validation_share: float, **changes: object) -> TrainingRecipe:
     tiny = tiny_recipe()
-    joint = tiny.joint.model_copy(update={"validation_share": validation_share})
+    joint = tiny.joint.model_copy(update={"validation_share": validation_share, **changes})
     return tiny.model_copy(update={"joint": joint})
 
 
@@ -49,6 +49,26 @@ def test_an_instance_of_which_one_photograph_can_be_read_is_left_out(tmp_path: P
     assert rows.instances == ["a", "a", "", ""]
     assert single == ["b"]
     assert rows.validation is None
+
+
+def test_an_instance_of_one_photograph_is_kept_where_the_recipe_says_so_unless_it_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    store = store_of(tmp_path, ("a", grey), ("a", grey), ("b", grey), ("b", refuse), ("c", refuse))
+    rows, single = labelled_rows(store, recipe(0.0, single_photographs="keep"))
+    assert rows.instances == ["a", "a", "b", "", ""]
+    assert single == []
+
+
+def test_instances_of_one_photograph_that_are_kept_are_not_held_out(tmp_path: Path) -> None:
+    pairs = [(f"thing-{n // 2}", grey) for n in range(40)]
+    store = store_of(tmp_path, *pairs, *[(f"alone-{n}", grey) for n in range(40)])
+    rows, _ = labelled_rows(store, recipe(0.3, single_photographs="keep"))
+    trained_on = Counter(name for name in rows.instances if name)
+    assert {name for name in trained_on if name.startswith("alone")} == {f"alone-{n}" for n in range(40)}
+    assert sum(name.startswith("thing") for name in trained_on) == 14
+    assert rows.validation is not None
+    assert len(rows.validation.queries) == len(rows.validation.gallery) == 6
 
 
 def test_whole_instances_are_held_out_half_of_each_as_queries(tmp_path: Path) -> None:

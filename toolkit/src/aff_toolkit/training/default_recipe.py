@@ -40,6 +40,7 @@ _FEWEST_PHOTOGRAPHS = 40
 _HELD_OUT = 0.1
 _KEPT = 1 - 2 * _HELD_OUT
 _COPIES = 3
+_ANCHOR_WEIGHT = 3.0
 _SEED = 1
 _NAME = "own-photographs"
 _FALLBACK_BACKBONE = "residual-16"
@@ -119,6 +120,7 @@ def recipe_for_photographs(
         raise TooFewPhotographsError(detail, item=str(getattr(source, "path", source.kind)))
     train = (gallery or ("train" if source.labelled else "keep")) == "train"
     own = _backbone_of(base)
+    anchored = train and base.manifest.mixer.anchor is not None
     return TrainingRecipe(
         name=_NAME if backbone is None else f"query-{backbone}",
         seed=_SEED,
@@ -140,6 +142,8 @@ def recipe_for_photographs(
             pseudo_instances=None if source.labelled else PseudoInstancesSection(),
             validation_share=_HELD_OUT,
             copies=_COPIES if train else 1,
+            prototypes="means" if anchored else "random",
+            anchor_weight=_ANCHOR_WEIGHT if anchored else 0.0,
             losses=_losses(train=train, by_prototypes=by_prototypes),
             optimisation=_optimisation(count, epochs),
         ),

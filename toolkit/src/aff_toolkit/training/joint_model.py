@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aff_toolkit.training.augmentation import augment
+from aff_toolkit.training.augmentation import USUAL, Augmentation, augment
 from aff_toolkit.training.batch import Batch
+from aff_toolkit.training.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
 from aff_toolkit.training.losses.loss_inputs import LossInputs
+from aff_toolkit.training.losses.regression import regression_loss
+from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.shared_classifier import SharedClassifier
-from aff_toolkit.training.trainable import Trainable
+from aff_toolkit.training.trainable import Side, Trainable
 from aff_toolkit.training.update_rule import UpdateRule
+from gallery_indexer.mixers.anchored import AnchoredMixer
 
 Stage = Literal["joint", "gallery", "query"]
 
@@ -35,7 +40,7 @@ class JointModel(Trainable):
     def __init__(
         self,
         mixer: nn.Module,
-        query_encoder: nn.Module,
+        query_encoder: QueryEncoder,
         classifier: SharedClassifier,
         *,
         discriminative: ArcFace,
@@ -43,6 +48,9 @@ class JointModel(Trainable):
         update: UpdateRule,
         stage: Stage,
         train_size: int,
+        augmentation: Augmentation = USUAL,
+        fine_tuning: FineTuning | None = None,
+        anchor_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.mixer = mixer
@@ -53,16 +61,22 @@ class JointModel(Trainable):
         self._coupled = update.kind == "coupled"
         self._stage = stage
         self._train_size = train_size
+        self._augmentation = augmentation
+        self._fine_tuning = fine_tuning
+        self._anchor_weight = anchor_weight
         for parameter in (*mixer.parameters(), *classifier.parameters()):
             parameter.requires_grad_(stage != "query")
         for parameter in query_encoder.parameters():
             parameter.requires_grad_(stage != "gallery")
+        if fine_tuning is not None:
+            fine_tuning.freeze(query_encoder)
 
-    def sides(self) -> list[list[nn.Parameter]]:
+    def sides(self) -> list[Side]:
         """See Trainable: the gallery's side and the query's."""
         gallery = [*self.mixer.parameters(), *self.classifier.parameters()]
         query = list(self.query_encoder.parameters())
-        return [[p for p in side if p.requires_grad] for side in (gallery, query)]
+        share = 1.0 if self._fine_tuning is None else self._fine_tuning.learning_rate_share
+        return [Side(_learning(gallery)), Side(_learning(query), share)]
 
     def after_step(self) -> None:
         """See Trainable: w_q follows w_mix."""
@@ -74,6 +88,9 @@ class JointModel(Trainable):
         super().train(mode)
         self.mixer.train(mode and self._stage != "query")
         self.query_encoder.train(mode and self._stage != "gallery")
+        if self._fine_tuning is not None:
+            for norm in batch_normalisations(self.query_encoder):
+                norm.eval()
         return self
 
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
@@ -89,12 +106,15 @@ class JointModel(Trainable):
         if self._stage != "query":
             inputs = LossInputs(g, g, self.classifier.w_mix, batch.labels)
             losses["discriminative"] = self._discriminative(inputs)
+            if self._anchor_weight and isinstance(self.mixer, AnchoredMixer):
+                away = regression_loss(g, self.mixer.start(batch.features))
+                losses["anchor"] = self._anchor_weight * away
         if self._stage != "gallery":
             losses |= self._query_losses(batch, g, seed)
         return losses
 
     def _query_losses(self, batch: Batch, g: Tensor, seed: int) -> dict[str, Tensor]:
-        images = augment(batch.pixels, self._train_size, seed)
+        images = augment(batch.pixels, self._train_size, seed, self._augmentation)
         inputs = LossInputs(
             q=F.normalize(self.query_encoder(images).float(), dim=-1),
             g=g if self._coupled else g.detach(),
@@ -102,3 +122,7 @@ class JointModel(Trainable):
             labels=batch.labels,
         )
         return {loss.kind: loss.weight * loss(inputs) for loss in self._compatible}
+
+
+def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]

@@ -73,6 +73,8 @@ def train_pair(
         with torch.no_grad():
             classifier.w_mix.copy_(prototypes)
         classifier.settle()
+    fine_tuning = recipe.query_encoder.fine_tuning
+    start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()}
     for stage in _stages_of(recipe):
         model = JointModel(
             mixer,
@@ -83,6 +85,9 @@ def train_pair(
             update=section.update,
             stage=stage,
             train_size=recipe.query_encoder.train_size,
+            augmentation=section.augmentation,
+            fine_tuning=fine_tuning,
+            anchor_weight=section.anchor_weight,
         )
         plan = TrainingPlan(
             batches_of_epoch=lambda epoch: shuffled_batches(
@@ -99,6 +104,8 @@ def train_pair(
             TrainingLoop(model, plan, Accelerator(), stage_log).run()
         if stage == "gallery":
             classifier.settle()
+    if fine_tuning is not None:
+        fine_tuning.keep_share(query_encoder.cpu(), start)
     instances = tuple(str(name) for name in photographs.instances)
     return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), classifier.w_mix.detach().cpu(), instances)
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aff_toolkit.training.shufflenet import CHANNELS, ShuffleNetV2
 from aff_toolkit.training.timm_trunk import timm_trunk
+from gallery_indexer.networks.colour_histogram import BINS, ColourHistogram
 from gallery_indexer.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
 from gallery_indexer.networks.imagenet import normalise
 from gallery_indexer.pooling import GeM
@@ -35,6 +37,7 @@ class LightNetwork(nn.Module):
         *,
         normalisation: Callable[[Tensor], Tensor] = normalise,
         normalises_embeddings: bool = True,
+        colour_weight: float = 0.0,
     ) -> None:
         """Put the head on a trunk.
 
@@ -44,20 +47,30 @@ class LightNetwork(nn.Module):
             dimension: D of the embedding.
             normalisation: Of the pixels, as the trunk's pretrained weights expect it; ImageNet's mean and deviation.
             normalises_embeddings: Whether batch statistics centre and scale the whitening while it learns. Without
-                them it is one nn.Linear, which can be set to a whitening that was fitted.
+                them it is one nn.Linear of pooled vectors of unit length, which can be set to a whitening that was
+                fitted on such vectors.
+            colour_weight: Factor of the photograph's colour histogram, which stands beside the pooled activations; 0
+                leaves it out.
         """
         super().__init__()
         _start_afresh(trunk)
         self.trunk = trunk
         self.pool = GeM()
-        linear = nn.Linear(channels, dimension)
+        self.colours = ColourHistogram() if colour_weight else None
+        linear = nn.Linear(channels + (BINS if colour_weight else 0), dimension)
         self.whitening = nn.Sequential(linear, nn.BatchNorm1d(dimension)) if normalises_embeddings else linear
         self._normalisation = normalisation
+        self._pools_unit_vectors = not normalises_embeddings
+        self._colour_weight = colour_weight
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
-        activations = self.trunk(self._normalisation(pixels))
-        return F.normalize(self.whitening(self.pool(activations)), dim=-1)
+        pooled = self.pool(self.trunk(self._normalisation(pixels)))
+        if self._pools_unit_vectors:
+            pooled = F.normalize(pooled, dim=-1)
+        if self.colours is not None:
+            pooled = torch.cat([pooled, self._colour_weight * self.colours(pixels)], dim=-1)
+        return F.normalize(self.whitening(pooled), dim=-1)
 
 
 def _start_afresh(trunk: nn.Module) -> None:
@@ -124,10 +137,16 @@ def efficientnet(variant: str, dimension: int) -> LightNetwork:
     return LightNetwork(_EfficientNetTrunk(EfficientNetModel(config)), config.hidden_dim, dimension)
 
 
-def efficientnet_lite(variant: Variant, dimension: int) -> LightNetwork:
+def efficientnet_lite(variant: Variant, dimension: int, *, colour_weight: float = 0.0) -> LightNetwork:
     """Return EfficientNet-Lite, whose whitening is one linear layer, so that it can start as a fitted one."""
-    trunk = EfficientNetLite(variant)
-    return LightNetwork(trunk, OUT_CHANNELS, dimension, normalisation=Tensor.float, normalises_embeddings=False)
+    return LightNetwork(
+        EfficientNetLite(variant),
+        OUT_CHANNELS,
+        dimension,
+        normalisation=Tensor.float,
+        normalises_embeddings=False,
+        colour_weight=colour_weight,
+    )
 
 
 def shufflenet_v2(dimension: int) -> LightNetwork:

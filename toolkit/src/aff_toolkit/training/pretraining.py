@@ -26,7 +26,7 @@ from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import CompactCnnSection, PretrainingSection, QueryEncoderSection, TrainingRecipe
 from aff_toolkit.training.sampling import generator_of, paired_batches
-from aff_toolkit.training.trainable import Trainable
+from aff_toolkit.training.trainable import Side, Trainable
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.training_source import load_sources
@@ -61,9 +61,9 @@ class ContrastivePretraining(Trainable):
         self._train_size = train_size
         self._temperature = temperature
 
-    def sides(self) -> list[list[nn.Parameter]]:
+    def sides(self) -> list[Side]:
         """See Trainable."""
-        return [list(self.parameters())]
+        return [Side(list(self.parameters()))]
 
     def after_step(self) -> None:
         """See Trainable: nothing follows."""

@@ -15,6 +15,7 @@ from aff_toolkit.training.light_network import (
     timm_mobilenet,
 )
 from aff_toolkit.training.query_encoder import QueryEncoder, residual_query_encoder
+from gallery_indexer.networks.colour_histogram import COLOUR_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +55,8 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     "efficientnet-b0": _light("EfficientNet-B0", partial(efficientnet, "b0")),
     "efficientnet-b3": _light("EfficientNet-B3", partial(efficientnet, "b3")),
     "efficientnet-lite0": _light("EfficientNet-Lite0", partial(efficientnet_lite, "lite0")),
+    "efficientnet-lite0-colour": _light(
+        "EfficientNet-Lite0 beside a colour histogram", partial(efficientnet_lite, "lite0", colour_weight=COLOUR_WEIGHT)
+    ),
     "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),
 }

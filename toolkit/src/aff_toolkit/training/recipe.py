@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
 from aff_toolkit.training.extractor_choice import ExtractorChoice
+from aff_toolkit.training.fine_tuning import FineTuning
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
@@ -95,13 +96,22 @@ class RootSiftSection(_Section):
 
 
 class MixerSection(_Section):
-    """The mixer; see MixerSpec."""
+    """The mixer; see MixerSpec.
+
+    Attributes:
+        anchor: Name of the feature of the query side's network, as it is before the joint training. Its whitening is
+            fitted on the training photographs, and the query encoder of that network starts with the same one.
+        anchor_whitening: Exponent of the variances in that whitening: 0.5 gives every component the same say, 0 leaves
+            them as they are.
+    """
 
     kind: MixerKind = "transformer"
     layers: int
     heads: int
     mlp_ratio: float
     dropout: float
+    anchor: str | None = None
+    anchor_whitening: float = Field(default=0.25, ge=0, le=0.5)
 
 
 class QueryEncoderSection(_Section):
@@ -116,6 +126,7 @@ class QueryEncoderSection(_Section):
         train_size: Pixels of a side in training, pretraining and joint.
         input_size: Pixels of a side in service.
         optimisation: Of its pretraining; without it there is none.
+        fine_tuning: How it learns on in the joint training from pretrained weights; None lets all of it learn.
     """
 
     backbone: str
@@ -124,6 +135,15 @@ class QueryEncoderSection(_Section):
     train_size: int = Field(ge=16)
     input_size: int = Field(ge=16)
     optimisation: OptimisationSection | None = None
+    fine_tuning: FineTuning | None = None
+
+    @model_validator(mode="after")
+    def _has_blocks_to_freeze(self) -> Self:
+        if self.fine_tuning is not None and self.fine_tuning.frozen_blocks and "efficientnet-lite" not in self.backbone:
+            raise ValueError(
+                "fine_tuning.frozen_blocks: blocks of efficientnet-lite0 can be frozen, of no other backbone"
+            )
+        return self
 
     @field_validator("backbone")
     @classmethod
@@ -200,6 +220,15 @@ class TrainingRecipe(_Section):
             raise ValueError("extractors come from base, or from extractors, compact_cnn and rootsift: name one")
         if self.rootsift is not None and any(choice.kind == "rootsift_vlad" for choice in self.extractors):
             raise ValueError("rootsift: rootsift_vlad gives its tokens too; set its local_tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_it_starts_from(self) -> TrainingRecipe:
+        if self.joint.anchor_weight and self.mixer.anchor is None:
+            raise ValueError("joint.anchor_weight: the mixer has no anchor to be held to; name mixer.anchor")
+        goes_on = self.query_encoder.pretrained is not None or (self.base is not None and self.base.query_encoder)
+        if self.query_encoder.fine_tuning is not None and not goes_on:
+            raise ValueError("query_encoder.fine_tuning: needs query_encoder.pretrained, or base.query_encoder")
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,8 @@ from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.query_side import start_query_encoder
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
+from aff_toolkit.training.start_at_anchor import start_at_anchor
+from aff_toolkit.training.store_embeddings import mean_embeddings
 from aff_toolkit.training.training_errors import TrainingNotWrittenError
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_photographs import TrainingPhotographs
@@ -34,6 +36,7 @@ from aff_toolkit.training.training_rows import TrainingRows, describe_groups, gr
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.untrained_fusion import fit_untrained_fusion
 from aff_toolkit.training.work_directory import WorkDirectory
+from gallery_indexer.mixers.anchored import AnchoredMixer
 
 _CLASSIFYING = ("arcface", "lce")
 # The main process extracts features for hours while the others wait.
@@ -86,6 +89,8 @@ class TrainBundle:
         store = self._store(photographs.trained_on, gallery)
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
+        if isinstance(mixer, AnchoredMixer) and gallery.learned_base(self.recipe) is None:
+            start_at_anchor(mixer, query_encoder, store, self.recipe.mixer.anchor_whitening)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         writer = BundleWriter(self.recipe, gallery, store, self._work.tell)
@@ -104,7 +109,12 @@ class TrainBundle:
 
     def _settings(self) -> StoreSettings:
         recipe = self.recipe
-        return StoreSettings(pixel_size=recipe.stored_size, seed=recipe.seed, copies=recipe.joint.copies)
+        return StoreSettings(
+            pixel_size=recipe.stored_size,
+            seed=recipe.seed,
+            copies=recipe.joint.copies,
+            augmentation=recipe.joint.augmentation,
+        )
 
     def _decode_side(self, gallery: GallerySide) -> int:
         augmented = self._settings().augmented_size if self.recipe.joint.copies > 1 else 0
@@ -168,8 +178,17 @@ class TrainBundle:
             },
             log=self.log,
             validation=rows.validation,
-            prototypes=self._kept_prototypes(gallery, photographs),
+            prototypes=self._prototypes(gallery, store, rows, photographs, mixer),
         )
+
+    def _prototypes(
+        self, gallery: GallerySide, store: FeatureStore, rows: TrainingRows, photographs: TrainingSet, mixer: nn.Module
+    ) -> Tensor | None:
+        """Return where w_mix starts; None for random directions."""
+        kept = self._kept_prototypes(gallery, photographs)
+        if kept is not None or self.recipe.joint.prototypes == "random":
+            return kept
+        return mean_embeddings(store, rows.instances, photographs.instances.tolist(), mixer)
 
     def _kept_prototypes(self, gallery: GallerySide, photographs: TrainingSet) -> Tensor | None:
         """Return what a frozen base classifies these photographs by, where a loss asks for it."""

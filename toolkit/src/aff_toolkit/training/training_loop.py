@@ -71,8 +71,8 @@ class TrainingLoop:
         self._accelerator = accelerator
         self._log = log if accelerator.is_main_process else None
         self._module: Trainable = module.to(accelerator.device)
-        self._sides = [side for side in module.sides() if side]
-        optimiser = build_optimiser([p for side in self._sides for p in side], plan.section)
+        self._sides = [side for side in module.sides() if side.parameters]
+        optimiser = build_optimiser(self._sides, plan.section)
         self._wrapped, self._optimiser = accelerator.prepare(self._module, optimiser)
         if isinstance(self._wrapped, DistributedDataParallel):
             # No buffer need travel at every step: w_q is the same everywhere, batch statistics are averaged when asked.
@@ -145,8 +145,9 @@ class TrainingLoop:
                 micro_batches = []
 
     def _step(self, state: TrainingState, micro_batches: list[Batch]) -> None:
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self._section, state.step, self.steps)
+        rate = learning_rate(self._section, state.step, self.steps)
+        for group, side in zip(self._optimiser.param_groups, self._sides, strict=True):
+            group["lr"] = rate * side.learning_rate_share
         self._optimiser.zero_grad(set_to_none=True)
         for number, batch in enumerate(micro_batches):
             seed = self._batch_seed(state.step, number)
@@ -158,7 +159,7 @@ class TrainingLoop:
                 self._accelerator.backward(torch.stack(list(losses.values())).sum() / len(micro_batches))
             self._pending.append({name: loss.detach() / len(micro_batches) for name, loss in losses.items()})
         for side in self._sides:
-            self._accelerator.clip_grad_norm_(side, self._section.max_gradient_norm)
+            self._accelerator.clip_grad_norm_(side.parameters, self._section.max_gradient_norm)
         self._optimiser.step()
         self._module.after_step()
         state.step += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aff_contracts.errors import AffError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.training.data.instances import without_single_images
+from aff_toolkit.training.data.instances import single_image_instances, without_single_images
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.held_out import augmented_protocol, choose_held_out, labelled_protocol
 from aff_toolkit.training.recipe import TrainingRecipe
@@ -50,9 +50,12 @@ class TrainingPhotographs:
             raise TooFewPhotographsError("none of the joint sources is there", item="joint.sources")
         single: list[str] = []
         labelled = recipe.joint.grouping is None
-        if labelled:
+        if labelled and recipe.joint.single_photographs == "leave_out":
             photographs, single = without_single_images(photographs)
         instances = [photograph.instance for photograph in photographs]
+        if labelled:
+            alone = set(single_image_instances(instances))
+            instances = [instance for instance in instances if instance not in alone]
         chosen = choose_held_out(instances, recipe.evaluation.held_out_share, recipe.seed + _SEED)
         trained_on = [photograph for photograph in photographs if photograph.instance not in chosen]
         held_out = [photograph for photograph in photographs if photograph.instance in chosen]

@@ -47,7 +47,7 @@ class TrainingRows:
 
 
 def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[TrainingRows, list[str]]:
-    """Take the store's own instances; those of one readable photograph are left out.
+    """Take the store's own instances; those of one readable photograph are left out, unless the recipe keeps them.
 
     Where the recipe's share would hold out fewer than 5 instances, none is held out.
 
@@ -59,9 +59,12 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
     """
     names = np.where(store.readable, np.asarray(store.instances), _NONE)
     single = single_image_instances(name for name in names.tolist() if name)
+    in_pairs = ~np.isin(names, [*single, _NONE])
+    held_out = choose_held_out(names[in_pairs].tolist(), recipe.joint.validation_share, recipe.seed)
+    if recipe.joint.single_photographs == "keep":
+        single = []
     names[np.isin(names, single)] = _NONE
     _require_some(store, names != _NONE)
-    held_out = choose_held_out([name for name in names.tolist() if name], recipe.joint.validation_share, recipe.seed)
     # The best of thirty figures over two instances is chosen by luck.
     asked = np.flatnonzero(np.isin(names, sorted(held_out))) if len(held_out) >= _FEWEST_ASKED else np.arange(0)
     queries = split_queries(names[asked].tolist())

@@ -21,6 +21,7 @@ from gallery_indexer.extractors.extractor import FeatureBatch
 from gallery_indexer.extractors.landmark_extractor import LandmarkExtractor
 from gallery_indexer.extractors.patch_features import strongest_patches
 from gallery_indexer.extractors.shape_batches import Pixels, on_device
+from gallery_indexer.networks.colour_histogram import BINS, ColourHistogram
 from gallery_indexer.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
 from gallery_indexer.networks.precision import autocast
 from gallery_indexer.pooling import GeM
@@ -37,6 +38,8 @@ class EfficientNetLiteConfig(BaseModel):
             tokens are the cells of the first one.
         scale_weights: Of the vectors of the scales; all the same when None.
         gem_exponent: Of the pooling.
+        colour_weight: Factor of the colour histogram of the first scale, which stands beside the averaged vectors in
+            the global feature; 0 leaves it out.
         stored: Precision of the large convolutions in the file of the weights; they run in float32 all the same.
         precision: `bf16` runs the network in bfloat16 on a card.
     """
@@ -47,6 +50,7 @@ class EfficientNetLiteConfig(BaseModel):
     scales: tuple[PositiveFloat, ...] = Field(default=(1.0,), min_length=1)
     scale_weights: tuple[PositiveFloat, ...] | None = None
     gem_exponent: PositiveFloat = 3.0
+    colour_weight: float = Field(default=0.0, ge=0)
     stored: Literal["fp32", "fp16"] = "fp32"
     precision: Literal["fp32", "bf16"] = "fp32"
 
@@ -70,6 +74,7 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
         self._config = EfficientNetLiteConfig.model_validate(spec.config)
         self._global = next((feature for feature in spec.features if feature.kind == "global"), None)
         self._local = next((feature for feature in spec.features if feature.kind == "local"), None)
+        self._colours = ColourHistogram().to(device)
         self._pool = GeM(self._config.gem_exponent).requires_grad_(requires_grad=False).to(device)
 
     @classmethod
@@ -86,7 +91,7 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
             maps = [self._network(_scaled(whole, scale)).float() for scale in scales]
         features = {}
         if self._global is not None:
-            features[self._global.name] = FeatureBatch.from_global(self._pooled(maps))
+            features[self._global.name] = FeatureBatch.from_global(self._with_colours(self._pooled(maps), whole))
         if self._local is not None:
             cells = maps[0].flatten(2).transpose(1, 2)
             grid = (maps[0].shape[2], maps[0].shape[3])
@@ -100,6 +105,10 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
         weights = self._config.scale_weights or (1.0,) * len(vectors)
         weighted = torch.stack([weight * vector for weight, vector in zip(weights, vectors, strict=True)])
         return F.normalize(weighted.sum(dim=0), dim=-1)
+
+    def _with_colours(self, pooled: Tensor, pixels: Tensor) -> Tensor:
+        weight = self._config.colour_weight
+        return torch.cat([pooled, weight * self._colours(pixels)], dim=-1) if weight else pooled
 
 
 def _scaled(pixels: Tensor, scale: float) -> Tensor:
@@ -132,7 +141,8 @@ def efficientnet_lite_spec(
     """
     features = []
     if gives_global:
-        features.append(FeatureSpec(name=f"{name}_gem", kind="global", dimension=OUT_CHANNELS, max_tokens=1))
+        width = OUT_CHANNELS + (BINS if config.colour_weight else 0)
+        features.append(FeatureSpec(name=f"{name}_gem", kind="global", dimension=width, max_tokens=1))
     if max_tokens:
         features.append(FeatureSpec(name=f"{name}_cells", kind="local", dimension=OUT_CHANNELS, max_tokens=max_tokens))
     return ExtractorSpec(
