@@ -8,6 +8,7 @@ from typing import Literal
 
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.data.photograph_source import PhotographSource, source_of_path
+from aff_toolkit.training.evaluation_section import EvaluationSection
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
@@ -18,7 +19,6 @@ from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.recipe import (
     BaseSection,
-    EvaluationSection,
     MixerSection,
     QueryEncoderSection,
     RecipeError,

