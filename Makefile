@@ -7,7 +7,9 @@ STAMP := $(VENV)/.installed
 PACKAGES := shared services/query_api services/gallery_indexer toolkit
 OUT := out
 CASES ?= 100000
-DATA := ../shared/data
+# torch's threads wait for each other in a loop unless they are told to sleep, and so keep busy cores busier.
+OMP_WAIT_POLICY ?= PASSIVE
+export OMP_WAIT_POLICY
 WEB := services/query_api/web
 # Our own packages, and torch with what it brings for a card: an image has the one build or the other.
 UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
@@ -62,8 +64,8 @@ format: $(STAMP) ## Format the code
 openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openapi
 	$(BIN)/aff openapi docs/openapi
 
-photos-bundle: $(STAMP) ## Train bundles/photos again from the photographs in DATA (an hour on two cores); goes on after a kill
-	$(BIN)/aff protocol frames $(DATA)/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
+photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (an hour on two cores); goes on after a kill
+	$(BIN)/aff protocol frames ../shared/data/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
 	$(BIN)/aff train toolkit/configs/photos.toml --out bundles/photos --work-dir $(OUT)/train/photos
 
 tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); no model for anything else

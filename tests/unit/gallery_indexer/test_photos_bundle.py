@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +28,8 @@ def manifest() -> BundleManifest:
 
 
 @pytest.fixture(scope="module")
-def gallery(manifest: BundleManifest) -> Iterator[GalleryEncoder]:
-    yield GalleryEncoder.load(PHOTOS_BUNDLE, manifest, device="cpu")
+def gallery(manifest: BundleManifest) -> GalleryEncoder:
+    return GalleryEncoder.load(PHOTOS_BUNDLE, manifest, device="cpu")
 
 
 @pytest.fixture(scope="module")

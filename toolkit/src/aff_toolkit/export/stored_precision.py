@@ -8,4 +8,4 @@ Stored = Literal["fp32", "fp16"]
 
 # Numbers of a tensor, at most, that stays float32 under fp16. Such tensors, of which the first layers are made, weigh
 # nothing, and what is rounded there goes through all that follows.
-SMALL_TENSOR = 20_000
+SMALL_TENSOR = 4_000

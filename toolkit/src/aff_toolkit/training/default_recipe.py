@@ -9,6 +9,7 @@ from typing import Literal
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.data.photograph_source import PhotographSource, source_of_path
 from aff_toolkit.training.evaluation_section import EvaluationSection
+from aff_toolkit.training.fine_tuning import FineTuning
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
@@ -41,6 +42,9 @@ _HELD_OUT = 0.1
 _KEPT = 1 - 2 * _HELD_OUT
 _COPIES = 3
 _ANCHOR_WEIGHT = 3.0
+# Networks that saw more than a few thousand photographs show are held back, as in toolkit/configs/photos.toml.
+_PRETRAINED = ("efficientnet-lite0", "efficientnet-lite0-colour")
+_GENTLE = FineTuning(frozen_blocks=8, learning_rate_share=0.1, trained_share=0.5)
 _SEED = 1
 _NAME = "own-photographs"
 _FALLBACK_BACKBONE = "residual-16"
@@ -134,6 +138,7 @@ def recipe_for_photographs(
         mixer=MixerSection.model_validate(base.manifest.mixer.model_dump(exclude={"weights"})),
         query_encoder=QueryEncoderSection(
             backbone=backbone or own or _FALLBACK_BACKBONE,
+            fine_tuning=_GENTLE if own in _PRETRAINED and backbone in {None, own} else None,
             train_size=_scaled(base, _TRAIN_SHARE),
             input_size=_scaled(base, 1.0),
         ),

@@ -26,6 +26,7 @@ class LightNetwork(nn.Module):
 
     Attributes:
         trunk: Gives activations (B, C, h, w) of (B, 3, H, W) pixels as `normalisation` leaves them.
+        colour_weight: See __init__.
         whitening: From C to D: a linear layer, and the batch normalisation that follows it where there is one.
     """
 
@@ -61,7 +62,7 @@ class LightNetwork(nn.Module):
         self.whitening = nn.Sequential(linear, nn.BatchNorm1d(dimension)) if normalises_embeddings else linear
         self._normalisation = normalisation
         self._pools_unit_vectors = not normalises_embeddings
-        self._colour_weight = colour_weight
+        self.colour_weight = colour_weight
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
@@ -69,7 +70,7 @@ class LightNetwork(nn.Module):
         if self._pools_unit_vectors:
             pooled = F.normalize(pooled, dim=-1)
         if self.colours is not None:
-            pooled = torch.cat([pooled, self._colour_weight * self.colours(pixels)], dim=-1)
+            pooled = torch.cat([pooled, self.colour_weight * self.colours(pixels)], dim=-1)
         return F.normalize(self.whitening(pooled), dim=-1)
 
 

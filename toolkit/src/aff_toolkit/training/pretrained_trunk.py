@@ -10,13 +10,23 @@ from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lit
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.hub_models import load_vision_model, model_folder
 from aff_toolkit.training.light_network import LightNetwork
-from aff_toolkit.training.packaged_weights import is_packaged
+from aff_toolkit.training.packaged_weights import find_packaged_weights, is_packaged
 from aff_toolkit.training.query_encoder import QueryEncoder
-from aff_toolkit.training.released_weights import read_released_weights
+from aff_toolkit.training.released_weights import load_released_weights, read_released_weights
 from aff_toolkit.training.shufflenet import ShuffleNetV2
 from aff_toolkit.training.timm_release import TIMM_WEIGHTS, read_timm_weights
 from aff_toolkit.training.timm_trunk import TimmTrunk
 from gallery_indexer.networks.efficientnet_lite import EfficientNetLite
+
+
+def require_pretrained(source: str | None) -> None:
+    """Look for a package of weights before the features are extracted, which takes hours.
+
+    Raises:
+        ExtractorUnavailableError: It is not installed, or not the known one; names the command that mends it.
+    """
+    if source is not None and is_packaged(source):
+        find_packaged_weights(source)
 
 
 def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | None) -> None:
@@ -36,13 +46,9 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
     if not isinstance(network, LightNetwork):
         raise ExtractorUnavailableError("this query backbone has no pretrained weights on the hub", item=source)
     found = _released_weights(network.trunk, source, revision)
-    wanted = network.trunk.state_dict()
-    weights = {name: found.get(name.removeprefix("model.")) for name in wanted}
-    misfits = [name for name, tensor in weights.items() if tensor is None or tensor.shape != wanted[name].shape]
-    if misfits:
-        shown = ", ".join(misfits[:8])
-        raise ExtractorUnavailableError(f"is not the network of this backbone; it lacks {shown}", item=source)
-    network.trunk.load_state_dict({name: tensor for name, tensor in weights.items() if tensor is not None})
+    names = {name: name.removeprefix("model.") for name in network.trunk.state_dict()}
+    known = {name: found[released] for name, released in names.items() if released in found}
+    load_released_weights(network.trunk, known, source)
 
 
 def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Mapping[str, Tensor]:

@@ -21,6 +21,8 @@ from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.training_source import TrainingSource
 from gallery_indexer.extractors.compact_cnn import compact_cnn_spec
 
+_LITE0_BLOCKS = 16
+
 
 class RecipeError(AffError):
     """The recipe cannot be read, or asks for something that there is not."""
@@ -202,9 +204,13 @@ class TrainingRecipe(_Section):
     def _has_what_it_starts_from(self) -> TrainingRecipe:
         if self.joint.anchor_weight and self.mixer.anchor is None:
             raise ValueError("joint.anchor_weight: the mixer has no anchor to be held to; name mixer.anchor")
-        goes_on = self.query_encoder.pretrained is not None or (self.base is not None and self.base.query_encoder)
+        anchored = self.query_encoder.pretrained is not None and self.mixer.anchor is not None
+        goes_on = anchored or (self.base is not None and self.base.query_encoder)
         if self.query_encoder.fine_tuning is not None and not goes_on:
-            raise ValueError("query_encoder.fine_tuning: needs query_encoder.pretrained, or base.query_encoder")
+            raise ValueError(
+                "query_encoder.fine_tuning: the head has to be learned too; name query_encoder.pretrained and "
+                "mixer.anchor, or base.query_encoder"
+            )
         return self
 
     @model_validator(mode="after")

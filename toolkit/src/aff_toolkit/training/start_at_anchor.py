@@ -7,37 +7,61 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from aff_contracts.bundle import ExtractorSpec
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.training_errors import TooFewPhotographsError
+from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
 from gallery_indexer.mixers.anchored import AnchoredMixer
+from gallery_indexer.networks.efficientnet_lite import EfficientNetLite
 
 _BATCH = 1024
 _LEAST_VARIANCE = 1e-12
 
 
-def start_at_anchor(mixer: AnchoredMixer, encoder: QueryEncoder, store: FeatureStore, whitening: float) -> None:
+def start_at_anchor(
+    mixer: AnchoredMixer, encoder: QueryEncoder, store: FeatureStore, extractor: ExtractorSpec, whitening: float
+) -> bool:
     """Fit the whitening of the anchor's feature on the photographs, and set mixer and query encoder to it.
 
     A query encoder of another network than the anchor's keeps its own head, and has to learn the space.
 
     Args:
         mixer: Its anchor is set.
-        encoder: Its whitening layer is set, where it takes vectors of that width.
+        encoder: Its whitening layer is set, where it is the anchor's network.
         store: Holds the feature.
+        extractor: Gives the feature.
         whitening: Exponent of the variances, from 0 to 0.5; see fit_partial_whitening.
+
+    Returns:
+        Whether the query encoder starts at the anchor too.
 
     Raises:
         TooFewPhotographsError: There are not more photographs than dimensions.
     """
     weight, bias = fit_partial_whitening(_vectors(store, mixer.anchor_name), len(mixer.anchor_bias), whitening)
     mixer.set_anchor(weight, bias)
-    head = encoder.network.whitening if isinstance(encoder.network, LightNetwork) else None
-    if isinstance(head, nn.Linear) and head.weight.shape == weight.shape:
-        with torch.no_grad():
-            head.weight.copy_(weight)
-            head.bias.copy_(bias)
+    network = encoder.network
+    head = network.whitening if isinstance(network, LightNetwork) and _is_network_of(network, extractor) else None
+    if not isinstance(head, nn.Linear):
+        return False
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    return True
+
+
+def _is_network_of(network: LightNetwork, extractor: ExtractorSpec) -> bool:
+    """Return whether a query network pools what the extractor does: of the same trunk, with the same colours."""
+    if extractor.family != EfficientNetLiteExtractor.FAMILY:
+        return False
+    config, trunk = EfficientNetLiteConfig.model_validate(extractor.config), network.trunk
+    same = isinstance(trunk, EfficientNetLite) and trunk.variant == config.variant
+    return same and (network.colour_weight, network.pool.exponent.item()) == (
+        config.colour_weight,
+        config.gem_exponent,
+    )
 
 
 def fit_partial_whitening(vectors: NDArray[np.float32], dimension: int, exponent: float) -> tuple[Tensor, Tensor]:

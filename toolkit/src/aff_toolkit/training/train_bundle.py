@@ -22,6 +22,7 @@ from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.pretrained_trunk import require_pretrained
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.query_encoder import QueryEncoder
@@ -82,6 +83,7 @@ class TrainBundle:
             raise RecipeError("the new bundle would overwrite its base; take another directory", item=str(output))
         self.work_directory.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)
+        require_pretrained(self.recipe.query_encoder.pretrained)
         gallery = prepare_gallery_side(self.recipe, self._pretraining)
         mixer = gallery.make_mixer(self.recipe)
         photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
@@ -90,13 +92,20 @@ class TrainBundle:
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         if isinstance(mixer, AnchoredMixer) and gallery.learned_base(self.recipe) is None:
-            start_at_anchor(mixer, query_encoder, store, self.recipe.mixer.anchor_whitening)
+            self._start_at_anchor(gallery, store, mixer, query_encoder)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         writer = BundleWriter(self.recipe, gallery, store, self._work.tell)
         self._work.once(lambda: writer.write(pair, output, [*protocols, *([held_out] if held_out else [])]))
         self._work.accelerator.end_training()  # a process that ended with its group open may abort
         return load_manifest(output)
+
+    def _start_at_anchor(
+        self, gallery: GallerySide, store: FeatureStore, mixer: AnchoredMixer, query_encoder: QueryEncoder
+    ) -> None:
+        (extractor,) = (spec for spec in gallery.specs if mixer.anchor_name in {one.name for one in spec.features})
+        if not start_at_anchor(mixer, query_encoder, store, extractor, self.recipe.mixer.anchor_whitening):
+            self._work.tell(f"the query encoder is not the network of {extractor.name}: it has to learn its space")
 
     @cached_property
     def _work(self) -> WorkDirectory:

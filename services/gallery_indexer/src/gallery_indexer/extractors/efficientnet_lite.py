@@ -38,8 +38,8 @@ class EfficientNetLiteConfig(BaseModel):
             tokens are the cells of the first one.
         scale_weights: Of the vectors of the scales; all the same when None.
         gem_exponent: Of the pooling.
-        colour_weight: Factor of the colour histogram of the first scale, which stands beside the averaged vectors in
-            the global feature; 0 leaves it out.
+        colour_weight: Factor of the colour histogram of the photograph at its input size, which stands beside the
+            averaged vectors in the global feature; 0 leaves it out.
         stored: Precision of the large convolutions in the file of the weights; they run in float32 all the same.
         precision: `bf16` runs the network in bfloat16 on a card.
     """
@@ -108,7 +108,7 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
 
     def _with_colours(self, pooled: Tensor, pixels: Tensor) -> Tensor:
         weight = self._config.colour_weight
-        return torch.cat([pooled, weight * self._colours(pixels)], dim=-1) if weight else pooled
+        return torch.cat([pooled, weight * self._colours(_scaled(pixels, 1.0))], dim=-1) if weight else pooled
 
 
 def _scaled(pixels: Tensor, scale: float) -> Tensor:

@@ -40,4 +40,6 @@ def build_mixer(features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int
     anchors = [feature for feature in features if feature.name == spec.anchor and feature.kind == "global"]
     if not anchors:
         raise ValueError(f"the anchor {spec.anchor!r} is not a global feature of this gallery side")
+    if dimension > anchors[0].dimension:
+        raise ValueError(f"the anchor {spec.anchor!r} is {anchors[0].dimension} wide, too narrow for {dimension}")
     return AnchoredMixer(mixer, anchors[0], dimension)

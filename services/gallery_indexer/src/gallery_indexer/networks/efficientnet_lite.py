@@ -39,6 +39,7 @@ class EfficientNetLite(nn.Module):
     """A stem, blocks and a head: all that lies before the pooling.
 
     Attributes:
+        variant: Which of them it is.
         blocks: In their order; a training that keeps the first ones as they are freezes them, and the stem
             (`conv_stem`, `bn_stem`).
     """
@@ -46,6 +47,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, variant: Variant) -> None:
         """Build it with fresh weights."""
         super().__init__()
+        self.variant = variant
         width, depth = _SCALING[variant]
         self.conv_stem = _SameConv2d(3, _STEM, 3, stride=2)
         self.bn_stem = _norm(_STEM)
