@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def test_halved_weights_pass_the_same_gate_and_are_quantised(writing: Writing) -
     manifest = writing.write(writing.encoder(), [protocol(4)], stored="fp16", max_map_loss_points=100)
     graph = onnx.load(writing.output / manifest.query_encoder.model).graph
     halved = [list(weights.dims) for weights in graph.initializer if weights.data_type == onnx.TensorProto.FLOAT16]
-    assert halved == [[64, 64, 3, 3]]
+    assert [64, 64, 3, 3] in halved
+    assert min(math.prod(shape) for shape in halved) > 4_000
     assert 0.9999 <= manifest.metrics["export"]["fp32"]["min_cosine"] < 1 + 1e-6
     assert manifest.metrics["export"]["int8"]["accepted"] is True
 

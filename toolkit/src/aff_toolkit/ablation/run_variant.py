@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
-from aff_contracts.bundle import MixerSpec
 from aff_toolkit.ablation.materials import Materials
 from aff_toolkit.ablation.variant import Pairing, PairingScores, RunResult, Variant
 from aff_toolkit.evaluation.retrieval_scores import average_precision
@@ -38,7 +37,7 @@ def run_variant(materials: Materials, variant: Variant, seed: int, log_directory
     recipe = _recipe_of(materials, variant, seed)
     features = tuple(f for name in variant.features for f in materials.features if f.name == name)
     torch.manual_seed(seed)
-    spec = MixerSpec(weights="none", **{**recipe.mixer.model_dump(), "kind": variant.mixer})
+    spec = recipe.mixer.model_copy(update={"kind": variant.mixer}).spec("none")
     mixer = build_mixer(features, spec, recipe.dimension)
     photographs = TrainingSet(materials.training, variant.features)
     started = time.perf_counter()

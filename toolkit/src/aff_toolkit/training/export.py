@@ -39,4 +39,4 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
 
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
     """Describe the mixer that a recipe asks for."""
-    return MixerSpec(weights=MIXER_FILE, **recipe.mixer.model_dump(exclude={"anchor_whitening"}))
+    return recipe.mixer.spec(MIXER_FILE)

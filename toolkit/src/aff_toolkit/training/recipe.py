@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from aff_contracts.bundle import ExtractorSpec, MixerKind
+from aff_contracts.bundle import ExtractorSpec, MixerKind, MixerSpec
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.payload_filter import describe_validation_error
 from aff_toolkit.export.export_section import ExportSection
@@ -115,6 +115,10 @@ class MixerSection(_Section):
     dropout: float
     anchor: str | None = None
     anchor_whitening: float = Field(default=0.25, ge=0, le=0.5)
+
+    def spec(self, weights: str) -> MixerSpec:
+        """Describe the mixer, whose weights lie at a path in the bundle."""
+        return MixerSpec(weights=weights, **self.model_dump(exclude={"anchor_whitening"}))
 
 
 class QueryEncoderSection(_Section):
