@@ -56,7 +56,7 @@ def test_large_tensors_of_the_mixer_take_half_the_bytes_and_small_ones_are_as_th
 ) -> None:
     whole, half = (load_file(bundle.directory / "mixer.safetensors") for bundle in (fp32, fp16))
     large = {name for name, tensor in whole.items() if tensor.numel() > 4_000}
-    # Of each of the two layers: the two of the feed-forward part, the three of the attention in one, and its output; and
+    # Of each of the two layers: two of the feed-forward part, the three of the attention in one, and its output; then
     # the projections of the three features.
     assert len(large) == 2 * 4 + 3
     assert {name for name, tensor in half.items() if tensor.dtype == torch.float16} == large
