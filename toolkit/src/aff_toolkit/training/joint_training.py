@@ -74,7 +74,7 @@ def train_pair(
             classifier.w_mix.copy_(prototypes)
         classifier.settle()
     fine_tuning = recipe.query_encoder.fine_tuning
-    start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()}
+    start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()} if fine_tuning else {}
     for stage in _stages_of(recipe):
         model = JointModel(
             mixer,

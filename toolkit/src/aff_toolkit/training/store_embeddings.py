@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 
@@ -33,20 +31,16 @@ def embed_rows(store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *
     return np.concatenate(embeddings)
 
 
-def mean_embeddings(
-    store: FeatureStore, instances: Sequence[str], names: Sequence[str], mixer: nn.Module
-) -> torch.Tensor:
+def mean_embeddings(store: FeatureStore, rows: NDArray[np.int64], labels: Tensor, mixer: nn.Module) -> Tensor:
     """Average the gallery embeddings of each instance: (C, D) float32.
 
     Args:
         store: Holds every feature of the mixer.
-        instances: Name of the instance of each row of the store; rows with an empty one are left out.
-        names: C names, in the order of the result; each has a readable row.
+        rows: (N,) rows of readable photographs.
+        labels: (N,) int64 in [0, C), each of them at least once.
         mixer: Left in evaluation mode.
     """
-    rows = np.flatnonzero(store.readable & (np.asarray(instances) != ""))
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = torch.tensor([numbers[instances[row]] for row in rows.tolist()])
     embeddings = torch.from_numpy(embed_rows(store, rows, mixer.eval()))
-    sums = torch.zeros(len(names), embeddings.shape[1]).index_add_(0, labels, embeddings)
-    return sums / torch.bincount(labels, minlength=len(names))[:, None]
+    counts = torch.bincount(labels)
+    sums = torch.zeros(len(counts), embeddings.shape[1]).index_add_(0, labels, embeddings)
+    return sums / counts[:, None]

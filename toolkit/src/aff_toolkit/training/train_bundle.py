@@ -187,17 +187,17 @@ class TrainBundle:
             },
             log=self.log,
             validation=rows.validation,
-            prototypes=self._prototypes(gallery, store, rows, photographs, mixer),
+            prototypes=self._prototypes(gallery, store, photographs, mixer),
         )
 
     def _prototypes(
-        self, gallery: GallerySide, store: FeatureStore, rows: TrainingRows, photographs: TrainingSet, mixer: nn.Module
+        self, gallery: GallerySide, store: FeatureStore, photographs: TrainingSet, mixer: nn.Module
     ) -> Tensor | None:
         """Return where w_mix starts; None for random directions."""
         kept = self._kept_prototypes(gallery, photographs)
         if kept is not None or self.recipe.joint.prototypes == "random":
             return kept
-        return mean_embeddings(store, rows.instances, photographs.instances.tolist(), mixer)
+        return mean_embeddings(store, photographs.rows, photographs.labels, mixer)
 
     def _kept_prototypes(self, gallery: GallerySide, photographs: TrainingSet) -> Tensor | None:
         """Return what a frozen base classifies these photographs by, where a loss asks for it."""

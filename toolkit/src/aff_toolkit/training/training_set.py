@@ -17,6 +17,7 @@ class TrainingSet(Dataset[Batch]):
     """The readable photographs of a store.
 
     Attributes:
+        rows: (N,) int64, of the store.
         labels: (N,) int64 in [0, C); photographs of one instance have one label.
         instances: C names, by label.
     """
@@ -33,8 +34,8 @@ class TrainingSet(Dataset[Batch]):
         names = np.asarray(store.instances if instances is None else instances)
         self._store = store
         self._features = tuple(features)
-        self._rows = np.flatnonzero(store.readable & (names != ""))
-        self.instances, labels = np.unique(names[self._rows], return_inverse=True)
+        self.rows = np.flatnonzero(store.readable & (names != ""))
+        self.instances, labels = np.unique(names[self.rows], return_inverse=True)
         self.labels = torch.from_numpy(labels.astype(np.int64))
 
     @property
@@ -48,7 +49,7 @@ class TrainingSet(Dataset[Batch]):
     def __getitem__(self, place: tuple[int, Tensor]) -> Batch:
         """Read the batch of (epoch, row numbers); every epoch takes another copy of the features."""
         epoch, numbers = place
-        rows = self._rows[numbers.numpy()]
+        rows = self.rows[numbers.numpy()]
         features = {}
         if self._features:
             copies = (rows + epoch) % self._store.copies
