@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -134,6 +135,38 @@ async def test_a_form_of_images_is_answered_with_receipts_in_order_and_their_sum
         "duplicate": 0,
         "rejected": 1,
     }
+
+
+async def test_nothing_is_indexed_of_a_form_whose_second_image_is_cut(client: httpx.AsyncClient) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="images"; filename="%d.png"\r\n\r\n%s\r\n'
+    form = part % (1, RED) + part % (2, BLUE)
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    cut = await client.post("/index", content=form[:-30], headers=headers)
+    await _require_problem(cut, 400, "request_malformed")
+    assert (await client.get("/gallery")).json()["count"] == 0
+    whole = await client.post("/index", content=b"A preamble\r\n" + form + b"--b--", headers=headers)
+    assert whole.json()["indexed"] == 2
+
+
+@pytest.mark.parametrize("size", [10, 1000, 150_000])
+async def test_an_image_without_a_filename_has_one_answer_whatever_its_size(
+    client: httpx.AsyncClient, size: int
+) -> None:
+    response = await client.post("/index", files=[("images", (None, b"x" * size, "image/png"))])
+    await _require_problem(response, 422, "parameter_invalid", "images")
+
+
+@pytest.mark.parametrize("path", ["/index/", "/gallery/", "/gallery/live/", "/healthz/", "/readyz/", "/metrics/"])
+async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        await _require_problem(await client.request(method, path), 404, "not_found")
+
+
+async def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    response = await client.post("/index", content=gzip.compress(b'{"images": []}'), headers=headers)
+    problem = await _require_problem(response, 415, "content_encoding_unsupported", "content-encoding")
+    assert "gzip" in problem["detail"]
 
 
 async def test_receipts_come_line_by_line_where_the_caller_accepts_that(client: httpx.AsyncClient) -> None:

@@ -84,7 +84,7 @@ async def read_index_request(request: Request, *, max_images: int, max_items_byt
     """
     if is_form(request):
         # One more file than images: many clients send the items as a file too.
-        form = await read_form(request, max_files=max_images + 1, max_text_bytes=max_items_bytes)
+        form = await read_form(request, file_field="images", max_files=max_images + 1, max_text_bytes=max_items_bytes)
         images = await asyncio.to_thread(_from_form, form)
     elif request.headers.get("content-type", "").lower().startswith("application/json"):
         images = await asyncio.to_thread(_from_json, await request.body())

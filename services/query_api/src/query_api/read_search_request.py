@@ -95,7 +95,7 @@ async def read_photograph_search(request: Request, settings: QuerySettings) -> P
 async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFile], dict[str, str | None]]:
     # A file for each option beside the images: many clients send JSON as a file.
     max_files = max_images + len(PhotographOptions.model_fields)
-    form = await read_form(request, max_files=max_files, max_text_bytes=_MAX_TEXT_BYTES)
+    form = await read_form(request, file_field=_IMAGE_FIELD, max_files=max_files, max_text_bytes=_MAX_TEXT_BYTES)
     images = form.files(_IMAGE_FIELD)
     if not images:
         raise InvalidParameterError("an image is needed: a file in this field of the form", item=_IMAGE_FIELD)

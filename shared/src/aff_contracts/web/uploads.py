@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 
-from aff_contracts.errors import InvalidParameterError, TooManyImagesError
+from aff_contracts.errors import InvalidParameterError, RequestError, TooManyImagesError
+from aff_contracts.web.form_parser import UploadFormParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,8 @@ class UploadForm:
     parts: Mapping[str, Sequence[UploadedFile | str]]
 
     def files(self, field: str) -> list[UploadedFile]:
-        """Return the files of a repeated field; none is an empty list.
-
-        Raises:
-            InvalidParameterError: One of the parts is text.
-        """
-        parts = self.parts.get(field, ())
-        files = [part for part in parts if isinstance(part, UploadedFile)]
-        if len(files) < len(parts):
-            raise InvalidParameterError("a text part where a file is expected: send a filename", item=field)
-        return files
+        """Return the files of a repeated field; none is an empty list."""
+        return [part for part in self.parts.get(field, ()) if isinstance(part, UploadedFile)]
 
     def text(self, field: str) -> str | None:
         """Return the text of a field that stands at most once; None where it is absent.
@@ -63,30 +56,40 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-async def read_form(request: Request, *, max_files: int, max_text_bytes: int) -> UploadForm:
+async def read_form(request: Request, *, file_field: str, max_files: int, max_text_bytes: int) -> UploadForm:
     """Read a multipart form into memory; the limit on the body bounds its size.
 
     Args:
         request: A request of which `is_form` holds.
+        file_field: Field whose parts are files.
         max_files: Most file parts.
         max_text_bytes: Largest text part.
 
     Raises:
+        InvalidParameterError: A part of `file_field` has no filename.
         TooManyImagesError: More than `max_files` file parts.
         BodyTooLargeError: The body is over the service's limit.
-        HTTPException: Not a well-formed form, or too large a text; the service answers `request_malformed`.
+        RequestError: Not a well-formed form, one that did not end, or too large a text.
     """
+    parser = UploadFormParser(request, file_field=file_field, max_files=max_files, max_text_bytes=max_text_bytes)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        # Starlette tells this case from a malformed form by its words alone.
+        if error.message.startswith("Too many files"):
+            raise TooManyImagesError(f"at most {max_files} files in one request") from error
+        raise RequestError(_described(error)) from error
     parts: dict[str, list[UploadedFile | str]] = {}
     try:
-        async with request.form(max_files=max_files, max_part_size=max_text_bytes) as form:
-            for field, value in form.multi_items():
-                parts.setdefault(_encodable(field), []).append(await _part(value))
-    except HTTPException as error:
-        # Starlette tells this case from a malformed form by its words alone.
-        if error.detail.startswith("Too many files"):
-            raise TooManyImagesError(f"at most {max_files} files in one request") from error
-        raise
+        for field, value in form.multi_items():
+            parts.setdefault(_encodable(field), []).append(await _part(value))
+    finally:
+        await form.close()
     return UploadForm(parts)
+
+
+def _described(error: MultiPartException) -> str:
+    return f"not a well-formed form: {error.__cause__}" if error.__cause__ is not None else error.message
 
 
 async def _part(value: UploadFile | str) -> UploadedFile | str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ async def _post(**options: Any) -> httpx.Response:
     async def post_form(request: Request) -> dict[str, Any]:
         if not is_form(request):
             return {"raw": len(await request.body())}
-        form = await read_form(request, max_files=MAX_FILES, max_text_bytes=MAX_TEXT_BYTES)
+        form = await read_form(request, file_field="images", max_files=MAX_FILES, max_text_bytes=MAX_TEXT_BYTES)
         files = [(file.name, file.data.decode()) for file in form.files("images")]
         return {"files": files, "items": form.text("items")}
 
@@ -66,6 +67,7 @@ async def test_a_raw_body_is_no_form() -> None:
     ("parts", "status", "code", "item"),
     [
         ([("images", (None, "text"))], 422, "parameter_invalid", "images"),
+        ([("images", (None, "x" * (MAX_TEXT_BYTES + 1)))], 422, "parameter_invalid", "images"),
         ([("items", (None, "[]")), ("items", (None, "[]"))], 422, "parameter_invalid", "items"),
         ([("items", ("items.json", b"\xff"))], 422, "parameter_invalid", "items"),
         ([("images", (f"{n}.jpg", b"x")) for n in range(MAX_FILES + 1)], 413, "too_many_images", None),
@@ -83,3 +85,51 @@ async def test_a_form_that_does_not_fit_is_refused(parts: Any, status: int, code
 async def test_a_malformed_form_is_refused(content_type: str, body: bytes) -> None:
     response = await _post(content=body, headers={"content-type": content_type})
     require_problem(response, 400, "request_malformed")
+
+
+HEAD = b'--b\r\nContent-Disposition: form-data; name="images"; filename="%d.jpg"\r\n\r\n'
+WHOLE = HEAD % 1 + b"one\r\n" + HEAD % 2 + b"two\r\n--b--"
+BOTH = [["1.jpg", "one"], ["2.jpg", "two"]]
+
+
+async def _post_form(body: Any) -> httpx.Response:
+    return await _post(content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+
+
+@pytest.mark.parametrize("end", range(len(WHOLE)))
+async def test_a_form_that_did_not_end_is_refused_wherever_it_was_cut(end: int) -> None:
+    require_problem(await _post_form(WHOLE[:end]), 400, "request_malformed")
+
+
+async def test_a_form_that_did_not_end_is_told_as_that() -> None:
+    problem = require_problem(await _post_form(WHOLE[:-10]), 400, "request_malformed")
+    assert "closing boundary" in problem["detail"]
+
+
+@pytest.mark.parametrize("after", [b"", b"\r\n", b"\r\nepilogue\r\n--b\r\n"])
+@pytest.mark.parametrize(
+    "before", [b"", b"\r\n", b"two\r\nlines\r\n", b"of another system\n", b"with --b inside\r\n", b"-" * 70 + b"\r\n"]
+)
+async def test_preamble_and_epilogue_are_passed_over(before: bytes, after: bytes) -> None:
+    assert (await _post_form(before + WHOLE + after)).json()["files"] == BOTH
+
+
+async def test_a_form_that_comes_byte_by_byte_is_the_same_form() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for byte in b"This is a preamble\r\n" + WHOLE:
+            yield bytes([byte])
+
+    assert (await _post_form(body())).json()["files"] == BOTH
+
+
+async def test_a_form_without_lines_of_the_web_is_refused_with_the_reason() -> None:
+    problem = require_problem(await _post_form(WHOLE.replace(b"\r\n", b"\n")), 400, "request_malformed")
+    assert "CR" in problem["detail"]
+
+
+async def test_a_form_without_parts_is_a_form() -> None:
+    assert (await _post_form(b"--b--\r\n")).json() == {"files": [], "items": None}
+
+
+async def test_a_part_without_a_type_is_a_file_by_its_filename() -> None:
+    assert (await _post_form(HEAD % 1 + b"one\r\n--b--\r\n")).json()["files"] == [["1.jpg", "one"]]
