@@ -15,6 +15,7 @@ AffError                                  500  internal_error
 │   ├── EncoderFileNotFoundError          404  encoder_file_not_found
 │   ├── EncoderMismatchError              409  encoder_mismatch
 │   ├── BodyTimeoutError                  408  body_timeout
+│   ├── ContentEncodingError              415  content_encoding_unsupported
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
 │   ├── RefusingError                     409  refusing_impossible
@@ -186,6 +187,15 @@ class BodyTimeoutError(RequestError):
     code = "body_timeout"
     status = 408
     title = "Body did not arrive in time"
+
+
+class ContentEncodingError(RequestError):
+    """The body of a request is compressed, or encoded in another way."""
+
+    code = "content_encoding_unsupported"
+    status = 415
+    title = "Content encoding not supported"
+    headers: ClassVar[dict[str, str]] = {"Accept-Encoding": "identity"}
 
 
 class CollectionNotFoundError(RequestError):

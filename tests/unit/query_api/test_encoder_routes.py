@@ -83,3 +83,37 @@ async def test_a_thumbnail_is_given_and_named_by_its_content(
     again = await client.get("/images/red/thumbnail", headers={"if-none-match": response.headers["etag"]})
     assert again.status_code == 304
     require_problem(await client.get("/images/blue/thumbnail"), 404, "image_not_found", "blue")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/page/app.js",
+        "/page/icon-192.png",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/encoder",
+        "/encoder/model.onnx",
+        "/images/red",
+        "/images/red/thumbnail",
+        "/images/nobody",
+    ],
+)
+async def test_head_has_the_headers_of_get_and_no_body(
+    client: httpx.AsyncClient, gallery: MemoryGalleryStore, path: str
+) -> None:
+    point = (await gallery.fetch(["red"]))["red"]
+    await gallery.upsert([type(point)(point.record, point.embedding, b"RIFF....WEBP")])
+    get, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    if path != "/metrics":  # they changed meanwhile
+        assert int(head.headers["content-length"]) == int(get.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/search/", "/search/batch/", "/search/embedding/", "/encoder/", "/page", "/readyz/"])
+async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+    for method in ("GET", "POST"):
+        require_problem(await client.request(method, path), 404, "not_found")

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
@@ -58,12 +59,12 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         version=version("aff-query-api"),
         lifespan=lifespan,
         listen=settings,
+        middleware=[Middleware(ShedLoad)],
     )
-    app.add_middleware(ShedLoad)
     for included in (operation_router, router, encoder_router):
         app.include_router(included)
     if settings.page:
-        install_page(app)
+        install_page(app, root_path=settings.root_path)
     return app
 
 

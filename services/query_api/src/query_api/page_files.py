@@ -7,8 +7,9 @@ import gzip
 import mimetypes
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -30,12 +31,22 @@ _HEADERS = {
 }
 
 
-def install_page(app: FastAPI, directory: Path = _DIRECTORY) -> None:
-    """Serve the page at `/` and what it loads below `/page`."""
-    files = PageFiles(directory=directory)
+def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str = "") -> None:
+    """Serve the page at `/` and what it loads below `/page`.
 
-    async def page(request: Request) -> Response:
-        return await files.get_response("index.html", request.scope)
+    Args:
+        app: The service.
+        directory: Of the files.
+        root_path: Below which a proxy shows the service. The page names its files relative to itself, which holds below
+            any path that ends with a slash; with this one, the slash may be missing.
+    """
+    files = PageFiles(directory=directory)
+    index = (directory / "index.html").read_text(encoding="utf-8")
+    if root_path:
+        index = index.replace('="page/', f'="{root_path}/page/')
+
+    async def page() -> Response:
+        return HTMLResponse(index, headers=_HEADERS)
 
     app.add_api_route("/", page, include_in_schema=False)
     app.mount("/page", files, name="page")

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from aff_contracts.errors import ServiceOverloadedError
 from aff_contracts.schemas.problem import problem_of
 from aff_contracts.web.problems import ProblemResponse
+from aff_contracts.web.root_path import route_path
 
 
 class ShedLoad:
@@ -20,7 +21,7 @@ class ShedLoad:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"].startswith("/search"):
+        if scope["type"] == "http" and route_path(scope).startswith("/search"):
             try:
                 scope["app"].state.components.queue.require_room()
             except ServiceOverloadedError as error:

@@ -16,6 +16,7 @@ from aff_contracts.errors import (
     ScopeMissingError,
 )
 from aff_contracts.web.access_settings import AccessKey, AccessSettings, Scope
+from aff_contracts.web.origins import normal_origin
 from aff_contracts.web.rate_limit import RateLimit
 
 KEY_COOKIE = "aff_key"
@@ -80,14 +81,20 @@ class AccessControl:
 
     def _require_origin(self, connection: HTTPConnection) -> None:
         """Refuse what a page of another site sends: it would come with the person's cookie."""
-        origin = connection.headers.get("origin")
-        if origin is None or origin in self._settings.cors_origins:
+        given = connection.headers.get("origin")
+        if given is None:
             return
-        if origin.partition("://")[2] != connection.headers.get("host"):
-            raise OriginRefusedError("its pages may not call this service: AFF_ACCESS_CORS_ORIGINS", item=origin)
+        origin, host = normal_origin(given), connection.headers.get("host", "")
+        if origin in self._settings.cors_origins or origin == normal_origin(f"{given.partition('://')[0]}://{host}"):
+            return
+        raise OriginRefusedError(
+            f"its pages may not call this service, which was asked for as {host!r}: have a proxy pass Host as it came, "
+            "or name the origin in AFF_ACCESS_CORS_ORIGINS",
+            item=given,
+        )
 
     def _require_host(self, connection: HTTPConnection) -> None:
-        host = connection.headers.get("host", "")
+        host = connection.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if "." in name and name not in self._settings.allowed_hosts and not _is_address(name):
             raise HostRefusedError("without keys, this host is not answered for: AFF_ACCESS_ALLOWED_HOSTS", item=name)

@@ -8,11 +8,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aff_contracts.embedding_space import Sha256
 from aff_contracts.errors import AccessSettingsError
+from aff_contracts.web.origins import normal_origin
 
 
 class Scope(enum.StrEnum):
@@ -71,8 +72,8 @@ class AccessSettings(BaseSettings):
     keys_file: Path | None = None
     anonymous_scopes: tuple[Scope, ...] | None = None
     published_host: str | None = None
-    allowed_hosts: tuple[str, ...] = ()
-    cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[Annotated[str, AfterValidator(str.lower)], ...] = ()
+    cors_origins: tuple[Annotated[str, AfterValidator(normal_origin)], ...] = ()
 
     def all_keys(self) -> tuple[AccessKey, ...]:
         """Return the keys of both places.

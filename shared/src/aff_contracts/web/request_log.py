@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aff_contracts.web.request_id import REQUEST_ID_HEADER, accepted_request_id, current_request_id
+from aff_contracts.web.root_path import route_path
 
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -45,24 +46,25 @@ class RequestLog:
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
             await send(message)
 
+        path = route_path(scope)
         began = perf_counter()
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            self._log(scope, status, 1000 * (perf_counter() - began))
+            self._log(scope, path, status, 1000 * (perf_counter() - began))
             current_request_id.reset(token)
 
-    def _log(self, scope: Scope, status: int, milliseconds: float) -> None:
+    def _log(self, scope: Scope, path: str, status: int, milliseconds: float) -> None:
         failed = status >= HTTPStatus.BAD_REQUEST
-        if self._logged == "none" or (not failed and (self._logged == "failed" or scope["path"] in _PROBES)):
+        if self._logged == "none" or (not failed and (self._logged == "failed" or path in _PROBES)):
             return
         level = logging.ERROR if status == HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
         fields = {
             "method": scope["method"],
-            "path": scope["path"],
+            "path": path,
             "status": status,
             "duration_ms": round(milliseconds, 2),
             "client": scope["client"][0] if scope.get("client") else None,
             "caller": scope.get("state", {}).get("caller"),
         }
-        _logger.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=fields)
+        _logger.log(level, "%s %s %d", scope["method"], path, status, extra=fields)

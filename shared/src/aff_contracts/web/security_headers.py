@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from aff_contracts.web.root_path import route_path
+
 _DATA = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 # FastAPI's pages of the interactive documentation load Swagger UI and ReDoc from there, and begin with a script inside.
 _DOCUMENTATION = (
@@ -33,7 +35,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = _DOCUMENTATION if scope["path"] in _DOCUMENTATION_PATHS else _DATA
+        policy = _DOCUMENTATION if route_path(scope) in _DOCUMENTATION_PATHS else _DATA
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

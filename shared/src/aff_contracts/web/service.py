@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from starlette.middleware import Middleware
 from starlette.types import Lifespan
 
 from aff_contracts.gallery_store.store_metrics import store_failures
@@ -15,10 +18,13 @@ from aff_contracts.web.access_control import AccessControl
 from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.body_limit import BodyLimit
 from aff_contracts.web.body_timeout import BodyTimeout
+from aff_contracts.web.content_encoding import RefuseContentEncoding
+from aff_contracts.web.head_requests import HeadRequests
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.metrics import RequestMetrics
 from aff_contracts.web.problems import install_problem_handlers, problem_responses
 from aff_contracts.web.request_log import RequestLog
+from aff_contracts.web.root_path import RootPath
 from aff_contracts.web.scoped_router import document_access, scoped_router
 from aff_contracts.web.security_headers import SecurityHeaders
 from aff_contracts.web.tracing import TraceRequests
@@ -31,6 +37,7 @@ def create_service(
     version: str,
     lifespan: Lifespan[FastAPI],
     listen: ListenSettings,
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Make an application that answers `GET /healthz` and `GET /metrics`, and every error with a problem.
 
@@ -40,6 +47,7 @@ def create_service(
         version: Version of the service.
         lifespan: Opens and closes what the routes need.
         listen: How the service listens, and who may do what.
+        middleware: The service's own, next to its routes.
 
     Returns:
         The application; `app.state.registry` is its own Prometheus registry, where the service puts its own
@@ -55,6 +63,8 @@ def create_service(
         lifespan=lifespan,
         responses=problem_responses(),
         generate_unique_id_function=_operation_id,
+        middleware=middleware,
+        redirect_slashes=False,
     )
     app.state.registry = _registry()
     app.state.access = AccessControl(listen.access, listen.host)
@@ -62,6 +72,8 @@ def create_service(
     document_access(app)
     app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
     app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
+    app.add_middleware(RefuseContentEncoding)
+    app.add_middleware(HeadRequests)
     if listen.access.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -75,6 +87,8 @@ def create_service(
     app.add_middleware(RequestLog, logged=listen.observe.log_requests)
     if listen.observe.otlp_endpoint:
         app.add_middleware(TraceRequests)
+    if listen.root_path:
+        app.add_middleware(RootPath, root_path=listen.root_path)
     app.add_api_route("/healthz", healthz, tags=["operation"])
     figures = scoped_router(Scope.METRICS)
     figures.add_api_route("/metrics", metrics, tags=["operation"], response_class=PlainTextResponse)

@@ -109,12 +109,17 @@ class _Server(uvicorn.Server):
 
 
 def _listening(listen: ListenSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    host = listen.host.strip("[]")
+    ipv6 = ":" in host
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
     try:
-        return socket.create_server((listen.host, listen.port), family=family)
+        # `::` is every address of this machine, those of IPv4 too.
+        return socket.create_server(
+            (host, listen.port), family=family, dualstack_ipv6=ipv6 and socket.has_dualstack_ipv6()
+        )
     except OSError as error:
         reason = f"{error.strerror}; another port is chosen by {listen.model_config['env_prefix']}PORT"
-        raise ListenError(reason, item=f"{listen.host}:{listen.port}") from error
+        raise ListenError(reason, item=listen.address.removeprefix("http://")) from error
 
 
 def _server(served: ServedApp) -> _Server:
@@ -128,6 +133,7 @@ def _server(served: ServedApp) -> _Server:
         log_config=None,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=served.listen.keep_alive_timeout_s,
         timeout_graceful_shutdown=_GRACE_S,
     )
     return _Server(config)

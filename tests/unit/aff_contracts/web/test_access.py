@@ -178,6 +178,44 @@ async def test_pages_of_other_sites_are_refused() -> None:
     assert (await _ask(app, "/search", Origin="http://service")).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://shop.example", "shop.example:443"),
+        ("https://shop.example:443", "shop.example"),
+        ("http://shop.example", "shop.example:80"),
+        ("http://shop.example:80", "SHOP.example"),
+        ("HTTPS://Shop.Example", "shop.example"),
+        ("http://[2001:DB8::1]:80", "[2001:db8::1]"),
+        ("http://[::1]:8001", "[::1]:8001"),
+    ],
+)
+async def test_origin_and_host_are_one_in_spite_of_case_and_default_port(origin: str, host: str) -> None:
+    app = _service(keys=KEYS)
+    assert (await _ask(app, "/search", SEARCHER, Origin=origin, Host=host)).status_code == 200
+    app = _service(keys=KEYS, cors_origins=(origin,))
+    assert (await _ask(app, "/search", SEARCHER, Origin=origin, Host="inner:8001")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://shop.example", "shop.example:80"),
+        ("http://shop.example", "shop.example:443"),
+        ("https://shop.example:8443", "shop.example"),
+        ("https://shop.example", "inner:8001"),
+        ("https://shop.example:x", "shop.example"),
+        ("https://[::1", "[::2"),
+        ("null", "null"),
+        ("", "service"),
+    ],
+)
+async def test_another_origin_is_refused_with_the_host_that_arrived(origin: str, host: str) -> None:
+    answer = await _ask(_service(keys=KEYS), "/search", SEARCHER, Origin=origin, Host=host)
+    problem = require_problem(answer, 403, "origin_refused", origin)
+    assert repr(host) in problem["detail"]
+
+
 async def test_cors_is_closed_until_it_is_opened() -> None:
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
     closed = await _ask(_service(), "/search", method="OPTIONS", **asked)
@@ -190,9 +228,11 @@ async def test_cors_is_closed_until_it_is_opened() -> None:
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
 
 
-@pytest.mark.parametrize("host", ["localhost:8001", "127.0.0.1:8001", "[::1]:8001", "query_api:8001", "known.example"])
+@pytest.mark.parametrize(
+    "host", ["localhost:8001", "127.0.0.1:8001", "[::1]:8001", "query_api:8001", "known.example", "KNOWN.example:80"]
+)
 async def test_without_keys_hosts_of_this_machine_are_answered_for(host: str) -> None:
-    assert (await _ask(_service(allowed_hosts=("known.example",)), "/search", Host=host)).status_code == 200
+    assert (await _ask(_service(allowed_hosts=("Known.example",)), "/search", Host=host)).status_code == 200
 
 
 async def test_without_keys_a_name_that_a_stranger_pointed_here_is_refused() -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import Body, FastAPI, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
 
 from aff_contracts.errors import EncoderError, ImageError, ImageNotFoundError
 from aff_contracts.web.listen_settings import ListenSettings
@@ -27,18 +29,24 @@ async def _no_lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _service() -> FastAPI:
+def _service(root_path: str = "") -> FastAPI:
     app = create_service(
         title="Test",
         description="For tests.",
         version="1",
         lifespan=_no_lifespan,
-        listen=ListenSettings(port=0, max_body_bytes=MAX_BODY_BYTES, body_timeout_s=BODY_TIMEOUT_S),
+        listen=ListenSettings(
+            port=0, max_body_bytes=MAX_BODY_BYTES, body_timeout_s=BODY_TIMEOUT_S, root_path=root_path
+        ),
     )
 
     @app.get("/images/{item_id}", responses=problem_responses(ImageNotFoundError))
     async def get_image(item_id: str) -> Answer:
         raise ImageNotFoundError("the gallery holds no such image", item=item_id)
+
+    @app.get("/stream")
+    async def get_stream() -> StreamingResponse:
+        return StreamingResponse(_chunks(2))
 
     @app.get("/pages")
     async def get_page(limit: Annotated[int, Query(ge=1, le=10)] = 5) -> Answer:
@@ -68,8 +76,8 @@ def _client(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://service")
 
 
-async def _request(method: str, path: str, **options: Any) -> httpx.Response:
-    async with _client(_service()) as client:
+async def _request(method: str, path: str, root_path: str = "", **options: Any) -> httpx.Response:
+    async with _client(_service(root_path)) as client:
         return await client.request(method, path, **options)
 
 
@@ -119,7 +127,91 @@ async def test_an_unknown_path_is_a_problem() -> None:
 async def test_a_wrong_method_is_a_problem_that_names_the_right_ones() -> None:
     response = await _request("DELETE", "/healthz")
     require_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/healthz/", "/pages/", "/length/", "/metrics/", "/docs/", "/nowhere/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_a_slash_too_many_is_another_path_and_nothing_is_redirected(method: str, path: str) -> None:
+    response = await _request(method, path)
+    assert response.status_code == 404
+    assert "location" not in response.headers
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/pages?limit=3", "/docs", "/openapi.json", "/images/cat", "/nowhere", "/stream"]
+)
+async def test_head_is_answered_as_get_without_the_body(path: str) -> None:
+    async with _client(_service()) as client:
+        get, head = await client.get(path), await client.head(path)
+    assert head.content == b""
+    assert head.status_code == get.status_code
+    for header in ("content-length", "content-type", "content-security-policy"):
+        assert head.headers.get(header) == get.headers.get(header)
+
+
+async def test_head_of_a_path_without_get_is_a_wrong_method() -> None:
+    response = await _request("HEAD", "/length")
+    assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
+
+
+async def test_head_is_counted_as_itself_by_its_route() -> None:
+    async with _client(_service()) as client:
+        await client.head("/images/a")
+        figures = (await client.get("/metrics")).text
+    assert 'aff_http_requests_total{method="HEAD",route="/images/{item_id}",status="404"} 1.0' in figures
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "nonsense"])
+async def test_a_body_that_is_encoded_is_refused_unread_by_the_name_of_its_encoding(encoding: str) -> None:
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b"x"
+
+    response = await _request("POST", "/length", content=body(), headers={"Content-Encoding": encoding})
+    problem = require_problem(response, 415, "content_encoding_unsupported", "content-encoding")
+    assert encoding in problem["detail"]
+    assert response.headers["accept-encoding"] == "identity"
+    assert read == 0
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+async def test_a_body_that_is_said_to_be_as_it_is_is_taken(encoding: str) -> None:
+    response = await _request("POST", "/length", content=b"abc", headers={"Content-Encoding": encoding})
+    assert response.json() == {"length": 3}
+
+
+@pytest.mark.parametrize("below", ["/photos", "/photos/", "/a/b"])
+async def test_below_a_path_of_a_proxy_it_answers_with_and_without_it(below: str) -> None:
+    path = below.rstrip("/")
+    for prefix in ("", path):
+        assert (await _request("GET", f"{prefix}/pages", below)).json() == {"limit": 5}
+        assert (await _request("HEAD", f"{prefix}/pages", below)).status_code == 200
+        assert (await _request("POST", f"{prefix}/pages", below)).status_code == 405
+        require_problem(await _request("GET", f"{prefix}/images/cat", below), 404, "image_not_found", "cat")
+        require_problem(await _request("GET", f"{prefix}/nowhere", below), 404, "not_found")
+        document = await _request("GET", f"{prefix}/openapi.json", below)
+        assert document.json()["servers"] == [{"url": path}]
+        documentation = await _request("GET", f"{prefix}/docs", below)
+        assert f"{path}/openapi.json" in documentation.text
+        assert "cdn.jsdelivr.net" in documentation.headers["content-security-policy"]
+
+
+async def test_a_path_of_a_proxy_may_be_called_as_one_of_the_service() -> None:
+    assert (await _request("GET", "/pages", "/pages")).json() == {"limit": 5}
+    assert (await _request("GET", "/pages/pages", "/pages")).json() == {"limit": 5}
+    require_problem(await _request("GET", "/images/cat", "/images"), 404, "image_not_found", "cat")
+    require_problem(await _request("GET", "/images/images/cat", "/images"), 404, "image_not_found", "cat")
+
+
+@pytest.mark.parametrize("given", ["photos", "/a//b", "/a b", "/../a", "/.", "https://x/photos", "/a?b", "/é"])
+async def test_what_is_no_path_of_a_proxy_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError, match="a path such as /photos"):
+        _service(given)
 
 
 async def test_a_bug_is_answered_without_its_words_and_logged_with_them(
@@ -233,7 +325,9 @@ async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answ
     assert list(responses) == [400, 401, 403, 408, 413, 415, 421, 422, 429, 500]
     assert "`body_too_large`" in responses[413]["description"]
     assert "`image_too_many_pixels`" in responses[413]["description"]
-    assert responses[415]["description"] == "`image_unsupported` (Not a supported image)"
+    assert responses[415]["description"] == (
+        "`content_encoding_unsupported` (Content encoding not supported), `image_unsupported` (Not a supported image)"
+    )
     assert responses[500]["description"] == "`internal_error` (Internal error)"
 
 

@@ -59,11 +59,11 @@ def serve(
         addresses = {"store": store.url or str(store.edge_path)}
         if only is not Only.INDEXER:
             query = QuerySettings(**_given(bundle_path=bundle, host=host, port=query_port))
-            addresses["query"] = f"http://{query.host}:{query.port}"
+            addresses["query"] = query.address
         if only is not Only.QUERY:
             given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)
             indexer = IndexerSettings(**given)
-            addresses["indexer"] = f"http://{indexer.host}:{indexer.port}"
+            addresses["indexer"] = indexer.address
     if as_json:
         print_json(addresses)
     else:

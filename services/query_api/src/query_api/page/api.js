@@ -1,5 +1,11 @@
 // Calls of the query service. What fails is an Error with words for a person.
 
+/** The service's address, which may lie below a path of a proxy: these files are below its `page`. */
+const SERVICE = new URL("..", import.meta.url);
+
+/** Where a path of the service is. */
+export const serviceUrl = (path) => new URL(path.slice(1), SERVICE).href;
+
 export class ServiceError extends Error {
   constructor(message, status = 0) {
     super(message);
@@ -10,14 +16,14 @@ export class ServiceError extends Error {
 /** Keep the service's key until the browser is closed; images of the page bring it, too. */
 export function keepKey(key) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
-  document.cookie = `aff_key=${encodeURIComponent(key)}; Path=/; SameSite=Strict${secure}`;
+  document.cookie = `aff_key=${encodeURIComponent(key)}; Path=${SERVICE.pathname}; SameSite=Strict${secure}`;
 }
 
 /** Send a request; returns the parsed answer. */
 async function call(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(serviceUrl(path), options);
   } catch {
     throw new ServiceError("The service cannot be reached. Is it running, and are you online?");
   }
@@ -54,4 +60,5 @@ export const searchByEmbedding = (body) =>
 
 export const describeEncoder = () => call("/encoder");
 
-export const thumbnailUrl = (id) => `/images/${id.split("/").map(encodeURIComponent).join("/")}/thumbnail`;
+export const thumbnailUrl = (id) =>
+  serviceUrl(`/images/${id.split("/").map(encodeURIComponent).join("/")}/thumbnail`);

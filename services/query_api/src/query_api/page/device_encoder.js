@@ -1,9 +1,9 @@
 // The query encoder of the service, run in this browser by ONNX Runtime.
 
-import { describeEncoder, ServiceError } from "./api.js";
+import { describeEncoder, ServiceError, serviceUrl } from "./api.js";
 import { stretch } from "./resample.js";
 
-const RUNTIME = "/page/ort/";
+const RUNTIME = new URL("ort/", import.meta.url).href;
 const MOST_PIXELS = 16_000_000; // of a canvas on the smallest phones
 
 /** Whether the service has the runtime; it is built in where npm was at hand. */
@@ -38,7 +38,7 @@ export async function loadDeviceEncoder(begun) {
   const wanted = gpu ? "fp32" : described.serving;
   const graph = described.files.find((file) => file.precision === wanted) ?? described.files[0];
   begun(graph.size_bytes);
-  const response = await fetch(graph.url);
+  const response = await fetch(serviceUrl(graph.url));
   if (!response.ok) throw new ServiceError("The encoder cannot be loaded.");
   const session = await ort.InferenceSession.create(await response.arrayBuffer(), {
     executionProviders: gpu ? ["webgpu", "wasm"] : ["wasm"],
