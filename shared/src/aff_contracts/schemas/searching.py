@@ -181,7 +181,7 @@ class EncoderFile(BaseModel):
 
     Attributes:
         precision: Of its numbers.
-        url: Where this service gives it; what it gives there never changes.
+        url: Path below the address of the service, which returns it there; what it returns never changes.
         sha256: Of the file.
         size_bytes: Of the file.
     """
