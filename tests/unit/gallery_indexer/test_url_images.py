@@ -33,8 +33,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
             self.end_headers()
-        elif self.path == "/missing":
-            self.send_error(404)
+        elif self.path.startswith("/status/"):
+            self.send_response(int(self.path.removeprefix("/status/")))
+            self.send_header("Retry-After", "120")
+            self.end_headers()
         elif self.path == "/slow":
             threading.Event().wait(3)
         else:
@@ -163,7 +165,40 @@ async def test_a_body_over_the_limit_is_given_up() -> None:
                 await images.get(f"http://photos.example:{port}/large")
 
 
-@pytest.mark.parametrize(("path", "words"), [("missing", "404"), ("slow", "within 0.2 s")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a%2Fb%20c%7E.jpg?sig=a%2Bb%2F+c%3D%3d&x=%2f",
+        "/a(1)'!*,;=:@.jpg?next=/a/b?c:d@e",
+        "/K%C3%B6ln.jpg",
+    ],
+)
+async def test_what_is_percent_encoded_is_sent_byte_for_byte_also_after_a_redirect(path: str) -> None:
+    with _server() as (port, seen):
+        async with _images() as images:
+            assert await images.get(f"http://photos.example:{port}{path}") == b"image"
+            assert await images.get(f"http://photos.example:{port}/to/{path}") == b"image"
+    assert [asked for _, asked in seen] == [path, f"/to/{path}", path]
+
+
+async def test_a_host_and_a_path_in_other_letters_are_encoded() -> None:
+    names = _names(bücher_example=[PUBLIC])
+    with _server() as (port, seen):
+        async with _images(resolve=names) as images:
+            assert await images.get(f"http://bücher.example:{port}/Köln am%20Rhein.jpg") == b"image"
+    assert seen == [(f"xn--bcher-kva.example:{port}", "/K%C3%B6ln%20am%20Rhein.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("status/401", "401 Unauthorized .*: it wants credentials"),
+        ("status/403", "403 Forbidden .*: it refuses access, or the URL's signature is wrong or has expired"),
+        ("status/404", "404 Not Found"),
+        ("status/429", r"429 Too Many Requests and asks to wait \(Retry-After: 120\)"),
+        ("slow", "within 0.2 s"),
+    ],
+)
 async def test_a_page_that_is_not_there_or_not_in_time_is_told(path: str, words: str) -> None:
     with _server() as (port, _):
         async with _images(timeout_s=0.2) as images:

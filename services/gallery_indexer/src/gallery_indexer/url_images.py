@@ -16,6 +16,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _PORTS = {"http": 80, "https": 443}
+_SHOWN_CHARACTERS = 100
+_EXPLANATIONS = {
+    401: ": it wants credentials",
+    403: ": it refuses access, or the URL's signature is wrong or has expired",
+}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -87,16 +92,19 @@ class UrlImages:
         host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
         self._require_allowed(parts.scheme, host)
         address = await self._checked_address(host, port)
-        there = httpx.URL(url).copy_with(host=address, username="", password="")
+        there = httpx.URL(url)  # leaves what is percent-encoded as it is: a signature may cover it
         request = self._http.build_request(
-            "GET", there, headers={"Host": parts.netloc.rpartition("@")[2]}, extensions={"sni_hostname": host}
+            "GET",
+            there.copy_with(host=address, username="", password=""),
+            headers={"Host": there.netloc.decode()},
+            extensions={"sni_hostname": there.raw_host.decode()},
         )
         response = await self._http.send(request, stream=True)
         try:
             if response.is_redirect:
                 return b"", response.headers["location"]
             if not response.is_success:
-                raise ImageUnreachableError(f"the host answers {response.status_code}")
+                raise ImageUnreachableError(_refusal(response))
             return await self._body(response), None
         finally:
             await response.aclose()
@@ -127,6 +135,17 @@ class UrlImages:
             if not self._is_allowed(address):
                 raise ImageSourceRefusedError(f"the host {host!r} has an address that is not public")
         return addresses[0]
+
+
+def _refusal(response: httpx.Response) -> str:
+    wait = response.headers.get("retry-after")
+    asks = f" and asks to wait (Retry-After: {wait[:_SHOWN_CHARACTERS]})" if wait else ""
+    explanation = _EXPLANATIONS.get(response.status_code, "")
+    return (
+        f"the host answers {response.status_code} {response.reason_phrase[:_SHOWN_CHARACTERS]}".rstrip()
+        + asks
+        + explanation
+    )
 
 
 def is_public(address: str) -> bool:
