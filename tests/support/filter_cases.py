@@ -29,7 +29,19 @@ PHOTOGRAPHS: dict[str, dict[str, Any]] = {
         "at": {"lat": 41.893, "lon": 12.485},
         "seen": "2025-01-01T00:00:00Z",
     },
+    "dateline": {"at": {"lat": -16.8, "lon": 180}, "seen": "2024-05-01t12:00:00.123456789z"},
+    "island": {"at": {"lat": -17, "lon": -179.5}, "seen": "2024-05-01 14:00:01+0200"},
     "bare": {},
+    "keys": {
+        "straße": "a",
+        "日本": "b",
+        "EXIF:Make": "c",
+        "with blank": "d",
+        "f.number": {"in [mm]": 7},
+        "😀": 2**53 + 1,
+        "o'clock $*": -(2**63),
+        "most": [2**63 - 1],
+    },
     "odd": {"city": ["Rome", "Pisa"], "year": "1372", "open": 1, "a-b_c": {"0": {"d": 5}}},
 }
 
@@ -55,10 +67,13 @@ FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"should": [{"key": "city", "match": "Florence"}, {"key": "tags", "match": "arch"}]},
         {"dome", "arch"},
     ),
-    "must not": ({"must_not": [{"key": "open", "match": True}]}, {"arch", "bare", "odd"}),
+    "must not": (
+        {"must_not": [{"key": "open", "match": True}]},
+        {"arch", "bare", "odd", "dateline", "island", "keys"},
+    ),
     "must not twice": (
         {"must_not": [{"key": "open", "match": True}, {"key": "city", "match": "Rome"}]},
-        {"bare"},
+        {"bare", "dateline", "island", "keys"},
     ),
     "all three": (
         {
@@ -70,11 +85,11 @@ FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "since a moment": (
         {"must": [{"key": "seen", "datetime_range": {"gte": "2024-05-01T12:00:00Z"}}]},
-        {"dome", "arch"},  # 14:00 in Florence is 12:00 in Greenwich
+        {"dome", "arch", "dateline", "island"},  # 14:00 in Florence is 12:00 in Greenwich
     ),
     "between moments": (
         {"must": [{"key": "seen", "datetime_range": {"gt": "2024-05-01T10:00:00Z", "lt": "2025-01-01T00:00:00Z"}}]},
-        {"dome"},
+        {"dome", "dateline", "island"},
     ),
     "near": (
         {"must": [{"key": "at", "geo_radius": {"center": {"lat": 43.7, "lon": 10.4}, "radius_m": 75_000}}]},
@@ -92,6 +107,122 @@ FILTERS: dict[str, tuple[dict[str, Any], set[str]]] = {
         },
         {"dome", "arch"},
     ),
+    "to the microsecond": (
+        {
+            "must": [
+                {"key": "seen", "datetime_range": {"gt": "2024-05-01T12:00:00Z", "lte": "2024-05-01T12:00:00.123456Z"}}
+            ]
+        },
+        {"dateline"},
+    ),
+    "a space, small letters, no colon": (
+        {
+            "must": [
+                {"key": "seen", "datetime_range": {"gt": "2024-05-01 12:00:00z", "lt": "2024-05-01t12:00:01.5+0000"}}
+            ]
+        },
+        {"dateline", "island"},
+    ),
+    "on the edges of a box": (
+        {
+            "must": [
+                {
+                    "key": "at",
+                    "geo_box": {
+                        "top_left": {"lat": 43.773, "lon": 10.397},
+                        "bottom_right": {"lat": 43.723, "lon": 11.256},
+                    },
+                }
+            ]
+        },
+        {"tower", "dome"},
+    ),
+    "a box as small as a place": (
+        {
+            "must": [
+                {
+                    "key": "at",
+                    "geo_box": {
+                        "top_left": {"lat": 43.773, "lon": 11.256},
+                        "bottom_right": {"lat": 43.773, "lon": 11.256},
+                    },
+                }
+            ]
+        },
+        {"dome"},
+    ),
+    "across the 180th meridian": (
+        {
+            "must": [
+                {
+                    "key": "at",
+                    "geo_box": {"top_left": {"lat": 0, "lon": 170}, "bottom_right": {"lat": -90, "lon": -170}},
+                }
+            ]
+        },
+        {"dateline", "island"},
+    ),
+    "up to the 180th meridian": (
+        {
+            "must": [
+                {"key": "at", "geo_box": {"top_left": {"lat": 0, "lon": 170}, "bottom_right": {"lat": -90, "lon": 180}}}
+            ]
+        },
+        {"dateline"},
+    ),
+    "from the 180th meridian on": (
+        {
+            "must": [
+                {"key": "at", "geo_box": {"top_left": {"lat": 0, "lon": -180}, "bottom_right": {"lat": -90, "lon": 0}}}
+            ]
+        },
+        {"dateline", "island"},
+    ),
+    "all of the earth": (
+        {
+            "must": [
+                {
+                    "key": "at",
+                    "geo_box": {"top_left": {"lat": 90, "lon": -180}, "bottom_right": {"lat": -90, "lon": 180}},
+                }
+            ]
+        },
+        {"tower", "dome", "arch", "dateline", "island"},
+    ),
+    "nearly all around": (
+        {
+            "must": [
+                {
+                    "key": "at",
+                    "geo_box": {"top_left": {"lat": 90, "lon": 13}, "bottom_right": {"lat": -90, "lon": 12.9}},
+                }
+            ]
+        },
+        {"tower", "dome", "arch", "dateline", "island"},
+    ),
+    "not in a box": (
+        {
+            "must": [{"key": "at.lat", "range": {"gte": -90}}],
+            "must_not": [
+                {"key": "at", "geo_box": {"top_left": {"lat": 90, "lon": 0}, "bottom_right": {"lat": 0, "lon": 180}}}
+            ],
+        },
+        {"dateline", "island"},
+    ),
+    "near across the meridian": (
+        {"must": [{"key": "at", "geo_radius": {"center": {"lat": -16.8, "lon": 179.9}, "radius_m": 70_000}}]},
+        {"dateline", "island"},  # 11 km and 67 km from there
+    ),
+    "key with accents": ({"must": [{"key": "straße", "match": "a"}]}, {"keys"}),
+    "key in Chinese": ({"must": [{"key": "日本", "match": "b"}]}, {"keys"}),
+    "key with a colon": ({"must": [{"key": "EXIF:Make", "any_of": ["c"]}]}, {"keys"}),
+    "key with a blank": ({"must": [{"key": "with blank", "match": "d"}]}, {"keys"}),
+    "quoted keys": ({"must": [{"key": '"f.number"."in [mm]"', "range": {"gte": 7}}]}, {"keys"}),
+    "a dot outside of quotes goes into an object": ({"must": [{"key": 'f.number."in [mm]"', "match": 7}]}, set()),
+    "beyond the integers of a float": ({"must": [{"key": "😀", "match": 2**53 + 1}]}, {"keys"}),
+    "one less than that": ({"must": [{"key": "😀", "match": 2**53}]}, set()),
+    "the least integer": ({"must": [{"key": "o'clock $*", "any_of": [-(2**63), 0]}]}, {"keys"}),
+    "the greatest integer": ({"must": [{"key": "most", "match": 2**63 - 1}]}, {"keys"}),
     "absent key": ({"must": [{"key": "nothing", "match": "x"}]}, set()),
     "the store's own fields cannot be reached": ({"must": [{"key": "width", "match": 640}]}, set()),
 }

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
+from aff_contracts.schemas.payload_key import key_parts
 
 
 class MemoryGalleryStore:
@@ -40,27 +42,32 @@ class MemoryGalleryStore:
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         self._require_space()
-        self._points.update({point.record.item_id: deepcopy(point) for point in points})
+        for point in points:
+            self._points.pop(self._key(point.record.item_id), None)
+            self._points[point.record.item_id] = deepcopy(point)
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         self._require_space()
-        return {item_id: _read(self._points[item_id]) for item_id in item_ids if item_id in self._points}
+        keys = {item_id: self._key(item_id) for item_id in item_ids}
+        return {item_id: _read(self._points[key]) for item_id, key in keys.items() if key in self._points}
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
         self._require_space()
-        if item_id in self._points:
-            point = self._points[item_id]
-            self._points[item_id] = replace(point, record=replace(point.record, payload=deepcopy(payload)))
+        key = self._key(item_id)
+        if key in self._points:
+            point = self._points[key]
+            self._points[key] = replace(point, record=replace(point.record, payload=deepcopy(payload)))
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         self._require_space()
-        found = {item_id: self._points[item_id].thumbnail for item_id in item_ids if item_id in self._points}
+        keys = {item_id: self._key(item_id) for item_id in item_ids}
+        found = {item_id: self._points[key].thumbnail for item_id, key in keys.items() if key in self._points}
         return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         self._require_space()
         for item_id in item_ids:
-            self._points.pop(item_id, None)
+            self._points.pop(self._key(item_id), None)
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         await self.delete([point.record.item_id for point in self._matching(payload_filter)])
@@ -110,6 +117,12 @@ class MemoryGalleryStore:
             raise GalleryMissingError("no gallery has been created in this store")
         return self._space
 
+    def _key(self, item_id: str) -> str:
+        """Return the id under which an item is kept: in the normalisation in which it was written."""
+        if item_id in self._points or item_id.isascii():
+            return item_id
+        return next((key for key in self._points if normalize("NFC", key) == normalize("NFC", item_id)), item_id)
+
     def _matching(self, payload_filter: PayloadFilter | None) -> list[GalleryPoint]:
         self._require_space()
         return [point for point in self._points.values() if _matches(payload_filter, point.record.payload)]
@@ -130,7 +143,7 @@ def _matches(payload_filter: PayloadFilter | None, payload: Any) -> bool:
 
 
 def _holds(condition: Condition, payload: Any) -> bool:
-    return any(_value_holds(condition, value) for value in _values(payload, condition.key.split(".")))
+    return any(_value_holds(condition, value) for value in _values(payload, key_parts(condition.key)))
 
 
 def _values(node: Any, path: list[str]) -> Iterator[Any]:
@@ -163,7 +176,7 @@ def _value_holds(condition: Condition, value: Any) -> bool:
         return (
             _is_place(value)
             and box.bottom_right.lat <= value["lat"] <= box.top_left.lat
-            and box.top_left.lon <= value["lon"] <= box.bottom_right.lon
+            and any(_is_between(lon, box.top_left.lon, box.bottom_right.lon) for lon in _names_of(value["lon"]))
         )
     wanted = [condition.match] if condition.any_of is None else condition.any_of
     return any(type(value) is type(candidate) and value == candidate for candidate in wanted)
@@ -171,8 +184,8 @@ def _value_holds(condition: Condition, value: Any) -> bool:
 
 def _is_within(value: Any, bounds: DatetimeRange) -> bool:
     try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        moment = datetime.fromisoformat(value.upper())
+    except (AttributeError, ValueError):
         return False
     return (
         (bounds.gt is None or moment > bounds.gt)
@@ -180,6 +193,14 @@ def _is_within(value: Any, bounds: DatetimeRange) -> bool:
         and (bounds.lt is None or moment < bounds.lt)
         and (bounds.lte is None or moment <= bounds.lte)
     )
+
+
+def _names_of(lon: float) -> set[float]:
+    return {lon, -lon} if abs(lon) == 180 else {lon}
+
+
+def _is_between(lon: float, west: float, east: float) -> bool:
+    return west <= lon <= east if west <= east else lon >= west or lon <= east
 
 
 def _is_place(value: Any) -> bool:

@@ -80,7 +80,25 @@ def test_any_other_difference_makes_another_payload(one: dict[str, Any], other: 
         ("integer", [1, [1, 2], None], [1.5, True, "1"]),
         ("float", [1, 1.5, [1, 2.5]], [True, "1"]),
         ("bool", [True, [False]], [1, "true"]),
-        ("datetime", ["2024-05-01T10:00:00Z", "2024-05-01T10:00:00+02:00"], ["2024-05-01T10:00:00", "May", 5]),
+        (
+            "datetime",
+            [
+                "2024-05-01T10:00:00Z",
+                "2024-05-01 10:00:00.123456789+02:00",
+                "2024-05-01t10:00:00z",
+                ["2024-05-01T10:00:00+0000"],
+            ],
+            [
+                *(
+                    "2024-05-01T10:00:00",
+                    "2024-05-01",
+                    "2024-05-01T10:00Z",
+                    "2024-05-01T10:00:00,5Z",
+                    "2024-05-01_10:00:00Z",
+                ),
+                *("1714557600", "1714557600000", "2024-W18-3T10:00:00Z", "2024-02-30T10:00:00Z", "May", 5),
+            ],
+        ),
         ("geo", [{"lat": 43.7, "lon": 10.4}], [{"lat": 91, "lon": 0}, {"lat": 1}, "43.7,10.4"]),
     ],
 )
@@ -92,5 +110,18 @@ def test_a_value_of_another_type_than_declared_is_refused_by_its_key(
         require_storable({"at": {"key": value}, "key": object.__name__}, limits, item="cat")
     require_storable({"at": 5}, limits, item="cat")
     for value in bad:
-        with pytest.raises(InvalidItemsError, match=rf"at\.key is not of its declared type {kind}"):
+        with pytest.raises(InvalidItemsError, match=rf"at\.key is not of its declared type {kind}: "):
             require_storable({"at": {"key": value}}, limits, item="cat")
+
+
+def test_a_refused_date_is_told_with_the_form_that_is_wanted() -> None:
+    limits = PayloadLimits(1000, {"taken at": "datetime"})
+    with pytest.raises(InvalidItemsError, match=r"taken at .* datetime: a text as in 2024-05-01T10:00:00\+02:00 "):
+        require_storable({"taken at": "2024-05-01"}, limits, item="cat")
+
+
+def test_a_declared_key_may_have_a_dot_in_it() -> None:
+    limits = PayloadLimits(1000, {'"f.number"': "float"})
+    require_storable({"f": {"number": "wide"}, "f.number": 2.8}, limits, item="cat")
+    with pytest.raises(InvalidItemsError):
+        require_storable({"f.number": "wide"}, limits, item="cat")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
 from aff_contracts.schemas.gallery import CollectionComparison
+from aff_contracts.schemas.item_id import canonical_id
 
 _PAGE = 1000
 _NAMED_IDS = 20
@@ -37,8 +38,9 @@ async def compare_collections(
         if in_other is None:
             continue
         first, second = await _hits(live, point, neighbours), await _hits(other, in_other, neighbours)
-        found_live.append(first[0] == point.record.item_id)
-        found_other.append(second[0] == point.record.item_id)
+        itself = canonical_id(point.record.item_id)
+        found_live.append(first[0] == itself)
+        found_other.append(second[0] == itself)
         shared.append(len(set(first[1:]) & set(second[1:])) / max(1, len(first) - 1))
     return CollectionComparison(
         live_count=await live.count(),
@@ -78,7 +80,7 @@ async def _ids(store: GalleryStore) -> AsyncIterator[str]:
     while True:
         page = await store.scroll(limit=_PAGE, cursor=cursor)
         for point in page.points:
-            yield point.record.item_id
+            yield canonical_id(point.record.item_id)
         cursor = page.cursor
         if cursor is None:
             return
@@ -95,7 +97,8 @@ async def _sample(store: GalleryStore, samples: int) -> list[GalleryPoint]:
 
 
 async def _hits(store: GalleryStore, point: GalleryPoint, neighbours: int) -> list[str]:
-    return [hit.record.item_id for hit in await store.search(point.embedding, limit=neighbours + 1)] or [""]
+    hits = await store.search(point.embedding, limit=neighbours + 1)
+    return [canonical_id(hit.record.item_id) for hit in hits] or [""]
 
 
 def _mean(values: list[float] | list[bool]) -> float | None:

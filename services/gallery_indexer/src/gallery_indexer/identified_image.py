@@ -6,15 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from aff_contracts.errors import AffError, InvalidItemsError
-from aff_contracts.schemas.indexing import ItemId, JsonObject, Receipt
+from aff_contracts.schemas.indexing import JsonObject, Receipt
+from aff_contracts.schemas.item_id import canonical_id, require_addressable
 from aff_contracts.schemas.problem import problem_of
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.payload_limits import PayloadLimits, require_storable
-
-_ITEM_ID = TypeAdapter[str](ItemId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class IdentifiedImage:
     Attributes:
         index: Position of the image in the request, from 0.
         name: File name of the upload, where one was sent.
-        item_id: The caller's id, or `content_sha256`.
+        item_id: The caller's id in NFC, or `content_sha256`.
         data: The encoded image file.
         content_sha256: Hex digest of `data`.
         payload: The caller's JSON object; None leaves what the gallery holds.
@@ -58,18 +55,17 @@ def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) ->
 
     Raises:
         ImageError: The image could not be taken out of the request.
-        InvalidItemsError: The id is malformed, or the payload cannot be stored.
+        InvalidItemsError: A new image may not have the id, or the payload cannot be stored.
     """
     if isinstance(image.data, AffError):
         raise image.data
     assert isinstance(image.data, bytes), "locations are fetched before"
-    if image.item.id is not None:
-        _require_well_formed(image.item.id, image.name)
+    item_id = None if image.item.id is None else _usable_id(image.item.id, image.name)
     content_sha256 = hashlib.sha256(image.data).hexdigest()
     identified = IdentifiedImage(
         index=index,
         name=image.name,
-        item_id=content_sha256 if image.item.id is None else image.item.id,
+        item_id=item_id or content_sha256,
         data=image.data,
         content_sha256=content_sha256,
         payload=image.item.payload,
@@ -79,13 +75,11 @@ def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) ->
     return identified
 
 
-def _require_well_formed(item_id: str, name: str | None) -> None:
+def _usable_id(item_id: str, name: str | None) -> str:
     try:
-        _ITEM_ID.validate_python(item_id)
-    except ValidationError as error:
-        raise InvalidItemsError(
-            "an id has 1 to 512 characters, none of them a control character", item=name or item_id
-        ) from error
+        return canonical_id(require_addressable(item_id))
+    except ValueError as error:
+        raise InvalidItemsError(str(error), item=name or item_id) from error
 
 
 def reject(index: int, item_id: str | None, name: str | None, error: AffError) -> Receipt:

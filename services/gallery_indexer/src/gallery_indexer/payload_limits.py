@@ -10,7 +10,7 @@ from typing import Any
 
 from aff_contracts.errors import InvalidItemsError
 from aff_contracts.schemas.indexing import JsonObject
-from aff_contracts.schemas.payload_schema import PayloadType, key_of_another_type
+from aff_contracts.schemas.payload_schema import FORMS, PayloadType, key_of_another_type
 
 MAX_DEPTH = 32
 _LAST_DIGIT = 1e-15
@@ -55,7 +55,8 @@ def require_storable(payload: JsonObject, limits: PayloadLimits, *, item: str) -
         raise InvalidItemsError(f"the payload has {size_bytes} bytes, the limit is {limits.max_bytes} bytes", item=item)
     wrong = key_of_another_type(payload, limits.schema)
     if wrong is not None:
-        raise InvalidItemsError(f"the payload's {wrong} is not of its declared type {limits.schema[wrong]}", item=item)
+        kind = limits.schema[wrong]
+        raise InvalidItemsError(f"the payload's {wrong} is not of its declared type {kind}: {FORMS[kind]}", item=item)
 
 
 def same_payload(one: Any, other: Any) -> bool:

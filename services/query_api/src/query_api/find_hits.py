@@ -11,6 +11,7 @@ import numpy as np
 
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryStore
 from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.payload_key import key_parts
 from query_api.wanted_hits import WantedHits
 
 _GROUP_FACTOR = 4
@@ -101,16 +102,17 @@ def _without(hits: Sequence[GalleryHit], excluded: str | None, limit: int) -> li
 def _first_of_groups(hits: Sequence[GalleryHit], key: str) -> list[GalleryHit]:
     """Keep the first hit of every value of a key; hits without the key go."""
     found: dict[str, GalleryHit] = {}
+    path = key_parts(key)
     for hit in hits:
-        value = _value(hit.record.payload, key)
+        value = _value(hit.record.payload, path)
         if value is not None:
             found.setdefault(json.dumps(value, sort_keys=True), hit)
     return list(found.values())
 
 
-def _value(payload: JsonObject, key: str) -> Any:
-    """Return what stands at a key; a dot goes into a nested object."""
+def _value(payload: JsonObject, path: Sequence[str]) -> Any:
+    """Return what stands at the end of a path into nested objects."""
     value: Any = payload
-    for part in key.split("."):
+    for part in path:
         value = value.get(part) if isinstance(value, dict) else None
     return value

@@ -116,7 +116,7 @@ class SearchGallery:
             point = (await serving.store.fetch([item_id])).get(item_id)
             if point is None:
                 raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
-            return await self._found(serving, point.embedding, wanted, excluded=item_id)
+            return await self._found(serving, point.embedding, wanted, excluded=point.record.item_id)
 
         return await self._admitted(search)
 

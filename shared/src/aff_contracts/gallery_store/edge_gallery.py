@@ -28,10 +28,14 @@ from aff_contracts.gallery_store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
     VECTOR_NAME,
+    by_item,
     exclusive_threshold,
     filter_key,
     from_payload,
+    is_indexed,
     point_id,
+    points_of,
+    replaced_points,
     thumbnail_of,
 )
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -89,42 +93,44 @@ class EdgeGallery:
         """Create the payload indexes of the declared keys, where they are missing."""
         there = self._shard.info().payload_schema
         for key, kind in self._settings.payload_schema.items():
-            if filter_key(key) not in there:
+            if not is_indexed(key, there):
                 self._write(edge.UpdateOperation.create_field_index(filter_key(key), PAYLOAD_TYPES[kind]), [])
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
-        ids: list[edge.PointId] = [point_id(point.record.item_id) for point in points]
-        self._write(edge.UpdateOperation.upsert_points(list(map(to_engine, points))), ids, written=len(points))
-
-    def fetch(self, item_ids: Sequence[str]) -> list[GalleryPoint]:
-        """Return the points of those ids that exist, in no particular order."""
+        item_ids = [point.record.item_id for point in points]
         ids: list[edge.PointId] = [point_id(item_id) for item_id in item_ids]
-        return [from_engine(record) for record in self._shard.retrieve(ids, _WITHOUT_THUMBNAIL, True)]
+        self._write(edge.UpdateOperation.upsert_points(list(map(to_engine, points))), ids, written=len(points))
+        if replaced := replaced_points(item_ids):
+            self._delete([*replaced])
+
+    def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        """Return the points of those ids that exist, by item id."""
+        asked = points_of(item_ids)
+        records = self._shard.retrieve([*asked], _WITHOUT_THUMBNAIL, True)
+        return by_item({str(record.id): from_engine(record) for record in records}, asked)
 
     def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point durably."""
-        ids: list[edge.PointId] = [point_id(item_id)]
+        ids: list[edge.PointId] = [*points_of([item_id])]
         there = edge.Filter(must=[edge.HasIdCondition(set(ids))])  # passes over what does not exist
         self._write(edge.UpdateOperation.set_payload_by_filter(there, {PAYLOAD_KEY: payload}), ids)
 
     def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
-        by_point = {point_id(item_id): item_id for item_id in item_ids}
-        records = self._shard.retrieve(list(by_point), edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
-        found = {by_point[str(record.id)]: thumbnail_of(record.payload or {}) for record in records}
-        return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
+        asked = points_of(item_ids)
+        records = self._shard.retrieve([*asked], edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
+        found = {str(record.id): thumbnail_of(record.payload or {}) for record in records}
+        return {item_id: one for item_id, one in by_item(found, asked).items() if one is not None}
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids durably."""
-        ids: list[edge.PointId] = [point_id(item_id) for item_id in item_ids]
-        self._write(edge.UpdateOperation.delete_points(ids), ids)
+        self._delete([*points_of(item_ids)])
 
     def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches, durably."""
         everything = edge.ScrollRequest(limit=self._shard.info().points_count + 1, filter=to_filter(payload_filter))
-        ids = [record.id for record in self._shard.scroll(everything)[0]]
-        self._write(edge.UpdateOperation.delete_points(ids), ids)
+        self._delete([record.id for record in self._shard.scroll(everything)[0]])
 
     def search(
         self,
@@ -239,6 +245,9 @@ class EdgeGallery:
 
     def _load(self, path: Path) -> edge.EdgeShard:
         return edge.EdgeShard.load(str(path), shard_config(self.space, self._settings))
+
+    def _delete(self, ids: list[edge.PointId]) -> None:
+        self._write(edge.UpdateOperation.delete_points(ids), ids)
 
     def _write(self, operation: edge.UpdateOperation, ids: Iterable[edge.PointId], *, written: int = 0) -> None:
         if self._changed_since_copy is not None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import qdrant_edge as edge
 
+from aff_contracts.gallery_store.exclusive_boxes import exclusive_boxes
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
 from aff_contracts.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
@@ -35,7 +36,7 @@ def to_filter(payload_filter: PayloadFilter | None) -> edge.Filter | None:
     )
 
 
-def _condition(condition: Condition) -> edge.FieldCondition:
+def _condition(condition: Condition) -> edge.FieldCondition | edge.Filter:
     key = filter_key(condition.key)
     if condition.range is not None:
         return edge.FieldCondition(key, range=edge.RangeFloat(**condition.range.model_dump()))
@@ -47,8 +48,8 @@ def _condition(condition: Condition) -> edge.FieldCondition:
             key, geo_radius=edge.GeoRadius(_place(condition.geo_radius.center), condition.geo_radius.radius_m)
         )
     if condition.geo_box is not None:
-        box = edge.GeoBoundingBox(_place(condition.geo_box.top_left), _place(condition.geo_box.bottom_right))
-        return edge.FieldCondition(key, geo_bounding_box=box)
+        boxes = [edge.GeoBoundingBox(*map(_place, corners)) for corners in exclusive_boxes(condition.geo_box)]
+        return edge.Filter(should=[edge.FieldCondition(key, geo_bounding_box=box) for box in boxes])
     if condition.any_of is not None:
         return edge.FieldCondition(key, match=edge.MatchAny(cast("list[str]", condition.any_of)))
     return edge.FieldCondition(key, match=_match(condition.match))

@@ -96,7 +96,8 @@ class GalleryStore(Protocol):
 
     Every method may raise StoreUnavailableError (cannot be reached, or too slow) and StoreRejectedError
     (refused); all but `create`, `space` and `close` raise GalleryMissingError before a gallery was created.
-    What a finished `upsert` or delete wrote is durable and visible to the next call.
+    What a finished `upsert` or delete wrote is durable and visible to the next call. Item ids that differ in their
+    Unicode normalisation alone (NFC, NFD) are one item's; what either finds is returned under the id that was asked.
     """
 
     @property
@@ -125,7 +126,7 @@ class GalleryStore(Protocol):
         ...
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
-        """Write points; a point of the same item id is replaced whole."""
+        """Write points; a point of the same item id is replaced whole, whatever normalisation it was written in."""
         ...
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:

@@ -1,20 +1,25 @@
 """The layout of a gallery in Qdrant, the same in the server and in the embedded engine.
 
-A point's id is the UUIDv5 of its item id, so that writing an item again replaces its point. The point has
-one named vector. Its payload keeps the project's own fields at the top and the caller's payload under
-`payload`, so neither can shadow the other. The embedding space is written once, in the metadata.
+A point's id is the UUIDv5 of its item id, so that writing an item again replaces its point; spellings of an id that
+differ in their Unicode normalisation alone are one item. The point has one named vector. Its payload keeps the
+project's own fields at the top and the caller's payload under `payload`, so neither can shadow the other. The embedding
+space is written once, in the metadata.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from aff_contracts.gallery_store.gallery_store import GalleryRecord
+from aff_contracts.schemas.item_id import other_spellings
+from aff_contracts.schemas.payload_key import key_parts
 
 VECTOR_NAME = "embedding"
 SPACE_KEY = "embedding_space"
@@ -22,6 +27,9 @@ LIVE_SINCE_KEY = "live_since"
 PAYLOAD_KEY = "payload"
 EXTRACTORS_KEY = "extractors"
 THUMBNAIL_KEY = "thumbnail"
+
+_Found = TypeVar("_Found")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_\-]+")
 _POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")
 
 
@@ -30,9 +38,38 @@ def point_id(item_id: str) -> str:
     return str(uuid.uuid5(_POINT_NAMESPACE, item_id))
 
 
+def points_of(item_ids: Sequence[str]) -> dict[str, str]:
+    """Return every point that may hold one of these items, with the item id that it was asked by.
+
+    An id is looked for in every spelling; the points of the ids as they are written come last.
+    """
+    respelled = {point_id(spelling): item_id for item_id in item_ids for spelling in other_spellings(item_id)}
+    return respelled | {point_id(item_id): item_id for item_id in item_ids}
+
+
+def replaced_points(item_ids: Sequence[str]) -> list[str]:
+    """Return the points of other spellings of these ids, which a write of them takes the place of."""
+    written = {point_id(item_id) for item_id in item_ids}
+    return [point for point in points_of(item_ids) if point not in written]
+
+
+def by_item(found: Mapping[str, _Found], asked: Mapping[str, str]) -> dict[str, _Found]:
+    """Return what was found, given by point id, by the item ids that `points_of` was asked by."""
+    return {item_id: found[point] for point, item_id in asked.items() if point in found}
+
+
 def filter_key(payload_key: str) -> str:
     """Return the Qdrant key of a key of the caller's payload."""
-    return f"{PAYLOAD_KEY}.{payload_key}"
+    return ".".join([PAYLOAD_KEY, *map(_quoted, key_parts(payload_key))])
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else f'"{name}"'
+
+
+def is_indexed(payload_key: str, index_names: Iterable[str]) -> bool:
+    """Say whether a key of the caller's payload has an index, given the names of all, as Qdrant writes them."""
+    return [PAYLOAD_KEY, *key_parts(payload_key)] in map(key_parts, index_names)
 
 
 def exclusive_threshold(score_threshold: float | None) -> float | None:

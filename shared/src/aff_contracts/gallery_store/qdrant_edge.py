@@ -88,8 +88,7 @@ class QdrantEdgeStore:
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
-        points = await self._call(lambda: self._gallery.fetch(item_ids))
-        return {point.record.item_id: point for point in points}
+        return await self._call(lambda: self._gallery.fetch(item_ids))
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point."""

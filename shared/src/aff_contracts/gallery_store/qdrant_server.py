@@ -19,10 +19,13 @@ from aff_contracts.gallery_store.layout import (
     SPACE_KEY,
     THUMBNAIL_KEY,
     VECTOR_NAME,
+    by_item,
     exclusive_threshold,
     filter_key,
     from_payload,
-    point_id,
+    is_indexed,
+    points_of,
+    replaced_points,
     thumbnail_of,
 )
 from aff_contracts.gallery_store.server_calls import call_server
@@ -80,7 +83,7 @@ class QdrantServerStore:
         """Create the payload indexes of the declared keys, where they are missing."""
         info = await self._call(lambda: self._client.get_collection(self._gallery))
         for key, kind in self._settings.payload_schema.items():
-            if filter_key(key) not in info.payload_schema:
+            if not is_indexed(key, info.payload_schema):
                 await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
@@ -88,36 +91,35 @@ class QdrantServerStore:
         size = self._settings.upsert_batch_size
         for start in range(0, len(points), size):
             await self._upsert(points[start : start + size])
+        if replaced := replaced_points([point.record.item_id for point in points]):
+            await self._delete(models.PointIdsList(points=[*replaced]))
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
-        ids = [point_id(item_id) for item_id in item_ids]
+        asked = points_of(item_ids)
         records = await self._call(
-            lambda: self._client.retrieve(self._gallery, ids, with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+            lambda: self._client.retrieve(self._gallery, [*asked], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
         )
-        points = [from_record(record) for record in records]
-        return {point.record.item_id: point for point in points}
+        return by_item({str(record.id): from_record(record) for record in records}, asked)
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point."""
         # By a filter, which passes over what does not exist.
-        there = models.Filter(must=[models.HasIdCondition(has_id=[point_id(item_id)])])
+        there = models.Filter(must=[models.HasIdCondition(has_id=[*points_of([item_id])])])
         part = {PAYLOAD_KEY: payload}
         await self._call(lambda: self._client.set_payload(self._gallery, part, points=there, wait=True))
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
-        by_point = {point_id(item_id): item_id for item_id in item_ids}
-        records = await self._call(
-            lambda: self._client.retrieve(self._gallery, list(by_point), with_payload=[THUMBNAIL_KEY])
-        )
-        found = {by_point[str(record.id)]: thumbnail_of(record.payload or {}) for record in records}
-        return {item_id: thumbnail for item_id, thumbnail in found.items() if thumbnail is not None}
+        asked = points_of(item_ids)
+        records = await self._call(lambda: self._client.retrieve(self._gallery, [*asked], with_payload=[THUMBNAIL_KEY]))
+        found = {str(record.id): thumbnail_of(record.payload or {}) for record in records}
+        return {item_id: one for item_id, one in by_item(found, asked).items() if one is not None}
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
         if item_ids:  # the server refuses an empty list
-            await self._delete(models.PointIdsList(points=[point_id(item_id) for item_id in item_ids]))
+            await self._delete(models.PointIdsList(points=[*points_of(item_ids)]))
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches."""

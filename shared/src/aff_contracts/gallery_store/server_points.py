@@ -7,9 +7,10 @@ from typing import Any, cast
 import numpy as np
 from qdrant_client import models
 
+from aff_contracts.gallery_store.exclusive_boxes import exclusive_boxes
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryPoint
 from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
-from aff_contracts.schemas.payload_filter import Condition, PayloadFilter
+from aff_contracts.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 
 
 def to_struct(point: GalleryPoint) -> models.PointStruct:
@@ -42,21 +43,26 @@ def to_filter(payload_filter: PayloadFilter | None) -> models.Filter | None:
     )
 
 
-def _to_condition(condition: Condition) -> models.FieldCondition:
+def _to_condition(condition: Condition) -> models.FieldCondition | models.Filter:
     key = filter_key(condition.key)
     if condition.range is not None:
         return models.FieldCondition(key=key, range=models.Range(**condition.range.model_dump()))
     if condition.datetime_range is not None:
         return models.FieldCondition(key=key, range=models.DatetimeRange(**condition.datetime_range.model_dump()))
     if condition.geo_radius is not None:
-        center = models.GeoPoint(**condition.geo_radius.center.model_dump())
-        return models.FieldCondition(
-            key=key, geo_radius=models.GeoRadius(center=center, radius=condition.geo_radius.radius_m)
-        )
+        circle = models.GeoRadius(center=_place(condition.geo_radius.center), radius=condition.geo_radius.radius_m)
+        return models.FieldCondition(key=key, geo_radius=circle)
     if condition.geo_box is not None:
-        corners = {name: models.GeoPoint(**point) for name, point in condition.geo_box.model_dump().items()}
-        return models.FieldCondition(key=key, geo_bounding_box=models.GeoBoundingBox(**corners))
+        boxes = [
+            models.GeoBoundingBox(top_left=_place(top_left), bottom_right=_place(bottom_right))
+            for top_left, bottom_right in exclusive_boxes(condition.geo_box)
+        ]
+        return models.Filter(should=[models.FieldCondition(key=key, geo_bounding_box=box) for box in boxes])
     if condition.any_of is not None:
         return models.FieldCondition(key=key, match=models.MatchAny(any=cast("list[str]", condition.any_of)))
     assert condition.match is not None, "a condition has exactly one test"
     return models.FieldCondition(key=key, match=models.MatchValue(value=condition.match))
+
+
+def _place(point: GeoPoint) -> models.GeoPoint:
+    return models.GeoPoint(lat=point.lat, lon=point.lon)

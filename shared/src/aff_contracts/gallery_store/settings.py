@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from aff_contracts.schemas.payload_filter import PayloadKey
+from aff_contracts.schemas.payload_key import PayloadKey
 from aff_contracts.schemas.payload_schema import PayloadType
 
 Quantization = Literal["none", "int8", "turbo8", "turbo4", "turbo2", "turbo1", "binary"]

@@ -9,12 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aff_contracts.embedding_space import Sha256
 from aff_contracts.schemas import examples
+from aff_contracts.schemas.item_id import ItemId
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.problem import Problem
 
-ItemId = Annotated[
-    str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]+$", examples=[examples.ITEM_ID])
-]
 JsonObject = dict[str, Any]
 
 
@@ -22,8 +20,9 @@ class IndexItem(BaseModel):
     """What the caller says of one image.
 
     Attributes:
-        id: The caller's id, 1 to 512 characters without control characters; the sha256 of the image's bytes where
-            none is given. A malformed id rejects its own image, so it is not checked here.
+        id: The caller's id, 1 to 512 characters without control characters, without a part `.` or `..`, and not ending
+            in `/thumbnail`; the gallery keeps it in NFC. The sha256 of the image's bytes where none is given. A
+            malformed id rejects its own image, so it is not checked here.
         payload: Any JSON object; searches return it and filter on it. Where none is given, an image that is
             in the gallery keeps its own.
     """

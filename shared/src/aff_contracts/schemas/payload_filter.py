@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from aff_contracts.errors import InvalidFilterError
 from aff_contracts.schemas import examples
+from aff_contracts.schemas.payload_key import PayloadKey
 
 MAX_CONDITIONS = 64
+MOMENT_FORM = "a text as in 2024-05-01T10:00:00+02:00 or 2024-05-01T08:00:00Z (RFC 3339)"
 
-PayloadKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*$", max_length=256)]
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+
+
+def _require_rfc_3339(value: Any) -> Any:
+    # Pydantic reads more than the stores do: seconds since 1970, minutes alone, a comma before the fraction.
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise ValueError(f"a date and time is {MOMENT_FORM}")
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("in UTC it lies outside of the years 1 to 9999") from error
+
+
+Moment = Annotated[
+    AwareDatetime, BeforeValidator(_require_rfc_3339, json_schema_input_type=datetime), AfterValidator(_in_utc)
+]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Scalar = Annotated[str, Field(max_length=4096)] | bool | Int64
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Range(_Strict):
@@ -40,10 +72,10 @@ class DatetimeRange(_Strict):
 
     model_config = ConfigDict(strict=False)
 
-    gt: AwareDatetime | None = None
-    gte: AwareDatetime | None = None
-    lt: AwareDatetime | None = None
-    lte: AwareDatetime | None = None
+    gt: Moment | None = None
+    gte: Moment | None = None
+    lt: Moment | None = None
+    lte: Moment | None = None
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> DatetimeRange:
@@ -67,17 +99,27 @@ class GeoRadius(_Strict):
 
 
 class GeoBox(_Strict):
-    """The places between two parallels and two meridians."""
+    """The places between two parallels and two meridians, those on them included.
+
+    A box whose left side lies east of its right side goes across the 180th meridian.
+    """
 
     top_left: GeoPoint
     bottom_right: GeoPoint
+
+    @model_validator(mode="after")
+    def _is_upright(self) -> GeoBox:
+        if self.top_left.lat < self.bottom_right.lat:
+            raise ValueError("top_left lies south of bottom_right")
+        return self
 
 
 class Condition(_Strict):
     """One condition on one payload key; exactly one test.
 
     Attributes:
-        key: Key of the caller's payload; a dot goes into a nested object.
+        key: Key of the caller's payload; a dot goes into a nested object. A name with a dot or a bracket in it stands
+            in double quotes.
         match: The value equals this one, or the list of values contains it.
         any_of: The value is one of these.
         range: The number lies within these bounds.

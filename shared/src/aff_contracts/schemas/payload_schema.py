@@ -6,21 +6,32 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from aff_contracts.schemas.payload_filter import GeoPoint
+from aff_contracts.schemas.payload_filter import MOMENT_FORM, GeoPoint, Moment
+from aff_contracts.schemas.payload_key import key_parts
 
 PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 
-_DATETIME = TypeAdapter[datetime](AwareDatetime)
+FORMS: Mapping[PayloadType, str] = {
+    "keyword": "a text",
+    "integer": "a number without a fraction",
+    "float": "a number",
+    "bool": "true or false",
+    "datetime": MOMENT_FORM,
+    "geo": "an object of lat, from -90 to 90, and lon, from -180 to 180",
+}
+"""What a value of each type looks like; a list of such values is of the type, too."""
+
+_MOMENT = TypeAdapter[datetime](Moment)
 
 
 def _is_datetime(value: Any) -> bool:
     try:
-        _DATETIME.validate_python(value)
+        _MOMENT.validate_python(value)
     except ValidationError:
         return False
-    return isinstance(value, str)
+    return True
 
 
 def _is_place(value: Any) -> bool:
@@ -51,7 +62,7 @@ def key_of_another_type(payload: Mapping[str, Any], schema: Mapping[str, Payload
     A key that is absent, or null, is of every type. A dot in a key goes into nested objects.
     """
     for key, kind in schema.items():
-        if not all(_TESTS[kind](value) for value in _values(payload, key.split("."))):
+        if not all(_TESTS[kind](value) for value in _values(payload, key_parts(key))):
             return key
     return None
 

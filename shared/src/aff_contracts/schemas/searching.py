@@ -13,7 +13,8 @@ from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas import examples
 from aff_contracts.schemas.indexing import JsonObject
-from aff_contracts.schemas.payload_filter import PayloadFilter, PayloadKey
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from aff_contracts.schemas.payload_key import PayloadKey
 from aff_contracts.schemas.problem import Problem
 
 _MAX_DIMENSION = 65_536

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from aff_contracts.errors import (
@@ -26,7 +27,10 @@ from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
 from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
 from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
+from aff_contracts.gallery_store.server_points import to_filter
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.schemas.payload_filter import PayloadFilter
+from tests.support.filter_cases import FILTERS
 from tests.support.flaky_qdrant_server import FlakyPoints, flaky_qdrant_server
 from tests.support.gallery_points import make_points, make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
@@ -184,6 +188,12 @@ class TestCollectionSettings:
         await store.create(SPACE)
         await store.index_payload()
         assert asked == [("payload.city", "keyword", True), ("payload.at", "geo", True)]
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_can_be_sent_over_grpc(name: str) -> None:
+    payload_filter = to_filter(PayloadFilter.model_validate(FILTERS[name][0]))
+    assert RestToGrpc.convert_filter(payload_filter).ByteSize() > 0
 
 
 class TestSnapshots:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from aff_contracts.schemas.indexing import IndexItem, IndexRequest, ItemId
+from aff_contracts.schemas.indexing import IndexItem, IndexRequest
+from aff_contracts.schemas.item_id import ItemId
 
 
 def test_an_item_may_say_nothing() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 
 from aff_contracts.errors import InvalidFilterError
 from aff_contracts.schemas.payload_filter import MAX_CONDITIONS, Condition, PayloadFilter, Range, parse_filter
+from aff_contracts.schemas.payload_key import key_parts
 
 
 @pytest.mark.parametrize("text", [None, "", "  \n"])
@@ -36,6 +38,25 @@ def test_a_boolean_stays_a_boolean() -> None:
     assert [type(condition.match) for condition in payload_filter.must] == [bool, int]
 
 
+_PARIS = {"lat": 48.86, "lon": 2.35}
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("city", ["city"]),
+        ("place.floor", ["place", "floor"]),
+        ("EXIF:Make", ["EXIF:Make"]),
+        ('"f.number"."in [mm]".x', ["f.number", "in [mm]", "x"]),
+        ('""', [""]),
+        ("straße.日本 語", ["straße", "日本 語"]),
+    ],
+)
+def test_a_key_is_a_way_into_nested_objects(key: str, parts: list[str]) -> None:
+    assert Condition(key=key, match=1).key == key
+    assert key_parts(key) == parts
+
+
 def _must(**condition: Any) -> str:
     return json.dumps({"must": [condition]})
 
@@ -51,7 +72,12 @@ def _must(**condition: Any) -> str:
         (_must(match="x"), "must.0.key"),
         (_must(key="", match="x"), "must.0.key"),
         (_must(key="a..b", match="x"), "must.0.key"),
-        (_must(key="a[0]", match="x"), "must.0.key"),
+        (_must(key="a[0]", match="x"), "must.0.key: Value error, a key is made of names with a dot between them"),
+        (_must(key="a.", match="x"), "must.0.key"),
+        (_must(key='"a', match="x"), "stands in double quotes"),
+        (_must(key='a"b', match="x"), "a name with a double quote or a backslash in it cannot be used here"),
+        (_must(key="a\\b", match="x"), "a name with a double quote or a backslash in it cannot be used here"),
+        (_must(key="a" * 257, match="x"), "must.0.key"),
         (_must(key="a"), "exactly one of"),
         (_must(key="a", match="x", any_of=["y"]), "exactly one of"),
         (_must(key="a", match=1.5), "must.0.match"),
@@ -63,6 +89,30 @@ def _must(**condition: Any) -> str:
         (_must(key="a", range={}), "at least one of gt"),
         (_must(key="a", range={"gt": "1"}), "must.0.range.gt"),
         (_must(key="a", range={"above": 1}), "must.0.range.above"),
+        (_must(key="a", range={"gt": math.inf}), "finite"),
+        (
+            _must(key="a", geo_radius={"center": _PARIS, "radius_m": 0}),
+            "must.0.geo_radius.radius_m: Input should be greater",
+        ),
+        (_must(key="a", geo_radius={"center": _PARIS, "radius_m": math.nan}), "finite"),
+        (
+            _must(key="a", geo_radius={"center": {"lat": 90.1, "lon": 0}, "radius_m": 1}),
+            "center.lat: Input should be less",
+        ),
+        (_must(key="a", geo_box={"top_left": {"lat": 1, "lon": -181}, "bottom_right": _PARIS}), "top_left.lon"),
+        (_must(key="a", geo_box={"top_left": {"lat": 1, "lon": 1}, "bottom_right": _PARIS}), "top_left lies south"),
+        *(
+            (_must(key="a", datetime_range={"gte": moment}), complaint)
+            for moment, complaint in (
+                ("2024-05-01", "a date and time is a text as in 2024-05-01T10:00:00+02:00"),
+                ("2024-05-01T10:00:00", "(RFC 3339)"),
+                ("1714557600", "(RFC 3339)"),
+                (1714557600, "(RFC 3339)"),
+                ("2024-W18-3T10:00:00Z", "(RFC 3339)"),
+                ("2024-02-30T10:00:00Z", "day value"),
+                ("0001-01-01T00:00:00+23:59", "years 1 to 9999"),
+            )
+        ),
         (json.dumps({"must": [{"key": "a", "match": 1}] * (MAX_CONDITIONS + 1)}), "at most 64 conditions"),
     ],
 )
