@@ -155,7 +155,7 @@ class Prepare:
         try:
             incoming = IncomingImage(data=row["data"], name=row["location"], item=item)
             image = identify(0, incoming, limits)
-            prepared: Row = {**row, "data": None, "sha256": image.content_sha256}
+            prepared: Row = {**row, "id": image.item_id, "data": None, "sha256": image.content_sha256}
             if not GalleryEntry((image,), stored).needs_embedding:
                 return prepared
             photograph = self._prepare(image.data, image.label)
