@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aff_contracts.client.service_client import ServiceClient
 from aff_contracts.schemas.gallery import (
@@ -21,6 +21,8 @@ from aff_contracts.schemas.indexing import (
     LookupImage,
     LookupResponse,
 )
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +57,52 @@ class IndexerClient(ServiceClient):
         """
         files = [("images", (upload.name, upload.data, "application/octet-stream")) for upload in uploads]
         items = json.dumps([{"id": upload.id, "payload": upload.payload} for upload in uploads])
-        return IndexResponse.model_validate_json(self._call("POST", "/index", files=files, data={"items": items}))
+        read = IndexResponse.model_validate_json
+        return self._call("POST", "/index", read, files=files, data={"items": items})
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
         """Return the ids of those images that the gallery holds just so; errors as `index`."""
-        answer = self._post("/images/lookup", {"images": [image.model_dump(exclude_none=True) for image in images]})
-        return LookupResponse.model_validate_json(answer).up_to_date
+        asked = {"images": [image.model_dump(exclude_none=True) for image in images]}
+        return self._post("/images/lookup", asked, LookupResponse.model_validate_json, safe=True).up_to_date
 
     def gallery(self) -> GalleryStatus:
         """Return the state of the gallery; errors as `index`."""
-        return GalleryStatus.model_validate_json(self._call("GET", "/gallery"))
+        return self._call("GET", "/gallery", GalleryStatus.model_validate_json, safe=True)
 
     def build(self, bundle: str) -> CollectionStatus:
         """Create the collection of another bundle beside the live one; errors as `index`."""
-        return CollectionStatus.model_validate_json(self._post("/gallery/collections", {"bundle": bundle}))
+        return self._post("/gallery/collections", {"bundle": bundle}, CollectionStatus.model_validate_json)
 
     def refuse(self, bundle: str) -> RefusingStatus:
         """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
-        return RefusingStatus.model_validate_json(self._post("/gallery/refuse", {"bundle": bundle}))
+        return self._post("/gallery/refuse", {"bundle": bundle}, RefusingStatus.model_validate_json)
 
     def refusing(self) -> RefusingStatus:
         """Return how far that is; errors as `index`."""
-        return RefusingStatus.model_validate_json(self._call("GET", "/gallery/refuse"))
+        return self._call("GET", "/gallery/refuse", RefusingStatus.model_validate_json, safe=True)
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
         """Compare a collection with the live one; errors as `index`."""
         asked = {"space": space, "samples": samples, "neighbours": neighbours}
-        return CollectionComparison.model_validate_json(self._post("/gallery/verify", asked))
+        return self._post("/gallery/verify", asked, CollectionComparison.model_validate_json, safe=True)
 
     def switch(self, space: str) -> GalleryStatus:
         """Make another collection the live one; errors as `index`."""
-        return GalleryStatus.model_validate_json(self._post("/gallery/live", {"space": space}))
+        return self._post("/gallery/live", {"space": space}, GalleryStatus.model_validate_json)
 
     def backup(self, name: str) -> Backup:
         """Write all collections into a new backup; errors as `index`."""
-        return Backup.model_validate_json(self._post("/gallery/backups", {"name": name}))
+        return self._post("/gallery/backups", {"name": name}, Backup.model_validate_json)
 
     def restore(self, name: str, *, force: bool) -> GalleryStatus:
         """Replace the gallery by a backup; errors as `index`."""
-        return GalleryStatus.model_validate_json(self._post("/gallery/restore", {"name": name, "force": force}))
+        return self._post("/gallery/restore", {"name": name, "force": force}, GalleryStatus.model_validate_json)
 
     def drop(self, space: str) -> None:
         """Remove a collection that is not live; errors as `index`."""
-        self._call("DELETE", f"/gallery/collections/{space}")
+        self._call("DELETE", f"/gallery/collections/{space}", bytes)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        return self._call("POST", path, json=body)
+    def _post(
+        self, path: str, body: Mapping[str, Any], read: Callable[[bytes], _Answer], *, safe: bool = False
+    ) -> _Answer:
+        return self._call("POST", path, read, safe=safe, json=body)

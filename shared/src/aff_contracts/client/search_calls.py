@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -88,8 +87,8 @@ def search_embedding(embedding: ArrayLike, fingerprint: str, arguments: HitArgum
 
 def search_similar(item_id: str, arguments: HitArguments) -> Call[SearchResponse]:
     """Search with an image of the gallery."""
-    path = f"/search/similar/{quote(item_id)}"
-    return Call("POST", path, SearchResponse.model_validate_json, {"params": _given(arguments)})
+    asked = {"params": {"id": item_id, **_given(arguments)}}
+    return Call("POST", "/search/similar", SearchResponse.model_validate_json, asked)
 
 
 def encoder() -> Call[EncoderDescription]:
@@ -104,12 +103,12 @@ def encoder_model(url: str) -> Call[bytes]:
 
 def image(item_id: str) -> Call[GalleryImage]:
     """Ask what the gallery knows of an image."""
-    return Call("GET", f"/images/{quote(item_id)}", GalleryImage.model_validate_json)
+    return Call("GET", "/images", GalleryImage.model_validate_json, {"params": {"id": item_id}})
 
 
 def thumbnail(item_id: str) -> Call[bytes]:
     """Ask for the thumbnail of an image: a WebP file."""
-    return Call("GET", f"/images/{quote(item_id)}/thumbnail", bytes)
+    return Call("GET", "/thumbnails", bytes, {"params": {"id": item_id}})
 
 
 def _form(photographs: Sequence[tuple[str, bytes]], arguments: PhotographArguments) -> dict[str, Any]:

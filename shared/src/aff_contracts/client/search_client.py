@@ -10,9 +10,17 @@ import httpx
 from numpy.typing import ArrayLike
 
 from aff_contracts.client import search_calls as calls
-from aff_contracts.client.answers import DIRECT, call_headers, content_of, key_header, raise_unreachable
+from aff_contracts.client.answers import (
+    DIRECT,
+    DISCONNECTED,
+    call_headers,
+    key_header,
+    raise_unreachable,
+    read_answer,
+)
 from aff_contracts.client.search_calls import Call, HitArguments, PhotographArguments
 from aff_contracts.client.service_client import ServiceClient
+from aff_contracts.client.service_url import service_url
 from aff_contracts.schemas.indexing import GalleryImage
 from aff_contracts.schemas.searching import BatchResponse, EncoderDescription, EncoderFile, SearchResponse
 
@@ -76,7 +84,7 @@ class SearchClient(ServiceClient):
         return self._ask(calls.thumbnail(item_id))
 
     def _ask(self, call: Call[_Answer]) -> _Answer:
-        return call.read(self._call(call.method, call.path, **call.options))
+        return self._call(call.method, call.path, call.read, safe=True, **call.options)
 
 
 class AsyncSearchClient:
@@ -86,11 +94,15 @@ class AsyncSearchClient:
         url: Of the service.
         timeout_s: Longest wait for a step of an answer.
         key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
+
+    Raises:
+        ServiceUrlError: `url` is none.
     """
 
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        self._address = service_url(url)
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
+            base_url=self._address, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
         )
         self.url = url
 
@@ -153,9 +165,13 @@ class AsyncSearchClient:
         return await self._ask(calls.thumbnail(item_id))
 
     async def _ask(self, call: Call[_Answer]) -> _Answer:
+        headers = {**call_headers(), **call.options.get("headers", {})}
+        options = {**call.options, "headers": headers}
         try:
-            headers = {**call_headers(), **call.options.get("headers", {})}
-            answer = await self._http.request(call.method, call.path, **{**call.options, "headers": headers})
+            try:
+                answer = await self._http.request(call.method, call.path, **options)
+            except DISCONNECTED:  # no call of this service changes anything
+                answer = await self._http.request(call.method, call.path, **options)
         except httpx.HTTPError as error:
-            raise_unreachable(error, self.url)
-        return call.read(content_of(answer, self.url))
+            raise_unreachable(error, self._address)
+        return read_answer(answer, self.url, call.read)

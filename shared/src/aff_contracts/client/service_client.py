@@ -5,19 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from aff_contracts.client.answers import (
     DIRECT,
+    DISCONNECTED,
     ServiceError,
     ServiceUnreachableError,
     call_headers,
-    content_of,
     key_header,
     raise_unreachable,
+    read_answer,
 )
+from aff_contracts.client.service_url import service_url
+
+_Answer = TypeVar("_Answer")
 
 _POLL_S = 0.1
 
@@ -29,11 +33,15 @@ class ServiceClient:
         url: Of the service.
         timeout_s: Longest wait for a step of an answer.
         key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
+
+    Raises:
+        ServiceUrlError: `url` is none.
     """
 
     def __init__(self, url: str, timeout_s: float, key: str | None = None) -> None:
+        self._address = service_url(url)
         self._http = httpx.Client(
-            base_url=url, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
+            base_url=self._address, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
         )
         self.url = url
 
@@ -59,7 +67,7 @@ class ServiceClient:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._call("GET", "/readyz")
+                self._call("GET", "/readyz", bytes, safe=True)
             except (ServiceError, ServiceUnreachableError):
                 if time.monotonic() > deadline or ended() is not None:
                     raise
@@ -67,10 +75,18 @@ class ServiceClient:
             else:
                 return
 
-    def _call(self, method: str, path: str, **options: Any) -> bytes:
+    def _call(
+        self, method: str, path: str, read: Callable[[bytes], _Answer], *, safe: bool = False, **options: Any
+    ) -> _Answer:
+        """Send a request; a `safe` one, which changes nothing, goes a second time where its connection ended."""
+        headers = {**call_headers(), **options.pop("headers", {})}
         try:
-            headers = {**call_headers(), **options.pop("headers", {})}
-            answer = self._http.request(method, path, headers=headers, **options)
+            try:
+                answer = self._http.request(method, path, headers=headers, **options)
+            except DISCONNECTED:
+                if not safe:
+                    raise
+                answer = self._http.request(method, path, headers=headers, **options)
         except httpx.HTTPError as error:
-            raise_unreachable(error, self.url)
-        return content_of(answer, self.url)
+            raise_unreachable(error, self._address)
+        return read_answer(answer, self.url, read)

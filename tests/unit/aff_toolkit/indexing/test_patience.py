@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import threading
 
+import httpx
 import pytest
 
-from aff_contracts.client import ServiceError, ServiceUnreachableError
+from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
 from aff_contracts.schemas.problem import Problem
 from aff_toolkit.indexing.patience import patiently
 
@@ -12,6 +13,10 @@ from aff_toolkit.indexing.patience import patiently
 def problem(code: str, retry_after_s: float = 0.0) -> ServiceError:
     found = Problem(type="about:blank", title=code, status=503, detail=code, code=code)
     return ServiceError(found, retry_after_s=retry_after_s)
+
+
+def foreign(status: int, **headers: str) -> ForeignAnswerError:
+    return ForeignAnswerError(httpx.Response(status, headers=headers, html="<html></html>"), "http://indexer")
 
 
 UNREACHABLE = ServiceUnreachableError("no answer")
@@ -44,7 +49,11 @@ class Stop(threading.Event):
 
 @pytest.mark.parametrize(
     "error",
-    [UNREACHABLE, problem("service_overloaded"), problem("store_unavailable"), problem("service_not_ready")],
+    [
+        UNREACHABLE,
+        *map(problem, ("service_overloaded", "store_unavailable", "service_not_ready")),
+        *map(foreign, (429, 502, 503, 504)),
+    ],
 )
 def test_what_passes_is_waited_for_with_growing_pauses(error: Exception) -> None:
     stop = Stop()
@@ -64,6 +73,20 @@ def test_what_waiting_does_not_mend_is_raised_at_once(code: str) -> None:
     stop = Stop()
     with pytest.raises(ServiceError):
         patiently(Call(problem(code)), give_up_after_s=1000.0, stop=stop)
+    assert stop.pauses == []
+
+
+def test_a_proxy_may_ask_for_a_pause_too() -> None:
+    stop = Stop()
+    patiently(Call(foreign(503, **{"Retry-After": "9"})), give_up_after_s=1000.0, stop=stop)
+    assert stop.pauses == [9.0]
+
+
+@pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 413, 500])
+def test_what_else_a_proxy_answers_is_raised_at_once(status: int) -> None:
+    stop = Stop()
+    with pytest.raises(ForeignAnswerError, match=f"answers {status}"):
+        patiently(Call(foreign(status)), give_up_after_s=1000.0, stop=stop)
     assert stop.pauses == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -12,20 +13,35 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from aff_contracts.client import ServiceError
+from aff_contracts.client import ForeignAnswerError, ServiceError
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.problem import problem_of
+from aff_toolkit.cli.printable import printable
 
-# Names of files and payloads are printed as they are: their square brackets are no markup.
-output = Console(highlight=False, markup=False, soft_wrap=True)
-messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+class _PlainConsole(Console):
+    """Prints texts as they are: no markup in square brackets, and no commands to the terminal in control characters."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See Console: what every text and every cell of a table becomes."""
+        return super().render_str(printable(text, keep="\n\t"), **options)
+
+
+output = _PlainConsole(stderr=False)
+messages = _PlainConsole(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def print_json(document: Any) -> None:
-    """Print a JSON document for machines, unwrapped and uncoloured."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print a JSON document for machines, unwrapped and uncoloured; escaped where it is not safe to show."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = printable(text, keep="\n").encode(encoding, "replace").decode(encoding)
+    typer.echo(text if shown == text else json.dumps(document, indent=2))
 
 
 @contextmanager
@@ -35,10 +51,13 @@ def errors_told(as_json: bool) -> Iterator[None]:
         yield
     except AffError as error:
         if as_json:
-            problem = error.problem if isinstance(error, ServiceError) else problem_of(error, local=True)
+            theirs = (ServiceError, ForeignAnswerError)
+            problem = error.problem if isinstance(error, theirs) else problem_of(error, local=True)
             print_json(problem.model_dump())
         else:
-            messages.print(Text.assemble((f"{type(error).title}: ", "red"), str(error)))
+            words = str(error).replace(error.item or "", printable(error.item or ""))
+            messages.print(f"{type(error).title}: ", style="red", end="")
+            messages.print(words)
         raise typer.Exit(1) from error
 
 

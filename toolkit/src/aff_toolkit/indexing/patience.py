@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from aff_contracts.client import ServiceError, ServiceUnreachableError
+from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
 
 _Result = TypeVar("_Result")
 
 _PASSING = frozenset({"service_overloaded", "service_not_ready", "store_unavailable"})
+_PASSING_STATUSES = frozenset({408, 429, 502, 503, 504})  # of a proxy whose service is away, or that is busy itself
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 
@@ -33,6 +34,7 @@ def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: thre
 
     Raises:
         ServiceError: Refused for a reason that waiting does not mend, or for too long.
+        ForeignAnswerError: Something else answers in the service's place, and not that it is away or busy.
         ServiceUnreachableError: Unreachable for too long.
     """
     pause_s, deadline = _FIRST_PAUSE_S, None
@@ -42,10 +44,15 @@ def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: thre
         except (ServiceError, ServiceUnreachableError) as error:
             now = time.monotonic()
             deadline = deadline or now + give_up_after_s
-            passing = isinstance(error, ServiceUnreachableError) or error.problem.code in _PASSING
-            if not passing or now >= deadline or stop.is_set():
+            if not _is_passing(error) or now >= deadline or stop.is_set():
                 raise
             _logger.warning("waiting: %s", error)
-            asked_s = error.retry_after_s if isinstance(error, ServiceError) else 0.0
+            asked_s = error.retry_after_s if isinstance(error, ServiceError | ForeignAnswerError) else 0.0
             stop.wait(min(deadline - now, max(asked_s, pause_s * random.uniform(0.5, 1.0))))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _is_passing(error: ServiceError | ServiceUnreachableError) -> bool:
+    if isinstance(error, ForeignAnswerError):
+        return error.problem.status in _PASSING_STATUSES
+    return isinstance(error, ServiceUnreachableError) or error.problem.code in _PASSING
