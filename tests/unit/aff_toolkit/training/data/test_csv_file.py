@@ -51,7 +51,7 @@ def test_where_every_row_is_taken_no_role_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
-    with pytest.raises(PhotographListError, match="no column instance, path, role"):
+    with pytest.raises(PhotographListError, match="no line with the names of the columns"):
         csv_photographs(write_csv(tmp_path, ""), ["train"])
 
 
@@ -116,3 +116,42 @@ def test_rows_have_their_lines_roles_and_other_columns(tmp_path: Path) -> None:
         (4, "b.png", "plum", "gallery", {"note": ""}),
     ]
     assert list(listed_rows(csv, ["train"])) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "Path;Instance;Role;Größe, cm\nimages\\red.png;apple;train;1,5\n".encode("utf-16"),
+        "\ufefffile_name\tinstance\tsplit\tGröße, cm\nimages/red.png\tapple\ttrain\t1,5\n".encode(),
+        'path, instance, role, "Größe, cm"\nimages/red.png, apple, train, "1,5"\n'.encode(),
+    ],
+)
+def test_a_list_may_have_any_form_that_spreadsheets_and_programs_write(tmp_path: Path, data: bytes) -> None:
+    csv = write_csv(tmp_path, "")
+    csv.write_bytes(data)
+    (photograph,) = csv_photographs(csv, ["train"])
+    assert (photograph.instance, dict(photograph.payload)) == ("apple", {"Größe, cm": "1,5"})
+    assert tuple(photograph.load()[0, 0]) == COLOURS["red.png"]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("path,instance\na.png,Köln\n".encode("cp1252"), r"line 2: column instance: 'K\\xf6ln' is not UTF-8; save"),
+        (b"path,instance\na.png,plum, ripe\n", "line 2: has 3 cells below 2 headings"),
+        (b'path,instance\na.png,"plum\nb.png,pear\n', "line 3: a quote that opens in line 2 or below does not close"),
+        (b"path,instance,instance\na.png,plum,pear\n", "two columns are named instance"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_told_with_line_and_column(tmp_path: Path, data: bytes, words: str) -> None:
+    csv = write_csv(tmp_path, "")
+    csv.write_bytes(data)
+    with pytest.raises(PhotographListError, match=words) as caught:
+        csv_photographs(csv, None)
+    assert caught.value.item == str(csv)
+
+
+def test_cells_of_the_payload_may_be_missing_at_the_end_of_a_row(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path, "path,instance,note\nimages/red.png,apple\n")
+    (photograph,) = csv_photographs(csv, None)
+    assert dict(photograph.payload) == {"note": ""}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from aff_toolkit.text_table import PATH_COLUMNS, TextTable, find_column
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.photograph_file import load_below
 from aff_toolkit.training.data.source_errors import PhotographListError
 
+_INSTANCE_COLUMN = "instance"
 _ROLE_COLUMNS = ("role", "split")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -27,13 +27,13 @@ def csv_photographs(
     photograph's name is its path; where a path comes again, the line is added to its name.
 
     Args:
-        csv_path: The file, in UTF-8.
+        csv_path: The file, in one of the forms that TextTable reads.
         roles: Which rows to take; None takes every row, and then no column of roles is needed.
         min_side: See load_photograph_file.
         alone: Whether a row without an instance is one of its own, by the photograph's name, rather than an error.
 
     Raises:
-        PhotographListError: The file cannot be read, is not CSV in UTF-8, lacks a column, has a row of these roles
+        PhotographListError: The file cannot be read, lacks a column, has a row of these roles
             without path or instance, or has no such row.
     """
     rows = listed_rows(csv_path, roles, needs_instance=not alone)
@@ -75,10 +75,10 @@ def listed_rows(csv_path: Path, roles: Collection[str] | None, *, needs_instance
         PhotographListError: As csv_photographs, except that there may be no rows.
     """
     try:
-        with csv_path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            columns = _Columns.of_header(next(reader, []), csv_path, needs_role=roles is not None)
-            for row in _rows(reader, columns, csv_path):
+        with csv_path.open("rb") as file:
+            table = TextTable(file)
+            columns = _Columns.of_headings(table.headings, csv_path, needs_role=roles is not None)
+            for row in _rows(table, columns, csv_path):
                 if roles is not None and row.role not in roles:
                     continue
                 if not row.path or (needs_instance and not row.instance):
@@ -86,60 +86,57 @@ def listed_rows(csv_path: Path, roles: Collection[str] | None, *, needs_instance
                 yield row
     except OSError as error:
         raise PhotographListError(f"cannot be read: {error.strerror}", item=str(csv_path)) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise PhotographListError(f"is not a CSV file in UTF-8: {error}", item=str(csv_path)) from error
+    except ValueError as error:  # of the table, or of its encoding
+        raise PhotographListError(f"cannot be read: {error}", item=str(csv_path)) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Places of the columns in a row."""
+    """Places of the columns in a row; those of the payload may be missing at its end."""
 
-    count: int
     path: int
     instance: int
     role: int | None
     payload: tuple[tuple[str, int], ...]
 
     @classmethod
-    def of_header(cls, header: list[str], csv_path: Path, *, needs_role: bool) -> _Columns:
-        names = [name.strip() for name in header]
-        missing = [name for name in ("instance", "path") if name not in names]
-        role = next((name for name in _ROLE_COLUMNS if name in names), None)
+    def of_headings(cls, names: Sequence[str], csv_path: Path, *, needs_role: bool) -> _Columns:
+        path, instance = find_column(names, *PATH_COLUMNS), find_column(names, _INSTANCE_COLUMN)
+        role = find_column(names, *_ROLE_COLUMNS)
+        missing = [name for name, place in ((_INSTANCE_COLUMN, instance), ("path", path)) if place is None]
         if needs_role and role is None:
             missing.append("role (or split)")
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if missing or repeated:
-            problem = f"no column {', '.join(missing)}" if missing else f"two columns {', '.join(repeated)}"
-            found = f"the first line has {', '.join(names)}" if any(names) else "the first line is empty"
+        if path is None or instance is None or missing:
             needed = "path, instance, role" if needs_role else "path, instance"
-            raise PhotographListError(f"{problem}: {found}; needed are {needed}", item=str(csv_path))
-        known = {"path", "instance", role}
-        return cls(
-            count=len(names),
-            path=names.index("path"),
-            instance=names.index("instance"),
-            role=None if role is None else names.index(role),
-            payload=tuple((name, place) for place, name in enumerate(names) if name not in known),
-        )
+            detail = f"no column {', '.join(missing)}: the first line has {', '.join(names)}; needed are {needed}"
+            raise PhotographListError(detail, item=str(csv_path))
+        known = {path, instance, role}
+        payload = tuple((name, place) for place, name in enumerate(names) if name and place not in known)
+        return cls(path, instance, role, payload)
 
-    def payload_of(self, row: list[str]) -> Mapping[str, str]:
-        return {name: row[place] for name, place in self.payload} if self.payload else _NOTHING
+    @property
+    def last_needed(self) -> int:
+        return max(self.path, self.instance, self.role or 0)
+
+    def payload_of(self, cells: Sequence[str]) -> Mapping[str, str]:
+        if not self.payload:
+            return _NOTHING
+        return {name: cells[place] if place < len(cells) else "" for name, place in self.payload}
 
 
-def _rows(reader: Any, columns: _Columns, csv_path: Path) -> Iterator[ListedRow]:
-    """Yield each row that is not blank."""
+def _rows(table: TextTable, columns: _Columns, csv_path: Path) -> Iterator[ListedRow]:
     # Rows of one instance share one string: millions of rows stay small.
     instances: dict[str, str] = {}
-    for row in reader:
-        if not row:
-            continue
-        if len(row) != columns.count:
-            detail = f"line {reader.line_num} has {len(row)} columns, the first line has {columns.count}"
+    for row in table:
+        if row.problem:
+            raise PhotographListError(f"line {row.line}: {row.problem}", item=str(csv_path))
+        if len(row.cells) <= columns.last_needed:
+            detail = f"line {row.line} has {len(row.cells)} columns, the first line has {len(table.headings)}"
             raise PhotographListError(detail, item=str(csv_path))
-        path, instance = row[columns.path], row[columns.instance]
-        role = "" if columns.role is None else row[columns.role]
+        path, instance = row.cells[columns.path], row.cells[columns.instance]
+        role = "" if columns.role is None else row.cells[columns.role]
         shared = instances.setdefault(instance, instance)
-        yield ListedRow(reader.line_num, path, shared, role, columns.payload_of(row))
+        yield ListedRow(row.line, path, shared, role, columns.payload_of(row.cells))
 
 
 def _photographs(rows: Iterator[ListedRow], root: str, min_side: int | None) -> list[Photograph]:
