@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
-from aff_contracts.client import ServiceError, ServiceUnreachableError
+from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
 from aff_contracts.schemas.indexing import IndexSummary
 from aff_toolkit.client import IndexerClient
 from aff_toolkit.demo.local_service import LocalServices
@@ -133,6 +135,52 @@ def test_a_file_above_the_services_limit_is_listed_and_the_others_are_indexed(
     assert counts(summary) == became(indexed=3, rejected=1)
     assert summary.failures["large.png"].code == "body_too_large"
     assert sum(done) == 4
+
+
+def test_what_a_proxy_before_the_indexer_finds_too_large_is_listed_and_the_others_are_indexed(
+    services: LocalServices, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path, "proxied", 5)
+    noise = np.random.default_rng(1).integers(0, 256, (90, 90, 3), np.uint8)
+    (folder / "large.png").write_bytes(png_bytes(noise))
+    most = (folder / "large.png").stat().st_size - 1
+
+    class BehindProxy(IndexerClient):
+        def index(self, uploads):  # type: ignore[no-untyped-def]
+            if sum(len(upload.data) for upload in uploads) > most:
+                raise ForeignAnswerError(httpx.Response(413, html="<html>too large</html>"), self.url)
+            return super().index(uploads)
+
+    with BehindProxy(services.indexer_url) as client:
+        summary, done = sent(client, folder)
+        assert counts(summary) == became(indexed=5, rejected=1)
+        assert (summary.failures["large.png"].status, sum(done)) == (413, 6)
+        assert "answers 413" in summary.failures["large.png"].detail
+        assert counts(sent(client, folder, trust_ids=True)[0]) == became(duplicate=5, rejected=1)
+
+
+def test_payloads_that_a_proxy_finds_too_large_to_be_looked_up_are_sent(services: LocalServices) -> None:
+    class BehindProxy(IndexerClient):
+        def lookup(self, images):  # type: ignore[no-untyped-def]
+            if len(images) > 1 or images[0].id == "looked-up/0":
+                raise ForeignAnswerError(httpx.Response(413, html="<html>too large</html>"), self.url)
+            return super().lookup(images)
+
+    items = [SourceItem(f"looked-up/{i}", f"{i}", lambda i=i: plain_png((i, 9, 99))) for i in range(3)]  # type: ignore[misc]
+    with BehindProxy(services.indexer_url) as client:
+        assert counts(index(client, iter(items), IndexingOptions())[0]) == became(indexed=3)
+        assert counts(index(client, iter(items), IndexingOptions())[0]) == became(duplicate=3)
+
+
+def test_a_page_in_the_indexers_place_ends_the_run_at_once(services: LocalServices, tmp_path: Path) -> None:
+    class LoggedOut(IndexerClient):
+        def lookup(self, images):  # type: ignore[no-untyped-def] # noqa: ARG002
+            raise ForeignAnswerError(httpx.Response(200, html="<html>log in</html>"), self.url)
+
+    began = time.monotonic()
+    with LoggedOut(services.indexer_url) as client, pytest.raises(ForeignAnswerError, match="answers 200"):
+        sent(client, fill(tmp_path, "page", 1))
+    assert time.monotonic() - began < 5
 
 
 def test_a_request_holds_no_more_bytes_than_its_limit(
