@@ -21,6 +21,8 @@ from aff_toolkit.demo.run_demo import DemoReport, run_demo
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source import source_items
+from aff_toolkit.photograph_files import encodable
+from aff_toolkit.read_photograph import read_photograph
 
 
 def demo(
@@ -48,15 +50,15 @@ def demo(
 
 
 def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool) -> None:
-    data = search_command.read_photo(query)
+    data, name = read_photograph(query), encodable(query.name)
     with images_bar("indexing", None) as advance, IndexingRecord() as record:
         index_items(indexer, source_items(str(gallery)), record, IndexingOptions(), advance)
-    for name, problem in record.summary.failures.items():
-        messages.print(f"  not indexed: {name}: {problem.detail}")
+    for item_id, problem in record.summary.failures.items():
+        messages.print(f"  not indexed: {item_id}: {problem.detail}")
     messages.print(f"{record.summary.images - record.summary.failed} indexed, {record.summary.failed} not")
-    answer = searcher.search(data, name=query.name)
+    answer = searcher.search(data, name=name)
     thumbnails = search_command.thumbnails_of(searcher, answer.hits)
-    search_command.draw_hits(query, answer.hits, thumbnails, out / "results.png")
+    search_command.draw_hits(name, data, answer.hits, thumbnails, out / "results.png")
     if as_json:
         print_json(answer.model_dump())
     else:

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from aff_contracts.client import SearchClient
-from aff_contracts.errors import AffError, ImageError
+from aff_contracts.errors import AffError
 from aff_contracts.image_decoding import ImageLimits, decode_image
 from aff_contracts.schemas.searching import SearchHit, SearchResponse
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
 from aff_toolkit.contact_sheet import Cell, contact_sheet
+from aff_toolkit.photograph_files import encodable
+from aff_toolkit.read_photograph import read_photograph
 
 _ROW = 5
 
@@ -40,10 +42,10 @@ def search(
     """Find the photographs of the same thing in the gallery."""
     thumbnails = {}
     with errors_told(as_json), SearchClient(query_url) as client:
-        data = read_photo(photo)
+        data = read_photograph(photo)
         answer = client.search(
             data,
-            name=photo.name,
+            name=encodable(photo.name),
             limit=limit,
             score_threshold=score_threshold,
             filter=payload_filter,
@@ -58,7 +60,7 @@ def search(
         output.print(_next(answer))
     if open_sheet:
         sheet = Path(tempfile.mkdtemp(prefix="aff-")) / "hits.png"
-        draw_hits(photo, answer.hits, thumbnails, sheet)
+        draw_hits(encodable(photo.name), data, answer.hits, thumbnails, sheet)
         messages.print(f"contact sheet: {sheet}")
         if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
             typer.launch(str(sheet))
@@ -68,18 +70,6 @@ def _next(answer: SearchResponse) -> str:
     if answer.hits:
         return "Next: aff search PHOTO --open shows the hits"
     return "Nothing in the gallery fits; if it is empty: aff index FOLDER"
-
-
-def read_photo(photo: Path) -> bytes:
-    """Read a photograph's file.
-
-    Raises:
-        ImageError: It cannot be read.
-    """
-    try:
-        return photo.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}", item=str(photo)) from error
 
 
 def tell_hits(answer: SearchResponse) -> None:
@@ -108,13 +98,13 @@ def thumbnails_of(client: SearchClient, hits: Sequence[SearchHit]) -> dict[str, 
     return found
 
 
-def draw_hits(photo: Path, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes], sheet: Path) -> None:
-    """Draw the photograph and its hits, as far as they have thumbnails."""
+def draw_hits(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes], sheet: Path) -> None:
+    """Draw the photograph of a name and an image file, and its hits as far as they have thumbnails."""
     cells = [Cell(_decoded(thumbnails.get(hit.id, b"")), f"{hit.score:.3f} {hit.id}") for hit in hits]
     parts = [cells[start : start + _ROW] for start in range(0, len(cells), _ROW)] or [[]]
-    query = Cell(_decoded(photo.read_bytes()), photo.name)
+    query = Cell(_decoded(data), name)
     rows = [(None if i else query, part) for i, part in enumerate(parts)]
-    contact_sheet(rows, f"{photo.name}: {len(hits)} hits").save(sheet)
+    contact_sheet(rows, f"{name}: {len(hits)} hits").save(sheet)
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-import random
-import time
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
 
+from fsspec import filesystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from aff_toolkit.indexing.file_pattern import FilePattern
+from aff_toolkit.indexing.remote_reads import read_patiently
 from aff_toolkit.indexing.source_item import SourceError
+from aff_toolkit.indexing.web_urls import WEB_OPTIONS, beside, is_web, sendable
+from aff_toolkit.photograph_files import with_escapes_undone
+from aff_toolkit.photograph_folders import Listing, UnreadableFolderError, list_folder, photograph_folders
+from aff_toolkit.read_photograph import max_image_bytes, read_photograph, regular_file_size, too_many_bytes
 
-_READ_ATTEMPTS = 3
-_FIRST_PAUSE_S = 0.5
+_Result = TypeVar("_Result")
 
 
 class Place:
@@ -32,16 +37,21 @@ class Place:
 
     @classmethod
     def at(cls, location: str) -> Place:
-        """Find the file system of a path or URL.
+        """Find the file system of a path or URL; what has no `://` is a path, whatever else stands in it.
 
         Raises:
             SourceError: There is no such protocol, or its driver is not installed.
         """
         try:
-            files, path = url_to_fs(location)
+            if is_web(location):
+                files, path = filesystem("https", **WEB_OPTIONS), sendable(location)
+            elif not has_protocol(location):
+                files, path = LocalFileSystem(), _absolute(location)
+            else:
+                files, path = url_to_fs(location)
         except ImportError as error:  # fsspec's own words name the package
             raise SourceError(f"{error}; install it with pip", item=location) from error
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
             raise SourceError(str(error), item=location) from error
         return cls(files, path)
 
@@ -52,49 +62,115 @@ class Place:
         """Return another place of the same file system."""
         return Place(self._files, path)
 
+    def beside(self, path: str) -> Place:
+        """Return the file of a path that stands in this file: an absolute one, or one from its folder."""
+        if is_web(self.path):
+            return self.with_path(beside(self.path, path))
+        absolute = self.local and path.startswith("/")
+        return self.with_path(path if absolute else f"{self.path.rpartition('/')[0]}/{path}")
+
     def is_folder(self) -> bool:
         """Say whether it is a directory."""
         return bool(self._files.isdir(self.path))
 
     def exists(self) -> bool:
         """Say whether there is anything."""
-        return bool(self._files.exists(self.path))
+        return bool(self._files.exists(str(self._local_path) if self.local else self.path))
 
-    def files_below(self) -> Iterator[Place]:
-        """Give every file below a directory, as the directories are read, each in the order of its names."""
-        # os.walk follows no links to directories, which may lead in circles.
-        walk = os.walk(self.path) if self.local else self._files.walk(self.path)
-        for directory, folders, names in walk:
-            if isinstance(folders, list):
-                folders.sort()
-            for name in sorted(names):
-                yield self.with_path(f"{directory.rstrip('/')}/{name}")
+    def files_below(self, enter: Callable[[str], bool] | None = None) -> Iterator[Place | UnreadableFolderError]:
+        """Yield every file below a folder, and an error for each folder that cannot be read; see photograph_folders.
+
+        Args:
+            enter: Whether to read the folder of a path; None reads all.
+        """
+        list_one = list_folder if self.local else self._list_remote
+        for folder in photograph_folders(self.path, list_one, enter or (lambda _: True)):
+            if isinstance(folder, UnreadableFolderError):
+                yield folder
+            else:
+                yield from (self.with_path(f"{folder.path.rstrip('/')}/{name}") for name in folder.files)
+
+    def pattern(self) -> FilePattern:
+        """Take the path for a pattern.
+
+        Raises:
+            SourceError: See FilePattern.of.
+        """
+        try:
+            return FilePattern.of(self.path, lambda path: self.with_path(path).is_folder())
+        except ValueError as error:
+            raise SourceError(str(error), item=str(self)) from error
 
     def glob(self) -> Iterator[Place]:
-        """Give the files that a pattern matches, in the order of their names."""
-        for path in sorted(self._files.glob(self.path)):
-            place = self.with_path(path)
-            if not place.is_folder():
-                yield place
+        """Yield the files that a pattern matches, each folder in the order of its names.
+
+        Raises:
+            SourceError: A folder in which they may lie cannot be read.
+        """
+        pattern = self.pattern()
+        for file in self.with_path(pattern.root).files_below(pattern.may_match_below):
+            if isinstance(file, UnreadableFolderError):
+                raise SourceError(file.detail, item=file.item) from file
+            if pattern.matches(file.path):
+                yield file
 
     def open(self) -> BinaryIO:
-        """Open a file for reading from its beginning to its end."""
-        return cast("BinaryIO", self._files.open(self.path, "rb"))
+        """Open a regular file for reading from its beginning to its end; errors as those of read."""
+        if self.local:
+            regular_file_size(Path(self.path))
+        return cast("BinaryIO", self._read(lambda: self._files.open(self.path, "rb")))
 
     def read(self) -> bytes:
-        """Read a file; what is remote is tried three times, with growing pauses, unless it is missing or forbidden."""
-        for attempt in range(1 if self.local else _READ_ATTEMPTS):
-            try:
-                return cast("bytes", self._files.cat_file(self.path))
-            except (FileNotFoundError, PermissionError):
-                raise
-            except Exception:
-                if attempt + 1 == _READ_ATTEMPTS or self.local:
-                    raise
-                time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))
-        raise AssertionError("every way out is above")
+        """Read an image file; what is remote as read_patiently does it.
+
+        Raises:
+            PhotographUnreadableError: See read_photograph.
+            ImageTooManyBytesError: It is larger than max_image_bytes.
+            SourceError: A web host refuses.
+            Exception: What the file system raises.
+        """
+        if self.local:
+            return read_photograph(self._local_path)
+        most = max_image_bytes()
+        data = cast("bytes", self._read(lambda: self._files.cat_file(self.path, end=most + 1)))
+        if len(data) > most:
+            raise too_many_bytes(str(self))
+        return data
+
+    @property
+    def _local_path(self) -> Path:
+        """The file of the path, which may be written as by `encodable`."""
+        return Path(self.path if os.path.lexists(self.path) else with_escapes_undone(self.path))
+
+    def _list_remote(self, path: str) -> Listing:
+        try:
+            entries = self._read(lambda: self._files.ls(path, detail=True))
+        except OSError:
+            raise
+        except Exception as error:  # drivers of file systems raise what they like
+            raise OSError(str(error) or type(error).__name__) from error
+        listing = Listing(path, [], [], [])
+        for entry in entries:
+            below = entry["name"].rstrip("/")
+            if below != path.rstrip("/"):
+                names = listing.folders if entry["type"] == "directory" else listing.files
+                names.append(below.rpartition("/")[2])
+        return listing
+
+    def _read(self, call: Callable[[], _Result]) -> _Result:
+        return call() if self.local else read_patiently(call, web=is_web(self.path))
 
 
 def has_protocol(location: str) -> bool:
     """Say whether a text is a URL of a file system rather than a path."""
     return "://" in location
+
+
+def _absolute(location: str) -> str:
+    """Return a path of this machine from its root on; `~` is a home directory unless a file is called so."""
+    if not location:
+        raise ValueError("the path is empty")
+    path = Path(location)
+    if location.startswith("~") and not os.path.lexists(path.parts[0]):
+        path = path.expanduser()
+    return str(path.absolute())

@@ -2,53 +2,85 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from glob import has_magic
+from pathlib import PurePosixPath
 
+from aff_toolkit.indexing.file_pattern import FilePattern
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
+from aff_toolkit.indexing.web_urls import without_query
 from aff_toolkit.photograph_files import IMAGE_SUFFIXES, encodable, is_image_name
+from aff_toolkit.photograph_folders import UnreadableFolderError
 
 
-def file_items(location: str) -> Iterator[SourceItem]:
-    """Give the images below a folder, those that a pattern such as `photos/**/*.jpg` matches, or one file.
+def file_items(location: str, passed_over: Counter[str] | None = None) -> Iterator[SourceItem]:
+    """Yield the images below a folder, those that a pattern such as `photos/**/*.jpg` matches, or one file.
 
     An item's id is its path within the folder, or within the part of the pattern before its first wildcard; so a second
-    run finds the same ids. Its payload says where the file lies.
+    run finds the same ids. What exists under a name with wildcards in it is that folder or file. A folder that cannot
+    be read fails by its name.
 
     Args:
         location: A path, or a URL of a file system that fsspec knows.
+        passed_over: Counts the files that are not named like images, by their suffix.
 
     Raises:
         SourceError: There is nothing, or no image file.
     """
+    passed_over = Counter() if passed_over is None else passed_over
     place = Place.at(location)
-    if has_magic(location):
-        found, root = place.glob(), _fixed_part(place.path)
-    elif place.is_folder():
-        found, root = place.files_below(), place.path
+    if place.is_folder():
+        yield from _folder_items(place, None, passed_over)
     elif place.exists():
-        found, root = iter([place]), place.path.rpartition("/")[0]
+        yield _item(place, place.path.rpartition("/")[0])
+    elif has_magic(without_query(location)):
+        pattern = place.pattern()
+        yield from _folder_items(place.with_path(pattern.root), pattern, passed_over)
     else:
         raise SourceError("there is no such folder or file", item=location)
+
+
+def _folder_items(root: Place, pattern: FilePattern | None, passed_over: Counter[str]) -> Iterator[SourceItem]:
     empty = True
-    for file in found:
-        if is_image_name(file.path) or file.path == place.path:
+    for file in root.files_below(pattern.may_match_below if pattern else None):
+        if isinstance(file, UnreadableFolderError):
+            if file.item == root.path:
+                raise SourceError(file.detail, item=str(root)) from file
+            yield _unreadable(root.with_path(str(file.item)), root.path, file)
+        elif pattern and not pattern.matches(file.path):
+            continue
+        elif is_image_name(file.path):
             empty = False
-            yield _item(file, root)
+            yield _item(file, root.path)
+        else:
+            passed_over[PurePosixPath(encodable(file.path)).suffix.lower()] += 1
     if empty:
-        raise SourceError(f"holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))})", item=location)
+        location = f"{root}/{'/'.join(pattern.parts)}" if pattern else str(root)
+        others = f"; passed over: {in_words(passed_over)}" if passed_over else ""
+        raise SourceError(f"holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}){others}", item=location)
+
+
+def in_words(passed_over: Counter[str], most: int = 10) -> str:
+    """Return counts of files by suffix as a list in words, those of the most frequent suffixes."""
+    counts = [f"{count} {suffix or 'without suffix'}" for suffix, count in passed_over.most_common(most)]
+    others = passed_over.total() - sum(count for _, count in passed_over.most_common(most))
+    return ", ".join(counts + [f"{others} others"] * bool(others))
 
 
 def _item(file: Place, root: str) -> SourceItem:
-    location = encodable(str(file))
-    return SourceItem(encodable(file.path.removeprefix(root).lstrip("/")), location, file.read)
+    return SourceItem(_id_below(file, root), str(file), file.read)
 
 
-def _fixed_part(pattern: str) -> str:
-    fixed = []
-    for part in pattern.split("/"):
-        if has_magic(part):
-            break
-        fixed.append(part)
-    return "/".join(fixed)
+def _unreadable(folder: Place, root: str, error: UnreadableFolderError) -> SourceItem:
+    item_id = f"{_id_below(folder, root)}/"
+
+    def fail() -> bytes:
+        raise UnreadableFolderError(error.detail, item=item_id)
+
+    return SourceItem(item_id, str(folder), fail)
+
+
+def _id_below(file: Place, root: str) -> str:
+    return encodable(file.path.removeprefix(root).lstrip("/"))

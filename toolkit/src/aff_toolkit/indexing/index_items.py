@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from aff_contracts.client import ServiceError
+from aff_contracts.client import ForeignAnswerError, ServiceError
 from aff_contracts.errors import AffError, BodyTooLargeError
 from aff_contracts.schemas.indexing import IndexSummary, LookupImage
 from aff_contracts.schemas.problem import problem_of
@@ -35,11 +35,21 @@ class IndexingOptions:
         concurrency: Requests in flight.
         give_up_after_s: How long an indexer may be away or overloaded, in seconds.
         trust_ids: Take an id that the gallery holds for the same image, without reading it.
+        replace: Whether an image may take the place of another one that the gallery holds under its id; else it fails.
     """
 
     concurrency: int = 4
     give_up_after_s: float = 300.0
     trust_ids: bool = False
+    replace: bool = True
+
+
+class IdTakenError(AffError):
+    """The gallery holds another image under an id."""
+
+    code = "id_taken"
+    status = 409
+    title = "Id taken by another image"
 
 
 def index_items(
@@ -48,6 +58,7 @@ def index_items(
     record: IndexingRecord,
     options: IndexingOptions,
     on_progress: Callable[[int], None],
+    on_replace: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> None:
     """Index a source; what the gallery holds already with the same content and payload is not sent.
 
@@ -60,15 +71,18 @@ def index_items(
         record: Learns what became of each image.
         options: How it is sent.
         on_progress: Called with the number of images done since the last call.
+        on_replace: Called with ids under which the gallery holds other content, before that is replaced; by several
+            threads.
 
     Raises:
         SourceError: The source cannot be read on.
         ServiceError: A batch was refused, and not for its size (then its images go one by one).
-        ServiceUnreachableError: The indexer was away for too long; what was sent before stays indexed.
+        ServiceUnreachableError: The indexer was away for too long, or something else answers in its place; what was
+            sent before stays indexed.
     """
     pending: set[Future[int]] = set()
     with (
-        _Sender(client, record, options) as sender,
+        _Sender(client, record, options, on_replace) as sender,
         ThreadPoolExecutor(options.concurrency, thread_name_prefix="send") as pool,
     ):
         try:
@@ -97,11 +111,18 @@ def _settle(pending: set[Future[int]], most: int, on_progress: Callable[[int], N
 class _Sender:
     """Reads, looks up and sends batches; `stop` ends its waiting for a service that is away."""
 
-    def __init__(self, client: IndexerClient, record: IndexingRecord, options: IndexingOptions) -> None:
+    def __init__(
+        self,
+        client: IndexerClient,
+        record: IndexingRecord,
+        options: IndexingOptions,
+        on_replace: Callable[[Sequence[str]], None],
+    ) -> None:
         self.stop = threading.Event()
         self._client = client
         self._record = record
         self._options = options
+        self._on_replace = on_replace
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
 
     def __enter__(self) -> _Sender:
@@ -123,6 +144,7 @@ class _Sender:
         ]
         if uploads and not self._options.trust_ids:
             uploads = self._without_known(uploads, [_lookup(upload) for upload in uploads])
+            uploads = self._that_may_replace(uploads)
         for part in _by_bytes(uploads):
             self._index(part)
         return len(batch)
@@ -135,22 +157,49 @@ class _Sender:
             problem = problem_of(error)
         except Exception as error:  # noqa: BLE001 - see above
             problem = problem_of(SourceError(f"cannot be read: {error}", item=item.id))
-        self._record.fail(item.id, item.location, problem)
+        self._record.fail(item.id, item.location, problem, item.payload)
         return None
 
     def _without_known(self, images: Sequence[_Image], asked: Sequence[LookupImage]) -> list[_Image]:
-        known = set(self._patiently(lambda: self._client.lookup(asked)))
+        known = self._known(asked)
         self._record.add(IndexSummary(indexed=0, updated=0, duplicate=len(known), rejected=0))
         return [image for image in images if image.id not in known]
+
+    def _known(self, asked: Sequence[LookupImage]) -> set[str]:
+        try:
+            return set(self._patiently(lambda: self._client.lookup(asked)))
+        except (ServiceError, ForeignAnswerError) as error:
+            if error.problem.status != BodyTooLargeError.status:
+                raise
+            # One that is too large by itself is sent, and named then.
+            return set().union(*(self._known([image]) for image in asked)) if len(asked) > 1 else set()
+
+    def _that_may_replace(self, uploads: Sequence[Upload]) -> Sequence[Upload]:
+        """Return the uploads that may be sent, having told of those that replace other content."""
+        taken = self._taken(uploads)
+        if taken and self._options.replace:
+            self._on_replace(sorted(taken))
+            return uploads
+        for upload in uploads:
+            if upload.id in taken:
+                error = IdTakenError("the gallery holds another image under this id", item=upload.id)
+                self._record.fail(upload.id, upload.name, problem_of(error), upload.payload)
+        return [upload for upload in uploads if upload.id not in taken]
+
+    def _taken(self, uploads: Sequence[Upload]) -> set[str]:
+        """Return the ids under which the gallery holds other content than that of the uploads."""
+        there = self._known([LookupImage(id=upload.id) for upload in uploads]) if uploads else set()
+        asked = [_lookup(upload).model_copy(update={"payload": None}) for upload in uploads if upload.id in there]
+        return there - self._known(asked) if asked else set()
 
     def _index(self, uploads: Sequence[Upload]) -> None:
         try:
             answer = self._patiently(lambda: self._client.index(uploads))
-        except ServiceError as error:
+        except (ServiceError, ForeignAnswerError) as error:  # a proxy's limit may be the lower one
             if error.problem.status != BodyTooLargeError.status:
                 raise
             if len(uploads) == 1:
-                self._record.fail(uploads[0].id, uploads[0].name, error.problem)
+                self._record.fail(uploads[0].id, uploads[0].name, error.problem, uploads[0].payload)
             else:
                 for upload in uploads:
                     self._index([upload])
@@ -159,7 +208,7 @@ class _Sender:
         for receipt in answer.receipts:
             if receipt.error is not None:
                 upload = uploads[receipt.index]
-                self._record.fail(upload.id, upload.name, receipt.error)
+                self._record.fail(upload.id, upload.name, receipt.error, upload.payload)
 
     def _patiently(self, call: Callable[[], _Result]) -> _Result:
         return patiently(call, give_up_after_s=self._options.give_up_after_s, stop=self.stop)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
-from aff_contracts.schemas.indexing import IndexSummary
+from aff_contracts.schemas.indexing import IndexSummary, JsonObject
 from aff_contracts.schemas.problem import Problem
+from aff_toolkit.indexing.failure_list import FailureList
+from aff_toolkit.photograph_folders import UnreadableFolderError
 
 
 @dataclass(slots=True)
@@ -23,7 +25,9 @@ class IndexingSummary:
         updated: Images whose content or payload is another one now.
         duplicate: Images that the gallery held already.
         failed: Images that are not in the gallery.
-        failures: Problem of each of the first failed images, by id.
+        failures: Problem of each of the first failed images and unreadable folders, by id.
+        unreadable_folders: Folders whose images were not found.
+        passed_over: Number of files that are not named like images, by suffix.
         interrupted: Whether the run was ended before the source.
     """
 
@@ -33,25 +37,29 @@ class IndexingSummary:
     duplicate: int = 0
     failed: int = 0
     failures: dict[str, Problem] = field(default_factory=dict)
+    unreadable_folders: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
     interrupted: bool = False
 
 
 class IndexingRecord:
-    """Adds up a run, and lists its failures in a CSV file that exists only where there are some.
+    """Adds up a run, and lists its failures in a file.
 
     Args:
-        failures_path: The list, with the columns id, source, code, detail; None for none.
+        failures_path: Of the list, see FailureList; None for none.
+        source: What is indexed, as for source_items.
         kept_failures: How many failures the summary keeps.
+
+    Attributes:
+        summary: What became of the source so far.
+        failure_list: The file.
     """
 
-    def __init__(self, failures_path: Path | None = None, *, kept_failures: int = 1000) -> None:
+    def __init__(self, failures_path: Path | None = None, source: str = "", *, kept_failures: int = 1000) -> None:
         self.summary = IndexingSummary()
-        self._failures_path = failures_path
+        self.failure_list = None if failures_path is None else FailureList(failures_path, source)
         self._kept_failures = kept_failures
-        self._file: TextIO | None = None
         self._lock = threading.Lock()
-        if failures_path is not None:
-            failures_path.unlink(missing_ok=True)  # of an earlier run
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +67,8 @@ class IndexingRecord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self.failure_list is not None:
+            self.failure_list.close(complete=error is None and not self.summary.interrupted)
 
     def add(self, counts: IndexSummary) -> None:
         """Add what the indexer counted; failures are added one by one."""
@@ -70,20 +78,15 @@ class IndexingRecord:
             self.summary.updated += counts.updated
             self.summary.duplicate += counts.duplicate
 
-    def fail(self, item_id: str, location: str, problem: Problem) -> None:
-        """Add an image that is not in the gallery."""
+    def fail(self, item_id: str, location: str, problem: Problem, payload: JsonObject | None = None) -> None:
+        """Add an image that is not in the gallery, or a folder that cannot be read."""
         with self._lock:
-            self.summary.images += 1
-            self.summary.failed += 1
+            if problem.code == UnreadableFolderError.code:
+                self.summary.unreadable_folders += 1
+            else:
+                self.summary.images += 1
+                self.summary.failed += 1
             if len(self.summary.failures) < self._kept_failures:
                 self.summary.failures[item_id] = problem
-            self._write(item_id, location, problem)
-
-    def _write(self, item_id: str, location: str, problem: Problem) -> None:
-        if self._failures_path is None:
-            return
-        if self._file is None:
-            self._file = self._failures_path.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(["id", "source", "code", "detail"])
-        csv.writer(self._file).writerow([item_id, location, problem.code, problem.detail])
-        self._file.flush()
+            if self.failure_list is not None:
+                self.failure_list.add(item_id, location, problem, payload)

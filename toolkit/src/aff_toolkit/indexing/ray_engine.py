@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from aff_contracts.schemas.problem import Problem
 from aff_toolkit.indexing.file_systems import has_protocol
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.ray_store import ActorStore, OpenedStore
+from aff_toolkit.indexing.source import SourceKind
 from gallery_indexer.settings import IndexerSettings
 
 _BATCH_FORMAT = "pyarrow"
@@ -35,6 +37,7 @@ def index_with_ray(
     *,
     encoders: int,
     gpus_per_encoder: float,
+    prefix: str = "",
 ) -> None:
     """Index a source into the collection of a bundle, by the same steps as the service.
 
@@ -49,6 +52,7 @@ def index_with_ray(
         on_progress: Called with the number of images done since the last call.
         encoders: Actors that hold extractors and mixer.
         gpus_per_encoder: Cards of each of them; 0 for the CPU.
+        prefix: As for `source_items`.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -58,7 +62,7 @@ def index_with_ray(
     """
     ray = _start_ray()
     try:
-        for batch in _results(ray, source, bundle, encoders, gpus_per_encoder):
+        for batch in _results(ray, source, prefix, bundle, encoders, gpus_per_encoder):
             rows = batch.to_pylist()
             for row in rows:
                 _note(record, row)
@@ -86,7 +90,7 @@ def _start_ray() -> Any:
     return ray
 
 
-def _results(ray: Any, source: str, bundle: Path, encoders: int, gpus: float) -> Any:
+def _results(ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gpus: float) -> Any:
     from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
 
     bundle, settings = bundle.absolute(), IndexerSettings()
@@ -94,7 +98,7 @@ def _results(ray: Any, source: str, bundle: Path, encoders: int, gpus: float) ->
     verify_files(bundle, manifest, manifest.gallery_files)
     open_store = _store_opener(ray, settings.store, manifest.space)
     stage: dict[str, Any] = {"batch_format": _BATCH_FORMAT, "batch_size": settings.batch_size}
-    rows = _read(ray, source, stage)
+    rows = _read(ray, source, prefix, stage)
     prepared = rows.map_batches(ray_stages.Prepare(manifest, settings, open_store), **stage)
     embedded = prepared.map_batches(
         ray_stages.Embed,
@@ -108,14 +112,15 @@ def _results(ray: Any, source: str, bundle: Path, encoders: int, gpus: float) ->
     return written.iter_batches(batch_format=_BATCH_FORMAT, batch_size=_RESULT_ROWS)
 
 
-def _read(ray: Any, source: str, stage: dict[str, Any]) -> Any:
+def _read(ray: Any, source: str, prefix: str, stage: dict[str, Any]) -> Any:
     """Read a source by all cores: a local one is listed by each of them, a remote one by one task."""
     from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
 
-    tar = ".tar" in source  # read from its beginning to its end
-    listed_once = tar or (has_protocol(source) and not source.endswith((".csv", ".parquet")))
+    kind = SourceKind.of(source)
+    tar = kind is SourceKind.TAR  # read from its beginning to its end
+    listed_once = tar or (has_protocol(source) and kind is SourceKind.FILES)
     parts = 1 if listed_once else max(1, int(ray.cluster_resources().get("CPU", 1)))
-    lister = ray_stages.ListPart(source, parts, read=tar or not listed_once)
+    lister = ray_stages.ListPart(source, parts, read=tar or not listed_once, prefix=prefix)
     rows = ray.data.range(parts, override_num_blocks=parts).map_batches(
         lister, batch_format=_BATCH_FORMAT, batch_size=1
     )
@@ -150,7 +155,7 @@ def _note(record: IndexingRecord, row: dict[str, Any]) -> None:
             code=row["code"],
             item=row["id"],
         )
-        record.fail(row["id"], row["location"], problem)
+        record.fail(row["id"], row["location"], problem, json.loads(row["payload"]))
         return
     counts = {"indexed": 0, "updated": 0, "duplicate": 0, "rejected": 0}
     record.add(IndexSummary(**{**counts, status: 1}))

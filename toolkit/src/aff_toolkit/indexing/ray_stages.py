@@ -86,16 +86,18 @@ class ListPart:
         source: As for `source_items`.
         parts: Their number.
         read: Whether the images are read here, too; else `read_listed` does it, in other tasks.
+        prefix: As for `source_items`.
     """
 
     source: str
     parts: int
     read: bool
+    prefix: str = ""
 
     def __call__(self, part: Table) -> Iterator[Table]:
         """Give the images of a part, given its number."""
         for number in part["id"].to_pylist():
-            items = islice(source_items(self.source), number, None, self.parts)
+            items = islice(source_items(self.source, prefix=self.prefix), number, None, self.parts)
             while batch := list(islice(items, _READ_AT_A_TIME)):
                 yield _table([_read(item) if self.read else _listed(item) for item in batch])
 

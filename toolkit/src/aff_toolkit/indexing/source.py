@@ -2,30 +2,67 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from enum import Enum, auto
 
+from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.files_source import file_items
 from aff_toolkit.indexing.manifest_source import manifest_items
-from aff_toolkit.indexing.source_item import SourceItem, storable
+from aff_toolkit.indexing.source_item import SourceItem, below, storable
 from aff_toolkit.indexing.tar_source import tar_items
+from aff_toolkit.indexing.web_urls import without_query
 
-_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_MANIFEST = (".csv", ".parquet")
+_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_PARQUET = ".parquet"
+_MANIFEST = (".csv", ".tsv", _PARQUET)
 
 
-def source_items(location: str) -> Iterator[SourceItem]:
-    """Give the images of a source, lazily; see docs/indexing.md.
+class SourceKind(Enum):
+    """What a source is: a folder of this machine, or else what its suffix says, in any case."""
+
+    FILES = auto()
+    MANIFEST = auto()
+    TAR = auto()
+
+    @classmethod
+    def of(cls, location: str) -> SourceKind:
+        """Return the kind of a path or URL.
+
+        Raises:
+            SourceError: See Place.at.
+        """
+        if not has_protocol(location) and Place.at(location).is_folder():
+            return cls.FILES
+        name = without_query(location).lower()
+        if name.endswith(_TAR):
+            return cls.TAR
+        return cls.MANIFEST if name.endswith(_MANIFEST) else cls.FILES
+
+
+def source_items(location: str, *, prefix: str = "", passed_over: Counter[str] | None = None) -> Iterator[SourceItem]:
+    """Yield the images of a source, lazily; see docs/indexing.md.
 
     Args:
         location: A folder, a pattern, a file, a CSV or Parquet list, tar files; a path or a URL that fsspec knows.
+        prefix: A folder that stands before all ids, so that they are others than those of other sources.
+        passed_over: Counts the files of a folder or pattern that are not named like images, by their suffix.
 
     Raises:
         SourceError: It cannot be read.
         MissingExtraError: It needs a package that is installed on demand.
     """
-    items = file_items
-    if location.endswith(_TAR):
-        items = tar_items
-    elif location.endswith(_MANIFEST):
-        items = manifest_items
-    return map(storable, items(location))
+    kind = SourceKind.of(location)
+    if kind is SourceKind.FILES:
+        items = file_items(location, passed_over)
+    else:
+        items = tar_items(location) if kind is SourceKind.TAR else manifest_items(location)
+    return (storable(below(prefix, item)) for item in items)
+
+
+def is_cheap_to_list(location: str) -> bool:
+    """Return whether the images of a source can be counted without a transfer of all of them."""
+    kind = SourceKind.of(location)
+    if has_protocol(location):
+        return kind is SourceKind.MANIFEST and not without_query(location).lower().endswith(_PARQUET)
+    return kind is not SourceKind.TAR

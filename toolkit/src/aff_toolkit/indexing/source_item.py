@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.item_id import canonical_id
+from aff_toolkit.photograph_files import encodable
+
+_HERE = re.compile(r"^(?:\./+)+")
 
 
 class SourceError(AffError):
@@ -36,23 +42,58 @@ class SourceItem:
     payload: JsonObject = field(default_factory=dict)
 
 
-def unusable(item_id: str, location: str, detail: str) -> SourceItem:
+def unusable(item_id: str, location: str, why: str | AffError) -> SourceItem:
     """Stand for an entry that cannot be used, so that it fails by its name and the others go on."""
+    error = SourceError(why, item=item_id) if isinstance(why, str) else why
 
     def fail() -> bytes:
-        raise SourceError(detail, item=item_id)
+        raise error
 
     return SourceItem(item_id, location, fail)
 
 
-def storable(item: SourceItem) -> SourceItem:
-    """Return an item; one whose id or payload JSON cannot hold fails by its name.
+def id_of_path(path: str) -> str:
+    """Return the id of an image by its path in a folder, list or archive: without `./` before it."""
+    return _HERE.sub("", path)
 
-    Sent along, it would have its whole batch refused: NaN, dates and bytes of Parquet, halves of UTF-16 pairs.
+
+@contextmanager
+def reading(location: str) -> Iterator[None]:
+    """Translate errors of reading a list or an archive: file systems and damaged files raise what they like.
+
+    Raises:
+        SourceError: Names the location; errors of ours pass through.
     """
     try:
-        json.dumps([item.id, item.payload], allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        name = item.id.encode(errors="backslashreplace").decode()
-        return unusable(name, item.location, f"id or payload is nothing that JSON can hold: {error}")
-    return item
+        yield
+    except AffError:
+        raise
+    except Exception as error:
+        raise SourceError(f"cannot be read: {str(error) or type(error).__name__}", item=location) from error
+
+
+def below(prefix: str, item: SourceItem) -> SourceItem:
+    """Return an item whose id has a folder before it, where one is given."""
+    return replace(item, id=f"{prefix.strip('/')}/{item.id.lstrip('/')}") if prefix.strip("/") else item
+
+
+def storable(item: SourceItem) -> SourceItem:
+    """Return an item as it can be sent; one whose id or payload JSON cannot hold fails by its name.
+
+    Sent along, it would have its whole batch refused: NaN and bytes of Parquet, halves of UTF-16 pairs.
+    """
+    item = replace(item, id=canonical_id(item.id), location=encodable(item.location))
+    if _is_json([item.id, item.payload]):
+        return item
+    wrong = next((key for key, value in item.payload.items() if not _is_json({key: value})), None)
+    what = "the id" if wrong is None else f"{wrong!r} of the payload, {item.payload[wrong]!r:.80},"
+    name = item.id.encode(errors="backslashreplace").decode()
+    return unusable(name, item.location, f"{what} is nothing that JSON can hold; leave it out, or write it as text")
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

@@ -15,9 +15,10 @@ from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box
 from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, RevisitedGroundTruth, Setup, read_revisited
+from aff_toolkit.read_photograph import read_photograph
 from aff_toolkit.training.data.folder import unlabelled_photographs
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.data.photograph_file import load_below, read_photograph_file
+from aff_toolkit.training.data.photograph_file import load_below
 
 RevisitedName = Literal["roxford5k", "rparis6k"]
 
@@ -73,6 +74,6 @@ def _has_positives(truth: RevisitedGroundTruth, setup: Setup) -> bool:
 
 
 def _load_query(path: Path, box: tuple[float, float, float, float], min_side: int | None) -> NDArray[np.uint8]:
-    data = read_photograph_file(path)
+    data = read_photograph(path)
     crop = crop_of_stored_box(data, box, name=str(path))
     return decode_image(data, _LIMITS, min_side=min_side, crop=crop, name=str(path)).pixels

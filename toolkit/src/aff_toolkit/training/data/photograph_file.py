@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.image_decoding import ImageLimits, decode_image
-from aff_toolkit.training.data.source_errors import PhotographUnreadableError
+from aff_toolkit.read_photograph import read_photograph
 
 _LIMITS = ImageLimits()
 
@@ -22,29 +22,19 @@ def load_photograph_file(path: Path, min_side: int | None = None) -> NDArray[np.
             indexer does it.
 
     Raises:
-        PhotographUnreadableError: The file is missing or may not be read.
+        PhotographUnreadableError: The file is missing, may not be read, or is not a regular file.
         ImageError: One of its subclasses says what is wrong with the image.
     """
-    return decode_image(read_photograph_file(path), _LIMITS, min_side=min_side, name=str(path)).pixels
-
-
-def read_photograph_file(path: Path) -> bytes:
-    """Return the bytes of a photograph's file.
-
-    Raises:
-        PhotographUnreadableError: The file is missing or may not be read.
-    """
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PhotographUnreadableError(f"cannot be read: {reason}", item=str(path)) from error
+    return decode_image(read_photograph(path), _LIMITS, min_side=min_side, name=str(path)).pixels
 
 
 def load_below(root: str, name: str, min_side: int | None = None) -> NDArray[np.uint8]:
     """Decode the file `name` of the folder `root`: see load_photograph_file.
 
     A list of millions of photographs holds one partial of this function per photograph; that shares `root`, and a
-    path is built only when it is needed.
+    path is built only when it is needed. A name that Windows wrote, with backslashes, is found too.
     """
-    return load_photograph_file(Path(root, name), min_side)
+    path = Path(root, name)
+    if "\\" in name and not path.exists():
+        path = Path(root, name.replace("\\", "/"))
+    return load_photograph_file(path, min_side)

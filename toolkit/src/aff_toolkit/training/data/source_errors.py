@@ -3,7 +3,7 @@
 ```
 PhotographSourceError              422  photograph_source_invalid
 ├── PhotographListError            422  photograph_list_invalid
-├── PhotographUnreadableError      422  photograph_unreadable
+├── LabelsUnclearError             422  labels_unclear
 └── TooFewImagesError              422  too_few_images
 ```
 """
@@ -28,11 +28,11 @@ class PhotographListError(PhotographSourceError):
     title = "Unreadable list of photographs"
 
 
-class PhotographUnreadableError(PhotographSourceError):
-    """A photograph's file is missing or may not be read."""
+class LabelsUnclearError(PhotographSourceError):
+    """Subfolders may be things, whose names are labels, or albums; nobody is there to ask."""
 
-    code = "photograph_unreadable"
-    title = "Unreadable photograph"
+    code = "labels_unclear"
+    title = "Labels or albums"
 
 
 class TooFewImagesError(PhotographSourceError):

@@ -1,0 +1,138 @@
+"""The list of what was not indexed: a CSV file that can be indexed again as it is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+from aff_contracts.schemas.indexing import JsonObject
+from aff_contracts.schemas.problem import Problem
+from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.photograph_files import encodable
+
+_COLUMNS = ("id", "source", "code", "detail", "payload")
+FAILURES_AS_LIST = ("id", "path", "", "", "payload")
+"""What the columns are in a list of images that is indexed; those without a name are left out."""
+
+# What spreadsheets take for the beginning of a formula, in either width.
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001
+_GUARD = "'"
+_MOST_HEADINGS = 1000
+
+
+class FailureList:
+    """Is written where there is a failure; an earlier list under its name is replaced then.
+
+    Files that are not such a list, and the source itself, are never touched: the list then has another name.
+
+    Args:
+        path: Where the list goes.
+        source: What is indexed, as for source_items.
+
+    Attributes:
+        path: Where the list goes in fact: `path`, or the first of `name-1.csv`, `name-2.csv`, ... that is free.
+        problem: Why it cannot be written; empty where it can.
+    """
+
+    def __init__(self, path: Path, source: str = "") -> None:
+        self.path = _free_path(path, source)
+        self.problem = _obstacle(self.path)
+        self._file: TextIO | None = None
+
+    def add(self, item_id: str, location: str, problem: Problem, payload: JsonObject | None) -> None:
+        """Write a row, unless the file cannot be written: then `problem` says why, and no more is written."""
+        if self.problem:
+            return
+        kept = json.dumps(payload) if payload else ""
+        cells = [_guarded(cell) for cell in (item_id, location, problem.code, problem.detail)]
+        try:
+            if self._file is None:
+                self._file = self.path.open("w", encoding="utf-8", newline="")
+                self._write(_COLUMNS)
+            self._write([*cells, kept])
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+
+    def close(self, *, complete: bool) -> None:
+        """Close the file.
+
+        Args:
+            complete: Whether the source came to its end; without failures, the list of an earlier run is then removed.
+        """
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                self.problem = error.strerror or str(error)
+        elif complete and not self.problem and is_failure_list(self.path):
+            self.path.unlink()
+
+    def _write(self, cells: Sequence[str]) -> None:
+        assert self._file is not None, "opened before"
+        # All are quoted, since some spreadsheets begin a cell after each semicolon.
+        csv.writer(self._file, quoting=csv.QUOTE_ALL).writerow(cells)
+        self._file.flush()
+
+
+def is_failure_list(path: Path) -> bool:
+    """Return whether a file is a list of failures by its first line."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        try:
+            return has_failure_columns(next(csv.reader([file.readline(_MOST_HEADINGS)]), []))
+        except csv.Error:
+            return False
+
+
+def has_failure_columns(headings: Sequence[str]) -> bool:
+    """Return whether these are the headings of a list of failures."""
+    return tuple(headings) == _COLUMNS
+
+
+def unguarded(cell: str) -> str:
+    """Return the text of a cell of such a list."""
+    return cell[1:] if cell.startswith(_GUARD) and cell[1:].startswith((*_FORMULA, _GUARD)) else cell
+
+
+def _guarded(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula, and no terminal for commands."""
+    text = encodable(text)
+    return _GUARD + text if text.startswith((*_FORMULA, _GUARD)) else text
+
+
+def _free_path(path: Path, source: str) -> Path:
+    place = Place.at(source) if source else None
+    source_path = place.path if place is not None and place.local else None
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    return path if _is_free(path, source_path) else next(one for one in numbered if _is_free(one, source_path))
+
+
+def _is_free(path: Path, source: str | None) -> bool:
+    try:
+        if not path.is_file():  # what is neither there nor a file, such as /dev/null, is no content to lose
+            return True
+    except OSError:  # _obstacle names it
+        return True
+    try:
+        same = source is not None and Path(source).exists() and path.samefile(source)
+        return not same and is_failure_list(path)
+    except OSError:
+        return False
+
+
+def _obstacle(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder"
+    try:
+        asked = path if path.exists() else path.parent
+        if not asked.exists():
+            return f"there is no folder {asked}"
+        return "" if os.access(asked, os.W_OK) else "it may not be written"
+    except OSError as error:
+        return error.strerror or str(error)
