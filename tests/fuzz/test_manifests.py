@@ -25,6 +25,8 @@ CSV = (
     b'"two, quoted",/p/3.jpg,"Pi\nsa",1372,nan,0,null,{}\n',
     "\ufeffurl,name\nmemory://bucket/a.jpg,Köln\nfile:///p/b.jpg,\n".encode(),
     b"path;city\r\na.jpg;Rome\r\n",
+    "sep=|\nSourceFile|EXIF:Make\n./a.jpg|NIKON\nsub\\b.jpg|x|y\n".encode("utf-16"),
+    'id\tpath , city\n1\t"a.jpg" , Köln\n2\t"b.jpg\n'.encode("cp1252"),
 )
 CSV_WORDS = (
     b",", b'"', b'""', b"\n", b"\r", b"\0", b":int", b":json", b":", b"://", b"memory://", b"\xff", b"1e999", b"NaN",
@@ -39,10 +41,22 @@ def _parquet(**columns: object) -> bytes:
     return stream.getvalue()
 
 
+IMAGES = pa.array(
+    [[{"bytes": b"one", "path": "a.jpg"}, {"bytes": None, "path": "b.jpg"}], None],
+    pa.list_(pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+)
+
+
 def _tar(mode: str) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, data in {"a/1.jpg": b"one", "a/1.json": b'{"a": [1, null]}', "2.png": b"two", "a.txt": b""}.items():
+        for name, data in {
+            "a/1.jpg": b"one",
+            "a/1.json": b'{"a": [1, null]}',
+            "a.b.json": b"{}",
+            "2.png": b"two",
+            "a.txt": b"",
+        }.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
@@ -52,6 +66,7 @@ def _tar(mode: str) -> bytes:
 PARQUET = (
     _parquet(path=["1.jpg", "2.jpg"], year=[1889, None], payload=['{"a": 1}', None]),
     _parquet(url=["memory://b/1.jpg"], tags=[["a", "b"]], at=[{"lat": 1.5, "lon": float("nan")}], raw=[b"\xff"]),
+    _parquet(image=IMAGES, label=[3, None]),
     _parquet(path=["1.jpg"], id=[7], seen=[datetime(2024, 5, 1, tzinfo=UTC)], open=[True]),
 )
 

@@ -18,6 +18,7 @@ URL_COLUMN = "url"
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED_DELIMITER = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a line before the headings that Excel understands
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not text
 _REMEDY = 'save the list as UTF-8 ("CSV UTF-8" in Excel), or convert it: iconv -f CP1252 -t UTF-8'
 
 
@@ -25,7 +26,7 @@ class TableError(ValueError):
     """A table cannot be read; the text is a sentence without the table's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TableRow:
     """A row below the headings.
 
@@ -76,39 +77,46 @@ class TextTable:
 
     def __iter__(self) -> Iterator[TableRow]:
         """Yield the rows; one that cannot be used has its problem, and the others follow."""
+        line = self._line
         while True:
-            first = self._line + 1
+            first = line + 1
             try:
                 cells = next(self._reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield TableRow(self._line, (), f"the cells from line {first} on cannot be read: {error}")
+                line = self._line
+                yield TableRow(line, (), f"the cells from line {first} on cannot be read: {error}")
                 continue
+            line = self._line
+            text = "".join(cells)
             if self._lines.ended:  # the reader asks for more than the last line within quotes alone
-                yield TableRow(self._line, (), f"a quote that opens in line {first} or below does not close")
-            elif any(cell.strip() for cell in cells):
-                yield self._row(cells)
+                yield TableRow(line, (), f"a quote that opens in line {first} or below does not close")
+            elif text and not text.isspace():
+                yield self._row(line, cells, text)
 
     @property
     def _line(self) -> int:
         return self._lines_before + self._reader.line_num
 
-    def _row(self, cells: list[str]) -> TableRow:
+    def _row(self, line: int, cells: list[str], text: str) -> TableRow:
         if self._padded:
             cells = [cell.strip(" ") for cell in cells]
-        count = len(self.headings)
+        found, count = len(cells), len(self.headings)
         problem = ""
-        if any(cells[count:]):
-            problem = (
-                f"has {len(cells)} cells below {count} headings; a cell that contains {self._delimiter!r} has to stand "
-                "in quotes"
-            )
-        wrong = next((place for place, cell in enumerate(cells[:count]) if not is_text(cell)), None)
-        if wrong is not None:
-            name = self.headings[wrong] or str(wrong + 1)
-            problem = f"column {name}: '{_escaped(cells[wrong])}' is not UTF-8; {_REMEDY}"
-        return TableRow(self._line, cells[:count], problem)
+        if found > count:
+            if any(cells[count:]):
+                problem = (
+                    f"has {found} cells below {count} headings; a cell that contains {self._delimiter!r} has to stand "
+                    "in quotes"
+                )
+            cells = cells[:count]
+        if not is_text(text):
+            wrong = next((place for place, cell in enumerate(cells) if not is_text(cell)), None)
+            if wrong is not None:
+                name = self.headings[wrong] or str(wrong + 1)
+                problem = f"column {name}: '{_escaped(cells[wrong])}' is not UTF-8; {_REMEDY}"
+        return TableRow(line, cells, problem)
 
 
 def find_column(headings: Sequence[str], *names: str) -> int | None:
@@ -187,7 +195,7 @@ def require_different(names: Sequence[str]) -> None:
 
 def is_text(cell: str) -> bool:
     """Return whether the bytes of a cell are text in the table's encoding."""
-    return cell.isascii() or not any("\ud800" <= character <= "\udfff" for character in cell)
+    return cell.isascii() or _SURROGATE.search(cell) is None
 
 
 def _escaped(cell: str) -> str:

@@ -127,10 +127,11 @@ class _Columns:
 def _rows(table: TextTable, columns: _Columns, csv_path: Path) -> Iterator[ListedRow]:
     # Rows of one instance share one string: millions of rows stay small.
     instances: dict[str, str] = {}
+    last_needed = columns.last_needed
     for row in table:
         if row.problem:
             raise PhotographListError(f"line {row.line}: {row.problem}", item=str(csv_path))
-        if len(row.cells) <= columns.last_needed:
+        if len(row.cells) <= last_needed:
             detail = f"line {row.line} has {len(row.cells)} columns, the first line has {len(table.headings)}"
             raise PhotographListError(detail, item=str(csv_path))
         path, instance = row.cells[columns.path], row.cells[columns.instance]
