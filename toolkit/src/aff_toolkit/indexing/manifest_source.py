@@ -2,132 +2,163 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
-from aff_contracts.errors import MissingExtraError
 from aff_contracts.schemas.indexing import JsonObject
 from aff_toolkit.indexing.file_systems import Place, has_protocol
-from aff_toolkit.indexing.source_item import SourceError, SourceItem, unusable
+from aff_toolkit.indexing.manifest_tables import IMAGE, PAYLOAD, ManifestRow, ManifestTable, csv_table, parquet_table
+from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
+from aff_toolkit.indexing.web_urls import is_web, without_query
+from aff_toolkit.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 
-_PLACES = ("path", "url")
-_ROWS_AT_A_TIME = 1024
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-
-
-_TYPES: Mapping[str, Callable[[str], Any]] = {
-    "text": str,
-    "int": int,
-    "float": float,
-    "bool": _boolean,
-    "json": json.loads,
-}
+_SHOWN_CHARACTERS = 100
 
 
 def manifest_items(location: str) -> Iterator[SourceItem]:
-    """Give the images that a CSV or Parquet file lists.
+    """Yield the images that a CSV or Parquet file lists, or holds.
 
     Column `path` or `url` says where an image lies, relative to the list's own directory; `id`, where there is one, is
-    its id, else that text is; `payload` is a JSON object, and every other column goes into the payload under its name.
-    A CSV column may tell its type, as in `year:int` (int, float, bool, json; text where it does not); empty cells are
-    left out.
+    its id, else that text is; `payload` is a JSON object, and every other column with a name goes into the payload.
+    These names may be in any case. In Parquet, a column may hold the image files themselves. Empty cells are left out.
 
     Raises:
-        SourceError: The file cannot be read, or has neither of the two columns. A row that cannot be used fails alone.
+        SourceError: The file cannot be read, has no images, or none of the columns. A row that cannot be used fails
+            alone.
         MissingExtraError: Parquet needs pyarrow.
     """
     place = Place.at(location)
-    directory = place.with_path(place.path.rpartition("/")[0])
-    rows = _parquet_rows(place) if location.endswith(".parquet") else _csv_rows(place)
-    for number, row in enumerate(rows, start=1):
-        key = next((key for key in _PLACES if key in row), None)
-        if key is None:
-            raise SourceError(f"has neither of the columns {' and '.join(_PLACES)}", item=location)
-        yield _item(row, key, f"{location}, row {number}", directory)
+    open_table = parquet_table if without_query(location).lower().endswith(".parquet") else csv_table
+    with reading(str(place)), open_table(place) as table:
+        source = _Manifest(place, _Columns.of(table, str(place)))
+        empty = True
+        for row in table.rows:
+            empty = False
+            yield from source.items(row)
+    if empty:
+        raise SourceError("lists no images: there is no row below the names of the columns", item=str(place))
 
 
-def _item(row: Mapping[str, Any], key: str, row_name: str, directory: Place) -> SourceItem:
-    where = row[key]
-    if isinstance(where, ValueError | KeyError) or not where:
-        return unusable(row_name, row_name, f"the column {key} is empty")
-    where = str(where)
-    item_id = str(row.get("id") or where)
-    wrong = next((name for name, value in row.items() if isinstance(value, ValueError | KeyError)), None)
-    if wrong is not None:
-        return unusable(item_id, row_name, f"the column {wrong} does not have its type")
-    payload = row.get("payload") or {}
-    if not isinstance(payload, dict):
-        return unusable(item_id, row_name, "the column payload is not a JSON object")
-    others: JsonObject = {
-        name: value for name, value in row.items() if name not in {key, "id", "payload"} and value is not None
-    }
-    try:
-        place = _place(where, directory)
-    except SourceError as error:
-        return unusable(item_id, row_name, str(error))
-    return SourceItem(item_id, str(place), place.read, {**others, **payload})
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Names of the columns that are not payload.
+
+    Attributes:
+        places: Those that say where an image lies: of paths, then of URLs.
+        url: The one of URLs.
+        image: The one of image files.
+        images: All of image files.
+    """
+
+    id: str | None
+    payload: str | None
+    places: Sequence[str]
+    url: str | None
+    image: str | None
+    images: Collection[str]
+
+    @classmethod
+    def of(cls, table: ManifestTable, location: str) -> _Columns:
+        def named(*names: str) -> str | None:
+            place = find_column(table.columns, *names)
+            return None if place is None else table.columns[place]
+
+        images = [name for name in table.images if name.casefold() == IMAGE] or table.images
+        if len(images) > 1:
+            detail = f"holds images in the columns {', '.join(images)}; name the one to index {IMAGE!r}"
+            raise SourceError(detail, item=location)
+        url = named(URL_COLUMN)
+        places = [name for name in (named(*PATH_COLUMNS), url) if name and name not in table.images]
+        if not places and not images:
+            columns = ", ".join(name[:_SHOWN_CHARACTERS] for name in table.columns)
+            detail = f"has neither of the columns path and url, but {columns}; name the one of the image files 'path'"
+            raise SourceError(detail, item=location)
+        return cls(named("id"), named(PAYLOAD), places, url, next(iter(images), None), table.images)
+
+    def place_of(self, row: ManifestRow) -> str | None:
+        """Return the column that says where the image of a row lies; None where all are empty."""
+        return next((name for name in self.places if row.values.get(name)), None)
+
+    def payload_of(self, row: ManifestRow) -> JsonObject:
+        """Return a row's payload.
+
+        Raises:
+            SourceError: The column payload is not an object.
+        """
+        own = row.values.get(self.payload or "", {})
+        if not isinstance(own, dict):
+            raise SourceError(f"column {self.payload}: {own!r:.60} is not a JSON object")
+        known = {self.id, self.payload, self.place_of(row), *self.images}
+        return {**{name: value for name, value in row.values.items() if name not in known}, **own}
 
 
-def _place(where: str, directory: Place) -> Place:
-    if has_protocol(where):
-        return Place.at(where)
-    absolute = where.startswith("/") and directory.local
-    return directory.with_path(where if absolute else f"{directory.path}/{where}")
+class _Manifest:
+    """Makes items of the rows of a list."""
+
+    def __init__(self, place: Place, columns: _Columns) -> None:
+        self._place = place
+        self._columns = columns
+        self._held_ids: set[str] = set()
+
+    def items(self, row: ManifestRow) -> Iterator[SourceItem]:
+        """Yield the images of a row: one, except where a list holds several in a row."""
+        column = self._columns.place_of(row)
+        where = self._with_slashes(str(row.values[column])) if column else ""
+        held = _held_images(row.values.get(self._columns.image or "")) or [(None, None)]
+        own_id = str(row.values.get(self._columns.id or "", ""))
+        for number, (data, path) in enumerate(held, start=1):
+            item_id = own_id or id_of_path(where)
+            if data is not None and not item_id:
+                item_id = f"{self._place.path.rpartition('/')[2]}/{row.number}"
+            if path and not own_id:
+                item_id = id_of_path(path)
+            elif len(held) > 1:
+                item_id = f"{item_id}/{number}"
+            yield self._item(row, item_id, data, path or where)
+
+    def _item(self, row: ManifestRow, item_id: str, data: bytes | None, where: str) -> SourceItem:
+        row_name = f"{self._place}, {row.name}"
+        try:
+            if row.problem:
+                raise SourceError(row.problem)
+            payload = self._columns.payload_of(row)
+            if data is not None:
+                self._require_new(item_id)
+                return SourceItem(item_id, row_name, lambda: data, payload)
+            if not where:
+                columns = [*self._columns.places, *self._columns.images]
+                raise SourceError(f"column {' or '.join(columns)} is empty")
+            place = self._found(where, is_url=self._columns.place_of(row) == self._columns.url)
+        except SourceError as error:
+            return unusable(item_id or row_name, row_name, f"{row.name}: {error.detail}")
+        return SourceItem(item_id, str(place), place.read, payload)
+
+    def _require_new(self, item_id: str) -> None:
+        """Refuse an id that an image of an earlier row has: writers of Parquet call all their images the same."""
+        if item_id in self._held_ids:
+            raise SourceError(f"an earlier row has the id {item_id!r} too; give the list a column id")
+        self._held_ids.add(item_id)
+
+    def _found(self, where: str, *, is_url: bool) -> Place:
+        if has_protocol(where):
+            return Place.at(where)
+        if is_url and is_web(self._place.path):
+            return Place.at(urljoin(self._place.path, where))
+        return self._place.beside(where)
+
+    def _with_slashes(self, path: str) -> str:
+        """Return a path that Windows wrote with slashes; other systems take backslashes for a part of the name."""
+        if "\\" not in path or has_protocol(path) or (self._place.local and self._place.beside(path).exists()):
+            return path
+        return path.replace("\\", "/")
 
 
-def _csv_rows(place: Place) -> Iterator[dict[str, Any]]:
-    try:
-        with place.open() as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.DictReader(text)
-            columns = [_column(name, str(place)) for name in reader.fieldnames or ()]
-            for row in reader:
-                values = [row[name] for name in reader.fieldnames or ()]
-                yield {
-                    name: _typed(value, parse) if value else None
-                    for (name, parse), value in zip(columns, values, strict=True)
-                }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"cannot be read: {error}", item=str(place)) from error
-
-
-def _column(heading: str, location: str) -> tuple[str, Callable[[str], Any]]:
-    name, colon, kind = heading.rpartition(":")
-    if not colon:
-        return (heading, json.loads) if heading == "payload" else (heading, str)
-    if kind not in _TYPES:
-        raise SourceError(
-            f"column {heading!r}: there is no type {kind!r}; there are {', '.join(_TYPES)}", item=location
-        )
-    return name, _TYPES[kind]
-
-
-def _typed(text: str, parse: Callable[[str], Any]) -> Any:
-    """Return a cell's value, or why it has none: an error that the row meets alone."""
-    try:
-        return parse(text)
-    except RecursionError as error:
-        return ValueError(str(error))
-    except (ValueError, KeyError) as error:
-        return error
-
-
-def _parquet_rows(place: Place) -> Iterator[dict[str, Any]]:
-    try:
-        from pyarrow import parquet  # noqa: PLC0415 - an optional extra
-        from pyarrow.lib import ArrowException  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet needs pyarrow: pip install 'aff-toolkit[parquet]'") from error
-    try:
-        with place.open() as file:
-            for batch in parquet.ParquetFile(file).iter_batches(_ROWS_AT_A_TIME):
-                for row in batch.to_pylist():
-                    payload = row.get("payload")
-                    yield {**row, "payload": _typed(payload, json.loads)} if isinstance(payload, str) else row
-    except (OSError, ValueError, OverflowError, ArrowException) as error:  # a name that is not UTF-8, a year 300,000
-        raise SourceError(f"cannot be read: {error}", item=str(place)) from error
+def _held_images(value: Any) -> list[tuple[bytes | None, str | None]]:
+    """Return the bytes and paths of the images of a cell; one of the two may be missing."""
+    if isinstance(value, bytes):
+        return [(value, None)]
+    if isinstance(value, dict):
+        return [(value["bytes"], value["path"])] if value["bytes"] is not None or value["path"] else []
+    return [image for one in value or () for image in _held_images(one)]

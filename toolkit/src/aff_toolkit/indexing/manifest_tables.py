@@ -1,0 +1,168 @@
+"""Lists of images as tables: CSV, whose headings may name types, and Parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, time
+from importlib import import_module
+from typing import Any
+
+from aff_contracts.errors import MissingExtraError
+from aff_toolkit.indexing.failure_list import FAILURES_AS_LIST, has_failure_columns, unguarded
+from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.text_table import TableRow, TextTable, is_text, require_different
+
+PAYLOAD = "payload"
+IMAGE = "image"
+
+_IMAGE_FIELDS = {"bytes", "path"}  # of the Hugging Face hub's type Image
+_IMAGES_AT_A_TIME = 32
+_ROWS_AT_A_TIME = 1024
+_SHOWN_CHARACTERS = 60
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false", "1", "0"}:
+        raise ValueError(text)
+    return text.lower() in {"true", "1"}
+
+
+# What a heading may end with, how such a cell is read, and what it is called where it cannot be.
+_TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "text": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (_boolean, "true or false"),
+    "json": (json.loads, "JSON"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """A row of a list.
+
+    Attributes:
+        number: From 1, below the headings.
+        name: Where a person finds it: `line 3` of a text, `row 2` of Parquet.
+        values: By column, without those that are empty or cannot be read.
+        problem: Why the row cannot be used; empty where it can.
+    """
+
+    number: int
+    name: str
+    values: Mapping[str, Any]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestTable:
+    """A list of images.
+
+    Attributes:
+        columns: Their names.
+        images: Those whose values are image files, or how the hub writes one or several: `{"bytes": ..., "path": ...}`.
+        rows: Can be read once.
+    """
+
+    columns: Sequence[str]
+    images: Sequence[str]
+    rows: Iterator[ManifestRow]
+
+
+@contextmanager
+def csv_table(place: Place) -> Iterator[ManifestTable]:
+    """Open a CSV list in one of the forms that TextTable reads; headings such as `year:int` name types.
+
+    Of a list of failures, only what is needed to index its images again is read.
+
+    Raises:
+        TableError: See TextTable.
+        Exception: What the file system raises.
+    """
+    with place.open() as file:
+        table = TextTable(file)
+        rows: Iterator[TableRow] = iter(table)
+        headings: Sequence[str] = table.headings
+        if has_failure_columns(headings):
+            rows, headings = map(_unguarded_row, rows), FAILURES_AS_LIST
+        columns = [_column(heading) for heading in headings]
+        names = [name for name, _ in columns]
+        require_different(names)
+        yield ManifestTable(names, (), (_csv_row(number, row, columns) for number, row in enumerate(rows, start=1)))
+
+
+def _unguarded_row(row: TableRow) -> TableRow:
+    return replace(row, cells=[unguarded(cell) for cell in row.cells])
+
+
+def _column(heading: str) -> tuple[str, str]:
+    """Return name and type of a column; what follows a colon and is no type belongs to the name, as in `EXIF:Make`."""
+    name, _, kind = heading.rpartition(":")
+    if name and kind in _TYPES:
+        return name, kind
+    return heading, "json" if heading.casefold() == PAYLOAD else "text"
+
+
+def _csv_row(number: int, row: TableRow, columns: Sequence[tuple[str, str]]) -> ManifestRow:
+    values: dict[str, Any] = {}
+    problem = row.problem
+    for (name, kind), cell in zip(columns, row.cells, strict=False):  # cells at the end may be missing
+        if not name or not cell or not is_text(cell):
+            continue
+        parse, expected = _TYPES[kind]
+        try:
+            value = parse(cell)
+        except (ValueError, RecursionError):
+            shown = cell if len(cell) <= _SHOWN_CHARACTERS else f"{cell[:_SHOWN_CHARACTERS]}…"
+            problem = problem or f"column {name}: {shown!r} is not {expected}"
+        else:
+            values |= {} if value is None else {name: value}
+    return ManifestRow(number, f"line {row.line}", values, problem)
+
+
+@contextmanager
+def parquet_table(place: Place) -> Iterator[ManifestTable]:
+    """Open a list in Parquet.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        Exception: What the file system or pyarrow raises.
+    """
+    try:
+        from pyarrow import parquet  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet needs pyarrow: pip install 'aff-toolkit[parquet]'") from error
+    with place.open() as file:
+        table = parquet.ParquetFile(file)
+        images = [field.name for field in table.schema_arrow if _holds_images(field.name, field.type)]
+        batches = table.iter_batches(_IMAGES_AT_A_TIME if images else _ROWS_AT_A_TIME)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        named = (_parquet_row(number, row) for number, row in enumerate(rows, start=1))
+        yield ManifestTable(table.schema_arrow.names, images, named)
+
+
+def _holds_images(name: str, kind: Any) -> bool:
+    types: Any = import_module("pyarrow.types")  # an optional extra, without annotations
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _holds_images(name, kind.value_type)
+    if types.is_struct(kind):
+        return {kind.field(place).name for place in range(kind.num_fields)} >= _IMAGE_FIELDS
+    return name.casefold() == IMAGE and (types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _parquet_row(number: int, row: Mapping[str, Any]) -> ManifestRow:
+    values, problem = {}, ""
+    for name, value in row.items():
+        if isinstance(value, date | time):  # datetime is a date
+            values[name] = value.isoformat()
+        elif isinstance(value, str) and name.casefold() == PAYLOAD:
+            try:
+                values[name] = json.loads(value)
+            except (ValueError, RecursionError):
+                problem = f"column {name}: {value[:_SHOWN_CHARACTERS]!r} is not JSON"
+        elif value is not None:
+            values[name] = value
+    return ManifestRow(number, f"row {number}", values, problem)
