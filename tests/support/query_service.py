@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from starlette.types import ASGIApp
 
 from aff_contracts.bundle import BundleManifest
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -35,11 +36,14 @@ class QueryService:
 
     @asynccontextmanager
     async def running(
-        self, gallery: MemoryGalleryStore | MemoryGalleryCatalogue | None = None
+        self,
+        gallery: MemoryGalleryStore | MemoryGalleryCatalogue | None = None,
+        *,
+        wrapped: Callable[[ASGIApp], ASGIApp] = lambda app: app,
     ) -> AsyncIterator[httpx.AsyncClient]:
         catalogue = MemoryGalleryCatalogue(gallery) if isinstance(gallery, MemoryGalleryStore) else gallery
         app = create_app(self.settings, catalogue)
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=wrapped(app), raise_app_exceptions=False)
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://query") as client,

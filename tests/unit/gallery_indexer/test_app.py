@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import minisign
@@ -27,6 +28,7 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from gallery_indexer.app import create_app
 from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.settings import IndexerSettings
+from tests.support.awkward_ids import ADDRESSABLE, REFUSED, behind_proxy
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.images import bomb_png
@@ -73,14 +75,19 @@ def _settings(bundle: _Bundle, **others: Any) -> IndexerSettings:
 
 @asynccontextmanager
 async def _service(
-    bundle: _Bundle, store: MemoryGalleryStore | None = None, *, encoder: ImageEncoder | None = None, **settings: Any
+    bundle: _Bundle,
+    store: MemoryGalleryStore | None = None,
+    *,
+    encoder: ImageEncoder | None = None,
+    proxied: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     def load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
         return encoder or FakeGalleryEncoder()
 
     catalogue = None if store is None else MemoryGalleryCatalogue(store)
     app = create_app(_settings(bundle, **settings), catalogue, load_encoder=load)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=behind_proxy(app) if proxied else app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://indexer") as client,
@@ -395,6 +402,100 @@ async def test_an_image_of_the_gallery_is_found_by_an_id_with_slashes(client: ht
         "extractors": ["eye"],
         "payload": {"n": 1},
     }
+
+
+async def _index_as(client: httpx.AsyncClient, item_id: str, image: bytes = RED) -> dict[str, Any]:
+    response = await client.post("/index", json={"images": [{"id": item_id, "image": _base64(image)}]})
+    receipt: dict[str, Any] = response.json()["receipts"][0]
+    return receipt
+
+
+@pytest.mark.parametrize("item_id", ADDRESSABLE)
+async def test_an_image_of_any_id_is_got_changed_and_deleted_and_no_other(bundle: _Bundle, item_id: str) -> None:
+    merged = re.sub("/+", "/", item_id)
+    others = {merged, merged.strip("/"), "a"} - {item_id}
+    async with _service(bundle, MemoryGalleryStore(), thumbnail_side=16, proxied=True) as client:
+        for one in (item_id, *others):
+            assert (await _index_as(client, one))["status"] == "indexed"
+        named = {"params": {"id": item_id}}
+        assert (await client.get("/images", **named)).json()["id"] == item_id
+        assert (await client.get("/thumbnails", **named)).headers["content-type"] == "image/webp"
+        assert (await client.patch("/images", json={"n": 1}, **named)).json()["payload"] == {"n": 1}
+        assert (await client.delete("/images", **named)).json() == {"id": item_id, "deleted": True}
+        await _require_problem(await client.get("/images", **named), 404, "image_not_found", item_id)
+        for other in others:
+            assert (await client.get("/images", params={"id": other})).json()["payload"] == {}
+
+
+@pytest.mark.parametrize("item_id", ADDRESSABLE)
+async def test_a_path_holds_any_id_where_nobody_changes_it(client: httpx.AsyncClient, item_id: str) -> None:
+    assert (await _index_as(client, item_id))["status"] == "indexed"
+    path = f"/images/{quote(item_id, safe='')}"
+    assert (await client.get(path)).json()["id"] == item_id
+    assert (await client.delete(path)).json()["id"] == item_id
+
+
+@pytest.mark.parametrize("item_id", REFUSED)
+async def test_an_id_that_an_address_cannot_hold_is_refused_at_indexing(
+    client: httpx.AsyncClient, item_id: str
+) -> None:
+    receipt = await _index_as(client, item_id)
+    assert (receipt["status"], receipt["error"]["code"], receipt["id"]) == ("rejected", "items_invalid", item_id)
+
+
+@pytest.mark.parametrize("item_id", REFUSED)
+async def test_an_image_that_an_earlier_release_took_under_such_an_id_can_be_deleted(
+    bundle: _Bundle, item_id: str
+) -> None:
+    store = MemoryGalleryStore()
+    async with _service(bundle, store) as client:
+        await _index_as(client, "b.jpg")
+        there = (await store.fetch(["b.jpg"]))["b.jpg"]
+        await store.upsert([replace(there, record=replace(there.record, item_id=item_id))])
+        assert (await client.get("/images", params={"id": item_id})).json()["id"] == item_id
+        assert (await client.delete("/images", params={"id": item_id})).json()["id"] == item_id
+        assert list(await store.fetch([item_id, "b.jpg"])) == ["b.jpg"]
+
+
+async def test_spellings_of_an_id_are_one_image(client: httpx.AsyncClient) -> None:
+    composed, decomposed = "Z\u00fcrich/caf\u00e9.jpg", "Zu\u0308rich/cafe\u0301.jpg"
+    images = [{"id": item_id, "image": _base64(RED)} for item_id in (decomposed, composed)]
+    answer = (await client.post("/index", json={"images": images})).json()
+    assert [(one["id"], one["status"]) for one in answer["receipts"]] == [
+        (composed, "indexed"),
+        (composed, "duplicate"),
+    ]
+    assert (await client.get("/gallery")).json()["count"] == 1
+    for item_id in (decomposed, composed):
+        assert (await client.get(f"/images/{item_id}")).json()["id"] == composed
+    asked = [{"id": item_id, "content_sha256": hashlib.sha256(RED).hexdigest()} for item_id in (decomposed, composed)]
+    assert decomposed in (await client.post("/images/lookup", json={"images": asked[:1]})).json()["up_to_date"]
+    assert (await client.post("/images/delete", json={"ids": [decomposed]})).json() == {"deleted": 1}
+
+
+async def test_an_image_that_an_earlier_release_kept_in_another_spelling_is_replaced(bundle: _Bundle) -> None:
+    composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
+    store = MemoryGalleryStore()
+    async with _service(bundle, store) as client:
+        await _index_as(client, "a")
+        there = (await store.fetch(["a"]))["a"]
+        await store.upsert([replace(there, record=replace(there.record, item_id=decomposed))])
+        await store.delete(["a"])
+        assert (await _index_as(client, composed))["status"] == "duplicate"
+        assert (await client.get("/images", params={"id": composed})).json()["id"] == decomposed
+        assert (await _index_as(client, composed, BLUE))["status"] == "updated"
+        assert (await client.get("/images", params={"id": decomposed})).json()["id"] == composed
+        assert await store.count() == 1
+
+
+@pytest.mark.parametrize("query", ["", "?id=", "?id=a&id=b", "?id=%0a", "?item_id=a"])
+async def test_a_query_that_names_no_image_is_refused(client: httpx.AsyncClient, query: str) -> None:
+    await _require_problem(await client.delete(f"/images{query}"), 422, "parameter_invalid", "id")
+
+
+async def test_an_id_is_given_once(client: httpx.AsyncClient) -> None:
+    await _index_as(client, "a")
+    await _require_problem(await client.delete("/images/a?id=b"), 422, "parameter_invalid", "item_id")
 
 
 async def test_a_deleted_image_is_gone_and_can_be_indexed_again(client: httpx.AsyncClient) -> None:

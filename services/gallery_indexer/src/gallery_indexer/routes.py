@@ -22,11 +22,11 @@ from aff_contracts.schemas.indexing import (
     DeleteResponse,
     GalleryImage,
     IndexResponse,
-    ItemId,
     LookupRequest,
     LookupResponse,
 )
 from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.item_routes import NamedItem, item_route
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
@@ -38,6 +38,8 @@ from gallery_indexer.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, w
 
 router = scoped_router(Scope.INDEX)
 operation_router = APIRouter()
+
+_IMAGE = ("/images", "/images/{item_id:path}")
 
 
 @router.post(
@@ -83,26 +85,29 @@ async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> 
     return LookupResponse(up_to_date=await components.collections.up_to_date(asked.images))
 
 
-@router.get(
+@item_route(
+    router,
+    "GET",
+    "/thumbnails",
     "/images/{item_id:path}/thumbnail",
     tags=["gallery"],
     responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
     response_class=Response,
 )
-async def get_thumbnail(item_id: ItemId, request: Request, components: CurrentComponents) -> Response:
+async def get_thumbnail(item_id: NamedItem, request: Request, components: CurrentComponents) -> Response:
     """Give the thumbnail of an image."""
     store = (await components.collections.live()).store
     return await thumbnail_response(store, item_id, request)
 
 
-@router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
-async def get_image(item_id: ItemId, components: CurrentComponents) -> GalleryImage:
+@item_route(router, "GET", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def get_image(item_id: NamedItem, components: CurrentComponents) -> GalleryImage:
     """Say what the gallery knows of an image."""
     return (await _find(components, item_id)).described()
 
 
-@router.delete("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
-async def delete_image(item_id: ItemId, components: CurrentComponents) -> DeleteResponse:
+@item_route(router, "DELETE", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def delete_image(item_id: NamedItem, components: CurrentComponents) -> DeleteResponse:
     """Take an image out of the gallery."""
     record = await _find(components, item_id)
     await components.edit_gallery.delete([record.item_id])
@@ -120,13 +125,15 @@ async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> 
     return DeletedImages(deleted=await edit.delete_all())
 
 
-@router.patch(
-    "/images/{item_id:path}",
+@item_route(
+    router,
+    "PATCH",
+    *_IMAGE,
     tags=["gallery"],
     responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
     openapi_extra={"requestBody": PAYLOAD_BODY},
 )
-async def change_payload(item_id: ItemId, request: Request, components: CurrentComponents) -> GalleryImage:
+async def change_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
     """Change the payload of an image without embedding it again.
 
     The body is the new payload; as `application/merge-patch+json` (RFC 7396), what is to be changed of it.
@@ -138,7 +145,8 @@ async def change_payload(item_id: ItemId, request: Request, components: CurrentC
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
     """Say that images can be indexed now; the gallery is created where it is not there yet."""
-    return Readiness(fingerprint=(await components.collections.ready()).manifest.fingerprint)
+    manifest = (await components.collections.ready()).manifest
+    return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
 
 
 async def _find(components: Components, item_id: str) -> GalleryRecord:

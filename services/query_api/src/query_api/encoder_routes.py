@@ -11,9 +11,10 @@ from fastapi.responses import FileResponse
 from aff_contracts.embedding_space import Sha256
 from aff_contracts.errors import BundleError, EncoderFileNotFoundError, ImageNotFoundError, StoreError
 from aff_contracts.schemas.examples import GRAPH_SHA256
-from aff_contracts.schemas.indexing import GalleryImage, ItemId
+from aff_contracts.schemas.indexing import GalleryImage
 from aff_contracts.schemas.searching import EncoderDescription
 from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.item_routes import NamedItem, item_route
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
@@ -67,20 +68,30 @@ async def get_encoder_model(
     return FileResponse(graph.path, media_type=_MEDIA_TYPE, headers=headers)
 
 
-@router.get(
+@item_route(
+    router,
+    "GET",
+    "/thumbnails",
     "/images/{item_id:path}/thumbnail",
     tags=["gallery"],
     responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
     response_class=Response,
 )
-async def get_thumbnail(item_id: ItemId, request: Request) -> Response:
+async def get_thumbnail(item_id: NamedItem, request: Request) -> Response:
     """Give the thumbnail of an image."""
     store = (await components_of(request).gallery.serving()).store
     return await thumbnail_response(store, item_id, request)
 
 
-@router.get("/images/{item_id:path}", tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
-async def get_image(item_id: ItemId, request: Request) -> GalleryImage:
+@item_route(
+    router,
+    "GET",
+    "/images",
+    "/images/{item_id:path}",
+    tags=["gallery"],
+    responses=problem_responses(ImageNotFoundError, StoreError),
+)
+async def get_image(item_id: NamedItem, request: Request) -> GalleryImage:
     """Say what the gallery knows of an image."""
     points = await (await components_of(request).gallery.serving()).store.fetch([item_id])
     if item_id not in points:

@@ -19,7 +19,6 @@ from aff_contracts.errors import (
     TooManyImagesError,
 )
 from aff_contracts.schemas.health import Readiness
-from aff_contracts.schemas.indexing import ItemId
 from aff_contracts.schemas.payload_filter import parse_filter
 from aff_contracts.schemas.problem import problem_of
 from aff_contracts.schemas.searching import (
@@ -30,6 +29,7 @@ from aff_contracts.schemas.searching import (
     SearchResponse,
 )
 from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.item_routes import ID_PARAMETER, NamedItem, item_route
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
 from query_api.components import components_of
@@ -97,16 +97,19 @@ async def search_embedding(asked: EmbeddingSearch, request: Request) -> SearchRe
     return await components.search_gallery.search_embedding(embedding, asked.fingerprint, wanted)
 
 
-@router.post(
+@item_route(
+    router,
+    "POST",
+    "/search/similar",
     "/search/similar/{item_id:path}",
     tags=["search"],
     responses=problem_responses(*_ANY_SEARCH, ImageNotFoundError),
     openapi_extra={"parameters": query_parameters(SearchOptions)},
 )
-async def search_similar(item_id: ItemId, request: Request) -> SearchResponse:
+async def search_similar(item_id: NamedItem, request: Request) -> SearchResponse:
     """Find what is like an image of the gallery; it is no hit itself."""
     components = components_of(request)
-    options = read_options(SearchOptions, request)
+    options = read_options(SearchOptions, request, passed_over={ID_PARAMETER})
     wanted = wanted_hits(options, parse_filter(options.filter), components.settings)
     return await components.search_gallery.search_similar(item_id, wanted)
 
@@ -114,4 +117,5 @@ async def search_similar(item_id: ItemId, request: Request) -> SearchResponse:
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(request: Request) -> Readiness:
     """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
-    return Readiness(fingerprint=(await components_of(request).gallery.require_live()).manifest.fingerprint)
+    manifest = (await components_of(request).gallery.require_live()).manifest
+    return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)

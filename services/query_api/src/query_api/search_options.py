@@ -6,7 +6,7 @@ the frame around a search takes (docs/performance.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -29,19 +29,28 @@ def query_parameters(model: type[SearchOptions]) -> list[dict[str, Any]]:
     return described
 
 
-def read_options(model: type[_Options], request: Request, fields: Iterable[tuple[str, str | None]] = ()) -> _Options:
+def read_options(
+    model: type[_Options],
+    request: Request,
+    fields: Iterable[tuple[str, str | None]] = (),
+    *,
+    passed_over: Collection[str] = (),
+) -> _Options:
     """Read the options of a request.
 
     Args:
         model: Of the options.
         request: Its query parameters are looked at.
         fields: Options that its form holds.
+        passed_over: Query parameters that are no options.
 
     Raises:
         InvalidParameterError: An option is unknown, out of range, or given twice.
     """
     given: dict[str, str | None] = {}
     for name, value in (*request.query_params.multi_items(), *fields):
+        if name in passed_over:
+            continue
         if name in given:
             raise InvalidParameterError("given more than once, as a query parameter or in the form", item=name)
         given[name] = value

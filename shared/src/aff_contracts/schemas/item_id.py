@@ -48,7 +48,7 @@ def require_addressable(item_id: str) -> str:
     parts = re.split(r"[/\\]", require_well_formed(item_id))
     if {".", ".."} & set(parts):
         raise ValueError("an id has no part . or .. between slashes: addresses with it mean another image")
-    if item_id.endswith("/thumbnail"):
+    if item_id.rstrip("/").endswith("/thumbnail"):
         raise ValueError("an id does not end in /thumbnail: that is the address of another image's thumbnail")
     return item_id
 

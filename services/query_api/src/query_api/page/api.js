@@ -1,5 +1,7 @@
 // Calls of the query service. What fails is an Error with words for a person.
 
+import { parse, stringify } from "./exact_json.js";
+
 /** The service's address, which may lie below a path of a proxy: these files are below its `page`. */
 const SERVICE = new URL("..", import.meta.url);
 
@@ -29,7 +31,7 @@ async function call(path, options = {}) {
   }
   let answer;
   try {
-    answer = await response.json();
+    answer = parse(await response.text());
   } catch {
     throw new ServiceError(`The service answers ${response.status}, not as expected.`);
   }
@@ -42,7 +44,7 @@ async function call(path, options = {}) {
 function query(options) {
   const given = new URLSearchParams();
   for (const [key, value] of Object.entries(options)) {
-    if (value !== null && value !== undefined) given.set(key, key === "filter" ? JSON.stringify(value) : value);
+    if (value !== null && value !== undefined) given.set(key, key === "filter" ? stringify(value) : value);
   }
   return `?${given}`;
 }
@@ -53,12 +55,11 @@ export const searchByPhotograph = (photograph, options) => {
 };
 
 export const searchSimilar = (id, options) =>
-  call(`/search/similar/${id.split("/").map(encodeURIComponent).join("/")}${query(options)}`, { method: "POST" });
+  call(`/search/similar${query({ id, ...options })}`, { method: "POST" });
 
 export const searchByEmbedding = (body) =>
   call("/search/embedding", { method: "POST", headers: { "Content-Type": "application/json" }, body });
 
 export const describeEncoder = () => call("/encoder");
 
-export const thumbnailUrl = (id) =>
-  serviceUrl(`/images/${id.split("/").map(encodeURIComponent).join("/")}/thumbnail`);
+export const thumbnailUrl = (id) => serviceUrl(`/thumbnails${query({ id })}`);

@@ -3,6 +3,7 @@
 import { keepKey, searchByEmbedding, searchByPhotograph, searchSimilar, ServiceError, thumbnailUrl } from "./api.js";
 import { CropPicker } from "./crop.js";
 import { loadDeviceEncoder, runtimeIsThere } from "./device_encoder.js";
+import { stringify } from "./exact_json.js";
 import { addFilter, readFilters, showFilters, toServiceFilter } from "./filters.js";
 
 const $ = (id) => document.getElementById(id);
@@ -108,7 +109,7 @@ async function byDevice(state) {
   const began = performance.now();
   const embedding = await loaded.embed(photographs[state.photograph], state.crop);
   const encoding = performance.now() - began;
-  const body = JSON.stringify({
+  const body = stringify({
     embedding: base64(embedding), fingerprint: loaded.fingerprint, ...options(state),
   });
   try {
@@ -138,7 +139,7 @@ function hitElement(hit) {
   for (const [key, value] of Object.entries(hit.payload)) {
     const term = document.createElement("dt"), description = document.createElement("dd");
     term.textContent = key;
-    description.textContent = typeof value === "string" ? value : JSON.stringify(value);
+    description.textContent = typeof value === "string" ? value : stringify(value);
     element.querySelector(".payload").append(term, description);
   }
   const similar = element.querySelector(".similar");

@@ -1,5 +1,7 @@
 // Conditions on payloads, as rows of a form.
 
+import { toNumber } from "./exact_json.js";
+
 const rows = document.getElementById("filters");
 const template = document.getElementById("filter-template");
 
@@ -36,12 +38,15 @@ export function toServiceFilter(filters) {
     if (key === "") continue;
     if (test === "match") filter.must.push({ key, match: scalar(value) });
     else if (test === "not") filter.must_not.push({ key, match: scalar(value) });
-    else filter.must.push({ key, range: { [test]: Number(value) } });
+    else filter.must.push({ key, range: { [test]: toNumber(value) } });
   }
   return filter.must.length + filter.must_not.length ? filter : null;
 }
 
+/** What a typed value means: true, false, an integer of 64 bits, else a text; double quotes make a text of each. */
 function scalar(text) {
   if (text === "true" || text === "false") return text === "true";
-  return /^-?\d{1,15}$/.test(text) ? Number(text) : text;
+  if (/^".*"$/.test(text)) return text.slice(1, -1);
+  const isInteger = /^(-?[1-9]\d*|0)$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
+  return isInteger ? toNumber(text) : text;
 }

@@ -1,0 +1,97 @@
+"""What the page's modules read and send, run by Node.js."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from query_api import page_files
+
+RunScript = Callable[[str], Any]
+
+_LARGE = 1610521604143693813
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> RunScript:
+    """Run a script beside the page's modules; returns what it gives to `told`, where integers of any size are exact."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node.js: apt-get install nodejs")
+    for module in (Path(page_files.__file__).parent / "page").glob("*.js"):
+        (tmp_path / module.name).write_bytes(module.read_bytes())
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+
+    def run(script: str) -> Any:
+        stub = "globalThis.document = { getElementById: () => null };\nconst told = (text) => console.log(text);\n"
+        (tmp_path / "script.js").write_text(stub + script)
+        ended = subprocess.run(
+            [node, "script.js"], cwd=tmp_path, capture_output=True, check=False, timeout=60, encoding="utf-8"
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return run
+
+
+def test_integers_of_64_bits_come_through_as_they_are(run_script: RunScript) -> None:
+    document = {
+        "large": _LARGE,
+        "bounds": [-(2**63), 2**63 - 1, 2**53, 2**53 - 1, -7, 0],
+        "fractions": [0.1, -2.5e-300, 1e22],
+        "texts": [str(_LARGE), f'a "{_LARGE}" \\', "\\", "{1610521604143693813}"],
+        f"key {_LARGE}": [True, None, {"deep": [_LARGE]}],
+    }
+    script = f"""
+        import {{ parse, stringify }} from "./exact_json.js";
+        told(stringify(parse({json.dumps(json.dumps(document))})));
+    """
+    assert run_script(script) == document
+
+
+def test_a_payload_shows_its_integer(run_script: RunScript) -> None:
+    script = f"""
+        import {{ parse, stringify }} from "./exact_json.js";
+        told(JSON.stringify(stringify(parse('{{"n": {_LARGE}}}').n)));
+    """
+    assert run_script(script) == str(_LARGE)
+
+
+def test_what_is_typed_into_a_filter_is_sent_as_it_is(run_script: RunScript) -> None:
+    typed = [str(_LARGE), "-9223372036854775808", "9223372036854775808", "007", "12", '"12"', '"true"', "true", "-0"]
+    rows = [{"key": "k", "test": "match", "value": value} for value in typed]
+    rows += [{"key": "k", "test": "gte", "value": value} for value in (str(_LARGE), "2.5")]
+    script = f"""
+        import {{ stringify }} from "./exact_json.js";
+        const {{ toServiceFilter }} = await import("./filters.js");
+        told(stringify(toServiceFilter({json.dumps(rows)})));
+    """
+    must = run_script(script)["must"]
+    assert [one["match"] for one in must[:9]] == [
+        *(_LARGE, -(2**63), "9223372036854775808", "007", 12, "12", "true", True, "-0"),
+    ]
+    assert [one["range"] for one in must[9:]] == [{"gte": _LARGE}, {"gte": 2.5}]
+
+
+def test_every_id_is_sent_in_the_query(run_script: RunScript) -> None:
+    item_id = "https://example.org/a b/../?é&#\\.jpg/thumbnail"
+    encoded = "https%3A%2F%2Fexample.org%2Fa+b%2F..%2F%3F%C3%A9%26%23%5C.jpg%2Fthumbnail"
+    script = f"""
+        const asked = [];
+        globalThis.fetch = async (url) => {{ asked.push(url); return new Response("{{}}"); }};
+        const {{ searchSimilar, thumbnailUrl }} = await import("./api.js");
+        const filter = {{ must: [{{ key: "k", match: {_LARGE}n }}] }};
+        await searchSimilar({json.dumps(item_id)}, {{ limit: 3, filter }});
+        told(JSON.stringify([...asked, thumbnailUrl({json.dumps(item_id)})].map((url) => url.split("//").at(-1))));
+    """
+    similar, thumbnail = run_script(script)
+    assert similar.split("/search/similar?")[1] == (
+        f"id={encoded}&limit=3&filter=%7B%22must%22%3A%5B%7B%22key%22%3A%22k%22%2C%22match%22%3A{_LARGE}%7D%5D%7D"
+    )
+    assert thumbnail.split("/thumbnails?")[1] == f"id={encoded}"
