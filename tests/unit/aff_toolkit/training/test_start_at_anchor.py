@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
 
-from aff_toolkit.training.start_at_anchor import fit_partial_whitening
+from aff_contracts.bundle import load_manifest
+from aff_toolkit.training.bundled_query_encoder import load_bundled_query_encoder
+from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.light_network import LightNetwork
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.start_at_anchor import fit_partial_whitening, start_at_anchor
 from aff_toolkit.training.training_errors import TooFewPhotographsError
+from gallery_indexer.mixers.anchored import AnchoredMixer
+from gallery_indexer.mixers.build_mixer import build_mixer
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 DEVIATIONS = np.array([4.0, 2.0, 1.0, 0.5])
 
@@ -53,3 +63,18 @@ def test_vectors_come_out_about_as_long_as_unit_vectors() -> None:
 def test_as_many_photographs_as_dimensions_are_too_few() -> None:
     with pytest.raises(TooFewPhotographsError, match="3 photographs"):
         fit_partial_whitening(vectors(3), 3, 0.35)
+
+
+@needs_photos_bundle
+def test_an_anchor_takes_over_the_head_that_a_query_encoder_has_learned(tmp_path: Path) -> None:
+    manifest = load_manifest(PHOTOS_BUNDLE)
+    extractor = next(spec for spec in manifest.extractors if spec.name == "lite0")
+    encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(manifest.space.dimension)
+    load_bundled_query_encoder(encoder, f"bundle:{PHOTOS_BUNDLE}")
+    mixer = build_mixer(extractor.features, manifest.mixer, manifest.space.dimension)
+    assert isinstance(mixer, AnchoredMixer)
+    assert isinstance(encoder.network, LightNetwork)
+    head = encoder.network.whitening.weight.clone()
+    assert start_at_anchor(mixer, encoder, cast("FeatureStore", None), extractor, 0.35, learned=True)
+    torch.testing.assert_close(mixer.anchor_weight, head, rtol=0, atol=0)
+    torch.testing.assert_close(encoder.network.whitening.weight, head, rtol=0, atol=0)

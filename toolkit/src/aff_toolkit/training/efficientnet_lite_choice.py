@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.backbone_choice import WEIGHTS, Choice, Installation
+from aff_toolkit.training.bundled_query_encoder import bundle_of, describe_bundled, is_bundled
 from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lite_weights
 from aff_toolkit.training.released_weights import describe_source, load_released_weights, save_tensors
 from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
@@ -20,7 +21,8 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
 
     Attributes:
         name: Of the extractor in the bundle; its features are `<name>_gem` and `<name>_cells`.
-        model: The weights: `package:NAME` (see packaged_weights), or a file.
+        model: The weights: `package:NAME` (see packaged_weights), a file, or `bundle:DIRECTORY`, which takes those of
+            the bundle's query encoder.
         size: Pixels that photographs are brought to: of the longest side, or of both where `resize` is `stretch`.
         global_head: `none` leaves the global feature out.
         local_tokens: Strongest cells that are kept; none when 0.
@@ -58,5 +60,9 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
             gives_global=self.global_head == "gem",
             max_tokens=self.local_tokens,
             weights=weights,
-            weights_source=describe_source(self.model),
+            weights_source=_describe(self.model),
         )
+
+
+def _describe(source: str) -> str:
+    return describe_bundled(bundle_of(source).manifest) if is_bundled(source) else describe_source(source)

@@ -19,16 +19,17 @@ _Norm = nn.BatchNorm2d | nn.BatchNorm1d
 
 
 @torch.no_grad()
-def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None:
+def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) -> None:
     """Make an encoder compute what an ONNX graph of the same architecture computes, ready to be trained on.
 
     The export folds every batch normalisation into the layer before it. The folded weights are loaded, and each
-    normalisation is set to the statistics that the images show it, with the scale and the shift that undo them.
+    normalisation is set to the statistics that it has on the images, with the scale and the shift that undo them.
 
     Args:
         encoder: Set in place; left in evaluation mode.
         path: The graph, written by export_query_encoder; its weights may be halved.
-        images: (B, S, S, 3) uint8 of the photographs that will be trained on.
+        images: (B, S, S, 3) uint8 of the photographs that will be trained on. None leaves the normalisations as they
+            are folded, for an encoder that keeps its weights.
 
     Raises:
         BundleFormatError: The graph does not hold the weights of such an encoder.
@@ -46,7 +47,10 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor) -> None
     except (KeyError, RuntimeError, OSError, ValueError) as error:
         detail = f"does not hold the weights of this query encoder ({error}): train one from scratch"
         raise BundleFormatError(detail, item=str(path)) from error
-    _take_statistics(encoder, images)
+    if images is None:
+        encoder.eval()
+    else:
+        _take_statistics(encoder, images)
 
 
 def _layers(encoder: nn.Module) -> Iterator[tuple[str, _Layer, _Norm | None]]:

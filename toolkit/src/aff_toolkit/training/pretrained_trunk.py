@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from aff_toolkit.training.bundled_query_encoder import bundle_of, is_bundled
 from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lite_weights
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.hub_models import load_vision_model, model_folder
@@ -20,13 +21,16 @@ from gallery_indexer.networks.efficientnet_lite import EfficientNetLite
 
 
 def require_pretrained(source: str | None) -> None:
-    """Look for a package of weights before the features are extracted, which takes hours.
+    """Look for a package or bundle of weights before the features are extracted, which takes hours.
 
     Raises:
+        BundleError: The bundle is missing, altered, or of a newer format.
         ExtractorUnavailableError: It is not installed, or not the known one; names the command that mends it.
     """
     if source is not None and is_packaged(source):
         find_packaged_weights(source)
+    elif source is not None and is_bundled(source):
+        bundle_of(source)
 
 
 def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | None) -> None:

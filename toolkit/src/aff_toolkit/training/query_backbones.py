@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from aff_contracts.bundle import BundleManifest
 from aff_toolkit.training.light_network import (
     LightNetwork,
     efficientnet,
@@ -60,3 +61,9 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     ),
     "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),
 }
+
+
+def query_backbone_of(manifest: BundleManifest) -> str | None:
+    """Return the name of a bundle's query backbone; None where this release has no such network."""
+    architecture = manifest.query_encoder.architecture
+    return next((name for name, known in QUERY_BACKBONES.items() if known.architecture == architecture), None)

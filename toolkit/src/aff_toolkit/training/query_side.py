@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.bundled_query_encoder import is_bundled, load_bundled_query_encoder
 from aff_toolkit.training.calibration_photographs import sample_readable
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.onnx_weights import load_onnx_weights
@@ -25,22 +27,30 @@ def start_query_encoder(
     Args:
         recipe: Tells which.
         base: Whose ONNX graph the weights are taken from.
-        store: Photographs that the weights of the base are calibrated on.
+        store: Photographs that the weights of a bundle are calibrated on.
         pretraining: Trains it otherwise, where the recipe says so.
 
     Raises:
-        BundleFormatError: The base's query encoder is of another architecture.
+        BundleError: The query encoder of the base, or of the bundle that is named, is of another architecture; the
+            bundle is missing or altered.
         ExtractorUnavailableError: The pretrained weights are not here, or are of another network.
         AffError: The pretraining cannot go on.
     """
     torch.manual_seed(recipe.seed)
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
-    if recipe.query_encoder.pretrained is not None:
-        load_pretrained_trunk(encoder, recipe.query_encoder.pretrained, recipe.query_encoder.revision)
+    pretrained = recipe.query_encoder.pretrained
+    if pretrained is not None and is_bundled(pretrained):
+        load_bundled_query_encoder(encoder, pretrained, _calibration_images(recipe, store))
+    elif pretrained is not None:
+        load_pretrained_trunk(encoder, pretrained, recipe.query_encoder.revision)
     if base is not None and recipe.base is not None and recipe.base.query_encoder:
-        sample = sample_readable(store, _CALIBRATION_IMAGES, recipe.seed)
-        images = torch.from_numpy(store.read_pixels(sample))
-        load_onnx_weights(encoder, base.directory / base.manifest.query_encoder.model, images)
+        model = base.directory / base.manifest.query_encoder.model
+        load_onnx_weights(encoder, model, _calibration_images(recipe, store))
     elif recipe.query_encoder.optimisation is not None:
         pretraining.train_query_encoder(encoder, recipe.query_encoder.optimisation)
     return encoder
+
+
+def _calibration_images(recipe: TrainingRecipe, store: FeatureStore) -> Tensor:
+    sample = sample_readable(store, _CALIBRATION_IMAGES, recipe.seed)
+    return torch.from_numpy(store.read_pixels(sample))

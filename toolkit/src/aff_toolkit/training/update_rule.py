@@ -14,10 +14,11 @@ class UpdateRule(BaseModel):
         kind: `momentum`: the query encoder learns from w_q, which follows w_mix and receives no gradient, and its
             gradient never reaches the mixer. `coupled`: it learns from w_mix itself, and its gradient reaches w_mix
             and the mixer. `two_stage`: mixer and w_mix are trained first; then the query encoder, against both frozen.
+            `gallery_only`: mixer and w_mix are trained, and the query encoder keeps the weights that it starts with.
         alpha: Share of w_q that a step of `momentum` keeps; 0 copies w_mix after every step.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["momentum", "coupled", "two_stage"] = "momentum"
+    kind: Literal["momentum", "coupled", "two_stage", "gallery_only"] = "momentum"
     alpha: float = Field(default=0.99, ge=0, le=1)
