@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
-from aff_contracts.bundle import load_manifest
+from aff_contracts.bundle import ExtractorSpec, load_manifest
+from aff_toolkit.training.backbone_choice import Installation
 from aff_toolkit.training.bundled_query_encoder import load_bundled_query_encoder
+from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.light_network import LightNetwork
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
@@ -65,10 +69,22 @@ def test_as_many_photographs_as_dimensions_are_too_few() -> None:
         fit_partial_whitening(vectors(3), 3, 0.35)
 
 
+def light_extractor(directory: Path, **settings: Any) -> ExtractorSpec:
+    recipe = {
+        "kind": "efficientnet_lite",
+        "name": "lite0",
+        "variant": "lite0",
+        "size": 224,
+        "model": f"bundle:{PHOTOS_BUNDLE}",
+    }
+    choice: ExtractorChoice = TypeAdapter(ExtractorChoice).validate_python({**recipe, **settings})
+    return choice.install(Installation(directory, "a recipe", 1, list))
+
+
 @needs_photos_bundle
 def test_an_anchor_takes_over_the_head_that_a_query_encoder_has_learned(tmp_path: Path) -> None:
     manifest = load_manifest(PHOTOS_BUNDLE)
-    extractor = next(spec for spec in manifest.extractors if spec.name == "lite0")
+    extractor = light_extractor(tmp_path, model=f"bundle:{PHOTOS_BUNDLE}", colour_weight=0.3)
     encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(manifest.space.dimension)
     load_bundled_query_encoder(encoder, f"bundle:{PHOTOS_BUNDLE}")
     mixer = build_mixer(extractor.features, manifest.mixer, manifest.space.dimension)

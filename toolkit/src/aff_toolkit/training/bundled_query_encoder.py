@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -47,12 +46,12 @@ def load_bundled_query_encoder(encoder: QueryEncoder, source: str, images: Tenso
     load_onnx_weights(encoder, bundle.directory / bundle.manifest.query_encoder.model, images)
 
 
-def read_bundled_trunk(source: str) -> Mapping[str, Tensor]:
-    """Read the trunk of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
+def read_bundled_network(source: str) -> LightNetwork:
+    """Read the network of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
 
     Raises:
         BundleError: Missing, altered, or of a newer format.
-        ExtractorUnavailableError: This release has no such network, or the network has no trunk of its own.
+        ExtractorUnavailableError: This release has no such network, or the network has no trunk.
     """
     manifest = bundle_of(source).manifest
     name = query_backbone_of(manifest)
@@ -60,7 +59,7 @@ def read_bundled_trunk(source: str) -> Mapping[str, Tensor]:
     if encoder is None or not isinstance(encoder.network, LightNetwork):
         raise ExtractorUnavailableError("its query encoder cannot be taken for an extractor", item=source)
     load_bundled_query_encoder(encoder, source)
-    return encoder.network.trunk.state_dict()
+    return encoder.network
 
 
 def describe_bundled(manifest: BundleManifest) -> str:

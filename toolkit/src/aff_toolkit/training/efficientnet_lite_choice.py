@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from aff_contracts.bundle import ExtractorSpec
 from aff_contracts.preprocessing import Preprocessing
 from aff_toolkit.training.backbone_choice import WEIGHTS, Choice, Installation
-from aff_toolkit.training.bundled_query_encoder import bundle_of, describe_bundled, is_bundled
+from aff_toolkit.training.bundled_query_encoder import bundle_of, describe_bundled, is_bundled, read_bundled_network
 from aff_toolkit.training.efficientnet_lite_weights import read_efficientnet_lite_weights
 from aff_toolkit.training.released_weights import describe_source, load_released_weights, save_tensors
 from gallery_indexer.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
@@ -22,7 +22,7 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
     Attributes:
         name: Of the extractor in the bundle; its features are `<name>_gem` and `<name>_cells`.
         model: The weights: `package:NAME` (see packaged_weights), a file, or `bundle:DIRECTORY`, which takes those of
-            the bundle's query encoder.
+            the bundle's query encoder, with the exponent of its pooling.
         size: Pixels that photographs are brought to: of the longest side, or of both where `resize` is `stretch`.
         global_head: `none` leaves the global feature out.
         local_tokens: Strongest cells that are kept; none when 0.
@@ -54,7 +54,7 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
         weights = WEIGHTS.format(self.name)
         save_tensors(network.state_dict(), place.directory / weights, self.stored)
         return efficientnet_lite_spec(
-            EfficientNetLiteConfig.model_validate(self.model_dump(include=set(EfficientNetLiteConfig.model_fields))),
+            self._config(),
             Preprocessing(resize=self.resize, size=self.size),
             name=self.name,
             gives_global=self.global_head == "gem",
@@ -62,6 +62,12 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
             weights=weights,
             weights_source=_describe(self.model),
         )
+
+    def _config(self) -> EfficientNetLiteConfig:
+        settings = self.model_dump(include=set(EfficientNetLiteConfig.model_fields))
+        if is_bundled(self.model):
+            settings["gem_exponent"] = read_bundled_network(self.model).pool.exponent.item()
+        return EfficientNetLiteConfig.model_validate(settings)
 
 
 def _describe(source: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from aff_toolkit.checkpoints.efficientnet_lite_names import efficientnet_lite_name
-from aff_toolkit.training.bundled_query_encoder import is_bundled, read_bundled_trunk
+from aff_toolkit.training.bundled_query_encoder import is_bundled, read_bundled_network
 from aff_toolkit.training.released_weights import read_released_weights
 
 _OWN = "conv_stem.weight"
@@ -24,7 +24,9 @@ def read_efficientnet_lite_weights(source: str) -> Mapping[str, Tensor]:
         ExtractorUnavailableError: The package is not here, or not the known one.
         UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
     """
-    found = read_bundled_trunk(source) if is_bundled(source) else read_released_weights(source)
+    if is_bundled(source):
+        return read_bundled_network(source).trunk.state_dict()
+    found = read_released_weights(source)
     if _OWN in found:
         return found
     return {own: tensor for name, tensor in found.items() if (own := efficientnet_lite_name(name)) is not None}
