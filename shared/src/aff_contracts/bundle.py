@@ -84,6 +84,11 @@ class BundleManifest(Spec):
         return self
 
     @property
+    def title(self) -> str:
+        """Name and beginning of the fingerprint, for people."""
+        return f"{self.name}, fingerprint {self.fingerprint[:12]}"
+
+    @property
     def gallery_files(self) -> tuple[str, ...]:
         """Paths of the files that the gallery side loads."""
         return (self.mixer.weights, *(e.weights for e in self.extractors if e.weights))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import socket
 import subprocess
@@ -52,12 +53,20 @@ async def test_an_answer_has_hits_timings_and_the_fingerprint_of_the_bundle(
     assert answer["fingerprint"] == service.manifest.fingerprint
 
 
-async def test_a_started_service_is_ready_and_tells_its_fingerprint(
-    client: httpx.AsyncClient, service: QueryService
+async def test_a_started_service_is_ready_and_tells_name_and_fingerprint(
+    service: QueryService, gallery: MemoryGalleryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = await client.get("/readyz")
+    caplog.set_level(logging.INFO)
+    async with service.running(gallery) as client:
+        response = await client.get("/readyz")
+    fingerprint = service.manifest.fingerprint
+    assert f"searches with bundle {service.manifest.name}, fingerprint {fingerprint[:12]}" in caplog.messages
     assert response.status_code == 200
-    assert response.json() == {"status": "ready", "fingerprint": service.manifest.fingerprint}
+    assert response.json() == {
+        "status": "ready",
+        "bundle": service.manifest.name,
+        "fingerprint": service.manifest.fingerprint,
+    }
 
 
 async def test_the_stages_of_a_search_are_in_the_metrics(client: httpx.AsyncClient) -> None:

@@ -129,5 +129,6 @@ async def _try_to_open_gallery(collections: IndexCollections) -> None:
     """Open the gallery now where that is possible; `GET /readyz` and `POST /index` try again."""
     try:
         await collections.refresh()
+        _logger.info("indexes with bundle %s", (await collections.live()).manifest.title)
     except StoreError as error:
         _logger.warning("not ready: %s", error)

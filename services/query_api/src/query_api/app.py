@@ -116,6 +116,7 @@ def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
 async def _say_whether_ready(gallery: LiveGallery, first: LoadedEncoder) -> None:
     try:
         serving = await gallery.require_live()
+        _logger.info("searches with bundle %s", serving.manifest.title)
         if serving.manifest.space != first.manifest.space:
             _logger.warning(
                 "the gallery was made by %s and is searched with it; %s waits for a collection of its own "

@@ -138,5 +138,6 @@ class LiveGallery:
         except AffError as error:
             _logger.warning("cannot follow the live collection: %s", error)
             return error
-        _logger.info("serves the live collection %s by %s", self._loaded.manifest.space.id[:12], path)
+        manifest = self._loaded.manifest
+        _logger.info("searches the live collection %s with bundle %s", manifest.space.id[:12], manifest.title)
         return None

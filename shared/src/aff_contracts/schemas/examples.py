@@ -37,7 +37,7 @@ PROBLEM: Example = {
     "item": "holiday.jpg",
 }
 HEALTH: Example = {"status": "alive"}
-READINESS: Example = {"status": "ready", "fingerprint": _FINGERPRINT}
+READINESS: Example = {"status": "ready", "bundle": "landmarks-1", "fingerprint": _FINGERPRINT}
 
 PAYLOAD_FILTER: Example = {
     "must": [{"key": "city", "match": "Paris"}, {"key": "year", "range": {"gte": 2020}}],

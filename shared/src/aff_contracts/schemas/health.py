@@ -19,9 +19,15 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Answer of `GET /readyz`: the service can do its work now."""
+    """Answer of `GET /readyz`: the service can do its work now.
+
+    Attributes:
+        bundle: Name of the bundle that it works with.
+        fingerprint: Of that bundle.
+    """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.READINESS))
 
     status: Literal["ready"] = "ready"
+    bundle: str
     fingerprint: Sha256

@@ -121,4 +121,5 @@ def test_a_bundle_that_does_not_lie_there_is_told(running: Running) -> None:
 def test_the_table_tells_what_is_live(running: Running) -> None:
     table = running.aff("list").stdout
     assert "gallery in qdrant_edge" in table
+    assert running.old.fingerprint[:12] in table
     assert "live" in table

@@ -58,7 +58,9 @@ def build(
     following = (
         f"Next: aff gallery verify {short}" if source else "Next: index the sources again, with `aff index SOURCE`"
     )
-    messages.print(f"collection {short} for {created.bundle}. Next: {following}")
+    messages.print(
+        f"collection {short} for {created.bundle}, fingerprint {(created.fingerprint or '')[:12]}. {following}"
+    )
 
 
 @app.command()
@@ -173,9 +175,10 @@ def _show(gallery: GalleryStatus, as_json: bool) -> None:
     if as_json:
         print_json(gallery.model_dump(mode="json"))
         return
-    table = Table("space", "live", "images", "bundle", title=f"gallery in {gallery.store}")
+    table = Table("space", "live", "images", "bundle", "fingerprint", title=f"gallery in {gallery.store}")
     for one in gallery.collections:
-        table.add_row(one.space.id[:12], _live(one), str(one.count), one.bundle or "missing: gets no new images")
+        bundle = one.bundle or "missing: gets no new images"
+        table.add_row(one.space.id[:12], _live(one), str(one.count), bundle, (one.fingerprint or "")[:12])
     output.print(table)
 
 

@@ -74,7 +74,7 @@ def serve(
         observed = ObserveSettings()
         configure_logging(observed)
         configure_tracing(observed, "aff-serve")
-        run_on_event_loop(serve_local(store, indexer, query))
+        run_on_event_loop(serve_local(store, indexer, query, messages.print))
 
 
 def _given(**options: Any) -> dict[str, Any]:
