@@ -21,8 +21,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.ablation.ablation_errors import RunsNotComparableError
-from aff_toolkit.ablation.paired_difference import bootstrap_interval, difference, precisions_of, ratio, runs_by_seed
+from aff_toolkit.ablation.paired_difference import precisions_of, runs_by_seed
 from aff_toolkit.ablation.variant import Pairing, RunResult
+from aff_toolkit.evaluation.paired_bootstrap import bootstrap_interval, difference, ratio
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 

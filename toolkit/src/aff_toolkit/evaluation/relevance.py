@@ -40,6 +40,20 @@ def relevance_of_instances(queries: Sequence[str], gallery: Sequence[str]) -> Re
     return Relevance.of([rows.get(instance, []) for instance in queries], [[]] * len(queries))
 
 
+def leave_one_out(instances: Sequence[str]) -> tuple[list[int], Relevance]:
+    """Let each photograph search for the others of its instance, with itself as junk.
+
+    Args:
+        instances: Instance of each photograph.
+
+    Returns:
+        Rows of the Q photographs whose instance has another one, ascending, and what counts for each of them.
+    """
+    rows = rows_by_instance(instances)
+    asked = [row for row, instance in enumerate(instances) if len(rows[instance]) > 1]
+    return asked, Relevance.of([set(rows[instances[row]]) - {row} for row in asked], [[row] for row in asked])
+
+
 def rows_by_instance(instances: Iterable[str]) -> dict[str, list[int]]:
     """Return the rows of each instance, ascending."""
     rows: dict[str, list[int]] = {}

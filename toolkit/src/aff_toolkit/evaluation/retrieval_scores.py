@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,31 @@ class RetrievalScores(BaseModel):
     recall_at_10: float
     queries: int
     gallery: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryScores:
+    """Figures of each of the Q queries that have a positive.
+
+    Attributes:
+        queries: (Q,) their numbers in the protocol.
+        average_precisions: (Q,) from 0 to 1, over the whole ranking.
+        found_first: (Q,) 1 where a positive stands at rank 1, else 0.
+    """
+
+    queries: NDArray[np.int64]
+    average_precisions: NDArray[np.float64]
+    found_first: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, positions: Sequence[NDArray[np.int64]], positives: Sequence[int]) -> QueryScores:
+        """Score each query by where its positives stand: see score_positions."""
+        scored = [query for query, count in enumerate(positives) if count]
+        return cls(
+            np.asarray(scored, dtype=np.int64),
+            np.array([average_precision_at(positions[query], positives[query]) for query in scored]),
+            np.array([float((positions[query][:1] < 1).any()) for query in scored]),
+        )
 
 
 def average_precision(relevant: NDArray[np.bool_], positives: int, cutoff: int | None = None) -> float:
@@ -136,7 +162,23 @@ def score_relevance(
     Raises:
         ValueError: No query has a positive.
     """
+    positions = rank_positives(queries, gallery, relevance)
+    return score_positions(positions, [len(relevant) for relevant in relevance.relevant], len(gallery))
+
+
+def rank_positives(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], relevance: Relevance
+) -> list[NDArray[np.int64]]:
+    """Rank the gallery by exact cosine similarity, and take each query's junk out.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (G, D), unit length.
+        relevance: Positives and junk of the Q queries.
+
+    Returns:
+        Per query (P,) int64 ranks of its positives, from 0, ascending.
+    """
     order = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")
     judged = zip(order, relevance.relevant, relevance.ignored, strict=True)
-    positions = [positions_of(ranking, relevant, ignored) for ranking, relevant, ignored in judged]
-    return score_positions(positions, [len(relevant) for relevant in relevance.relevant], len(gallery))
+    return [positions_of(ranking, relevant, ignored) for ranking, relevant, ignored in judged]

@@ -7,7 +7,7 @@ from pathlib import Path
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.relevance import Relevance, rows_by_instance
+from aff_toolkit.evaluation.relevance import leave_one_out
 from aff_toolkit.training.data.folder import folder_photographs
 
 
@@ -39,10 +39,8 @@ def folder_benchmark(root: Path, *, min_side: int | None = None) -> Benchmark:
 
 def _leave_one_out(root: Path, min_side: int | None) -> Protocol:
     gallery = folder_photographs(root, min_side=min_side)
-    rows = rows_by_instance(photograph.instance for photograph in gallery)
-    asked = [row for row, photograph in enumerate(gallery) if len(rows[photograph.instance]) > 1]
+    asked, listed = leave_one_out([photograph.instance for photograph in gallery])
     if not asked:
         raise NothingToScoreError("no instance has two photographs, so none can be left out", item=str(root))
-    listed = Relevance.of([set(rows[gallery[row].instance]) - {row} for row in asked], [[row] for row in asked])
     description = f"folder {root.name}: each photograph against all the others (leave one out); whole image"
     return Protocol("folder", description, [gallery[row] for row in asked], gallery, listed)
