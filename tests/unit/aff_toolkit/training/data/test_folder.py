@@ -8,7 +8,7 @@ import pytest
 
 from aff_contracts.errors import AffError
 from aff_toolkit.photograph_files import FolderError
-from aff_toolkit.training.data.folder import folder_photographs, unlabelled_photographs
+from aff_toolkit.training.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from tests.support.plain_photograph import plain_png
 
 
@@ -32,6 +32,34 @@ def test_the_folder_of_a_photograph_is_its_instance_and_numbers_sort_as_numbers(
 def test_a_photograph_beside_the_folders_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"loose\.png lies in no subfolder"):
         folder_photographs(fill(tmp_path, "tower/a.png", "loose.png"))
+
+
+def test_photographs_beside_the_folders_are_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+    root = fill(tmp_path, "tower/a.png", "loose.png")
+    assert [photograph.name for photograph in folder_photographs(root, loose=True)] == ["tower/a.png"]
+    (root / "tower" / "a.png").unlink()
+    with pytest.raises(FolderError, match="no image files in subfolders"):
+        folder_photographs(root, loose=True)
+
+
+def test_a_survey_counts_the_images_of_each_folder_and_names_what_is_loose_or_empty(tmp_path: Path) -> None:
+    root = fill(
+        tmp_path, "tower/1.png", "tower/2.png", "gate/old/a.png", "cover.png", ".hidden/b.png", ".hidden/c/d.png"
+    )
+    for folder in ("empty/inner", "gate/new", ".secret"):
+        (root / folder).mkdir(parents=True)
+    (root / "empty" / "notes.txt").write_text("no image", encoding="utf-8")
+    found = survey_folder(root)
+    assert dict(found.images) == {"gate/old": 1, "tower": 2}
+    assert found.loose == ("cover.png",)
+    assert found.empty == ("empty", "gate/new")
+    assert found.labelled
+
+
+def test_a_folder_is_labelled_where_more_images_lie_in_subfolders_than_beside_them(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a.png", "b.png", "more/c.png", "more/d.png")
+    assert not survey_folder(root).labelled
+    assert survey_folder(fill(root, "more/e.png")).labelled
 
 
 def test_without_labels_every_photograph_is_an_instance(tmp_path: Path) -> None:

@@ -42,6 +42,24 @@ def test_a_folder_with_loose_photographs_is_unlabelled(tmp_path: Path) -> None:
     assert [photograph.instance for photograph in source.photographs()] == ["a.jpg", "more/b.jpg"]
 
 
+def test_a_loose_photograph_beside_folders_of_things_does_not_take_their_labels_away(tmp_path: Path) -> None:
+    for name in ("tower/1.jpg", "tower/2.jpg", "cover.jpg"):
+        _photograph(tmp_path / name)
+    source = source_of_path(tmp_path)
+    assert source == FolderSource(path=tmp_path)
+    assert [photograph.name for photograph in source.photographs()] == ["tower/1.jpg", "tower/2.jpg"]
+
+
+def test_whether_subfolders_are_things_can_be_decided_for_a_folder_and_not_for_a_list(tmp_path: Path) -> None:
+    _photograph(tmp_path / "2018" / "1.jpg")
+    _photograph(tmp_path / "a.jpg")
+    assert source_of_path(tmp_path, labelled=True) == FolderSource(path=tmp_path)
+    assert source_of_path(tmp_path, labelled=False) == UnlabelledSource(path=tmp_path)
+    (tmp_path / "list.csv").write_text("path,instance\na.jpg,tower\n")
+    with pytest.raises(PhotographSourceError, match="labels of its own"):
+        source_of_path(tmp_path / "list.csv", labelled=False)
+
+
 def test_a_csv_file_is_told_from_that_of_gldv2_by_its_columns(tmp_path: Path) -> None:
     listed, landmarks = tmp_path / "list.csv", tmp_path / "train_clean.csv"
     listed.write_text("path,instance\na.jpg,tower\nb.jpg,tower\n")

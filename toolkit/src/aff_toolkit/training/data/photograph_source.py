@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_toolkit.photograph_files import IMAGE_SUFFIXES
 from aff_toolkit.training.data.csv_file import csv_photographs
-from aff_toolkit.training.data.folder import folder_photographs, unlabelled_photographs
+from aff_toolkit.training.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from aff_toolkit.training.data.gldv2 import gldv2_photographs
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.scenes import scene_photographs
@@ -27,18 +26,18 @@ class _Source(BaseModel):
 
 
 class FolderSource(_Source):
-    """A folder with a subfolder per instance."""
+    """A folder with a subfolder per instance; images that lie in none, and unreadable subfolders, are left out."""
 
     kind: Literal["folder"] = "folder"
     path: Path
 
     def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
         """See folder_photographs."""
-        return folder_photographs(self.path, min_side=min_side)
+        return folder_photographs(self.path, min_side=min_side, loose=True, unreadable=True)
 
 
 class UnlabelledSource(_Source):
-    """A folder of photographs of which nothing is known; each is an instance of its own."""
+    """A folder of photographs of which nothing is known; each is its own instance. Unreadable folders are left out."""
 
     kind: Literal["unlabelled"] = "unlabelled"
     path: Path
@@ -50,7 +49,7 @@ class UnlabelledSource(_Source):
 
     def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
         """See unlabelled_photographs."""
-        return unlabelled_photographs(self.path, min_side=min_side)
+        return unlabelled_photographs(self.path, min_side=min_side, unreadable=True)
 
 
 class CsvSource(_Source):
@@ -163,20 +162,30 @@ PhotographSource = Annotated[
 ]
 
 
-def source_of_path(path: Path) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
+def source_of_path(
+    path: Path, *, labelled: bool | None = None
+) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
     """Tell by its form what a path on the command line, or of a recipe, is.
 
-    A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder whose images
-    all lie in subfolders has an instance in each of them, one with loose images is unlabelled.
+    A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder with more
+    images in its subfolders than beside them has an instance in each subfolder, another one is unlabelled.
+
+    Args:
+        path: A folder or a CSV file.
+        labelled: Of a folder: whether its subfolders are instances; None decides by its form.
 
     Raises:
-        PhotographSourceError: Neither a folder nor a CSV file.
+        PhotographSourceError: Neither a folder nor a CSV file; or `labelled` is given for a CSV file.
+        FolderError: See survey_folder.
     """
     if path.is_dir():
-        loose = any(entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES for entry in path.iterdir())
-        return UnlabelledSource(path=path) if loose else FolderSource(path=path)
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        raise PhotographSourceError("is neither a folder nor a .csv file", item=str(path))
+        by_folder = survey_folder(path).labelled if labelled is None else labelled
+        return FolderSource(path=path) if by_folder else UnlabelledSource(path=path)
+    if path.suffix.lower() not in {".csv", ".tsv"} or not path.is_file():
+        raise PhotographSourceError("is neither a folder nor a .csv or .tsv file", item=str(path))
+    if labelled is not None:
+        detail = "is a list with labels of its own; --labelled and --unlabelled decide about the subfolders of a folder"
+        raise PhotographSourceError(detail, item=str(path))
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline()
     return Gldv2Source(path=path) if header.strip() == "landmark_id,images" else CsvSource(path=path, roles=None)
