@@ -41,7 +41,7 @@ def test_where_the_recipe_leaves_them_out_not_even_those_of_an_earlier_run_stay(
 
 
 def test_those_of_a_frozen_base_are_copied_byte_for_byte(tiny_training: TinyTraining, tmp_path: Path) -> None:
-    base = BaseSection(bundle=tiny_training.bundle, mixer="frozen", query_encoder=False)
+    base = BaseSection(bundle=tiny_training.bundle, mixer="frozen", query_encoder="new")
     assert write(tiny_training, WITHOUT.model_copy(update={"base": base}), tmp_path) == "prototypes.safetensors"
     written = (tmp_path / "prototypes.safetensors").read_bytes()
     assert written == (tiny_training.bundle / "prototypes.safetensors").read_bytes()

@@ -181,7 +181,7 @@ def _recipe(materials: EncoderMaterials, backbone: str, way: Way, seed: int) -> 
         seed=seed,
         dimension=manifest.space.dimension,
         stored_size=trainings.stored_size,
-        base=BaseSection(bundle=materials.base.directory, mixer="frozen"),
+        base=BaseSection(bundle=materials.base.directory, mixer="frozen", query_encoder="new"),
         mixer=MixerSection.model_validate(manifest.mixer.model_dump(exclude={"weights"})),
         query_encoder=QueryEncoderSection(
             backbone=backbone, train_size=trainings.train_size, input_size=trainings.input_size

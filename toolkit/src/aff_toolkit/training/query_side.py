@@ -12,7 +12,7 @@ from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.pretraining import Pretraining
-from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES, query_backbone_of
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
 
@@ -43,12 +43,20 @@ def start_query_encoder(
         load_bundled_query_encoder(encoder, pretrained, _calibration_images(recipe, store))
     elif pretrained is not None:
         load_pretrained_trunk(encoder, pretrained, recipe.query_encoder.revision)
-    if base is not None and recipe.base is not None and recipe.base.query_encoder:
+    if base is not None and _starts_at(base, recipe):
         model = base.directory / base.manifest.query_encoder.model
         load_onnx_weights(encoder, model, _calibration_images(recipe, store))
     elif recipe.query_encoder.optimisation is not None:
         pretraining.train_query_encoder(encoder, recipe.query_encoder.optimisation)
     return encoder
+
+
+def _starts_at(base: BaseBundle, recipe: TrainingRecipe) -> bool:
+    section, wanted = recipe.base, recipe.query_encoder
+    if section is not None and section.query_encoder is not None:
+        return section.query_encoder == "start"
+    same = query_backbone_of(base.manifest) == wanted.backbone
+    return same and wanted.pretrained is None and wanted.optimisation is None
 
 
 def _calibration_images(recipe: TrainingRecipe, store: FeatureStore) -> Tensor:

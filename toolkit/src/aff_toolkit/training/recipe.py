@@ -43,12 +43,14 @@ class BaseSection(_Section):
         bundle: Its directory.
         mixer: `new` mixers learn from scratch, `start` goes on with the bundle's, `frozen` keeps it: then the gallery
             side of the new bundle is the old one, byte for byte, and only a query encoder is trained for its space.
-        query_encoder: Go on with the bundle's query encoder, whose weights are read from its ONNX graph.
+        query_encoder: `start` goes on with the bundle's query encoder, whose weights are read from its ONNX graph; `new`
+            ones learn from scratch, or from pretrained weights. None is `start` where the backbone is the bundle's and
+            the recipe names neither pretrained weights nor a pretraining.
     """
 
     bundle: Path
     mixer: Literal["new", "start", "frozen"] = "new"
-    query_encoder: bool = False
+    query_encoder: Literal["start", "new"] | None = None
 
 
 class PretrainingSection(_Section):
@@ -210,7 +212,7 @@ class TrainingRecipe(_Section):
         if self.joint.anchor_weight and self.mixer.anchor is None:
             raise ValueError("joint.anchor_weight: the mixer has no anchor to be held to; name mixer.anchor")
         anchored = self.query_encoder.pretrained is not None and self.mixer.anchor is not None
-        goes_on = anchored or (self.base is not None and self.base.query_encoder)
+        goes_on = anchored or (self.base is not None and self.base.query_encoder != "new")
         if self.query_encoder.fine_tuning is not None and not goes_on:
             raise ValueError(
                 "query_encoder.fine_tuning: the head has to be learned too; name query_encoder.pretrained and "
@@ -231,7 +233,7 @@ class TrainingRecipe(_Section):
         pretrains = self.compact_cnn is not None or self.query_encoder.optimisation is not None
         if pretrains and self.pretraining is None:
             raise ValueError("pretraining: needed by compact_cnn, and by query_encoder.optimisation")
-        if self.base is not None and self.base.query_encoder and self.query_encoder.optimisation is not None:
+        if self.base is not None and self.base.query_encoder == "start" and self.query_encoder.optimisation is not None:
             raise ValueError("query_encoder.optimisation: the query encoder of base is not pretrained again")
         return self
 
