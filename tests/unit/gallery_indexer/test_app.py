@@ -260,6 +260,14 @@ async def test_json_with_base64_is_the_same_as_a_form(client: httpx.AsyncClient)
     assert [receipt["status"] for receipt in response.json()["receipts"]] == ["duplicate", "indexed"]
 
 
+async def test_base64_may_be_a_data_url_or_have_line_breaks(client: httpx.AsyncClient) -> None:
+    wrapped = base64.encodebytes(RED).decode()
+    for text in (wrapped, f"data:image/png;base64,{wrapped}", base64.urlsafe_b64encode(RED).decode().rstrip("=")):
+        receipt = (await client.post("/index", json={"images": [{"id": "red", "image": text}]})).json()["receipts"][0]
+        assert (receipt["id"], receipt["status"] == "rejected") == ("red", False)
+    assert (await client.get("/images/red")).json()["content_sha256"] == hashlib.sha256(RED).hexdigest()
+
+
 async def test_images_may_be_named_by_paths_where_the_operator_allows_it(bundle: _Bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "red.png").write_bytes(RED)
@@ -282,6 +290,7 @@ async def test_bad_base64_rejects_one_image_and_no_other(client: httpx.AsyncClie
     bad, good = response.json()["receipts"]
     assert (bad["status"], bad["id"], bad["error"]["code"]) == ("rejected", None, "image_invalid")
     assert bad["error"]["item"] == "images[0]"
+    assert "a character of no alphabet" in bad["error"]["detail"]
     assert good["status"] == "indexed"
 
 
@@ -628,7 +637,11 @@ async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(b
 
 async def test_a_started_service_is_ready_and_tells_its_fingerprint(client: httpx.AsyncClient, bundle: _Bundle) -> None:
     response = await client.get("/readyz")
-    assert response.json() == {"status": "ready", "fingerprint": bundle.manifest.fingerprint}
+    assert response.json() == {
+        "status": "ready",
+        "bundle": bundle.manifest.name,
+        "fingerprint": bundle.manifest.fingerprint,
+    }
 
 
 async def test_stages_and_receipts_are_in_the_metrics(client: httpx.AsyncClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from aff_contracts.errors import (
     RequestError,
     TooManyImagesError,
 )
+from aff_contracts.schemas.base64_text import decode_base64
 from aff_contracts.schemas.examples import INDEX_REQUEST
 from aff_contracts.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_contracts.schemas.payload_filter import describe_validation_error
@@ -126,10 +126,9 @@ def _from_item(index: int, image: IndexImage) -> IncomingImage:
         location = ImageLocation(url=image.url, path=image.path)
         return IncomingImage(data=location, name=image.url or image.path, item=item)
     try:
-        return IncomingImage(data=base64.b64decode(image.image, validate=True), item=item)
-    except ValueError:
-        error = ImageError("not base64 (RFC 4648)", item=image.id or f"images[{index}]")
-        return IncomingImage(data=error, item=item)
+        return IncomingImage(data=decode_base64(image.image), item=item)
+    except ValueError as error:
+        return IncomingImage(data=ImageError(str(error), item=image.id or f"images[{index}]"), item=item)
 
 
 def _parse(adapter: TypeAdapter[_Document], text: bytes, item: str) -> _Document:

@@ -37,7 +37,8 @@ class IndexImage(IndexItem):
     """One image of a JSON request; exactly one of `image`, `url` and `path`.
 
     Attributes:
-        image: The encoded image file, base64 (RFC 4648).
+        image: The encoded image file: base64 in either alphabet of RFC 4648, with or without padding and line breaks,
+            or a data URL with it.
         url: Where the service gets it, if the operator allows that.
         path: Where it lies below the directory that the operator named, if any.
     """

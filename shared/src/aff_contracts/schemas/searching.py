@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.preprocessing import Preprocessing
 from aff_contracts.schemas import examples
+from aff_contracts.schemas.base64_text import decode_base64
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from aff_contracts.schemas.payload_key import PayloadKey
@@ -88,10 +87,7 @@ def _numbers(value: Any) -> Any:
     """Read numbers that were sent as base64 of little-endian float32."""
     if not isinstance(value, str):
         return value
-    try:
-        data = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("not base64") from error
+    data = decode_base64(value)
     if len(data) % 4:
         raise ValueError("base64 of little-endian float32 has a multiple of 4 bytes")
     return np.frombuffer(data, dtype="<f4").astype(float).tolist()

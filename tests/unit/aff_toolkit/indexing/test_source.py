@@ -200,6 +200,13 @@ def test_a_list_may_have_any_form_that_spreadsheets_and_programs_write(tmp_path:
     assert _payloads(tmp_path / name) == {"a.jpg": {"city": "Köln"}}
 
 
+def test_a_list_beside_the_folder_of_its_images_gives_them_ids_that_an_image_may_have(tmp_path: Path) -> None:
+    _write(tmp_path, "photos/a.jpg")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "list.csv").write_text("path\n../photos/a.jpg\n")
+    assert _contents(tmp_path / "lists" / "list.csv") == {"photos/a.jpg": b"photos/a.jpg"}
+
+
 def test_headings_with_colons_dots_and_blanks_are_keys_of_the_payload(tmp_path: Path) -> None:
     _write(tmp_path, "a.jpg")
     (tmp_path / "list.csv").write_text("ID,path,EXIF:Make,dc:year:int,a.b,Focal Length\n0,a.jpg,NIKON,1999,x,50\n")

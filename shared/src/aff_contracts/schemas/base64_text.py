@@ -1,0 +1,37 @@
+"""Bytes in a JSON text: base64 as its many writers write it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from urllib.parse import unquote
+
+_DATA_URL = re.compile(r"\s*data:([^,]*),", re.IGNORECASE)
+_BLANKS = b" \t\r\n\f\v"
+_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes that a text holds.
+
+    Args:
+        text: Base64 in either alphabet of RFC 4648, with or without padding and line breaks, or a data URL with such.
+
+    Raises:
+        ValueError: It is something else; says what.
+    """
+    data_url = _DATA_URL.match(text)
+    if data_url is not None:
+        if not data_url[1].replace(" ", "").lower().endswith(";base64"):
+            raise ValueError("a data URL without ;base64 before its comma")
+        text = text[data_url.end() :]
+        text = unquote(text) if "%" in text else text
+    if not text.isascii():
+        raise ValueError("not base64 (RFC 4648): a character that is not ASCII")
+    digits = text.encode().translate(_STANDARD_ALPHABET, delete=_BLANKS).rstrip(b"=")
+    try:
+        return base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
+    except ValueError as error:
+        if len(digits) % 4 == 1 and re.fullmatch(rb"[A-Za-z0-9+/]*", digits):
+            raise ValueError(f"not base64 (RFC 4648): {len(digits)} digits, so it was cut") from error
+        raise ValueError("not base64 (RFC 4648): a character of no alphabet, or padding before the end") from error
