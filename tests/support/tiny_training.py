@@ -40,7 +40,7 @@ def train_tiny_bundle(directory: Path) -> TinyTraining:
     """Train by the smallest recipe into `directory`."""
     recipe, work, bundle = tiny_recipe(), directory / "work", directory / "bundle"
     log = TrainingLog(work, Console(quiet=True))
-    manifest = TrainBundle(recipe, work, log).run(bundle, protocols_of_recipe(recipe))
+    manifest = TrainBundle(recipe, work, log).run(bundle, protocols_of_recipe(recipe)).manifest
     return TinyTraining(bundle, work, manifest)
 
 

@@ -29,7 +29,7 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
         return f"bundle {named.title}"
     why = f"this gallery is of another embedding space than bundle {named.title}"
     following = (
-        f"For a collection of {named.name}: aff gallery build SOURCE --bundle {bundle.resolve().name}, then "
+        f"For a collection of {named.name}: aff gallery build SOURCE --bundle {bundle.name}, then "
         "aff gallery switch; or serve an empty --gallery"
     )
     path = BundleShelf(bundle).of_space(live.space.id)

@@ -67,7 +67,7 @@ class GalleryEncoder:
 
     def encode(self, images: Images) -> NDArray[np.float32]:
         """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
-        return self._mix(self.extract(images))
+        return self.mix(self.extract(images))
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
         """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
@@ -75,7 +75,7 @@ class GalleryEncoder:
             features: dict[str, FeatureBatch] = {}
             for place, extractor in enumerate(self._extractors):
                 features.update(extractor.extract([image[place] for image in images]))
-            embeddings = self._mix(features)
+            embeddings = self.mix(features)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise BatchTooLargeError(str(error)) from error
@@ -88,10 +88,11 @@ class GalleryEncoder:
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
         """See FeatureFuser."""
-        return self._mix(batch_of(images, self._features))
+        return self.mix(batch_of(images, self._features))
 
     @torch.inference_mode()
-    def _mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
+    def mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
+        """Fuse the features of B images, as `extract` returns them: (B, D) float32, unit length."""
         there = {name: batch.to(self.device) for name, batch in features.items()}
         embeddings: NDArray[np.float32] = self._mixer(there).cpu().numpy()
         return embeddings

@@ -67,7 +67,7 @@ def test_extra_photographs_are_trained_on_and_measured_on_and_their_licence_is_n
     result = cli.invoke(app, ["train", str(tmp_path / "recipe.toml"), "--out", out, "--work-dir", str(work)])
     assert result.exit_code == 0, result.output
     assert stages(work / "log.jsonl") == PRETRAINING + JOINT
-    assert "1 instances have one photograph only and are left out: 1/fig" in result.stderr
+    assert "left out, fewer than two readable photographs (1): 1/fig" in result.stderr
     manifest = load_manifest(tmp_path / "bundle")
     verify_files(tmp_path / "bundle", manifest)
     assert set(manifest.metrics) == {"scenes", "open_set", "export"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import Result
@@ -12,7 +14,9 @@ from typer.testing import CliRunner
 
 from aff_contracts.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_toolkit.cli import train as train_command
 from aff_toolkit.cli.main import app
+from aff_toolkit.training import bundle_writer
 from query_api.settings import QuerySettings
 from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes
@@ -38,9 +42,28 @@ def trained(directory: Path, *options: object) -> BundleManifest:
     return manifest
 
 
-def kept(manifest: BundleManifest) -> str:
+def int8_of(manifest: BundleManifest) -> str:
     """Tell whether a bundle came out `with` or `without` an int8 query encoder."""
     return "with" if manifest.query_encoder.int8_model else "without"
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Literal["trained", "base"]], None]:
+    """Return what makes a bundle the better one, whatever is measured."""
+
+    def keep(which: Literal["trained", "base"]) -> None:
+        measure = bundle_writer.judge
+        monkeypatch.setattr(
+            bundle_writer, "judge", lambda *measured: measure(*measured).model_copy(update={"kept": which})
+        )
+
+    return keep
+
+
+@pytest.fixture
+def gaining(kept: Callable[[Literal["trained", "base"]], None]) -> None:
+    """Whatever is trained is better than its base."""
+    kept("trained")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +78,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(tmp_path_factory.mktemp("labelled"), 12, 4, labelled=True)
 
 
+@pytest.mark.usefixtures("gaining")
 def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_galleries(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
@@ -64,16 +88,19 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert "asymmetric, before" in result.stdout
     manifest = load_manifest(tmp_path / "bundle")
     verify_files(tmp_path / "bundle", manifest)
+    assert manifest.name == "bundle"
     assert manifest.space == tiny_training.manifest.space
     assert manifest.fingerprint != tiny_training.manifest.fingerprint
+    assert f"{unlabelled}: 49 photographs without labels\n" in result.stderr
+    assert "Kept: the trained bundle. mAP" in result.stdout
     judged = manifest.metrics["held_out_augmented"]
     assert "without labels" in judged["protocol"]
     assert judged["before"]["symmetric"] == judged["scores"]["symmetric"]
-    assert judged["before"]["asymmetric"] != judged["scores"]["asymmetric"]
     assert manifest.metrics["export"]["int8"]["protocol"] == "held_out_augmented"
-    assert f"{kept(manifest)} an int8 query encoder: mAP" in result.stderr
+    assert f"{int8_of(manifest)} an int8 query encoder: mAP" in result.stderr
 
 
+@pytest.mark.usefixtures("gaining")
 def test_the_mixer_is_trained_on_groups_of_alike_photographs_where_that_is_wanted(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
@@ -82,22 +109,24 @@ def test_the_mixer_is_trained_on_groups_of_alike_photographs_where_that_is_wante
     assert result.exit_code == 0, result.output
     assert "groups" in result.stderr
     manifest = load_manifest(tmp_path / "bundle")
-    assert manifest.space.id != tiny_training.manifest.space.id
+    assert manifest.recipe["base"]["mixer"] == "start"
     assert manifest.extractors == tiny_training.manifest.extractors
     remembered = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))
     assert len(remembered["content"]) == len(list(unlabelled.iterdir())) - 5
 
 
+@pytest.mark.usefixtures("gaining")
 def test_labelled_photographs_train_the_pair_and_judge_it_by_instances_that_it_has_not_seen(
     labelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     manifest = trained(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2)
     assert manifest.space.id != tiny_training.manifest.space.id
-    assert manifest.metrics["held_out"]["scores"]["asymmetric"]["queries"] == 3 * 2
-    assert "3 instances held out" in manifest.metrics["held_out"]["protocol"]
+    assert manifest.metrics["held_out"]["scores"]["asymmetric"]["queries"] == 5 * 4
+    assert "5 instances held out" in manifest.metrics["held_out"]["protocol"]
     assert manifest.prototypes is not None
 
 
+@pytest.mark.usefixtures("gaining")
 def test_labels_judge_photographs_that_were_trained_on_without_them(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
@@ -105,9 +134,9 @@ def test_labels_judge_photographs_that_were_trained_on_without_them(
     (tmp_path / "labels.csv").write_text("path,instance\n" + rows, encoding="utf-8")
     options = ["--base", tiny_training.bundle, "--epochs", 1, "--labels", tmp_path / "labels.csv"]
     manifest = trained(tmp_path, "--images", unlabelled, *options)
-    assert manifest.metrics["labels"]["scores"]["asymmetric"]["queries"] == 10
+    assert manifest.metrics["labels"]["scores"]["asymmetric"]["queries"] == 20
     assert manifest.metrics["export"]["int8"]["protocol"] == "labels"
-    assert "10 queries against the 10 other photographs" in manifest.metrics["labels"]["protocol"]
+    assert "each of 20 photographs against the other 19" in manifest.metrics["labels"]["protocol"]
 
 
 @pytest.mark.anyio
@@ -116,7 +145,7 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
 ) -> None:
     way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "residual-16"]
     manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 2)
-    assert ("asymmetric_int8" in manifest.metrics["held_out_augmented"]["scores"]) == (kept(manifest) == "with")
+    assert ("asymmetric_int8" in manifest.metrics["held_out_augmented"]["scores"]) == (int8_of(manifest) == "with")
     old = tiny_training.manifest
     assert manifest.query_encoder.architecture == "residual network of width 16, GeM, whitening"
     assert manifest.space == old.space
@@ -135,6 +164,7 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
     assert [hit["id"] for hit in found.json()["hits"]] == ["one"]
 
 
+@pytest.mark.usefixtures("gaining")
 def test_a_query_encoder_learns_from_the_prototypes_of_a_bundle_that_saw_the_same_photographs(
     labelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
@@ -156,6 +186,90 @@ def test_each_bundle_has_a_work_directory_of_its_own_unless_told_otherwise(
     options = ["--images", str(unlabelled), "--base", str(tiny_training.bundle), "--json"]
     result = cli.invoke(app, ["train", *options, "--out", "bundles/own"])
     assert json.loads(result.stdout)["item"] == "out/train/own"
+
+
+def test_where_nothing_was_gained_the_base_is_written_with_a_report_and_a_status_of_its_own(
+    labelled: Path, tiny_training: TinyTraining, tmp_path: Path, kept: Callable[[Literal["trained", "base"]], None]
+) -> None:
+    kept("base")
+    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2)
+    assert result.exit_code == 3, result.output
+    assert "Nothing was gained: the base is kept. mAP" in result.stdout
+    assert result.stdout.strip().endswith(f"Next: aff serve --bundle {tiny_training.bundle}")
+    assert result.stdout.count("aff serve") == 1
+    manifest = load_manifest(tmp_path / "bundle")
+    verify_files(tmp_path / "bundle", manifest)
+    assert manifest == tiny_training.manifest
+    assert load_manifest(tmp_path / "work" / "trained").fingerprint != manifest.fingerprint
+    report = (tmp_path / "bundle" / "training-report.md").read_text(encoding="utf-8")
+    assert f"{labelled}: 12 subfolders taken for 12 things, 48 photographs" in report
+    assert "5 instances held out of the training: each of 20 photographs against the other 19" in report
+    assert "kept: the base" in report
+    assert "joint: weights after step" in report
+    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2, "--json")
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert document["fingerprint"] == tiny_training.manifest.fingerprint
+    judged = document["judgement"]
+    assert (judged["kept"], judged["queries"], judged["instances"]) == ("base", 20, 5)
+    assert judged["map"]["low"] <= judged["map"]["after"] - judged["map"]["before"] <= judged["map"]["high"]
+
+
+def album_tree(root: Path) -> Path:
+    """Move drawn photographs into the folders of two years."""
+    drawn = write_photographs(root / "drawn", 24, 2, labelled=False)
+    for number, path in enumerate(sorted(drawn.iterdir())):
+        year = root / "albums" / str(2018 + number % 2)
+        year.mkdir(parents=True, exist_ok=True)
+        path.rename(year / path.name)
+    return root / "albums"
+
+
+def test_folders_that_look_like_albums_are_refused_without_a_terminal(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    albums = album_tree(tmp_path)
+    result = aff_train(tmp_path, "--images", albums, "--base", tiny_training.bundle)
+    assert result.exit_code == 1
+    first, error = result.stderr.splitlines()
+    assert first == f"{albums}: 2 subfolders taken for 2 things, 48 photographs; --unlabelled if they are albums"
+    assert "its subfolders look like albums (2018, 2019): take --unlabelled if they are, or --labelled" in error
+    assert refused(tmp_path, albums, tiny_training.bundle) == "labels_unclear"
+
+
+@pytest.mark.parametrize(("answer", "said"), [("n", "48 photographs without labels"), ("y", "could be held out")])
+def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
+    tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
+) -> None:
+    monkeypatch.setattr(train_command, "_can_ask", lambda: True)
+    albums = album_tree(tmp_path)
+    (tmp_path / "work").write_bytes(b"")  # the training ends as soon as it has begun
+    if answer == "y":
+        (tmp_path / "work").unlink()
+    command = ["train", "--images", str(albums), "--base", str(tiny_training.bundle), "--out", str(tmp_path / "bundle")]
+    result = cli.invoke(app, [*command, "--work-dir", str(tmp_path / "work")], input=answer)
+    assert result.exit_code == 1
+    assert "These look like albums. Does each subfolder hold photographs of one thing? [y/N]" in result.stderr
+    assert said in result.stderr
+
+
+def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folders_of_no_use_named(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    few = write_photographs(tmp_path / "few", 8, 6, labelled=True)
+    for name in ("empty", ".hidden", "single"):
+        (few / name).mkdir()
+    for name in ("single/a.jpg", ".hidden/a.jpg", ".hidden/b.jpg", "cover.jpg"):
+        (few / name).write_bytes(jpeg_bytes())
+    assert refused(tmp_path, few, tiny_training.bundle) == "too_few_photographs"
+    assert not (tmp_path / "work" / "features").exists()
+    result = aff_train(tmp_path, "--images", few, "--base", tiny_training.bundle)
+    assert "4 things could be held out, and fewer than 5 judge nothing" in result.stderr
+    first, *others = result.stderr.splitlines()
+    assert first == f"{few}: 9 subfolders taken for 9 things, 49 photographs; --unlabelled if they are albums"
+    assert "left out, in no subfolder (1): cover.jpg" in others
+    assert "left out, without images (1): empty" in others
+    assert "left out, fewer than two readable photographs (1): single" in others
 
 
 @pytest.mark.parametrize(
@@ -227,6 +341,7 @@ def test_an_unknown_backbone_is_told_with_those_that_there_are(
     assert "residual-16" in result.stderr
 
 
+@pytest.mark.usefixtures("gaining")
 def test_a_work_directory_of_other_photographs_or_settings_is_refused(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:

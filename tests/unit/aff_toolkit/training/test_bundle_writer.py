@@ -22,6 +22,7 @@ from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.judgement import Judgement
 from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
@@ -41,6 +42,7 @@ class Writing:
     pretrained: str | None = None
     weights_source: str | None = None
     told: list[str] = field(default_factory=list)
+    judgement: Judgement | None = None
 
     def encoder(self) -> QueryEncoder:
         encoder = QUERY_BACKBONES["residual-8"].build(16)
@@ -55,7 +57,7 @@ class Writing:
     def write(self, encoder: QueryEncoder, protocols: list[Protocol], **export: object) -> BundleManifest:
         base = BaseBundle.open(self.training.bundle)
         update = {
-            "base": BaseSection(bundle=base.directory, mixer="frozen", query_encoder=True),
+            "base": BaseSection(bundle=base.directory, mixer="frozen", query_encoder="start"),
             "export": ExportSection.model_validate(export),
         }
         section = tiny_recipe().query_encoder.model_copy(update={"pretrained": self.pretrained})
@@ -64,7 +66,8 @@ class Writing:
         named = {} if self.weights_source is None else {"weights_source": self.weights_source}
         gallery = GallerySide((first.model_copy(update=named), *others), base.directory, base)
         pair = TrainedPair(base.load_mixer(), encoder, torch.zeros(0, 16), ())
-        BundleWriter(recipe, gallery, self.store, self.told.append).write(pair, self.output, protocols)
+        writer = BundleWriter(recipe, gallery, self.store, self.told.append, "own")
+        self.judgement = writer.write(pair, self.output, protocols)
         manifest = load_manifest(self.output)
         verify_files(self.output, manifest)
         return manifest
@@ -115,6 +118,24 @@ def test_both_graphs_lie_in_the_bundle_and_their_figures_in_its_manifest(writing
     assert export["int8"]["map_fp32"] == scores["asymmetric"]["map"]
     assert export["int8"]["map_int8"] == scores["asymmetric_int8"]["map"]
     assert writing.told == [f"with an int8 query encoder: {export['int8']['reason']}"]
+    assert manifest.name == "own"
+
+
+def test_a_bundle_is_judged_beside_its_base_by_the_first_protocol_that_asks_for_enough(writing: Writing) -> None:
+    few, enough = protocol(4), replace(protocol(5), name="enough")
+    manifest = writing.write(writing.encoder(), [few, enough], int8=False)
+    assert "judgement" not in manifest.metrics["scenes"]
+    judged = manifest.metrics["enough"]["judgement"]
+    assert writing.judgement is not None
+    assert writing.judgement.model_dump(mode="json") == judged
+    assert judged["protocol"] == enough.description
+    assert judged["map"]["before"] == manifest.metrics["enough"]["before"]["asymmetric"]["map"]
+    assert judged["kept"] == "base"  # the same weights gain nothing
+
+
+def test_too_few_things_give_figures_and_no_judgement(writing: Writing) -> None:
+    writing.write(writing.encoder(), [protocol(4)], int8=False)
+    assert writing.judgement is None
 
 
 def test_halved_weights_pass_the_same_gate_and_are_quantised(writing: Writing) -> None:

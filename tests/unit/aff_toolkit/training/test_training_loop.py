@@ -210,11 +210,27 @@ def test_the_best_weights_are_left_in_the_module(tmp_path: Path) -> None:
     def validate() -> dict[str, float]:
         assert not module.training
         seen.append(module.linear.weight.detach().clone())
-        return {"asymmetric_map": [0.1, 0.9, 0.4, 0.2][len(seen) - 1]}
+        return {"asymmetric_map": [0.05, 0.1, 0.9, 0.4, 0.2][len(seen) - 1]}
 
     log = train(module, tmp_path, validate=validate)
-    assert [line["asymmetric_map"] for line in log if line["kind"] == "validation"] == [0.1, 0.9, 0.4, 0.2]
-    torch.testing.assert_close(module.linear.weight.detach(), seen[1], rtol=0, atol=0)
+    assert [line["asymmetric_map"] for line in log if line["kind"] == "validation"] == [0.05, 0.1, 0.9, 0.4, 0.2]
+    torch.testing.assert_close(module.linear.weight.detach(), seen[2], rtol=0, atol=0)
+
+
+def test_the_weights_of_the_start_are_kept_where_no_later_ones_are_better(tmp_path: Path) -> None:
+    module, figures = Line(), iter([0.5, 0.4, 0.5, 0.3, 0.2])
+    start = module.linear.weight.detach().clone()
+    train(module, tmp_path, validate=lambda: {"asymmetric_map": next(figures)})
+    torch.testing.assert_close(module.linear.weight.detach(), start, rtol=0, atol=0)
+
+
+def test_a_training_that_was_killed_keeps_the_best_weights_from_before(tmp_path: Path) -> None:
+    module, before, after = Line(killed_at=8), iter([0.1, 0.9]), iter([0.4, 0.2, 0.3])
+    with pytest.raises(KilledError):
+        train(module, tmp_path, validate=lambda: {"asymmetric_map": next(before)})
+    log = train(Line(), tmp_path, validate=lambda: {"asymmetric_map": next(after)})
+    validations = [(line["step"], line["asymmetric_map"]) for line in log if line["kind"] == "validation"]
+    assert validations == [(0, 0.1), (6, 0.9), (12, 0.4), (18, 0.2), (24, 0.3)]
 
 
 def test_stochastic_gradient_descent_in_bfloat16_learns_as_well(tmp_path: Path) -> None:

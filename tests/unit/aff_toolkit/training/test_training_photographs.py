@@ -48,5 +48,20 @@ def test_instances_of_one_photograph_that_are_kept_are_not_held_out(tmp_path: Pa
     found = TrainingPhotographs.of_recipe(chosen, min_side=8)
     protocol = found.protocol(chosen.seed, unreadable=())
     assert protocol is not None
-    assert len(protocol.queries) == len(protocol.gallery) == 2
+    assert [query.instance for query in protocol.queries] == [photograph.instance for photograph in found.held_out]
+    assert len(protocol.queries) == 2 * 4
     assert all(photograph.instance.startswith("pair") for photograph in found.held_out)
+
+
+def test_photographs_that_cannot_be_read_are_not_held_out_and_their_reasons_are_kept(tmp_path: Path) -> None:
+    chosen = recipe(tmp_path, "leave_out", 0.5)
+    held_out = TrainingPhotographs.of_recipe(chosen, min_side=8).held_out
+    assert len(held_out) == 2 * 4
+    (tmp_path / "broken.png").write_bytes(plain_png((9, 99, 9))[:40])
+    first = f"a.png,{held_out[0].instance},train\n"
+    listed = (tmp_path / "list.csv").read_text(encoding="utf-8")
+    (tmp_path / "list.csv").write_text(listed.replace(first, first.replace("a.png", "broken.png"), 1), encoding="utf-8")
+    found = TrainingPhotographs.of_recipe(chosen, min_side=8)
+    assert len(found.held_out) == 2 * 4 - 1
+    (reason,) = found.unreadable
+    assert reason.startswith("broken.png: ")

@@ -57,7 +57,13 @@ def test_an_instance_of_one_photograph_is_kept_where_the_recipe_says_so_unless_i
     store = store_of(tmp_path, ("a", grey), ("a", grey), ("b", grey), ("b", refuse), ("c", refuse))
     rows, single = labelled_rows(store, recipe(0.0, single_photographs="keep"))
     assert rows.instances == ["a", "a", "b", "", ""]
-    assert single == []
+    assert single == ["c"]
+
+
+def test_an_instance_of_which_nothing_can_be_read_is_named_among_those_left_out(tmp_path: Path) -> None:
+    store = store_of(tmp_path, ("a", grey), ("a", grey), ("b", grey), ("c", refuse), ("c", refuse))
+    _, left_out = labelled_rows(store, recipe(0.0))
+    assert left_out == ["b", "c"]
 
 
 def test_instances_of_one_photograph_that_are_kept_are_not_held_out(tmp_path: Path) -> None:

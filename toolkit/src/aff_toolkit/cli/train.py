@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -13,7 +14,13 @@ from aff_contracts.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.metrics_table import fallen, metrics_tables
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, find_default_bundle
+from aff_toolkit.cli.settle_labels import settle_labels
 
+if TYPE_CHECKING:
+    from aff_toolkit.training.recipe import TrainingRecipe
+    from aff_toolkit.training.train_bundle import TrainingOutcome
+
+_NOTHING_GAINED = 3
 _ONE_WAY = (
     "give a recipe, or --images for your own photographs, or --gallery-bundle with --query-backbone and --images for a "
     "new query encoder"
@@ -30,6 +37,15 @@ def train(
         typer.Option(
             help="Your own photographs: a folder, with a subfolder per instance or without labels; a CSV file with the "
             "columns path and instance; or GLDv2's train_clean.csv."
+        ),
+    ] = None,
+    labelled: Annotated[
+        bool | None,
+        typer.Option(
+            "--labelled/--unlabelled",
+            help="With --images: whether each subfolder holds one thing, or subfolders are albums. Default: by what "
+            "lies there; asked about where they look like albums.",
+            show_default=False,
         ),
     ] = None,
     base: Annotated[
@@ -67,15 +83,20 @@ def train(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a pair of encoders, and write a measured bundle: by a recipe, or for your own photographs."""
+    """Train a pair of encoders, and write a measured bundle: by a recipe, or for your own photographs.
+
+    Some of your own photographs are held out, and what is written is the better of the trained bundle and its base on
+    them. Status 3 where nothing was gained, so that it is the base.
+    """
     from aff_toolkit.evaluation.protocols import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
     from aff_toolkit.training.held_out import protocol_of_labels  # noqa: PLC0415
     from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
     from aff_toolkit.training.train_bundle import TrainBundle  # noqa: PLC0415
     from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
-    from aff_toolkit.training.training_source import absent_sources  # noqa: PLC0415
+    from aff_toolkit.training.training_source import absent_sources, describe_sources  # noqa: PLC0415
 
+    console = messages if _is_main_process() else Console(quiet=True)
     # One document on standard output, whichever processes fail; the others tell in words.
     with errors_told(as_json and _is_main_process()):
         _require_one_way(
@@ -83,31 +104,52 @@ def train(
             images,
             gallery_bundle,
             query_backbone,
-            {"--labels": labels, "--epochs": epochs, "--gallery": gallery},
+            {"--labels": labels, "--epochs": epochs, "--gallery": gallery, "--labelled": labelled},
         )
         if recipe is not None:
             settings = load_recipe(recipe)
+            for line in describe_sources(settings.sources):
+                console.print(line)
         else:
             assert images is not None, "_require_one_way sees to it"
+            labelled = settle_labels(images, labelled, console, ask=_can_ask() and not as_json)
             settings = recipe_for_path(
                 images,
                 gallery_bundle or base,
                 gallery="keep" if gallery_bundle else gallery,
                 backbone=query_backbone,
                 epochs=epochs,
+                labelled=labelled,
             )
         for path in absent_sources(settings.sources):
             messages.print(f"without the photographs of {path}: there is no such file")
         protocols = protocols_of_recipe(settings)
         if labels is not None:
             protocols.append(protocol_of_labels(labels))
-        console = messages if _is_main_process() else Console(quiet=True)
         work = work_dir or Path("out/train") / out.resolve().name
-        manifest = TrainBundle(settings, work, TrainingLog(work, console)).run(out, protocols)
+        outcome = TrainBundle(settings, work, TrainingLog(work, console)).run(out, protocols)
     if not _is_main_process():
         return
     if as_json:
-        print_json(manifest.model_dump(mode="json"))
+        judgement = None if outcome.judgement is None else outcome.judgement.model_dump(mode="json")
+        print_json(outcome.manifest.model_dump(mode="json") | {"judgement": judgement})
+    else:
+        _tell(outcome, out, settings)
+    if _keeps_base(outcome, settings):
+        raise typer.Exit(_NOTHING_GAINED)
+
+
+def _tell(outcome: TrainingOutcome, out: Path, recipe: TrainingRecipe) -> None:
+    """Print what was written, how good it is, and what comes next."""
+    manifest, judgement = outcome.manifest, outcome.judgement
+    if judgement is not None and recipe.evaluation.keep == "better":
+        output.print(f"{judgement.describe()}.\nJudged by {judgement.protocol}.")
+    if _keeps_base(outcome, recipe):
+        assert recipe.base is not None, "it was kept"
+        output.print(
+            f"{out} is a copy of {recipe.base.bundle}, beside the report of the training. "
+            f"Next: aff serve --bundle {recipe.base.bundle}"
+        )
         return
     for table in metrics_tables(manifest.metrics):
         output.print(table)
@@ -117,10 +159,15 @@ def train(
             "help; what is measured on few queries says little."
         )
     output.print(
-        f"{out}: bundle {manifest.name}, fingerprint {manifest.fingerprint[:12]}. "
+        f"{out}: bundle {manifest.title}. "
         f"Next: aff bundle inspect {out}; then aff serve --bundle {out} --gallery NEW, or for a gallery that is there: "
         f"aff gallery build SOURCE --bundle {out}, aff gallery switch"
     )
+
+
+def _keeps_base(outcome: TrainingOutcome, recipe: TrainingRecipe) -> bool:
+    """Return whether the base was kept rather than what was trained."""
+    return recipe.evaluation.keep == "better" and outcome.judgement is not None and outcome.judgement.kept == "base"
 
 
 def _require_one_way(
@@ -140,6 +187,11 @@ def _require_one_way(
         useless.append("--gallery")
     if useless:
         raise InvalidParameterError("says nothing here: a recipe or a kept gallery side decides it", item=useless[0])
+
+
+def _can_ask() -> bool:
+    """Return whether somebody sits at the terminal of the one process."""
+    return sys.stdin.isatty() and os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _is_main_process() -> bool:

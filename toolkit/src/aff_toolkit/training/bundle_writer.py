@@ -16,15 +16,17 @@ from aff_contracts.bundle import (
     build_manifest,
     write_manifest,
 )
-from aff_toolkit.evaluation.evaluate_bundle import INT8_PAIRING, evaluate_bundle
+from aff_toolkit.evaluation.evaluate_bundle import INT8_PAIRING, BundleAt, StoredFeatures, evaluate_bundles
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_errors import QuantisationError
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
+from aff_toolkit.training.bundled_query_encoder import bundle_of, is_bundled
 from aff_toolkit.training.calibration_photographs import CalibrationPhotographs, sample_readable
 from aff_toolkit.training.export import INT8_QUERY_ENCODER_FILE, export_pair
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.gallery_side import GallerySide
 from aff_toolkit.training.joint_training import TrainedPair
+from aff_toolkit.training.judgement import Judgement, can_judge, judge
 from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
 from aff_toolkit.training.query_graphs import QueryGraphs
 from aff_toolkit.training.recipe import TrainingRecipe
@@ -49,18 +51,26 @@ class BundleWriter:
         gallery: Extractors, and the base that they are of.
         store: The training photographs.
         tell: Shows a line to whoever waits.
+        name: Of the bundle.
+        stored: Features of photographs that protocols may name.
     """
 
     recipe: TrainingRecipe
     gallery: GallerySide
     store: FeatureStore
     tell: Callable[[str], None]
+    name: str
+    stored: StoredFeatures | None = None
 
-    def write(self, pair: TrainedPair, output: Path, protocols: Sequence[Protocol]) -> None:
+    def write(self, pair: TrainedPair, output: Path, protocols: Sequence[Protocol]) -> Judgement | None:
         """Write the bundle to `output`, with what was measured on it in its manifest.
 
         The float32 graph has to be the trained network. An int8 graph stands beside it where it loses little under the
         first protocol; otherwise there is none, and a line and the manifest say why.
+
+        Returns:
+            Whether it is better than the base, by the first protocol that can judge; None where none can, or there is
+            no base.
 
         Raises:
             ExportMismatchError: The float32 graph is not the trained network; there is no bundle then.
@@ -76,21 +86,23 @@ class BundleWriter:
         same = graphs.require_trained_network(pair.query_encoder, self.recipe.export.min_cosine)
         # Whatever becomes of the measurement, the bundle is there.
         write_manifest(output, unmeasured)
-        metrics, verdict = self._measure(graphs, unmeasured, protocols)
+        metrics, judgements, verdict = self._measure(graphs, unmeasured, protocols, pair)
         if not verdict.accepted:
             graphs.drop_int8()
         self.tell(verdict.describe())
         metrics[EXPORT_FIGURES] = {"fp32": same.model_dump(), "int8": verdict.model_dump()}
         write_manifest(output, describe(both if verdict.accepted else fp32, metrics))
+        return next(iter(judgements), None)
 
     def _measure(
-        self, graphs: QueryGraphs, unmeasured: BundleManifest, protocols: Sequence[Protocol]
-    ) -> tuple[Metrics, Int8Verdict]:
+        self, graphs: QueryGraphs, unmeasured: BundleManifest, protocols: Sequence[Protocol], pair: TrainedPair
+    ) -> tuple[Metrics, list[Judgement], Int8Verdict]:
         """Measure what is kept by every protocol, and judge the int8 graph by the first."""
         cosine = self._quantise(graphs) if protocols else _NOT_MEASURED
         if isinstance(cosine, str):
-            return self._figures(unmeasured, graphs.directory, protocols), Int8Verdict(accepted=False, reason=cosine)
-        metrics = self._figures(graphs.manifest, graphs.directory, protocols)
+            figures = self._figures(BundleAt(graphs.directory, unmeasured), protocols, pair)
+            return *figures, Int8Verdict(accepted=False, reason=cosine)
+        metrics, judgements = self._figures(BundleAt(graphs.directory, graphs.manifest), protocols, pair)
         first = protocols[0].name
         scores = metrics[first]["scores"]
         verdict = judge_int8(
@@ -103,7 +115,7 @@ class BundleWriter:
         if not verdict.accepted:
             for measured in metrics.values():
                 del measured["scores"][INT8_PAIRING]
-        return metrics, verdict
+        return metrics, judgements, verdict
 
     def _quantise(self, graphs: QueryGraphs) -> CosineFigures | str:
         """Return the cosines of the int8 graph to the float32 one, or in words why there is no int8 graph."""
@@ -114,15 +126,24 @@ class BundleWriter:
         except QuantisationError as error:
             return str(error)
 
-    def _figures(self, manifest: BundleManifest, directory: Path, protocols: Sequence[Protocol]) -> Metrics:
-        """Return the figures by protocol; beside them those of the bundle that the training started from."""
-        base, metrics = self.gallery.base, {}
+    def _figures(
+        self, trained: BundleAt, protocols: Sequence[Protocol], pair: TrainedPair
+    ) -> tuple[Metrics, list[Judgement]]:
+        """Return the figures by protocol, beside them those of the base, and what the protocols judge of the two."""
+        base = self.gallery.base
+        bundles = [trained] if base is None else [trained, BundleAt(base.directory, base.manifest)]
+        metrics: Metrics = {}
+        judgements: list[Judgement] = []
         for protocol in protocols:
-            figures = {"protocol": protocol.description, "scores": evaluate_bundle(directory, manifest, protocol)}
-            if base is not None:
-                figures["before"] = evaluate_bundle(base.directory, base.manifest, protocol)
+            after, *before = evaluate_bundles(bundles, protocol, self.stored)
+            figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
+            if before:
+                figures["before"] = before[0].scores
+            if before and can_judge(protocol):
+                judgements.append(judge(protocol, before[0].asymmetric, after.asymmetric, pair.steps))
+                figures["judgement"] = judgements[-1].model_dump(mode="json")
             metrics[protocol.name] = figures
-        return metrics
+        return metrics, judgements
 
     def _photographs(self, spec: QueryEncoderSpec) -> CalibrationPhotographs:
         rows = sample_readable(self.store, self.recipe.export.calibration_images, self.recipe.seed)
@@ -138,7 +159,7 @@ class BundleWriter:
     ) -> BundleManifest:
         return build_manifest(
             output,
-            name=self.recipe.name,
+            name=self.name,
             dimension=self.recipe.dimension,
             query_encoder=query_encoder,
             mixer=mixer,
@@ -153,9 +174,15 @@ class BundleWriter:
         inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
         photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
         start = self.recipe.query_encoder.pretrained
-        foreign = () if start is None else (f"query encoder: started with the weights of {start}, {_terms_of(start)}",)
+        foreign = () if start is None else _licences_of_start(start)
         packaged = tuple(line for spec in self.gallery.specs for line in _licences_of(spec))
         return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *packaged, *photographs)))
+
+
+def _licences_of_start(source: str) -> tuple[str, ...]:
+    if is_bundled(source):
+        return bundle_of(source).manifest.licences
+    return (f"query encoder: started with the weights of {source}, {_terms_of(source)}",)
 
 
 def _terms_of(source: str) -> str:

@@ -31,11 +31,13 @@ class TrainingState:
         step: Optimiser steps done.
         sums: Sum of each loss over the steps of the current epoch.
         best: Best value of the validation so far; None before the first.
+        best_step: Steps after which it was reached.
     """
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     best: float | None = None
+    best_step: int | None = None
 
 
 class Checkpoints:

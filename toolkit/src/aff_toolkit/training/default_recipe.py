@@ -17,7 +17,7 @@ from aff_toolkit.training.losses.contextual_similarity import ContextualSimilari
 from aff_toolkit.training.losses.regression import Regression
 from aff_toolkit.training.optimisation_section import OptimisationSection
 from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
-from aff_toolkit.training.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.query_backbones import QUERY_BACKBONES, query_backbone_of
 from aff_toolkit.training.recipe import (
     BaseSection,
     MixerSection,
@@ -64,6 +64,7 @@ def recipe_for_path(
     gallery: GalleryMode | None = None,
     backbone: str | None = None,
     epochs: int | None = None,
+    labelled: bool | None = None,
 ) -> TrainingRecipe:
     """Return a recipe for what lies at a path: see source_of_path and recipe_for_photographs.
 
@@ -74,7 +75,7 @@ def recipe_for_path(
     """
     if backbone is not None and backbone not in QUERY_BACKBONES:
         raise RecipeError(f"there is no such query backbone; there are {', '.join(QUERY_BACKBONES)}", item=backbone)
-    source, base = source_of_path(images.resolve()), BaseBundle.open(bundle)
+    source, base = source_of_path(images.resolve(), labelled=labelled), BaseBundle.open(bundle)
     return recipe_for_photographs(
         source,
         len(source.photographs()),
@@ -123,7 +124,7 @@ def recipe_for_photographs(
         detail = f"{count} photographs are too few to train on; at least {_FEWEST_PHOTOGRAPHS} are needed"
         raise TooFewPhotographsError(detail, item=str(getattr(source, "path", source.kind)))
     train = (gallery or ("train" if source.labelled else "keep")) == "train"
-    own = _backbone_of(base)
+    own = query_backbone_of(base.manifest)
     anchored = train and base.manifest.mixer.anchor is not None
     return TrainingRecipe(
         name=_NAME if backbone is None else f"query-{backbone}",
@@ -133,7 +134,6 @@ def recipe_for_photographs(
         base=BaseSection(
             bundle=base.directory,
             mixer="start" if train else "frozen",
-            query_encoder=own is not None and backbone in {None, own},
         ),
         mixer=MixerSection.model_validate(base.manifest.mixer.model_dump(exclude={"weights"})),
         query_encoder=QueryEncoderSection(
@@ -152,7 +152,10 @@ def recipe_for_photographs(
             losses=_losses(train=train, by_prototypes=by_prototypes),
             optimisation=_optimisation(count, epochs),
         ),
-        evaluation=EvaluationSection(held_out_share=_HELD_OUT),
+        # Another network is asked for whatever it loses beside that of the base.
+        evaluation=EvaluationSection(
+            held_out_share=_HELD_OUT, keep="better" if own is not None and backbone in {None, own} else "trained"
+        ),
     )
 
 
@@ -170,12 +173,6 @@ def _optimisation(count: int, epochs: int | None) -> OptimisationSection:
         learning_rate=1e-3,
         validation_interval_epochs=max(passes // _VALIDATIONS, 1),
     )
-
-
-def _backbone_of(base: BaseBundle) -> str | None:
-    """Return the name of the base's query backbone; None where this release has no such network."""
-    architecture = base.manifest.query_encoder.architecture
-    return next((name for name, known in QUERY_BACKBONES.items() if known.architecture == architecture), None)
 
 
 def _scaled(base: BaseBundle, share: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,7 +51,20 @@ class FineTuning(BaseModel):
         """Move the weights back towards those that the training started with, so that `trained_share` is left."""
         for name, tensor in encoder.state_dict().items():
             if tensor.is_floating_point():
-                tensor.copy_(torch.lerp(start[name], tensor, self.trained_share))
+                tensor.copy_(torch.lerp(start[name].to(tensor.device), tensor, self.trained_share))
+
+    @contextmanager
+    def share_kept(self, encoder: nn.Module, start: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within it, the encoder has the weights that `keep_share` would leave; afterwards its own again."""
+        if self.trained_share == 1:
+            yield
+            return
+        trained = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+        self.keep_share(encoder, start)
+        try:
+            yield
+        finally:
+            encoder.load_state_dict(trained)
 
 
 def batch_normalisations(network: nn.Module) -> Iterator[nn.Module]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from aff_contracts.preprocessing import Preprocessing, preprocess
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol
-from aff_toolkit.training.augmentation import augment
+from aff_toolkit.evaluation.relevance import leave_one_out
+from aff_toolkit.training.augmentation import Augmentation, augment
 from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.instances import without_single_images
 from aff_toolkit.training.data.photograph import Photograph
@@ -20,21 +21,34 @@ from aff_toolkit.training.data.source_errors import PhotographListError
 
 _FEWEST = 5
 _MOST = 500
-_LEAST_TRAINED_ON = 4
 _AUGMENTED_SIZE = 256
-_MOST_DISTRACTORS = 5000
+_MOST_DISTRACTORS = 1000
+# Harder than what is trained on, and of other kinds: another standpoint, another light, a worse camera.
+_HARD = Augmentation(
+    min_zoom=0.4,
+    max_zoom=1.2,
+    roll_rad=0.3,
+    shear=0.15,
+    perspective=0.25,
+    gain=0.4,
+    erased_share=0.5,
+    blurred_share=0.5,
+)
 
 
-def choose_held_out(instances: Sequence[str], share: float, seed: int) -> frozenset[str]:
+def choose_held_out(
+    instances: Sequence[str], share: float, seed: int, *, largest_share: float = 0.25
+) -> frozenset[str]:
     """Choose the instances to hold out.
 
     Args:
         instances: Name of the instance of each photograph.
-        share: Share of the instances, rounded; at least 5 of them and at most 500, and never above a quarter of few.
+        share: Share of the instances, rounded; at least 5 of them and at most 500.
         seed: Of the choice.
+        largest_share: Of few instances, where 5 of them would be more.
     """
     names = sorted(set(instances))
-    fewest = min(_FEWEST, len(names) // _LEAST_TRAINED_ON)
+    fewest = min(_FEWEST, int(largest_share * len(names)))
     count = min(max(round(share * len(names)), fewest), _MOST) if share else 0
     return frozenset(np.random.default_rng(seed).permutation(names)[:count].tolist())
 
@@ -56,26 +70,29 @@ def split_queries(instances: Sequence[str]) -> NDArray[np.bool_]:
     return queries
 
 
-def labelled_protocol(photographs: Sequence[Photograph], name: str, source: str) -> Protocol:
-    """Return a protocol in which half of each instance's photographs search for the other half.
+def labelled_protocol(
+    photographs: Sequence[Photograph], name: str, source: str, others: Sequence[Photograph] = ()
+) -> Protocol:
+    """Return a protocol in which each photograph searches for the others of its instance.
 
     Args:
         photographs: With their instances; an instance of one photograph is a distractor.
         name: Key of the figures.
         source: What the photographs are, in words.
+        others: Distractors, up to 1,000 of them.
     """
-    queries = split_queries([photograph.instance for photograph in photographs])
-    asked = [photograph for photograph, query in zip(photographs, queries, strict=True) if query]
-    searched = [photograph for photograph, query in zip(photographs, queries, strict=True) if not query]
+    distractors = _some(others)
+    asked, listed = leave_one_out([photograph.instance for photograph in photographs])
+    beside = f" and {len(distractors)} photographs that were trained on" if distractors else ""
     description = (
-        f"{source}: {len(asked)} queries against the {len(searched)} other photographs of the same instances; whole "
-        "image, exact search"
+        f"{source}: each of {len(asked)} photographs against the other {len(photographs) - 1}{beside}; whole image, "
+        "exact search"
     )
-    return Protocol(name, description, asked, searched)
+    return Protocol(name, description, [photographs[row] for row in asked], [*photographs, *distractors], listed)
 
 
 def protocol_of_labels(csv_path: Path) -> Protocol:
-    """Return what a CSV file of labels asks: its roles query, gallery, distractor, or half of each instance the other.
+    """Return what a CSV file of labels asks: its roles query, gallery, distractor; or each photograph for the others.
 
     Raises:
         PhotographListError: See csv_photographs.
@@ -91,31 +108,38 @@ def protocol_of_labels(csv_path: Path) -> Protocol:
 
 
 def augmented_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:
-    """Return a protocol in which an augmented version of each held-out photograph searches for the photograph.
+    """Return a protocol in which a photograph and an augmented version of it search for each other.
 
     Args:
         held_out: Photographs that the training did not see.
-        others: Photographs that lie in the gallery as distractors, up to 5,000 of them.
+        others: Photographs that lie in the gallery as distractors, up to 1,000 of them.
         seed: Of the augmentations.
     """
-    queries = [
+    versions = [
         Photograph(
             f"{photograph.name}, augmented", photograph.instance, partial(_augmented, photograph.load, seed + row)
         )
         for row, photograph in enumerate(held_out)
     ]
-    distractors = list(others[:_MOST_DISTRACTORS])
+    distractors = _some(others)
+    asked = [*held_out, *versions]
+    _, listed = leave_one_out([photograph.instance for photograph in asked])
     description = (
-        f"without labels: augmented versions of {len(held_out)} held-out photographs against the photographs "
-        f"themselves and {len(distractors)} others; whole image, exact search. It tells how robust the pair is, not "
-        "whether it finds other photographs of the same thing"
+        f"without labels: {len(held_out)} held-out photographs and hard augmentations of them search for each other, "
+        f"in both directions, beside {len(distractors)} photographs that were trained on; whole image, exact search. It "
+        "measures how robust the pair is, not whether it finds other photographs of the same thing"
     )
-    return Protocol("held_out_augmented", description, queries, [*held_out, *distractors])
+    return Protocol("held_out_augmented", description, asked, [*asked, *distractors], listed)
+
+
+def _some(photographs: Sequence[Photograph]) -> list[Photograph]:
+    """Return photographs from beginning to end of a list, up to 1,000 of them."""
+    return list(photographs[:: max(-(-len(photographs) // _MOST_DISTRACTORS), 1)])
 
 
 def _augmented(load: Callable[[], NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:
     pixels = preprocess(load(), Preprocessing(resize="stretch", size=_AUGMENTED_SIZE))
     version: NDArray[np.uint8] = (
-        augment(torch.from_numpy(pixels)[None], _AUGMENTED_SIZE, seed)[0].round().to(torch.uint8).numpy()
+        augment(torch.from_numpy(pixels)[None], _AUGMENTED_SIZE, seed, _HARD)[0].round().to(torch.uint8).numpy()
     )
     return version

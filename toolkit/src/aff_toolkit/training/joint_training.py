@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor, nn
 
+from aff_toolkit.training.fine_tuning import FineTuning
 from aff_toolkit.training.joint_model import JointModel, Stage
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
@@ -19,6 +21,8 @@ from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan, Validate
 from aff_toolkit.training.training_set import TrainingSet
 from aff_toolkit.training.validation import Validation
+
+_STAGES: Mapping[str, tuple[Stage, ...]] = {"two_stage": ("gallery", "query"), "gallery_only": ("gallery",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,14 @@ class TrainedPair:
         query_encoder: See above.
         prototypes: (C, D) float32, w_mix as it stands at the end.
         instances: C names, the instances that the prototypes stand for.
+        steps: By stage, after how many steps the weights were taken, and how many steps it had.
     """
 
     mixer: nn.Module
     query_encoder: QueryEncoder
     prototypes: Tensor
     instances: tuple[str, ...]
+    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def train_pair(
@@ -60,7 +66,7 @@ def train_pair(
         directory: Of the checkpoints; none are written without it.
         configuration: What has to be equal for a checkpoint to be taken up, in JSON.
         log: Told of every stage.
-        validation: Chooses the best weights of a stage in which the query encoder learns.
+        validation: Chooses the best weights of the last stage.
         prototypes: (C, D) where w_mix starts, by the labels of the photographs.
 
     Raises:
@@ -75,7 +81,9 @@ def train_pair(
         classifier.settle()
     fine_tuning = recipe.query_encoder.fine_tuning
     start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()} if fine_tuning else {}
-    for stage in _stages_of(recipe):
+    stages = _stages_of(recipe)
+    steps: dict[str, tuple[int, int]] = {}
+    for stage in stages:
         model = JointModel(
             mixer,
             query_encoder,
@@ -98,23 +106,35 @@ def train_pair(
             seed=recipe.seed,
             directory=None if directory is None else directory / stage,
             configuration=configuration,
-            validate=None if validation is None or stage == "gallery" else _validate(validation, model),
+            validate=None
+            if validation is None or stage != stages[-1]
+            else _validate(validation, model, fine_tuning or FineTuning(), start),
         )
         with log.stage(stage, None, "images") as stage_log:
-            TrainingLoop(model, plan, Accelerator(), stage_log).run()
+            loop = TrainingLoop(model, plan, Accelerator(), stage_log)
+            steps[stage] = (loop.run(), loop.steps)
         if stage == "gallery":
             classifier.settle()
     if fine_tuning is not None:
         fine_tuning.keep_share(query_encoder.cpu(), start)
     instances = tuple(str(name) for name in photographs.instances)
-    return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), classifier.w_mix.detach().cpu(), instances)
+    prototypes = classifier.w_mix.detach().cpu()
+    return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), prototypes, instances, steps)
 
 
-def _validate(validation: Validation, model: JointModel) -> Validate:
-    return lambda: validation.scores(model.mixer, model.query_encoder)
+def _validate(
+    validation: Validation, model: JointModel, fine_tuning: FineTuning, start: Mapping[str, Tensor]
+) -> Validate:
+    """Return what scores the weights that the training would end with."""
+
+    def scores() -> dict[str, float]:
+        with fine_tuning.share_kept(model.query_encoder, start):
+            return validation.scores(model.mixer, model.query_encoder)
+
+    return scores
 
 
 def _stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
     if recipe.base is not None and recipe.base.mixer == "frozen":
         return ("query",)
-    return ("gallery", "query") if recipe.joint.update.kind == "two_stage" else ("joint",)
+    return _STAGES.get(recipe.joint.update.kind, ("joint",))

@@ -15,13 +15,17 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, load_manifest
+from aff_toolkit.evaluation.evaluate_bundle import StoredFeatures
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.training.bundle_writer import BundleWriter
+from aff_toolkit.training.bundled_query_encoder import is_bundled
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.judgement import Judgement
+from aff_toolkit.training.keep_better import require_judge, write_kept
 from aff_toolkit.training.pretrained_trunk import require_pretrained
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.pseudo_instances import PseudoInstancesSection
@@ -44,6 +48,19 @@ _CLASSIFYING = ("arcface", "lce")
 _LONGEST_WAIT = timedelta(days=7)
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """What a training has come to.
+
+    Attributes:
+        manifest: Of the bundle that was written.
+        judgement: Of the trained bundle beside its base; None without a base, or where nothing could judge.
+    """
+
+    manifest: BundleManifest
+    judgement: Judgement | None
+
+
 @dataclass(frozen=True)
 class TrainBundle:
     """Trains a pair by a recipe and writes it as a bundle.
@@ -63,8 +80,8 @@ class TrainBundle:
     work_directory: Path
     log: TrainingLog
 
-    def run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
-        """Train, write the bundle to `output`, measure it by `protocols`, and return its manifest.
+    def run(self, output: Path, protocols: list[Protocol]) -> TrainingOutcome:
+        """Train, measure by `protocols` and by what is held out, and write the bundle that is kept to `output`.
 
         Raises:
             AffError: What of the recipe, its photographs or its base cannot be used; why the training cannot go on.
@@ -77,7 +94,7 @@ class TrainBundle:
             item = getattr(error, "filename", None) or self.work_directory
             raise TrainingNotWrittenError(detail, item=str(item)) from error
 
-    def _run(self, output: Path, protocols: list[Protocol]) -> BundleManifest:
+    def _run(self, output: Path, protocols: list[Protocol]) -> TrainingOutcome:
         base = self.recipe.base
         if base is not None and output.resolve() == base.bundle.resolve():
             raise RecipeError("the new bundle would overwrite its base; take another directory", item=str(output))
@@ -88,6 +105,8 @@ class TrainBundle:
         mixer = gallery.make_mixer(self.recipe)
         photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
         self._work.tell_left_out(photographs.single)
+        self._work.tell_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
+        require_judge(self.recipe, photographs, protocols)
         store = self._store(photographs.trained_on, gallery)
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
@@ -95,16 +114,22 @@ class TrainBundle:
             self._start_at_anchor(gallery, store, mixer, query_encoder)
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
-        writer = BundleWriter(self.recipe, gallery, store, self._work.tell)
-        self._work.once(lambda: writer.write(pair, output, [*protocols, *([held_out] if held_out else [])]))
+        name, stored = output.resolve().name, StoredFeatures.of(store, photographs.trained_on)
+        writer = BundleWriter(self.recipe, gallery, store, self._work.tell, name, stored)
+        measured_on = [*protocols, *([held_out] if held_out else [])]
+        judgements: list[Judgement | None] = []
+        trained = self.work_directory / "trained"
+        self._work.once(lambda: judgements.append(write_kept(writer, pair, output, measured_on, trained)))
         self._work.accelerator.end_training()  # a process that ended with its group open may abort
-        return load_manifest(output)
+        return TrainingOutcome(load_manifest(output), next(iter(judgements), None))
 
     def _start_at_anchor(
         self, gallery: GallerySide, store: FeatureStore, mixer: AnchoredMixer, query_encoder: QueryEncoder
     ) -> None:
         (extractor,) = (spec for spec in gallery.specs if mixer.anchor_name in {one.name for one in spec.features})
-        if not start_at_anchor(mixer, query_encoder, store, extractor, self.recipe.mixer.anchor_whitening):
+        pretrained, whitening = self.recipe.query_encoder.pretrained, self.recipe.mixer.anchor_whitening
+        learned = pretrained is not None and is_bundled(pretrained)
+        if not start_at_anchor(mixer, query_encoder, store, extractor, whitening, learned=learned):
             self._work.tell(f"the query encoder is not the network of {extractor.name}: it has to learn its space")
 
     @cached_property

@@ -95,4 +95,4 @@ class StageLog:
             entry = json.loads(line)
         except ValueError:
             return False  # the end of a line that a kill cut off
-        return bool(entry["stage"] != self._name or entry["step"] <= step)
+        return bool(entry["stage"] != self._name or 0 < step >= entry["step"])

@@ -87,8 +87,13 @@ class TrainingLoop:
         """Optimiser steps of the whole stage."""
         return self._epoch_steps * self._section.epochs
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Train to the end, from the last checkpoint if there is one; leave the best weights in the module.
+
+        The weights of the start are the first candidates.
+
+        Returns:
+            Steps after which the weights were taken.
 
         Raises:
             TooFewPhotographsError: The photographs do not fill one step.
@@ -99,6 +104,8 @@ class TrainingLoop:
             needed = self._section.batch_size * self._share
             raise TooFewPhotographsError(f"a step takes {needed} photographs, and there are fewer", item="batch_size")
         state = self._restore()
+        if self._plan.validate and state.step == 0:
+            self._validate(state, self._plan.validate)
         self._module.train()
         for epoch in range(state.step // self._epoch_steps, self._section.epochs):
             done = state.step - epoch * self._epoch_steps
@@ -107,8 +114,10 @@ class TrainingLoop:
                 self._after_step(state)
             self._end_epoch(state, epoch)
         self._accelerator.wait_for_everyone()
-        if self._checkpoints is not None:
-            self._checkpoints.restore_best(self._module)
+        if self._checkpoints is None or state.best_step is None:
+            return state.step
+        self._checkpoints.restore_best(self._module)
+        return state.best_step
 
     def _restore(self) -> TrainingState:
         state = TrainingState()
@@ -206,7 +215,7 @@ class TrainingLoop:
         if self._log is not None:
             self._log.write("validation", state.step, figures)
         if state.best is None or figures[SELECTED] > state.best:
-            state.best = figures[SELECTED]
+            state.best, state.best_step = figures[SELECTED], state.step
             if self._checkpoints is not None:
                 self._checkpoints.save_best(self._module)
 

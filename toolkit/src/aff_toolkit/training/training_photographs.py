@@ -16,6 +16,8 @@ from aff_toolkit.training.training_source import load_sources
 
 # Another choice than that of the validation, which takes the recipe's seed.
 _SEED = 101
+# Of few instances half judge: a bundle that nothing judges is not kept.
+_LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +28,14 @@ class TrainingPhotographs:
         trained_on: Photographs for the joint training and its validation.
         held_out: Photographs that no part of the training sees.
         single: Sorted names of instances of one photograph, which were left out.
+        unreadable: Reasons of photographs that would have been held out, and cannot be read.
         labelled: False where each photograph is an instance of its own.
     """
 
     trained_on: list[Photograph]
     held_out: list[Photograph]
     single: list[str]
+    unreadable: list[str]
     labelled: bool
 
     @classmethod
@@ -56,10 +60,13 @@ class TrainingPhotographs:
         if labelled:
             alone = set(single_image_instances(instances))
             instances = [instance for instance in instances if instance not in alone]
-        chosen = choose_held_out(instances, recipe.evaluation.held_out_share, recipe.seed + _SEED)
+        chosen = choose_held_out(
+            instances, recipe.evaluation.held_out_share, recipe.seed + _SEED, largest_share=_LARGEST_SHARE
+        )
         trained_on = [photograph for photograph in photographs if photograph.instance not in chosen]
-        held_out = [photograph for photograph in photographs if photograph.instance in chosen]
-        return cls(trained_on, held_out, single, labelled)
+        reasons = [(photograph, _unreadable(photograph)) for photograph in photographs if photograph.instance in chosen]
+        held_out = [photograph for photograph, reason in reasons if reason is None]
+        return cls(trained_on, held_out, single, [reason for _, reason in reasons if reason], labelled)
 
     def protocol(self, seed: int, *, unreadable: Collection[str]) -> Protocol | None:
         """Return what the held-out photographs are asked; None where none are held out that can be read.
@@ -68,19 +75,20 @@ class TrainingPhotographs:
             seed: Of the augmentations.
             unreadable: Names of photographs that were trained on, had it been possible to read them.
         """
-        held_out = [photograph for photograph in self.held_out if _is_readable(photograph)]
-        if not held_out:
+        if not self.held_out:
             return None
-        if self.labelled:
-            instances = len({photograph.instance for photograph in held_out})
-            return labelled_protocol(held_out, "held_out", f"{instances} instances held out of the training")
         others = [photograph for photograph in self.trained_on if photograph.name not in unreadable]
-        return augmented_protocol(held_out, others, seed)
+        if self.labelled:
+            instances = len({photograph.instance for photograph in self.held_out})
+            source = f"{instances} instances held out of the training"
+            return labelled_protocol(self.held_out, "held_out", source, others)
+        return augmented_protocol(self.held_out, others, seed)
 
 
-def _is_readable(photograph: Photograph) -> bool:
+def _unreadable(photograph: Photograph) -> str | None:
+    """Return why a photograph cannot be read; None where it can."""
     try:
         photograph.load()
-    except AffError:
-        return False
-    return True
+    except AffError as error:
+        return f"{photograph.name}: {error.detail}"
+    return None

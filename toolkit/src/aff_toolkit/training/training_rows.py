@@ -52,12 +52,13 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
     Where the recipe's share would hold out fewer than 5 instances, none is held out.
 
     Returns:
-        The rows, and the sorted names of the instances that were left out.
+        The rows, and the sorted names of the instances that were left out, for one readable photograph or none.
 
     Raises:
         TooFewPhotographsError: Nothing is left.
     """
     names = np.where(store.readable, np.asarray(store.instances), _NONE)
+    unreadable = sorted(set(store.instances) - set(names.tolist()))
     single = single_image_instances(name for name in names.tolist() if name)
     in_pairs = ~np.isin(names, [*single, _NONE])
     held_out = choose_held_out(names[in_pairs].tolist(), recipe.joint.validation_share, recipe.seed)
@@ -73,7 +74,7 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
     )
     names = names.copy()
     names[asked] = _NONE
-    return TrainingRows(names.tolist(), validation if len(asked) else None), single
+    return TrainingRows(names.tolist(), validation if len(asked) else None), sorted([*single, *unreadable])
 
 
 def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: TrainingRecipe) -> TrainingRows:

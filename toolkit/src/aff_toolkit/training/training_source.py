@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from aff_toolkit.training.data.describe_source import describe_source
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.photograph_source import PhotographSource, ScenesSource
 
@@ -73,6 +74,11 @@ def load_sources(sources: Sequence[TrainingSource], *, min_side: int | None = No
         if source.present:
             photographs += [_numbered(photograph, number) for photograph in source.load(min_side=min_side)]
     return photographs
+
+
+def describe_sources(sources: Iterable[TrainingSource]) -> list[str]:
+    """Return lines that state what the sources that are present are taken for: see describe_source."""
+    return [line for source in sources if source.present for line in describe_source(source.photographs)]
 
 
 def licences_of(sources: Iterable[TrainingSource]) -> tuple[str, ...]:

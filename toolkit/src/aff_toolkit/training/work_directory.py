@@ -10,6 +10,7 @@ from typing import Any
 
 from accelerate.accelerator import Accelerator
 
+from aff_toolkit.training.data.describe_source import name_some
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.extract_features import Extract, extract_features
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
@@ -39,10 +40,15 @@ class WorkDirectory:
             self.log.console.print(message)
 
     def tell_left_out(self, instances: Sequence[str]) -> None:
-        """Show which instances have one photograph only."""
+        """Show which instances have no two photographs."""
         if instances:
-            shown = ", ".join(instances[:_SHOWN]) + (", ..." if len(instances) > _SHOWN else "")
-            self.tell(f"{len(instances)} instances have one photograph only and are left out: {shown}")
+            self.tell(f"left out, fewer than two readable photographs ({len(instances)}): {name_some(instances)}")
+
+    def tell_unreadable(self, reasons: Sequence[str], photographs: int) -> None:
+        """Show which of so many photographs cannot be read, and why."""
+        if reasons:
+            shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")
+            self.tell(f"{len(reasons)} of {photographs} photographs cannot be read and are left out: {shown}")
 
     def once(self, make: Callable[[], None]) -> None:
         """Let the main process make something, and return in every process when it is there."""
@@ -84,10 +90,7 @@ class WorkDirectory:
 
         self.once(make)
         store = FeatureStore.open(directory)
-        unreadable = list(store.unreadable().values())
-        if unreadable:
-            shown = "; ".join(unreadable[:_SHOWN]) + ("; ..." if len(unreadable) > _SHOWN else "")
-            self.tell(f"{len(unreadable)} of {len(photographs)} photographs cannot be read and are left out: {shown}")
+        self.tell_unreadable(list(store.unreadable().values()), len(photographs))
         return store
 
 
