@@ -6,12 +6,13 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 
 from aff_toolkit.bench.query_service import QueryService, running_query_service
 from tests.browser.conftest import SCENES, VIEWS, photograph
+from tests.support.nginx import find_nginx, nginx_before
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
@@ -190,12 +191,13 @@ def test_a_keyboard_reaches_everything(page: Page) -> None:
 
 
 def test_it_can_be_installed(page: Page, query_service: QueryService) -> None:
-    manifest = page.request.get(f"http://127.0.0.1:{query_service.port}/page/manifest.webmanifest")
+    address = f"http://127.0.0.1:{query_service.port}/page/manifest.webmanifest"
+    manifest = page.request.get(address)
     assert manifest.headers["content-type"] == "application/manifest+json"
     described = manifest.json()
     assert described["display"] == "standalone"
     for icon in described["icons"]:
-        answer = page.request.get(f"http://127.0.0.1:{query_service.port}{icon['src']}")
+        answer = page.request.get(urljoin(address, icon["src"]))
         assert answer.ok
         assert answer.headers["content-type"] == icon["type"]
 
@@ -222,3 +224,34 @@ def test_a_service_with_keys_asks_for_one_and_thumbnails_bring_it(
         page.wait_for_selector(".hit .thumbnail img")
         assert page.locator("#key-form").is_hidden()
         assert page.locator(".hit img").first.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 96
+
+
+@pytest.mark.parametrize("way", ["taken off", "passed"])
+def test_below_a_path_of_a_proxy_it_searches_shows_and_keeps_its_key(
+    browser: Browser, query_service: QueryService, tmp_path: Path, way: str
+) -> None:
+    find_nginx()
+    entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}
+    shutil.copytree(query_service.gallery, tmp_path / "gallery")
+    settings = {"AFF_ACCESS_KEYS": json.dumps([entry]), "AFF_QUERY_ROOT_PATH": "/photos"}
+    with (
+        running_query_service(TINY_BUNDLE, tmp_path / "gallery", settings) as service,
+        nginx_before(service.port, "/photos", tmp_path) as addresses,
+        closing(browser.new_page()) as page,
+    ):
+        failed: list[str] = []
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status == 404 else None)
+        page.goto(f"{addresses[way == 'passed']}/")
+        _choose(page, photograph(2, 0))
+        page.wait_for_selector("#key-form:not([hidden])")
+        page.fill("#key", "0a1b2c")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit .thumbnail img")
+        assert page.locator(".hit img").first.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 96
+        assert [cookie["path"] for cookie in page.context.cookies()] == ["/photos/"]
+        page.locator(".hit .similar").first.click()
+        page.wait_for_selector("#status:has-text('like scene 2/0.jpg')")
+        assert urlsplit(page.url).path == "/photos/"
+        page.reload()
+        page.wait_for_selector("#status:has-text('like scene 2/0.jpg')")
+        assert failed == []

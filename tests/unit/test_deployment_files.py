@@ -4,8 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import crossplane
@@ -321,6 +324,31 @@ class TestDockerfile:
 
     def test_it_has_a_health_check_on_readiness(self, dockerfile: Path) -> None:
         assert "/readyz" in arguments(dockerfile, "HEALTHCHECK")[0]
+
+    @pytest.mark.parametrize(("status", "ends_with"), [(200, 0), (503, 1)])
+    def test_its_health_check_asks_at_the_port_of_the_settings(
+        self, dockerfile: Path, status: int, ends_with: int
+    ) -> None:
+        asked: list[str] = []
+
+        class Service(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        _, _, command = arguments(dockerfile, "HEALTHCHECK")[0].partition(" CMD ")
+        (setting,) = re.findall(r"(AFF_\w+_PORT)=", " ".join(arguments(dockerfile, "ENV")))
+        with HTTPServer(("127.0.0.1", 0), Service) as server:
+            Thread(target=server.handle_request, daemon=True).start()
+            environment = {setting: str(server.server_port), "http_proxy": "http://192.0.2.1:3128"}
+            check = subprocess.run(
+                [sys.executable, *json.loads(command)[1:]], env=environment, capture_output=True, check=False
+            )
+        assert (check.returncode, asked) == (ends_with, ["/readyz"])
 
     def test_everything_it_copies_is_in_the_build_context(self, dockerfile: Path) -> None:
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
