@@ -22,7 +22,7 @@ _SYSTEM_NAMES = frozenset(
         *("__macosx", "lost+found", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
     }
 )
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -51,8 +51,11 @@ def is_hidden(path: str) -> bool:
 
 def encodable(name: str) -> str:
     r"""Write the bytes of a file name that are not UTF-8, and control characters, as escapes such as `\xe9`."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return _CONTROLS.sub(lambda control: f"\\x{ord(control[0]):02x}", text)
+    try:
+        text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves of UTF-16 pairs, which no file system has
+        text = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _CONTROLS.sub(lambda control: "".join(f"\\x{byte:02x}" for byte in control[0].encode()), text)
 
 
 def with_escapes_undone(name: str) -> str:

@@ -7,10 +7,10 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from aff_contracts.errors import AffError
-from aff_toolkit.photograph_files import is_hidden, is_image_name
+from aff_toolkit.photograph_files import is_hidden
 
 
 class UnreadableFolderError(AffError):
@@ -29,7 +29,7 @@ class Listing:
         identity: Equal for two paths that lead to the same folder.
         files: What is neither a folder nor a link to one.
         folders: Its subfolders.
-        links: Links to folders, and links that lead nowhere and are not named like an image.
+        links: Links to folders, and links without a suffix that lead nowhere.
     """
 
     identity: object
@@ -71,7 +71,7 @@ def _kind(entry: os.DirEntry[str], listing: Listing) -> list[str]:
     try:
         to_folder = stat.S_ISDIR(entry.stat().st_mode)
     except OSError:
-        to_folder = not is_image_name(entry.name)
+        to_folder = not PurePath(entry.name).suffix
     return listing.links if to_folder else listing.files
 
 

@@ -53,7 +53,7 @@ def read_photograph(path: Path) -> bytes:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise PhotographUnreadableError(f"cannot be read: {reason}", item=str(path)) from error
     if len(data) > most:  # it grew, or hides its size as those of /proc do
         raise too_many_bytes(str(path))
@@ -68,9 +68,9 @@ def regular_file_size(path: Path) -> int:
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise OSError(0, "is a folder, not a file")
+        raise OSError("is a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(0, "is not a regular file but a pipe, socket or device")
+        raise OSError("is not a regular file but a pipe, socket or device")
     return status.st_size
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,75 @@ def test_a_photograph_that_is_not_there_is_named(services: LocalServices, tmp_pa
     result = aff("search", tmp_path / "none [/].jpg", "--query-url", services.query_url)
     assert result.exit_code == 1
     assert "none [/].jpg" in result.stderr
+
+
+def test_a_file_that_is_no_photograph_of_any_size_is_not_searched_with(services: LocalServices, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path, complaint in ((tmp_path / "pipe.jpg", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "is a folder")):
+        result = aff("search", path, "--query-url", services.query_url)
+        assert result.exit_code == 1
+        assert complaint in result.stderr
+
+
+def test_a_photograph_of_any_name_is_searched_with(services: LocalServices, tmp_path: Path) -> None:
+    photo = tmp_path / os.fsdecode(b"caf\xe9\n.jpg")
+    photo.write_bytes(jpeg_bytes(render_view(1, 0, size=(120, 160))))
+    result = aff("search", photo, "--query-url", services.query_url)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_folder_that_cannot_be_read_is_told_with_status_1_and_others_are_counted(
+    services: LocalServices, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "status.jpg").write_bytes(jpeg_bytes(render_view(7, 0, size=(120, 160))))
+    words = aff("index", tmp_path, "--indexer-url", services.indexer_url)
+    assert words.exit_code == 1
+    assert "1 indexed" in words.stdout
+    assert "not indexed: gone/: cannot be read" in words.stderr
+    assert "1 folders could not be read" in words.stderr
+    assert "passed over, since their names are not those of images: 1 .txt" in words.stderr
+    problem = json.loads(aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json").stdout)
+    assert problem["unreadable_folders"] == 1
+    assert problem["passed_over"] == {".csv": 1, ".txt": 1}  # the list of failures lies there
+
+
+def test_a_list_of_failures_that_cannot_be_written_is_told_and_the_run_goes_on(
+    services: LocalServices, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
+    result = aff("index", folder, "--indexer-url", services.indexer_url)
+    assert result.exit_code == 0
+    assert "Warning: failures.csv cannot be written (it may not be written)" in result.stderr
+    assert result.stderr.index("Warning") < result.stderr.index("not indexed: broken [/].jpg")
+    assert "the list of them cannot be written" in result.stderr
+
+
+def test_a_list_is_never_replaced_by_its_own_failures(services: LocalServices, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\nnone.jpg\n")
+    (tmp_path / "failures.csv").write_text("a file of one's own")
+    for options in ((), ("--failures", "list.csv"), ("--failures", tmp_path / "list.csv")):
+        assert "1 not indexed" in aff("index", "list.csv", "--indexer-url", services.indexer_url, *options).stdout
+    assert (tmp_path / "list.csv").read_text() == "path\nnone.jpg\n"
+    assert (tmp_path / "failures.csv").read_text() == "a file of one's own"
+    assert {path.name for path in tmp_path.glob("*-1.csv")} == {"failures-1.csv", "list-1.csv"}
+
+
+def test_other_content_under_an_id_is_warned_of_once(services: LocalServices, tmp_path: Path) -> None:
+    for number, name in enumerate(("colA", "colB")):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            photo = jpeg_bytes(render_view(60 + 2 * number + i, 0, size=(120, 160)))
+            (tmp_path / name / f"warned-{i}.jpg").write_bytes(photo)
+    first, second = (aff("index", name, "--indexer-url", services.indexer_url) for name in ("colA", "colB"))
+    assert "Warning" not in first.stderr
+    assert second.stderr.count("Warning: the gallery holds other content under warned-0.jpg") == 1
+    assert "--prefix" in second.stderr
+    kept = aff("index", "colA", "--indexer-url", services.indexer_url, "--no-replace")
+    assert "2 not indexed" in kept.stdout
+    apart = aff("index", "colA", "--indexer-url", services.indexer_url, "--prefix", "colA")
+    assert "2 indexed" in apart.stdout
 
 
 @pytest.mark.parametrize("option", ["--indexer-url", "--query-url"])

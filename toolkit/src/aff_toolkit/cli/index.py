@@ -186,8 +186,8 @@ def _tell_failures(record: IndexingRecord) -> None:
     if more:
         messages.print(f"  and {more} more")
     if shown and failures is not None:
-        where = f"could not be written: {failures.problem}" if failures.problem else f"stand in {failures.path}"
-        messages.print(f"  all of them {where}")
+        unlisted = f"  the list of them cannot be written: {failures.problem}"
+        messages.print(f"  all of them stand in {failures.path}" if listed else unlisted)
     if summary.unreadable_folders:
         messages.print(f"  {summary.unreadable_folders} folders could not be read: what lies in them was not looked at")
     if summary.passed_over:

@@ -174,7 +174,7 @@ class _Sender:
             # One that is too large by itself is sent, and named then.
             return set().union(*(self._known([image]) for image in asked)) if len(asked) > 1 else set()
 
-    def _that_may_replace(self, uploads: Sequence[Upload]) -> Sequence[Upload]:
+    def _that_may_replace(self, uploads: list[Upload]) -> list[Upload]:
         """Return the uploads that may be sent, having told of those that replace other content."""
         taken = self._taken(uploads)
         if taken and self._options.replace:
