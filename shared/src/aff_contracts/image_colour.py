@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+_BITS = 8  # of a level that is returned
+
 
 def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
     """Convert a loaded image to RGB.
 
-    Transparency is composited on white. 16-bit grey keeps its upper eight bits. 32-bit integers and floats have
-    no agreed range, so their darkest value becomes black and their brightest white.
+    Transparency is composited on white. Grey deeper than eight bits is scaled by its own range, whatever it is kept
+    in: from 0 to the highest value that the bits of its brightest level can hold (4,095 for 12-bit data, 1 for
+    fractions); with negative levels, from its darkest to its brightest.
 
     Args:
-        image: Of any Pillow mode that converts to RGB.
+        image: Of any Pillow mode that converts to RGB. `info["unsigned"]`: its 32-bit integers have no sign.
+            `info["white_is_zero"]`: its deep levels are a negative.
 
     Returns:
         (H, W, 3) uint8, C-contiguous, owned by the caller.
@@ -25,7 +29,11 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
         ValueError: Pillow has no conversion from this mode.
     """
     if image.mode.startswith(("I", "F")):
-        return np.repeat(_grey_levels(np.asarray(image))[:, :, np.newaxis], 3, axis=2)
+        levels = np.asarray(image)
+        grey = _grey_levels(levels.view(np.uint32) if image.info.get("unsigned") else levels)
+        if image.info.get("white_is_zero"):
+            grey = 255 - grey
+        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
     if image.has_transparency_data:
         photograph = image.convert("RGBA")
         white = Image.new("RGBA", photograph.size, "white")
@@ -33,10 +41,14 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.uint8)
 
 
-def _grey_levels(deep: NDArray[Any]) -> NDArray[np.uint8]:
-    if deep.dtype.kind == "u":
-        return (deep >> 8).astype(np.uint8)
-    values = np.nan_to_num(deep.astype(np.float64), posinf=0.0, neginf=0.0)
-    darkest = float(values.min())
-    contrast = float(values.max()) - darkest or 1.0
-    return np.rint((values - darkest) / contrast * 255).astype(np.uint8)
+def _grey_levels(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    whole = levels.dtype.kind in "iu"
+    if not whole:
+        levels = np.nan_to_num(levels.astype(np.float64), posinf=0.0, neginf=0.0)
+    darkest, brightest = levels.min(), levels.max()
+    bits = int(brightest).bit_length()
+    if darkest >= 0 and whole and bits >= _BITS:
+        return (levels >> (bits - _BITS)).astype(np.uint8)
+    black, white = (0.0, 2.0 ** max(bits, 1) - 1) if darkest >= 0 else (float(darkest), float(brightest))
+    scaled = (levels.astype(np.float64) - black) * (255 / (white - black or 1.0))
+    return np.rint(np.minimum(scaled, 255)).astype(np.uint8)

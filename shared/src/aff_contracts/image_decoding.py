@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.ImageFile import ImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,10 +18,9 @@ from aff_contracts.errors import (
     ImageTooManyPixelsError,
     ImageTooSmallError,
     InvalidCropError,
-    TruncatedImageError,
 )
 from aff_contracts.image_colour import rgb_pixels
-from aff_contracts.image_formats import open_image, translated_errors
+from aff_contracts.image_formats import exif_orientation, load_pixels, open_image, translated_errors
 
 # What brings an image upright, by its EXIF orientation; 1 is upright already.
 _UPRIGHT = {
@@ -169,35 +168,17 @@ def _check_size_in_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
 def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
     encoded_size = image.size
     _check_size_in_pixels(encoded_size, limits)
-    with translated_errors():
-        if min_side is not None:
-            shorter_side = min(*encoded_size, crop.shorter_side if crop else math.inf)
-            _reduce(image, int(shorter_side / (2 * min_side)))
-        image.load()
-    orientation = _orientation(image)
+    factor = 1
+    if min_side is not None:
+        factor = int(min(*encoded_size, crop.shorter_side if crop else math.inf) / (2 * min_side))
+    loaded = load_pixels(image, factor)
+    orientation = exif_orientation(loaded)
     width, height = reversed(encoded_size) if orientation in _LYING else encoded_size
     with translated_errors():
-        upright = image if orientation == 1 else image.transpose(_UPRIGHT[orientation])
+        upright = loaded if orientation == 1 else loaded.transpose(_UPRIGHT[orientation])
         if crop is not None:
             upright = upright.crop(_box(crop, upright.size, (width, height)))
         return DecodedImage(rgb_pixels(upright), width, height)
-
-
-def _reduce(image: ImageFile, factor: int) -> None:
-    """Have a JPEG decoded at the smallest DCT scale (a half, a quarter, an eighth) not below 1/`factor`."""
-    if image.format in {"JPEG", "MPO"} and factor > 1:
-        width, height = image.size
-        image.draft(None, (width // factor, height // factor))
-
-
-def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation; damaged metadata says nothing of the pixels and counts as upright."""
-    try:
-        with translated_errors():
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except TruncatedImageError:
-        return 1
-    return orientation if orientation in _UPRIGHT else 1
 
 
 def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -1,16 +1,16 @@
-"""Opening the supported image formats, and no other parser that Pillow knows."""
+"""Opening and decoding the supported image formats, and no other parser that Pillow knows."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
-from typing import IO
 
 import pillow_heif
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from aff_contracts.errors import (
@@ -19,6 +19,12 @@ from aff_contracts.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
+from aff_contracts.image_avif import check_announced_size, is_avif, open_avif
+from aff_contracts.image_depth import encoded_file, load_colour
+from aff_contracts.image_jpeg import open_jpeg
+from aff_contracts.image_jpeg_end import with_end_marker
+from aff_contracts.image_png import open_png
+from aff_contracts.image_tiff import open_tiff
 
 # AVIF and HEIF share container brands: of such a file, each is tried.
 SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")
@@ -37,9 +43,14 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
 )
+# How Pillow and its libraries word that a file is sound, but nothing that they read.
+_NOT_READ = re.compile(
+    r"unsupported|not (yet )?supported|not implemented|unknown pixel mode|cannot handle|reformat failed", re.IGNORECASE
+)
 
 _Accept = Callable[[bytes], bool | str]
-_Reader = Callable[[IO[bytes], str | bytes], ImageFile]
+_Reader = Callable[[bytes], ImageFile]
+_OWN_READERS: dict[str, _Reader] = {"JPEG": open_jpeg, "PNG": open_png, "AVIF": open_avif, "TIFF": open_tiff}
 
 
 def open_image(data: bytes) -> ImageFile:
@@ -49,19 +60,65 @@ def open_image(data: bytes) -> ImageFile:
     limit of the caller.
 
     Raises:
-        UnsupportedImageError: No supported format begins like this.
+        UnsupportedImageError: No supported format begins like this, or it is a variant that cannot be read.
         TruncatedImageError: The header is damaged.
         ImageTooManyPixelsError: Pillow itself refuses the size.
     """
     failure: ImageError = UnsupportedImageError("not a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF image")
     for accept, reader in _readers():
-        if accept(data[:_PREFIX_BYTES]) is True:
+        if accept(data) is True:
             try:
                 with translated_errors():
-                    return reader(BytesIO(data), "")
+                    return _without_xmp(reader(data))
             except TruncatedImageError as error:
                 failure = error
+    check_announced_size(data)
     raise failure
+
+
+def load_pixels(image: ImageFile, factor: int) -> Image.Image:
+    """Decode an image that `open_image` returned.
+
+    Args:
+        image: As it was opened.
+        factor: A JPEG is decoded at the smallest DCT scale (a half, a quarter, an eighth) not below 1/`factor`.
+
+    Returns:
+        The image with its pixels, not turned upright yet.
+
+    Raises:
+        TruncatedImageError: It is damaged, or ends too early. A JPEG may lack its end marker.
+        UnsupportedImageError: It is a variant that cannot be read.
+    """
+    if image.format != "JPEG":
+        with translated_errors():
+            return _with_opaque_bitmap(load_colour(image))
+    encoded, exif = encoded_file(image), image.info["exif"]
+    try:
+        return _load_jpeg(image, factor)
+    except TruncatedImageError:
+        with translated_errors():
+            whole = with_end_marker(encoded)
+        if whole is None:
+            raise
+        again = open_jpeg(whole)
+        again.info["exif"] = exif
+        return _load_jpeg(again, factor)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, that an opened image is still to be turned by.
+
+    XMP does not count, nor, of a TIFF, AVIF or HEIC, what Pillow applies by itself. Damaged metadata count as upright.
+    """
+    exif = Image.Exif()
+    try:
+        with translated_errors():
+            exif.load(image.info.get("exif") or b"")
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+    except ImageError:
+        return 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 @contextmanager
@@ -70,6 +127,7 @@ def translated_errors() -> Iterator[None]:
 
     Raises:
         TruncatedImageError: The image is damaged or ends too early.
+        UnsupportedImageError: The image is a variant that Pillow does not read.
         ImageTooManyPixelsError: Pillow itself refuses the size.
     """
     try:
@@ -77,12 +135,48 @@ def translated_errors() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageTooManyPixelsError(str(error)) from error
     except _DAMAGE as error:
+        if _NOT_READ.search(str(error)):
+            raise UnsupportedImageError(f"cannot be read: {error}") from error
         raise TruncatedImageError(f"cannot be decoded: {error}") from error
+
+
+def _load_jpeg(image: ImageFile, factor: int) -> ImageFile:
+    with translated_errors():
+        if factor > 1 and image.info["scalable"]:
+            width, height = image.size
+            image.draft(None, (width // factor, height // factor))
+        image.load()
+    return image
+
+
+def _with_opaque_bitmap(image: Image.Image) -> Image.Image:
+    """Take an alpha channel without any opacity, which programs leave in a BMP, for one that is not meant."""
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getbbox() is None:
+        image.putalpha(255)
+    return image
+
+
+def _without_xmp(image: ImageFile) -> ImageFile:
+    """Have Pillow not take an orientation from XMP, as browsers do not."""
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
+    return image
 
 
 @cache
 def _readers() -> tuple[tuple[_Accept, _Reader], ...]:
     Image.init()
     pillow_heif.register_heif_opener()
-    registered = [Image.OPEN[name] for name in SUPPORTED_FORMATS]
-    return tuple((accept, reader) for reader, accept in registered if accept is not None)
+    return tuple((_accept(name), _OWN_READERS.get(name) or _pillow_reader(name)) for name in SUPPORTED_FORMATS)
+
+
+def _accept(name: str) -> _Accept:
+    accept = Image.OPEN[name][1]
+    if name == "AVIF" or accept is None:
+        return is_avif
+    return lambda data: accept(data[:_PREFIX_BYTES])
+
+
+def _pillow_reader(name: str) -> _Reader:
+    reader = Image.OPEN[name][0]
+    return lambda data: reader(BytesIO(data), "")

@@ -125,8 +125,9 @@ def test_levels_without_an_agreed_range_are_stretched(dtype: type[np.float32] | 
     assert pixels[0, 1].tolist() == [255] * 3
 
 
-def test_a_float_image_of_one_level_is_black_and_nothing_else_goes_wrong() -> None:
-    assert _colour(encode(Image.fromarray(np.full((SIDE, SIDE), 0.5, dtype=np.float32)), "TIFF")) == [0, 0, 0]
+@pytest.mark.parametrize(("level", "grey"), [(0.5, 128), (0.0, 0), (-3.0, 0)])
+def test_a_float_image_of_one_level_is_grey_of_that_level(level: float, grey: int) -> None:
+    assert _colour(encode(Image.fromarray(np.full((SIDE, SIDE), level, dtype=np.float32)), "TIFF")) == [grey] * 3
 
 
 def test_levels_that_are_no_numbers_count_as_zero() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from aff_contracts.errors import (
     EmptyImageError,
@@ -71,6 +72,51 @@ def test_an_unknown_orientation_counts_as_upright(orientation: int) -> None:
 def test_damaged_metadata_does_not_cost_the_photograph(image_format: str, exif: bytes) -> None:
     data = encode(quarters(), image_format, exif=b"Exif\x00\x00" + exif)
     assert _corners(decode_image(data, LIMITS).pixels) == "RG/BW"
+
+
+def _xmp(orientation: int) -> bytes:
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="%d"/></rdf:RDF></x:xmpmeta>'
+    ) % orientation
+
+
+def _png_text(kind: str, text: bytes) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt(kind, text)
+    return chunks
+
+
+@pytest.mark.parametrize(
+    ("image_format", "options"),
+    [
+        ("JPEG", {"xmp": _xmp(6)}),
+        ("JPEG", {"xmp": _xmp(6), "exif": _exif(1)}),
+        ("PNG", {"pnginfo": _png_text("XML:com.adobe.xmp", _xmp(6))}),
+        ("PNG", {"pnginfo": _png_text("Raw profile type exif", b"\nexif\n 26\n" + _exif(6).hex().encode())}),
+        ("WEBP", {"xmp": _xmp(6), "lossless": True}),
+        ("AVIF", {"xmp": _xmp(6), "quality": 95}),
+        ("TIFF", {"tiffinfo": {700: _xmp(6)}}),
+    ],
+)
+def test_an_orientation_outside_of_exif_counts_as_little_as_in_a_browser(
+    image_format: str, options: dict[str, Any]
+) -> None:
+    decoded = decode_image(encode(quarters(64), image_format, **options), LIMITS)
+    assert _corners(decoded.pixels) == "RG/BW"
+
+
+def test_an_orientation_in_the_xmp_of_a_heic_counts_as_little() -> None:
+    data = encode(quarters(64), "HEIF", xmp=_xmp(1), quality=95)  # of another one, the encoder would turn the picture
+    turned = data.replace(b'Orientation="1"', b'Orientation="6"')
+    assert turned != data
+    assert _corners(decode_image(turned, LIMITS).pixels) == "RG/BW"
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
+def test_exif_counts_whatever_xmp_claims(image_format: str) -> None:
+    data = encode(quarters(), image_format, exif=_exif(6), xmp=_xmp(1))
+    assert _corners(decode_image(data, LIMITS).pixels) == UPRIGHT[6]
 
 
 def test_the_measures_are_those_of_the_upright_photograph_as_it_was_encoded() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aff_contracts.errors import ImageError
 from aff_contracts.image_decoding import Crop
-from aff_contracts.image_formats import open_image, translated_errors
+from aff_contracts.image_formats import exif_orientation, open_image
 
 Box = tuple[float, float, float, float]
 
@@ -21,7 +21,6 @@ _TURNS = {
     7: ((_BOTTOM, True), (_RIGHT, True), (_TOP, True), (_LEFT, True)),
     8: ((_TOP, False), (_RIGHT, True), (_BOTTOM, False), (_LEFT, True)),
 }
-_EXIF_ORIENTATION = 0x0112
 
 
 def crop_of_stored_box(data: bytes, box: Box, *, name: str) -> Crop:
@@ -41,9 +40,8 @@ def crop_of_stored_box(data: bytes, box: Box, *, name: str) -> Crop:
         InvalidCropError: Nothing of the box lies inside the photograph.
     """
     try:
-        with translated_errors():
-            image = open_image(data)
-            size, orientation = image.size, image.getexif().get(_EXIF_ORIENTATION, 1)
+        image = open_image(data)
+        size, orientation = image.size, exif_orientation(image)
     except ImageError as error:
         error.item = name
         raise
@@ -51,6 +49,6 @@ def crop_of_stored_box(data: bytes, box: Box, *, name: str) -> Crop:
     inside = tuple(min(max(round(edge), 0), far) for edge, far in zip(box, (width, height) * 2, strict=True))
     lengths = (width, height, width, height)
     left, top, right, bottom = (
-        lengths[edge] - inside[edge] if far else inside[edge] for edge, far in _TURNS.get(orientation, _TURNS[1])
+        lengths[edge] - inside[edge] if far else inside[edge] for edge, far in _TURNS[orientation]
     )
     return Crop(left, top, right, bottom)
