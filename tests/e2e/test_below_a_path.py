@@ -13,12 +13,13 @@ from aff_contracts.client import SearchClient
 from aff_toolkit.bench.query_service import running_query_service
 from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import local_services
+from tests.support.awkward_ids import ADDRESSABLE
 from tests.support.nginx import find_nginx, nginx_before
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 BELOW = "/photos"
-RED = plain_png((255, 0, 0))
+RED, BLUE = plain_png((255, 0, 0)), plain_png((0, 0, 255))
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,8 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
         IndexerClient(services.indexer_url) as indexer,
     ):
         indexer.index([Upload("a b/red.png", "red.png", RED)])
+        answer = indexer.index([Upload(item_id, "blue.png", BLUE) for item_id in ADDRESSABLE])
+        assert answer.indexed == len(ADDRESSABLE)
     with (
         running_query_service(TINY_BUNDLE, directory / "gallery", {"AFF_QUERY_ROOT_PATH": BELOW}) as service,
         nginx_before(service.port, BELOW, directory) as urls,
@@ -70,11 +73,19 @@ def test_a_page_of_that_address_may_search(address: str) -> None:
 
 def test_the_client_calls_everything_there(address: str) -> None:
     with SearchClient(address) as client:
-        assert [hit.id for hit in client.search(RED).hits] == ["a b/red.png"]
+        assert client.search(RED).hits[0].id == "a b/red.png"
         assert client.image("a b/red.png").width > 0
         assert client.thumbnail("a b/red.png")[:4] == b"RIFF"
         described = client.encoder()
         assert len(client.encoder_model(described.files[0])) == described.files[0].size_bytes
+
+
+def test_every_id_is_reached_through_it(address: str) -> None:
+    with SearchClient(address) as client:
+        for item_id in ADDRESSABLE:
+            assert client.image(item_id).id == item_id
+            assert client.thumbnail(item_id)[:4] == b"RIFF"
+            assert item_id not in [hit.id for hit in client.search_similar(item_id, limit=30).hits]
 
 
 def test_the_documentation_finds_its_document(address: str) -> None:
