@@ -64,8 +64,9 @@ format: $(STAMP) ## Format the code
 openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openapi
 	$(BIN)/aff openapi docs/openapi
 
-photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (an hour on two cores); goes on after a kill
+photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (two hours on two cores); resumes after a kill
 	$(BIN)/aff protocol frames ../shared/data/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
+	$(BIN)/aff train toolkit/configs/photos-joint.toml --out $(OUT)/train/photos-joint/bundle --work-dir $(OUT)/train/photos-joint
 	$(BIN)/aff train toolkit/configs/photos.toml --out bundles/photos --work-dir $(OUT)/train/photos
 
 tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); no model for anything else

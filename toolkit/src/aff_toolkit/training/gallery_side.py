@@ -13,6 +13,7 @@ from torch import nn
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.training.backbone_choice import Installation
 from aff_toolkit.training.base_bundle import BaseBundle
+from aff_toolkit.training.bundled_query_encoder import bundle_of, is_bundled
 from aff_toolkit.training.export import MIXER_FILE, mixer_spec
 from aff_toolkit.training.feature_store.extract_features import Extract
 from aff_toolkit.training.feature_store.store_description import ExtractorSet
@@ -142,13 +143,20 @@ def _install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[Ext
     """Install what somebody else trained, and fit what the photographs decide, once for the recipe's settings."""
     sources = recipe.pretraining.sources if recipe.pretraining else recipe.joint.sources
     place = Installation(work.path, recipe.name, recipe.seed, lambda: load_sources(sources))
-    settings = recipe.model_dump_json(include={"extractors", "pretraining", "joint", "seed", "name"})
     installed = work.remember(
         "extractors",
-        hashlib.sha256(settings.encode()).hexdigest(),
+        hashlib.sha256(_settings_of_extractors(recipe).encode()).hexdigest(),
         lambda: [choice.install(place).model_dump(mode="json") for choice in recipe.extractors],
     )
     return [ExtractorSpec.model_validate(spec) for spec in installed]
+
+
+def _settings_of_extractors(recipe: TrainingRecipe) -> str:
+    """Return all that decides the installed extractors, with the fingerprints of the bundles they are taken from."""
+    named = {"extractors": True, "pretraining": True, "joint": {"sources"}, "seed": True, "name": True}
+    models = [str(getattr(choice, "model", "")) for choice in recipe.extractors]
+    bundles = [bundle_of(model).manifest.fingerprint for model in models if is_bundled(model)]
+    return " ".join([recipe.model_dump_json(include=named), *bundles])
 
 
 def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:
