@@ -40,6 +40,14 @@ def test_photographs_without_labels_are_counted_and_subfolders_among_them_named(
     assert "3 photographs without labels, whose 1 subfolders are not taken for things; --labelled" in line
 
 
+def test_subfolders_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> None:
+    root = fill(tmp_path, "tower/1.png", "tower/2.png")
+    (root / "gone").symlink_to("nowhere")
+    for source in (FolderSource(path=root), UnlabelledSource(path=root)):
+        assert describe_source(source)[-1] == "left out, cannot be read (1): gone"
+        assert len(source.photographs()) == 2
+
+
 def test_a_list_tells_how_many_things_it_names_and_scenes_need_no_word(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,instance\na.jpg,tower\nb.jpg,tower\nc.jpg,gate\n", encoding="utf-8")
     source = CsvSource(path=tmp_path / "list.csv", roles=None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from aff_contracts.errors import AffError
+from aff_toolkit.indexing.source import source_items
 from aff_toolkit.photograph_files import FolderError
 from aff_toolkit.training.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from tests.support.plain_photograph import plain_png
@@ -60,6 +62,45 @@ def test_a_folder_is_labelled_where_more_images_lie_in_subfolders_than_beside_th
     root = fill(tmp_path, "a.png", "b.png", "more/c.png", "more/d.png")
     assert not survey_folder(root).labelled
     assert survey_folder(fill(root, "more/e.png")).labelled
+
+
+def test_the_rule_of_what_is_left_out_is_that_of_indexing(tmp_path: Path) -> None:
+    root = fill(tmp_path / "root", "a/1.png", "a/@eaDir/1.png/thumb.png", "a/._2.png", "__MACOSX/3.png", "a/noext")
+    fill(tmp_path / "outside", "4.png", "sub/5.png")
+    (root / "linked").symlink_to("../outside")
+    (root / "alias").symlink_to("a")  # the same photographs are no second instance
+    (root / "a" / "loop").symlink_to("..")
+    expected = ["a/1.png", "linked/4.png", "linked/sub/5.png"]
+    assert [photograph.name for photograph in unlabelled_photographs(root)] == expected
+    assert sorted(item.id for item in source_items(str(root))) == expected
+    assert [photograph.instance for photograph in folder_photographs(root)] == ["a", "linked", "linked/sub"]
+    assert folder_photographs(root)[2].load().shape == folder_photographs(root)[0].load().shape
+
+
+def test_a_subfolder_that_cannot_be_read_is_named_and_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/1.png", "a/2.png")
+    (root / "gone").symlink_to("nowhere")
+    for photographs in (folder_photographs, unlabelled_photographs):
+        assert [photograph.name for photograph in photographs(root, unreadable=True)] == ["a/1.png", "a/2.png"]
+        with pytest.raises(FolderError, match="cannot be read") as caught:
+            photographs(root)
+        assert caught.value.item == str(root / "gone")
+    assert survey_folder(root).unreadable == ("gone",)
+
+
+def test_names_that_are_not_utf8_are_written_as_escapes_and_their_files_are_read(tmp_path: Path) -> None:
+    fill(tmp_path, os.fsdecode(b"caf\xe9/\xe8.png"))
+    for (photograph,) in (folder_photographs(tmp_path), unlabelled_photographs(tmp_path)):
+        assert photograph.name == "caf\\xe9/\\xe8.png"
+        assert photograph.instance.startswith("caf\\xe9")
+        assert tuple(photograph.load()[0, 0]) == (200, 0, 0)
+
+
+def test_a_pipe_among_the_photographs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (photograph,) = unlabelled_photographs(tmp_path)
+    with pytest.raises(AffError, match="is not a regular file"):
+        photograph.load()
 
 
 def test_without_labels_every_photograph_is_an_instance(tmp_path: Path) -> None:

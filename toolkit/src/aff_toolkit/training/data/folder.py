@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from aff_toolkit.photograph_files import IMAGE_SUFFIXES, FolderError, is_image_name
+from aff_toolkit.photograph_files import IMAGE_SUFFIXES, FolderError, encodable, is_image_name
 from aff_toolkit.photograph_folders import UnreadableFolderError, photograph_folders
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.photograph_file import load_below
@@ -86,7 +86,11 @@ def folder_photographs(
     # Photographs of one folder share one string.
     instances: dict[str, str] = {}
     return [
-        Photograph(name, instances.setdefault(parent, parent), partial(load_below, str(root), name, min_side))
+        Photograph(
+            encodable(name),
+            instances.setdefault(parent, encodable(parent)),
+            partial(load_below, str(root), name, min_side),
+        )
         for name, parent in ((name, str(PurePosixPath(name).parent)) for name in names)
     ]
 
@@ -103,7 +107,8 @@ def unlabelled_photographs(root: Path, *, min_side: int | None = None, unreadabl
         FolderError: Not a folder, not readable, or without image files.
     """
     names = _image_files(root, unreadable=unreadable)
-    return [Photograph(name, name, partial(load_below, str(root), name, min_side)) for name in names]
+    shown = ((name, encodable(name)) for name in names)
+    return [Photograph(text, text, partial(load_below, str(root), name, min_side)) for name, text in shown]
 
 
 def _image_files(root: Path, *, unreadable: bool) -> list[str]:
