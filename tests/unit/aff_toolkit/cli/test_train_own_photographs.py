@@ -92,6 +92,7 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert manifest.space == tiny_training.manifest.space
     assert manifest.fingerprint != tiny_training.manifest.fingerprint
     assert f"{unlabelled}: 49 photographs without labels\n" in result.stderr
+    assert "will take about" in result.stderr
     assert "Kept: the trained bundle. mAP" in result.stdout
     judged = manifest.metrics["held_out_augmented"]
     assert "without labels" in judged["protocol"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from rich.console import Console
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.preprocessing import preprocess
@@ -28,6 +30,7 @@ from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import BaseSection
+from aff_toolkit.training.training_log import TrainingLog
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from query_api.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.tiny_training import TinyTraining, tiny_recipe
@@ -41,8 +44,13 @@ class Writing:
     output: Path
     pretrained: str | None = None
     weights_source: str | None = None
-    told: list[str] = field(default_factory=list)
+    screen: StringIO = field(default_factory=StringIO)
     judgement: Judgement | None = None
+
+    @property
+    def told(self) -> list[str]:
+        """Lines about the int8 query encoder."""
+        return [line.strip() for line in self.screen.getvalue().splitlines() if "int8 query encoder" in line]
 
     def encoder(self) -> QueryEncoder:
         encoder = QUERY_BACKBONES["residual-8"].build(16)
@@ -66,7 +74,9 @@ class Writing:
         named = {} if self.weights_source is None else {"weights_source": self.weights_source}
         gallery = GallerySide((first.model_copy(update=named), *others), base.directory, base)
         pair = TrainedPair(base.load_mixer(), encoder, torch.zeros(0, 16), ())
-        writer = BundleWriter(recipe, gallery, self.store, self.told.append, "own")
+        writer = BundleWriter(
+            recipe, gallery, self.store, TrainingLog(self.output, Console(file=self.screen, width=500)), "own"
+        )
         self.judgement = writer.write(pair, self.output, protocols)
         manifest = load_manifest(self.output)
         verify_files(self.output, manifest)

@@ -60,8 +60,9 @@ def test_what_is_worse_is_not_kept() -> None:
     assert judged([0.6] * 12, [0.4] * 12).kept == "base"
 
 
-def test_a_gain_of_one_figure_that_costs_the_other_is_none() -> None:
+def test_a_gain_of_mean_precision_that_costs_hits_is_none_and_hits_alone_are_none() -> None:
     fewer_hits = [1.0] * 11 + [0.0]
+    assert judged([0.5] * 12, [0.5] * 12, [0.0] * 12, [1.0] * 12).kept == "base"
     assert judged([0.5] * 12, [0.7] * 12, [1.0] * 12, fewer_hits).kept == "base"
     assert judged([0.5] * 12, [0.7] * 12, fewer_hits, fewer_hits).kept == "trained"
 

@@ -34,6 +34,22 @@ def test_every_figure_is_a_line_of_json_and_epochs_are_shown(tmp_path: Path) -> 
     assert list((tmp_path / "tensorboard" / "first").glob("events.*"))
 
 
+def test_a_second_bar_runs_over_all_stages_by_the_time_that_each_is_expected_to_take(tmp_path: Path) -> None:
+    screen = StringIO()
+    log = TrainingLog(tmp_path, Console(file=screen, width=200))
+    log.expect({"first": 60.0, "second": 40.0})
+    for name, expected in (("first", "30/100"), ("second", "80/100")):
+        screen.truncate(0)
+        with log.stage(name, 4, "images") as stage:
+            stage.advance(2)
+        assert "in all" in screen.getvalue()
+        assert expected in screen.getvalue()
+    screen.truncate(0)
+    with log.stage("another", 4, "images") as stage:
+        stage.advance(2)
+    assert "in all" not in screen.getvalue()
+
+
 def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, Console(quiet=True))
     with log.stage("first", 9, "images") as stage:

@@ -25,6 +25,9 @@ _BATCH = 32
 _THREADS = 2
 _ASYMMETRIC = "asymmetric"
 
+# Name of the stage of a training in which its bundle is measured.
+MEASURING = "measuring"
+
 # Of the scores; a bundle without an int8 graph has none.
 INT8_PAIRING = "asymmetric_int8"
 
@@ -72,7 +75,10 @@ class Evaluation:
 
 
 def evaluate_bundles(
-    bundles: Sequence[BundleAt], protocol: Protocol, stored: StoredFeatures | None = None
+    bundles: Sequence[BundleAt],
+    protocol: Protocol,
+    stored: StoredFeatures | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Evaluation]:
     """Measure bundles of the same extractors, which run once for all of them.
 
@@ -84,6 +90,7 @@ def evaluate_bundles(
         bundles: Their extractors are equal, down to the weights.
         protocol: What to measure; each of its photographs is embedded once, however often it is named.
         stored: Features of some of the photographs.
+        on_progress: Called with the embeddings that have been made since the last call; see embeddings_of.
     """
     numbers: dict[int, int] = {}
     photographs: list[Photograph] = []
@@ -94,20 +101,36 @@ def evaluate_bundles(
         np.array([numbers[id(one)] for one in part], np.int64) for part in (protocol.queries, protocol.gallery)
     )
     relevance = protocol.relevance()
-    heavy = _embed_heavy(photographs, bundles, stored)
+    heavy = _embed_heavy(photographs, bundles, stored, on_progress)
     return [
-        _score({"heavy": embeddings} | _embed_light(photographs, bundle), queries, gallery, relevance)
+        _score({"heavy": embeddings} | _embed_light(photographs, bundle, on_progress), queries, gallery, relevance)
         for embeddings, bundle in zip(heavy, bundles, strict=True)
     ]
 
 
-def embed_photographs(photographs: Sequence[Photograph], encode: Encode) -> Embeddings:
+def embeddings_of(protocols: Sequence[Protocol], bundles: Sequence[BundleAt]) -> int:
+    """Return how many embeddings it takes to measure bundles by protocols: by the extractors, and by each graph."""
+    graphs = sum(len(bundle.manifest.query_encoder.files) for bundle in bundles)
+    photographs = sum(len({id(one) for one in (*protocol.queries, *protocol.gallery)}) for protocol in protocols)
+    return photographs * (1 + graphs)
+
+
+def embed_photographs(
+    photographs: Sequence[Photograph], encode: Encode, on_progress: Callable[[int], None] = lambda _: None
+) -> Embeddings:
     """Return the embeddings (N, D) of photographs, which are decoded in threads and embedded in batches."""
-    return np.concatenate([encode(images) for images in _decoded(photographs)])
+    embeddings = []
+    for images in _decoded(photographs):
+        embeddings.append(encode(images))
+        on_progress(len(images))
+    return np.concatenate(embeddings)
 
 
 def _embed_heavy(
-    photographs: Sequence[Photograph], bundles: Sequence[BundleAt], stored: StoredFeatures | None
+    photographs: Sequence[Photograph],
+    bundles: Sequence[BundleAt],
+    stored: StoredFeatures | None,
+    on_progress: Callable[[int], None],
 ) -> list[Embeddings]:
     """Return the gallery embeddings (N, D) of photographs by each of the bundles."""
     encoders = [GalleryEncoder.load(*bundle, device="auto") for bundle in bundles]
@@ -122,20 +145,24 @@ def _embed_heavy(
 
     for images in _decoded([photographs[number] for number in fresh]):
         mix(encoders[0].extract(images))
+        on_progress(len(images))
     for start in range(0, len(kept), _BATCH):
         assert stored is not None, "photographs are kept in it"
         rows = [known[id(photographs[number])] for number in kept[start : start + _BATCH]]
         mix(stored.store.read_features(np.array(rows, np.int64)))
+        on_progress(len(rows))
     order = np.argsort([*fresh, *kept])
     return [np.concatenate(part)[order] for part in parts]
 
 
-def _embed_light(photographs: Sequence[Photograph], bundle: BundleAt) -> dict[str, Embeddings]:
+def _embed_light(
+    photographs: Sequence[Photograph], bundle: BundleAt, on_progress: Callable[[int], None]
+) -> dict[str, Embeddings]:
     """Return the query embeddings (N, D) of photographs by each graph of a bundle."""
     graphs = {"light": OnnxQueryEncoder.load(*bundle, threads=_THREADS, precision="fp32")}
     if bundle.manifest.query_encoder.int8_model is not None:
         graphs["int8"] = OnnxQueryEncoder.load(*bundle, threads=_THREADS, precision="int8")
-    return {name: embed_photographs(photographs, graph.encode) for name, graph in graphs.items()}
+    return {name: embed_photographs(photographs, graph.encode, on_progress) for name, graph in graphs.items()}
 
 
 def _score(

@@ -16,7 +16,14 @@ from aff_contracts.bundle import (
     build_manifest,
     write_manifest,
 )
-from aff_toolkit.evaluation.evaluate_bundle import INT8_PAIRING, BundleAt, StoredFeatures, evaluate_bundles
+from aff_toolkit.evaluation.evaluate_bundle import (
+    INT8_PAIRING,
+    MEASURING,
+    BundleAt,
+    StoredFeatures,
+    embeddings_of,
+    evaluate_bundles,
+)
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_errors import QuantisationError
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
@@ -30,6 +37,7 @@ from aff_toolkit.training.judgement import Judgement, can_judge, judge
 from aff_toolkit.training.packaged_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
 from aff_toolkit.training.query_graphs import QueryGraphs
 from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_source import licences_of
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
@@ -50,7 +58,7 @@ class BundleWriter:
         recipe: What was trained.
         gallery: Extractors, and the base that they are of.
         store: The training photographs.
-        tell: Shows a line to whoever waits.
+        log: Shows lines and progress.
         name: Of the bundle.
         stored: Features of photographs that protocols may name.
     """
@@ -58,7 +66,7 @@ class BundleWriter:
     recipe: TrainingRecipe
     gallery: GallerySide
     store: FeatureStore
-    tell: Callable[[str], None]
+    log: TrainingLog
     name: str
     stored: StoredFeatures | None = None
 
@@ -89,7 +97,7 @@ class BundleWriter:
         metrics, judgements, verdict = self._measure(graphs, unmeasured, protocols, pair)
         if not verdict.accepted:
             graphs.drop_int8()
-        self.tell(verdict.describe())
+        self.log.console.print(verdict.describe())
         metrics[EXPORT_FIGURES] = {"fp32": same.model_dump(), "int8": verdict.model_dump()}
         write_manifest(output, describe(both if verdict.accepted else fp32, metrics))
         return next(iter(judgements), None)
@@ -132,10 +140,20 @@ class BundleWriter:
         """Return the figures by protocol, beside them those of the base, and what the protocols judge of the two."""
         base = self.gallery.base
         bundles = [trained] if base is None else [trained, BundleAt(base.directory, base.manifest)]
+        with self.log.stage(MEASURING, embeddings_of(protocols, bundles), "embeddings") as bar:
+            return self._measured(bundles, protocols, pair, bar.advance)
+
+    def _measured(
+        self,
+        bundles: Sequence[BundleAt],
+        protocols: Sequence[Protocol],
+        pair: TrainedPair,
+        on_progress: Callable[[int], None],
+    ) -> tuple[Metrics, list[Judgement]]:
         metrics: Metrics = {}
         judgements: list[Judgement] = []
         for protocol in protocols:
-            after, *before = evaluate_bundles(bundles, protocol, self.stored)
+            after, *before = evaluate_bundles(bundles, protocol, self.stored, on_progress)
             figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
             if before:
                 figures["before"] = before[0].scores

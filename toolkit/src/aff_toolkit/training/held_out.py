@@ -22,7 +22,7 @@ from aff_toolkit.training.data.source_errors import PhotographListError
 _FEWEST = 5
 _MOST = 500
 _AUGMENTED_SIZE = 256
-_MOST_DISTRACTORS = 1000
+MOST_DISTRACTORS = 1000
 # Harder than what is trained on, and of other kinds: another standpoint, another light, a worse camera.
 _HARD = Augmentation(
     min_zoom=0.4,
@@ -126,15 +126,15 @@ def augmented_protocol(held_out: Sequence[Photograph], others: Sequence[Photogra
     _, listed = leave_one_out([photograph.instance for photograph in asked])
     description = (
         f"without labels: {len(held_out)} held-out photographs and hard augmentations of them search for each other, "
-        f"in both directions, beside {len(distractors)} photographs that were trained on; whole image, exact search. It "
-        "measures how robust the pair is, not whether it finds other photographs of the same thing"
+        f"in both directions, beside {len(distractors)} photographs that were trained on; whole image, exact search. "
+        "It measures how robust the pair is, not whether it finds other photographs of the same thing"
     )
     return Protocol("held_out_augmented", description, asked, [*asked, *distractors], listed)
 
 
 def _some(photographs: Sequence[Photograph]) -> list[Photograph]:
     """Return photographs from beginning to end of a list, up to 1,000 of them."""
-    return list(photographs[:: max(-(-len(photographs) // _MOST_DISTRACTORS), 1)])
+    return list(photographs[:: max(-(-len(photographs) // MOST_DISTRACTORS), 1)])
 
 
 def _augmented(load: Callable[[], NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:

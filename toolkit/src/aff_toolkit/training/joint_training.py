@@ -81,7 +81,7 @@ def train_pair(
         classifier.settle()
     fine_tuning = recipe.query_encoder.fine_tuning
     start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()} if fine_tuning else {}
-    stages = _stages_of(recipe)
+    stages = stages_of(recipe)
     steps: dict[str, tuple[int, int]] = {}
     for stage in stages:
         model = JointModel(
@@ -134,7 +134,8 @@ def _validate(
     return scores
 
 
-def _stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
+def stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
+    """Return the stages of a recipe's joint training, in their order."""
     if recipe.base is not None and recipe.base.mixer == "frozen":
         return ("query",)
     return _STAGES.get(recipe.joint.update.kind, ("joint",))

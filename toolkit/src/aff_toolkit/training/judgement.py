@@ -1,9 +1,9 @@
 """The better of two bundles, the one that was trained and its base, by photographs held out of the training.
 
 The rule. Asymmetric search is measured with both on the same queries, by mAP and by recall@1, and each difference has a
-95 % interval by the paired bootstrap over the things that were held out. Training gained something where one of the
-differences is above 0 with its whole interval, and neither of the two is below 0; otherwise the base is kept. Fewer
-than five things judge nothing.
+95 % interval by the paired bootstrap over the things that were held out. Training gained something where the whole
+interval of the mAP is above 0, and recall@1 did not fall; otherwise the base is kept. Fewer than five things judge
+nothing.
 """
 
 from __future__ import annotations
@@ -101,10 +101,8 @@ def judge(
     instances = [protocol.queries[query].instance for query in before.queries]
     precision = _difference(before.average_precisions, after.average_precisions, instances)
     recall = _difference(before.found_first, after.found_first, instances)
-    gained = precision.low > 0 or recall.low > 0
-    fallen = precision.after < precision.before or recall.after < recall.before
     return Judgement(
-        kept="trained" if gained and not fallen else "base",
+        kept="trained" if precision.low > 0 and recall.after >= recall.before else "base",
         protocol=protocol.description,
         queries=len(instances),
         instances=len(set(instances)),

@@ -34,6 +34,7 @@ from aff_toolkit.training.query_side import start_query_encoder
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.start_at_anchor import start_at_anchor
 from aff_toolkit.training.store_embeddings import mean_embeddings
+from aff_toolkit.training.time_estimate import estimate_time
 from aff_toolkit.training.training_errors import TrainingNotWrittenError
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_photographs import TrainingPhotographs
@@ -107,6 +108,8 @@ class TrainBundle:
         self._work.tell_left_out(photographs.single)
         self._work.tell_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
         require_judge(self.recipe, photographs, protocols)
+        if gallery.base is not None:
+            self._work.once(lambda: self._estimate(photographs, gallery, mixer))
         store = self._store(photographs.trained_on, gallery)
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
@@ -115,13 +118,20 @@ class TrainBundle:
         pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         name, stored = output.resolve().name, StoredFeatures.of(store, photographs.trained_on)
-        writer = BundleWriter(self.recipe, gallery, store, self._work.tell, name, stored)
+        writer = BundleWriter(self.recipe, gallery, store, self.log, name, stored)
         measured_on = [*protocols, *([held_out] if held_out else [])]
         judgements: list[Judgement | None] = []
         trained = self.work_directory / "trained"
         self._work.once(lambda: judgements.append(write_kept(writer, pair, output, measured_on, trained)))
         self._work.accelerator.end_training()  # a process that ended with its group open may abort
         return TrainingOutcome(load_manifest(output), next(iter(judgements), None))
+
+    def _estimate(self, photographs: TrainingPhotographs, gallery: GallerySide, mixer: nn.Module) -> None:
+        device = self._work.accelerator.device
+        expected = estimate_time(self.recipe, photographs, gallery.load_extract(device), mixer, device)
+        if expected is not None:
+            self._work.tell(expected.describe())
+            self.log.expect(expected.seconds)
 
     def _start_at_anchor(
         self, gallery: GallerySide, store: FeatureStore, mixer: AnchoredMixer, query_encoder: QueryEncoder

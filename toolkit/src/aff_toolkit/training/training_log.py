@@ -1,4 +1,4 @@
-"""What a training writes down and shows: JSON lines, TensorBoard, and a progress bar."""
+"""What a training writes down and shows: JSON lines, TensorBoard, and progress bars."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ class TrainingLog:
     def __init__(self, directory: Path, console: Console) -> None:
         self.directory = directory
         self.console = console
+        self._expected: Mapping[str, float] = {}
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """Show a second bar from now on, over all stages, which are expected to take so long, in this order."""
+        self._expected = seconds
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[StageLog]:
@@ -39,6 +44,10 @@ class TrainingLog:
         )
         with Progress(*columns, console=self.console) as bar:
             log = StageLog(name, self.directory, bar, bar.add_task(name, total=total, rate=""), unit)
+            if name in self._expected:
+                stages = list(self._expected)
+                before = sum(self._expected[stage] for stage in stages[: stages.index(name)])
+                log.show_whole(before, self._expected[name], sum(self._expected.values()))
             try:
                 yield log
             finally:
@@ -55,10 +64,19 @@ class StageLog:
         self._task = task
         self._unit = unit
         self._writer: SummaryWriter | None = None
+        self._whole: TaskID | None = None
+        self._before, self._own = 0.0, 0.0
+
+    def show_whole(self, before: float, own: float, total: float) -> None:
+        """Show a bar over all stages: seconds expected of those before, of this one, and of all."""
+        self._before, self._own = before, own
+        self._whole = self._bar.add_task("in all", total=total, rate="seconds, as expected")
+        self._advance_whole()
 
     def resume(self, step: int, total: int) -> None:
         """Go on after `step` of `total`: what was written down beyond it is taken back."""
         self._bar.update(self._task, completed=step, total=total)
+        self._advance_whole()
         path = self._directory / LOG_NAME
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -72,6 +90,7 @@ class StageLog:
         self._bar.advance(self._task, steps)
         speed = self._bar.tasks[self._task].speed
         self._bar.update(self._task, rate=f"{speed * items:.0f} {self._unit}/s" if speed else "")
+        self._advance_whole()
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Write figures of a step down; `kind` is `step`, `epoch` or `validation`."""
@@ -84,6 +103,12 @@ class StageLog:
         if kind != "step":
             shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
             self._bar.console.print(f"{self._name}, {kind} at step {step}: {shown}")
+
+    def _advance_whole(self) -> None:
+        task = self._bar.tasks[self._task]
+        if self._whole is not None:
+            share = task.completed / task.total if task.total else 0.0
+            self._bar.update(self._whole, completed=self._before + self._own * share)
 
     def close(self) -> None:
         """Close the TensorBoard file."""
