@@ -22,7 +22,7 @@ from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.edge_config import PAYLOAD_TYPES, search_parameters, shard_config
 from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest, replace_durably
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
-from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter
+from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter, to_hit
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.layout import (
     PAYLOAD_KEY,
@@ -31,7 +31,6 @@ from aff_contracts.gallery_store.layout import (
     by_item,
     exclusive_threshold,
     filter_key,
-    from_payload,
     is_indexed,
     point_id,
     points_of,
@@ -120,8 +119,7 @@ class EdgeGallery:
         """Return the thumbnails of those ids that have one."""
         asked = points_of(item_ids)
         records = self._shard.retrieve([*asked], edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
-        found = {str(record.id): thumbnail_of(record.payload or {}) for record in records}
-        return {item_id: one for item_id, one in by_item(found, asked).items() if one is not None}
+        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids durably."""
@@ -152,14 +150,7 @@ class EdgeGallery:
             with_payload=_WITHOUT_THUMBNAIL,
             with_vector=with_embeddings,
         )
-        return [
-            GalleryHit(
-                record=from_payload(point.payload or {}),
-                score=point.score,
-                embedding=from_engine(point).embedding if with_embeddings else None,
-            )
-            for point in self._shard.query(request)
-        ]
+        return [to_hit(point, with_embedding=with_embeddings) for point in self._shard.query(request)]
 
     def count(self, payload_filter: PayloadFilter | None) -> int:
         """Return the exact number of points (that the filter matches)."""

@@ -8,7 +8,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from aff_contracts.gallery_store.exclusive_boxes import exclusive_boxes
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.gallery_store.gallery_store import GalleryHit, GalleryPoint
 from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
 from aff_contracts.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 
@@ -23,6 +23,12 @@ def from_engine(record: Any) -> GalleryPoint:
     """Return a point as it was read."""
     embedding = np.asarray(record.vector[VECTOR_NAME], dtype=np.float32)
     return GalleryPoint(record=from_payload(record.payload), embedding=embedding)
+
+
+def to_hit(point: Any, *, with_embedding: bool) -> GalleryHit:
+    """Return a point as a search found it."""
+    embedding = from_engine(point).embedding if with_embedding else None
+    return GalleryHit(record=from_payload(point.payload or {}), score=point.score, embedding=embedding)
 
 
 def to_filter(payload_filter: PayloadFilter | None) -> edge.Filter | None:

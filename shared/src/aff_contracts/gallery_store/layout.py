@@ -53,9 +53,9 @@ def replaced_points(item_ids: Sequence[str]) -> list[str]:
     return [point for point in points_of(item_ids) if point not in written]
 
 
-def by_item(found: Mapping[str, _Found], asked: Mapping[str, str]) -> dict[str, _Found]:
+def by_item(found: Mapping[str, _Found | None], asked: Mapping[str, str]) -> dict[str, _Found]:
     """Return what was found, given by point id, by the item ids that `points_of` was asked by."""
-    return {item_id: found[point] for point, item_id in asked.items() if point in found}
+    return {item_id: one for point, item_id in asked.items() if (one := found.get(point)) is not None}
 
 
 def filter_key(payload_key: str) -> str:

@@ -113,8 +113,7 @@ class QdrantServerStore:
         """Return the thumbnails of those ids that have one."""
         asked = points_of(item_ids)
         records = await self._call(lambda: self._client.retrieve(self._gallery, [*asked], with_payload=[THUMBNAIL_KEY]))
-        found = {str(record.id): thumbnail_of(record.payload or {}) for record in records}
-        return {item_id: one for item_id, one in by_item(found, asked).items() if one is not None}
+        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""

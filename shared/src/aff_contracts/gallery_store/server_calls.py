@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import grpc
 from qdrant_client.common.client_exceptions import QdrantException
@@ -16,6 +17,8 @@ from aff_contracts.gallery_store.server_errors import error_of_grpc_code, error_
 from aff_contracts.gallery_store.settings import StoreSettings
 
 _Result = TypeVar("_Result")
+
+_REST_PORT = 6333
 
 
 async def call_server(settings: StoreSettings, request: Callable[[], Awaitable[_Result]]) -> _Result:
@@ -30,12 +33,12 @@ async def call_server(settings: StoreSettings, request: Callable[[], Awaitable[_
             async with asyncio.timeout(settings.timeout_s):
                 return await request()
         except Exception as error:
-            raise _translated(error) from error
+            raise _translated(error, settings) from error
 
     return await retry_unavailable(attempt, max_retries=settings.max_retries, backoff_s=settings.retry_backoff_s)
 
 
-def _translated(error: Exception) -> StoreError:
+def _translated(error: Exception, settings: StoreSettings) -> StoreError:
     kind: type[StoreError] = StoreError
     if isinstance(error, grpc.aio.AioRpcError):
         kind = error_of_grpc_code(error.code())
@@ -46,4 +49,13 @@ def _translated(error: Exception) -> StoreError:
     elif isinstance(error, ValueError | TypeError):  # the client refuses to send it
         kind = StoreRejectedError
     detail = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-    return kind(f"Qdrant server: {detail or type(error).__name__}")
+    return kind(f"Qdrant server {_tried(error, settings)}: {detail or type(error).__name__}")
+
+
+def _tried(error: Exception, settings: StoreSettings) -> str:
+    """Return host and port that a call went to."""
+    address = urlsplit(settings.url)
+    over_rest = isinstance(error, ApiException) or not settings.prefer_grpc
+    port = (address.port or _REST_PORT) if over_rest else settings.grpc_port
+    host = address.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

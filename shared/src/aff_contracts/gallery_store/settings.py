@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from aff_contracts.http_url import checked_http_url
 from aff_contracts.schemas.payload_key import PayloadKey
 from aff_contracts.schemas.payload_schema import PayloadType
 
@@ -80,3 +81,10 @@ class StoreSettings(BaseSettings):
     search_ef: Annotated[int, Field(ge=1)] = 200
     snapshots_path: Path = Path("/qdrant/snapshots")
     payload_schema: dict[PayloadKey, PayloadType] = Field(default_factory=dict)
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, given: str) -> str:
+        if not given.strip():
+            return ""
+        return checked_http_url(given if "://" in given else f"http://{given}")
