@@ -28,11 +28,17 @@ def write_report(
     """
     steps = [f"- {stage}: weights after step {step} of {total}" for stage, (step, total) in judgement.steps.items()]
     kept = "the trained bundle" if judgement.kept == "trained" else "the base"
+    stated = [
+        *lines,
+        f"judged by: {judgement.protocol}",
+        f"base: {base}",
+        f"trained bundle: {trained}",
+        f"kept: {kept}",
+    ]
     parts = [
         "# Training",
-        judgement.describe(),
-        "\n".join(f"- {line}" for line in lines),
-        f"- judged by: {judgement.protocol}\n- base: {base}\n- trained bundle: {trained}\n- kept: {kept}",
+        f"{judgement.describe()}.",
+        "\n".join(f"- {line}" for line in stated),
         "## Steps",
         "Chosen by the validation, the weights of the start among them, where photographs were held out for it.",
         "\n".join(steps),
