@@ -31,7 +31,10 @@ def test_the_receipt_and_the_gallery_lack_what_found_nothing(services: LocalServ
     scene, grey = index(services)
     assert (scene["status"], scene["extractors"]) == ("indexed", ["compact_cnn", "rootsift"])
     assert (grey["status"], grey["extractors"]) == ("indexed", ["compact_cnn"])
-    assert [receipt["extractors"] for receipt in index(services)] == [scene["extractors"], grey["extractors"]]
+    assert (scene["found_nothing"], grey["found_nothing"]) == ([], ["rootsift"])
+    again = index(services)
+    assert [receipt["extractors"] for receipt in again] == [scene["extractors"], grey["extractors"]]
+    assert [receipt["found_nothing"] for receipt in again] == [[], ["rootsift"]]
     for item_id, receipt in (("scene", scene), ("featureless grey", grey)):
         image = httpx.get(f"{services.indexer_url}/images/{item_id}", timeout=60).json()
         assert image["extractors"] == receipt["extractors"]

@@ -54,7 +54,7 @@ def _index_gallery(
         encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_workers=2
     )
     with closing(pipeline):
-        yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}))
+        yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}), ["eye"])
 
 
 def _image(
@@ -82,7 +82,9 @@ async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
     store = MemoryGalleryStore()
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(RED, "red", {"colour": "red"}, "red.png")])
-    assert receipts == [Receipt(index=0, id="red", name="red.png", status="indexed", extractors=("eye",))]
+    assert receipts == [
+        Receipt(index=0, id="red", name="red.png", status="indexed", extractors=("eye",), found_nothing=())
+    ]
     point = (await store.fetch(["red"]))["red"]
     assert point.record.content_sha256 == hashlib.sha256(RED).hexdigest()
     assert (point.record.width, point.record.height) == (32, 24)
@@ -117,9 +119,11 @@ async def test_receipts_and_the_gallery_say_which_extractors_found_something() -
         again = await index_gallery.index([_image(RED, "red"), _image(BLACK, "black", {"a": 1})])
         replaced = await index_gallery.index([_image(BLACK, "red")])
     assert [receipt.extractors for receipt in new] == [("eye",), (), None]
+    assert [receipt.found_nothing for receipt in new] == [(), ("eye",), None]
     assert _statuses(again) == ["duplicate", "updated"]
     assert [receipt.extractors for receipt in again] == [("eye",), ()]
     assert [receipt.extractors for receipt in replaced] == [()]
+    assert [receipt.found_nothing for receipt in [*again, *replaced]] == [(), ("eye",), ("eye",)]
     assert {item_id: point.record.extractors for item_id, point in (await store.fetch(["red", "black"])).items()} == {
         "red": (),
         "black": (),
@@ -133,7 +137,7 @@ async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_no
         point = (await store.fetch(["red"]))["red"]
         await store.upsert([replace(point, record=replace(point.record, extractors=None))])
         (receipt,) = await index_gallery.index([_image(RED, "red")])
-    assert (receipt.status, receipt.extractors) == ("duplicate", None)
+    assert (receipt.status, receipt.extractors, receipt.found_nothing) == ("duplicate", None, None)
 
 
 async def test_another_payload_is_an_update_without_embedding() -> None:

@@ -55,11 +55,23 @@ def test_the_smallest_photograph_has_an_embedding(gallery: GalleryEncoder, manif
     assert np.isfinite(queries(manifest, [TINY])).all()
 
 
-def test_a_black_image_is_nobodys_first_hit(
+def test_a_blank_image_is_nobodys_first_hit(
     gallery: GalleryEncoder, manifest: BundleManifest, photographs: list[Image]
 ) -> None:
-    found = queries(manifest, photographs) @ gallery.encode([BLACK, *photographs]).T
-    assert (found[:, 0] < found[:, 1:].min(axis=1)).all()
+    colours = [(255, 255, 255), (128, 128, 128), (255, 0, 0), (0, 0, 255)]
+    blanks = [BLACK, *(np.full_like(BLACK, colour) for colour in colours), *_patterns()]
+    darker = [(image * 0.5).astype(np.uint8) for image in photographs]
+    for asked in (photographs, darker):
+        found = queries(manifest, asked) @ gallery.encode([*photographs, *blanks]).T
+        matches = found.diagonal()
+        assert (found[:, len(photographs) :].max(axis=1) < matches).all()
+
+
+def _patterns() -> list[Image]:
+    """What has key points, but shows nothing: a board of squares, and noise."""
+    board = (np.indices(BLACK.shape[:2]) // 8).sum(axis=0) % 2 * 255
+    noise = np.random.default_rng(0).integers(0, 256, BLACK.shape, dtype=np.uint8)
+    return [np.repeat(board[:, :, np.newaxis], 3, axis=2).astype(np.uint8), noise]
 
 
 def test_the_committed_files_stay_small() -> None:

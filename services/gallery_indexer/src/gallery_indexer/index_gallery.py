@@ -30,6 +30,7 @@ class IndexGallery:
         pipeline: Embeds new content and writes it.
         metrics: Learns how long the store takes.
         payload_limits: What a payload may be.
+        extractors: Names of the bundle's extractors; receipts name those that found nothing.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class IndexGallery:
         pipeline: IndexingPipeline,
         metrics: IndexMetrics,
         payload_limits: PayloadLimits,
+        extractors: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._space = space
         self._pipeline = pipeline
         self._metrics = metrics
         self._payload_limits = payload_limits
+        self._extractors = tuple(extractors)
 
     async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
         """Index images.
@@ -75,7 +78,7 @@ class IndexGallery:
         try:
             for done in asyncio.as_completed(tasks):
                 for receipt in await done:
-                    yield receipt
+                    yield self._with_found_nothing(receipt)
         finally:
             for task in tasks:
                 task.cancel()
@@ -91,6 +94,13 @@ class IndexGallery:
         await self._store.create(self._space)
         stored = await self._store.fetch([image.id for image in images])
         return [image.id for image in images if image.id in stored and _told_of(image, stored[image.id].record)]
+
+    def _with_found_nothing(self, receipt: Receipt) -> Receipt:
+        """Return a receipt that names the extractors that found nothing, where it is known which found something."""
+        if receipt.extractors is None or not self._extractors:
+            return receipt
+        nothing = tuple(name for name in self._extractors if name not in receipt.extractors)
+        return receipt.model_copy(update={"found_nothing": nothing})
 
     def _identify(self, images: Sequence[IncomingImage]) -> tuple[list[IdentifiedImage], list[Receipt]]:
         identified, rejections = [], []

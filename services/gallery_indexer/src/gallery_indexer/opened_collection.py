@@ -110,7 +110,9 @@ class OpenedCollection:
         keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
         pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features)
         limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
-        index_gallery = IndexGallery(patient, bundle.manifest.space, pipeline, metrics, limits)
+        index_gallery = IndexGallery(
+            patient, bundle.manifest.space, pipeline, metrics, limits, [one.name for one in bundle.manifest.extractors]
+        )
         return cls(bundle, store, index_gallery, pipeline)
 
     def close(self) -> None:

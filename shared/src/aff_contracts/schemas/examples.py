@@ -86,6 +86,7 @@ _RECEIPTS: list[JsonValue] = [
         "name": "eiffel.jpg",
         "status": "indexed",
         "extractors": ["dinov2", "delg"],
+        "found_nothing": [],
     },
     {"index": 1, "id": "holiday", "name": "holiday.jpg", "status": "rejected", "error": PROBLEM},
 ]

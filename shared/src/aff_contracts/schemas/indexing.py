@@ -75,6 +75,8 @@ class Receipt(BaseModel):
             do), `rejected` (see `error`).
         extractors: Names of the bundle's extractors that found something in the image, in the bundle's order; null
             where it was rejected, or was indexed by a release that did not keep them.
+        found_nothing: Names of its other extractors, which found nothing: of a blank image, all that look for key
+            points; null where `extractors` is.
         error: Why the image was rejected.
     """
 
@@ -85,6 +87,7 @@ class Receipt(BaseModel):
     name: str | None = None
     status: Literal["indexed", "updated", "duplicate", "rejected"]
     extractors: tuple[str, ...] | None = None
+    found_nothing: tuple[str, ...] | None = None
     error: Problem | None = None
 
 
