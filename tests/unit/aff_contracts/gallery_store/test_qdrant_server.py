@@ -278,20 +278,20 @@ class TestRetries:
         catalogue = QdrantServerCatalogue(_settings(grpc_port=port, timeout_s=0.1, max_retries=1))
         store = await catalogue.collection(SPACE)
         async with asyncio.timeout(5):
-            with pytest.raises(StoreUnavailableError):
+            with pytest.raises(StoreUnavailableError, match=f":{port}: TimeoutError"):
                 await store.count()
         assert len(points.calls) == 2
         await catalogue.close()
 
     @pytest.mark.parametrize("prefer_grpc", [True, False])
-    async def test_nobody_at_the_address_is_unavailable(self, prefer_grpc: bool) -> None:
+    async def test_nobody_at_the_address_is_unavailable_and_the_address_is_named(self, prefer_grpc: bool) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
             catalogue = QdrantServerCatalogue(
                 _settings(url=f"http://127.0.0.1:{port}", grpc_port=port, prefer_grpc=prefer_grpc, max_retries=1)
             )
-            with pytest.raises(StoreUnavailableError):
+            with pytest.raises(StoreUnavailableError, match=f"Qdrant server 127.0.0.1:{port}: "):
                 await catalogue.collections()
             await catalogue.close()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import certifi
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from aff_contracts.errors import StoreUnavailableError
 from aff_contracts.gallery_store.server_connection import client_arguments
@@ -57,3 +57,22 @@ def test_the_key_may_lie_in_a_file(tmp_path: Path) -> None:
     assert client_arguments(given)["api_key"] == "another"
     with pytest.raises(StoreUnavailableError, match="nowhere"):
         client_arguments(StoreSettings(url="http://qdrant:6333", api_key_file=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "ftp://qdrant", "http://qdrant:x", "http://q drant:6333"])
+def test_an_address_that_is_none_is_refused_by_a_sentence(url: str) -> None:
+    with pytest.raises(ValidationError, match="a URL is needed, such as http://"):
+        StoreSettings(url=url)
+
+
+def test_a_port_out_of_range_is_refused_as_that() -> None:
+    with pytest.raises(ValidationError, match="a port is a number from 1 to 65535"):
+        StoreSettings(url="http://qdrant:99999")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [("qdrant:6333", "http://qdrant:6333"), (" https://qdrant.example/db ", "https://qdrant.example/db"), (" ", "")],
+)
+def test_an_address_may_lack_its_scheme(given: str, url: str) -> None:
+    assert StoreSettings(url=given).url == url
