@@ -51,7 +51,7 @@ class Place:
                 files, path = url_to_fs(location)
         except ImportError as error:  # fsspec's own words name the package
             raise SourceError(f"{error}; install it with pip", item=location) from error
-        except (ValueError, RuntimeError) as error:  # RuntimeError: ~ of nobody
+        except (ValueError, RuntimeError, OSError) as error:  # a home of nobody, a working directory that is gone
             raise SourceError(str(error), item=location) from error
         return cls(files, path)
 
