@@ -55,6 +55,7 @@ def test_an_unreadable_photograph_is_told_and_the_store_is_verified(
     words = ["features", "extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_training.bundle)]
     result = cli.invoke(app, words)
     assert result.exit_code == 0
+    assert f"{folder}: 5 photographs without labels" in result.stderr
     assert "not readable: broken.jpg" in result.stderr
     assert "features of 4 of 5 photographs" in result.stdout
     assert run("verify", str(tmp_path / "store"))["key"] == FeatureStore.open(tmp_path / "store").key

@@ -11,6 +11,7 @@ from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, message
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 if TYPE_CHECKING:
+    from aff_toolkit.training.data.photograph import Photograph
     from aff_toolkit.training.feature_store.extract_features import Extract
     from aff_toolkit.training.feature_store.store_description import ExtractorSet
 
@@ -44,12 +45,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Tell the bytes and hours that an extraction would take, measured on a sample."""
-    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.feature_store.plan_features import plan_features  # noqa: PLC0415
+    from aff_toolkit.training.feature_store.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
 
     with errors_told(as_json):
-        photographs = source_of_path(source).photographs()
+        photographs = _photographs(source)
         extractors, extract = _load(bundle, device)
         settings = StoreSettings(copies=copies, pixel_size=pixel_size)
         with images_bar("measuring", min(sample, len(photographs))) as advance:
@@ -76,12 +76,11 @@ def extract(
     as_json: JsonOption = False,
 ) -> None:
     """Extract the features of photographs into a store of memory-mapped shards."""
-    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.feature_store.extract_features import extract_features  # noqa: PLC0415
+    from aff_toolkit.training.feature_store.extract_features import extract_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
 
     with errors_told(as_json):
-        photographs = source_of_path(source).photographs()
+        photographs = _photographs(source)
         extractors, run = _load(bundle, device)
         settings = StoreSettings(copies=copies, pixel_size=pixel_size)
         with images_bar("extracting", len(photographs)) as advance:
@@ -114,6 +113,17 @@ def verify(
         print_json({"photographs": len(store), "key": store.key, "ok": True})
     else:
         output.print(f"{directory}: {len(store)} photographs, every shard as it was written, key {store.key[:12]}")
+
+
+def _photographs(path: Path) -> list[Photograph]:
+    """State what a path is taken for, and return its photographs."""
+    from aff_toolkit.training.data.describe_source import describe_source  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415
+
+    source = source_of_path(path)
+    for line in describe_source(source):
+        messages.print(line)
+    return source.photographs()
 
 
 def _load(bundle: Path, device: str) -> tuple[ExtractorSet, Extract]:
