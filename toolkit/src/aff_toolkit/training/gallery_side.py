@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -153,7 +154,7 @@ def _install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[Ext
 
 def _settings_of_extractors(recipe: TrainingRecipe) -> str:
     """Return all that decides the installed extractors, with the fingerprints of the bundles they are taken from."""
-    named = {"extractors": True, "pretraining": True, "joint": {"sources"}, "seed": True, "name": True}
+    named: dict[str, Any] = {"extractors": True, "pretraining": True, "joint": {"sources"}, "seed": True, "name": True}
     models = [str(getattr(choice, "model", "")) for choice in recipe.extractors]
     bundles = [bundle_of(model).manifest.fingerprint for model in models if is_bundled(model)]
     return " ".join([recipe.model_dump_json(include=named), *bundles])

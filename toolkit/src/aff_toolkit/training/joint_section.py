@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from aff_toolkit.training.augmentation import Augmentation
+from aff_toolkit.training.head_fitting import HeadFitting
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
 from aff_toolkit.training.optimisation_section import OptimisationSection
@@ -36,6 +37,7 @@ class JointSection(BaseModel):
             photographs teach is paid for on photographs of another kind.
         losses: Compatibility losses of the query encoder, which are added up.
         update: How the query side follows the shared classifier.
+        head_fitting: Whether and how the query encoder's last layer is fitted to the gallery embeddings at the end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,7 @@ class JointSection(BaseModel):
     anchor_weight: float = Field(default=0.0, ge=0)
     losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
     update: UpdateRule = UpdateRule()
+    head_fitting: HeadFitting | None = None
     optimisation: OptimisationSection
 
     @property

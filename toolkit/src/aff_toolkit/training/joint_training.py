@@ -136,6 +136,7 @@ def _validate(
 
 def stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
     """Return the stages of a recipe's joint training, in their order."""
-    if recipe.base is not None and recipe.base.mixer == "frozen":
-        return ("query",)
+    kept = recipe.base is not None and recipe.base.mixer == "frozen"
+    if kept:
+        return () if recipe.joint.update.kind == "gallery_only" else ("query",)
     return _STAGES.get(recipe.joint.update.kind, ("joint",))

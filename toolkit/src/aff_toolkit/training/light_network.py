@@ -66,12 +66,16 @@ class LightNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
-        pooled = self.pool(self.trunk(self._normalisation(pixels)))
+        return F.normalize(self.whitening(self.pooled(pixels)), dim=-1)
+
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """Return the input of the whitening for (B, 3, H, W) pixels: (B, C), colours last where it has them."""
+        pooled: Tensor = self.pool(self.trunk(self._normalisation(pixels)))
         if self._pools_unit_vectors:
             pooled = F.normalize(pooled, dim=-1)
         if self.colours is not None:
             pooled = torch.cat([pooled, self.colour_weight * self.colours(pixels)], dim=-1)
-        return F.normalize(self.whitening(pooled), dim=-1)
+        return pooled
 
 
 def _start_afresh(trunk: nn.Module) -> None:

@@ -43,9 +43,9 @@ class BaseSection(_Section):
         bundle: Its directory.
         mixer: `new` mixers learn from scratch, `start` goes on with the bundle's, `frozen` keeps it: then the gallery
             side of the new bundle is the old one, byte for byte, and only a query encoder is trained for its space.
-        query_encoder: `start` goes on with the bundle's query encoder, whose weights are read from its ONNX graph; `new`
-            ones learn from scratch, or from pretrained weights. None is `start` where the backbone is the bundle's and
-            the recipe names neither pretrained weights nor a pretraining.
+        query_encoder: `start` goes on with the bundle's query encoder, whose weights are read from its ONNX graph.
+            `new` ones learn from scratch, or from pretrained weights. None is `start` where the backbone is the
+            bundle's and the recipe names neither pretrained weights nor a pretraining.
     """
 
     bundle: Path
@@ -218,6 +218,15 @@ class TrainingRecipe(_Section):
                 "query_encoder.fine_tuning: the head has to be learned too; name query_encoder.pretrained and "
                 "mixer.anchor, or base.query_encoder"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_head_to_fit(self) -> TrainingRecipe:
+        fitting = self.joint.head_fitting
+        if fitting is not None and "efficientnet-lite" not in self.query_encoder.backbone:
+            raise ValueError("joint.head_fitting: only the last layer of efficientnet-lite0 can be fitted")
+        if fitting is not None and fitting.rounds > 1 and (self.mixer.anchor is None or self.base is not None):
+            raise ValueError("joint.head_fitting.rounds: only an anchored mixer that starts from scratch takes rounds")
         return self
 
     @model_validator(mode="after")

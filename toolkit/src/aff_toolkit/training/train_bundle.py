@@ -23,6 +23,7 @@ from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
+from aff_toolkit.training.head_fitting import MOST_PHOTOGRAPHS, fit_head, fitted_layer, pooled_photographs
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.judgement import Judgement
 from aff_toolkit.training.keep_better import require_judge, write_kept
@@ -33,7 +34,7 @@ from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.query_side import start_query_encoder
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.start_at_anchor import start_at_anchor
-from aff_toolkit.training.store_embeddings import mean_embeddings
+from aff_toolkit.training.store_embeddings import embed_rows, mean_embeddings
 from aff_toolkit.training.time_estimate import estimate_time
 from aff_toolkit.training.training_errors import TrainingNotWrittenError
 from aff_toolkit.training.training_log import TrainingLog
@@ -115,7 +116,7 @@ class TrainBundle:
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         if isinstance(mixer, AnchoredMixer) and gallery.learned_base(self.recipe) is None:
             self._start_at_anchor(gallery, store, mixer, query_encoder)
-        pair = self._train_pair(store, rows, gallery, mixer, query_encoder)
+        pair = self._train(store, rows, gallery, mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         name, stored = output.resolve().name, StoredFeatures.of(store, photographs.trained_on)
         writer = BundleWriter(self.recipe, gallery, store, self.log, name, stored)
@@ -197,7 +198,7 @@ class TrainBundle:
         )
         return groups
 
-    def _train_pair(
+    def _train(
         self,
         store: FeatureStore,
         rows: TrainingRows,
@@ -205,14 +206,43 @@ class TrainBundle:
         mixer: nn.Module,
         query_encoder: QueryEncoder,
     ) -> TrainedPair:
-        joint = self.recipe.joint.model_dump(mode="json", exclude={"sources", "optimisation"})
+        """Train the pair, and fit the query encoder's head to the mixer in as many rounds as the recipe says."""
+        fitting, head = self.recipe.joint.head_fitting, fitted_layer(query_encoder)
         photographs = TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances)
+        if fitting is None or head is None:
+            return self._train_pair(store, rows, photographs, gallery, mixer, query_encoder)
+        fitted = np.sort(np.random.default_rng(self.recipe.seed).permutation(photographs.rows)[:MOST_PHOTOGRAPHS])
+        for number in range(1, fitting.rounds + 1):
+            pair = self._train_pair(store, rows, photographs, gallery, mixer, query_encoder, number)
+            if number == 1:  # the layers below have learned what they will
+                self._work.tell(f"fitting the query encoder's last layer on {len(fitted)} photographs")
+                pooled = pooled_photographs(query_encoder, store, fitted, self.recipe.query_encoder.input_size)
+            fit_head(head, pooled, torch.from_numpy(embed_rows(store, fitted, mixer)), fitting.ridge)
+            if number < fitting.rounds:
+                torch.manual_seed(self.recipe.seed)
+                mixer = gallery.make_mixer(self.recipe)
+                assert isinstance(mixer, AnchoredMixer), "the recipe has seen to it"
+                mixer.set_anchor(head.weight, head.bias)
+        return pair
+
+    def _train_pair(
+        self,
+        store: FeatureStore,
+        rows: TrainingRows,
+        photographs: TrainingSet,
+        gallery: GallerySide,
+        mixer: nn.Module,
+        query_encoder: QueryEncoder,
+        number: int = 1,
+    ) -> TrainedPair:
+        joint = self.recipe.joint.model_dump(mode="json", exclude={"sources", "optimisation", "head_fitting"})
+        checkpoints = self.work_directory / "checkpoints"
         return train_pair(
             photographs,
             mixer,
             query_encoder,
             self.recipe,
-            directory=self.work_directory / "checkpoints",
+            directory=checkpoints if number == 1 else checkpoints / f"round-{number}",
             configuration={
                 "base": gallery.base.manifest.fingerprint if gallery.base else None,
                 "mixer": self.recipe.mixer.model_dump(mode="json"),

@@ -54,12 +54,13 @@ class Validation:
         embeddings = []
         for start in range(0, len(self.queries), _BATCH):
             pixels = torch.from_numpy(self.store.read_pixels(self.queries[start : start + _BATCH])).to(device)
-            images = augment(pixels, self.size, _SEED + start) if self.augmented else _stretch(pixels, self.size)
+            images = augment(pixels, self.size, _SEED + start) if self.augmented else stretch(pixels, self.size)
             embeddings.append(query_encoder(images).float().cpu().numpy())
         return np.concatenate(embeddings)
 
 
-def _stretch(pixels: torch.Tensor, size: int) -> torch.Tensor:
+def stretch(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """Resize photographs (B, S, S, 3) as they are resized in service: (B, size, size, 3), float32 unless S is size."""
     if pixels.shape[1] == size:
         return pixels
     planes = nn.functional.interpolate(
