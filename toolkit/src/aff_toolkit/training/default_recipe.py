@@ -9,7 +9,7 @@ from typing import Literal
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.data.photograph_source import PhotographSource, source_of_path
 from aff_toolkit.training.evaluation_section import EvaluationSection
-from aff_toolkit.training.fine_tuning import FineTuning
+from aff_toolkit.training.head_fitting import HeadFitting
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
@@ -27,6 +27,7 @@ from aff_toolkit.training.recipe import (
 )
 from aff_toolkit.training.training_errors import TooFewPhotographsError
 from aff_toolkit.training.training_source import TrainingSource
+from aff_toolkit.training.update_rule import UpdateRule
 
 GalleryMode = Literal["keep", "train"]
 
@@ -41,10 +42,14 @@ _FEWEST_PHOTOGRAPHS = 40
 _HELD_OUT = 0.1
 _KEPT = 1 - 2 * _HELD_OUT
 _COPIES = 3
-_ANCHOR_WEIGHT = 3.0
-# Networks that saw more than a few thousand photographs show are held back, as in toolkit/configs/photos.toml.
+# Networks that have seen more than a few thousand photographs keep all layers but the last, and the mixer stays near
+# its anchor, as in toolkit/configs/photos.toml.
 _PRETRAINED = ("efficientnet-lite0", "efficientnet-lite0-colour")
-_GENTLE = FineTuning(frozen_blocks=8, learning_rate_share=0.1, trained_share=0.5)
+_FIXED_QUERY = UpdateRule(kind="gallery_only")
+_ANCHOR_WEIGHT = 5.0
+_MIXER_BATCH = 128
+_MIXER_EPOCHS = 10
+_MIXER_LEARNING_RATE = 1.5e-4
 _SEED = 1
 _NAME = "own-photographs"
 _FALLBACK_BACKBONE = "residual-16"
@@ -125,20 +130,18 @@ def recipe_for_photographs(
         raise TooFewPhotographsError(detail, item=str(getattr(source, "path", source.kind)))
     train = (gallery or ("train" if source.labelled else "keep")) == "train"
     own = query_backbone_of(base.manifest)
+    same = own is not None and backbone in {None, own}
+    fitted = same and own in _PRETRAINED
     anchored = train and base.manifest.mixer.anchor is not None
     return TrainingRecipe(
         name=_NAME if backbone is None else f"query-{backbone}",
         seed=_SEED,
         dimension=base.manifest.space.dimension,
         stored_size=_scaled(base, _STORED_SHARE),
-        base=BaseSection(
-            bundle=base.directory,
-            mixer="start" if train else "frozen",
-        ),
+        base=BaseSection(bundle=base.directory, mixer="start" if train else "frozen"),
         mixer=MixerSection.model_validate(base.manifest.mixer.model_dump(exclude={"weights"})),
         query_encoder=QueryEncoderSection(
             backbone=backbone or own or _FALLBACK_BACKBONE,
-            fine_tuning=_GENTLE if own in _PRETRAINED and backbone in {None, own} else None,
             train_size=_scaled(base, _TRAIN_SHARE),
             input_size=_scaled(base, 1.0),
         ),
@@ -146,16 +149,16 @@ def recipe_for_photographs(
             sources=(TrainingSource(photographs=source),),
             pseudo_instances=None if source.labelled else PseudoInstancesSection(),
             validation_share=_HELD_OUT,
-            copies=_COPIES if train else 1,
+            copies=_COPIES if train and (not fitted or not source.labelled) else 1,
             prototypes="means" if anchored else "random",
             anchor_weight=_ANCHOR_WEIGHT if anchored else 0.0,
             losses=_losses(train=train, by_prototypes=by_prototypes),
-            optimisation=_optimisation(count, epochs),
+            update=_FIXED_QUERY if fitted else UpdateRule(),
+            head_fitting=HeadFitting() if fitted else None,
+            optimisation=_mixer_optimisation(count, epochs) if fitted else _optimisation(count, epochs),
         ),
         # Another network is asked for whatever it loses beside that of the base.
-        evaluation=EvaluationSection(
-            held_out_share=_HELD_OUT, keep="better" if own is not None and backbone in {None, own} else "trained"
-        ),
+        evaluation=EvaluationSection(held_out_share=_HELD_OUT, keep="better" if same else "trained"),
     )
 
 
@@ -163,9 +166,18 @@ def _losses(*, train: bool, by_prototypes: bool) -> tuple[CompatibilityLoss, ...
     return (ArcFace(), *DISTILLING) if train or by_prototypes else DISTILLING
 
 
+def _mixer_optimisation(count: int, epochs: int | None) -> OptimisationSection:
+    return OptimisationSection(
+        epochs=epochs or _MIXER_EPOCHS, batch_size=_batch(count, _MIXER_BATCH), learning_rate=_MIXER_LEARNING_RATE
+    )
+
+
+def _batch(count: int, most: int) -> int:
+    return max(min(most, int(count * _KEPT) // _LEAST_STEPS_OF_EPOCH), _SMALLEST_BATCH)
+
+
 def _optimisation(count: int, epochs: int | None) -> OptimisationSection:
-    kept = int(count * _KEPT)
-    batch = max(min(_BATCH, kept // _LEAST_STEPS_OF_EPOCH), _SMALLEST_BATCH)
+    kept, batch = int(count * _KEPT), _batch(count, _BATCH)
     passes = epochs or min(max(math.ceil(_STEPS / (kept // batch)), 1), _MOST_EPOCHS)
     return OptimisationSection(
         epochs=passes,
