@@ -105,7 +105,8 @@ class MixerSection(_Section):
 
     Attributes:
         anchor: Name of the feature of the query side's network, as it is before the joint training. Its whitening is
-            fitted on the training photographs, and the query encoder of that network starts with the same one.
+            that of a query encoder which a bundle brings, or is fitted on the training photographs; then the query
+            encoder of that network starts with it too.
         anchor_whitening: Exponent of the variances in that whitening: 0.5 gives every component the same say, 0 leaves
             them as they are.
     """
