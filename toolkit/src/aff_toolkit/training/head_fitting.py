@@ -7,6 +7,8 @@ takes one pass over the photographs, and needs no labels.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -49,13 +51,14 @@ def pooled_photographs(encoder: QueryEncoder, store: FeatureStore, rows: NDArray
     """Return what the whitening layer takes in for kept photographs: (n, C) float32.
 
     Args:
-        encoder: Has a fitted_layer; left in evaluation mode.
+        encoder: Has a fitted_layer; left as it is.
         store: Keeps the pixels.
         rows: (n,) of readable photographs.
         size: Side in pixels of the encoder's input.
     """
-    network = encoder.eval().network
+    network = copy.deepcopy(encoder.network).eval()
     assert isinstance(network, LightNetwork), "fitted_layer has seen to it"
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
     parts = []
     for start in range(0, len(rows), _BATCH):
         images = stretch(torch.from_numpy(store.read_pixels(rows[start : start + _BATCH])), size)
