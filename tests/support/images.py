@@ -57,9 +57,10 @@ def bomb_png(width: int = 20_000, height: int = 20_000) -> bytes:
     return png_file([(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")])
 
 
-def grey16_png(levels: NDArray[np.uint16]) -> bytes:
-    """A 16-bit greyscale PNG of (height, width) levels."""
-    return _png16(levels, colour_type=0)
+def grey16_png(levels: NDArray[np.uint16], *, transparent: int | None = None) -> bytes:
+    """A 16-bit greyscale PNG of (height, width) levels, of which one may be transparent."""
+    mark = b"" if transparent is None else struct.pack(">H", transparent)
+    return _png16(levels, colour_type=0, transparent=mark)
 
 
 def rgb16_png(levels: NDArray[np.uint16]) -> bytes:
@@ -67,11 +68,17 @@ def rgb16_png(levels: NDArray[np.uint16]) -> bytes:
     return _png16(levels, colour_type=2)
 
 
-def _png16(levels: NDArray[np.uint16], *, colour_type: int) -> bytes:
+def grey_alpha16_png(levels: NDArray[np.uint16]) -> bytes:
+    """A 16-bit PNG of (height, width, 2) levels of grey and alpha, which Pillow cannot write."""
+    return _png16(levels, colour_type=4)
+
+
+def _png16(levels: NDArray[np.uint16], *, colour_type: int, transparent: bytes = b"") -> bytes:
     height, width = levels.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return png_file([(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+    beside = [(b"tRNS", transparent)] if transparent else []
+    return png_file([(b"IHDR", header), *beside, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
 
 
 def png_file(chunks: list[tuple[bytes, bytes]]) -> bytes:

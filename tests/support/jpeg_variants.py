@@ -28,7 +28,7 @@ def of_process(process: int, *, bits: int = 8, sampling: Sequence[int] = (0x11,)
     components = b"".join(bytes((number, 0)) for number, _ in enumerate(sampling, 1))
     scan = bytes((len(sampling),)) + components + bytes((0, 63, 0))
     tables = segment(0xDB, bytes(1) + b"\x01" * 64)
-    return _START + tables + header + segment(0xDA, scan) + bytes(64) + _END
+    return _START + tables + header + segment(0xDA, scan) + bytes(8192) + _END
 
 
 def lossless_jpeg(levels: NDArray[np.uint8]) -> bytes:

@@ -33,6 +33,8 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
         grey = _grey_levels(levels.view(np.uint32) if image.info.get("unsigned") else levels)
         if image.info.get("white_is_zero"):
             grey = 255 - grey
+        if "transparency" in image.info:  # one level, which PNG has
+            grey = np.where(levels == image.info["transparency"], 255, grey).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
     if image.has_transparency_data:
         photograph = image.convert("RGBA")

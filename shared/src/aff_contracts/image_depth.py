@@ -1,4 +1,4 @@
-"""Colour in 16 bits a channel that uses fewer of them, such as 12-bit data in a 16-bit file."""
+"""Colour, or grey with alpha, in 16 bits a channel that uses fewer of them, such as 12-bit data in a 16-bit file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from PIL.ImageFile import ImageFile
 # with the other order, the lower one.
 _SIXTEEN_BITS = re.compile("(RGB|RGBX|RGBA);16([BLN])")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+# There is no other order of this one; read as 8-bit RGBA it is the upper and the lower byte of grey, then of alpha.
+_GREY_ALPHA, _AS_BYTES = "LA;16B", "RGBA"
 
 _BITS, _LEVELS = 8, 256  # of a byte
 
@@ -21,20 +23,24 @@ _Table = list[int]
 
 
 def load_colour(image: ImageFile) -> Image.Image:
-    """Decode an opened image; colour of 16 bits a channel is scaled by the bits that its brightest value needs.
+    """Decode an opened image; 16 bits a channel are scaled by the bits that its brightest value needs.
 
     Returns:
         The image itself, or, where it leaves upper bits unused, another one of its mode, size and `info`.
     """
-    layout = _SIXTEEN_BITS.fullmatch(_raw_mode(image))
-    encoded = encoded_file(image) if layout else b""
+    raw_mode = _raw_mode(image)
+    other = _of_lower_bytes(raw_mode)
+    encoded = encoded_file(image) if other else b""
     image.load()
-    if not (layout and encoded) or max(_brightest(image)[:3]) >= _LEVELS // 2:
+    if not encoded or max(_brightest(image)[:3]) >= _LEVELS // 2:
         return image
-    lower = type(image)(BytesIO(encoded), "")
+    lower: Image.Image = type(image)(BytesIO(encoded), "")
     lower.info.pop("xmp", None)
-    lower.tile = [_with_raw_mode(tile, f"{layout[1]};16{_OTHER_ORDER[layout[2]]}") for tile in lower.tile]
+    lower.tile = [_with_raw_mode(tile, other) for tile in lower.tile]
     lower.load()
+    if raw_mode == _GREY_ALPHA:
+        _, grey, _, alpha = lower.split()
+        lower = Image.merge(image.mode, (grey, grey, grey, alpha))
     upper_tables, lower_tables = _tables(_brightest(image), _brightest(lower))
     scaled = ImageChops.add(image.point(upper_tables), lower.point(lower_tables))
     scaled.info = image.info
@@ -44,6 +50,14 @@ def load_colour(image: ImageFile) -> Image.Image:
 def encoded_file(image: ImageFile) -> bytes:
     """Return the file of an image that was opened from memory, and is not decoded yet."""
     return image.fp.getvalue() if isinstance(image.fp, BytesIO) else b""
+
+
+def _of_lower_bytes(raw_mode: str) -> str:
+    """Return the raw mode that reads the lower bytes of 16 bits; empty where `raw_mode` is of no such picture."""
+    layout = _SIXTEEN_BITS.fullmatch(raw_mode)
+    if layout:
+        return f"{layout[1]};16{_OTHER_ORDER[layout[2]]}"
+    return _AS_BYTES if raw_mode == _GREY_ALPHA else ""
 
 
 def _raw_mode(image: ImageFile) -> str:

@@ -22,7 +22,7 @@ from aff_contracts.errors import (
 from aff_contracts.image_avif import check_announced_size, is_avif, open_avif
 from aff_contracts.image_depth import encoded_file, load_colour
 from aff_contracts.image_jpeg import open_jpeg
-from aff_contracts.image_jpeg_end import with_end_marker
+from aff_contracts.image_jpeg_end import is_cut, with_end_marker
 from aff_contracts.image_png import open_png
 from aff_contracts.image_tiff import open_tiff
 
@@ -95,7 +95,7 @@ def load_pixels(image: ImageFile, factor: int) -> Image.Image:
             return _with_opaque_bitmap(load_colour(image))
     encoded, exif = encoded_file(image), image.info["exif"]
     try:
-        return _load_jpeg(image, factor)
+        loaded = _load_jpeg(image, factor)
     except TruncatedImageError:
         with translated_errors():
             whole = with_end_marker(encoded)
@@ -104,6 +104,11 @@ def load_pixels(image: ImageFile, factor: int) -> Image.Image:
         again = open_jpeg(whole)
         again.info["exif"] = exif
         return _load_jpeg(again, factor)
+    with translated_errors():
+        cut = is_cut(loaded, encoded)
+    if cut:
+        raise TruncatedImageError("pixels are missing before its end marker")
+    return loaded
 
 
 def exif_orientation(image: Image.Image) -> int:

@@ -1,4 +1,4 @@
-"""JPEGs without an end marker: whole all the same, or cut."""
+"""JPEGs without an end marker: whole all the same, or cut; and cut ones that got one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable
 from io import BytesIO
 
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from aff_contracts.image_jpeg import MOST_SEGMENTS, segments
@@ -19,6 +20,7 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither a stuffed byte nor
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _OTHER_BITS = bytes((0x5A, 0xC3, 0x96, 0x3C)) * 16
 _STRIP_ROWS = 256
+_MIDDLE = frozenset({127, 128})  # what the decoder makes of blocks that are missing, in every channel
 
 
 def with_end_marker(data: bytes) -> bytes | None:
@@ -43,6 +45,23 @@ def with_end_marker(data: bytes) -> bytes | None:
     other_bits = _OTHER_BITS + bytes((0xFF, 0xD0 + restarts % 8)) + _OTHER_BITS
     whole = body + _END
     return whole if _pixel_checksum(whole) == _pixel_checksum(body + other_bits + _END) else None
+
+
+def is_cut(image: Image.Image, data: bytes) -> bool:
+    """Return whether pixels of a JPEG are missing before its end marker: a tool closed a file that was cut.
+
+    The decoder fills in grey without a word, or leaves a progressive picture blurred. So that most files need no second
+    look, the pixels are looked at again only where the last one is of that grey.
+
+    Args:
+        image: As decoded.
+        data: Its file, as `open_jpeg` hands it to Pillow.
+    """
+    if image.info.get("progressive") and _last_scan(data) is None:
+        return True
+    last = image.getpixel((image.width - 1, image.height - 1))
+    levels = last if isinstance(last, tuple) else (last,)
+    return _MIDDLE.issuperset(levels) and with_end_marker(data) is None
 
 
 def _last_scan(data: bytes) -> int | None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from aff_contracts.image_decoding import ImageLimits, decode_image
-from tests.support.images import Pixels, encode, grey16_png, rgb16_png
+from tests.support.images import Pixels, encode, grey16_png, grey_alpha16_png, rgb16_png
 
 LIMITS = ImageLimits()
 SIDE = 16
@@ -113,6 +113,26 @@ def test_sixteen_bit_grey_keeps_its_upper_bits() -> None:
 def test_sixteen_bit_colour_keeps_its_upper_bits() -> None:
     levels = np.broadcast_to(np.array([0xFFFF, 0x8040, 0x00FF], dtype=np.uint16), (SIDE, SIDE, 3))
     assert _colour(rgb16_png(levels)) == [255, 0x80, 0]
+
+
+@pytest.mark.parametrize(("highest", "half"), [(65535, 0x8000), (4095, 0x800), (255, 0x80)])
+def test_sixteen_bit_grey_with_alpha_is_as_bright_as_without(highest: int, half: int) -> None:
+    levels = np.full((SIDE, SIDE, 2), 65535, dtype=np.uint16)
+    levels[:, :, 0] = half
+    levels[0, 0, 0] = highest
+    levels[0, 1, 1] = 0
+    pixels = _decoded(grey_alpha16_png(levels))
+    assert pixels[1, 1].tolist() == [0x80] * 3
+    assert pixels[0, 0].tolist() == [255] * 3
+    assert pixels[0, 1].tolist() == [255] * 3
+
+
+def test_the_transparent_level_of_a_sixteen_bit_grey_png_is_white() -> None:
+    levels = np.full((SIDE, SIDE), 0x8000, dtype=np.uint16)
+    levels[0, 0] = 0x1234
+    pixels = _decoded(grey16_png(levels, transparent=0x1234))
+    assert pixels[0, 0].tolist() == [255] * 3
+    assert pixels[1, 1].tolist() == [0x80] * 3
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])

@@ -61,6 +61,24 @@ def test_a_jpeg_that_lacks_pixels_is_refused_wherever_it_is_cut(kind: dict[str, 
         assert _verdict(cut, 12).startswith("image_truncated"), kept
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_cut_jpeg_is_not_made_whole_by_an_end_marker(kind: dict[str, Any], mode: str) -> None:
+    whole = encode(Image.fromarray(NOISE).convert(mode), "JPEG", **kind)
+    # The last scan of a progressive file adds half a level of grey: what is missing of it does not show.
+    for kept in (0.3, 0.5) if "progressive" in kind else (0.3, 0.6, 0.9):
+        closed = whole[: int(len(whole) * kept)].rstrip(b"\xff") + b"\xff\xd9"
+        assert _verdict(closed, None).startswith("image_truncated"), kept
+        assert _verdict(closed, 12).startswith("image_truncated"), kept
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_jpeg_may_end_in_the_grey_of_missing_pixels(kind: dict[str, Any]) -> None:
+    grey_below = NOISE.copy()
+    grey_below[NOISE.shape[0] // 2 :] = 128
+    assert (_decoded(encode(grey_below, "JPEG", **kind))[-1, -1] == 128).all()
+
+
 @pytest.mark.parametrize("kind", [{"progressive": True}, {"progressive": True, "restart_marker_rows": 1}])
 def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(kind: dict[str, Any]) -> None:
     whole = encode(NOISE, "JPEG", **kind)
