@@ -17,6 +17,7 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.cli import train as train_command
 from aff_toolkit.cli.main import app
 from aff_toolkit.training import bundle_writer
+from aff_toolkit.training.train_bundle import TrainBundle, TrainingOutcome
 from query_api.settings import QuerySettings
 from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes
@@ -125,6 +126,22 @@ def test_labelled_photographs_train_the_pair_and_judge_it_by_instances_that_it_h
     assert manifest.metrics["held_out"]["scores"]["asymmetric"]["queries"] == 5 * 4
     assert "5 instances held out" in manifest.metrics["held_out"]["protocol"]
     assert manifest.prototypes is not None
+
+
+def test_folders_that_cannot_be_read_are_named_and_give_a_status_of_their_own(
+    labelled: Path, tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = TrainingOutcome(tiny_training.manifest, None)
+    monkeypatch.setattr(TrainBundle, "run", lambda *_: outcome)
+    photographs = shutil.copytree(labelled, tmp_path / "photographs")
+    way = ["--images", photographs, "--base", tiny_training.bundle]
+    assert aff_train(tmp_path, *way).exit_code == 0
+    (photographs / "closed").symlink_to("nowhere")
+    for labels in ("--labelled", "--unlabelled"):
+        result = aff_train(tmp_path, *way, labels)
+        assert result.exit_code == 4
+        assert "left out, cannot be read (1): closed" in result.stderr
+        assert "1 folders could not be read: what lies in them was left out" in result.stderr
 
 
 @pytest.mark.usefixtures("gaining")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aff_toolkit.training.train_bundle import TrainingOutcome
 
 _NOTHING_GAINED = 3
+_FOLDERS_LEFT_OUT = 4
 _ONE_WAY = (
     "give a recipe, or --images for your own photographs, or --gallery-bundle with --query-backbone and --images for a "
     "new query encoder"
@@ -86,7 +87,7 @@ def train(
     """Train a pair of encoders, and write a measured bundle: by a recipe, or for your own photographs.
 
     Some of your own photographs are held out, and what is written is the better of the trained bundle and its base on
-    them. Status 3 where nothing was gained, so that it is the base.
+    them. Status 3 where nothing was gained, so that it is the base; 4 where folders could not be read.
     """
     from aff_toolkit.evaluation.protocols import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
@@ -94,7 +95,11 @@ def train(
     from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
     from aff_toolkit.training.train_bundle import TrainBundle  # noqa: PLC0415
     from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
-    from aff_toolkit.training.training_source import absent_sources, describe_sources  # noqa: PLC0415
+    from aff_toolkit.training.training_source import (  # noqa: PLC0415
+        absent_sources,
+        describe_sources,
+        left_out_folders,
+    )
 
     console = messages if _is_main_process() else Console(quiet=True)
     # One document on standard output, whichever processes fail; the others tell in words.
@@ -123,6 +128,7 @@ def train(
             )
         for path in absent_sources(settings.sources):
             messages.print(f"without the photographs of {path}: there is no such file")
+        left_out = left_out_folders(settings.sources)
         protocols = protocols_of_recipe(settings)
         if labels is not None:
             protocols.append(protocol_of_labels(labels))
@@ -135,6 +141,9 @@ def train(
         print_json(outcome.manifest.model_dump(mode="json") | {"judgement": judgement})
     else:
         _tell(outcome, out, settings)
+    if left_out:
+        messages.print(f"{len(left_out)} folders could not be read: what lies in them was left out")
+        raise typer.Exit(_FOLDERS_LEFT_OUT)
     if _keeps_base(outcome, settings):
         raise typer.Exit(_NOTHING_GAINED)
 

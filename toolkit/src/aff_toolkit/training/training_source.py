@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from aff_toolkit.training.data.describe_source import describe_source
+from aff_toolkit.training.data.describe_source import describe_source, unreadable_folders
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.photograph_source import PhotographSource, ScenesSource
 
@@ -79,6 +79,12 @@ def load_sources(sources: Sequence[TrainingSource], *, min_side: int | None = No
 def describe_sources(sources: Iterable[TrainingSource]) -> list[str]:
     """Return lines that state what the sources that are present are taken for: see describe_source."""
     return [line for source in sources if source.present for line in describe_source(source.photographs)]
+
+
+def left_out_folders(sources: Iterable[TrainingSource]) -> list[str]:
+    """Return the folders that cannot be read of the sources that are present, each once."""
+    found = [folder for source in sources if source.present for folder in unreadable_folders(source.photographs)]
+    return list(dict.fromkeys(found))
 
 
 def licences_of(sources: Iterable[TrainingSource]) -> tuple[str, ...]:

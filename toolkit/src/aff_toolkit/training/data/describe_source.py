@@ -40,6 +40,16 @@ def describe_source(source: PhotographSource, *, options: bool = False) -> list[
     return [f"{source.path}: {len(photographs)} photographs of {things} things"]
 
 
+def unreadable_folders(source: PhotographSource) -> tuple[str, ...]:
+    """Return the subfolders of a source that cannot be read, so that what lies in them is left out.
+
+    Raises:
+        AffError: The source cannot be read.
+    """
+    folders = isinstance(source, FolderSource | UnlabelledSource | PathSource) and source.path.is_dir()
+    return survey_folder(source.path).unreadable if folders else ()
+
+
 def name_some(names: Sequence[str]) -> str:
     """Return names as a list in words, the first ten of them."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
