@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import os
@@ -276,6 +277,30 @@ async def test_a_search_that_finds_no_room_is_refused_before_its_body_is_read(se
             assert (await client.get("/healthz")).status_code == 200
         assert (await _search(client)).status_code == 200
         assert "aff_search_overloads_total 1.0" in (await client.get("/metrics")).text
+
+
+async def test_a_photograph_that_finds_no_room_beside_one_that_is_still_sent_is_refused_unread(
+    service: QueryService,
+) -> None:
+    settings = service.settings.model_copy(update={"max_queued_bytes": 2 * len(RED) - 1})
+    app = create_app(settings, MemoryGalleryCatalogue(await colour_gallery(service.manifest.space)))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def withheld() -> AsyncIterator[bytes]:
+        yield RED[:-1]
+        begun.set()
+        await ended.wait()
+        yield RED[-1:]
+
+    headers = {"content-type": "image/png", "content-length": str(len(RED))}
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+        held = asyncio.create_task(client.post("/search", content=withheld(), headers=headers))
+        await begun.wait()
+        require_problem(await client.post("/search", content=RED, headers=headers), 429, "service_overloaded")
+        ended.set()
+        assert (await held).status_code == 200
+        assert (await client.post("/search", content=RED, headers=headers)).status_code == 200
 
 
 async def test_a_port_that_is_taken_is_named_with_the_setting_that_chooses_another(service: QueryService) -> None:

@@ -16,7 +16,6 @@ from aff_contracts.errors import StoreError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.web.service import create_service
-from gallery_indexer.admission import Admission
 from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.components import Components
 from gallery_indexer.edit_gallery import EditGallery
@@ -101,7 +100,6 @@ async def _running(
             store_wait_s=settings.store_wait_s,
         )
         stack.enter_context(closing(collections))
-        admission = Admission(settings.max_queued_bytes, largest_bytes=settings.max_body_bytes, metrics=metrics)
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         )
@@ -112,7 +110,6 @@ async def _running(
         app.state.components = Components(
             settings=settings,
             catalogue=catalogue,
-            admission=admission,
             collections=collections,
             edit_gallery=edit_gallery,
             metrics=metrics,

@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from gallery_indexer.admission import Admission
 from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.index_collections import IndexCollections
@@ -25,7 +24,6 @@ class Components:
 
     settings: IndexerSettings
     catalogue: GalleryCatalogue
-    admission: Admission
     collections: IndexCollections
     edit_gallery: EditGallery
     metrics: IndexMetrics

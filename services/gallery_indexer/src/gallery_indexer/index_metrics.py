@@ -41,7 +41,6 @@ class IndexMetrics:
             "aff_index_batch_images", "Images embedded together.", buckets=_BATCH_BUCKETS, registry=registry
         )
         self._in_flight = Gauge("aff_index_images_in_flight", "Images waiting or worked on.", registry=registry)
-        self._overloads = Counter("aff_index_overloads", "Requests answered with 429.", registry=registry)
         self._out_of_memory = Counter(
             "aff_index_out_of_memory", "Batches that did not fit on the device and were halved.", registry=registry
         )
@@ -83,10 +82,6 @@ class IndexMetrics:
             images_per_s=self._rate.per_s(),
             in_flight=self._images_in_flight,
         )
-
-    def count_overload(self) -> None:
-        """Count a request that was refused for want of room."""
-        self._overloads.inc()
 
     def count_out_of_memory(self) -> None:
         """Count a batch that did not fit on the device."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import ExitStack
 from typing import Any, Self
 
 from fastapi import Request
@@ -45,27 +44,20 @@ class ReceiptLines(StreamingResponse):
     Args:
         first: The first receipt.
         others: The other receipts; closed when the answer ends, however it ends.
-        held: Released then, too.
     """
 
-    def __init__(self, first: Receipt, others: AsyncGenerator[Receipt, None], held: ExitStack) -> None:
+    def __init__(self, first: Receipt, others: AsyncGenerator[Receipt, None]) -> None:
         super().__init__(_lines(first, others), media_type=_MEDIA_TYPE)
         self._receipts = others
-        self._held = held
 
     @classmethod
-    async def begin(cls, receipts: AsyncGenerator[Receipt, None], held: ExitStack) -> Self:
+    async def begin(cls, receipts: AsyncGenerator[Receipt, None]) -> Self:
         """Wait for the first receipt, so that a request that fails before it gets the status of its error.
 
         Raises:
-            StoreError: It failed so; `held` is released.
+            StoreError: It failed so.
         """
-        try:
-            first = await anext(receipts)
-        except BaseException:
-            held.close()
-            raise
-        return cls(first, receipts, held)
+        return cls(await anext(receipts), receipts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines; where the caller goes away, what is not done is given up."""
@@ -73,7 +65,6 @@ class ReceiptLines(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await self._receipts.aclose()
-            self._held.close()
 
 
 async def _lines(first: Receipt, others: AsyncGenerator[Receipt, None]) -> AsyncGenerator[bytes, None]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from fastapi import APIRouter, Request, Response
 
 from aff_contracts.errors import (
     ImageNotFoundError,
     InvalidItemsError,
     InvalidParameterError,
-    ServiceOverloadedError,
     StoreError,
     TooManyImagesError,
 )
@@ -26,6 +23,7 @@ from aff_contracts.schemas.indexing import (
     LookupResponse,
 )
 from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.body_admission import place_of
 from aff_contracts.web.item_routes import NamedItem, item_route
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
@@ -47,7 +45,7 @@ _IMAGE = ("/images", "/images/{item_id:path}")
     tags=["gallery"],
     response_model=IndexResponse,
     responses={
-        **problem_responses(InvalidItemsError, TooManyImagesError, ServiceOverloadedError, StoreError),
+        **problem_responses(InvalidItemsError, TooManyImagesError, StoreError),
         **RECEIPT_LINES,
     },
     openapi_extra={"requestBody": REQUEST_BODY},
@@ -59,20 +57,15 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
     application/x-ndjson` the receipts are sent one by one, as the images are done.
     """
     settings = components.settings
-    length = request.headers.get("content-length", "")
-    announced = int(length) if length.isdecimal() else None
-    with ExitStack() as stack:
-        stack.enter_context(components.admission.admit(announced))
-        images = await read_index_request(
-            request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
-        )
-        if has_locations(images):
-            # For what is fetched, which nobody announces.
-            stack.enter_context(components.admission.admit(None, beside=announced or settings.max_body_bytes))
-            images = await components.named_images.fetch(images)
-        if wants_lines(request):
-            return await ReceiptLines.begin(components.collections.receipts(images), stack.pop_all())
-        receipts = await components.collections.index(images)
+    images = await read_index_request(
+        request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
+    )
+    if has_locations(images):
+        place_of(request).take(settings.max_body_bytes)  # for what is fetched, which nobody announces
+        images = await components.named_images.fetch(images)
+    if wants_lines(request):
+        return await ReceiptLines.begin(components.collections.receipts(images))
+    receipts = await components.collections.index(images)
     return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
 
 

@@ -27,8 +27,6 @@ class IndexerSettings(ListenSettings):
         max_images_per_request: Most images in one request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
         image_limits: What an image may be before it is decoded.
-        max_queued_bytes: Bytes of all bodies that are worked on at the same time; more are answered with 429
-            and told when to come back. A request that comes alone is always taken.
         batch_size: Most images that are embedded, or written, together, whichever requests they came with.
         batch_wait_ms: Longest wait of an idle encoder for images that are being decoded, before a smaller batch is
             embedded.
@@ -58,13 +56,13 @@ class IndexerSettings(ListenSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8002
     body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
+    max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
     bundle_path: Path = Field(default_factory=default_bundle)
     bundle_public_key: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
     image_limits: ImageLimits = ImageLimits()
-    max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

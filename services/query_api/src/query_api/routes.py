@@ -14,7 +14,6 @@ from aff_contracts.errors import (
     InvalidCropError,
     InvalidEmbeddingError,
     InvalidFilterError,
-    ServiceOverloadedError,
     StoreError,
     TooManyImagesError,
 )
@@ -40,7 +39,7 @@ from query_api.wanted_hits import wanted_hits
 router = scoped_router(Scope.SEARCH)
 operation_router = APIRouter()
 
-_ANY_SEARCH: tuple[type[AffError], ...] = (InvalidFilterError, ServiceOverloadedError, StoreError)
+_ANY_SEARCH: tuple[type[AffError], ...] = (InvalidFilterError, StoreError)
 _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageError, EncoderError)
 
 

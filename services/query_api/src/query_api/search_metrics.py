@@ -23,7 +23,7 @@ class SearchMetrics:
             registry=registry,
         )
         self._of_stage = {stage: self._stages.labels(stage) for stage in SearchTimings.model_fields}
-        self._overloads = Counter("aff_search_overloads", "Searches answered with 429.", registry=registry)
+        self._overloads = Counter("aff_search_overloads", "Searches that the queue refused.", registry=registry)
         self._waiting = Gauge("aff_search_waiting", "Searches that wait for their turn.", registry=registry)
         self._active = Gauge("aff_search_active", "Searches that are worked on.", registry=registry)
         self._searches = Counter(

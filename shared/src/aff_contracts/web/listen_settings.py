@@ -27,6 +27,11 @@ class ListenSettings(BaseSettings):
         max_head_bytes: Largest head of a request.
         body_timeout_s: Longest time in which the body of a request has to arrive.
         max_body_bytes: Largest request body.
+        max_queued_bytes: Bytes of all bodies that are read or worked on at the same time; more are answered with 429,
+            unread, and told when to come back. A request that comes alone is always taken.
+        max_queued_requests: Most requests with a body that are read or worked on at the same time; likewise.
+        max_connections: Most open connections; behind all other limits, a request on a further one is answered by the
+            server itself, with 503.
         access: Who may do what (`AFF_ACCESS_*`).
         observe: Logs and traces.
     """
@@ -39,6 +44,9 @@ class ListenSettings(BaseSettings):
     max_head_bytes: Annotated[int, Field(ge=1024)] = 65_536
     body_timeout_s: Annotated[float, Field(gt=0)]
     max_body_bytes: Annotated[int, Field(ge=1)]
+    max_queued_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
+    max_queued_requests: Annotated[int, Field(ge=1)] = 256
+    max_connections: Annotated[int, Field(ge=1)] = 2000
     access: AccessSettings = Field(default_factory=AccessSettings)
     observe: ObserveSettings = Field(default_factory=ObserveSettings)
 

@@ -30,6 +30,7 @@ from aff_contracts.errors import (
     RateLimitedError,
     RequestError,
     ScopeMissingError,
+    ServiceOverloadedError,
 )
 from aff_contracts.schemas.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
 
@@ -45,6 +46,7 @@ _ANY_ROUTE: tuple[type[AffError], ...] = (
     OriginRefusedError,
     HostRefusedError,
     RateLimitedError,
+    ServiceOverloadedError,
     AffError,
 )
 
@@ -148,6 +150,9 @@ def _branch(error_class: type[AffError]) -> Iterator[type[AffError]]:
 
 
 async def _answer(request: Request, error: Exception) -> ProblemResponse:
+    # FastAPI reports whatever happens while it reads a body as status 400; the cause knows better.
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, AffError | ClientDisconnect):
+        error = error.__cause__
     problem = _describe(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -179,9 +184,6 @@ def _(error: RequestValidationError) -> Problem:
 
 @_describe.register
 def _(error: HTTPException) -> Problem:
-    # FastAPI reports whatever happens while it reads a body as status 400; the cause knows better.
-    if isinstance(error.__cause__, AffError | ClientDisconnect):
-        return _describe(error.__cause__)
     if error.status_code == HTTPStatus.BAD_REQUEST:
         return problem_of(RequestError(error.detail))
     phrase = HTTPStatus(error.status_code).phrase

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, ProcessCollector, generate_latest
 from starlette.middleware import Middleware
 from starlette.types import Lifespan
 
@@ -16,6 +16,8 @@ from aff_contracts.gallery_store.store_metrics import store_failures
 from aff_contracts.schemas.health import Health
 from aff_contracts.web.access_control import AccessControl
 from aff_contracts.web.access_settings import Scope
+from aff_contracts.web.admission import Admission
+from aff_contracts.web.body_admission import BodyAdmission
 from aff_contracts.web.body_limit import BodyLimit
 from aff_contracts.web.body_timeout import BodyTimeout
 from aff_contracts.web.content_encoding import RefuseContentEncoding
@@ -70,6 +72,7 @@ def create_service(
     app.state.access = AccessControl(listen.access, listen.host)
     install_problem_handlers(app, app.state.registry)
     document_access(app)
+    app.add_middleware(BodyAdmission, admission=_admission(listen, app.state.registry))
     app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
     app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
     app.add_middleware(RefuseContentEncoding)
@@ -111,6 +114,13 @@ def _registry() -> CollectorRegistry:
     ProcessCollector(registry=registry)
     registry.register(store_failures)
     return registry
+
+
+def _admission(listen: ListenSettings, registry: CollectorRegistry) -> Admission:
+    admission = Admission(listen.max_queued_requests, listen.max_queued_bytes)
+    held = Gauge("aff_http_queued_bytes", "Bytes of the bodies that are worked on now.", registry=registry)
+    held.set_function(lambda: admission.held_bytes)
+    return admission
 
 
 def _operation_id(route: APIRoute) -> str:

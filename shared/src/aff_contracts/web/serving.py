@@ -133,6 +133,7 @@ def _server(served: ServedApp) -> _Server:
         log_config=None,
         log_level="warning",
         access_log=False,
+        limit_concurrency=served.listen.max_connections,
         timeout_keep_alive=served.listen.keep_alive_timeout_s,
         timeout_graceful_shutdown=_GRACE_S,
     )

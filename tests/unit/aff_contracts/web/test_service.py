@@ -20,6 +20,7 @@ from tests.support.problems import require_problem
 
 MAX_BODY_BYTES = 1000
 BODY_TIMEOUT_S = 0.2
+MAX_QUEUED_BYTES = 1200
 
 Answer = dict[str, Any]
 
@@ -29,14 +30,16 @@ async def _no_lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _service(root_path: str = "") -> FastAPI:
+def _service(root_path: str = "", **limits: Any) -> FastAPI:
     app = create_service(
         title="Test",
         description="For tests.",
         version="1",
         lifespan=_no_lifespan,
         listen=ListenSettings(
-            port=0, max_body_bytes=MAX_BODY_BYTES, body_timeout_s=BODY_TIMEOUT_S, root_path=root_path
+            port=0,
+            root_path=root_path,
+            **{"max_body_bytes": MAX_BODY_BYTES, "body_timeout_s": BODY_TIMEOUT_S, **limits},
         ),
     )
 
@@ -341,3 +344,89 @@ async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
         problem = require_problem(await client.post("/length", content=half()), 408, "body_timeout")
         assert "0.2 s" in problem["detail"]
         assert (await client.post("/length", content=b"whole")).json() == {"length": 5}
+
+
+class _Upload:
+    """A body that is begun, and whose end is withheld."""
+
+    def __init__(self, size: int) -> None:
+        self.begun, self._go_on = asyncio.Event(), asyncio.Event()
+        self._size = size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.begun.set()
+        yield b"x" * (self._size - 1)
+        await self._go_on.wait()
+        yield b"x"
+
+    def end(self) -> None:
+        self._go_on.set()
+
+
+@asynccontextmanager
+async def _withheld(client: httpx.AsyncClient, size: int, *, announced: bool = True) -> AsyncIterator[None]:
+    upload = _Upload(size)
+    headers = {"content-length": str(size)} if announced else {}
+    sent = asyncio.create_task(client.post("/length", content=upload, headers=headers))
+    await upload.begun.wait()
+    await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        upload.end()
+        assert (await sent).json() == {"length": size}
+
+
+async def _unread() -> AsyncIterator[bytes]:
+    raise AssertionError("read")
+    yield b""
+
+
+@pytest.mark.parametrize("path", ["/length", "/json"])
+async def test_a_body_that_finds_no_room_beside_others_is_refused_unread(path: str) -> None:
+    app = _service(body_timeout_s=30, max_queued_bytes=MAX_QUEUED_BYTES)
+    headers = {"content-length": "201", "content-type": "application/json"}
+    async with _client(app) as client:
+        async with _withheld(client, 1000):
+            refused = await client.post(path, content=_unread(), headers=headers)
+            problem = require_problem(refused, 429, "service_overloaded")
+            assert "1000 bytes" in problem["detail"]
+            assert refused.headers["retry-after"] == "1"
+            assert {"x-request-id", "content-security-policy"} <= refused.headers.keys()
+            assert (await client.post("/length", content=b"x" * 200)).json() == {"length": 200}
+            assert (await client.get("/pages")).status_code == 200
+            assert "aff_http_queued_bytes 1000.0" in (await client.get("/metrics")).text
+        assert (await client.post("/length", content=b"x" * 201)).json() == {"length": 201}
+        figures = (await client.get("/metrics")).text
+    assert "aff_http_queued_bytes 0.0" in figures
+    assert f'aff_http_requests_total{{method="POST",route="{path}",status="429"}} 1.0' in figures
+
+
+async def test_a_chunked_body_takes_room_as_it_arrives() -> None:
+    app = _service(body_timeout_s=30, max_queued_bytes=MAX_QUEUED_BYTES)
+    async with _client(app) as client, _withheld(client, 1000, announced=False):
+        require_problem(await client.post("/length", content=_chunks(3)), 429, "service_overloaded")
+        assert (await client.post("/length", content=_chunks(2))).json() == {"length": 200}
+
+
+async def test_only_so_many_bodies_are_read_at_the_same_time() -> None:
+    app = _service(body_timeout_s=30, max_queued_requests=2)
+    async with _client(app) as client:
+        async with _withheld(client, 10), _withheld(client, 10, announced=False):
+            require_problem(await client.post("/length", content=b"x"), 429, "service_overloaded")
+            assert (await client.post("/length")).json() == {"length": 0}
+        assert (await client.post("/length", content=b"x")).json() == {"length": 1}
+
+
+async def test_a_request_that_is_answered_without_its_body_needs_no_room() -> None:
+    app = _service(body_timeout_s=30, max_queued_bytes=MAX_QUEUED_BYTES)
+    async with _client(app) as client, _withheld(client, 1000):
+        answer = await client.post("/nowhere", content=_unread(), headers={"content-length": "900"})
+    require_problem(answer, 404, "not_found")
+
+
+async def test_a_body_that_is_given_up_leaves_its_room_to_others() -> None:
+    async with _client(_service(max_queued_requests=1)) as client:
+        upload = _Upload(1000)
+        require_problem(await client.post("/length", content=upload), 408, "body_timeout")
+        assert (await client.post("/length", content=b"x")).json() == {"length": 1}

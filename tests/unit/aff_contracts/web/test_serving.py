@@ -73,6 +73,18 @@ async def test_every_address_is_that_of_ipv4_too(host: str, ipv4: bool, ipv6: bo
         assert await _answers("::1", port) is ipv6
 
 
+async def test_behind_all_limits_a_connection_too_many_is_answered_by_the_server() -> None:
+    async with _served("127.0.0.1", max_connections=3) as port:  # one is that of the fixture
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 503
+        for _, writer in held:
+            writer.close()
+        await asyncio.sleep(0.05)
+        assert await _answers("127.0.0.1", port)
+
+
 async def test_an_idle_connection_is_kept_for_its_time() -> None:
     async with _served("127.0.0.1", keep_alive_timeout_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
