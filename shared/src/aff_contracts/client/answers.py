@@ -13,7 +13,7 @@ import httpx
 from opentelemetry import propagate
 from pydantic import ValidationError
 
-from aff_contracts.errors import AffError
+from aff_contracts.errors import AffError, KeyInvalidError
 from aff_contracts.schemas.problem import Problem, problem_of
 from aff_contracts.web.request_id import REQUEST_ID_HEADER, current_request_id, new_request_id
 
@@ -21,6 +21,8 @@ _Answer = TypeVar("_Answer")
 
 DISCONNECTED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """Raised where a connection ended before its answer: a server, or a proxy, may close an idle one at any time."""
+
+_KEY_SETTING = "AFF_API_KEY"
 
 # A proxy of the environment cannot reach the services of this machine.
 DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
@@ -72,8 +74,15 @@ class ForeignAnswerError(ServiceUnreachableError):
 
 
 def key_header(key: str | None) -> dict[str, str]:
-    """Return the header that brings a key; None takes that of the environment's AFF_API_KEY, where there is one."""
-    key = key or os.environ.get("AFF_API_KEY")
+    """Return the header that brings a key; None takes that of the environment's AFF_API_KEY, where there is one.
+
+    Raises:
+        KeyInvalidError: It holds characters that no header can, such as accents or a line break.
+    """
+    item = _KEY_SETTING if not key else "key"
+    key = (key or os.environ.get(_KEY_SETTING, "")).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise KeyInvalidError("holds characters that no key has; `aff keys new` makes keys of ASCII letters", item=item)
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

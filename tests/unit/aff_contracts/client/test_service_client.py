@@ -21,6 +21,8 @@ from aff_contracts.client import (
     ServiceUnreachableError,
     ServiceUrlError,
 )
+from aff_contracts.client.answers import key_header
+from aff_contracts.errors import KeyInvalidError
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +155,23 @@ class TestConnectionsThatEnd:
         ):
             client._call("POST", "/gallery/backups", bytes, json={})
         assert requests == [1]
+
+
+class TestKeys:
+    @pytest.mark.parametrize("key", ["ключ", "clé", "two\nlines", "rubout\x7f"])
+    def test_a_key_that_no_header_can_hold_is_named_and_not_shown(
+        self, key: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AFF_API_KEY", key)
+        for given, item in ((None, "AFF_API_KEY"), (key, "key")):
+            for client in (SearchClient, AsyncSearchClient):
+                with pytest.raises(KeyInvalidError) as caught:
+                    client("http://127.0.0.1:8001", key=given)
+                assert caught.value.item == item
+                assert key not in str(caught.value)
+
+    def test_blanks_and_line_breaks_around_a_key_do_not_belong_to_it(self) -> None:
+        assert key_header(" abc-123\r\n") == {"Authorization": "Bearer abc-123"}
 
 
 class TestAddresses:

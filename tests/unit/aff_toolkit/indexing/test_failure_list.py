@@ -12,6 +12,7 @@ from aff_contracts.schemas.problem import Problem, problem_of
 from aff_toolkit.indexing.failure_list import FailureList
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
+from aff_toolkit.photograph_folders import UnreadableFolderError
 
 PROBLEM = problem_of(SourceError("cannot be read"))
 
@@ -131,3 +132,28 @@ def test_a_list_that_cannot_be_written_costs_the_run_nothing(tmp_path: Path, pat
 def test_a_folder_that_may_not_be_written_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
     assert FailureList(tmp_path / "failures.csv").problem == "it may not be written"
+
+
+def test_what_has_no_file_of_its_own_is_listed_with_what_to_index_in_its_place(tmp_path: Path) -> None:
+    path, closed = tmp_path / "failures.csv", problem_of(UnreadableFolderError("cannot be read"))
+    (tmp_path / "b.tar, c.jpg").write_bytes(b"a file of such a name")
+    places = {"/photos/x.tar.gz, a.jpg": PROBLEM, "/l.csv, line 3": PROBLEM, "s3://b/t.parquet, row 2": PROBLEM}
+    places |= {"/photos/closed": closed, str(tmp_path / "b.tar, c.jpg"): PROBLEM}
+    failures = FailureList(path)
+    for place, problem in places.items():
+        failures.add(place, place, problem, None)
+    failures.close(complete=True)
+    *others, file = source_items(str(path))
+    details = []
+    for item in others:
+        with pytest.raises(SourceError) as caught:
+            item.read()
+        details.append(caught.value.detail)
+    assert [detail.partition(": ")[2].partition(":")[0] for detail in details] == [
+        "lies within /photos/x.tar.gz",
+        "lies within /l.csv",
+        "lies within s3",
+        "is a folder",
+    ]
+    assert all("index" in detail for detail in details)
+    assert file.read() == b"a file of such a name"

@@ -51,7 +51,7 @@ class Stop(threading.Event):
     "error",
     [
         UNREACHABLE,
-        *map(problem, ("service_overloaded", "store_unavailable", "service_not_ready")),
+        *map(problem, ("service_overloaded", "rate_limited", "store_unavailable", "service_not_ready")),
         *map(foreign, (429, 502, 503, 504)),
     ],
 )
@@ -65,6 +65,16 @@ def test_what_passes_is_waited_for_with_growing_pauses(error: Exception) -> None
 def test_no_pause_is_shorter_than_the_service_asks_for() -> None:
     stop = Stop()
     patiently(Call(problem("service_overloaded", retry_after_s=7.0)), give_up_after_s=1000.0, stop=stop)
+    assert stop.pauses == [7.0]
+
+
+def test_one_that_is_not_there_may_be_told_at_once_while_one_that_is_busy_is_waited_for() -> None:
+    stop = Stop()
+    for error in (UNREACHABLE, foreign(502)):
+        with pytest.raises(ServiceUnreachableError):
+            patiently(Call(error), give_up_after_s=1000.0, stop=stop, away=False)
+    assert stop.pauses == []
+    patiently(Call(problem("rate_limited", retry_after_s=7.0)), give_up_after_s=1000.0, stop=stop, away=False)
     assert stop.pauses == [7.0]
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from aff_toolkit.client import IndexerClient
 from aff_toolkit.indexing.files_source import in_words
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
+from aff_toolkit.indexing.patience import patiently
 from aff_toolkit.indexing.source import is_cheap_to_list, source_items
 
 _SHOWN_FAILURES = 20
@@ -78,13 +80,14 @@ def index(
     options = IndexingOptions(concurrency, give_up_after, trust_ids=trust_ids, replace=replace)
     started = time.perf_counter()
     with errors_told(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures, source) as record:
-        client.gallery()  # an indexer that was never there is told at once; one that goes away is waited for
+        wait = partial(patiently, give_up_after_s=give_up_after, stop=threading.Event())
+        wait(client.gallery, away=False)  # an indexer that was never there is told at once
         _warn_of_failure_list(record)
         items = source_items(source, prefix=prefix, passed_over=record.summary.passed_over)
         with IndexingBar(record.summary) as bar, _counted(source, bar):
             index_items(client, items, record, options, bar.advance, _replacement_warning())
         seconds = time.perf_counter() - started
-        count = client.gallery().count
+        count = wait(client.gallery).count
     _end(record, seconds, count, as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -141,11 +142,15 @@ def train(
         print_json(outcome.manifest.model_dump(mode="json") | {"judgement": judgement})
     else:
         _tell(outcome, out, settings)
+    raise typer.Exit(_status(outcome, settings, left_out))
+
+
+def _status(outcome: TrainingOutcome, recipe: TrainingRecipe, left_out: Sequence[str]) -> int:
+    """Return the status of a training that came to its end, having told of the folders that were left out."""
     if left_out:
         messages.print(f"{len(left_out)} folders could not be read: what lies in them was left out")
-        raise typer.Exit(_FOLDERS_LEFT_OUT)
-    if _keeps_base(outcome, settings):
-        raise typer.Exit(_NOTHING_GAINED)
+        return _FOLDERS_LEFT_OUT
+    return _NOTHING_GAINED if _keeps_base(outcome, recipe) else 0
 
 
 def _tell(outcome: TrainingOutcome, out: Path, recipe: TrainingRecipe) -> None:

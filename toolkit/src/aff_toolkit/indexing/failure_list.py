@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.problem import Problem
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.photograph_files import encodable
+from aff_toolkit.photograph_folders import UnreadableFolderError
 
 _COLUMNS = ("id", "source", "code", "detail", "payload")
 FAILURES_AS_LIST = ("id", "path", "", "", "payload")
@@ -22,6 +24,8 @@ FAILURES_AS_LIST = ("id", "path", "", "", "payload")
 # What spreadsheets take for the beginning of a formula, in either width.
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001
 _GUARD = "'"
+# A member of an archive, a row of a list, as their items are located.
+_WITHIN = re.compile(r"(.+?\.(?:tar|tgz|tbz2|txz|tar\.(?:gz|bz2|xz)|parquet|csv|tsv)), ", re.IGNORECASE | re.DOTALL)
 _MOST_HEADINGS = 1000
 
 
@@ -98,6 +102,21 @@ def has_failure_columns(headings: Sequence[str]) -> bool:
 def unguarded(cell: str) -> str:
     """Return the text of a cell of such a list."""
     return cell[1:] if cell.startswith(_GUARD) and cell[1:].startswith((*_FORMULA, _GUARD)) else cell
+
+
+def needed_again(code: str, location: str) -> str:
+    """Return what is to be indexed instead of a row, in words; empty where the row's own place can be read by itself.
+
+    Args:
+        code: Of the row's problem.
+        location: Of the row: a folder, or an image within an archive or a list has no file of its own.
+    """
+    if code == UnreadableFolderError.code:
+        return f"is a folder: index {location} when it can be read, with the --prefix of its path in the source"
+    within = _WITHIN.match(location)
+    if within is None or os.path.lexists(location):
+        return ""
+    return f"lies within {within[1]}: index that again; what the gallery holds of it already is not sent"
 
 
 def _guarded(text: str) -> str:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from aff_contracts.errors import MissingExtraError
-from aff_toolkit.indexing.failure_list import FAILURES_AS_LIST, has_failure_columns, unguarded
+from aff_toolkit.indexing.failure_list import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.text_table import TableRow, TextTable, is_text, require_different
 
@@ -87,15 +87,17 @@ def csv_table(place: Place) -> Iterator[ManifestTable]:
         rows: Iterator[TableRow] = iter(table)
         headings: Sequence[str] = table.headings
         if has_failure_columns(headings):
-            rows, headings = map(_unguarded_row, rows), FAILURES_AS_LIST
+            rows, headings = map(_failure_row, rows), FAILURES_AS_LIST
         columns = [_column(heading) for heading in headings]
         names = [name for name, _ in columns]
         require_different(names)
         yield ManifestTable(names, (), (_csv_row(number, row, columns) for number, row in enumerate(rows, start=1)))
 
 
-def _unguarded_row(row: TableRow) -> TableRow:
-    return replace(row, cells=[unguarded(cell) for cell in row.cells])
+def _failure_row(row: TableRow) -> TableRow:
+    cells = [unguarded(cell) for cell in row.cells]
+    _, location, code = [*cells, "", "", ""][:3]
+    return replace(row, cells=cells, problem=row.problem or needed_again(code, location))
 
 
 def _column(heading: str) -> tuple[str, str]:

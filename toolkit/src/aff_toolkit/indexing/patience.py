@@ -13,7 +13,7 @@ from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreac
 
 _Result = TypeVar("_Result")
 
-_PASSING = frozenset({"service_overloaded", "service_not_ready", "store_unavailable"})
+_PASSING = frozenset({"service_overloaded", "rate_limited", "service_not_ready", "store_unavailable"})
 _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504})  # of a proxy whose service is away, or that is busy itself
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -21,8 +21,10 @@ _LONGEST_PAUSE_S = 30.0
 _logger = logging.getLogger(__name__)
 
 
-def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: threading.Event) -> _Result:
-    """Call, and again while the service is unreachable, overloaded, starting or without its store.
+def patiently(
+    call: Callable[[], _Result], *, give_up_after_s: float, stop: threading.Event, away: bool = True
+) -> _Result:
+    """Call, and again while the service is unreachable, overloaded, starting or without its store, or limits its key.
 
     The pauses double from half a second to 30, each drawn between half and all of that, and are no shorter than the
     service's `Retry-After`.
@@ -31,6 +33,7 @@ def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: thre
         call: Must be safe to repeat.
         give_up_after_s: How long to go on after the first failure, in seconds.
         stop: Ends the waiting.
+        away: Whether to wait for a service that is unreachable, too.
 
     Raises:
         ServiceError: Refused for a reason that waiting does not mend, or for too long.
@@ -44,7 +47,8 @@ def patiently(call: Callable[[], _Result], *, give_up_after_s: float, stop: thre
         except (ServiceError, ServiceUnreachableError) as error:
             now = time.monotonic()
             deadline = deadline or now + give_up_after_s
-            if not _is_passing(error) or now >= deadline or stop.is_set():
+            passing = _is_passing(error) and (away or isinstance(error, ServiceError))
+            if not passing or now >= deadline or stop.is_set():
                 raise
             _logger.warning("waiting: %s", error)
             asked_s = error.retry_after_s if isinstance(error, ServiceError | ForeignAnswerError) else 0.0

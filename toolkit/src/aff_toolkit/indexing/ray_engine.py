@@ -64,9 +64,7 @@ def index_with_ray(
     try:
         for batch in _results(ray, source, prefix, bundle, encoders, gpus_per_encoder):
             rows = batch.to_pylist()
-            for row in rows:
-                _note(record, row)
-            on_progress(len(rows))
+            on_progress(sum(_note(record, row) for row in rows))
     except Exception as error:
         raise error_of_ours(error) or error from error
     finally:
@@ -144,8 +142,12 @@ def _store_opener(ray: Any, settings: StoreSettings, space: EmbeddingSpace) -> C
     return partial(ActorStore, actor)
 
 
-def _note(record: IndexingRecord, row: dict[str, Any]) -> None:
+def _note(record: IndexingRecord, row: dict[str, Any]) -> int:
+    """Record what became of a row, and return the number of its images."""
     status = row["status"]
+    if status == "passed_over":
+        record.summary.passed_over.update(json.loads(row["payload"]))
+        return 0
     if status == "rejected":
         problem = Problem(
             type=f"urn:aff:problem:{row['code']}",
@@ -156,6 +158,7 @@ def _note(record: IndexingRecord, row: dict[str, Any]) -> None:
             item=row["id"],
         )
         record.fail(row["id"], row["location"], problem, json.loads(row["payload"]))
-        return
+        return 1
     counts = {"indexed": 0, "updated": 0, "duplicate": 0, "rejected": 0}
     record.add(IndexSummary(**{**counts, status: 1}))
+    return 1

@@ -6,6 +6,7 @@ Rows keep `id`, `location` and `payload` (JSON) to the end. A row with a `status
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -40,6 +41,7 @@ from gallery_indexer.settings import IndexerSettings
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
 
 _READ_AT_A_TIME = 32
+_PASSED_OVER = "passed_over"  # status of the row whose payload counts the files that are not named like images
 
 pa: Any = import_module("pyarrow")  # has no types
 
@@ -95,17 +97,25 @@ class ListPart:
     prefix: str = ""
 
     def __call__(self, part: Table) -> Iterator[Table]:
-        """Give the images of a part, given its number."""
+        """Give the images of a part, given its number; the first one also what is passed over."""
         for number in part["id"].to_pylist():
-            items = islice(source_items(self.source, prefix=self.prefix), number, None, self.parts)
+            passed_over: Counter[str] = Counter()
+            every = source_items(self.source, prefix=self.prefix, passed_over=passed_over)
+            items = islice(every, number, None, self.parts)
             while batch := list(islice(items, _READ_AT_A_TIME)):
                 yield _table([_read(item) if self.read else _listed(item) for item in batch])
+            if passed_over and number == 0:
+                counts = json.dumps(passed_over)
+                yield _table([{"id": "", "location": self.source, "payload": counts, "status": _PASSED_OVER}])
 
 
 def read_listed(table: Table) -> Table:
     """Read the images of a remote source, whose listing gave nothing but places."""
     rows = []
     for row in table.to_pylist():
+        if row["status"]:
+            rows.append(row)
+            continue
         item = SourceItem(row["id"], row["location"], partial(_read_place, row["location"]))
         rows.append(_read(item) | {"payload": row["payload"]})
     return _table(rows)
@@ -148,7 +158,7 @@ class Prepare:
         """Give each row its pixels, or its status."""
         self._store = self._store or self.open_store()
         rows = table.to_pylist()
-        stored = self._store.fetch([row["id"] for row in rows])
+        stored = self._store.fetch([row["id"] for row in rows if not row["status"]])
         return _table([row if row["status"] else self._prepared(row, stored.get(row["id"])) for row in rows])
 
     def _prepared(self, row: Row, stored: Any) -> Row:
