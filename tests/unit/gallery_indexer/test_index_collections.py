@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +23,8 @@ from gallery_indexer.image_encoder import ImageEncoder
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
@@ -43,6 +47,31 @@ def _load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> I
     return FakeGalleryEncoder(poison=(9, 9, 9) if bundle_directory.name == "new" else None)
 
 
+class _Watched:
+    """Loads encoders, of which it has the newest one, and counts the pipelines that were closed."""
+
+    newest: FakeGalleryEncoder
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.closed = 0
+        close = IndexingPipeline.close
+
+        def count_and_close(pipeline: IndexingPipeline) -> None:
+            close(pipeline)
+            self.closed += 1
+
+        monkeypatch.setattr(IndexingPipeline, "close", count_and_close)
+
+    def __call__(self, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+        self.newest = FakeGalleryEncoder()
+        return self.newest
+
+    async def wait_for_closed(self, pipelines: int) -> None:
+        async with asyncio.timeout(10):
+            while self.closed < pipelines:
+                await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 def shelf(tmp_path: Path) -> BundleShelf:
     """Two bundles of the fake encoder, old and new."""
@@ -58,20 +87,31 @@ def _space(shelf: BundleShelf, name: str) -> Any:
 
 @asynccontextmanager
 async def _collections(
-    shelf: BundleShelf, catalogue: GalleryCatalogue, registry: CollectorRegistry | None = None
+    shelf: BundleShelf,
+    catalogue: GalleryCatalogue,
+    registry: CollectorRegistry | None = None,
+    *,
+    load: EncoderLoader = _load,
 ) -> AsyncIterator[IndexCollections]:
     settings, metrics = IndexerSettings(store_wait_s=0.0), IndexMetrics(registry or CollectorRegistry())
 
     async def open_collection(path: Path) -> OpenedCollection:
-        return await OpenedCollection.open(await load_bundle(path, settings, _load), catalogue, settings, metrics)
+        return await OpenedCollection.open(await load_bundle(path, settings, load), catalogue, settings, metrics)
 
-    first = await open_collection(shelf.default)
-    collections = IndexCollections(catalogue, shelf, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0)
+    collections = IndexCollections(
+        catalogue,
+        shelf,
+        await open_collection(shelf.default),
+        open_collection,
+        metrics,
+        interval_s=0.0,
+        store_wait_s=0.0,
+    )
     try:
         await collections.refresh()
         yield collections
     finally:
-        collections.close()
+        await collections.close()
 
 
 def _images(**images: bytes) -> list[IncomingImage]:
@@ -180,6 +220,57 @@ async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: Bundle
         await collections.index(_images(blue=BLUE))
         assert collections.opened(_space(shelf, "old").id) is None
         assert await _ids(catalogue, _space(shelf, "new")) == ["blue", "red"]
+
+
+async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_ends(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue, watched = MemoryGalleryCatalogue(), _Watched(monkeypatch)
+    async with _collections(shelf, catalogue, load=watched) as collections:
+        await collections.build("new")
+        watched.newest.gate.clear()
+        request = asyncio.create_task(collections.index(_images(red=RED)))
+        await asyncio.to_thread(watched.newest.called.wait, 10)
+        await catalogue.drop(_space(shelf, "new").id)
+        await collections.refresh()
+        await asyncio.sleep(0.05)
+        assert watched.closed == 0
+        watched.newest.gate.set()
+        assert _statuses(await request) == ["indexed"]
+        await watched.wait_for_closed(1)
+
+
+async def test_however_often_the_gallery_is_restored_the_models_of_before_are_closed_and_forgotten(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = _Watched(monkeypatch)
+    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+        first = weakref.ref(watched.newest)
+        for _ in range(5):
+            await collections.reopen()
+        await watched.wait_for_closed(5)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert first() is None
+        assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
+    assert watched.closed == 6
+
+
+async def test_the_event_loop_goes_on_while_a_collection_is_closed(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = _Watched(monkeypatch)
+    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+        watched.newest.gate.clear()
+        request = asyncio.create_task(collections.index(_images(red=RED)))
+        await asyncio.to_thread(watched.newest.called.wait, 10)
+        closing = asyncio.ensure_future(collections.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        watched.newest.gate.set()  # by this loop, which turns
+        await closing
+        request.cancel()
+        await asyncio.wait([request])
 
 
 async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleShelf) -> None:

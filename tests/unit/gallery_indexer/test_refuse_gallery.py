@@ -16,6 +16,7 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import RefusingError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.schemas.gallery import RefusingStatus
 from aff_contracts.schemas.indexing import IndexItem
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.incoming_image import IncomingImage
@@ -73,7 +74,7 @@ async def _gallery(root: Path, *, keep: bool = True) -> AsyncIterator[_Gallery]:
     refusing = RefuseGallery(collections, tokens)
     yield _Gallery(catalogue, collections, refusing, shelf)
     await refusing.close()
-    collections.close()
+    await collections.close()
     if tokens is not None:
         tokens.close()
 
@@ -132,6 +133,39 @@ async def test_what_cannot_be_fused_again_is_refused_and_makes_no_collection(tmp
         await gallery.refusing.start("new")
         with pytest.raises(RefusingError, match="already"):
             await gallery.refusing.start("new")
+
+
+async def test_of_two_that_begin_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
+    async with _gallery(tmp_path) as gallery:
+        await gallery.collections.index(_images(0))
+        outcomes = await asyncio.gather(*(gallery.refusing.start("new") for _ in range(2)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [RefusingStatus, RefusingError]
+
+
+async def test_a_job_that_meets_an_unforeseen_error_has_failed_and_can_be_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("shapes do not fit")
+
+    async with _gallery(tmp_path) as gallery:
+        await gallery.collections.index(_images(0, 1))
+        with monkeypatch.context() as patch:
+            patch.setattr(GalleryEncoder, "fuse", broken)
+            await gallery.refusing.start("new")
+            status = await gallery.refusing.finished()
+        assert (status.state, status.detail) == ("failed", "the service failed on it; its log has the reason")
+        assert "shapes do not fit" in caplog.text
+        await gallery.refusing.start("new")
+        assert (await gallery.refusing.finished()).state == "finished"
+
+
+async def test_a_job_that_is_given_up_with_the_service_has_failed(tmp_path: Path) -> None:
+    async with _gallery(tmp_path) as gallery:
+        await gallery.collections.index(_images(0))
+        await gallery.refusing.start("new")
+        await gallery.refusing.close()
+        assert (gallery.refusing.status.state, gallery.refusing.status.detail) == ("failed", "the service was stopped")
 
 
 async def test_without_kept_tokens_nothing_can_be_fused_again(tmp_path: Path) -> None:

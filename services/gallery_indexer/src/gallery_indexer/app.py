@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import StoreError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.schemas.indexing import IndexLine
+from aff_contracts.web.documented_schemas import document_schemas
 from aff_contracts.web.service import create_service
 from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.components import Components
@@ -64,6 +66,7 @@ def create_app(
         lifespan=lifespan,
         listen=settings,
     )
+    document_schemas(app, IndexLine)
     for included in (operation_router, status_router, gallery_router, router):
         app.include_router(included)
     return app
@@ -99,7 +102,8 @@ async def _running(
             interval_s=settings.catalogue_interval_s,
             store_wait_s=settings.store_wait_s,
         )
-        stack.enter_context(closing(collections))
+        del bundle  # theirs to close and forget
+        stack.push_async_callback(collections.close)
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         )

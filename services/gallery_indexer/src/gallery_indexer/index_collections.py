@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
-from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, live_one
+from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue, find_collection, live_one
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.retry import retry_for
 from aff_contracts.joint_attempt import JointAttempt
@@ -20,8 +21,6 @@ from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.merge_receipts import merge_receipts
 from gallery_indexer.opened_collection import OpenedCollection
-
-_RETIRED_AFTER_S = 60.0
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class IndexCollections:
         self._store_wait_s = store_wait_s
         self._opened = {first.manifest.space.id: first}
         self._payload_indexed: set[str] = set()
-        self._retired: list[tuple[asyncio.TimerHandle, OpenedCollection]] = []
+        self._retired: dict[OpenedCollection, asyncio.Task[None]] = {}
         self._collections: list[Collection] = []
         self._trusted_until = -1.0
         self._refreshing = asyncio.Lock()
@@ -112,12 +111,15 @@ class IndexCollections:
         opened = await self._current()
         streams = [collection.index_gallery.receipts(images) for collection in opened]
         merged = streams[0] if len(streams) == 1 else merge_receipts(streams)
-        try:
-            async for receipt in merged:
-                self._metrics.count(receipt)
-                yield receipt
-        finally:
-            await merged.aclose()
+        with ExitStack() as users:
+            for collection in opened:
+                users.enter_context(collection.in_use())
+            try:
+                async for receipt in merged:
+                    self._metrics.count(receipt)
+                    yield receipt
+            finally:
+                await merged.aclose()
 
     async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
         """Index images as `receipts`, and return the receipts in the images' order."""
@@ -141,7 +143,9 @@ class IndexCollections:
         """Create the collection of a bundle beside the live one; from now on it gets every write.
 
         Raises:
-            BundleError: There is no such bundle, or it cannot be used.
+            BundleUnknownError: There is no such bundle.
+            BundleError: It cannot be used.
+            CollectionNotFoundError: Another process dropped the collection at once.
             StoreError: The store failed.
         """
         path = self._shelf.named(bundle_name)
@@ -150,7 +154,7 @@ class IndexCollections:
             if space.id not in self._opened:
                 self._opened[space.id] = await self._open_collection(path)
             await self._catalogue.create(space)
-        return next(one for one in await self.refresh() if one.space == space)
+        return find_collection(await self.refresh(), space.id)
 
     async def reopen(self) -> None:
         """Open every collection anew, after a restoration; errors as `refresh`."""
@@ -161,14 +165,14 @@ class IndexCollections:
             self._trusted_until = -1.0
         await self.refresh()
 
-    def close(self) -> None:
-        """End the threads of every pipeline."""
+    async def close(self) -> None:
+        """Close every collection, also those that are in use."""
         self._noticing.cancel()
-        for handle, collection in self._retired:
-            handle.cancel()
-            collection.close()
-        for collection in self._opened.values():
-            collection.close()
+        while self._opened:
+            self._retire(self._opened.popitem()[1])
+        for collection in self._retired:
+            collection.stop_waiting()
+        await asyncio.gather(*self._retired.values())
 
     async def _current(self) -> list[OpenedCollection]:
         """Return the collections that are written to, the live one first."""
@@ -208,9 +212,9 @@ class IndexCollections:
             _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
 
     def _retire(self, collection: OpenedCollection) -> None:
-        """Close a collection that was dropped, once the requests that still use it have ended."""
-        handle = asyncio.get_running_loop().call_later(_RETIRED_AFTER_S, collection.close)
-        self._retired.append((handle, collection))
+        """Close a collection in the background, once the requests that still use it have ended."""
+        self._retired[collection] = asyncio.create_task(collection.close_when_unused())
+        self._retired[collection].add_done_callback(lambda _: self._retired.pop(collection))
 
     def _mismatch(self, live: Collection) -> EmbeddingSpaceMismatchError:
         try:

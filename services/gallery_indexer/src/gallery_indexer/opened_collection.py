@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -69,9 +71,9 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
     return await asyncio.to_thread(load)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class OpenedCollection:
-    """What embeds images and writes them into one collection.
+    """What embeds images and writes them into one collection; closed once nothing uses it.
 
     Attributes:
         bundle: Of the collection's embedding space.
@@ -84,6 +86,12 @@ class OpenedCollection:
     store: GalleryStore
     index_gallery: IndexGallery
     pipeline: IndexingPipeline
+    _users: int = field(default=0, init=False)
+    _closable: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without users."""
+        self._closable.set()
 
     @property
     def manifest(self) -> BundleManifest:
@@ -115,10 +123,27 @@ class OpenedCollection:
         )
         return cls(bundle, store, index_gallery, pipeline)
 
-    def close(self) -> None:
-        """End the pipeline's workers, and the encoder's process where it has one."""
-        self.pipeline.close()
-        self.bundle.close()
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count a user of the pipeline or the encoder: inside the context they are not closed."""
+        self._users += 1
+        self._closable.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._closable.set()
+
+    async def close_when_unused(self) -> None:
+        """Wait for the users; then end the pipeline's workers, and the encoder's process where it has one."""
+        await self._closable.wait()
+        await asyncio.to_thread(self.pipeline.close)  # both join what they end
+        await asyncio.to_thread(self.bundle.close)
+
+    def stop_waiting(self) -> None:
+        """Close in spite of the users: the service ends."""
+        self._closable.set()
 
 
 def open_pipeline(

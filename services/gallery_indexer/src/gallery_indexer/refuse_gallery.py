@@ -34,6 +34,7 @@ class RefuseGallery:
         self._collections = collections
         self._tokens = tokens
         self._job: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
         self.status = RefusingStatus()
         """How far the present or last job is."""
 
@@ -42,24 +43,14 @@ class RefuseGallery:
 
         Raises:
             RefusingError: No tokens are kept, a job runs already, or the bundle has other extractors than the live one.
-            BundleError: There is no such bundle, or it cannot be used.
+            BundleUnknownError: There is no such bundle.
+            BundleError: It cannot be used.
             StoreError: The store failed.
         """
         if self._tokens is None:
             raise RefusingError("this service keeps no tokens (AFF_INDEX_KEPT_TOKENS_PATH)")
-        if self._job is not None and not self._job.done():
-            raise RefusingError("the gallery is being fused again already")
-        live = await self._collections.live()
-        kind = TokenKind.of(self._collections.manifest_of(bundle_name))
-        if kind.extractors != TokenKind.of(live.manifest).extractors:
-            detail = "it has other extractors than the live bundle, so it has to be built from the sources"
-            raise RefusingError(detail, item=bundle_name)
-        built = await self._collections.build(bundle_name)
-        target = self._collections.opened(built.space.id)
-        assert target is not None, "a built collection is opened"
-        self.status = RefusingStatus(state="running", total=await live.store.count(), space=built.space)
-        self._job = asyncio.create_task(self._run(self._tokens, live, target))
-        return self.status
+        async with self._starting:
+            return await self._start(bundle_name, self._tokens)
 
     async def finished(self) -> RefusingStatus:
         """Return how far the job came, once it has ended."""
@@ -73,20 +64,48 @@ class RefuseGallery:
             self._job.cancel()
             await asyncio.wait([self._job])
 
-    async def _run(self, tokens: KeptTokens, live: OpenedCollection, target: OpenedCollection) -> None:
-        try:
-            cursor: str | None = None
+    async def _start(self, bundle_name: str, tokens: KeptTokens) -> RefusingStatus:
+        if self._job is not None and not self._job.done():
+            raise RefusingError("the gallery is being fused again already")
+        live = await self._collections.live()
+        kind = TokenKind.of(self._collections.manifest_of(bundle_name))
+        if kind.extractors != TokenKind.of(live.manifest).extractors:
+            detail = "it has other extractors than the live bundle, so it has to be built from the sources"
+            raise RefusingError(detail, item=bundle_name)
+        built = await self._collections.build(bundle_name)
+        total = await live.store.count()
+        target = self._collections.opened(built.space.id)
+        if target is None:
+            raise RefusingError("its collection was dropped at once", item=bundle_name)
+        self.status = RefusingStatus(state="running", total=total, space=built.space)
+        self._job = asyncio.create_task(self._run(tokens, live.store, target))
+        self._job.add_done_callback(self._note_end)
+        return self.status
+
+    async def _run(self, tokens: KeptTokens, live: GalleryStore, target: OpenedCollection) -> None:
+        cursor: str | None = None
+        with target.in_use():
             while True:
-                page = await live.store.scroll(limit=_PAGE, cursor=cursor)
-                await self._fill(tokens, page.points, live.store, target)
+                page = await live.scroll(limit=_PAGE, cursor=cursor)
+                await self._fill(tokens, page.points, live, target)
                 self.status = self.status.model_copy(update={"done": self.status.done + len(page.points)})
                 cursor = page.cursor
                 if cursor is None:
-                    break
-            self.status = self.status.model_copy(update={"state": "finished"})
-        except AffError as error:
+                    return
+
+    def _note_end(self, job: asyncio.Task[None]) -> None:
+        """Set the status of a job that ended, however it did."""
+        detail = None
+        if job.cancelled():
+            detail = "the service was stopped"
+        elif isinstance(error := job.exception(), AffError):
             _logger.warning("fusing again ended early: %s", error)
-            self.status = self.status.model_copy(update={"state": "failed", "detail": str(error)})
+            detail = str(error)
+        elif error is not None:
+            _logger.error("fusing again failed", exc_info=error)
+            detail = "the service failed on it; its log has the reason"
+        state = "finished" if detail is None else "failed"
+        self.status = self.status.model_copy(update={"state": state, "detail": detail})
 
     async def _fill(
         self, tokens: KeptTokens, points: Sequence[GalleryPoint], live: GalleryStore, target: OpenedCollection
