@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gallery_indexer.app import create_app as create_indexer_app
 from gallery_indexer.settings import IndexerSettings
@@ -32,6 +33,16 @@ def test_the_committed_document_is_current(app: tuple[str, FastAPI]) -> None:
     assert committed == application.openapi(), "run `make openapi` and commit the result"
 
 
+@pytest.mark.parametrize("name", APPS)
+def test_the_committed_document_is_valid_and_refers_to_nothing_that_is_not_there(name: str) -> None:
+    document = json.loads((DOCUMENTS / f"{name}.json").read_text())
+    assert [str(error) for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    schemas = set(document["components"]["schemas"])
+    referred = {reference.rpartition("/")[2] for reference in _references(document)}
+    assert referred <= schemas
+    assert all(reference.startswith("#/components/schemas/") for reference in _references(document))
+
+
 def test_every_operation_documents_its_problems(app: tuple[str, FastAPI]) -> None:
     for path, operations in app[1].openapi()["paths"].items():
         for method, operation in operations.items():
@@ -53,6 +64,16 @@ def test_every_operation_shows_examples_that_fit_its_schemas(app: tuple[str, Fas
         for method, operation in operations.items():
             for parameter in operation.get("parameters", []):
                 assert parameter["schema"].get("examples"), (method, path, parameter["name"])
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _references(inner)
 
 
 def _json_contents(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -14,13 +14,14 @@ from starlette.types import Receive, Scope, Send
 from aff_contracts.errors import AffError
 from aff_contracts.schemas.indexing import IndexLine, IndexSummary, Receipt
 from aff_contracts.schemas.problem import problem_of
+from aff_contracts.web.documented_schemas import reference
 
 _MEDIA_TYPE = "application/x-ndjson"
 
 RECEIPT_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A receipt per image; as lines, one `IndexLine` each, where the caller accepts them.",
-        "content": {_MEDIA_TYPE: {"schema": IndexLine.model_json_schema(ref_template="#/components/schemas/{model}")}},
+        "content": {_MEDIA_TYPE: {"schema": reference(IndexLine)}},
     }
 }
 """OpenAPI's description of the answer."""

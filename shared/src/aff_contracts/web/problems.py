@@ -33,6 +33,7 @@ from aff_contracts.errors import (
     ServiceOverloadedError,
 )
 from aff_contracts.schemas.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
+from aff_contracts.web.documented_schemas import document_schemas, reference
 
 _ANY_ROUTE: tuple[type[AffError], ...] = (
     RequestError,
@@ -111,15 +112,7 @@ def install_problem_handlers(app: FastAPI, registry: CollectorRegistry) -> None:
     app.add_middleware(AnswerBugs)
     for error_class in (AffError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(error_class, _answer)
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("Problem", Problem.model_json_schema())
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend its document
+    document_schemas(app, Problem)
 
 
 def problem_responses(*error_classes: type[AffError]) -> dict[int | str, dict[str, Any]]:
@@ -136,7 +129,7 @@ def problem_responses(*error_classes: type[AffError]) -> dict[int | str, dict[st
     by_status: defaultdict[int, list[str]] = defaultdict(list)
     for error_class in dict.fromkeys(possible):
         by_status[error_class.status].append(f"`{error_class.code}` ({error_class.title})")
-    schema = {"$ref": "#/components/schemas/Problem"}
+    schema = reference(Problem)
     return {
         status: {"description": ", ".join(codes), "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}}}
         for status, codes in sorted(by_status.items())
