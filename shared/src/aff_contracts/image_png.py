@@ -15,8 +15,9 @@ from aff_contracts.errors import TruncatedImageError, UnsupportedImageError
 _SIGNATURE_BYTES, _WORD = 8, 4
 _MOST_CHUNKS = 50_000
 _ANCILLARY = 0x20  # bit of a chunk type's first byte: a decoder may pass over the chunk
-_DECIDING = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-_EXIF, _TRANSPARENCY = b"eXIf", b"tRNS"
+_DECIDING = frozenset({b"IHDR", b"PLTE", b"IDAT"})
+_EXIF, _TRANSPARENCY, _END = b"eXIf", b"tRNS", b"IEND"
+_END_CHUNK = memoryview(b"\0\0\0\0" + _END + zlib.crc32(_END).to_bytes(_WORD))
 # Bytes of tRNS by colour type (grey, RGB, palette); the other types have an alpha channel.
 _TRANSPARENCY_BYTES = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
 
@@ -45,6 +46,9 @@ def open_png(data: bytes) -> ImageFile:
         if chunk.kind[0] & _ANCILLARY:
             if chunk.kind in seen or not _is_wanted(data, chunk):
                 continue
+        elif chunk.kind == _END:  # without content, so its checksum decides nothing
+            kept.append(_END_CHUNK)
+            break
         else:
             _check_critical(data, chunk)
         seen.add(chunk.kind)
@@ -62,8 +66,6 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
             return
         end = start + 12 + int.from_bytes(data[start : start + 4])
         yield _Chunk(kind, start, end)
-        if kind == b"IEND":
-            return
         start = end
     raise TruncatedImageError(f"it has more than {_MOST_CHUNKS} chunks")
 

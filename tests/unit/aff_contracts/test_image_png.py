@@ -75,7 +75,7 @@ def test_a_transparency_with_a_wrong_checksum_is_not_applied() -> None:
     assert _decoded(_with(_chunk(b"tRNS", colour, right=False), png=red))[0, 0].tolist() == [255, 0, 0]
 
 
-@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT", b"IEND"])
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT"])
 def test_a_wrong_checksum_of_a_critical_chunk_is_damage(kind: bytes) -> None:
     png = encode(Image.fromarray(PHOTOGRAPH).quantize(16), "PNG")
     start = png.index(kind) - 4
@@ -83,6 +83,10 @@ def test_a_wrong_checksum_of_a_critical_chunk_is_damage(kind: bytes) -> None:
     damaged = png[: end - 1] + bytes((png[end - 1] ^ 1,)) + png[end:]
     with pytest.raises(TruncatedImageError, match=f"checksum of its {kind.decode()} chunk"):
         _decoded(damaged)
+
+
+def test_the_checksum_of_the_empty_end_chunk_decides_nothing() -> None:
+    assert _shows_the_photograph(PNG[:-1] + bytes((PNG[-1] ^ 1,)))
 
 
 def test_one_changed_byte_of_the_pixels_is_found() -> None:
