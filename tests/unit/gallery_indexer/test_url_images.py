@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -10,9 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import trustme
 
 from aff_contracts.errors import AffError, ImageSourceRefusedError, ImageTooManyBytesError, ImageUnreachableError
-from gallery_indexer.url_images import UrlImages, is_public
+from gallery_indexer.public_network import is_public
+from gallery_indexer.url_images import UrlImages
 
 pytestmark = pytest.mark.anyio
 
@@ -51,12 +54,21 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:  # a client that does not like the certificate
+        pass
+
+
 @contextmanager
-def _server() -> Iterator[tuple[int, list[tuple[str, str]]]]:
+def _server(
+    handler: type[_Handler] = _Handler, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[int, list[tuple[str, str]]]]:
     seen: list[tuple[str, str]] = []
-    handler = type("Handler", (_Handler,), {"seen": seen})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), type("Handler", (handler,), {"seen": seen}))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -158,6 +170,56 @@ async def test_a_name_that_resolves_otherwise_the_second_time_changes_nothing() 
     assert len(seen) == 1
 
 
+class _PersistentHandler(_Handler):
+    """Keeps connections open, gives cookies, and notes the connection and the cookie of each request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.seen.append((str(self.client_address), self.headers["Cookie"] or ""))
+        self.send_response(200)
+        self.send_header("Set-Cookie", "session=secret; Path=/")
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"image")
+
+
+_TWO_NAMES = _names(photos_example=[PUBLIC], other_example=[PUBLIC])
+
+
+async def test_a_connection_serves_one_host_name_and_no_cookie_is_kept() -> None:
+    with _server(_PersistentHandler) as (port, seen):
+        async with _images(resolve=_TWO_NAMES) as images:
+            for host in ("photos.example", "photos.example", "other.example"):
+                assert await images.get(f"http://{host}:{port}/a.jpg") == b"image"
+    (first, again, other), cookies = zip(*seen, strict=True)
+    assert first == again != other
+    assert cookies == ("", "", "")
+
+
+async def test_the_certificate_of_each_host_name_is_checked_also_at_one_address() -> None:
+    authority, served, trusted = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("photos.example").configure_cert(served)
+    authority.configure_trust(trusted)
+    with _server(_PersistentHandler, served) as (port, seen):
+        async with _images(resolve=_TWO_NAMES, schemes=["https"], ssl_context=trusted) as images:
+            assert await images.get(f"https://photos.example:{port}/a.jpg") == b"image"
+            with pytest.raises(ImageUnreachableError, match=r"certificate is not valid for 'other\.example'"):
+                await images.get(f"https://other.example:{port}/a.jpg")
+            assert await images.get(f"https://photos.example:{port}/a.jpg") == b"image"
+    assert len(seen) == 2
+
+
+async def test_an_authority_that_is_not_trusted_is_refused() -> None:
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("photos.example").configure_cert(served)
+    with _server(_PersistentHandler, served) as (port, seen):
+        async with _images(schemes=["https"]) as images:
+            with pytest.raises(ImageUnreachableError, match="certificate verify failed"):
+                await images.get(f"https://photos.example:{port}/a.jpg")
+    assert not seen
+
+
 async def test_a_body_over_the_limit_is_given_up() -> None:
     with _server() as (port, _):
         async with _images() as images:
@@ -182,7 +244,7 @@ async def test_what_is_percent_encoded_is_sent_byte_for_byte_also_after_a_redire
 
 
 async def test_a_host_and_a_path_in_other_letters_are_encoded() -> None:
-    names = _names(bücher_example=[PUBLIC])
+    names = _names(**{"xn--bcher-kva_example": [PUBLIC]})
     with _server() as (port, seen):
         async with _images(resolve=names) as images:
             assert await images.get(f"http://bücher.example:{port}/Köln am%20Rhein.jpg") == b"image"
