@@ -69,6 +69,12 @@ def test_headings_with_other_separators_in_them_are_read_by_the_one_that_makes_a
     assert _read("url,a|b|c,d\nx,y,z\n")[0] == ["url", "a|b|c", "d"]
 
 
+@pytest.mark.parametrize("unseen", ["\u00a0", "\u200b", "\u3000", "\u2003", "\ufeff"])
+def test_blanks_of_any_kind_are_no_part_of_a_heading(unseen: str) -> None:
+    data = f"{unseen}path{unseen};\u00dcber{unseen}uns\na.jpg;b\n".encode()
+    assert _read(data) == (["path", f"\u00dcber{unseen}uns"], [["a.jpg", "b"]])
+
+
 def test_byte_order_mark_and_blanks_are_no_part_of_a_heading() -> None:
     assert _read("\ufeff path ;city\na.jpg;Köln\n") == (["path", "city"], [["a.jpg", "Köln"]])
     assert _read('\ufeff"path","city"\na.jpg,Köln\n')[0] == ["path", "city"]

@@ -18,6 +18,7 @@ URL_COLUMN = "url"
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED_DELIMITER = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a line before the headings that Excel understands
+_UNSEEN = "".join(chr(code) for code in range(0x3001) if chr(code).isspace()) + "\ufeff\u200b\u200e\u200f\u2060"
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what is left of bytes that are not text
 _REMEDY = 'save the list as UTF-8 ("CSV UTF-8" in Excel), or convert it: iconv -f CP1252 -t UTF-8'
 
@@ -68,7 +69,7 @@ class TextTable:
         self._lines_before = self._lines.count - 1
         self._reader = csv.reader(chain([line], self._lines), delimiter=self._delimiter, skipinitialspace=self._padded)
         try:
-            self.headings = [name.strip(" \ufeff") for name in next(self._reader, [])]
+            self.headings = [_without_blanks(name) for name in next(self._reader, [])]
         except csv.Error as error:
             raise TableError(f"the headings cannot be read: {error}") from error
         _require_usable(self.headings)
@@ -160,10 +161,15 @@ def _delimiter_of(line: str) -> str:
     """Return what separates headings: what makes a column of paths or URLs of them, and the most columns."""
 
     def columns(delimiter: str) -> tuple[bool, int]:
-        names = [name.strip(" \ufeff\r\n") for name in _cells(line, delimiter)]
+        names = [_without_blanks(name) for name in _cells(line, delimiter)]
         return find_column(names, *PATH_COLUMNS, URL_COLUMN) is not None, len(names)
 
     return max(_DELIMITERS, key=columns)
+
+
+def _without_blanks(name: str) -> str:
+    """Return a heading without what does not show around it: blanks of any kind, and marks of no width."""
+    return name.strip(_UNSEEN)
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

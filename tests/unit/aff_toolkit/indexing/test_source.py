@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unicodedata import normalize
 
 import fsspec
 import pyarrow as pa
@@ -94,6 +95,16 @@ def test_file_names_that_are_not_utf8_get_printable_ids_of_their_own(tmp_path: P
     for raw in (b"caf\xe8.png", b"caf\xe9.png"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).write_bytes(raw)
     assert _contents(tmp_path) == {"caf\\xe8.png": b"caf\xe8.png", "caf\\xe9.png": b"caf\xe9.png"}
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_list_may_write_a_name_in_another_form_of_unicode_than_the_disk(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], listed: Literal["NFC", "NFD"]
+) -> None:
+    (tmp_path / normalize(on_disk, "Zürich")).mkdir()
+    (tmp_path / normalize(on_disk, "Zürich/café.jpg")).write_bytes(b"photograph")
+    (tmp_path / "list.csv").write_text(normalize(listed, "path\nZürich/café.jpg\n"), encoding="utf-8")
+    assert _contents(tmp_path / "list.csv") == {normalize("NFC", "Zürich/café.jpg"): b"photograph"}
 
 
 def test_a_folder_that_leads_back_to_itself_ends(tmp_path: Path) -> None:

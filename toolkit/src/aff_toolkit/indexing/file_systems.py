@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
+from unicodedata import normalize
 
 from fsspec import filesystem
 from fsspec.core import url_to_fs
@@ -139,8 +140,9 @@ class Place:
 
     @property
     def _local_path(self) -> Path:
-        """The file of the path, which may be written as by `encodable`."""
-        return Path(self.path if os.path.lexists(self.path) else with_escapes_undone(self.path))
+        """The file of the path, which may be written as by `encodable`, or in another form of Unicode than its name."""
+        forms = (self.path, with_escapes_undone(self.path), *(normalize(form, self.path) for form in ("NFC", "NFD")))
+        return Path(next((form for form in forms if os.path.lexists(form)), self.path))
 
     def _list_remote(self, path: str) -> Listing:
         try:
