@@ -15,12 +15,14 @@ from aff_contracts.errors import EmbeddingSpaceMismatchError, ImageError, StoreU
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.schemas.indexing import IndexItem, Receipt
+from gallery_indexer.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.indexing_pipeline import IndexingPipeline
+from gallery_indexer.indexing_pipeline import IndexingPipeline, KeepFeatures
 from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
+from gallery_indexer.tokens import ImageFeatures, Tokens
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -47,11 +49,19 @@ def _index_gallery(
     batch_size: int = 8,
     store_wait_s: float = 0.0,
     registry: CollectorRegistry | None = None,
+    keep_features: KeepFeatures | None = None,
 ) -> Iterator[IndexGallery]:
     metrics = IndexMetrics(registry or CollectorRegistry())
     patient = PatientStore(store, wait_s=store_wait_s)
     pipeline = IndexingPipeline(
-        encoder, patient, ImageLimits(), metrics, batch_size=batch_size, batch_wait_s=1.0, decode_workers=2
+        encoder,
+        patient,
+        ImageLimits(),
+        metrics,
+        batch_size=batch_size,
+        batch_wait_s=1.0,
+        decode_workers=2,
+        keep_features=keep_features,
     )
     with closing(pipeline):
         yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}), ["eye"])
@@ -247,6 +257,33 @@ async def test_receipts_stand_in_the_order_of_the_images_whatever_became_of_them
         ("rejected", "id_repeated"),
         ("rejected", "items_invalid"),
     ]
+
+
+class _ImmenseGreen(FakeGalleryEncoder):
+    """Finds a value in green photographs that float16 cannot hold."""
+
+    def encode_images(self, prepared: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+        encoded = super().encode_images(prepared, with_features=with_features)
+        immense = {"eye": Tokens(np.array([[np.inf, 0, 0, 0]], dtype=np.float16))}
+        green = [tuple(photograph[0, 0]) == GREEN_COLOUR for (photograph,) in prepared]
+        return [replace(one, features=immense) if so else one for one, so in zip(encoded, green, strict=True)]
+
+
+async def test_an_image_whose_features_cannot_be_kept_is_rejected_alone_and_nothing_of_it_is_stored() -> None:
+    kept: list[str] = []
+    store = MemoryGalleryStore()
+
+    def keep(images: Sequence[tuple[str, ImageFeatures]]) -> None:
+        kept.extend(sha256 for sha256, _ in images)
+
+    with _index_gallery(store, _ImmenseGreen(), keep_features=keep) as index_gallery:
+        receipts = await index_gallery.index([_image(RED, "red"), _image(GREEN, "green"), _image(BLUE, "blue")])
+    assert _statuses(receipts) == ["indexed", "rejected", "indexed"]
+    assert receipts[1].error is not None
+    assert (receipts[1].error.code, receipts[1].error.item) == ("encoder_failed", "green")
+    assert "eye beyond float16 (65,504)" in receipts[1].error.detail
+    assert sorted(kept) == sorted(hashlib.sha256(data).hexdigest() for data in (RED, BLUE))
+    assert sorted(await store.fetch(["red", "green", "blue"])) == ["blue", "red"]
 
 
 async def test_new_images_are_embedded_in_batches() -> None:

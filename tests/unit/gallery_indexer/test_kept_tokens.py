@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from aff_contracts.bundle import FeatureSpec
-from gallery_indexer.feature_shards.store_errors import FeatureShardError
+from gallery_indexer import kept_tokens
+from gallery_indexer.feature_shards.store_errors import FeatureNotFiniteError, FeatureShardError
 from gallery_indexer.kept_tokens import KeptTokens, TokenKind
 from gallery_indexer.tokens import ImageFeatures, Tokens
 
@@ -89,6 +90,37 @@ def test_a_shard_that_a_killed_process_wrote_and_did_not_name_is_removed(tmp_pat
     ]
     again.keep(KIND, [_image(number) for number in range(14, 24)])
     assert len(again.fetch(KIND, [_image(number)[0] for number in range(24)])) == 24
+
+
+def _immense(number: int) -> tuple[str, ImageFeatures]:
+    content, features = _image(number)
+    parts = Tokens(np.full((1, 4), np.inf, dtype=np.float16), np.zeros((1, 2), dtype=np.float16))
+    return content, {**features, "parts": parts}
+
+
+def test_what_no_shard_can_hold_is_named_and_not_kept(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    with pytest.raises(FeatureNotFiniteError, match=f"{_image(2)[0]}: parts"):
+        tokens.keep(KIND, [_image(1), _immense(2)])
+    assert tokens.count() == 0
+
+
+def test_a_database_of_before_that_holds_such_an_image_recovers_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = _open(tmp_path)
+    with monkeypatch.context() as earlier_version:
+        earlier_version.setattr(kept_tokens, "not_finite", lambda _: [])
+        tokens.keep(KIND, [_image(1), _immense(2), _image(3)])
+        with pytest.raises(FeatureNotFiniteError):
+            tokens.keep(KIND, [_image(number) for number in range(4, 15)])
+    tokens.close()
+    again = _open(tmp_path)
+    assert _image(2)[0] in caplog.text
+    again.keep(KIND, [_image(number) for number in range(15, 25)])
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) == 2
+    found = again.fetch(KIND, [_image(number)[0] for number in range(1, 25)])
+    assert found.keys() == {_image(number)[0] for number in range(1, 25)} - {_image(2)[0]}
 
 
 def test_a_shard_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from gallery_indexer.photograph_preparation import PhotographPreparation
 from gallery_indexer.pixel_arena import PixelArena
 from gallery_indexer.preparation_pool import PreparationPool
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
-from gallery_indexer.tokens import ImageFeatures
+from gallery_indexer.tokens import ImageFeatures, not_finite
 
 KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
 
@@ -149,10 +149,12 @@ def embedded_image(encoded: EncodedImage | None, width: int, height: int, *, lab
         label: Name of the image, for the message.
 
     Raises:
-        EncoderError: The encoder failed, or gave no unit vector.
+        EncoderError: The encoder failed, gave no unit vector, or features that cannot be kept.
     """
     if encoded is None:
         raise EncoderError("the encoder failed on this image; the log says why", item=label)
+    if names := not_finite(encoded.features or {}):
+        raise EncoderError(f"features cannot be kept: {', '.join(names)} beyond float16 (65,504), or NaN", item=label)
     if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
         reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
         raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=label)

@@ -12,6 +12,7 @@ removed when the directory is opened.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,12 +27,14 @@ from aff_contracts.bundle import BundleManifest, FeatureSpec
 from aff_contracts.bundle_identity import extractors_id
 from gallery_indexer.feature_shards.shard import map_shard, shard_path, write_shard
 from gallery_indexer.feature_shards.shard_builder import ShardBuilder
-from gallery_indexer.feature_shards.store_errors import FeatureStoreNotWrittenError
+from gallery_indexer.feature_shards.store_errors import FeatureNotFiniteError, FeatureStoreNotWrittenError
 from gallery_indexer.image_features import batch_of
-from gallery_indexer.tokens import ImageFeatures, Tokens
+from gallery_indexer.tokens import ImageFeatures, Tokens, not_finite
 
 _SHARD_IMAGES = 512
 _ASKED_AT_ONCE = 500
+
+_logger = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kept (
@@ -78,13 +81,18 @@ class KeptTokens:
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
         self._sweep()
+        self._forget_not_finite()
 
     def keep(self, kind: TokenKind, images: Sequence[tuple[str, ImageFeatures]]) -> None:
         """Keep the features of images, given with the sha256 of their contents; what is kept already stays.
 
         Raises:
+            FeatureNotFiniteError: A value is NaN or beyond float16; names the content, and nothing is kept.
             FeatureStoreNotWrittenError: The disk is full or refuses.
         """
+        for sha256, features in images:
+            if names := not_finite(features):
+                raise FeatureNotFiniteError(f"{', '.join(names)}: not finite in float16", item=sha256)
         rows = [(kind.extractors, sha256, _packed(features)) for sha256, features in images]
         with self._lock:
             with self._transaction():
@@ -186,6 +194,17 @@ class KeptTokens:
         for path in self._shards.iterdir():
             if path.name.partition(".")[0] not in kept:
                 path.unlink()
+
+    def _forget_not_finite(self) -> None:
+        """Remove what earlier versions of `keep` took and no shard can hold; shards were checked when written."""
+        pending = self._database.execute("SELECT rowid, content_sha256, pending FROM kept WHERE pending IS NOT NULL")
+        unusable = [(rowid, sha256) for rowid, sha256, packed in pending if not_finite(_unpacked(packed))]
+        if not unusable:
+            return
+        with self._transaction():
+            self._database.executemany("DELETE FROM kept WHERE rowid = ?", [(rowid,) for rowid, _ in unusable])
+        for _, sha256 in unusable:
+            _logger.warning("tokens of the image %s are not finite, and forgotten", sha256)
 
 
 def _packed(features: ImageFeatures) -> bytes:

@@ -23,3 +23,8 @@ class Tokens:
 
 
 ImageFeatures = Mapping[str, Tokens]
+
+
+def not_finite(features: ImageFeatures) -> list[str]:
+    """Return the names of the features that have a NaN, or a value that float16 cannot hold (above 65,504)."""
+    return [name for name, tokens in features.items() if not np.isfinite(tokens.values).all()]
