@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from aff_contracts.bundle import load_manifest
-from aff_contracts.errors import BundleError, BundleNotFoundError
+from aff_contracts.errors import BundleError, BundleUnknownError
 
 _logger = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ class BundleShelf:
         """Return the directory of a bundle.
 
         Raises:
-            BundleNotFoundError: There is no bundle of that name; a path is no name.
+            BundleUnknownError: There is no bundle of that name; a path is no name.
         """
         path = self._root / name
         if path.parent != self._root or not (path / "bundle.json").is_file():
             known = ", ".join(path.name for path in self._bundles()) or "none"
-            raise BundleNotFoundError(f"no such bundle lies beside the service's own; there are {known}", item=name)
+            raise BundleUnknownError(f"no such bundle lies beside the service's own; there are {known}", item=name)
         return path
 
     def of_space(self, space_id: str) -> Path | None:

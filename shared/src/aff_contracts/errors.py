@@ -7,7 +7,8 @@ AffError                                  500  internal_error
 │   │   ├── InvalidFilterError            422  filter_invalid
 │   │   ├── InvalidItemsError             422  items_invalid
 │   │   ├── InvalidCropError              422  crop_invalid
-│   │   └── InvalidEmbeddingError         422  embedding_invalid
+│   │   ├── InvalidEmbeddingError         422  embedding_invalid
+│   │   └── EmbeddingsCancelError         422  embeddings_cancel
 │   ├── BodyTooLargeError                 413  body_too_large
 │   ├── TooManyImagesError                413  too_many_images
 │   ├── RepeatedIdError                   409  id_repeated
@@ -18,8 +19,10 @@ AffError                                  500  internal_error
 │   ├── ContentEncodingError              415  content_encoding_unsupported
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
+│   ├── BundleUnknownError                404  bundle_unknown
 │   ├── RefusingError                     409  refusing_impossible
 │   ├── BackupError                       409  backup_impossible
+│   │   └── BackupNotFoundError           404  backup_not_found
 │   ├── ImageSourceRefusedError           403  image_source_refused
 │   ├── ImageUnreachableError             422  image_unreachable
 │   ├── KeyMissingError                   401  key_missing
@@ -133,6 +136,13 @@ class InvalidEmbeddingError(InvalidParameterError):
     title = "Invalid embedding"
 
 
+class EmbeddingsCancelError(InvalidParameterError):
+    """The mean of several photographs' embeddings is no direction to search in."""
+
+    code = "embeddings_cancel"
+    title = "Photographs with nothing in common"
+
+
 class BodyTooLargeError(RequestError):
     """The body of the request exceeds the limit."""
 
@@ -214,6 +224,14 @@ class CollectionLiveError(RequestError):
     title = "Collection is live"
 
 
+class BundleUnknownError(RequestError):
+    """The service has no bundle of the name that was asked for."""
+
+    code = "bundle_unknown"
+    status = 404
+    title = "Unknown model bundle"
+
+
 class RefusingError(RequestError):
     """The gallery cannot be fused again from kept tokens."""
 
@@ -228,6 +246,14 @@ class BackupError(RequestError):
     code = "backup_impossible"
     status = 409
     title = "Backup impossible"
+
+
+class BackupNotFoundError(BackupError):
+    """There is no backup of that name."""
+
+    code = "backup_not_found"
+    status = 404
+    title = "Backup not found"
 
 
 class ImageSourceRefusedError(RequestError):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shutil
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
-from aff_contracts.errors import BundleNotFoundError, EmbeddingSpaceMismatchError
+from aff_contracts.errors import BundleUnknownError, EmbeddingSpaceMismatchError, StoreUnavailableError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.schemas.indexing import IndexItem, LookupImage, Receipt
@@ -27,6 +28,7 @@ from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
+from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.gallery_points import make_space
@@ -62,13 +64,13 @@ class _Watched:
 
         monkeypatch.setattr(IndexingPipeline, "close", count_and_close)
 
-    def __call__(self, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+    def __call__(self, *_: object, **__: object) -> ImageEncoder:
         self.newest = FakeGalleryEncoder()
         return self.newest
 
     async def wait_for_closed(self, pipelines: int) -> None:
         async with asyncio.timeout(10):
-            while self.closed < pipelines:
+            while self.closed < pipelines:  # noqa: ASYNC110 - they are closed in a thread
                 await asyncio.sleep(0.01)
 
 
@@ -297,10 +299,30 @@ async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody
         assert await _ids(catalogue, unknown) == []
 
 
+async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(shelf: BundleShelf) -> None:
+    store = DetachableGalleryStore()
+    async with _collections(shelf, MemoryGalleryCatalogue(store)) as collections:
+        await collections.index(_images(red=RED))
+        store.away = True
+        with pytest.raises(StoreUnavailableError):
+            await collections.reopen()
+        with pytest.raises(StoreUnavailableError):
+            await collections.index(_images(green=GREEN))
+        store.away = False
+        assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["duplicate", "indexed"]
+
+
+async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        shutil.rmtree(shelf.default)
+        with pytest.raises(EmbeddingSpaceMismatchError, match="replaced"):
+            await collections.reopen()
+
+
 @pytest.mark.parametrize("name", ["none", "../old", "."])
 async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleShelf, name: str) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
-        with pytest.raises(BundleNotFoundError, match="there are new, old"):
+        with pytest.raises(BundleUnknownError, match="there are new, old"):
             await collections.build(name)
 
 

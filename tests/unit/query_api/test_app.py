@@ -77,6 +77,17 @@ async def test_the_stages_of_a_search_are_in_the_metrics(client: httpx.AsyncClie
         assert f'aff_search_stage_duration_seconds_count{{stage="{stage}"}} 1.0' in text
 
 
+async def test_a_search_by_embedding_counts_in_the_stage_that_it_has_alone(
+    client: httpx.AsyncClient, service: QueryService
+) -> None:
+    body = {"embedding": tiny_embedding((255, 0, 0)).tolist(), "fingerprint": service.manifest.fingerprint}
+    assert (await client.post("/search/embedding", json=body)).status_code == 200
+    assert (await client.post("/search/similar/red")).status_code == 200
+    text = (await client.get("/metrics")).text
+    for stage, searches in (("decode", 0), ("encode", 0), ("search", 2)):
+        assert f'aff_search_stage_duration_seconds_count{{stage="{stage}"}} {searches}.0' in text
+
+
 async def test_without_a_gallery_the_service_waits_and_notices_when_it_is_made(service: QueryService) -> None:
     store = MemoryGalleryStore()
     async with service.running(store) as client:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from aff_contracts.errors import (
+    EmbeddingsCancelError,
     EmbeddingSpaceMismatchError,
     EncoderError,
     GalleryMissingError,
@@ -105,6 +106,20 @@ async def test_a_photograph_that_cannot_be_encoded_is_named() -> None:
     with pytest.raises(EncoderError) as caught:
         await search_gallery.search([Photograph(RED, "odd.png")], WantedHits(limit=1))
     assert caught.value.item == "odd.png"
+
+
+class _OppositeEncoder(FakeGalleryEncoder):
+    """Gives photographs in turn an embedding and its opposite."""
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return super().encode(images) * np.array([[1 - 2 * (n % 2)] for n in range(len(images))], dtype=np.float32)
+
+
+async def test_photographs_that_cancel_each_other_are_named_as_the_fault_of_the_request() -> None:
+    search_gallery = _search_gallery(await _gallery(), _OppositeEncoder())
+    with pytest.raises(EmbeddingsCancelError) as caught:
+        await search_gallery.search([Photograph(RED, "a.png"), Photograph(RED, "b.png")], WantedHits(limit=1))
+    assert (caught.value.status, caught.value.item) == (422, "a.png, b.png")
 
 
 async def test_a_gallery_of_another_space_is_not_searched_and_nothing_is_encoded_for_it() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from aff_contracts.errors import BackupError
+from aff_contracts.errors import BackupError, BackupNotFoundError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue, live_one
 from aff_contracts.schemas.gallery import Backup
 from gallery_indexer.index_collections import IndexCollections
@@ -30,33 +30,30 @@ class BackupGallery:
         self._catalogue = catalogue
         self._collections = collections
         self._root = root
+        self._being_made: set[str] = set()
 
     async def create(self, name: str) -> Backup:
         """Write all collections into a new backup; it is there whole or not at all.
 
         Raises:
-            BackupError: There is one of that name, or no directory for backups.
+            BackupError: There is one of that name, it is being made, or there is no directory for backups.
             StoreError: The store failed.
         """
         place = self._place(name)
-        if await asyncio.to_thread(place.exists):
-            raise BackupError("there is a backup of that name", item=name)
-        collections = await self._catalogue.collections()
-        live = await self._catalogue.collection(live_one(collections).space)
-        backup = Backup(
-            name=name,
-            store=self._catalogue.name,
-            created_at=datetime.now(UTC),
-            spaces=[collection.space for collection in collections],
-            count=await live.count(),
-        )
+        if name in self._being_made:
+            raise BackupError("a backup of that name is being made", item=name)
+        self._being_made.add(name)
         partial = place.with_name(f".{name}.partial")
-        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-        await asyncio.to_thread(partial.mkdir, parents=True)
-        await self._catalogue.backup(partial)
-        await asyncio.to_thread((partial / _DESCRIPTION).write_text, backup.model_dump_json(indent=2))
-        await asyncio.to_thread(partial.rename, place)
-        return backup
+        try:
+            if await asyncio.to_thread(place.exists):
+                raise BackupError("there is a backup of that name", item=name)
+            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+            return await self._write(name, partial, place)
+        except OSError as error:
+            raise BackupError(f"it cannot be written: {error}", item=name) from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+            self._being_made.discard(name)
 
     async def backups(self) -> list[Backup]:
         """Return the backups, the newest first; raises BackupError without a directory for them."""
@@ -67,8 +64,9 @@ class BackupGallery:
         """Replace the gallery by a backup.
 
         Raises:
-            BackupError: There is none of that name, it belongs to another adapter, or the gallery has images and
-                `force` is not said.
+            BackupNotFoundError: There is none of that name.
+            BackupError: It is damaged, it belongs to another adapter, or the gallery has images and `force` is not
+                said.
             StoreError: The store failed.
         """
         place = self._place(name)
@@ -82,6 +80,22 @@ class BackupGallery:
         await self._catalogue.restore(place)
         await self._collections.reopen()
 
+    async def _write(self, name: str, partial: Path, place: Path) -> Backup:
+        collections = await self._catalogue.collections()
+        live = await self._catalogue.collection(live_one(collections).space)
+        backup = Backup(
+            name=name,
+            store=self._catalogue.name,
+            created_at=datetime.now(UTC),
+            spaces=[collection.space for collection in collections],
+            count=await live.count(),
+        )
+        await asyncio.to_thread(partial.mkdir, parents=True)
+        await self._catalogue.backup(partial)
+        await asyncio.to_thread((partial / _DESCRIPTION).write_text, backup.model_dump_json(indent=2))
+        await asyncio.to_thread(partial.rename, place)
+        return backup
+
     def _place(self, name: str) -> Path:
         if self._root is None:
             raise BackupError("this service has no directory for backups (AFF_INDEX_BACKUPS_PATH)")
@@ -94,5 +108,7 @@ class BackupGallery:
 def _read(place: Path) -> Backup:
     try:
         return Backup.model_validate_json((place / _DESCRIPTION).read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BackupNotFoundError("there is no backup of that name", item=place.name) from error
     except (OSError, ValidationError) as error:
-        raise BackupError("there is no whole backup of that name", item=place.name) from error
+        raise BackupError(f"its description cannot be read: {error}", item=place.name) from error

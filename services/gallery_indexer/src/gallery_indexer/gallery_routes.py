@@ -10,6 +10,7 @@ from fastapi import Path
 from aff_contracts.errors import (
     BackupError,
     BundleError,
+    BundleUnknownError,
     CollectionLiveError,
     CollectionNotFoundError,
     GalleryMissingError,
@@ -42,6 +43,7 @@ router = scoped_router(Scope.ADMIN, tags=["gallery"])
 status_router = scoped_router(Scope.INDEX, tags=["gallery"])
 
 _NAMED = (CollectionNotFoundError, StoreError)
+_BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtraError, StoreError)
 
 
 @status_router.get("/gallery", responses=problem_responses(StoreError))
@@ -69,7 +71,9 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
 
 
 @router.post(
-    "/gallery/collections", responses=problem_responses(BundleError, MissingExtraError, StoreError), status_code=201
+    "/gallery/collections",
+    responses=problem_responses(*_BUILT),
+    status_code=201,
 )
 async def build_collection(asked: BuildRequest, components: CurrentComponents) -> CollectionStatus:
     """Create the collection of another bundle beside the live one.
@@ -81,7 +85,7 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
 
 @router.post(
     "/gallery/refuse",
-    responses=problem_responses(RefusingError, BundleError, MissingExtraError, StoreError),
+    responses=problem_responses(RefusingError, *_BUILT),
     status_code=202,
 )
 async def refuse_gallery(asked: BuildRequest, components: CurrentComponents) -> RefusingStatus:

@@ -162,6 +162,7 @@ class IndexCollections:
             for space_id in list(self._opened):
                 self._retire(self._opened.pop(space_id))
             self._payload_indexed.clear()
+            self._collections = []  # so that a store that is away is waited for, and then named
             self._trusted_until = -1.0
         await self.refresh()
 
@@ -221,4 +222,4 @@ class IndexCollections:
             self._default_space.require_same(live.space, here="the model bundle", there="the gallery")
         except EmbeddingSpaceMismatchError as error:
             return error
-        raise AssertionError("the default bundle's own space is always found")
+        return EmbeddingSpaceMismatchError("the model bundle was replaced since the service started; start it again")

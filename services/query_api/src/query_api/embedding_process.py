@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import cast
 
-from aff_contracts.errors import EncoderError
+from aff_contracts.errors import EncoderError, ImageError
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.web.tracing import span
 from query_api.embedding_messages import message_of, read_answer, request_of
@@ -58,7 +58,7 @@ class EmbeddingProcess:
             try:
                 return await self._ask(request)
             except _ProcessDiedError:
-                return await self._ask_alone(request, ", ".join(one.name for one in photographs))
+                return await self._ask_alone(request, photographs, graph)
 
     async def close(self) -> None:
         """End the process; what it works on is given up."""
@@ -77,15 +77,26 @@ class EmbeddingProcess:
                     await (await asked).end()
             raise _ProcessDiedError from error
 
-    async def _ask_alone(self, request: bytes, names: str) -> EmbeddedPhotographs:
-        """Ask again, beside no other that may have been the reason."""
+    async def _ask_alone(
+        self, request: bytes, photographs: Sequence[Photograph], graph: EncoderGraph
+    ) -> EmbeddedPhotographs:
+        """Ask again, beside no other that may have been the reason.
+
+        Raises:
+            ImageError: The process dies of the photographs: without them it loads the encoder and lives.
+            EncoderError: It dies without them, or cannot be started.
+        """
         async with self._alone:
             for _ in range(_ATTEMPTS_ALONE):
-                try:
+                with contextlib.suppress(_ProcessDiedError):
                     return await self._ask(request)
-                except _ProcessDiedError:
-                    continue
-        raise EncoderError("the process that embeds photographs died of it, or cannot be started", item=names or None)
+            try:
+                nothing = await self._ask(request_of([], graph))
+            except _ProcessDiedError as error:
+                raise EncoderError("the process that embeds photographs dies, or cannot be started") from error
+        if not photographs:
+            return nothing
+        raise ImageError("the decoder crashes on it", item=", ".join(one.name for one in photographs))
 
 
 class _ProcessDiedError(Exception):

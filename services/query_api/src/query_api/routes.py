@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 
 from aff_contracts.errors import (
     AffError,
+    EmbeddingsCancelError,
     EncoderError,
     EncoderMismatchError,
     ImageError,
@@ -46,7 +47,7 @@ _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageEr
 @router.post(
     "/search",
     tags=["search"],
-    responses=problem_responses(*_WITH_PHOTOGRAPHS),
+    responses=problem_responses(*_WITH_PHOTOGRAPHS, EmbeddingsCancelError),
     openapi_extra=described_request(
         "The photograph, or several of the same thing: their mean is searched with.", raw=True
     ),

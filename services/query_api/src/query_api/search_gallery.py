@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aff_contracts.errors import (
     AffError,
+    EmbeddingsCancelError,
     EncoderError,
     EncoderMismatchError,
     GalleryMissingError,
@@ -69,6 +70,7 @@ class SearchGallery:
         Raises:
             ImageError: A photograph cannot be used.
             InvalidCropError: A crop is not inside its photograph.
+            EmbeddingsCancelError: The photographs have no mean to search with.
             EncoderError: The encoder failed on them.
         """
         return await self._admitted(lambda serving: self._search(photographs, wanted, serving))
@@ -135,9 +137,11 @@ class SearchGallery:
             embedding = embedded.embeddings.mean(axis=0)
             norm = np.linalg.norm(embedding)
             if norm < _SMALLEST_MEAN:
-                raise EncoderError("the photographs have nothing in common: their embeddings cancel out")
+                names = ", ".join(photograph.name for photograph in photographs)
+                raise EmbeddingsCancelError("they have nothing in common: their embeddings cancel out", item=names)
             embedding = embedding / norm
-        return await self._found(serving, embedding, wanted, decode_ms=embedded.decode_ms, encode_ms=embedded.encode_ms)
+        spent_ms = {"decode": embedded.decode_ms, "encode": embedded.encode_ms}
+        return await self._found(serving, embedding, wanted, spent_ms=spent_ms)
 
     async def _search_or_error(
         self, photograph: Photograph, wanted: WantedHits, serving: Serving
@@ -154,18 +158,16 @@ class SearchGallery:
         wanted: WantedHits,
         *,
         excluded: str | None = None,
-        decode_ms: float = 0.0,
-        encode_ms: float = 0.0,
+        spent_ms: Mapping[str, float] | None = None,
     ) -> SearchResponse:
         began = time.perf_counter()
         with span("search the store"):
             hits = await self._finder.find(serving.store, embedding, wanted, excluded=excluded)
-        search_ms = 1000 * (time.perf_counter() - began)
-        timings = SearchTimings(decode=decode_ms, encode=encode_ms, search=search_ms)
-        self._metrics.observe(timings, serving.manifest.fingerprint)
+        stages_ms = {**(spent_ms or {}), "search": 1000 * (time.perf_counter() - began)}
+        self._metrics.observe(stages_ms, serving.manifest.fingerprint)
         return SearchResponse(
             hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
-            timings_ms=timings,
+            timings_ms=SearchTimings(**{"decode": 0.0, "encode": 0.0, **stages_ms}),
             fingerprint=serving.manifest.fingerprint,
             embedding=embedding.tolist() if wanted.with_embedding else None,
         )

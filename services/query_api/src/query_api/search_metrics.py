@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -49,8 +49,13 @@ class SearchMetrics:
         with self._active.track_inprogress():
             yield
 
-    def observe(self, timings_ms: SearchTimings, fingerprint: str) -> None:
-        """Take the timings of a finished search, and the fingerprint of the pair that served it."""
+    def observe(self, stages_ms: Mapping[str, float], fingerprint: str) -> None:
+        """Count a finished search.
+
+        Args:
+            stages_ms: Milliseconds of the stages that it went through, by their names in SearchTimings.
+            fingerprint: Of the pair that served it.
+        """
         self._searches.labels(fingerprint[:12]).inc()
-        for stage, milliseconds in timings_ms.model_dump().items():
+        for stage, milliseconds in stages_ms.items():
             self._of_stage[stage].observe(milliseconds / 1000)

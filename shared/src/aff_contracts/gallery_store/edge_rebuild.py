@@ -89,6 +89,8 @@ async def _set_damaged_aside(
         if count is not None:
             counts[path.name] = count
             continue
+        if await asyncio.to_thread(_is_unused, path):
+            continue
         space = await asyncio.to_thread(_space_of, path)
         if space is None:
             rebuilt.nameless.append(path.name)
@@ -122,6 +124,11 @@ async def _count_readable(path: Path, settings: StoreSettings) -> int | None:
 
 def _is_unit(point: GalleryPoint) -> bool:
     return bool(abs(np.linalg.norm(point.embedding) - 1.0) < _UNIT_TOLERANCE)
+
+
+def _is_unused(path: Path) -> bool:
+    """Say whether a directory was made for a collection that never came to be, as serving another bundle does."""
+    return all(entry.name == "gallery.lock" for entry in path.iterdir())
 
 
 def _space_of(path: Path) -> EmbeddingSpace | None:

@@ -7,6 +7,7 @@ import pytest
 
 from aff_contracts.errors import StoreDamagedError, StoreLockedError
 from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
+from aff_contracts.gallery_store.edge_rebuild import rebuild_gallery
 from aff_contracts.gallery_store.edge_restore import copy_for_restore
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -47,6 +48,17 @@ async def test_collections_and_what_is_live_outlive_the_process(tmp_path: Path) 
     assert await second.collections() == before
     assert await (await second.collection(NEW)).count() == 2
     await second.close()
+
+
+async def test_a_gallery_that_was_served_with_another_bundle_once_is_not_called_damaged(tmp_path: Path) -> None:
+    catalogue = await _open(tmp_path)
+    await catalogue.create(OLD)
+    await (await catalogue.collection(OLD)).upsert(make_points(3))
+    await catalogue.collection(NEW)  # as a service asks for its bundle's, which is never created
+    await catalogue.close()
+    rebuilt = await rebuild_gallery(StoreSettings(url="", edge_path=tmp_path))
+    assert (rebuilt.aside, rebuilt.nameless, rebuilt.emptied) == (None, [], [])
+    assert (rebuilt.live, rebuilt.images) == (OLD, 3)
 
 
 async def test_a_directory_belongs_to_one_catalogue(tmp_path: Path) -> None:
