@@ -519,7 +519,7 @@ def test_a_range_of_shards_is_read_one_after_the_other(tmp_path: Path, memory: A
 
 def test_names_in_a_shard_that_lead_elsewhere_are_only_ids(tmp_path: Path) -> None:
     _tar(tmp_path / "shard.tar", {"../../evil.jpg": b"x", "/etc/evil.jpg": b"y"})
-    assert _contents(tmp_path / "shard.tar") == {"../../evil.jpg": b"x", "/etc/evil.jpg": b"y"}
+    assert _contents(tmp_path / "shard.tar") == {"evil.jpg": b"x", "/etc/evil.jpg": b"y"}
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "text"])
@@ -534,3 +534,19 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> No
     with pytest.raises(SourceError, match="cannot be read") as caught:
         list(source_items(str(path)))
     assert caught.value.item == str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        *((name, "unpack it") for name in ("photos.zip", "photos.ZIP", "shard.tar.zst", "list.csv.gz", "a.7z")),
+        *((name, r"save the list as \.csv") for name in ("list.xlsx", "list.jsonl", "files.txt")),
+    ],
+)
+def test_an_archive_or_list_that_is_not_read_is_refused_with_what_to_do(tmp_path: Path, name: str, remedy: str) -> None:
+    (tmp_path / name).write_bytes(b"bytes")
+    with pytest.raises(SourceError, match=remedy):
+        list(source_items(str(tmp_path / name)))
+    folder = tmp_path / "folder" / name
+    _write(folder, "a.jpg")
+    assert _contents(folder) == {"a.jpg": b"a.jpg"}

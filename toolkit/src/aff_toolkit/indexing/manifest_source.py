@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,11 @@ from urllib.parse import urljoin
 from aff_contracts.schemas.indexing import JsonObject
 from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.manifest_tables import IMAGE, PAYLOAD, ManifestRow, ManifestTable, csv_table, parquet_table
-from aff_toolkit.indexing.source_item import SourceError, SourceItem, reading, unusable
+from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
 from aff_toolkit.indexing.web_urls import is_web, without_query
 from aff_toolkit.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 
 _SHOWN_CHARACTERS = 100
-_AROUND = re.compile(r"^(?:\.{1,2}/+)+")
 
 
 def manifest_items(location: str) -> Iterator[SourceItem]:
@@ -96,11 +94,6 @@ class _Columns:
         return {**{name: value for name, value in row.values.items() if name not in known}, **own}
 
 
-def _id_of(path: str) -> str:
-    """Return the id of an image by its path: without `./` and `../` before it, which no id may have."""
-    return _AROUND.sub("", path)
-
-
 class _Manifest:
     """Makes items of the rows of a list."""
 
@@ -116,11 +109,11 @@ class _Manifest:
         held = _held_images(row.values.get(self._columns.image or "")) or [(None, None)]
         own_id = str(row.values.get(self._columns.id or "", ""))
         for number, (data, path) in enumerate(held, start=1):
-            item_id = own_id or _id_of(where)
+            item_id = own_id or id_of_path(where)
             if data is not None and not item_id:
                 item_id = f"{self._place.path.rpartition('/')[2]}/{row.number}"
             if path and not own_id:
-                item_id = _id_of(path)
+                item_id = id_of_path(path)
             elif len(held) > 1:
                 item_id = f"{item_id}/{number}"
             yield self._item(row, item_id, data, path or where)

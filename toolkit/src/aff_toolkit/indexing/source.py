@@ -9,13 +9,27 @@ from enum import Enum, auto
 from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.files_source import file_items
 from aff_toolkit.indexing.manifest_source import manifest_items
-from aff_toolkit.indexing.source_item import SourceItem, below, storable
+from aff_toolkit.indexing.source_item import SourceError, SourceItem, below, storable
 from aff_toolkit.indexing.tar_source import tar_items
 from aff_toolkit.indexing.web_urls import without_query
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PARQUET = ".parquet"
 _MANIFEST = (".csv", ".tsv", _PARQUET)
+# Files that may hold photographs or list them, and are not read.
+_REMEDIES = {
+    (
+        ".zip",
+        ".rar",
+        ".7z",
+        ".zst",
+        ".gz",
+        ".bz2",
+        ".xz",
+        ".iso",
+    ): "unpack it and index the folder, or pack a .tar file",
+    (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".txt", ".db", ".sqlite"): "save the list as .csv",
+}
 
 
 class SourceKind(Enum):
@@ -30,14 +44,19 @@ class SourceKind(Enum):
         """Return the kind of a path or URL.
 
         Raises:
-            SourceError: See Place.at.
+            SourceError: See Place.at; or its suffix is of an archive or a list that is not read.
         """
         if not has_protocol(location) and Place.at(location).is_folder():
             return cls.FILES
         name = without_query(location).lower()
         if name.endswith(_TAR):
             return cls.TAR
-        return cls.MANIFEST if name.endswith(_MANIFEST) else cls.FILES
+        if name.endswith(_MANIFEST):
+            return cls.MANIFEST
+        remedy = next((remedy for suffixes, remedy in _REMEDIES.items() if name.endswith(suffixes)), None)
+        if remedy is not None:
+            raise SourceError(f"cannot be read as a source: {remedy}", item=location)
+        return cls.FILES
 
 
 def source_items(location: str, *, prefix: str = "", passed_over: Counter[str] | None = None) -> Iterator[SourceItem]:

@@ -13,7 +13,7 @@ from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.item_id import canonical_id
 from aff_toolkit.photograph_files import encodable
 
-_HERE = re.compile(r"^(?:\./+)+")
+_AROUND = re.compile(r"^(?:\.{1,2}/+)+")
 
 
 class SourceError(AffError):
@@ -53,8 +53,8 @@ def unusable(item_id: str, location: str, why: str | AffError) -> SourceItem:
 
 
 def id_of_path(path: str) -> str:
-    """Return the id of an image by its path in a folder, list or archive: without `./` before it."""
-    return _HERE.sub("", path)
+    """Return the id of an image by its path in a list or archive: without `./` and `../` before it, which no id has."""
+    return _AROUND.sub("", path)
 
 
 @contextmanager
