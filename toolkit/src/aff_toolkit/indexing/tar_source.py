@@ -27,9 +27,9 @@ _MOST_WAITING = 32  # images of one key, which a payload may follow
 def tar_items(location: str) -> Iterator[SourceItem]:
     """Yield the images in tar files, read once from beginning to end; nothing is unpacked.
 
-    An item's id is the member's name without `./` and `../` before it. A member with the suffix .json beside an image is its
-    payload, as in WebDataset, where their names are the same up to the first dot: of several, the one that has most
-    of the image's name. Members that are neither, or hidden, are left out. A link fails by its name.
+    An item's id is the member's name without `./` and `../` before it. A member with the suffix .json beside an image
+    is its payload, as in WebDataset, where their names are the same up to the first dot: of several, the one that has
+    most of the image's name. Members that are neither, or hidden, are left out. A link fails by its name.
 
     Args:
         location: A path or URL, of one file or with a range as in `shard-{0000..0099}.tar` or wildcards.
