@@ -10,10 +10,11 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 
@@ -27,10 +28,13 @@ MOMENT_FORM = "a text as in 2024-05-01T10:00:00+02:00 or 2024-05-01T08:00:00Z (R
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
-def _require_rfc_3339(value: Any) -> Any:
+def _require_rfc_3339(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     # Pydantic reads more than the stores do: seconds since 1970, minutes alone, a comma before the fraction.
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
-        return value
+        try:
+            return read(value)
+        except ValidationError as error:  # hour 24, month 13, an offset of more than a day
+            raise ValueError(f"{error.errors()[0]['msg']}: a date and time is {MOMENT_FORM}") from error
     raise ValueError(f"a date and time is {MOMENT_FORM}")
 
 
@@ -42,7 +46,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 Moment = Annotated[
-    AwareDatetime, BeforeValidator(_require_rfc_3339, json_schema_input_type=datetime), AfterValidator(_in_utc)
+    AwareDatetime, WrapValidator(_require_rfc_3339, json_schema_input_type=datetime), AfterValidator(_in_utc)
 ]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Scalar = Annotated[str, Field(max_length=4096)] | bool | Int64

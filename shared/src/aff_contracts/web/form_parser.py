@@ -8,7 +8,9 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from aff_contracts.errors import InvalidParameterError
+from aff_contracts.errors import ContentEncodingError, InvalidParameterError
+
+_AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})
 
 
 class UploadFormParser(MultiPartParser):
@@ -29,10 +31,24 @@ class UploadFormParser(MultiPartParser):
         self._ended = False
 
     def on_headers_finished(self) -> None:
-        """Begin a part; raises InvalidParameterError for a part of the field of files that has no filename."""
+        """Begin a part; of the field of files, it needs a filename, and its content as it is.
+
+        Raises:
+            InvalidParameterError: It has no filename.
+            ContentEncodingError: It is sent as base64, as in mails.
+        """
         super().on_headers_finished()
-        if self._current_part.field_name == self._file_field and self._current_part.file is None:
-            raise InvalidParameterError("a text part where a file is expected: send a filename", item=self._file_field)
+        part = self._current_part
+        if part.field_name != self._file_field:
+            return
+        if part.file is None:
+            instead = ", not filename* alone (RFC 7578)" if b"filename*" in (part.content_disposition or b"") else ""
+            detail = f"a text part where a file is expected: send a filename{instead}"
+            raise InvalidParameterError(detail, item=self._file_field)
+        encoding = dict(part.item_headers).get(b"content-transfer-encoding", b"binary").decode("latin-1").strip()
+        if encoding.lower() not in _AS_IT_IS:
+            detail = f"the file is encoded as {encoding} (Content-Transfer-Encoding): send it as it is"
+            raise ContentEncodingError(detail, item=self._file_field)
 
     def on_end(self) -> None:
         """Note the closing boundary."""

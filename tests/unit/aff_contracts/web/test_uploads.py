@@ -131,5 +131,21 @@ async def test_a_form_without_parts_is_a_form() -> None:
     assert (await _post_form(b"--b--\r\n")).json() == {"files": [], "items": None}
 
 
+async def test_a_filename_in_the_form_of_mails_alone_is_none() -> None:
+    part = b"--b\r\nContent-Disposition: form-data; name=images; filename*=UTF-8''%e2%82%ac.jpg\r\n\r\none\r\n--b--"
+    problem = require_problem(await _post_form(part), 422, "parameter_invalid", "images")
+    assert "filename*" in problem["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["base64", "Quoted-Printable", "x-uuencode"])
+async def test_a_file_encoded_as_in_mails_is_refused_by_name(encoding: str) -> None:
+    named = b'filename="1.jpg"\r\nContent-Transfer-Encoding: '
+    encoded = WHOLE.replace(b'filename="1.jpg"', named + encoding.encode())
+    problem = require_problem(await _post_form(encoded), 415, "content_encoding_unsupported", "images")
+    assert encoding in problem["detail"]
+    plain = WHOLE.replace(b'filename="1.jpg"', named + b"BINARY")
+    assert (await _post_form(plain)).json()["files"] == BOTH
+
+
 async def test_a_part_without_a_type_is_a_file_by_its_filename() -> None:
     assert (await _post_form(HEAD % 1 + b"one\r\n--b--\r\n")).json()["files"] == [["1.jpg", "one"]]
