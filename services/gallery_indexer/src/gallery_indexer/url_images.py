@@ -13,7 +13,7 @@ import httpx
 from aff_contracts.errors import ImageSourceRefusedError, ImageTooManyBytesError, ImageUnreachableError
 from gallery_indexer.public_network import PublicNetwork, Resolve
 
-_HEADERS = {"User-Agent": "aff-gallery-indexer", "Accept": "*/*", "Accept-Encoding": "identity"}
+_HEADERS = (("User-Agent", "aff-gallery-indexer"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
 _MAX_CONNECTIONS = 100
 _MAX_IDLE_CONNECTIONS = 20
 _IDLE_S = 5.0
@@ -109,7 +109,7 @@ class UrlImages:
         if there.port is not None and not 0 < there.port <= _LAST_PORT:
             raise httpx.InvalidURL(f"there is no port {there.port}")
         place = httpcore.URL(scheme=there.raw_scheme, host=there.raw_host, port=there.port, target=there.raw_path)
-        headers = {"Host": there.netloc.decode(), **_HEADERS}
+        headers = [("Host", there.netloc.decode()), *_HEADERS]
         async with self._connections.stream("GET", place, headers=headers) as answer:
             head = httpx.Response(answer.status, headers=answer.headers, extensions=answer.extensions)
             if head.has_redirect_location:

@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError
 from uvicorn.loops.auto import auto_loop_factory
 
 from aff_contracts.errors import AffError, ListenError
+from aff_contracts.heap import bound_heap
 from aff_contracts.web.http_protocol import limited_http
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.logs import configure_logging
@@ -40,6 +41,7 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
 
     A start that fails ends the process with status 1 and one clear sentence.
     """
+    bound_heap()
     try:
         with settings_errors_told():
             settings = settings_class()

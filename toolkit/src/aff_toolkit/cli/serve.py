@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.heap import bound_heap
 from aff_contracts.web.logs import configure_logging
 from aff_contracts.web.observe_settings import ObserveSettings
 from aff_contracts.web.serving import run_on_event_loop, settings_errors_told
@@ -49,6 +50,7 @@ def serve(
     The gallery lies in an embedded Qdrant in --gallery, or in the server that QDRANT_URL names. What is not given here
     comes from the environment, else from the defaults (docs/architecture.md).
     """
+    bound_heap()
     from aff_toolkit.local import serve_local  # noqa: PLC0415 - torch takes seconds
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
