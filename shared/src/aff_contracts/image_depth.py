@@ -34,10 +34,11 @@ def load_colour(image: ImageFile) -> Image.Image:
     image.load()
     if not encoded or max(_brightest(image)[:3]) >= _LEVELS // 2:
         return image
-    lower: Image.Image = type(image)(BytesIO(encoded), "")
-    lower.info.pop("xmp", None)
-    lower.tile = [_with_raw_mode(tile, other) for tile in lower.tile]
-    lower.load()
+    file: ImageFile = type(image)(BytesIO(encoded), "")
+    file.info.pop("xmp", None)
+    file.tile = [_with_raw_mode(tile, other) for tile in file.tile]
+    file.load()
+    lower: Image.Image = file
     if raw_mode == _GREY_ALPHA:
         _, grey, _, alpha = lower.split()
         lower = Image.merge(image.mode, (grey, grey, grey, alpha))

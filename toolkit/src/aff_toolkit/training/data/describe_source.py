@@ -46,8 +46,9 @@ def unreadable_folders(source: PhotographSource) -> tuple[str, ...]:
     Raises:
         AffError: The source cannot be read.
     """
-    folders = isinstance(source, FolderSource | UnlabelledSource | PathSource) and source.path.is_dir()
-    return survey_folder(source.path).unreadable if folders else ()
+    if isinstance(source, FolderSource | UnlabelledSource | PathSource) and source.path.is_dir():
+        return survey_folder(source.path).unreadable
+    return ()
 
 
 def name_some(names: Sequence[str]) -> str:
