@@ -52,6 +52,11 @@ async def test_an_id_is_found_in_either_normalisation(proxied: httpx.AsyncClient
     assert kept not in [hit.id for hit in found.hits]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("path", ["/images/red%0A", "/images/red/thumbnail%0A", "/images/red%0D%0A", "/images/red%00"])
+async def test_a_line_break_behind_an_id_does_not_lead_to_another_image(client: httpx.AsyncClient, path: str) -> None:
+    require_problem(await client.get(path), 422, "parameter_invalid", "item_id")
+
+
 async def test_the_id_of_a_path_is_given_once(client: httpx.AsyncClient) -> None:
     for method, path in (("POST", "/search/similar/red?id=blue"), ("GET", "/images/red?id=blue")):
         require_problem(await client.request(method, path), 422, "parameter_invalid", "item_id")

@@ -25,6 +25,8 @@ async def _named_item(request: Request) -> str:
         InvalidParameterError: It is missing, named twice, or none.
     """
     place, in_path = ("item_id", request.path_params.get("item_id")) if "item_id" in request.path_params else ("", None)
+    if in_path and request.scope["path"].endswith("\n"):
+        in_path += "\n"  # the pattern of a route leaves it out, and the id would be that of another image
     given = [one for one in (in_path, *request.query_params.getlist(ID_PARAMETER)) if one]
     if len(given) != 1:
         raise InvalidParameterError("the id of one image is needed, once", item=place or ID_PARAMETER)
