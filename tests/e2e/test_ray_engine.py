@@ -83,7 +83,7 @@ async def test_a_source_is_indexed_as_the_service_would_and_only_what_is_new_or_
     assert (told["indexed"], told["updated"], told["duplicate"], told["failed"]) == (30, 2, 8, 2)
     assert {name: problem["code"] for name, problem in told["failures"].items()} == {
         "broken.png": "image_unsupported",
-        "none.png": "source_unusable",
+        "none.png": "photograph_unreadable",
     }
     assert "broken.png" in (tmp_path / "failures.csv").read_text()
     points = await _points(tmp_path / "gallery")

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import numpy as np
@@ -146,8 +146,8 @@ def mix_of_gallery(
             asked = search_embedding(answer.embedding, answer.fingerprint, {})
             body = json.dumps(asked.options["json"]).encode()
             searches[Kind.EMBEDDING].append(http_request(asked.path, body, "application/json", headers=headers))
-            searches[Kind.SIMILAR] += [
-                http_request(search_similar(hit.id, {}).path, b"", "application/json", headers=headers)
-                for hit in answer.hits
-            ]
+            for hit in answer.hits:
+                asked = search_similar(hit.id, {})
+                target = f"{asked.path}?{urlencode(asked.options['params'])}"
+                searches[Kind.SIMILAR].append(http_request(target, b"", "application/json", headers=headers))
     return LoadMix(searches, photographs, index_share, {**key_header(key), "Host": urlsplit(indexer_url).netloc})
