@@ -55,6 +55,25 @@ def search_json(path: str, **changed: Any) -> Search:
     return send
 
 
+def cut_form(service: str, path: str) -> Search:
+    head = '--cut\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
+    return lambda services: httpx.post(
+        f"{getattr(services, service)}{path}",
+        content=head.encode() + PHOTOGRAPH,
+        headers={"Content-Type": "multipart/form-data; boundary=cut"},
+        timeout=60,
+    )
+
+
+def encoded_body(service: str, path: str) -> Search:
+    return lambda services: httpx.post(
+        f"{getattr(services, service)}{path}",
+        content=PHOTOGRAPH,
+        headers={"Content-Type": "image/jpeg", "Content-Encoding": "gzip"},
+        timeout=60,
+    )
+
+
 # Input of the README's table: how to send it to the query service, and to the indexer.
 REQUESTS: dict[str, list[Search]] = {
     "empty body or file": [search(b""), index(b"")],
@@ -76,6 +95,11 @@ REQUESTS: dict[str, list[Search]] = {
     "a body that is neither a form nor an image": [search_json("/search")],
     "`items` that is not JSON": [index(items="{id: 1")],
     "as many `items` as there are not images": [index(items='[{"id": "a"}, {"id": "b"}]')],
+    "an id with a part `.` or `..`, or ending in `/thumbnail`": [
+        index(items=json.dumps([{"id": item_id}])) for item_id in ("a/./b", "../a", "a/thumbnail")
+    ],
+    "a form that does not end": [cut_form("query_url", "/search"), cut_form("indexer_url", "/index")],
+    "a body with `Content-Encoding`": [encoded_body("query_url", "/search"), encoded_body("indexer_url", "/index")],
     "body over the limit": [search(bytes(34 * 2**20)), index(bytes(129 * 2**20))],
 }
 
