@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_model
 from aff_contracts.bundle import ExtractorSpec, load_manifest
 from aff_toolkit.checkpoints.foreign_checkpoint_errors import UnreadableCheckpointError
 from aff_toolkit.training.backbone_choice import Installation
-from aff_toolkit.training.bundled_query_encoder import load_bundled_query_encoder
+from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.light_network import LightNetwork
@@ -95,7 +95,7 @@ def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_pat
     photograph = np.random.default_rng(3).integers(0, 256, (224, 224, 3), np.uint8)
     (feature,) = load_extractor(spec, tmp_path, torch.device("cpu")).extract([photograph]).values()
     encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(bundle.space.dimension)
-    load_bundled_query_encoder(encoder, f"bundle:{PHOTOS_BUNDLE}")
+    BaseBundle.open(PHOTOS_BUNDLE).load_query_encoder(encoder)
     assert isinstance(encoder.network, LightNetwork)
     embedded = F.normalize(encoder.network.whitening(feature.values[:, 0]), dim=-1)
     float32 = bundle.query_encoder.model_copy(update={"int8_model": None})

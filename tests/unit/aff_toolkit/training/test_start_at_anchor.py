@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from aff_contracts.bundle import ExtractorSpec, load_manifest
 from aff_toolkit.training.backbone_choice import Installation
-from aff_toolkit.training.bundled_query_encoder import load_bundled_query_encoder
+from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.extractor_choice import ExtractorChoice
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.light_network import LightNetwork
@@ -86,7 +86,7 @@ def test_an_anchor_takes_over_the_head_that_a_query_encoder_has_learned(tmp_path
     manifest = load_manifest(PHOTOS_BUNDLE)
     extractor = light_extractor(tmp_path, model=f"bundle:{PHOTOS_BUNDLE}", colour_weight=0.3)
     encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(manifest.space.dimension)
-    load_bundled_query_encoder(encoder, f"bundle:{PHOTOS_BUNDLE}")
+    BaseBundle.open(PHOTOS_BUNDLE).load_query_encoder(encoder)
     mixer = build_mixer(extractor.features, manifest.mixer, manifest.space.dimension)
     assert isinstance(mixer, AnchoredMixer)
     assert isinstance(encoder.network, LightNetwork)

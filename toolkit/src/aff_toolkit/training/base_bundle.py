@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.errors import BundleFormatError
+from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.prototypes_file import read_prototypes
+from aff_toolkit.training.query_encoder import QueryEncoder
 from gallery_indexer.mixers.build_mixer import build_mixer
 
 
@@ -53,6 +55,14 @@ class BaseBundle:
         except (RuntimeError, ValueError, SafetensorError) as error:
             raise BundleFormatError(f"mixer weights do not fit: {error}", item=spec.weights) from error
         return mixer.eval()
+
+    def load_query_encoder(self, encoder: QueryEncoder, images: Tensor | None = None) -> None:
+        """Set an encoder of the bundle's architecture, trunk and head, to the bundle's; see load_onnx_weights.
+
+        Raises:
+            BundleFormatError: The query encoder is of another architecture.
+        """
+        load_onnx_weights(encoder, self.directory / self.manifest.query_encoder.model, images)
 
     def prototypes_of(self, instances: Sequence[str]) -> Tensor | None:
         """Return the prototypes (C, D) float32 of C instances; None where the bundle lacks one of them.

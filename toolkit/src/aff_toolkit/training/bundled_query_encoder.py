@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
 from aff_contracts.bundle import BundleManifest
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.extractor_errors import ExtractorUnavailableError
 from aff_toolkit.training.light_network import LightNetwork
-from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES, query_backbone_of
-from aff_toolkit.training.query_encoder import QueryEncoder
 
 _SCHEME = "bundle:"
 
@@ -31,21 +27,6 @@ def bundle_of(source: str) -> BaseBundle:
     return BaseBundle.open(Path(source.removeprefix(_SCHEME)))
 
 
-def load_bundled_query_encoder(encoder: QueryEncoder, source: str, images: Tensor | None = None) -> None:
-    """Set an encoder, trunk and head, to a bundle's.
-
-    Args:
-        encoder: Set in place, left in evaluation mode.
-        source: `bundle:DIRECTORY`.
-        images: See load_onnx_weights.
-
-    Raises:
-        BundleError: Missing, altered, of a newer format, or its query encoder is of another architecture.
-    """
-    bundle = bundle_of(source)
-    load_onnx_weights(encoder, bundle.directory / bundle.manifest.query_encoder.model, images)
-
-
 def read_bundled_network(source: str) -> LightNetwork:
     """Read the network of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
 
@@ -53,12 +34,12 @@ def read_bundled_network(source: str) -> LightNetwork:
         BundleError: Missing, altered, or of a newer format.
         ExtractorUnavailableError: This release has no such network, or the network has no trunk.
     """
-    manifest = bundle_of(source).manifest
-    name = query_backbone_of(manifest)
-    encoder = None if name is None else QUERY_BACKBONES[name].build(manifest.space.dimension)
+    bundle = bundle_of(source)
+    name = query_backbone_of(bundle.manifest)
+    encoder = None if name is None else QUERY_BACKBONES[name].build(bundle.manifest.space.dimension)
     if encoder is None or not isinstance(encoder.network, LightNetwork):
         raise ExtractorUnavailableError("its query encoder cannot be taken for an extractor", item=source)
-    load_bundled_query_encoder(encoder, source)
+    bundle.load_query_encoder(encoder)
     return encoder.network
 
 

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from aff_toolkit.training.base_bundle import BaseBundle
-from aff_toolkit.training.bundled_query_encoder import is_bundled, load_bundled_query_encoder
+from aff_toolkit.training.bundled_query_encoder import bundle_of, is_bundled
 from aff_toolkit.training.calibration_photographs import sample_readable
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.onnx_weights import load_onnx_weights
 from aff_toolkit.training.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.training.pretraining import Pretraining
 from aff_toolkit.training.query_backbones import QUERY_BACKBONES, query_backbone_of
@@ -40,12 +39,11 @@ def start_query_encoder(
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
     pretrained = recipe.query_encoder.pretrained
     if pretrained is not None and is_bundled(pretrained):
-        load_bundled_query_encoder(encoder, pretrained, _calibration_images(recipe, store))
+        bundle_of(pretrained).load_query_encoder(encoder, _calibration_images(recipe, store))
     elif pretrained is not None:
         load_pretrained_trunk(encoder, pretrained, recipe.query_encoder.revision)
     if base is not None and _starts_at(base, recipe):
-        model = base.directory / base.manifest.query_encoder.model
-        load_onnx_weights(encoder, model, _calibration_images(recipe, store))
+        base.load_query_encoder(encoder, _calibration_images(recipe, store))
     elif recipe.query_encoder.optimisation is not None:
         pretraining.train_query_encoder(encoder, recipe.query_encoder.optimisation)
     return encoder
