@@ -14,7 +14,7 @@ from torch import nn
 
 from aff_contracts.bundle import BundleManifest, FeatureSpec
 from aff_contracts.errors import BundleFormatError, BundleNotFoundError
-from gallery_indexer.device import device_named
+from gallery_indexer.device import device_named, limit_threads
 from gallery_indexer.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.extractors.load_extractor import load_extractor
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
@@ -47,6 +47,7 @@ class GalleryEncoder:
             BundleFormatError: Weights and specifications do not fit each other or this release.
             MissingExtraError: An extractor needs a package that is not installed.
         """
+        limit_threads()
         target = device_named(device)
         extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]
         try:

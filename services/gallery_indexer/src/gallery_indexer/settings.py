@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +11,8 @@ from pydantic_settings import SettingsConfigDict
 from aff_contracts.default_bundle import default_bundle
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
-from aff_contracts.web.listen_settings import ListenSettings
+from aff_contracts.resource_limits import usable_cores
+from aff_contracts.web.listen_settings import ListenSettings, queued_bytes
 
 _MIB = 2**20
 
@@ -56,7 +56,7 @@ class IndexerSettings(ListenSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8002
     body_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     max_body_bytes: Annotated[int, Field(ge=1)] = 128 * _MIB
-    max_queued_bytes: Annotated[int, Field(ge=1)] = 512 * _MIB
+    max_queued_bytes: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: queued_bytes(512 * _MIB))
     bundle_path: Path = Field(default_factory=default_bundle)
     bundle_public_key: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -65,7 +65,7 @@ class IndexerSettings(ListenSettings):
     image_limits: ImageLimits = ImageLimits()
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
-    decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
     worker_processes: Literal["auto", "always", "never"] = "auto"
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
     url_sources: bool = False

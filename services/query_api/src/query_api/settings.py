@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from aff_contracts.default_bundle import default_bundle
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.resource_limits import usable_cores
 from aff_contracts.web.listen_settings import ListenSettings
 
 _MIB = 2**20
@@ -52,14 +52,12 @@ class QuerySettings(ListenSettings):
     default_limit: Annotated[int, Field(ge=1)] = 10
     max_limit: Annotated[int, Field(ge=1)] = 1000
     max_images_per_request: Annotated[int, Field(ge=1, le=256)] = 16
-    max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 4 * len(os.sched_getaffinity(0)))
-    max_waiting_searches: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: 8 * len(os.sched_getaffinity(0)))
+    max_active_searches: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: 4 * usable_cores())
+    max_waiting_searches: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: 8 * usable_cores())
     max_wait_ms: Annotated[float, Field(gt=0)] = 1000.0
     expansion_alpha: Annotated[float, Field(ge=0, le=100)] = 3.0
     group_reach: Annotated[int, Field(ge=1, le=100_000)] = 4096
-    search_threads: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=lambda: 2 * len(os.sched_getaffinity(0))
-    )
+    search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: 2 * usable_cores())
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
     precision: Literal["auto", "fp32", "int8"] = "auto"
     page: bool = True

@@ -8,10 +8,16 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
+from aff_contracts.resource_limits import usable_memory
 from aff_contracts.web.access_settings import AccessSettings
 from aff_contracts.web.observe_settings import ObserveSettings
 
 _ROOT_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+
+
+def queued_bytes(most: int) -> int:
+    """Return how many bytes of bodies a service holds at a time: an eighth of its memory, but no more than `most`."""
+    return min(most, usable_memory() // 8)
 
 
 class ListenSettings(BaseSettings):
@@ -44,7 +50,7 @@ class ListenSettings(BaseSettings):
     max_head_bytes: Annotated[int, Field(ge=1024)] = 65_536
     body_timeout_s: Annotated[float, Field(gt=0)]
     max_body_bytes: Annotated[int, Field(ge=1)]
-    max_queued_bytes: Annotated[int, Field(ge=1)] = 128 * 2**20
+    max_queued_bytes: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: queued_bytes(128 * 2**20))
     max_queued_requests: Annotated[int, Field(ge=1)] = 256
     max_connections: Annotated[int, Field(ge=1)] = 2000
     access: AccessSettings = Field(default_factory=AccessSettings)

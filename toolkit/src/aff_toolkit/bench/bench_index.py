@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.resource_limits import usable_cores
 from aff_contracts.schemas.indexing import IndexItem
 from aff_toolkit.bench.alternate import alternate
 from aff_toolkit.scenes.view import render_view
@@ -139,7 +139,7 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
         bundle, encoder, _repeated(distinct, images), _repeated(prepared, images), rounds
     )
     memory = {size: _memory_of_gallery(size) for size in sizes}
-    cores, decode_cores = len(os.sched_getaffinity(0)), decode_s / len(distinct) * images / bare_seconds
+    cores, decode_cores = usable_cores(), decode_s / len(distinct) * images / bare_seconds
     return IndexBench(
         throughput_over_bare=bare_seconds / seconds,
         images_per_s=images / seconds,

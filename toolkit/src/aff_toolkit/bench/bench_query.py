@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import statistics
 import tempfile
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_toolkit.bench.load import Outcome, closed_loop, open_loop
 from aff_toolkit.bench.process_tree import resident_mib
@@ -153,7 +153,7 @@ def bench_query(
                 gallery=gallery,
                 dimension=manifest.space.dimension,
                 precision="fp32" if manifest.query_encoder.int8_model is None else "int8",
-                cores=len(os.sched_getaffinity(0)),
+                cores=usable_cores(),
             )
 
 

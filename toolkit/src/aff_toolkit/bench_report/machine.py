@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from aff_contracts.resource_limits import usable_cores
+
 _PACKAGES = (
     "faiss-cpu",
     "fastapi",
@@ -60,7 +62,7 @@ def this_machine() -> Machine:
 
     return Machine(
         processor=_processor(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
         system=f"{platform.system()} {platform.release()}",
         python=sys.version.split()[0],

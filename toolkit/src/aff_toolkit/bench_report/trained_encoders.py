@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.bench_report.encoder_materials import WAYS, EncoderMaterials, EncoderTrainings, Way
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.training.base_bundle import BaseBundle
@@ -82,7 +82,7 @@ def train_encoders(
     materials.make()
     # A process ends with its backbone, so that none is left behind where this one is killed.
     with ProcessPoolExecutor(
-        min(os.cpu_count() or 1, len(trainings.backbones)),
+        min(usable_cores(), len(trainings.backbones)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=torch.set_num_threads,
         initargs=(1,),

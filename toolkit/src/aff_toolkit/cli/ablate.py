@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 
 
@@ -19,8 +19,7 @@ def ablate(
     work_dir: Annotated[
         Path | None, typer.Option(help="Directory of features and runs; a killed ablation goes on from it.")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Trainings at a time, of one thread each.")] = os.cpu_count()
-    or 1,
+    processes: Annotated[int, typer.Option(min=1, help="Trainings at a time, of one thread each.")] = usable_cores(),
     only: Annotated[
         list[str] | None, typer.Option(help="Train these variants only; may be given several times.")
     ] = None,

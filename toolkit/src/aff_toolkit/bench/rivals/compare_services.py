@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from aff_contracts.bundle import load_manifest
 from aff_contracts.client.search_calls import search_embedding
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.bench.bench_query import jpeg_photograph
 from aff_toolkit.bench.query_floor import QueryFloor
 from aff_toolkit.bench.query_service import QueryService, running_query_service
@@ -134,7 +134,7 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
 
 def _galleries(bundle: Path, directory: Path, images: int) -> tuple[Path, list[Path]]:
     """Write a gallery; also gives its collection's copies: one for the floor, and one for each LitServe worker."""
-    served, cores = directory / "served", len(os.sched_getaffinity(0))
+    served, cores = directory / "served", usable_cores()
     write_gallery(StoreSettings(url="", edge_path=served), load_manifest(bundle).space, images)
     copies = [directory / f"copy-{number}" for number in range(1 + 2 * cores)]
     for copy in copies:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.bench.rivals.running_rival import running_rival
 from aff_toolkit.bench.rivals.search_cost import Asked, SearchCost, cost_of_service
 
@@ -63,7 +63,7 @@ def try_litserve(bundle: Path, galleries: Sequence[Path], asked: Asked) -> list[
         asked: Of each.
     """
     trials = []
-    for setting in litserve_settings(len(os.sched_getaffinity(0))):
+    for setting in litserve_settings(usable_cores()):
         with running_rival("litserve_service", setting.arguments(bundle, galleries)) as rival:
             trials.append(LitserveTrial(setting=setting, cost=cost_of_service(rival.port, rival.pid, asked)))
     return trials

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.bundle import ExtractorSpec, FeatureSpec
+from aff_contracts.resource_limits import usable_cores
 from aff_toolkit.training.augmentation import USUAL, Augmentation
 from aff_toolkit.training.data.photograph import Photograph
 from gallery_indexer.feature_shards.store_errors import FeatureStoreError
@@ -43,7 +43,7 @@ class StoreSettings(BaseModel):
     augmented_size: int = Field(default=256, ge=32)
     shard_photographs: int = Field(default=512, ge=1)
     batch_size: int = Field(default=32, ge=1)
-    decode_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    decode_threads: int = Field(default_factory=usable_cores, ge=1)
     seed: int = 0
     augmentation: Augmentation = USUAL
 

@@ -1,0 +1,83 @@
+"""Cores and memory that this process may use: what the machine has, less what control groups (v1 and v2) allow."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/")
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Return how many cores this process can keep busy.
+
+    Args:
+        root: Directory in which `proc` and `sys` lie.
+
+    Returns:
+        The cores it may run on, or its processor quota, rounded up, where that is less; at least 1.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [math.ceil(quota) for quota in _cpu_quotas(root)]
+    return max(1, min([cores, *quotas]))
+
+
+def usable_memory(root: Path = _ROOT) -> int:
+    """Return how many bytes of memory this process may use.
+
+    Args:
+        root: Directory in which `proc` and `sys` lie.
+
+    Returns:
+        The machine's memory, or the limit of its control group where that is less.
+    """
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [
+        int(text)
+        for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
+        for text in _values(root, controller, name)
+        if text.isdecimal()  # `max` is no limit
+    ]
+    return min([physical, *limits])
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """Yield the quotas of the groups around this process, in cores."""
+    for text in _values(root, "", "cpu.max"):
+        quota, _, period = text.partition(" ")
+        if quota.isdecimal() and period.isdecimal():
+            yield int(quota) / int(period)
+    periods = _values(root, "cpu", "cpu.cfs_period_us")
+    for quota, period in zip(_values(root, "cpu", "cpu.cfs_quota_us"), periods, strict=False):
+        if quota.isdecimal():  # -1 is no limit
+            yield int(quota) / int(period)
+
+
+def _values(root: Path, controller: str, name: str) -> Iterator[str]:
+    """Yield what a file says in this process's group and in those around it.
+
+    Args:
+        root: Directory in which `proc` and `sys` lie.
+        controller: Of version 1; empty for version 2.
+        name: Of the file.
+    """
+    for group in _groups(root, controller):
+        try:
+            yield (group / name).read_text().strip()
+        except OSError:  # it is outside what a container sees, or has no limits of its own
+            continue
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    mounted = root / "sys/fs/cgroup" / controller
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            own = Path(path.lstrip("/"))
+            yield from (mounted / group for group in (own, *own.parents))
