@@ -12,10 +12,11 @@ OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 WEB := services/query_api/web
 # Our own packages, and torch with what it brings for a card: an image has the one build or the other.
-UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer aff-toolkit torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
 	$(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
 	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
+IMAGES := services/gallery_indexer services/query_api toolkit
 
 .DEFAULT_GOAL := help
 .PHONY: help install web demo serve test coverage fuzz lint format openapi photos-bundle tests-bundle locks audit sbom clean
@@ -76,20 +77,20 @@ tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two co
 	$(BIN)/aff train tests/bundles/tiny.toml --out tests/bundles/tiny --work-dir $(OUT)/train/tests-bundle
 
 locks: $(STAMP) ## Write the hashes of everything that the images install
-	for service in gallery_indexer query_api; do \
-	    $(BIN)/uv pip compile -q services/$$service/requirements.in -o services/$$service/requirements.lock -c constraints.txt \
+	for image in $(IMAGES); do \
+	    $(BIN)/uv pip compile -q $$image/requirements.in -o $$image/requirements.lock -c constraints.txt \
 	        --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(UNLOCKED:%=--no-emit-package %) || exit 1; \
 	done
 
 audit: $(STAMP) ## Look for known vulnerabilities in what the images install (asks PyPI)
-	for service in gallery_indexer query_api; do \
-	    $(BIN)/pip-audit --disable-pip --require-hashes -r services/$$service/requirements.lock || exit 1; \
+	for image in $(IMAGES); do \
+	    $(BIN)/pip-audit --disable-pip --require-hashes -r $$image/requirements.lock || exit 1; \
 	done
 
 sbom: $(STAMP) ## Write what the images install as CycloneDX documents to out/sbom
 	mkdir -p $(OUT)/sbom
-	for service in gallery_indexer query_api; do \
-	    $(BIN)/cyclonedx-py requirements services/$$service/requirements.lock --of JSON -o $(OUT)/sbom/$$service.json || exit 1; \
+	for image in $(IMAGES); do \
+	    $(BIN)/cyclonedx-py requirements $$image/requirements.lock --of JSON -o $(OUT)/sbom/$$(basename $$image).json || exit 1; \
 	done
 
 clean: ## Remove what was built and measured, and the virtual environment

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -15,19 +15,25 @@ import crossplane
 import promql_parser
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from aff_contracts.bundle import load_manifest
 from aff_contracts.default_bundle import DEFAULT_BUNDLE
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.web import serving
 from aff_contracts.web.access_settings import AccessSettings
 from aff_contracts.web.observe_settings import ObserveSettings
+from aff_toolkit import local
+from aff_toolkit.cli import serve as serve_command
+from aff_toolkit.cli.main import app
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy" / "compose"
-DOCKERFILES = [ROOT / "services" / service / "Dockerfile" for service in ("gallery_indexer", "query_api")]
+DOCKERFILES = [ROOT / place / "Dockerfile" for place in ("services/gallery_indexer", "services/query_api", "toolkit")]
+PAIR_DOCKERFILE = DOCKERFILES[2]
 PROFILES = ("gpu", "cluster", "observability")
 PAIR = {"keys", "qdrant", "gallery_indexer", "query_api"}
 OF_PROFILE = {
@@ -37,6 +43,7 @@ OF_PROFILE = {
 }
 OURS = {"keys", "gallery_indexer", "gallery_indexer_gpu", "query_api", "query_api_2"}
 QDRANTS = {"qdrant", "qdrant-2", "qdrant-3"}
+INDEXERS = ("gallery_indexer", "gallery_indexer_gpu")
 
 
 def resolved(*profiles: str, **environment: str) -> dict[str, Any]:
@@ -73,6 +80,43 @@ def copied(dockerfile: Path) -> list[str]:
     """Return what the file copies from the build context, as it is written there."""
     copies = [copy for copy in arguments(dockerfile, "COPY") if not copy.startswith("--from")]
     return [source for copy in copies for source in copy.split()[:-1]]
+
+
+def environment_of(dockerfile: Path) -> dict[str, str]:
+    """Return the variables that a container of the image has."""
+    return dict(part.split("=", 1) for env in arguments(dockerfile, "ENV") for part in env.split())
+
+
+def seconds(duration: str) -> int:
+    """Return the seconds of a duration as Compose writes it: `1m0s`."""
+    minutes, rest = re.fullmatch(r"(?:(\d+)m)?(\d+)s", duration).groups()
+    return 60 * int(minutes or 0) + int(rest)
+
+
+def start(stack: dict[str, Any], broken: Set[str] = frozenset()) -> set[str]:
+    """Return what Compose has started when nothing more happens.
+
+    A node of Qdrant is healthy once half of the others have started, for they form a majority with it. Everything else
+    is healthy as soon as it has started; what is broken never is.
+    """
+    nodes = QDRANTS & set(stack)
+
+    def fulfilled(name: str, condition: str) -> bool:
+        healthy = name not in nodes or len((nodes & started) - broken - {name}) >= len(nodes) // 2
+        return name in started and name not in broken and (condition != "service_healthy" or healthy)
+
+    started: set[str] = set()
+    while ready := {
+        name
+        for name, service in stack.items()
+        if name not in started
+        and all(
+            fulfilled(other, wait["condition"]) or (not wait["required"] and (other not in stack or other in broken))
+            for other, wait in (service.get("depends_on") or {}).items()
+        )
+    }:
+        started |= ready
+    return started
 
 
 class TestCompose:
@@ -112,6 +156,7 @@ class TestCompose:
             assert service["security_opt"] == ["no-new-privileges:true"], name
             assert service["restart"] == ("no" if name == "keys" else "unless-stopped"), name
             assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}, name
+            assert seconds(service["stop_grace_period"]) > serving._GRACE_S, name
             limits = service["deploy"]["resources"]["limits"]
             assert int(limits["memory"]) > 0, name
             assert limits["pids"] > 0, name
@@ -172,12 +217,28 @@ class TestCompose:
         for name in OURS - {"keys"}:
             assert stack[name]["environment"]["QDRANT_URL"] == "http://gallery-store:6333"
 
-    def test_each_waits_for_what_it_needs(self, stack: dict[str, Any]) -> None:
-        assert stack["qdrant"]["depends_on"]["keys"]["condition"] == "service_completed_successfully"
-        for name in OURS - {"keys"}:
-            waits = stack[name]["depends_on"]
-            assert {waits[node]["condition"] for node in QDRANTS} == {"service_healthy"}
-            assert [node for node in sorted(QDRANTS) if waits[node]["required"]] == ["qdrant"]
+    def test_nodes_that_are_ready_only_together_come_up_and_everything_after_them(self, stack: dict[str, Any]) -> None:
+        assert start(stack) == set(stack)
+        assert start(resolved()["services"]) == PAIR
+
+    @pytest.mark.parametrize("broken", ["qdrant-2", "qdrant-3"])
+    def test_with_one_of_three_nodes_away_the_services_start(self, stack: dict[str, Any], broken: str) -> None:
+        assert start(stack, {broken}) == set(stack)
+
+    def test_without_the_first_node_or_its_keys_no_service_starts(self, stack: dict[str, Any]) -> None:
+        assert not start(stack, {"qdrant"}) & (OURS - {"keys"})
+        assert not start(stack, {"keys"}) & (QDRANTS | OURS - {"keys"})
+
+    def test_only_the_indexer_of_the_card_is_built_with_cuda(self) -> None:
+        def indexes(**environment: str) -> dict[str, str]:
+            services = resolved("gpu", **environment)["services"]
+            return {name: services[name]["build"]["args"]["TORCH_INDEX_URL"] for name in INDEXERS}
+
+        (default,) = re.findall(r"^ARG TORCH_INDEX_URL=(.+)", DOCKERFILES[0].read_text(), re.M)
+        assert default == "https://download.pytorch.org/whl/cpu"
+        assert indexes() == {"gallery_indexer": default, "gallery_indexer_gpu": ""}
+        assert indexes(TORCH_INDEX_URL="https://mirror.example/cpu")["gallery_indexer"] == "https://mirror.example/cpu"
+        assert indexes(TORCH_INDEX_URL="")["gallery_indexer"] == ""  # from where pip finds everything else
 
     def test_qdrants_health_check_needs_only_bash(self, stack: dict[str, Any]) -> None:
         kind, shell, flag, script = stack["qdrant"]["healthcheck"]["test"]
@@ -322,9 +383,6 @@ class TestDockerfile:
     def test_commands_are_in_exec_form(self, dockerfile: Path) -> None:
         assert all(command.startswith("[") for command in arguments(dockerfile, "CMD"))
 
-    def test_it_has_a_health_check_on_readiness(self, dockerfile: Path) -> None:
-        assert "/readyz" in arguments(dockerfile, "HEALTHCHECK")[0]
-
     @pytest.mark.parametrize(("status", "ends_with"), [(200, 0), (503, 1)])
     def test_its_health_check_asks_at_the_port_of_the_settings(
         self, dockerfile: Path, status: int, ends_with: int
@@ -341,14 +399,16 @@ class TestDockerfile:
                 pass
 
         _, _, command = arguments(dockerfile, "HEALTHCHECK")[0].partition(" CMD ")
-        (setting,) = re.findall(r"(AFF_\w+_PORT)=", " ".join(arguments(dockerfile, "ENV")))
+        ports = [name for name in environment_of(dockerfile) if re.fullmatch(r"AFF_\w+_PORT", name)]
         with HTTPServer(("127.0.0.1", 0), Service) as server:
-            Thread(target=server.handle_request, daemon=True).start()
-            environment = {setting: str(server.server_port), "http_proxy": "http://192.0.2.1:3128"}
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+            environment = dict.fromkeys(ports, str(server.server_port)) | {"http_proxy": "http://192.0.2.1:3128"}
             check = subprocess.run(
                 [sys.executable, *json.loads(command)[1:]], env=environment, capture_output=True, check=False
             )
-        assert (check.returncode, asked) == (ends_with, ["/readyz"])
+            server.shutdown()
+        assert check.returncode == ends_with, check.stderr
+        assert asked == ["/readyz"] * (len(ports) if status == 200 else 1)
 
     def test_everything_it_copies_is_in_the_build_context(self, dockerfile: Path) -> None:
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -359,9 +419,71 @@ class TestDockerfile:
             assert source.split("/")[0] in allowed, source
 
     def test_it_brings_the_default_bundle(self, dockerfile: Path) -> None:
-        (setting,) = re.findall(r"\w+_BUNDLE_PATH=(\S+)", " ".join(arguments(dockerfile, "ENV")))
-        assert setting == f"/{DEFAULT_BUNDLE}"
+        paths = {value for name, value in environment_of(dockerfile).items() if name.endswith("_BUNDLE_PATH")}
+        assert paths == {f"/{DEFAULT_BUNDLE}"}
         assert any(source.startswith(str(DEFAULT_BUNDLE)) for source in copied(dockerfile))
+
+
+@pytest.mark.parametrize("dockerfile", [DOCKERFILES[0], PAIR_DOCKERFILE], ids=lambda path: path.parent.name)
+class TestTorch:
+    """The step that installs it, run by a shell in which pip writes down what it is asked for."""
+
+    @staticmethod
+    def installs(dockerfile: Path, tmp_path: Path, index: str, pip: str = "") -> tuple[int, str, str]:
+        (run,) = (one for one in arguments(dockerfile, "RUN") if "TORCH_INDEX_URL" in one)
+        (tmp_path / "pip").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{pip}\n')
+        (tmp_path / "pip").chmod(0o755)
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TORCH_INDEX_URL": index}
+        step = re.sub(r"--mount=\S+ ", "", run)
+        done = subprocess.run(["sh", "-c", step], env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, (tmp_path / "asked").read_text().splitlines()[-1], done.stdout
+
+    def test_it_comes_alone_from_the_index_that_is_named(self, dockerfile: Path, tmp_path: Path) -> None:
+        code, asked, _ = self.installs(dockerfile, tmp_path, "https://wheels.example/cpu")
+        assert code == 0
+        assert asked.endswith("-c constraints.txt --no-deps --index-url https://wheels.example/cpu torch")
+
+    def test_without_one_it_comes_with_what_it_needs_from_where_the_rest_does(
+        self, dockerfile: Path, tmp_path: Path
+    ) -> None:
+        code, asked, _ = self.installs(dockerfile, tmp_path, "")
+        assert code == 0
+        assert asked.endswith("-c constraints.txt torch")
+
+    def test_an_index_that_has_none_ends_the_build_with_the_name_of_the_argument(
+        self, dockerfile: Path, tmp_path: Path
+    ) -> None:
+        code, _, said = self.installs(
+            dockerfile, tmp_path, "https://wheels.example/cpu", pip='case "$*" in *torch) exit 1;; esac'
+        )
+        assert code == 1
+        assert "no torch at https://wheels.example/cpu: --build-arg TORCH_INDEX_URL=" in said
+
+
+def test_the_image_of_the_pair_keeps_everything_in_its_volume_and_asks_for_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[StoreSettings, IndexerSettings, QuerySettings]] = []
+
+    async def serve_local(store: StoreSettings, indexer: IndexerSettings, query: QuerySettings, _: object) -> None:
+        started.append((store, indexer, query))
+
+    monkeypatch.setattr(local, "serve_local", serve_local)
+    monkeypatch.setattr(serve_command, "configure_logging", lambda _: None)
+    (volume,) = arguments(PAIR_DOCKERFILE, "VOLUME")
+    for name, value in environment_of(PAIR_DOCKERFILE).items():
+        if name.startswith(("AFF_", "QDRANT_")):
+            monkeypatch.setenv(name, value.replace(volume, str(tmp_path), 1))
+    command = [part.replace(volume, str(tmp_path), 1) for part in json.loads(arguments(PAIR_DOCKERFILE, "CMD")[0])]
+    result = CliRunner().invoke(app, command[1:])
+    assert (command[0], result.exit_code) == ("aff", 0), result.output
+    ((store, indexer, query),) = started
+    for path in (store.edge_path, indexer.backups_path, query.access.keys_file, indexer.access.keys_file):
+        assert path is not None
+        assert path.is_relative_to(tmp_path)
+    assert (query.host, query.port, indexer.host, indexer.port) == ("0.0.0.0", 8001, "0.0.0.0", 8002)
+    assert arguments(PAIR_DOCKERFILE, "EXPOSE") == [f"{query.port} {indexer.port}"]
+    assert query.access.scopes_without_key(query.access.all_keys(), query.host) == frozenset()
 
 
 @needs_photos_bundle

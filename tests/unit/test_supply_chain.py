@@ -11,14 +11,15 @@ from packaging.utils import canonicalize_name
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("gallery_indexer", "query_api")
+SERVICES = ("gallery_indexer", "query_api", "toolkit")
 OURS = {"aff-contracts", "aff-query-api", "aff-gallery-indexer", "aff-toolkit"}
 OTHER_PLATFORMS = {"colorama", "httpx2-jsfetch", "pywin32", "winloop"}
 
 
 def _locked(service: str) -> dict[str, tuple[str, int]]:
     """Return version and number of hashes of each package."""
-    text = (ROOT / "services" / service / "requirements.lock").read_text()
+    place = ROOT / "toolkit" if service == "toolkit" else ROOT / "services" / service
+    text = (place / "requirements.lock").read_text()
     entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
     found = {}
     for entry in entries:

@@ -17,7 +17,7 @@ from aff_contracts.web.listen_settings import ListenSettings
 from aff_toolkit.cli import serve as serve_command
 
 ROOT = Path(__file__).parents[3]
-DOCKERFILES = [ROOT / "services" / service / "Dockerfile" for service in ("gallery_indexer", "query_api")]
+DOCKERFILES = [ROOT / place / "Dockerfile" for place in ("services/gallery_indexer", "services/query_api", "toolkit")]
 
 # Threads that allocate at the same time get a heap each, as far as there are.
 _HEAPS_AND_CHILD = """
@@ -103,6 +103,6 @@ def test_aff_serve_bounds_its_heap_first(monkeypatch: pytest.MonkeyPatch) -> Non
     def bounded() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(serve_command, "bound_heap", bounded)
+    monkeypatch.setattr(serving, "bound_heap", bounded)
     with pytest.raises(KeyboardInterrupt):
         serve_command.serve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from aff_contracts.web.logs import configure_logging
 from aff_contracts.web.tracing import configure_tracing
 
 _GRACE_S = 10
+_OPEN_FILES = 65_536
 _Settings = TypeVar("_Settings", bound=ListenSettings)
 
 
@@ -41,7 +43,7 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
 
     A start that fails ends the process with status 1 and one clear sentence.
     """
-    bound_heap()
+    prepare_process()
     try:
         with settings_errors_told():
             settings = settings_class()
@@ -52,6 +54,22 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
     except AffError as error:
         sys.stderr.write(f"{type(error).title}: {error}\n")
         raise SystemExit(1) from error
+
+
+def prepare_process() -> None:
+    """Set what holds for the whole process of a service, before anything else of it starts.
+
+    The heap is bounded; more files may be open than usual, for each connection is one; and SIGTERM ends the process
+    while it starts, which the first process of a container would ignore by default.
+    """
+    bound_heap()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _OPEN_FILES)), hard))
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(signum: int, _frame: object) -> None:
+    sys.exit(128 + signum)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +19,7 @@ from aff_contracts.errors import ListenError
 from aff_contracts.web.access_settings import AccessSettings, Scope
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.service import create_service
-from aff_contracts.web.serving import ServedApp, serve
+from aff_contracts.web.serving import ServedApp, prepare_process, run_on_event_loop, serve
 
 pytestmark = pytest.mark.anyio
 
@@ -111,3 +113,34 @@ async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
         with pytest.raises(ListenError, match="another port is chosen by") as caught:
             await serve([ServedApp(app, listen)])
     assert caught.value.item == f"[::1]:{port}"
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
+    """A process of which 1024 files may be open, or 4096 where it asks; what it asks for."""
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    before = signal.getsignal(signal.SIGTERM)
+    prepare_process()
+    yield asked
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_service_may_have_as_many_connections_as_the_system_allows(prepared: list[tuple[int, int]]) -> None:
+    assert prepared == [(4096, 4096)]
+
+
+@pytest.mark.usefixtures("prepared")
+def test_sigterm_ends_a_service_that_still_starts() -> None:
+    @asynccontextmanager
+    async def endless(_: FastAPI) -> AsyncIterator[None]:
+        threading.Timer(0.05, signal.raise_signal, [signal.SIGTERM]).start()
+        await asyncio.sleep(60)
+        yield
+
+    listen = ListenSettings(port=0, max_body_bytes=1000, body_timeout_s=1.0)
+    app = create_service(title="t", description="d", version="1", lifespan=endless, listen=listen)
+    with pytest.raises(SystemExit) as ended:
+        run_on_event_loop(serve([ServedApp(app, listen)]))
+    assert ended.value.code == 128 + signal.SIGTERM

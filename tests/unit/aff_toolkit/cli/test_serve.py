@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,9 +14,12 @@ from typer.testing import CliRunner
 from aff_contracts.bundle import load_manifest
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.settings import StoreSettings
+from aff_contracts.web.access_settings import AccessSettings, Scope
 from aff_toolkit import local
 from aff_toolkit.cli import serve as serve_command
 from aff_toolkit.cli.main import app
+from gallery_indexer.settings import IndexerSettings
+from query_api.settings import QuerySettings
 from tests.support.other_mixer import write_other_mixer
 from tests.support.tiny_bundle import TINY_BUNDLE
 
@@ -69,3 +73,67 @@ def test_a_gallery_of_another_bundle_is_announced_before_anything_starts(
     assert started
     assert "another embedding space than bundle own, fingerprint" in result.stderr
     assert f"searched with bundle {photos.title}" in result.stderr
+
+
+class TestKeys:
+    """`--keys`, as the image of the pair has it: others may reach its ports."""
+
+    @pytest.fixture(autouse=True)
+    def accesses(self, monkeypatch: pytest.MonkeyPatch) -> list[AccessSettings]:
+        """What each service was started with."""
+        found: list[AccessSettings] = []
+
+        async def start(_: object, indexer: IndexerSettings, query: QuerySettings, __: object) -> None:
+            found.extend([indexer.access, query.access])
+
+        monkeypatch.setattr(local, "serve_local", start)
+        monkeypatch.setattr(serve_command, "configure_logging", lambda _: None)
+        return found
+
+    @staticmethod
+    def serve(keys: Path, exit_code: int = 0) -> list[str]:
+        result = cli.invoke(app, ["serve", "--host", "0.0.0.0", "--keys", str(keys)])
+        assert result.exit_code == exit_code, result.output
+        lines: list[str] = result.stderr.splitlines()
+        return lines
+
+    def test_where_nothing_says_who_may_do_what_the_first_start_makes_a_key_and_later_ones_keep_it(
+        self, tmp_path: Path, accesses: list[AccessSettings]
+    ) -> None:
+        first, second = self.serve(tmp_path / "keys.json"), self.serve(tmp_path / "keys.json")
+        assert len(accesses) == 4
+        for access in accesses:
+            (entry,) = access.all_keys()
+            assert set(entry.scopes) == set(Scope)
+            assert entry.sha256 in {hashlib.sha256(line.encode()).hexdigest() for line in first}
+            assert access.scopes_without_key([entry], "0.0.0.0") == frozenset()
+        assert len(second) < len(first)
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "open_to_all"),
+        [
+            ("AFF_ACCESS_PUBLISHED_HOST", "127.0.0.1", True),
+            ("AFF_ACCESS_ANONYMOUS_SCOPES", json.dumps(list(Scope)), True),
+            ("AFF_ACCESS_KEYS", json.dumps([{"name": "a", "sha256": "0" * 64, "scopes": ["search"]}]), False),
+        ],
+    )
+    def test_a_setting_of_access_comes_first(
+        self,
+        setting: str,
+        value: str,
+        open_to_all: bool,
+        tmp_path: Path,
+        accesses: list[AccessSettings],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv(setting, value)
+        self.serve(tmp_path / "keys.json")
+        assert not list(tmp_path.iterdir())
+        for access in accesses:
+            without_key = access.scopes_without_key(access.all_keys(), "0.0.0.0")
+            assert without_key == (frozenset(Scope) if open_to_all else frozenset())
+
+    def test_a_directory_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        said = " ".join(self.serve(tmp_path / "none" / "keys.json", exit_code=1))
+        assert "the key cannot be kept: No such file or directory" in said
+        assert "Traceback" not in said

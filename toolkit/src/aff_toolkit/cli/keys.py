@@ -39,10 +39,7 @@ def new(
 ) -> None:
     """Make a key. It is shown now and never again; the services keep its hash alone."""
     with errors_told(as_json):
-        key = secrets.token_urlsafe(_KEY_BYTES)
-        entry = _entry(name, key, scope, requests_per_minute)
-        if file is not None:
-            _add(file, entry)
+        key, entry = make_key(name, scope, requests_per_minute, file)
     if as_json:
         print_json({"key": key, "entry": entry.model_dump(mode="json", exclude_none=True)})
         return
@@ -52,6 +49,24 @@ def new(
     else:
         where = f"Give the services AFF_ACCESS_KEYS='[{entry.model_dump_json(exclude_none=True)}]'"
     messages.print(f"The key of {name} stands above, and nowhere else. {where}")
+
+
+def make_key(
+    name: str, scopes: list[Scope], requests_per_minute: int | None = None, file: Path | None = None
+) -> tuple[str, AccessKey]:
+    """Make a key, and add its entry to a file where one is named.
+
+    Returns:
+        The key, and the entry with its hash.
+
+    Raises:
+        AccessSettingsError: The file cannot be read or written, or has a key of this name.
+    """
+    key = secrets.token_urlsafe(_KEY_BYTES)
+    entry = _entry(name, key, scopes, requests_per_minute)
+    if file is not None:
+        _add(file, entry)
+    return key, entry
 
 
 def _entry(name: str, key: str, scopes: list[Scope], requests_per_minute: int | None) -> AccessKey:
@@ -74,6 +89,9 @@ def _add(path: Path, entry: AccessKey) -> None:
         raise AccessSettingsError(f"there is a key of the name {entry.name!r} already", item=str(path))
     text = json.dumps([one.model_dump(mode="json", exclude_none=True) for one in (*known, entry)], indent=2)
     partial = path.with_name(f"{path.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(f"{text}\n")
-    partial.replace(path)
+    try:
+        partial.touch(mode=0o600)
+        partial.write_text(f"{text}\n")
+        partial.replace(path)
+    except OSError as error:
+        raise AccessSettingsError(f"the key cannot be kept: {error.strerror}", item=str(path)) from error

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.heap import bound_heap
+from aff_contracts.web.access_settings import AccessSettings, Scope
 from aff_contracts.web.logs import configure_logging
 from aff_contracts.web.observe_settings import ObserveSettings
-from aff_contracts.web.serving import run_on_event_loop, settings_errors_told
+from aff_contracts.web.serving import prepare_process, run_on_event_loop, settings_errors_told
 from aff_contracts.web.tracing import configure_tracing
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
+from aff_toolkit.cli.keys import make_key
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 
@@ -42,6 +43,13 @@ def serve(
             help="Pixels of the longer side of the thumbnails that are kept; 0 keeps none.",
         ),
     ] = 160,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of keys for where no setting says who may do what; without it, it is made with one key for "
+            "everything, which is shown once."
+        ),
+    ] = None,
     only: Annotated[Only | None, typer.Option(help="Run one service; run both with a QDRANT_URL.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,21 +58,22 @@ def serve(
     The gallery lies in an embedded Qdrant in --gallery, or in the server that QDRANT_URL names. What is not given here
     comes from the environment, else from the defaults (docs/architecture.md).
     """
-    bound_heap()
+    prepare_process()
     from aff_toolkit.local import serve_local  # noqa: PLC0415 - torch takes seconds
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
 
-    with settings_errors_told():
+    with settings_errors_told(), errors_told(as_json):
+        access = AccessSettings() if keys is None else _access_by_keys_of(keys)
         store = StoreSettings(**_given(edge_path=gallery))
         query = indexer = None
         addresses = {"store": store.url or str(store.edge_path)}
         if only is not Only.INDEXER:
-            query = QuerySettings(**_given(bundle_path=bundle, host=host, port=query_port))
+            query = QuerySettings(access=access, **_given(bundle_path=bundle, host=host, port=query_port))
             addresses["query"] = query.address
         if only is not Only.QUERY:
             given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)
-            indexer = IndexerSettings(**given)
+            indexer = IndexerSettings(access=access, **given)
             addresses["indexer"] = indexer.address
     if as_json:
         print_json(addresses)
@@ -77,6 +86,18 @@ def serve(
         configure_logging(observed)
         configure_tracing(observed, "aff-serve")
         run_on_event_loop(serve_local(store, indexer, query, messages.print))
+
+
+def _access_by_keys_of(path: Path) -> AccessSettings:
+    """Return the settings of the environment, or where they leave open who may do what, the keys of a file."""
+    access = AccessSettings()
+    if access.model_fields_set & {"keys", "keys_file", "anonymous_scopes", "published_host"}:
+        return access
+    if not path.exists():
+        key, _ = make_key("owner", list(Scope), file=path)
+        messages.print(f"The key for everything is below, and nowhere else; its hash is in {path}.")
+        typer.echo(key, err=True)
+    return access.model_copy(update={"keys_file": path})
 
 
 def _given(**options: Any) -> dict[str, Any]:
