@@ -31,11 +31,8 @@ def test_a_benchmark_that_there_is_not_is_told_with_those_that_there_are() -> No
         ("seeds = [1, 2]", "seeds = []", "seeds"),
         ("alphas = [0.0, 0.99]", "alphas = [0.9, 0.99]", "alphas: ascending from 0"),
         ("alphas = [0.0, 0.99]", "alphas = [0.0, 0.9, 0.9]", "alphas: ascending from 0"),
-        (
-            "[recipe.evaluation]\nscenes",
-            "[recipe.evaluation]\nopen_sets = ['a.csv']\nscenes",
-            "scenes, or one open set",
-        ),
+        ("[recipe.evaluation]\nscenes", "[recipe.evaluation]\n# scenes", "name scenes, or an open set"),
+        ("mixer = { ", "mixer = { anchor = 'rootsift', ", "only the feature of frozen_trunk can be the anchor"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:

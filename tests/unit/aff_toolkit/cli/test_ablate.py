@@ -24,15 +24,14 @@ cli = CliRunner()
 VARIANTS = ("full", "arcface_two_stage", "raw_cnn_a_gem")
 
 
-def ablate(directory: Path, *variants: str) -> dict[str, object]:
+def ablate(directory: Path, *variants: str) -> None:
     config = directory / "toy.toml"
     config.write_text(TINY_ABLATION_TOML, encoding="utf-8")
     words = [str(config), "--out", str(directory / "report"), "--work-dir", str(directory / "work"), "--processes", "1"]
     chosen = [word for variant in variants for word in ("--only", variant)]
     result = cli.invoke(app, ["ablate", *words, *chosen, "--json"])
     assert result.exit_code == 0, result.output
-    document: dict[str, object] = json.loads(result.stdout)
-    return document
+    assert [report["benchmark"] for report in json.loads(result.stdout)] == ["toy"]
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +82,15 @@ def test_scores_are_those_of_the_evaluation(directory: Path) -> None:
     features = tuple(f for f in materials.features if f.name != "noise")
     mixer = build_mixer(features, tiny_mixer_spec(), config.recipe.dimension).eval()
     encoder = materials.new_query_encoder(3).eval()
-    scores, precisions = score_pair(materials, mixer, encoder)["symmetric"]
-    rows = np.arange(len(materials.queries)), np.arange(len(materials.gallery))
+    benchmark = materials.benchmarks[0]
+    names = [feature.name for feature in features]
+    scores, precisions = score_pair(materials, benchmark, mixer, encoder, names)["symmetric"]
+    rows = np.arange(len(benchmark.queries)), np.arange(len(benchmark.gallery))
     expected = score_embeddings(
-        embed_rows(materials.queries, rows[0], mixer),
-        embed_rows(materials.gallery, rows[1], mixer),
-        materials.queries.instances,
-        materials.gallery.instances,
+        embed_rows(benchmark.queries, rows[0], mixer),
+        embed_rows(benchmark.gallery, rows[1], mixer),
+        benchmark.queries.instances,
+        benchmark.gallery.instances,
     )
     assert scores.map == pytest.approx(expected.map)
     assert scores.recall_at_1 == pytest.approx(expected.recall_at_1)
@@ -101,6 +102,31 @@ def test_seeds_share_the_pretrained_backbone_and_not_the_head(directory: Path) -
     one, other = (materials.new_query_encoder(seed).state_dict() for seed in (1, 2))
     differing = {name for name in one if not one[name].equal(other[name])}
     assert differing == {"network.whitening.0.weight", "network.whitening.0.bias"}
+
+
+def test_a_frozen_trunk_and_several_benchmarks_give_a_report_and_a_curve_each(directory: Path) -> None:
+    for name in ("q", "a", "b"):
+        Image.effect_noise((64, 64), 90).save(directory / f"{name}.png")
+    rows = ["path,instance,role", "q.png,x,query", "a.png,x,gallery", "b.png,y,distractor"]
+    (directory / "list.csv").write_text("\n".join(rows), encoding="utf-8")
+    frozen = 'seeds = [1]\nfrozen_trunk = { feature = "cnn_a_gem", copies = 2 }\ncurve_interval_epochs = 1'
+    evaluation = f"[recipe.evaluation]\nopen_sets = ['{directory / 'list.csv'}']"
+    text = TINY_ABLATION_TOML.replace("seeds = [1, 2]", frozen).replace("[recipe.evaluation]", evaluation)
+    config = directory / "frozen.toml"
+    config.write_text(text, encoding="utf-8")
+    report, work = directory / "frozen-report", directory / "work"
+    words = [str(config), "--out", str(report), "--work-dir", str(work), "--processes", "1", "--only", "full"]
+    result = cli.invoke(app, ["ablate", *words])
+    assert result.exit_code == 0, result.output
+    written = {path.name for path in report.iterdir()}
+    assert written == {
+        f"toy-{name}{end}" for name in ("scenes", "open-set") for end in (".json", ".md", ".png", "-curves.png")
+    }
+    materials = Materials.open(load_ablation_config(str(config)), work)
+    assert materials.light is not None
+    assert [benchmark.protocol.name for benchmark in materials.benchmarks] == ["scenes", "open_set"]
+    run = json.loads((work / "runs" / "full-1.json").read_text())["results"][0]
+    assert [point["epoch"] for point in run["curve"]] == [0, 1, 2]
 
 
 def test_a_variant_that_there_is_not_is_refused(directory: Path) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from aff_toolkit.ablation.ablation_config import AblationConfig
 from aff_toolkit.ablation.ablation_errors import UnusableGridError
+from aff_toolkit.ablation.benchmark import Benchmark
+from aff_toolkit.ablation.curves import write_curves
 from aff_toolkit.ablation.grid import Grid
 from aff_toolkit.ablation.materials import make_materials
 from aff_toolkit.ablation.plots import write_plots
@@ -35,8 +37,8 @@ class Ablate:
     processes: int
     console: Console
 
-    def run(self, out: Path, *, only: Sequence[str] | None = None) -> AblationReport:
-        """Run what is missing and write `<benchmark>.json`, `.md` and `.png` into `out`.
+    def run(self, out: Path, *, only: Sequence[str] | None = None) -> list[AblationReport]:
+        """Run what is missing and write `<benchmark>.json`, `.md` and `.png` into `out`, for each benchmark.
 
         Args:
             out: Directory of the report.
@@ -46,24 +48,32 @@ class Ablate:
             AffError: What of the configuration cannot be used, or why a training cannot go on.
         """
         log = TrainingLog(self.work_directory, self.console)
-        materials, protocol = make_materials(self.config, self.work_directory, log)
+        materials = make_materials(self.config, self.work_directory, log)
         grid = Grid(self.config, materials.features)
         runner = RunAblation(materials, self.processes)
         chosen = _chosen(grid, only)
         total = len(chosen) * len(self.config.seeds)
         with log.stage("runs", total, "runs") as bar:
-            runs = runner.run(chosen, lambda result: self._tell(bar, result))
+            runs = runner.run(chosen, lambda results: self._tell(bar, results))
         others = [variant for variant in grid.variants if variant not in chosen]
-        kept = (runner.kept(variant, seed) for variant in others for seed in self.config.seeds)
-        report = make_report(materials, grid, [*runs, *(run for run in kept if run is not None)], protocol)
+        runs += [run for variant in others for seed in self.config.seeds for run in runner.kept(variant, seed)]
+        return [self._report(benchmark, grid, runs, out) for benchmark in materials.benchmarks]
+
+    def _report(self, benchmark: Benchmark, grid: Grid, runs: Sequence[RunResult], out: Path) -> AblationReport:
+        own = [run for run in runs if run.benchmark == benchmark.protocol.name]
+        report = make_report(self.config, benchmark.protocol, grid, own)
         page = write_report(report, out)
         write_plots(report, self.config, page.with_suffix(".png"))
+        if any(run.curve for run in own):
+            write_curves(report.benchmark, own, page.with_name(f"{report.benchmark}-curves.png"))
         return report
 
-    def _tell(self, bar: StageLog, result: RunResult) -> None:
+    def _tell(self, bar: StageLog, results: Sequence[RunResult]) -> None:
         bar.advance()
-        figures = ", ".join(f"{name} {100 * scores.map:.1f}" for name, scores in result.scores.items())
-        self.console.print(f"{result.variant}, seed {result.seed}: mAP {figures}; {result.seconds:.0f} s")
+        for result in results:
+            figures = ", ".join(f"{name} {100 * scores.map:.1f}" for name, scores in result.scores.items())
+            where = f"{result.variant}, seed {result.seed}, {result.benchmark}"
+            self.console.print(f"{where}: mAP {figures}; {result.seconds:.0f} s")
 
 
 def _chosen(grid: Grid, only: Sequence[str] | None) -> list[Variant]:

@@ -1,4 +1,4 @@
-"""The configuration of an ablation, read from a TOML file: one benchmark, its extractors, and what is varied on it."""
+"""The configuration of an ablation, read from a TOML file: its extractors, its benchmarks, and what is varied."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ class NetworkSection(_Section):
     compact_cnn: CompactCnnSection
 
 
+class FrozenTrunkSection(_Section):
+    """A query encoder whose trunk is frozen; its head is all that learns.
+
+    Attributes:
+        feature: The trunk's vectors: a global feature of one of the recipe's extractors.
+        copies: Versions of each training photograph whose vectors are kept: itself, and augmented ones.
+        augmented_size: Side in pixels at which a photograph is augmented for them.
+    """
+
+    feature: str
+    copies: int = Field(default=6, ge=2)
+    augmented_size: int = Field(default=128, ge=32)
+
+
 class AblationConfig(_Section):
     """What an ablation trains and measures.
 
@@ -41,13 +55,17 @@ class AblationConfig(_Section):
         name: Of the benchmark; also names the report.
         seeds: One training of each variant for each.
         features: Names of the features that the full mixer takes, in the order in which they are added one by one:
-            `cnn_<network>_gem`, `cnn_<network>_attention`, `rootsift`.
+            `cnn_<network>_gem`, `cnn_<network>_attention`, `rootsift`, and those of the recipe's extractors.
         noise_dimension: Width of the useless feature.
         alphas: Momenta that are compared, ascending; the first is 0.
-        networks: The compact networks by name, a letter each.
+        networks: Compact networks that are trained as extractors, by name, a letter each.
         rootsift: Size and number of the SIFT keypoints; no feature of theirs when None.
-        recipe: Everything else: photographs, pretraining, mixer, query encoder, joint training, evaluation. Its own
-            extractors are not used.
+        frozen_trunk: Of the query encoder; None trains the recipe's query encoder from pixels.
+        curve_interval_epochs: Epochs between two measurements of the first seed's runs during the training; none when
+            None.
+        recipe: Everything else: photographs, pretraining, extractors that somebody else trained, mixer, query encoder,
+            joint training, evaluation. Each scene or open set of the evaluation is a benchmark with a report of its
+            own. The first ArcFace of `joint.losses` is the one of the variants that are trained by ArcFace alone.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -55,15 +73,20 @@ class AblationConfig(_Section):
     features: tuple[str, ...] = Field(min_length=2)
     noise_dimension: int = Field(default=128, ge=1)
     alphas: tuple[float, ...] = Field(default=(0.0, 0.9, 0.99, 0.999), min_length=2)
-    networks: Mapping[str, NetworkSection] = Field(min_length=1)
+    networks: Mapping[str, NetworkSection] = Field(default_factory=dict)
     rootsift: RootSiftSection | None = None
+    frozen_trunk: FrozenTrunkSection | None = None
+    curve_interval_epochs: int | None = Field(default=None, ge=1)
     recipe: TrainingRecipe
 
     @model_validator(mode="after")
-    def _measures_one_thing(self) -> AblationConfig:
+    def _measures_something(self) -> AblationConfig:
         evaluation = self.recipe.evaluation
-        if (evaluation.scenes is not None) + len(evaluation.open_sets) != 1:
-            raise ValueError("recipe.evaluation: name scenes, or one open set")
+        if evaluation.scenes is None and not evaluation.open_sets:
+            raise ValueError("recipe.evaluation: name scenes, or an open set")
+        anchor, trunk = self.recipe.mixer.anchor, self.frozen_trunk
+        if anchor is not None and (trunk is None or trunk.feature != anchor):
+            raise ValueError("recipe.mixer.anchor: only the feature of frozen_trunk can be the anchor")
         if self.alphas[0] != 0 or list(self.alphas) != sorted(set(self.alphas)):
             raise ValueError("alphas: ascending from 0")
         return self

@@ -23,7 +23,6 @@ from aff_toolkit.training.update_rule import UpdateRule
 FULL = "full"
 RETENTION = 0.88
 
-_ARCFACE: tuple[CompatibilityLoss, ...] = (ArcFace(),)
 _ALONE: dict[str, CompatibilityLoss] = {
     "reg": Regression(weight=20.0),
     "csd": ContextualSimilarity(),
@@ -94,6 +93,8 @@ class Grid:
                 item="features",
             )
         self._config = config
+        arcface = (loss for loss in config.recipe.joint.losses if isinstance(loss, ArcFace))
+        self._arcface: tuple[CompatibilityLoss, ...] = (next(arcface, ArcFace()),)
         self._names = config.features
         self._global = tuple(name for name in self._names if known[name].kind == "global")
         self._local = tuple(name for name in self._names if known[name].kind == "local")
@@ -122,11 +123,11 @@ class Grid:
         variants += [Variant(name=self._of(part), features=part, losses=losses) for part in self._parts.values()]
         variants += [Variant(name=kind, features=names, mixer=kind, losses=losses) for kind in _MIXERS]
         variants += [
-            Variant(name=momentum(alpha), features=names, losses=_ARCFACE, update=UpdateRule(alpha=alpha))
+            Variant(name=momentum(alpha), features=names, losses=self._arcface, update=UpdateRule(alpha=alpha))
             for alpha in self._config.alphas
         ]
         two_stage = UpdateRule(kind="two_stage")
-        variants.append(Variant(name="arcface_two_stage", features=names, losses=_ARCFACE, update=two_stage))
+        variants.append(Variant(name="arcface_two_stage", features=names, losses=self._arcface, update=two_stage))
         for name, loss in _ALONE.items():
             coupled = UpdateRule(kind="coupled")
             variants.append(Variant(name=name, features=names, losses=(loss,)))

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from aff_toolkit.ablation.ablation_config import AblationConfig
 from aff_toolkit.ablation.ablation_errors import ResultNotWrittenError
 from aff_toolkit.ablation.comparison import Comparison, ComparisonResult, Verdict, compare
 from aff_toolkit.ablation.grid import Finding, Grid
-from aff_toolkit.ablation.materials import Materials
 from aff_toolkit.ablation.variant import Pairing, RunResult
+from aff_toolkit.evaluation.protocols import Protocol
 
 PAIRINGS: tuple[Pairing, ...] = ("asymmetric", "symmetric", "light_only")
 
@@ -68,20 +69,24 @@ class AblationReport(BaseModel):
     configuration: Mapping[str, Any]
 
 
-def make_report(materials: Materials, grid: Grid, runs: Sequence[RunResult], protocol: str) -> AblationReport:
-    """Judge every finding by the runs that finished."""
+def make_report(config: AblationConfig, protocol: Protocol, grid: Grid, runs: Sequence[RunResult]) -> AblationReport:
+    """Judge every finding by the runs that finished, on one benchmark.
+
+    Where the configuration has several, the protocol's name follows its own.
+    """
+    several = (config.recipe.evaluation.scenes is not None) + len(config.recipe.evaluation.open_sets) > 1
     judged = [judge_finding(finding, runs) for finding in grid.findings]
     return AblationReport(
-        benchmark=materials.config.name,
-        protocol=protocol,
-        seeds=materials.config.seeds,
+        benchmark=f"{config.name}-{protocol.name.replace('_', '-')}" if several else config.name,
+        protocol=protocol.description,
+        seeds=config.seeds,
         variants={
             variant.name: variant.model_dump(mode="json", exclude={"name"}) | _figures_of(variant.name, runs)
             for variant in grid.variants
         },
         findings=tuple(one for one in judged if one.number is not None),
         questions=tuple(one for one in judged if one.number is None),
-        configuration=materials.config.model_dump(mode="json"),
+        configuration=config.model_dump(mode="json"),
     )
 
 

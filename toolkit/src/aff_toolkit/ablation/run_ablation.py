@@ -20,7 +20,7 @@ from aff_toolkit.ablation.materials import Materials
 from aff_toolkit.ablation.run_variant import run_variant
 from aff_toolkit.ablation.variant import RunResult, Variant
 
-OnRun = Callable[[RunResult], None]
+OnRun = Callable[[tuple[RunResult, ...]], None]
 
 _materials: Materials | None = None
 
@@ -30,13 +30,13 @@ class KeptRun(BaseModel):
 
     Attributes:
         key: sha256 over everything that the run follows from.
-        result: What it measured.
+        results: What it measured, by benchmark.
     """
 
     model_config = ConfigDict(frozen=True)
 
     key: str
-    result: RunResult
+    results: tuple[RunResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +61,23 @@ class RunAblation:
         """
         wanted = [(variant, seed) for seed in self.materials.config.seeds for variant in variants]
         kept = {(variant.name, seed): self.kept(variant, seed) for variant, seed in wanted}
-        results = [result for result in kept.values() if result is not None]
-        for result in results:
-            on_run(result)
-        for result in self._train([(v, s) for v, s in wanted if kept[v.name, s] is None]):
-            results.append(result)
-            on_run(result)
-        return results
+        finished = [results for results in kept.values() if results]
+        for results in finished:
+            on_run(results)
+        for results in self._train([(v, s) for v, s in wanted if not kept[v.name, s]]):
+            finished.append(results)
+            on_run(results)
+        return [result for results in finished for result in results]
 
-    def kept(self, variant: Variant, seed: int) -> RunResult | None:
-        """Return the result of a run that was finished with these settings; None where there is none."""
+    def kept(self, variant: Variant, seed: int) -> tuple[RunResult, ...]:
+        """Return the results of a run that was finished with these settings; none where there is no such run."""
         try:
             run = KeptRun.model_validate_json(self._path(variant, seed).read_bytes())
         except (OSError, ValidationError):
-            return None
-        return run.result if run.key == self._key(variant, seed) else None
+            return ()
+        return run.results if run.key == self._key(variant, seed) else ()
 
-    def _train(self, missing: Sequence[tuple[Variant, int]]) -> Iterator[RunResult]:
+    def _train(self, missing: Sequence[tuple[Variant, int]]) -> Iterator[tuple[RunResult, ...]]:
         if not missing:
             return
         config, directory = self.materials.config, self.materials.directory
@@ -87,7 +87,7 @@ class RunAblation:
             initializer=_start_process,
             initargs=(config, directory),
         ) as pool:
-            pending: dict[Future[RunResult], Variant] = {
+            pending: dict[Future[tuple[RunResult, ...]], Variant] = {
                 pool.submit(_run_here, variant, seed, directory / "logs" / f"{variant.name}-{seed}"): variant
                 for variant, seed in missing
             }
@@ -98,26 +98,26 @@ class RunAblation:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _keep(self, variant: Variant, result: RunResult) -> RunResult:
-        path = self._path(variant, result.seed)
+    def _keep(self, variant: Variant, results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:
+        seed = results[0].seed
+        path = self._path(variant, seed)
         partial = path.with_suffix(".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            run = KeptRun(key=self._key(variant, result.seed), result=result)
+            run = KeptRun(key=self._key(variant, seed), results=results)
             partial.write_text(run.model_dump_json(), encoding="utf-8")
             partial.rename(path)
         except OSError as error:
             detail = f"{error.strerror}. Make room and start again: finished runs are kept"
             raise ResultNotWrittenError(detail, item=str(path)) from error
-        return result
+        return results
 
     def _path(self, variant: Variant, seed: int) -> Path:
         return self.materials.directory / "runs" / f"{variant.name}-{seed}.json"
 
     def _key(self, variant: Variant, seed: int) -> str:
         recipe = self.materials.config.recipe.model_dump_json(exclude={"export"})
-        stores = [s.key for s in (self.materials.training, self.materials.queries, self.materials.gallery)]
-        content = "\n".join([*stores, recipe, variant.model_dump_json(), str(seed)])
+        content = "\n".join([*self.materials.keys, recipe, variant.model_dump_json(), str(seed)])
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -136,6 +136,6 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_here(variant: Variant, seed: int, log_directory: Path) -> RunResult:
+def _run_here(variant: Variant, seed: int, log_directory: Path) -> tuple[RunResult, ...]:
     assert _materials is not None, "the pool's initialiser opens them"
     return run_variant(_materials, variant, seed, log_directory)

@@ -47,10 +47,23 @@ class PairingScores(_Model):
     recall_at_1: Share
 
 
-class RunResult(_Model):
-    """What one training with one seed measured.
+class CurvePoint(_Model):
+    """What a training had reached after some of its epochs.
 
     Attributes:
+        epoch: Epochs that were over.
+        map: mAP by pairing.
+    """
+
+    epoch: int = Field(ge=0)
+    map: Mapping[Pairing, Share]
+
+
+class RunResult(_Model):
+    """What one training with one seed measured on one benchmark.
+
+    Attributes:
+        benchmark: Name of its protocol.
         variant: Name of the variant.
         seed: Of weights, batches and augmentations.
         scores: By pairing: `asymmetric` searches the gallery side's embeddings with the query encoder's; `symmetric`
@@ -58,14 +71,17 @@ class RunResult(_Model):
         average_precisions: By pairing, (Q,) from 0 to 1; all runs of a benchmark have the same queries in one order.
         seconds: Wall time of the training.
         images_per_s: Photographs per second of the training.
+        curve: What it had reached on the way, where that was measured.
     """
 
+    benchmark: str = ""
     variant: str
     seed: int
     scores: Mapping[Pairing, PairingScores]
     average_precisions: Mapping[Pairing, tuple[Share, ...]]
     seconds: float = Field(ge=0)
     images_per_s: float = Field(ge=0)
+    curve: tuple[CurvePoint, ...] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> RunResult:

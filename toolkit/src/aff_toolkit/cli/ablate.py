@@ -32,11 +32,12 @@ def ablate(
     with errors_told(as_json):
         config = load_ablation_config(benchmark)
         directory = work_dir or Path("out/ablation") / config.name
-        report = Ablate(config, directory, processes, messages).run(out, only=only)
+        reports = Ablate(config, directory, processes, messages).run(out, only=only)
     if as_json:
-        print_json(report.model_dump(mode="json"))
+        print_json([report.model_dump(mode="json") for report in reports])
         return
-    for finding in (*report.findings, *report.questions):
-        verdict = finding.verdict if finding.was_run else "not run"
-        output.print(f"{finding.number or ' '}  {verdict:12}  {finding.claim}")
-    output.print(f"{out / report.benchmark}.md: the report. Next: look at it and at {report.benchmark}.png")
+    for report in reports:
+        for finding in (*report.findings, *report.questions):
+            verdict = finding.verdict if finding.was_run else "not run"
+            output.print(f"{finding.number or ' '}  {verdict:12}  {finding.claim}")
+        output.print(f"{out / report.benchmark}.md: the report. Next: look at it and at {report.benchmark}.png")

@@ -15,7 +15,8 @@ class Batch:
     """B photographs of the training set.
 
     Attributes:
-        pixels: (B, S, S, 3) uint8, not augmented yet.
+        pixels: (B, S, S, 3) uint8, not augmented yet; or (B, C) float32, vectors that a frozen trunk of the query
+            encoder gave of augmented photographs.
         labels: (B,) int64 in [0, C).
         features: What the frozen extractors gave, by the feature's name; empty where a training needs none.
     """

@@ -130,7 +130,7 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
         base = BaseBundle.open(recipe.base.bundle)
         return GallerySide(base.manifest.extractors, base.directory, base)
     directory = pretraining.work.path
-    specs = _install_extractors(recipe, pretraining.work)
+    specs = install_extractors(recipe, pretraining.work)
     if recipe.compact_cnn is not None:
         spec = recipe.compact_cnn.spec(f"trained from scratch, recipe {recipe.name}")
         pretraining.train_compact_cnn(recipe.compact_cnn, directory / str(spec.weights))
@@ -140,8 +140,13 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
     return GallerySide(tuple(specs), directory, None)
 
 
-def _install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[ExtractorSpec]:
-    """Install what somebody else trained, and fit what the photographs decide, once for the recipe's settings."""
+def install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[ExtractorSpec]:
+    """Install what somebody else trained, and fit what the photographs decide, once for the recipe's settings.
+
+    Raises:
+        ExtractorUnavailableError: Weights are not here, or are of another network.
+        AffError: A source of the photographs cannot be used.
+    """
     sources = recipe.pretraining.sources if recipe.pretraining else recipe.joint.sources
     place = Installation(work.path, recipe.name, recipe.seed, lambda: load_sources(sources))
     installed = work.remember(

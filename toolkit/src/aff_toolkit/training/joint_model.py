@@ -24,6 +24,8 @@ from gallery_indexer.mixers.anchored import AnchoredMixer
 
 Stage = Literal["joint", "gallery", "query"]
 
+_PIXEL_DIMENSIONS = 4
+
 
 class JointModel(Trainable):
     """What the joint training trains (Wu et al., CVPR 2023).
@@ -114,7 +116,9 @@ class JointModel(Trainable):
         return losses
 
     def _query_losses(self, batch: Batch, g: Tensor, seed: int) -> dict[str, Tensor]:
-        images = augment(batch.pixels, self._train_size, seed, self._augmentation)
+        images = batch.pixels
+        if images.ndim == _PIXEL_DIMENSIONS:
+            images = augment(images, self._train_size, seed, self._augmentation)
         inputs = LossInputs(
             q=F.normalize(self.query_encoder(images).float(), dim=-1),
             g=g if self._coupled else g.detach(),

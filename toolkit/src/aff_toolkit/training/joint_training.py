@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate.accelerator import Accelerator
@@ -20,9 +20,16 @@ from aff_toolkit.training.shared_classifier import SharedClassifier
 from aff_toolkit.training.training_log import TrainingLog
 from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan, Validate
 from aff_toolkit.training.training_set import TrainingSet
-from aff_toolkit.training.validation import Validation
 
 _STAGES: Mapping[str, tuple[Stage, ...]] = {"two_stage": ("gallery", "query"), "gallery_only": ("gallery",)}
+
+
+class Scores(Protocol):
+    """What measures a pair on the way: `Validation`, or the curve of an ablation."""
+
+    def scores(self, mixer: nn.Module, query_encoder: nn.Module) -> dict[str, float]:
+        """Return figures by name, `asymmetric_map` among them, of two models in evaluation mode."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ def train_pair(
     directory: Path | None,
     configuration: dict[str, Any],
     log: TrainingLog,
-    validation: Validation | None = None,
+    validation: Scores | None = None,
     prototypes: Tensor | None = None,
 ) -> TrainedPair:
     """Minimise L_disc and the compatibility losses with one optimiser over both models, or in two stages.
@@ -66,7 +73,7 @@ def train_pair(
         directory: Of the checkpoints; none are written without it.
         configuration: What has to be equal for a checkpoint to be taken up, in JSON.
         log: Told of every stage.
-        validation: Chooses the best weights of the last stage.
+        validation: Chooses the best weights of the last stage; without a directory they are measured, and not chosen.
         prototypes: (C, D) where w_mix starts, by the labels of the photographs.
 
     Raises:
@@ -122,9 +129,7 @@ def train_pair(
     return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), prototypes, instances, steps)
 
 
-def _validate(
-    validation: Validation, model: JointModel, fine_tuning: FineTuning, start: Mapping[str, Tensor]
-) -> Validate:
+def _validate(validation: Scores, model: JointModel, fine_tuning: FineTuning, start: Mapping[str, Tensor]) -> Validate:
     """Return what scores the weights that the training would end with."""
 
     def scores() -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,7 +15,14 @@ _BATCH = 256
 
 
 @torch.inference_mode()
-def embed_rows(store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *, copy: int = 0) -> NDArray[np.float32]:
+def embed_rows(
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    mixer: nn.Module,
+    *,
+    copy: int = 0,
+    names: Sequence[str] | None = None,
+) -> NDArray[np.float32]:
     """Embed rows (n,) of a store by a mixer in evaluation mode: (n, D) float32, unit length.
 
     Args:
@@ -21,12 +30,13 @@ def embed_rows(store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *
         rows: Rows of readable photographs.
         mixer: On whatever device.
         copy: Which version of each photograph.
+        names: The mixer's features; those of the store when None.
     """
     weight = next(mixer.parameters(), None)  # the identity mixer has none
     device = torch.device("cpu") if weight is None else weight.device
     embeddings = []
     for start in range(0, len(rows), _BATCH):
-        features = store.read_features(rows[start : start + _BATCH], copies=copy)
+        features = store.read_features(rows[start : start + _BATCH], names, copies=copy)
         embeddings.append(mixer({name: batch.to(device) for name, batch in features.items()}).float().cpu().numpy())
     return np.concatenate(embeddings)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -54,4 +55,8 @@ class TrainingSet(Dataset[Batch]):
         if self._features:
             copies = (rows + epoch) % self._store.copies
             features = self._store.read_features(rows, self._features, copies)
-        return Batch(torch.from_numpy(self._store.read_pixels(rows)), self.labels[numbers], features)
+        return Batch(self._images(epoch, rows), self.labels[numbers], features)
+
+    def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:  # noqa: ARG002 - a subclass takes copies by it
+        """Return what the query encoder learns from, of rows of the store: their pixels, which a step augments."""
+        return torch.from_numpy(self._store.read_pixels(rows))
