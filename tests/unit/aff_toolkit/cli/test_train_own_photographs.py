@@ -95,10 +95,10 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert f"{unlabelled}: 49 photographs without labels\n" in result.stderr
     assert "will take about" in result.stderr
     assert "Kept: the trained bundle. mAP" in result.stdout
-    judged = manifest.metrics["held_out_augmented"]
+    judged = manifest.metrics["held_out_neighbours"]
     assert "without labels" in judged["protocol"]
     assert judged["before"]["symmetric"] == judged["scores"]["symmetric"]
-    assert manifest.metrics["export"]["int8"]["protocol"] == "held_out_augmented"
+    assert manifest.metrics["export"]["int8"]["protocol"] == "held_out_neighbours"
     assert f"{int8_of(manifest)} an int8 query encoder: mAP" in result.stderr
 
 
@@ -163,7 +163,7 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
 ) -> None:
     way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "residual-16"]
     manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 2)
-    assert ("asymmetric_int8" in manifest.metrics["held_out_augmented"]["scores"]) == (int8_of(manifest) == "with")
+    assert ("asymmetric_int8" in manifest.metrics["held_out_neighbours"]["scores"]) == (int8_of(manifest) == "with")
     old = tiny_training.manifest
     assert manifest.query_encoder.architecture == "residual network of width 16, GeM, whitening"
     assert manifest.space == old.space

@@ -10,9 +10,9 @@ import pytest
 from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.data.source_errors import TooFewImagesError
 from aff_toolkit.training.held_out import (
-    augmented_protocol,
     choose_held_out,
     labelled_protocol,
+    neighbours_protocol,
     protocol_of_labels,
     split_queries,
 )
@@ -74,17 +74,18 @@ def test_of_many_photographs_that_were_trained_on_some_from_everywhere_lie_in_th
     assert (names[0], names[-1]) == ("0", "2499")
 
 
-def test_without_labels_each_photograph_and_an_augmented_version_search_for_each_other() -> None:
+def test_without_labels_an_augmented_version_searches_for_what_resembles_the_photograph() -> None:
     held_out, others = [photograph("x", "x"), photograph("y", "y")], [photograph("z", "z")]
-    protocol = augmented_protocol(held_out, others, seed=3)
-    assert [query.instance for query in protocol.queries] == ["x", "y", "x", "y"]
-    assert [found.instance for found in protocol.gallery] == ["x", "y", "x", "y", "z"]
-    assert [rows.tolist() for rows in protocol.relevance().relevant] == [[2], [3], [0], [1]]
-    assert [rows.tolist() for rows in protocol.relevance().ignored] == [[0], [1], [2], [3]]
-    first, second = (query.load() for query in protocol.queries[2:])
+    protocol = neighbours_protocol(held_out, others, seed=3)
+    assert [query.instance for query in protocol.queries] == ["x", "y"]
+    assert [found.instance for found in protocol.gallery] == ["x", "y", "z"]
+    relevance = protocol.relevance(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32))
+    assert [rows.tolist() for rows in relevance.relevant] == [[2], [2]]
+    assert [rows.tolist() for rows in relevance.ignored] == [[0], [1]]
+    first, second = (query.load() for query in protocol.queries)
     assert first.shape == (256, 256, 3)
     assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, protocol.queries[2].load())
+    np.testing.assert_array_equal(first, protocol.queries[0].load())
     assert "without labels" in protocol.description
 
 

@@ -87,7 +87,8 @@ def evaluate_bundles(
     the other three take the float32 one. Search is exact.
 
     Args:
-        bundles: Their extractors are equal, down to the weights.
+        bundles: Their extractors are equal, down to the weights. The last one is the reference of a protocol that has
+            originals.
         protocol: What to measure; each of its photographs is embedded once, however often it is named.
         stored: Features of some of the photographs.
         on_progress: Called with the embeddings that have been made since the last call; see embeddings_of.
@@ -100,8 +101,8 @@ def evaluate_bundles(
     queries, gallery = (
         np.array([numbers[id(one)] for one in part], np.int64) for part in (protocol.queries, protocol.gallery)
     )
-    relevance = protocol.relevance()
     heavy = _embed_heavy(photographs, bundles, stored, on_progress)
+    relevance = protocol.relevance(heavy[-1][gallery])
     return [
         _score({"heavy": embeddings} | _embed_light(photographs, bundle, on_progress), queries, gallery, relevance)
         for embeddings, bundle in zip(heavy, bundles, strict=True)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.listed_relevance import GALLERY_ROLES, QUERY, listed_relevance
-from aff_toolkit.evaluation.relevance import Relevance, relevance_of_instances
+from aff_toolkit.evaluation.relevance import Relevance, nearest_to, relevance_of_instances
 from aff_toolkit.scenes.splits import HELD_OUT
 from aff_toolkit.training.data.csv_file import csv_photographs
 from aff_toolkit.training.data.photograph import Photograph
@@ -25,6 +28,8 @@ class Protocol:
         name: Short name, the key of its figures.
         description: What has to stand beside the figures.
         listed: Positives and junk of each query, where equal instances are not all that counts.
+        originals: Gallery row of the photograph that each query is a version of. The positives of a query are then the
+            photographs nearest to its original in the gallery, by a reference's embeddings; see nearest_to.
     """
 
     name: str
@@ -32,11 +37,19 @@ class Protocol:
     queries: list[Photograph]
     gallery: list[Photograph]
     listed: Relevance | None = None
+    originals: tuple[int, ...] | None = None
 
-    def relevance(self) -> Relevance:
-        """Return what counts for each query: what is listed, or else photographs of equal instance names."""
+    def relevance(self, reference: NDArray[np.float32] | None = None) -> Relevance:
+        """Return what counts for each query: what is listed, or else photographs of equal instance names.
+
+        Args:
+            reference: (N, D) float32, unit length: embeddings of the gallery by the reference, which `originals` need.
+        """
         if self.listed is not None:
             return self.listed
+        if self.originals is not None:
+            assert reference is not None, "the nearest photographs are found by it"
+            return nearest_to(self.originals, reference)
         queries, gallery = ([photograph.instance for photograph in part] for part in (self.queries, self.gallery))
         return relevance_of_instances(queries, gallery)
 

@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aff_toolkit.evaluation.ragged import Ragged
+
+_MOST_NEAREST = 20
+_GALLERY_SHARE = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,23 @@ def leave_one_out(instances: Sequence[str]) -> tuple[list[int], Relevance]:
     rows = rows_by_instance(instances)
     asked = [row for row, instance in enumerate(instances) if len(rows[instance]) > 1]
     return asked, Relevance.of([set(rows[instances[row]]) - {row} for row in asked], [[row] for row in asked])
+
+
+def nearest_to(originals: Sequence[int], gallery: NDArray[np.float32]) -> Relevance:
+    """Let a version of a gallery image search for the images nearest to it, with the image itself as junk.
+
+    Args:
+        originals: Gallery row of each query's image.
+        gallery: (N, D) float32, unit length: embeddings of the gallery.
+
+    Returns:
+        As positives of each query the 20 nearest images, or a fiftieth of the gallery where that is fewer.
+    """
+    count = min(max(len(gallery) // _GALLERY_SHARE, 1), _MOST_NEAREST)
+    similarities = gallery[list(originals)] @ gallery.T
+    similarities[np.arange(len(originals)), list(originals)] = -np.inf
+    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :count]
+    return Relevance.of(nearest.tolist(), [[row] for row in originals])
 
 
 def rows_by_instance(instances: Iterable[str]) -> dict[str, list[int]]:

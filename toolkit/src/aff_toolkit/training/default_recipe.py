@@ -9,7 +9,7 @@ from typing import Literal
 from aff_toolkit.training.base_bundle import BaseBundle
 from aff_toolkit.training.data.photograph_source import PhotographSource, source_of_path
 from aff_toolkit.training.evaluation_section import EvaluationSection
-from aff_toolkit.training.head_fitting import HeadFitting
+from aff_toolkit.training.head_fitting import ContextualFitting, HeadFitting, RidgeFitting
 from aff_toolkit.training.joint_section import JointSection
 from aff_toolkit.training.losses.arcface import ArcFace
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
@@ -154,12 +154,16 @@ def recipe_for_photographs(
             anchor_weight=_ANCHOR_WEIGHT if anchored else 0.0,
             losses=_losses(train=train, by_prototypes=by_prototypes),
             update=_FIXED_QUERY if fitted else UpdateRule(),
-            head_fitting=HeadFitting() if fitted else None,
+            head_fitting=_head_fitting(source) if fitted else None,
             optimisation=_mixer_optimisation(count, epochs) if fitted else _optimisation(count, epochs),
         ),
         # Another network is asked for whatever it loses beside that of the base.
         evaluation=EvaluationSection(held_out_share=_HELD_OUT, keep="better" if same else "trained"),
     )
+
+
+def _head_fitting(source: PhotographSource) -> HeadFitting:
+    return RidgeFitting() if source.labelled else ContextualFitting()
 
 
 def _losses(*, train: bool, by_prototypes: bool) -> tuple[CompatibilityLoss, ...]:

@@ -30,7 +30,7 @@ class EvaluationSection(_Section):
         open_sets: CSV files with columns path, instance and role (query, gallery, distractor, junk), and perhaps with
             the positives and junk of each query (docs/evaluation.md); where one does not exist it is left out.
         held_out_share: Share of the joint sources' instances that no part of the training sees. Without labels,
-            photographs and augmented versions of them search for each other.
+            augmented versions of photographs search for what resembles the photographs.
         keep: What is written: the `trained` bundle, or the `better` of it and the base that it started from, by the
             first protocol that asks for at least five things (see judgement.py).
     """

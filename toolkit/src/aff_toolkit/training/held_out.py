@@ -107,12 +107,12 @@ def protocol_of_labels(csv_path: Path) -> Protocol:
     return labelled_protocol(photographs, "labels", source)
 
 
-def augmented_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:
-    """Return a protocol in which a photograph and an augmented version of it search for each other.
+def neighbours_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:
+    """Return a protocol in which an augmented version of a photograph searches for what resembles the photograph.
 
     Args:
         held_out: Photographs that the training did not see.
-        others: Photographs that lie in the gallery as distractors, up to 1,000 of them.
+        others: Photographs that lie in the gallery too, up to 1,000 of them.
         seed: Of the augmentations.
     """
     versions = [
@@ -121,15 +121,15 @@ def augmented_protocol(held_out: Sequence[Photograph], others: Sequence[Photogra
         )
         for row, photograph in enumerate(held_out)
     ]
-    distractors = _some(others)
-    asked = [*held_out, *versions]
-    _, listed = leave_one_out([photograph.instance for photograph in asked])
+    beside = _some(others)
     description = (
-        f"without labels: {len(held_out)} held-out photographs and hard augmentations of them search for each other, "
-        f"in both directions, beside {len(distractors)} photographs that were trained on; whole image, exact search. "
-        "It measures how robust the pair is, not whether it finds other photographs of the same thing"
+        f"without labels: hard augmentations of {len(held_out)} held-out photographs search for the photographs whose "
+        f"gallery embeddings, by the base, are nearest to that of the original, among these and {len(beside)} "
+        "photographs that were trained on; whole image, exact search. It measures how well the pair finds what the "
+        "base takes for alike, not whether that shows the same thing"
     )
-    return Protocol("held_out_augmented", description, asked, [*asked, *distractors], listed)
+    gallery = [*held_out, *beside]
+    return Protocol("held_out_neighbours", description, versions, gallery, originals=tuple(range(len(held_out))))
 
 
 def _some(photographs: Sequence[Photograph]) -> list[Photograph]:

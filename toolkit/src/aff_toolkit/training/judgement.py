@@ -82,6 +82,8 @@ class Judgement(_Model):
 
 def can_judge(protocol: Protocol) -> bool:
     """Return whether a protocol asks for enough things, with other photographs of them in its gallery, to judge by."""
+    if protocol.originals is not None:
+        return len(protocol.originals) >= FEWEST_INSTANCES
     relevant = protocol.relevance().relevant
     asked = {query.instance for query, rows in zip(protocol.queries, relevant, strict=True) if len(rows)}
     return len(asked) >= FEWEST_INSTANCES

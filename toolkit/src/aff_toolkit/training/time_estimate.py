@@ -22,6 +22,7 @@ from aff_toolkit.training.training_photographs import TrainingPhotographs
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 FEATURES = "features"
+HEAD = "last layer"
 
 _SAMPLE = 8
 _MINUTE_S = 60
@@ -80,8 +81,16 @@ def estimate_time(
     return TimeEstimate(
         {FEATURES: trained_on * recipe.joint.copies * extraction}
         | {stage: trained_on * recipe.joint.optimisation.epochs * by_stage[stage] for stage in stages_of(recipe)}
+        | _head_seconds(recipe, trained_on, querying)
         | {MEASURING: measured * extraction + _GRAPHS * searched * _FORWARD_SHARE * querying}
     )
+
+
+def _head_seconds(recipe: TrainingRecipe, trained_on: int, querying: float) -> dict[str, float]:
+    fitting = recipe.joint.head_fitting
+    if fitting is None:
+        return {}
+    return {HEAD: min(trained_on, fitting.photographs) * (1 + fitting.views) * _FORWARD_SHARE * querying}
 
 
 def _some_readable(photographs: TrainingPhotographs) -> Images:

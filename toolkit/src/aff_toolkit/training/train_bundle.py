@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.utils.dataclasses import InitProcessGroupKwargs
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
-from aff_toolkit.training.head_fitting import MOST_PHOTOGRAPHS, fit_head, fitted_layer, pooled_photographs
+from aff_toolkit.training.head_fitting import fitted_layer, pooled_photographs
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.judgement import Judgement
 from aff_toolkit.training.keep_better import require_judge, write_kept
@@ -211,19 +212,30 @@ class TrainBundle:
         photographs = TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances)
         if fitting is None or head is None:
             return self._train_pair(store, rows, photographs, gallery, mixer, query_encoder)
-        fitted = np.sort(np.random.default_rng(self.recipe.seed).permutation(photographs.rows)[:MOST_PHOTOGRAPHS])
+        fitted = np.sort(np.random.default_rng(self.recipe.seed).permutation(photographs.rows)[: fitting.photographs])
         for number in range(1, fitting.rounds + 1):
             pair = self._train_pair(store, rows, photographs, gallery, mixer, query_encoder, number)
             if number == 1:  # the layers below have learned what they will
                 self._work.tell(f"fitting the query encoder's last layer on {len(fitted)} photographs")
-                pooled = pooled_photographs(query_encoder, store, fitted, self.recipe.query_encoder.input_size)
-            fit_head(head, pooled, torch.from_numpy(embed_rows(store, fitted, mixer)), fitting.ridge)
+                pooled = self._pooled(query_encoder, store, fitted, fitting.views)
+            fitting.fit(head, pooled, torch.from_numpy(embed_rows(store, fitted, mixer)), self.recipe.seed)
             if number < fitting.rounds:
                 torch.manual_seed(self.recipe.seed)
                 mixer = gallery.make_mixer(self.recipe)
                 assert isinstance(mixer, AnchoredMixer), "the recipe has seen to it"
                 mixer.set_anchor(head.weight, head.bias)
         return pair
+
+    def _pooled(
+        self, query_encoder: QueryEncoder, store: FeatureStore, rows: NDArray[np.int64], views: int
+    ) -> list[Tensor]:
+        """Return what the query encoder's last layer takes in for photographs, and for augmented views of them."""
+        size, seed = self.recipe.query_encoder.input_size, self.recipe.seed
+        augmentations = [None, *[self.recipe.joint.augmentation] * views]
+        return [
+            pooled_photographs(query_encoder, store, rows, size, augmentation, seed + number)
+            for number, augmentation in enumerate(augmentations)
+        ]
 
     def _train_pair(
         self,

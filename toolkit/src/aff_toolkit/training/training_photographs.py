@@ -9,7 +9,7 @@ from aff_contracts.errors import AffError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.training.data.instances import single_image_instances, without_single_images
 from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.held_out import augmented_protocol, choose_held_out, labelled_protocol
+from aff_toolkit.training.held_out import choose_held_out, labelled_protocol, neighbours_protocol
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.training_errors import TooFewPhotographsError
 from aff_toolkit.training.training_source import load_sources
@@ -82,7 +82,7 @@ class TrainingPhotographs:
             instances = len({photograph.instance for photograph in self.held_out})
             source = f"{instances} instances held out of the training"
             return labelled_protocol(self.held_out, "held_out", source, others)
-        return augmented_protocol(self.held_out, others, seed)
+        return neighbours_protocol(self.held_out, others, seed)
 
 
 def _unreadable(photograph: Photograph) -> str | None:

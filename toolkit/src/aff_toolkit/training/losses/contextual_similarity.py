@@ -11,27 +11,35 @@ from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 
 
 def contextual_similarity_loss(
-    q: Tensor, g: Tensor, *, neighbours: int, gallery_temperature: float, query_temperature: float
+    q: Tensor,
+    g: Tensor,
+    *,
+    neighbours: int,
+    gallery_temperature: float,
+    query_temperature: float,
+    anchors: Tensor | None = None,
 ) -> Tensor:
     """Divergence between the similarities of g and of q to the same gallery anchors (Wu et al., CVPR 2022).
 
-    The paper takes each photograph's nearest neighbours in the whole training gallery as anchors. The mixer still
-    learns here, so the anchors are the nearest of the batch: its own gallery embedding, and those of other photographs.
+    The paper takes each photograph's nearest neighbours in the whole training gallery as anchors. Where the mixer still
+    learns, they are the nearest of the batch: its own gallery embedding, and those of other photographs.
 
     Args:
         q: (B, D), unit length.
         g: (B, D), unit length.
-        neighbours: Anchors of a photograph; all of the batch where it has fewer.
+        neighbours: Anchors of a photograph; all that there are where these are fewer.
         gallery_temperature: Divisor of the cosines of g.
         query_temperature: Divisor of the cosines of q.
+        anchors: (A, D), unit length: where they are taken from; None takes g.
 
     Returns:
         Scalar, the mean Kullback-Leibler divergence over the batch.
     """
-    similarities = g @ g.T
-    anchors = similarities.topk(min(neighbours, len(g)), dim=1).indices
-    target = (similarities.gather(1, anchors) / gallery_temperature).log_softmax(dim=1)
-    found = ((q @ g.T).gather(1, anchors) / query_temperature).log_softmax(dim=1)
+    pool = g if anchors is None else anchors
+    similarities = g @ pool.T
+    nearest = similarities.topk(min(neighbours, len(pool)), dim=1).indices
+    target = (similarities.gather(1, nearest) / gallery_temperature).log_softmax(dim=1)
+    found = ((q @ pool.T).gather(1, nearest) / query_temperature).log_softmax(dim=1)
     return (target.exp() * (target - found)).sum(dim=1).mean()
 
 
