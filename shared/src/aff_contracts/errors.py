@@ -8,13 +8,17 @@ AffError                                  500  internal_error
 │   │   ├── InvalidItemsError             422  items_invalid
 │   │   ├── InvalidCropError              422  crop_invalid
 │   │   ├── InvalidEmbeddingError         422  embedding_invalid
-│   │   └── EmbeddingsCancelError         422  embeddings_cancel
+│   │   ├── EmbeddingsCancelError         422  embeddings_cancel
+│   │   └── StoreRefusalError             422  store_refusal
+│   │       └── StoreRequestTooLargeError     413  store_request_too_large
 │   ├── BodyTooLargeError                 413  body_too_large
 │   ├── TooManyImagesError                413  too_many_images
 │   ├── RepeatedIdError                   409  id_repeated
 │   ├── ImageNotFoundError                404  image_not_found
 │   ├── EncoderFileNotFoundError          404  encoder_file_not_found
 │   ├── EncoderMismatchError              409  encoder_mismatch
+│   ├── HeadTimeoutError                  408  head_timeout
+│   ├── HeadTooLargeError                 431  head_too_large
 │   ├── BodyTimeoutError                  408  body_timeout
 │   ├── ContentEncodingError              415  content_encoding_unsupported
 │   ├── CollectionNotFoundError           404  collection_not_found
@@ -23,6 +27,8 @@ AffError                                  500  internal_error
 │   ├── RefusingError                     409  refusing_impossible
 │   ├── BackupError                       409  backup_impossible
 │   │   └── BackupNotFoundError           404  backup_not_found
+│   ├── JobRunningError                   409  job_running
+│   ├── JobNotFoundError                  404  job_not_found
 │   ├── ImageSourceRefusedError           403  image_source_refused
 │   ├── ImageUnreachableError             422  image_unreachable
 │   ├── KeyMissingError                   401  key_missing
@@ -37,7 +43,8 @@ AffError                                  500  internal_error
 │   ├── TruncatedImageError               422  image_truncated
 │   ├── ImageTooSmallError                422  image_too_small
 │   ├── ImageTooManyPixelsError           413  image_too_many_pixels
-│   └── ImageTooManyBytesError            413  image_too_many_bytes
+│   ├── ImageTooManyBytesError            413  image_too_many_bytes
+│   └── DecoderFailedError                422  decoder_failed
 ├── BundleError                           500  bundle_invalid
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
@@ -46,17 +53,21 @@ AffError                                  500  internal_error
 │   └── BundleSignatureError              500  bundle_signature
 ├── StoreError                            503  store_failed
 │   ├── StoreUnavailableError             503  store_unavailable
+│   │   └── StoreThrottledError           503  store_throttled
 │   ├── StoreLockedError                  503  store_locked
 │   ├── StoreDamagedError                 500  store_damaged
 │   ├── StoreRejectedError                500  store_rejected
 │   ├── GalleryMissingError               503  gallery_missing
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
 ├── EncoderError                          500  encoder_failed
+│   └── WorkerError                       500  worker_failed
 ├── MissingExtraError                     500  extra_missing
 ├── AccessSettingsError               500  access_open
 ├── ListenError                       500  listen_failed
 ├── ServiceNotReadyError                  503  service_not_ready
+├── JobStoppedError                       503  job_stopped
 └── ServiceOverloadedError                429  service_overloaded
+    └── ConnectionLimitError              503  connection_limit
 ```
 
 Errors of other libraries are translated into this tree where they enter the project (image decoding,
@@ -143,6 +154,21 @@ class EmbeddingsCancelError(InvalidParameterError):
     title = "Photographs with nothing in common"
 
 
+class StoreRefusalError(InvalidParameterError):
+    """The store refused a request for what it asks: a limit of its strict mode, a wrong width, an unknown field."""
+
+    code = "store_refusal"
+    title = "Refused by the gallery store"
+
+
+class StoreRequestTooLargeError(StoreRefusalError):
+    """An operation has more points, or bytes, than the store takes at once."""
+
+    code = "store_request_too_large"
+    status = 413
+    title = "Request too large for the gallery store"
+
+
 class BodyTooLargeError(RequestError):
     """The body of the request exceeds the limit."""
 
@@ -189,6 +215,22 @@ class EncoderMismatchError(RequestError):
     code = "encoder_mismatch"
     status = 409
     title = "Encoder mismatch"
+
+
+class HeadTimeoutError(RequestError):
+    """The head of a request did not arrive in time."""
+
+    code = "head_timeout"
+    status = 408
+    title = "Head did not arrive in time"
+
+
+class HeadTooLargeError(RequestError):
+    """The head of a request, or what follows its body, exceeds the limit."""
+
+    code = "head_too_large"
+    status = 431
+    title = "Request head too large"
 
 
 class BodyTimeoutError(RequestError):
@@ -254,6 +296,22 @@ class BackupNotFoundError(BackupError):
     code = "backup_not_found"
     status = 404
     title = "Backup not found"
+
+
+class JobRunningError(RequestError):
+    """A job on the gallery runs already; named by its id."""
+
+    code = "job_running"
+    status = 409
+    title = "Another job is running"
+
+
+class JobNotFoundError(RequestError):
+    """There is no job of that id."""
+
+    code = "job_not_found"
+    status = 404
+    title = "Job not found"
 
 
 class ImageSourceRefusedError(RequestError):
@@ -383,6 +441,13 @@ class ImageTooManyBytesError(ImageError):
     title = "Image file too large"
 
 
+class DecoderFailedError(ImageError):
+    """The process that decodes the image dies of it, or does not end with it in time."""
+
+    code = "decoder_failed"
+    title = "Image stops its decoder"
+
+
 class BundleError(AffError):
     """The model bundle cannot be used."""
 
@@ -440,6 +505,23 @@ class StoreUnavailableError(StoreError):
     title = "Gallery store unavailable"
 
 
+class StoreThrottledError(StoreUnavailableError):
+    """The store's rate limit is used up.
+
+    Attributes:
+        retry_after_s: Seconds after which the store takes the operation again.
+        headers: Of the answer: `Retry-After`.
+    """
+
+    code = "store_throttled"
+    title = "Gallery store limits the rate"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+        self.headers = {"Retry-After": str(retry_after_s)}
+
+
 class StoreLockedError(StoreError):
     """Another process holds the embedded store."""
 
@@ -464,7 +546,7 @@ class StoreRejectedError(StoreError):
 
 
 class GalleryMissingError(StoreError):
-    """No gallery has been created in the store yet."""
+    """The store holds no gallery: none has been created, or something else deleted it."""
 
     code = "gallery_missing"
     title = "Gallery does not exist"
@@ -482,6 +564,13 @@ class EncoderError(AffError):
 
     code = "encoder_failed"
     title = "Encoder failed"
+
+
+class WorkerError(EncoderError):
+    """A process that works for a service cannot be started, died, or gave no answer that can be used."""
+
+    code = "worker_failed"
+    title = "Worker process failed"
 
 
 class MissingExtraError(AffError):
@@ -513,6 +602,14 @@ class ServiceNotReadyError(AffError):
     title = "Service not ready"
 
 
+class JobStoppedError(AffError):
+    """The service was stopped while the job was running."""
+
+    code = "job_stopped"
+    status = 503
+    title = "Job stopped"
+
+
 class ServiceOverloadedError(AffError):
     """The service has as much work as its limits allow.
 
@@ -527,3 +624,11 @@ class ServiceOverloadedError(AffError):
     def __init__(self, detail: str, *, retry_after_s: int) -> None:
         super().__init__(detail)
         self.headers = {"Retry-After": str(retry_after_s)}
+
+
+class ConnectionLimitError(ServiceOverloadedError):
+    """The service has as many open connections as its limit allows."""
+
+    code = "connection_limit"
+    status = 503
+    title = "Too many connections"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aff_contracts.errors import ServiceOverloadedError
-from aff_contracts.schemas.problem import problem_of
-from aff_contracts.web.problems import ProblemResponse
 from aff_contracts.web.root_path import route_path
 
 
 class ShedLoad:
-    """ASGI middleware: answers a search with 429 at once where the queue is full.
+    """ASGI middleware: raises ServiceOverloadedError for a search at once where the queue is full.
 
     Reading a photograph only to refuse it would take from those that are answered.
     """
@@ -22,10 +19,5 @@ class ShedLoad:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http" and route_path(scope).startswith("/search"):
-            try:
-                scope["app"].state.components.queue.require_room()
-            except ServiceOverloadedError as error:
-                problem = problem_of(error)
-                await ProblemResponse(problem, problem.status, headers=error.headers)(scope, receive, send)
-                return
+            scope["app"].state.components.queue.require_room()
         await self._app(scope, receive, send)

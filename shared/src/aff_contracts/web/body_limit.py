@@ -10,15 +10,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aff_contracts.errors import BodyTooLargeError
-from aff_contracts.schemas.problem import problem_of
-from aff_contracts.web.problems import ProblemResponse
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a body of more than `max_body_bytes` bytes.
+    """ASGI middleware: raises BodyTooLargeError for a body of more than `max_body_bytes` bytes.
 
-    A body that announces its length is refused unread. A chunked one is counted, and the route that reads it
-    meets BodyTooLargeError, so the answer is the one of any other error and is given once.
+    A body that announces its length is refused unread. A chunked one is counted, and the route that reads it meets the
+    error.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
@@ -32,9 +30,7 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > self._max_body_bytes:
-            problem = problem_of(self._error())
-            await ProblemResponse(problem, problem.status)(scope, receive, send)
-            return
+            raise self._error()
         await self._app(scope, self._counted(receive), send)
 
     def _counted(self, receive: Receive) -> Receive:

@@ -6,12 +6,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from aff_contracts.errors import ContentEncodingError
-from aff_contracts.schemas.problem import problem_of
-from aff_contracts.web.problems import ProblemResponse
 
 
 class RefuseContentEncoding:
-    """ASGI middleware: refuses a request whose body is encoded, before it is read."""
+    """ASGI middleware: raises ContentEncodingError for a request whose body is encoded, before it is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -22,6 +20,4 @@ class RefuseContentEncoding:
         if all(encoding.strip().lower() in {"", "identity"} for encoding in named.split(",")):
             await self._app(scope, receive, send)
             return
-        error = ContentEncodingError(f"the body is encoded as {named}: send it as it is", item="content-encoding")
-        problem = problem_of(error)
-        await ProblemResponse(problem, problem.status, headers=error.headers)(scope, receive, send)
+        raise ContentEncodingError(f"the body is encoded as {named}: send it as it is", item="content-encoding")

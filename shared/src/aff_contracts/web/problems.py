@@ -21,7 +21,10 @@ from aff_contracts.errors import (
     AffError,
     BodyTimeoutError,
     BodyTooLargeError,
+    ConnectionLimitError,
     ContentEncodingError,
+    HeadTimeoutError,
+    HeadTooLargeError,
     HostRefusedError,
     InvalidParameterError,
     KeyInvalidError,
@@ -38,6 +41,8 @@ from aff_contracts.web.documented_schemas import document_schemas, reference
 _ANY_ROUTE: tuple[type[AffError], ...] = (
     RequestError,
     InvalidParameterError,
+    HeadTimeoutError,
+    HeadTooLargeError,
     BodyTimeoutError,
     BodyTooLargeError,
     ContentEncodingError,
@@ -48,6 +53,7 @@ _ANY_ROUTE: tuple[type[AffError], ...] = (
     HostRefusedError,
     RateLimitedError,
     ServiceOverloadedError,
+    ConnectionLimitError,
     AffError,
 )
 
@@ -65,18 +71,23 @@ class ProblemResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, and count it by its code."""
-        scope["app"].state.problems.labels(self._code).inc()
+        self.count(scope)
         await super().__call__(scope, receive, send)
+
+    def count(self, scope: Scope) -> None:
+        """Count the problem by its code."""
+        scope["app"].state.problems.labels(self._code).inc()
 
     def render(self, content: Problem) -> bytes:
         """Encode as ASCII JSON: a name sent by a caller may hold characters that UTF-8 cannot encode."""
         return json.dumps(content.model_dump()).encode("ascii")
 
 
-class AnswerBugs:
-    """ASGI middleware: an exception that nobody foresaw is logged, and answered without a word of its own.
+class AnswerErrors:
+    """ASGI middleware: answers the errors of the middleware inside of it, and exceptions that nobody foresaw.
 
-    Starlette would do so outside of every middleware, where the request has no name any more.
+    Starlette would answer outside of every middleware, where the request has no name any more. An answer that has begun
+    is cut off: nothing else can show its receiver that it is not whole.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -94,11 +105,13 @@ class AnswerBugs:
         try:
             await self._app(scope, receive, send_and_note)
         except Exception as error:
-            if started or scope["type"] != "http":
+            if scope["type"] != "http":
                 raise
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            problem = _describe(error)
-            await ProblemResponse(problem, problem.status)(scope, receive, send)
+            answer = await _answer(Request(scope), error)
+            if started:
+                answer.count(scope)  # without its end, the server cuts the answer off
+            else:
+                await answer(scope, receive, send)
 
 
 def install_problem_handlers(app: FastAPI, registry: CollectorRegistry) -> None:
@@ -109,7 +122,6 @@ def install_problem_handlers(app: FastAPI, registry: CollectorRegistry) -> None:
         registry: Where they are counted.
     """
     app.state.problems = Counter("aff_http_problems", "Answers that were problems.", ("code",), registry=registry)
-    app.add_middleware(AnswerBugs)
     for error_class in (AffError, RequestValidationError, HTTPException, ClientDisconnect):
         app.add_exception_handler(error_class, _answer)
     document_schemas(app, Problem)
@@ -148,7 +160,7 @@ async def _answer(request: Request, error: Exception) -> ProblemResponse:
         error = error.__cause__
     problem = _describe(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
     return ProblemResponse(problem, problem.status, headers=getattr(error, "headers", None))
 
 

@@ -7,6 +7,14 @@ import re
 from contextvars import ContextVar
 
 REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID_PARAMETER = {
+    "name": REQUEST_ID_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Names the request in the answer and in the log.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["import-2024-07-01.17"]},
+}
+"""OpenAPI's description of the header."""
 
 _BITS = 128
 _ids = random.Random(random.SystemRandom().getrandbits(_BITS))

@@ -38,12 +38,14 @@ class RequestLog:
         request_id = accepted_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
         token = current_request_id.set(request_id)
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # what an exception that passes through here becomes
+        complete = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            complete = not message.get("more_body", False) and message["type"] == "http.response.body"
             await send(message)
 
         path = route_path(scope)
@@ -51,10 +53,10 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            self._log(scope, path, status, 1000 * (perf_counter() - began))
+            self._log(scope, path, status, complete, 1000 * (perf_counter() - began))
             current_request_id.reset(token)
 
-    def _log(self, scope: Scope, path: str, status: int, milliseconds: float) -> None:
+    def _log(self, scope: Scope, path: str, status: int, complete: bool, milliseconds: float) -> None:
         failed = status >= HTTPStatus.BAD_REQUEST
         if self._logged == "none" or (not failed and (self._logged == "failed" or path in _PROBES)):
             return
@@ -63,6 +65,7 @@ class RequestLog:
             "method": scope["method"],
             "path": path,
             "status": status,
+            "complete": complete,
             "duration_ms": round(milliseconds, 2),
             "client": scope["client"][0] if scope.get("client") else None,
             "caller": scope.get("state", {}).get("caller"),

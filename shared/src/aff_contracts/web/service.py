@@ -24,7 +24,9 @@ from aff_contracts.web.content_encoding import RefuseContentEncoding
 from aff_contracts.web.head_requests import HeadRequests
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.metrics import RequestMetrics
-from aff_contracts.web.problems import install_problem_handlers, problem_responses
+from aff_contracts.web.problems import AnswerErrors, install_problem_handlers, problem_responses
+from aff_contracts.web.refused_requests import RaiseRefused
+from aff_contracts.web.request_id import REQUEST_ID_HEADER
 from aff_contracts.web.request_log import RequestLog
 from aff_contracts.web.root_path import RootPath
 from aff_contracts.web.scoped_router import document_access, scoped_router
@@ -76,6 +78,8 @@ def create_service(
     app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
     app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
     app.add_middleware(RefuseContentEncoding)
+    app.add_middleware(RaiseRefused)
+    app.add_middleware(AnswerErrors)
     app.add_middleware(HeadRequests)
     if listen.access.cors_origins:
         app.add_middleware(
@@ -83,7 +87,7 @@ def create_service(
             allow_origins=listen.access.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", REQUEST_ID_HEADER],
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, registry=app.state.registry)

@@ -143,18 +143,18 @@ def _listening(listen: ListenSettings) -> socket.socket:
 
 
 def _server(served: ServedApp) -> _Server:
+    listen = served.listen
     # The lifespan is entered by `serve`: in uvicorn's hands an error of the start would drown in a traceback.
     config = uvicorn.Config(
         served.app,
-        host=served.listen.host,
-        port=served.listen.port,
-        http=limited_http(served.listen.head_timeout_s, served.listen.max_head_bytes),
+        host=listen.host,
+        port=listen.port,
+        http=limited_http(listen.head_timeout_s, listen.max_head_bytes, listen.max_connections),
         lifespan="off",
         log_config=None,
         log_level="warning",
         access_log=False,
-        limit_concurrency=served.listen.max_connections,
-        timeout_keep_alive=served.listen.keep_alive_timeout_s,
+        timeout_keep_alive=listen.keep_alive_timeout_s,
         timeout_graceful_shutdown=_GRACE_S,
     )
     return _Server(config)

@@ -34,19 +34,25 @@ class UploadForm:
     def text(self, field: str) -> str | None:
         """Return the text of a field that stands at most once; None where it is absent.
 
-        A file part is read as UTF-8 text, since many clients send JSON that way.
-
         Raises:
             InvalidParameterError: The field is repeated, or is not UTF-8.
         """
+        texts = self.texts(field)
+        if len(texts) > 1:
+            raise InvalidParameterError(f"{len(texts)} parts where one is expected", item=field)
+        return texts[0] if texts else None
+
+    def texts(self, field: str) -> list[str]:
+        """Return the texts of a repeated field; none is an empty list.
+
+        A file part is read as UTF-8 text, since many clients send JSON that way.
+
+        Raises:
+            InvalidParameterError: One is not UTF-8.
+        """
         parts = self.parts.get(field, ())
-        if len(parts) > 1:
-            raise InvalidParameterError(f"{len(parts)} parts where one is expected", item=field)
-        if not parts:
-            return None
-        part = parts[0]
         try:
-            return part.data.decode() if isinstance(part, UploadedFile) else part
+            return [part.data.decode() if isinstance(part, UploadedFile) else part for part in parts]
         except UnicodeDecodeError as error:
             raise InvalidParameterError("not UTF-8 text", item=field) from error
 

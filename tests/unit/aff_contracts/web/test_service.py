@@ -325,7 +325,7 @@ async def test_the_document_names_operations_by_their_functions_and_refers_to_on
 
 async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answer() -> None:
     responses = problem_responses(ImageError)
-    assert list(responses) == [400, 401, 403, 408, 413, 415, 421, 422, 429, 500]
+    assert list(responses) == [400, 401, 403, 408, 413, 415, 421, 422, 429, 431, 500, 503]
     assert "`body_too_large`" in responses[413]["description"]
     assert "`image_too_many_pixels`" in responses[413]["description"]
     assert responses[415]["description"] == (
