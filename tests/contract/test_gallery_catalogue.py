@@ -35,6 +35,12 @@ async def test_the_first_collection_is_live_and_the_next_one_is_not(catalogue: G
     assert await _spaces(catalogue) == [(OLD, True), (NEW, False)]
 
 
+async def test_it_is_known_whether_a_gallery_was_begun(catalogue: GalleryCatalogue) -> None:
+    assert not await catalogue.was_begun()
+    await catalogue.create(OLD)
+    assert await catalogue.was_begun()
+
+
 async def test_each_collection_keeps_its_own_points(catalogue: GalleryCatalogue) -> None:
     await catalogue.create(OLD)
     await catalogue.create(NEW)

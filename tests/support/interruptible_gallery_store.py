@@ -16,8 +16,8 @@ class InterruptibleGalleryStore(MemoryGalleryStore):
     `refused` counts the writes that failed.
     """
 
-    def __init__(self, writes_left: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, writes_left: int | None = None, space: EmbeddingSpace | None = None) -> None:
+        super().__init__(space)
         self.writes_left = writes_left
         self.refused = 0
         self.closed = False

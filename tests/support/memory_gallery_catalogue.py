@@ -59,6 +59,9 @@ class MemoryGalleryCatalogue:
             found.append(Collection(kept.space, space_id == self._live, self._live_since.get(space_id)))
         return in_order(found)
 
+    async def was_begun(self) -> bool:
+        return self._live is not None
+
     async def collection(self, space: EmbeddingSpace) -> MemoryGalleryStore:
         if space.id not in self._kept:
             store = self._first if self._first is not None and not self._kept else self._make()

@@ -15,18 +15,19 @@ import numpy as np
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_contracts.gallery_store.layout import point_id
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
 from aff_contracts.schemas.payload_key import key_parts
 
 
 class MemoryGalleryStore:
-    """A gallery in this process's memory; every search compares with every point."""
+    """A gallery in this process's memory, created where it has a space; every search compares with every point."""
 
     name = "memory"
 
-    def __init__(self) -> None:
-        self._space: EmbeddingSpace | None = None
+    def __init__(self, space: EmbeddingSpace | None = None) -> None:
+        self._space = space
         self._points: dict[str, GalleryPoint] = {}
 
     async def create(self, space: EmbeddingSpace) -> None:
@@ -99,9 +100,9 @@ class MemoryGalleryStore:
     async def scroll(
         self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
     ) -> GalleryPage:
-        points = sorted(self._matching(payload_filter), key=lambda point: point.record.item_id)
-        rest = [point for point in points if cursor is None or point.record.item_id >= cursor]
-        following = rest[limit].record.item_id if len(rest) > limit else None
+        points = sorted(self._matching(payload_filter), key=lambda point: point_id(point.record.item_id))
+        rest = [point for point in points if cursor is None or point_id(point.record.item_id) >= cursor]
+        following = point_id(rest[limit].record.item_id) if len(rest) > limit else None
         return GalleryPage(points=[_read(point) for point in rest[:limit]], cursor=following)
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.problems import require_problem
+from tests.support.plain_photograph import plain_png
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +71,22 @@ async def test_a_bundle_that_the_service_does_not_have_is_not_found(
 
 
 async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path: Path) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _service(tmp_path, catalogue) as client:
+        live = (await catalogue.collections())[0]
+        (await catalogue.collection(live.space)).forget()
+        files = {"images": ("red.png", plain_png((255, 0, 0)))}
+        require_problem(await client.post("/index", files=files), 503, "gallery_missing")
+        for path in ("/readyz", "/gallery"):
+            problem = require_problem(await client.get(path), 503, "gallery_missing")
+            assert "aff gallery create" in problem["detail"]
+        assert (await client.post("/gallery")).json()["count"] == 0
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/index", files=files)).json()["indexed"] == 1
+        assert (await client.post("/gallery")).json()["count"] == 1
+
+
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         require_problem(await client.post("/gallery/restore", json={"name": "b"}), 404, "backup_not_found", "b")
 

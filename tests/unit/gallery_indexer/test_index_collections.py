@@ -4,34 +4,44 @@ import asyncio
 import gc
 import shutil
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
-from aff_contracts.errors import BundleUnknownError, EmbeddingSpaceMismatchError, StoreUnavailableError
+from aff_contracts.errors import (
+    BundleUnknownError,
+    EmbeddingSpaceMismatchError,
+    GalleryMissingError,
+    StoreUnavailableError,
+)
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
+from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.indexing import IndexItem, LookupImage, Receipt
 from aff_contracts.schemas.payload_filter import PayloadFilter
 from gallery_indexer.edit_gallery import EditGallery
-from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
-from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
+from gallery_indexer.opened_collection import OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.gallery_points import make_space
+from tests.support.local_qdrant_client import make_local_qdrant_client
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.plain_photograph import plain_png
 
@@ -94,6 +104,8 @@ async def _collections(
     registry: CollectorRegistry | None = None,
     *,
     load: EncoderLoader = _load,
+    interval_s: float = 0.0,
+    create_gallery: Literal["auto", "always", "never"] = "auto",
 ) -> AsyncIterator[IndexCollections]:
     settings, metrics = IndexerSettings(store_wait_s=0.0), IndexMetrics(registry or CollectorRegistry())
 
@@ -106,8 +118,9 @@ async def _collections(
         await open_collection(shelf.default),
         open_collection,
         metrics,
-        interval_s=0.0,
+        interval_s=interval_s,
         store_wait_s=0.0,
+        create_gallery=create_gallery,
     )
     try:
         await collections.refresh()
@@ -138,6 +151,91 @@ async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf:
     async with _collections(shelf, catalogue) as collections:
         assert (await collections.live()).manifest.space == _space(shelf, "old")
         assert [one.live for one in await catalogue.collections()] == [True]
+
+
+Lose = Callable[[], Awaitable[Any]]
+
+
+@asynccontextmanager
+async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncIterator[tuple[GalleryCatalogue, Lose]]:
+    """A catalogue, and what deletes a collection of it behind its back."""
+    settings, client, catalogue = StoreSettings(url="", edge_path=root / "edge"), make_local_qdrant_client(), None
+    if kind == "edge":
+        catalogue = await open_catalogue(settings)
+        yield catalogue, partial(asyncio.to_thread, shutil.rmtree, root / "edge" / "collections" / space.id[:12])
+    elif kind == "server":
+        catalogue = QdrantServerCatalogue(settings, client)
+        yield catalogue, partial(client.delete_collection, f"gallery-{space.id[:12]}")
+    else:
+        catalogue = MemoryGalleryCatalogue()
+        store = await catalogue.collection(space)
+        yield catalogue, partial(asyncio.to_thread, store.forget)
+    await catalogue.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "edge", "server"])
+async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_asked_for(
+    shelf: BundleShelf, tmp_path: Path, kind: str
+) -> None:
+    space = _space(shelf, "old")
+    async with (
+        _catalogue_that_loses(kind, tmp_path, space) as (catalogue, lose),
+        _collections(shelf, catalogue) as collections,
+    ):
+        await collections.index(_images(red=RED))
+        await lose()
+        index = partial(collections.index, _images(green=GREEN))
+        for call in (collections.ready, index, collections.stores, partial(collections.build, "new")):
+            with pytest.raises(GalleryMissingError, match=r"the gallery is gone: .*aff gallery create"):
+                await call()
+        assert await catalogue.collections() == []
+        await collections.create()
+        assert _statuses(await collections.index(_images(green=GREEN))) == ["indexed"]
+        assert await _ids(catalogue, space) == ["green"]
+        await collections.create()
+        assert await _ids(catalogue, space) == ["green"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "server"])
+async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_noticed(
+    shelf: BundleShelf, tmp_path: Path, kind: str
+) -> None:
+    async with (
+        _catalogue_that_loses(kind, tmp_path, _space(shelf, "old")) as (catalogue, lose),
+        _collections(shelf, catalogue, interval_s=60) as collections,
+    ):
+        await collections.index(_images(red=RED))
+        await lose()
+        with pytest.raises(GalleryMissingError):
+            await collections.index(_images(red=RED))
+        with pytest.raises(GalleryMissingError):
+            await collections.up_to_date([LookupImage(id="red")])
+        assert await catalogue.collections() == []
+
+
+@pytest.mark.parametrize(("setting", "begins"), [("auto", False), ("never", False), ("always", True)])
+async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_setting_says_so(
+    shelf: BundleShelf, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
+) -> None:
+    space = _space(shelf, "old")
+    async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, lose):
+        await catalogue.create(space)
+        await lose()
+    async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, _):
+        if begins:
+            async with _collections(shelf, catalogue, create_gallery=setting):
+                assert [one.live for one in await catalogue.collections()] == [True]
+            return
+        with pytest.raises(GalleryMissingError):
+            async with _collections(shelf, catalogue, create_gallery=setting):
+                pass
+        assert await catalogue.collections() == []
+
+
+async def test_a_first_gallery_may_have_to_be_asked_for(shelf: BundleShelf) -> None:
+    with pytest.raises(GalleryMissingError, match="no gallery has been created"):
+        async with _collections(shelf, MemoryGalleryCatalogue(), create_gallery="never"):
+            pass
 
 
 async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(shelf: BundleShelf) -> None:

@@ -61,6 +61,7 @@ def _index_gallery(
         batch_size=batch_size,
         batch_wait_s=1.0,
         decode_workers=2,
+        decode_timeout_s=60.0,
         keep_features=keep_features,
     )
     with closing(pipeline):
@@ -89,7 +90,7 @@ async def _payload(store: GalleryStore, item_id: str) -> dict[str, Any]:
 
 
 async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(RED, "red", {"colour": "red"}, "red.png")])
     assert receipts == [
@@ -106,7 +107,7 @@ async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
 
 
 async def test_an_image_without_an_id_takes_the_hash_of_its_content() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         (receipt,) = await index_gallery.index([_image(RED)])
     assert receipt.id == hashlib.sha256(RED).hexdigest()
@@ -115,7 +116,7 @@ async def test_an_image_without_an_id_takes_the_hash_of_its_content() -> None:
 async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
     encoder = FakeGalleryEncoder()
     images = [_image(RED, "red", {"a": 1}), _image(BLUE)]
-    with _index_gallery(MemoryGalleryStore(), encoder) as index_gallery:
+    with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
         await index_gallery.index(images)
         receipts = await index_gallery.index(images)
     assert _statuses(receipts) == ["duplicate", "duplicate"]
@@ -123,7 +124,7 @@ async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
 
 
 async def test_receipts_and_the_gallery_say_which_extractors_found_something() -> None:
-    store, images = MemoryGalleryStore(), [_image(RED, "red"), _image(BLACK, "black"), _image(b"", "broken")]
+    store, images = MemoryGalleryStore(SPACE), [_image(RED, "red"), _image(BLACK, "black"), _image(b"", "broken")]
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         new = await index_gallery.index(images)
         again = await index_gallery.index([_image(RED, "red"), _image(BLACK, "black", {"a": 1})])
@@ -141,7 +142,7 @@ async def test_receipts_and_the_gallery_say_which_extractors_found_something() -
 
 
 async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_nobody_knows() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await index_gallery.index([_image(RED, "red")])
         point = (await store.fetch(["red"]))["red"]
@@ -151,7 +152,7 @@ async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_no
 
 
 async def test_another_payload_is_an_update_without_embedding() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     encoder = FakeGalleryEncoder()
     with _index_gallery(store, encoder) as index_gallery:
         await index_gallery.index([_image(RED, "red", {"a": 1})])
@@ -166,7 +167,7 @@ async def test_another_payload_is_an_update_without_embedding() -> None:
 
 
 async def test_an_image_sent_without_a_payload_keeps_the_one_it_has() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await index_gallery.index([_image(RED, "photo", {"a": 1})])
         same_content = await index_gallery.index([_image(RED, "photo")])
@@ -176,7 +177,7 @@ async def test_an_image_sent_without_a_payload_keeps_the_one_it_has() -> None:
 
 
 async def test_an_empty_payload_takes_the_place_of_the_stored_one() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await index_gallery.index([_image(RED, "red", {"a": 1})])
         receipts = await index_gallery.index([_image(RED, "red", {})])
@@ -185,7 +186,7 @@ async def test_an_empty_payload_takes_the_place_of_the_stored_one() -> None:
 
 
 async def test_other_content_under_the_same_id_is_embedded_again() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await index_gallery.index([_image(RED, "photo")])
         receipts = await index_gallery.index([_image(BLUE, "photo")])
@@ -198,14 +199,14 @@ async def test_other_content_under_the_same_id_is_embedded_again() -> None:
 
 async def test_the_same_image_twice_in_a_request_is_embedded_once() -> None:
     encoder = FakeGalleryEncoder()
-    with _index_gallery(MemoryGalleryStore(), encoder) as index_gallery:
+    with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
         receipts = await index_gallery.index([_image(RED), _image(BLUE), _image(RED)])
     assert _statuses(receipts) == ["indexed", "indexed", "duplicate"]
     assert encoder.batch_sizes == [2]
 
 
 async def test_the_same_image_twice_with_another_payload_ends_with_the_last_payload() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index(
             [_image(RED, "red", {"a": 1}), _image(RED, "red"), _image(RED, "red", {"a": 2})]
@@ -215,7 +216,7 @@ async def test_the_same_image_twice_with_another_payload_ends_with_the_last_payl
 
 
 async def test_one_id_with_two_contents_in_a_request_keeps_the_first() -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(RED, "photo"), _image(BLUE, "photo", name="b.png")])
     assert _codes(receipts) == [None, "id_repeated"]
@@ -226,7 +227,7 @@ async def test_one_id_with_two_contents_in_a_request_keeps_the_first() -> None:
 
 
 async def test_a_repeat_of_an_image_that_is_rejected_is_rejected_too() -> None:
-    with _index_gallery(MemoryGalleryStore(), FakeGalleryEncoder()) as index_gallery:
+    with _index_gallery(MemoryGalleryStore(SPACE), FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(b"", "a"), _image(b"", "a")])
     assert _codes(receipts) == ["image_empty", "image_empty"]
 
@@ -243,7 +244,7 @@ async def test_receipts_stand_in_the_order_of_the_images_whatever_became_of_them
         _image(RED, "new"),
         _image(RED, "wordy", {"text": "x" * 100}),
     ]
-    with _index_gallery(MemoryGalleryStore(), encoder) as index_gallery:
+    with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
         await index_gallery.index([_image(RED, "known")])
         receipts = await index_gallery.index(images)
     assert [receipt.index for receipt in receipts] == list(range(7))
@@ -271,7 +272,7 @@ class _ImmenseGreen(FakeGalleryEncoder):
 
 async def test_an_image_whose_features_cannot_be_kept_is_rejected_alone_and_nothing_of_it_is_stored() -> None:
     kept: list[str] = []
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
 
     def keep(images: Sequence[tuple[str, ImageFeatures]]) -> None:
         kept.extend(sha256 for sha256, _ in images)
@@ -289,14 +290,14 @@ async def test_an_image_whose_features_cannot_be_kept_is_rejected_alone_and_noth
 async def test_new_images_are_embedded_in_batches() -> None:
     encoder = FakeGalleryEncoder()
     images = [_image(plain_png((value, 0, 0))) for value in range(7)]
-    with _index_gallery(MemoryGalleryStore(), encoder, batch_size=3) as index_gallery:
+    with _index_gallery(MemoryGalleryStore(SPACE), encoder, batch_size=3) as index_gallery:
         receipts = await index_gallery.index(images)
     assert _statuses(receipts) == ["indexed"] * 7
     assert sorted(encoder.batch_sizes) == [1, 3, 3]
 
 
 async def test_a_store_that_fails_midway_loses_nothing_and_doubles_nothing() -> None:
-    store = InterruptibleGalleryStore(writes_left=2)
+    store = InterruptibleGalleryStore(writes_left=2, space=SPACE)
     images = [_image(plain_png((value, 0, 0))) for value in range(5)]
     with _index_gallery(store, FakeGalleryEncoder(), batch_size=1) as index_gallery:
         with pytest.raises(StoreUnavailableError):
@@ -320,7 +321,7 @@ async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
 
 @pytest.mark.parametrize("bad", ["", "x" * 513, "line\nbreak"])
 async def test_a_malformed_id_rejects_its_own_image_alone(bad: str) -> None:
-    store = MemoryGalleryStore()
+    store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await index_gallery.index([_image(RED, bad, name="red.png"), _image(GREEN, "green")])
     assert _statuses(receipts) == ["rejected", "indexed"]

@@ -70,6 +70,19 @@ async def test_a_gallery_that_appears_is_noticed_at_once(
     assert (await gallery.serving()).store is store
 
 
+async def test_a_gallery_that_something_else_deleted_is_told_of_as_gone(
+    clock: SimpleNamespace, store: DetachableGalleryStore, gallery: LiveGallery
+) -> None:
+    await store.create(make_space())
+    await gallery.serving()
+    store.forget()
+    with pytest.raises(GalleryMissingError, match="the gallery is gone"):
+        await gallery.require_live()
+    clock.now = INTERVAL_S
+    with pytest.raises(GalleryMissingError, match="the gallery is gone"):
+        await gallery.serving()
+
+
 async def test_a_store_that_comes_back_is_noticed_at_once(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: LiveGallery
 ) -> None:

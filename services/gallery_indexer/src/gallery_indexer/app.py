@@ -106,6 +106,7 @@ async def _running(
         stack.push_async_callback(collections.close)
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
+            create_gallery=settings.create_gallery,
         )
         named_images = NamedImages.of_settings(settings)
         stack.push_async_callback(named_images.close)

@@ -50,7 +50,7 @@ _BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtra
 async def get_gallery(components: CurrentComponents) -> GalleryStatus:
     """Say what the gallery holds, in which embedding spaces, and what this indexer did since its start."""
     collections = await components.catalogue.collections()
-    live = live_one(collections)
+    live = live_one(collections, seen=components.collections.seen)
     described = [await _describe(components, collection) for collection in collections]
     tokens = components.kept_tokens
     kept = None
@@ -80,6 +80,13 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
 
     From now on it gets every image that is indexed; index the others again to fill it. Searches go on as before.
     """
+@router.post("/gallery", responses=problem_responses(StoreError, BundleError))
+async def create_gallery(components: CurrentComponents) -> GalleryStatus:
+    """Begin an empty gallery where there is none; one that is there stays as it is."""
+    await components.collections.create()
+    return await get_gallery(components)
+
+
     return await _describe(components, await components.collections.build(asked.bundle))
 
 

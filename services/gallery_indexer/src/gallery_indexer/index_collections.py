@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 from aff_contracts.bundle import BundleManifest, load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
@@ -39,6 +40,7 @@ class IndexCollections:
         metrics: Learns of receipts.
         interval_s: For how long the list of collections is trusted, in seconds.
         store_wait_s: Longest wait for a store that is away, in seconds.
+        create_gallery: When the first collection is created by itself; see IndexerSettings.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class IndexCollections:
         *,
         interval_s: float,
         store_wait_s: float,
+        create_gallery: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         self._catalogue = catalogue
         self._shelf = shelf
@@ -59,27 +62,33 @@ class IndexCollections:
         self._metrics = metrics
         self._interval_s = interval_s
         self._store_wait_s = store_wait_s
+        self._create_gallery = create_gallery
+        self.seen = False
         self._opened = {first.manifest.space.id: first}
         self._payload_indexed: set[str] = set()
         self._retired: dict[OpenedCollection, asyncio.Task[None]] = {}
-        self._collections: list[Collection] = []
+        self._collections: Sequence[Collection] = []
         self._trusted_until = -1.0
         self._refreshing = asyncio.Lock()
         self._noticing = JointAttempt(self.refresh)
 
-    async def refresh(self) -> list[Collection]:
+    async def refresh(self) -> Sequence[Collection]:
         """Read which collections there are, and open and close accordingly; the first one is created.
 
         Raises:
+            GalleryMissingError: None is live, and one was, or none is to be created.
             EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf.
             BundleError: A bundle cannot be used.
             StoreError: The store failed.
         """
         async with self._refreshing:
-            collections = await self._catalogue.collections()
+            collections: Sequence[Collection] = await self._catalogue.collections()
             if not any(collection.live for collection in collections):
-                await self._catalogue.create(self._default_space)
-                collections = await self._catalogue.collections()
+                self.seen = self.seen or (self._create_gallery != "always" and await self._catalogue.was_begun())
+                if self.seen or self._create_gallery == "never":
+                    live_one(collections, seen=self.seen)
+                collections = await self._begin()
+            self.seen = True
             await self._open_and_close(collections)
             self._collections = collections
             self._trusted_until = time.monotonic() + self._interval_s
@@ -151,10 +160,19 @@ class IndexCollections:
         path = self._shelf.named(bundle_name)
         space = self.manifest_of(bundle_name).space
         async with self._refreshing:
+            live_one(await self._catalogue.collections(), seen=self.seen)
             if space.id not in self._opened:
                 self._opened[space.id] = await self._open_collection(path)
             await self._catalogue.create(space)
         return find_collection(await self.refresh(), space.id)
+
+    async def create(self) -> None:
+        """Begin an empty gallery where none is live; errors as `refresh`."""
+        async with self._refreshing:
+            if any(collection.live for collection in await self._catalogue.collections()):
+                return
+            await self._begin()
+        await self.reopen()
 
     async def reopen(self) -> None:
         """Open every collection anew, after a restoration; errors as `refresh`."""
@@ -189,6 +207,13 @@ class IndexCollections:
         if opened[0] is None:
             raise self._mismatch(live)
         return [collection for collection in opened if collection is not None]
+
+    async def _begin(self) -> Sequence[Collection]:
+        """Create the first collection, and make it live also where another one was."""
+        _logger.warning("there is no gallery: an empty one is begun")
+        await self._catalogue.create(self._default_space)
+        await self._catalogue.switch(self._default_space.id)
+        return await self._catalogue.collections()
 
     async def _open_and_close(self, collections: Sequence[Collection]) -> None:
         for collection in collections:

@@ -66,7 +66,7 @@ class IndexGallery:
 
         An image whose receipt was given is in the store. Closing the iterator gives up what is not done.
         """
-        await self._store.create(self._space)
+        await self._require_gallery()
         identified, rejected = await asyncio.to_thread(self._identify, images)
         groups, conflicting = group_by_id(identified)
         for receipt in [*rejected, *(image.rejection(_conflict(image)) for image in conflicting)]:
@@ -91,9 +91,13 @@ class IndexGallery:
             EmbeddingSpaceMismatchError: The gallery is of another space.
             StoreError: The store failed.
         """
-        await self._store.create(self._space)
+        await self._require_gallery()
         stored = await self._store.fetch([image.id for image in images])
         return [image.id for image in images if image.id in stored and _told_of(image, stored[image.id].record)]
+
+    async def _require_gallery(self) -> None:
+        """Raise GalleryMissingError where the collection is gone: one that is written to is never begun anew here."""
+        self._space.require_same(await self._store.space(), here="the model bundle", there="the gallery")
 
     def _with_found_nothing(self, receipt: Receipt) -> Receipt:
         """Return a receipt that names the extractors that found nothing, where it is known which found something."""

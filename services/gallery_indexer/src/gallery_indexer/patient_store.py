@@ -26,9 +26,9 @@ class PatientStore:
         self._store = store
         self._wait_s = wait_s
 
-    async def create(self, space: EmbeddingSpace) -> None:
+    async def space(self) -> EmbeddingSpace:
         """See GalleryStore."""
-        await self._patiently(lambda: self._store.create(space))
+        return await self._patiently(self._store.space)
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """See GalleryStore."""

@@ -41,6 +41,9 @@ class IndexerSettings(ListenSettings):
             have to be public in any case.
         url_timeout_s: Longest time for one image, redirects included.
         url_max_redirects: Most redirects on the way to an image; each is checked like the URL itself.
+        create_gallery: When an empty gallery is begun by itself: `auto` where the store has never held one, `always`
+            where it holds none when the service starts, `never` unless `aff gallery create` asks for it. One that is
+            lost while the service runs is never begun anew.
         source_root: Directory below which images may be named by their paths; None allows none.
         backups_path: Directory of backups; None allows none.
         thumbnail_side: Pixels of the longer side of the thumbnails that are kept; 0 keeps none.
@@ -77,6 +80,7 @@ class IndexerSettings(ListenSettings):
     backups_path: Path | None = None
     thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75
+    create_gallery: Literal["auto", "always", "never"] = "auto"
     kept_tokens_path: Path | None = None
     catalogue_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)

@@ -66,6 +66,7 @@ class LiveGallery:
         self._interval_s = interval_s
         self._trusted_until = -1.0
         self._forgotten = 0
+        self._seen = False
         self._loading: asyncio.Task[AffError | None] | None = None
         self._following = JointAttempt(self._follow)
 
@@ -75,7 +76,7 @@ class LiveGallery:
         Raises:
             EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf, and the
                 collection of the service's own is not there.
-            GalleryMissingError: No gallery has been created.
+            GalleryMissingError: No gallery has been created, or it was deleted.
             BundleError: The bundle of the live collection cannot be used.
             StoreUnavailableError: The store cannot be asked.
         """
@@ -92,7 +93,7 @@ class LiveGallery:
             EmbeddingSpaceMismatchError: Another collection is live, and its bundle is not loaded.
         """
         serving = await self.serving()
-        live = live_one(await self._catalogue.collections())
+        live = live_one(await self._catalogue.collections(), seen=self._seen)
         serving.manifest.space.require_same(live.space, here="the query encoder", there="the gallery")
         return serving
 
@@ -112,7 +113,8 @@ class LiveGallery:
     async def _follow(self) -> None:
         forgotten = self._forgotten
         collections = await self._catalogue.collections()
-        live = live_one(collections)
+        live = live_one(collections, seen=self._seen)
+        self._seen = True
         if live.space != self._loaded.manifest.space:
             await self._follow_to(live, collections)
         if forgotten == self._forgotten:

@@ -13,6 +13,7 @@ itself, is moved into place when it is opened; a kill on the way is made good by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BackupError, StoreUnavailableError
+from aff_contracts.errors import BackupError, StoreError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_directory import EdgeManifest, acquire_lock, replace_durably
 from aff_contracts.gallery_store.edge_errors import damaged
 from aff_contracts.gallery_store.edge_restore import copy_for_restore, finish_restore
@@ -82,6 +83,10 @@ class QdrantEdgeCatalogue:
         manifests = [_manifest(path) for path in (self._root / "collections").glob("*/gallery.json")]
         return in_order([self._described(manifest.embedding_space) for manifest in manifests])
 
+    async def was_begun(self) -> bool:
+        """Return whether a collection is live, or was once, as the catalogue's file has it."""
+        return self._file.live is not None
+
     async def collection(self, space: EmbeddingSpace) -> QdrantEdgeStore:
         """Return the store of a collection; it is opened once."""
         name = space.id[:_NAME_DIGITS]
@@ -93,6 +98,7 @@ class QdrantEdgeCatalogue:
     async def create(self, space: EmbeddingSpace) -> None:
         """Create a collection; the first one is live."""
         async with self._changing:
+            await self._forget_if_gone(space)
             await (await self.collection(space)).create(space)
             if self._file.live is None:
                 await self._make_live(space.id)
@@ -151,6 +157,13 @@ class QdrantEdgeCatalogue:
         self._file = file
 
     def _described(self, space: EmbeddingSpace) -> Collection:
+    async def _forget_if_gone(self, space: EmbeddingSpace) -> None:
+        """Close the store of a directory that something else deleted, so that it is opened anew."""
+        path = self._path(space.id)
+        if path.name in self._stores and not await asyncio.to_thread(path.exists):
+            with contextlib.suppress(StoreError):
+                await self._stores.pop(path.name).close()
+
         return Collection(space, space.id == self._file.live, self._file.live_since.get(space.id))
 
     def _path(self, space_id: str) -> Path:

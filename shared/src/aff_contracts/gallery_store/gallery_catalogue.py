@@ -28,6 +28,12 @@ class Collection:
     live_since: datetime | None = None
 
 
+_GONE = (
+    "the gallery is gone: its live collection was deleted, and not by this service. Bring it back with aff gallery "
+    "restore, or begin an empty one with aff gallery create"
+)
+
+
 class GalleryCatalogue(Protocol):
     """The collections of a gallery: the same images, each embedded by another model.
 
@@ -41,6 +47,10 @@ class GalleryCatalogue(Protocol):
 
     async def collections(self) -> list[Collection]:
         """Return the collections: the live one first, then by when they were live last; none is an empty list."""
+        ...
+
+    async def was_begun(self) -> bool:
+        """Return whether a collection is live, or was once: then a gallery that is not there is one that was lost."""
         ...
 
     async def collection(self, space: EmbeddingSpace) -> GalleryStore:
@@ -92,8 +102,12 @@ class GalleryCatalogue(Protocol):
         ...
 
 
-def live_one(collections: Sequence[Collection]) -> Collection:
+def live_one(collections: Sequence[Collection], *, seen: bool = False) -> Collection:
     """Return the live collection.
+
+    Args:
+        collections: Those of the gallery.
+        seen: Whether one was live before.
 
     Raises:
         GalleryMissingError: There is none.
@@ -101,7 +115,7 @@ def live_one(collections: Sequence[Collection]) -> Collection:
     for collection in collections:
         if collection.live:
             return collection
-    raise GalleryMissingError("no gallery has been created")
+    raise GalleryMissingError(_GONE if seen else "no gallery has been created")
 
 
 def find_collection(collections: Sequence[Collection], space_id: str) -> Collection:

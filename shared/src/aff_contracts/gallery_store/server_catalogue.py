@@ -56,6 +56,10 @@ class QdrantServerCatalogue:
 
     async def create(self, space: EmbeddingSpace) -> None:
         """Create a collection, and the alias where it is missing; one process may finish what another began."""
+    async def was_begun(self) -> bool:
+        """Return whether a collection is live, or was once; nothing is known of collections that are gone."""
+        return any(one.live or one.live_since is not None for one in await self.collections())
+
         await self._require_alias_to_be_ours()
         await (await self.collection(space)).create(space)
         if await self._live_name() is None:
