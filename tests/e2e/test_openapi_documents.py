@@ -43,6 +43,15 @@ def test_the_committed_document_is_valid_and_refers_to_nothing_that_is_not_there
     assert all(reference.startswith("#/components/schemas/") for reference in _references(document))
 
 
+@pytest.mark.parametrize("name", APPS)
+def test_an_object_of_any_members_says_so(name: str) -> None:
+    # Generators take an object without properties for one that is empty.
+    document = json.loads((DOCUMENTS / f"{name}.json").read_text())
+    objects = [part for part in _parts(document) if part.get("type") == "object"]
+    assert objects
+    assert all("properties" in one or "additionalProperties" in one for one in objects)
+
+
 def test_every_operation_documents_its_problems(app: tuple[str, FastAPI]) -> None:
     for path, operations in app[1].openapi()["paths"].items():
         for method, operation in operations.items():
@@ -66,14 +75,18 @@ def test_every_operation_shows_examples_that_fit_its_schemas(app: tuple[str, Fas
                 assert parameter["schema"].get("examples"), (method, path, parameter["name"])
 
 
-def _references(part: Any) -> Iterator[str]:
+def _references(document: Any) -> Iterator[str]:
+    return (part["$ref"] for part in _parts(document) if isinstance(part.get("$ref"), str))
+
+
+def _parts(part: Any) -> Iterator[dict[str, Any]]:
+    """Give every object of a document."""
     if isinstance(part, dict):
-        if isinstance(part.get("$ref"), str):
-            yield part["$ref"]
+        yield part
         part = list(part.values())
     if isinstance(part, list):
         for inner in part:
-            yield from _references(inner)
+            yield from _parts(inner)
 
 
 def _json_contents(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

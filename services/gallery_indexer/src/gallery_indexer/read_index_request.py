@@ -48,7 +48,8 @@ REQUEST_BODY: dict[str, Any] = {
                     "items": {
                         "type": "array",
                         "items": IndexItem.model_json_schema(),
-                        "description": "What the caller says of each image, in the order of `images`.",
+                        "description": "What the caller says of each image, in the order of `images`: a part for each, "
+                        "or one part with the list.",
                     },
                 },
             },
@@ -102,21 +103,24 @@ def _from_form(form: UploadForm) -> list[IncomingImage]:
     files = form.files("images")
     if not files:
         raise InvalidParameterError("at least one image file is needed", item="images")
-    items = _read_items(form.text("items"), len(files))
+    items = _read_items(form.texts("items"), len(files))
     return [IncomingImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
 
 
-def _read_items(text: str | None, count: int) -> Sequence[IndexItem]:
-    if text is None or not text.strip():
+def _read_items(texts: Sequence[str], count: int) -> Sequence[IndexItem]:
+    """Read a part with the list, or a part for each item, which is how OpenAPI has it."""
+    parts = [_json(text.encode(errors="replace"), "items") for text in texts if text.strip()]
+    if not parts:
         return [IndexItem()] * count
-    items = _parse(_ITEMS, text.encode(errors="replace"), "items")
+    listed = parts[0] if len(parts) == 1 and not isinstance(parts[0], dict) else parts
+    items = _validated(_ITEMS, listed, "items")
     if len(items) != count:
         raise InvalidItemsError(f"{len(items)} items for {count} images", item="items")
     return items
 
 
 def _from_json(body: bytes) -> list[IncomingImage]:
-    images = _parse(_REQUEST, body, "body").images
+    images = _validated(_REQUEST, _json(body, "body"), "body").images
     return [_from_item(index, image) for index, image in enumerate(images)]
 
 
@@ -131,10 +135,15 @@ def _from_item(index: int, image: IndexImage) -> IncomingImage:
         return IncomingImage(data=ImageError(str(error), item=image.id or f"images[{index}]"), item=item)
 
 
-def _parse(adapter: TypeAdapter[_Document], text: bytes, item: str) -> _Document:
+def _json(text: bytes, item: str) -> Any:
     try:
-        return adapter.validate_python(from_json(text, allow_inf_nan=False))
-    except ValidationError as error:
-        raise InvalidItemsError(describe_validation_error(error), item=item) from error
+        return from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidItemsError(f"not JSON: {error}", item=item) from error
+
+
+def _validated(adapter: TypeAdapter[_Document], document: Any, item: str) -> _Document:
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        raise InvalidItemsError(describe_validation_error(error), item=item) from error

@@ -14,13 +14,13 @@ from aff_contracts.schemas.indexing import JsonObject
 from gallery_indexer.edit_gallery import merged
 
 _MERGE_PATCH = "application/merge-patch+json"
-_SCHEMA = {"type": "object"}
+_SCHEMA = {"type": "object", "additionalProperties": True}  # without the second, a generated client sends no member
 
 PAYLOAD_BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "application/json": {"schema": _SCHEMA, "example": PAYLOAD},
-        _MERGE_PATCH: {"schema": _SCHEMA, "example": PAYLOAD_PATCH},
+        "application/json": {"schema": {"title": "Payload", **_SCHEMA}, "example": PAYLOAD},
+        _MERGE_PATCH: {"schema": {"title": "PayloadPatch", **_SCHEMA}, "example": PAYLOAD_PATCH},
     },
 }
 """OpenAPI's description of the two forms."""

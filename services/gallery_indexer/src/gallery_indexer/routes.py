@@ -26,6 +26,7 @@ from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.body_admission import place_of
 from aff_contracts.web.item_routes import NamedItem, item_route
 from aff_contracts.web.problems import problem_responses
+from aff_contracts.web.request_id import REQUEST_ID_PARAMETER
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.thumbnails import THUMBNAIL, thumbnail_response
 from gallery_indexer.components import Components, CurrentComponents
@@ -48,7 +49,7 @@ _IMAGE = ("/images", "/images/{item_id:path}")
         **problem_responses(InvalidItemsError, TooManyImagesError, StoreError),
         **RECEIPT_LINES,
     },
-    openapi_extra={"requestBody": REQUEST_BODY},
+    openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
 async def index_images(request: Request, components: CurrentComponents) -> IndexResponse | Response:
     """Index images: a receipt for each, in order; a bad image is rejected alone.
