@@ -79,6 +79,16 @@ def test_the_globals_alone_are_trained_once_whatever_name_they_have() -> None:
         assert len([name for name in default if not name.startswith("arcface")]) == 1
 
 
+def test_the_papers_own_loss_and_momentum_are_the_full_variant_and_are_not_trained_twice() -> None:
+    document = tomllib.loads(TINY_ABLATION_TOML)
+    document["recipe"]["joint"]["losses"] = [{"kind": "arcface", "scale": 12.0}]
+    grid = Grid(AblationConfig.model_validate(document), FEATURES)
+    names = [variant.name for variant in grid.variants]
+    assert [name for name in names if name.startswith("arcface")] == ["arcface_0", "arcface_two_stage"]
+    assert [(c.first, c.second) for c in grid.findings[3].comparisons] == [("full", "arcface_0")]
+    assert [finding.number for finding in grid.findings] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 @pytest.mark.parametrize("features", [["cnn_a_gem", "colour"], ["rootsift", "rootsift"]])
 def test_features_that_nobody_gives_or_that_come_twice_are_refused(features: list[str]) -> None:
     with pytest.raises(UnusableGridError):

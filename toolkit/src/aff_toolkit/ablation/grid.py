@@ -64,9 +64,15 @@ def first(count: int, total: int) -> str:
     return FULL if count == total else f"first_{count}"
 
 
-def momentum(alpha: float) -> str:
-    """Return the name of the variant with the paper's loss and a momentum."""
-    return f"arcface_{alpha:g}"
+def momentum(alpha: float, losses: Sequence[CompatibilityLoss] = ()) -> str:
+    """Return the name of the variant with the paper's loss and a momentum; of the full one where that is the same.
+
+    Args:
+        alpha: The momentum.
+        losses: Of the full variant.
+    """
+    same = alpha == UpdateRule().alpha and [loss.kind for loss in losses] == ["arcface"]
+    return FULL if same else f"arcface_{alpha:g}"
 
 
 class Grid:
@@ -103,6 +109,9 @@ class Grid:
         self.variants = tuple({variant.name: variant for variant in self._variants()}.values())
         self.findings = self._findings()
 
+    def _momentum(self, alpha: float) -> str:
+        return momentum(alpha, self._config.recipe.joint.losses)
+
     def _of(self, part: tuple[str, ...]) -> str:
         """Return the name of the variant with the features of one kind; often it is there already by another name."""
         if len(part) == 1:
@@ -123,7 +132,7 @@ class Grid:
         variants += [Variant(name=self._of(part), features=part, losses=losses) for part in self._parts.values()]
         variants += [Variant(name=kind, features=names, mixer=kind, losses=losses) for kind in _MIXERS]
         variants += [
-            Variant(name=momentum(alpha), features=names, losses=self._arcface, update=UpdateRule(alpha=alpha))
+            Variant(name=self._momentum(alpha), features=names, losses=self._arcface, update=UpdateRule(alpha=alpha))
             for alpha in self._config.alphas
         ]
         two_stage = UpdateRule(kind="two_stage")
@@ -174,13 +183,13 @@ class Grid:
             Finding(
                 number=4,
                 claim="A momentum of 0.99 to 0.999 beats none",
-                comparisons=tuple(_pair(f"alpha {alpha:g} > 0", momentum(alpha), momentum(0)) for alpha in slow),
+                comparisons=tuple(_pair(f"alpha {alpha:g} > 0", self._momentum(alpha), momentum(0)) for alpha in slow),
             ),
             Finding(
                 number=5,
                 claim="Joint training beats two stages",
                 comparisons=tuple(
-                    _pair(f"alpha {alpha:g} > two stages", momentum(alpha), "arcface_two_stage") for alpha in slow
+                    _pair(f"alpha {alpha:g} > two stages", self._momentum(alpha), "arcface_two_stage") for alpha in slow
                 ),
             ),
             Finding(
@@ -211,6 +220,8 @@ class Grid:
         )
 
     def _own_questions(self) -> tuple[Finding, ...]:
+        if len(self._config.recipe.joint.losses) == 1:
+            return ()
         others = (momentum(max(alpha for alpha in self._config.alphas if alpha < 0.999)), "reg")  # noqa: PLR2004
         return (
             Finding(

@@ -58,7 +58,7 @@ def _panels(config: AblationConfig) -> tuple[_Panel, ...]:
     names = config.features
     added = {single(names[0]): names[0]}
     added |= {first(count, len(names)): f"+ {names[count - 1]}" for count in range(2, len(names) + 1)}
-    alphas = {momentum(alpha): f"{alpha:g}" for alpha in config.alphas}
+    alphas = {momentum(alpha, config.recipe.joint.losses): f"{alpha:g}" for alpha in config.alphas}
     mixers = {FULL: "transformer", "mlp": "mlp", "laff": "laff", "orthogonal": "orthogonal"}
     return (
         _Panel("ArcFace with a momentum classifier", alphas, x_label="alpha"),
