@@ -16,8 +16,8 @@ from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
-from tests.support.problems import require_problem
 from tests.support.plain_photograph import plain_png
+from tests.support.problems import require_problem
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,6 @@ async def test_a_bundle_that_the_service_does_not_have_is_not_found(
     assert "Traceback" not in caplog.text
 
 
-async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path: Path) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _service(tmp_path, catalogue) as client:
@@ -87,6 +86,7 @@ async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path
         assert (await client.post("/gallery")).json()["count"] == 1
 
 
+async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         require_problem(await client.post("/gallery/restore", json={"name": "b"}), 404, "backup_not_found", "b")
 

@@ -67,11 +67,11 @@ class IndexerClient(ServiceClient):
 
     def gallery(self) -> GalleryStatus:
         """Return the state of the gallery; errors as `index`."""
+        return self._call("GET", "/gallery", GalleryStatus.model_validate_json, safe=True)
+
     def create(self) -> GalleryStatus:
         """Begin an empty gallery where there is none; errors as `index`."""
         return self._post("/gallery", {}, GalleryStatus.model_validate_json)
-
-        return self._call("GET", "/gallery", GalleryStatus.model_validate_json, safe=True)
 
     def build(self, bundle: str) -> CollectionStatus:
         """Create the collection of another bundle beside the live one; errors as `index`."""

@@ -101,12 +101,12 @@ async def _running(
             metrics,
             interval_s=settings.catalogue_interval_s,
             store_wait_s=settings.store_wait_s,
+            create_gallery=settings.create_gallery,
         )
         del bundle  # theirs to close and forget
         stack.push_async_callback(collections.close)
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
-            create_gallery=settings.create_gallery,
         )
         named_images = NamedImages.of_settings(settings)
         stack.push_async_callback(named_images.close)

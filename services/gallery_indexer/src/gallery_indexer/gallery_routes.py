@@ -70,6 +70,13 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
     )
 
 
+@router.post("/gallery", responses=problem_responses(StoreError, BundleError))
+async def create_gallery(components: CurrentComponents) -> GalleryStatus:
+    """Begin an empty gallery where there is none; one that is there stays as it is."""
+    await components.collections.create()
+    return await get_gallery(components)
+
+
 @router.post(
     "/gallery/collections",
     responses=problem_responses(*_BUILT),
@@ -80,13 +87,6 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
 
     From now on it gets every image that is indexed; index the others again to fill it. Searches go on as before.
     """
-@router.post("/gallery", responses=problem_responses(StoreError, BundleError))
-async def create_gallery(components: CurrentComponents) -> GalleryStatus:
-    """Begin an empty gallery where there is none; one that is there stays as it is."""
-    await components.collections.create()
-    return await get_gallery(components)
-
-
     return await _describe(components, await components.collections.build(asked.bundle))
 
 

@@ -35,15 +35,15 @@ class IndexerSettings(ListenSettings):
         worker_processes: Whether photographs are decoded, and the encoder runs, in processes of their own: `auto` has
             it so where the encoder runs on a card, which the service's threads would keep waiting.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
+        create_gallery: When an empty gallery is begun by itself: `auto` where the store has never held one, `always`
+            where it holds none when the service starts, `never` unless `aff gallery create` asks for it. One that is
+            lost while the service runs is never begun anew.
         url_sources: Whether images may be named by their URLs, which the service then gets.
         url_schemes: Schemes of such URLs.
         url_hosts: Hosts that may be asked, and hosts below a name that begins with a dot; none means any. The addresses
             have to be public in any case.
         url_timeout_s: Longest time for one image, redirects included.
         url_max_redirects: Most redirects on the way to an image; each is checked like the URL itself.
-        create_gallery: When an empty gallery is begun by itself: `auto` where the store has never held one, `always`
-            where it holds none when the service starts, `never` unless `aff gallery create` asks for it. One that is
-            lost while the service runs is never begun anew.
         source_root: Directory below which images may be named by their paths; None allows none.
         backups_path: Directory of backups; None allows none.
         thumbnail_side: Pixels of the longer side of the thumbnails that are kept; 0 keeps none.
@@ -71,6 +71,7 @@ class IndexerSettings(ListenSettings):
     decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
     worker_processes: Literal["auto", "always", "never"] = "auto"
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
+    create_gallery: Literal["auto", "always", "never"] = "auto"
     url_sources: bool = False
     url_schemes: tuple[Literal["http", "https"], ...] = ("https",)
     url_hosts: tuple[str, ...] = ()
@@ -80,7 +81,6 @@ class IndexerSettings(ListenSettings):
     backups_path: Path | None = None
     thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75
-    create_gallery: Literal["auto", "always", "never"] = "auto"
     kept_tokens_path: Path | None = None
     catalogue_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)

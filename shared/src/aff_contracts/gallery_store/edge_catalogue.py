@@ -156,7 +156,6 @@ class QdrantEdgeCatalogue:
         await asyncio.to_thread(replace_durably, self._root / "catalogue.json", file.model_dump_json(indent=2))
         self._file = file
 
-    def _described(self, space: EmbeddingSpace) -> Collection:
     async def _forget_if_gone(self, space: EmbeddingSpace) -> None:
         """Close the store of a directory that something else deleted, so that it is opened anew."""
         path = self._path(space.id)
@@ -164,6 +163,7 @@ class QdrantEdgeCatalogue:
             with contextlib.suppress(StoreError):
                 await self._stores.pop(path.name).close()
 
+    def _described(self, space: EmbeddingSpace) -> Collection:
         return Collection(space, space.id == self._file.live, self._file.live_since.get(space.id))
 
     def _path(self, space_id: str) -> Path:

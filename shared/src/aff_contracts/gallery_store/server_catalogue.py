@@ -50,16 +50,16 @@ class QdrantServerCatalogue:
         found = [await self._described(name, live=name == live) for name in names]
         return in_order([collection for collection in found if collection is not None])
 
+    async def was_begun(self) -> bool:
+        """Return whether a collection is live, or was once; nothing is known of collections that are gone."""
+        return any(one.live or one.live_since is not None for one in await self.collections())
+
     async def collection(self, space: EmbeddingSpace) -> QdrantServerStore:
         """Return the store of a collection."""
         return QdrantServerStore(self._settings, self._client, self._name_of(space.id))
 
     async def create(self, space: EmbeddingSpace) -> None:
         """Create a collection, and the alias where it is missing; one process may finish what another began."""
-    async def was_begun(self) -> bool:
-        """Return whether a collection is live, or was once; nothing is known of collections that are gone."""
-        return any(one.live or one.live_since is not None for one in await self.collections())
-
         await self._require_alias_to_be_ours()
         await (await self.collection(space)).create(space)
         if await self._live_name() is None:

@@ -35,13 +35,13 @@ def list_collections(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: Jso
         gallery = client.gallery()
     _show(gallery, as_json)
 
+
 @app.command()
 def create(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Begin an empty gallery where there is none, as after the loss of one; one that is there stays as it is."""
     with errors_told(as_json), IndexerClient(indexer_url) as client:
         gallery = client.create()
     _show(gallery, as_json)
-
 
 
 @app.command()
