@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from qdrant_client import AsyncQdrantClient
-
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
-from aff_contracts.gallery_store.server_connection import client_arguments
+from aff_contracts.gallery_store.server_nodes import ServerNodes
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.gallery_points import make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
@@ -28,11 +26,17 @@ async def _on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryCatalogue]:
         yield catalogue
     finally:
         await catalogue.close()
-        janitor = AsyncQdrantClient(**client_arguments(settings))
-        for collection in (await janitor.get_collections()).collections:
+        janitor = ServerNodes(settings)
+        for collection in (await janitor.call(lambda client: client.get_collections())).collections:
             if collection.name.startswith(settings.collection):
-                await janitor.delete_collection(collection.name)
+                await _remove(janitor, collection.name)
         await janitor.close()
+
+
+async def _remove(server: ServerNodes, collection: str) -> None:
+    for snapshot in await server.call(lambda client: client.list_snapshots(collection)):
+        await server.call(lambda client, name=snapshot.name: client.delete_snapshot(collection, name))  # type: ignore[misc]
+    await server.call(lambda client: client.delete_collection(collection))
 
 
 @asynccontextmanager

@@ -86,6 +86,8 @@ class QdrantRestServer:
                 result = await call(self.client, request.path_params.get("name", ""), body)
             except UnexpectedResponse as error:
                 return _refusal(error.status_code or 500, error.content.decode())
+            if name == "GET /":
+                return JSONResponse(result)
             return JSONResponse({"result": to_jsonable_python(result), "status": "ok", "time": 0.0})
 
         return endpoint
@@ -183,7 +185,12 @@ async def _set_payload(client: AsyncQdrantClient, name: str, body: Any) -> Any:
     return await client.set_payload(name, asked.payload, points=asked.filter or asked.points)
 
 
+async def _version(_client: AsyncQdrantClient, _name: str, _body: Any) -> Any:
+    return {"title": "qdrant - vector search engine", "version": "1.19.0"}
+
+
 _CALLS: dict[tuple[str, str], _Call] = {
+    ("GET", "/"): _version,
     ("GET", "/collections"): lambda client, _name, _body: client.get_collections(),
     ("GET", "/aliases"): lambda client, _name, _body: client.get_aliases(),
     ("POST", "/collections/aliases"): _change_aliases,

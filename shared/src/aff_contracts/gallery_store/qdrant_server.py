@@ -5,14 +5,15 @@ The embedding space stands in the collection's metadata.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from qdrant_client import AsyncQdrantClient, models
+from qdrant_client import models
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError, StoreRejectedError
+from aff_contracts.errors import GalleryMissingError, StoreRefusalError, StoreRejectedError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.layout import (
     PAYLOAD_KEY,
@@ -28,14 +29,16 @@ from aff_contracts.gallery_store.layout import (
     replaced_points,
     thumbnail_of,
 )
-from aff_contracts.gallery_store.server_calls import call_server
-from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
+from aff_contracts.gallery_store.server_collection import creation_arguments, read_fan_out_change, search_parameters
+from aff_contracts.gallery_store.server_limits import CollectionLimits, in_parts, limits_of
+from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
 from aff_contracts.gallery_store.server_points import embedding_of, from_record, to_filter, to_struct
-from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 _Result = TypeVar("_Result")
+
+_logger = logging.getLogger(__name__)
 
 _WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
 
@@ -44,17 +47,17 @@ class QdrantServerStore:
     """A gallery in one collection.
 
     Args:
-        settings: How the server is called, and how a collection is made.
-        client: Connected to the server; the caller closes it.
+        nodes: The server, and the settings; the caller closes it.
         collection: Name of the collection.
     """
 
     name = "qdrant_server"
 
-    def __init__(self, settings: StoreSettings, client: AsyncQdrantClient, collection: str) -> None:
-        self._settings = settings
-        self._client = client
+    def __init__(self, nodes: ServerNodes, collection: str) -> None:
+        self._nodes = nodes
+        self._settings = nodes.settings
         self._gallery = collection
+        self._known_limits: CollectionLimits | None = None
 
     async def create(self, space: EmbeddingSpace) -> None:
         """Create the collection; several processes may do so at once."""
@@ -62,15 +65,15 @@ class QdrantServerStore:
             return
         arguments = creation_arguments(space, self._settings)
         try:
-            await self._call(lambda: self._client.create_collection(self._gallery, **arguments))
-        except StoreRejectedError:
+            await self._write(lambda client: client.create_collection(self._gallery, **arguments))
+        except (StoreRefusalError, StoreRejectedError) as error:
             # It may be there by now: another process's, or a timed-out attempt's.
             if not await self._holds(space):
-                raise
+                raise StoreRejectedError(error.detail) from error
 
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the collection's metadata."""
-        info = await self._call(lambda: self._client.get_collection(self._gallery))
+        info = await self.info()
         try:
             return EmbeddingSpace.model_validate((info.config.metadata or {}).get(SPACE_KEY))
         except ValidationError as error:
@@ -79,27 +82,34 @@ class QdrantServerStore:
                 f"this system; set QDRANT_COLLECTION to another name"
             ) from error
 
+    async def info(self) -> models.CollectionInfo:
+        """Return what the server says of the collection, whose limits are respected from now on."""
+        info = await self._read(lambda client: client.get_collection(self._gallery))
+        limits = limits_of(info.config.strict_mode_config, self._settings)
+        if limits != self._known_limits and (lower := limits.changes(limits_of(None, self._settings))):
+            _logger.warning("strict mode of the collection %s: %s", self._gallery, lower)
+        self._known_limits = limits
+        return info
+
     async def index_payload(self) -> None:
         """Create the payload indexes of the declared keys, where they are missing."""
-        info = await self._call(lambda: self._client.get_collection(self._gallery))
+        info = await self.info()
         for key, kind in self._settings.payload_schema.items():
             if not is_indexed(key, info.payload_schema):
                 await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
+        if change := read_fan_out_change(info.config.params, self._settings):
+            await self._write(lambda client: client.update_collection(self._gallery, collection_params=change))
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points in batches; returns when the server has applied them."""
-        size = self._settings.upsert_batch_size
-        for start in range(0, len(points), size):
-            await self._upsert(points[start : start + size])
-        if replaced := replaced_points([point.record.item_id for point in points]):
-            await self._delete(models.PointIdsList(points=[*replaced]))
+        await in_parts(self._upsert, points, (await self._limits()).batch_size)
+        replaced = replaced_points([point.record.item_id for point in points])
+        await in_parts(self._delete_points, replaced, len(replaced))
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
         asked = points_of(item_ids)
-        records = await self._call(
-            lambda: self._client.retrieve(self._gallery, [*asked], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
-        )
+        records = await self._retrieve(asked, with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
         return by_item({str(record.id): from_record(record) for record in records}, asked)
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
@@ -107,18 +117,18 @@ class QdrantServerStore:
         # By a filter, which passes over what does not exist.
         there = models.Filter(must=[models.HasIdCondition(has_id=[*points_of([item_id])])])
         part = {PAYLOAD_KEY: payload}
-        await self._call(lambda: self._client.set_payload(self._gallery, part, points=there, wait=True))
+        await self._write(lambda client: client.set_payload(self._gallery, part, points=there, wait=True))
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
         asked = points_of(item_ids)
-        records = await self._call(lambda: self._client.retrieve(self._gallery, [*asked], with_payload=[THUMBNAIL_KEY]))
+        records = await self._retrieve(asked, with_payload=[THUMBNAIL_KEY])
         return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
-        if item_ids:  # the server refuses an empty list
-            await self._delete(models.PointIdsList(points=[*points_of(item_ids)]))
+        points = [*points_of(item_ids)]
+        await in_parts(self._delete_points, points, len(points))
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches."""
@@ -135,13 +145,14 @@ class QdrantServerStore:
         with_embeddings: bool = False,
     ) -> list[GalleryHit]:
         """Return at most `limit` nearest records by falling cosine similarity."""
-        found = await self._call(
-            lambda: self._client.query_points(
+        parameters = search_parameters(self._settings, await self._limits(), exact=exact)
+        found = await self._read(
+            lambda client: client.query_points(
                 self._gallery,
                 query=embedding.tolist(),
                 using=VECTOR_NAME,
                 query_filter=to_filter(payload_filter),
-                search_params=search_parameters(self._settings, exact=exact),
+                search_params=parameters,
                 limit=limit,
                 with_payload=_WITHOUT_THUMBNAIL,
                 with_vectors=with_embeddings,
@@ -159,8 +170,8 @@ class QdrantServerStore:
 
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""
-        result = await self._call(
-            lambda: self._client.count(self._gallery, count_filter=to_filter(payload_filter), exact=True)
+        result = await self._read(
+            lambda client: client.count(self._gallery, count_filter=to_filter(payload_filter), exact=True)
         )
         return result.count
 
@@ -168,30 +179,62 @@ class QdrantServerStore:
         self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
     ) -> GalleryPage:
         """Return the next `limit` points, in the order of their point ids."""
-        records, following = await self._call(
-            lambda: self._client.scroll(
-                self._gallery,
-                scroll_filter=to_filter(payload_filter),
-                limit=limit,
-                offset=cursor,
-                with_payload=_WITHOUT_THUMBNAIL,
-                with_vectors=True,
-            )
-        )
-        points = [from_record(record) for record in records]
-        return GalleryPage(points=points, cursor=None if following is None else str(following))
+        page_size = (await self._limits()).page_size or limit
+        points: list[GalleryPoint] = []
+        while True:
+            wanted = min(page_size, limit - len(points))
+            records, cursor = await self._page(wanted, cursor, payload_filter)
+            points += [from_record(record) for record in records]
+            if cursor is None or len(points) >= limit:
+                return GalleryPage(points=points, cursor=cursor)
 
     async def close(self) -> None:
         """Do nothing: the connections are the catalogue's."""
 
+    async def _limits(self) -> CollectionLimits:
+        if self._known_limits is None:
+            await self.info()
+        assert self._known_limits is not None, "reading the collection sets them"
+        return self._known_limits
+
     async def _upsert(self, batch: Sequence[GalleryPoint]) -> None:
-        await self._call(lambda: self._client.upsert(self._gallery, [to_struct(point) for point in batch], wait=True))
+        structs = [to_struct(point) for point in batch]
+        await self._write(lambda client: client.upsert(self._gallery, structs, wait=True))
+
+    async def _delete_points(self, points: Sequence[str]) -> None:
+        await self._delete(models.PointIdsList(points=[*points]))
 
     async def _delete(self, selector: models.PointsSelector) -> None:
-        await self._call(lambda: self._client.delete(self._gallery, selector, wait=True))
+        await self._write(lambda client: client.delete(self._gallery, selector, wait=True))
+
+    async def _retrieve(self, points: Iterable[str], **what: Any) -> list[models.Record]:
+        """Return the points of these ids that exist, with the parts that are named."""
+        records: list[models.Record] = []
+
+        async def retrieve(part: Sequence[str]) -> None:
+            records.extend(await self._read(lambda client: client.retrieve(self._gallery, part, **what)))
+
+        asked = [*points]
+        await in_parts(retrieve, asked, len(asked))
+        return records
+
+    async def _page(
+        self, limit: int, offset: str | None, payload_filter: PayloadFilter | None
+    ) -> tuple[list[models.Record], str | None]:
+        records, following = await self._read(
+            lambda client: client.scroll(
+                self._gallery,
+                scroll_filter=to_filter(payload_filter),
+                limit=limit,
+                offset=offset,
+                with_payload=_WITHOUT_THUMBNAIL,
+                with_vectors=True,
+            )
+        )
+        return records, None if following is None else str(following)
 
     async def _index_key(self, key: str, kind: models.PayloadSchemaType) -> None:
-        await self._call(lambda: self._client.create_payload_index(self._gallery, key, kind, wait=True))
+        await self._write(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
 
     async def _holds(self, space: EmbeddingSpace) -> bool:
         """Say whether the collection exists; raises where it does, with another space."""
@@ -202,5 +245,8 @@ class QdrantServerStore:
         space.require_same(found, here="the model bundle", there=f"the gallery {self._gallery!r}")
         return True
 
-    async def _call(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
-        return await call_server(self._settings, request)
+    async def _read(self, request: Request[_Result]) -> _Result:
+        return await self._nodes.call(request, reads=True)
+
+    async def _write(self, request: Request[_Result]) -> _Result:
+        return await self._nodes.call(request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +20,9 @@ from aff_contracts.gallery_store.gallery_catalogue import (
 )
 from aff_contracts.gallery_store.layout import LIVE_SINCE_KEY, SPACE_KEY
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
-from aff_contracts.gallery_store.server_calls import call_server
-from aff_contracts.gallery_store.server_connection import client_arguments
+from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
 from aff_contracts.gallery_store.server_snapshots import Snapshot, SnapshotList, read_snapshots
+from aff_contracts.gallery_store.server_version import require_supported
 from aff_contracts.gallery_store.settings import StoreSettings
 
 _Result = TypeVar("_Result")
@@ -40,12 +39,19 @@ class QdrantServerCatalogue:
         """Take the settings, and a client if not theirs; the network waits for the first call."""
         self._settings = settings
         self._gallery = settings.collection
-        self._client = client or AsyncQdrantClient(**client_arguments(settings))
+        self._nodes = ServerNodes(settings, client)
+        self._stores: dict[str, QdrantServerStore] = {}
+        self._is_supported = False
 
     async def collections(self) -> list[Collection]:
-        """Return the collections of this gallery."""
+        """Return the collections of this gallery.
+
+        Raises:
+            StoreRejectedError: The server is too old for the settings.
+        """
+        await self._require_supported()
         live = await self._live_name()
-        response = await self._call(self._client.get_collections)
+        response = await self._read(lambda client: client.get_collections())
         names = [one.name for one in response.collections if one.name.startswith(f"{self._gallery}-")]
         found = [await self._described(name, live=name == live) for name in names]
         return in_order([collection for collection in found if collection is not None])
@@ -56,10 +62,11 @@ class QdrantServerCatalogue:
 
     async def collection(self, space: EmbeddingSpace) -> QdrantServerStore:
         """Return the store of a collection."""
-        return QdrantServerStore(self._settings, self._client, self._name_of(space.id))
+        return self._store(self._name_of(space.id))
 
     async def create(self, space: EmbeddingSpace) -> None:
         """Create a collection, and the alias where it is missing; one process may finish what another began."""
+        await self._require_supported()
         await self._require_alias_to_be_ours()
         await (await self.collection(space)).create(space)
         if await self._live_name() is None:
@@ -75,7 +82,7 @@ class QdrantServerCatalogue:
         """Delete a collection that is not live."""
         found = find_collection(await self.collections(), space_id)
         require_not_live(found)
-        await self._call(lambda: self._client.delete_collection(self._name_of(found.space.id)))
+        await self._nodes.call(lambda client: client.delete_collection(self._name_of(found.space.id)))
 
     async def backup(self, directory: Path) -> None:
         """Have the server make a snapshot of each collection, which stays there, and note their names."""
@@ -102,7 +109,7 @@ class QdrantServerCatalogue:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._nodes.close()
 
     async def _make_live(self, space: EmbeddingSpace, former: str | None) -> None:
         name = self._name_of(space.id)
@@ -111,12 +118,12 @@ class QdrantServerCatalogue:
             operations.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._gallery)))
         alias = models.CreateAlias(collection_name=name, alias_name=self._gallery)
         operations.append(models.CreateAliasOperation(create_alias=alias))
-        await self._call(lambda: self._client.update_collection_aliases(operations))
+        await self._nodes.call(lambda client: client.update_collection_aliases(operations))
         metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: datetime.now(UTC).isoformat()}
-        await self._call(lambda: self._client.update_collection(name, metadata=metadata))
+        await self._nodes.call(lambda client: client.update_collection(name, metadata=metadata))
 
     async def _make_snapshot(self, collection: str) -> str:
-        made = await self._patiently(lambda: self._client.create_snapshot(collection, wait=True))
+        made = await self._patiently(lambda client: client.create_snapshot(collection, wait=True))
         if made is None:
             raise StoreRejectedError(f"the server made no snapshot of {collection!r}")
         return made.name
@@ -125,22 +132,30 @@ class QdrantServerCatalogue:
         location = f"file://{self._settings.snapshots_path}/{snapshot.collection}/{snapshot.name}"
         priority = models.SnapshotPriority.SNAPSHOT
         await self._patiently(
-            lambda: self._client.recover_snapshot(snapshot.collection, location, priority=priority, wait=True)
+            lambda client: client.recover_snapshot(snapshot.collection, location, priority=priority, wait=True)
         )
 
-    async def _patiently(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
+    async def _patiently(self, request: Request[_Result]) -> _Result:
         """Call the server once, for as long as it takes to copy a collection."""
-        patient = self._settings.model_copy(update={"timeout_s": _SNAPSHOT_TIMEOUT_S, "max_retries": 0})
-        return await call_server(patient, request)
+        return await self._nodes.call(request, only_try_s=_SNAPSHOT_TIMEOUT_S)
+
+    async def _require_supported(self) -> None:
+        if not self._is_supported:
+            version = await self._read(lambda client: client.info())
+            require_supported(self._settings, version.version)
+            self._is_supported = True
+
+    def _store(self, name: str) -> QdrantServerStore:
+        return self._stores.setdefault(name, QdrantServerStore(self._nodes, name))
 
     async def _live_name(self) -> str | None:
-        response = await self._call(self._client.get_aliases)
+        response = await self._read(lambda client: client.get_aliases())
         return next((one.collection_name for one in response.aliases if one.alias_name == self._gallery), None)
 
     async def _described(self, name: str, *, live: bool) -> Collection | None:
         """Describe a collection; None where it is none of ours, or was dropped at this moment."""
         try:
-            info = await self._call(lambda: self._client.get_collection(name))
+            info = await self._store(name).info()
         except GalleryMissingError:
             return None
         metadata = info.config.metadata or {}
@@ -155,7 +170,7 @@ class QdrantServerCatalogue:
 
     async def _require_alias_to_be_ours(self) -> None:
         """Raise where the gallery's name is that of a collection, which an alias cannot have, too."""
-        response = await self._call(self._client.get_collections)
+        response = await self._read(lambda client: client.get_collections())
         if any(one.name == self._gallery for one in response.collections):
             raise StoreRejectedError(
                 f"{self._gallery!r} is a collection and not an alias, so it is not a gallery of this system; set "
@@ -165,5 +180,5 @@ class QdrantServerCatalogue:
     def _name_of(self, space_id: str) -> str:
         return f"{self._gallery}-{space_id[:12]}"
 
-    async def _call(self, request: Callable[[], Awaitable[_Result]]) -> _Result:
-        return await call_server(self._settings, request)
+    async def _read(self, request: Request[_Result]) -> _Result:
+        return await self._nodes.call(request, reads=True)

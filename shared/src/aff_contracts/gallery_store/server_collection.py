@@ -8,6 +8,7 @@ from qdrant_client import models
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
+from aff_contracts.gallery_store.server_limits import CollectionLimits
 from aff_contracts.gallery_store.settings import MemoryPlacement, StoreSettings
 
 
@@ -34,14 +35,25 @@ def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[s
     }
 
 
-def search_parameters(settings: StoreSettings, *, exact: bool) -> models.SearchParams:
+def read_fan_out_change(params: models.CollectionParams, settings: StoreSettings) -> models.CollectionParamsDiff | None:
+    """Return the change that has a node ask the next copy of another node's shard, where that node is slow or hangs.
+
+    None where it is made already, or there is one copy alone.
+    """
+    delay_ms = settings.read_fan_out_delay_ms
+    if (params.replication_factor or 1) <= 1 or (params.read_fan_out_delay_ms or 0) == delay_ms:
+        return None
+    return models.CollectionParamsDiff(read_fan_out_delay_ms=delay_ms)
+
+
+def search_parameters(settings: StoreSettings, limits: CollectionLimits, *, exact: bool) -> models.SearchParams:
     """Return the parameters of a search; an exact one uses neither the graph nor compressed vectors."""
     if exact:
         return models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
     quantization = None
     if settings.quantization != "none":
-        quantization = models.QuantizationSearchParams(rescore=settings.rescore, oversampling=settings.oversampling)
-    return models.SearchParams(hnsw_ef=settings.search_ef, exact=False, quantization=quantization)
+        quantization = models.QuantizationSearchParams(rescore=settings.rescore, oversampling=limits.oversampling)
+    return models.SearchParams(hnsw_ef=limits.search_ef, exact=False, quantization=quantization)
 
 
 def _quantization(settings: StoreSettings) -> Any:

@@ -20,7 +20,8 @@ class StoreSettings(BaseSettings):
     """Which Qdrant holds the gallery. With a `url` it is a server, else the embedded engine at `edge_path`.
 
     Attributes:
-        url: Server's REST address, for example `http://qdrant:6333`; empty means embedded.
+        url: Server's REST address, for example `http://qdrant:6333`, or those of a cluster's nodes, separated by
+            commas; each address that a name stands for counts as a node. Empty means embedded.
         api_key: Key sent to the server.
         api_key_file: File that holds it, where the key is not given.
         grpc_port: Port of the server's gRPC interface; bulk traffic goes there.
@@ -29,8 +30,10 @@ class StoreSettings(BaseSettings):
         collection: Public name of the gallery. In a server it is an alias; a collection of the name
             `<collection>-<space id>` stands behind it.
         timeout_s: Longest wait for one call to the server.
+        read_timeout_s: Longest wait for a search or another read, as long as there is another node to ask.
+        node_pause_s: How long a node that failed is left out before it is asked whether it is back.
         max_retries: How often a call is tried again after it could not be delivered or timed out.
-        retry_backoff_s: Pause before the first retry; doubled for each further one, with jitter.
+        retry_backoff_s: Pause before the first retry on the same node; doubled for each further one, with jitter.
         upsert_batch_size: Points per upsert call.
         indexing_threshold_kb: Kilobytes of unindexed vectors from which an HNSW graph is built; comparing with fewer
             is as fast, and exact.
@@ -38,6 +41,8 @@ class StoreSettings(BaseSettings):
         shard_number: Shards of a collection on a server; None leaves it to the server.
         replication_factor: Copies of each shard on a cluster; None leaves it to the server.
         write_consistency_factor: Copies that a write has to reach; None leaves it to the server.
+        read_fan_out_delay_ms: Milliseconds after which a node that waits for a shard of another node asks that shard's
+            next copy as well (servers from 1.17 on, copies on more than one node); 0 switches it off.
         quantization: What vectors are compressed to: `int8` to a quarter, `turbo8` to `turbo1` to so many bits a
             number, `binary` to one bit.
         rescore: Whether the hits of compressed vectors are compared again with the vectors themselves.
@@ -63,6 +68,8 @@ class StoreSettings(BaseSettings):
     ca_cert_path: Path | None = None
     collection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")] = "gallery"
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    read_timeout_s: Annotated[float, Field(gt=0)] = 0.7
+    node_pause_s: Annotated[float, Field(gt=0)] = 10.0
     max_retries: Annotated[int, Field(ge=0, le=10)] = 3
     retry_backoff_s: Annotated[float, Field(ge=0)] = 0.2
     upsert_batch_size: Annotated[int, Field(ge=1, le=4096)] = 128
@@ -71,6 +78,7 @@ class StoreSettings(BaseSettings):
     shard_number: Annotated[int, Field(ge=1)] | None = None
     replication_factor: Annotated[int, Field(ge=1)] | None = None
     write_consistency_factor: Annotated[int, Field(ge=1)] | None = None
+    read_fan_out_delay_ms: Annotated[int, Field(ge=0)] = 150
     quantization: Quantization = "none"
     rescore: bool = True
     oversampling: Annotated[float, Field(ge=1, le=100)] = 2.0
@@ -82,9 +90,13 @@ class StoreSettings(BaseSettings):
     snapshots_path: Path = Path("/qdrant/snapshots")
     payload_schema: dict[PayloadKey, PayloadType] = Field(default_factory=dict)
 
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of `url`."""
+        return self.url.split(",")
+
     @field_validator("url")
     @classmethod
-    def _is_a_url(cls, given: str) -> str:
-        if not given.strip():
-            return ""
-        return checked_http_url(given if "://" in given else f"http://{given}")
+    def _are_urls(cls, given: str) -> str:
+        addresses = [address.strip() for address in given.split(",") if address.strip()]
+        return ",".join(checked_http_url(address if "://" in address else f"http://{address}") for address in addresses)

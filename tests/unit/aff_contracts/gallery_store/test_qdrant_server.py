@@ -16,17 +16,22 @@ from qdrant_client.conversions.conversion import RestToGrpc
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from aff_contracts.errors import (
+    AffError,
     EmbeddingSpaceMismatchError,
     GalleryMissingError,
     StoreError,
+    StoreRefusalError,
     StoreRejectedError,
+    StoreThrottledError,
     StoreUnavailableError,
 )
 from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
 from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
-from aff_contracts.gallery_store.server_collection import creation_arguments, search_parameters
+from aff_contracts.gallery_store.server_collection import creation_arguments, read_fan_out_change, search_parameters
+from aff_contracts.gallery_store.server_limits import limits_of
+from aff_contracts.gallery_store.server_nodes import ServerNodes
 from aff_contracts.gallery_store.server_points import to_filter
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.payload_filter import PayloadFilter
@@ -134,7 +139,7 @@ class TestCollectionSettings:
             hnsw_m=32,
             hnsw_ef_construct=200,
         )
-        await QdrantServerStore(settings, client, COLLECTION).create(SPACE)
+        await QdrantServerStore(ServerNodes(settings, client), COLLECTION).create(SPACE)
         assert (asked["shard_number"], asked["replication_factor"], asked["write_consistency_factor"]) == (6, 2, 2)
         assert asked["hnsw_config"] == models.HnswConfigDiff(m=32, ef_construct=200)
         vector = asked["vectors_config"][VECTOR_NAME]
@@ -168,12 +173,24 @@ class TestCollectionSettings:
     async def test_a_search_takes_ef_and_rescoring_from_the_settings(self) -> None:
         settings = _settings(quantization="turbo4", search_ef=300, oversampling=3.0)
         rescored = models.QuantizationSearchParams(rescore=True, oversampling=3.0)
-        assert search_parameters(settings, exact=False) == models.SearchParams(
+        limits = limits_of(None, settings)
+        assert search_parameters(settings, limits, exact=False) == models.SearchParams(
             hnsw_ef=300, exact=False, quantization=rescored
         )
         ignored = models.QuantizationSearchParams(ignore=True)
-        assert search_parameters(settings, exact=True) == models.SearchParams(exact=True, quantization=ignored)
-        assert search_parameters(_settings(), exact=False) == models.SearchParams(hnsw_ef=200, exact=False)
+        assert search_parameters(settings, limits, exact=True) == models.SearchParams(exact=True, quantization=ignored)
+        plain = search_parameters(_settings(), limits_of(None, _settings()), exact=False)
+        assert plain == models.SearchParams(hnsw_ef=200, exact=False)
+
+    async def test_copies_of_a_shard_are_read_where_the_first_is_slow(self) -> None:
+        copied = models.CollectionParams(replication_factor=2)
+        change = read_fan_out_change(copied, _settings())
+        assert change == models.CollectionParamsDiff(read_fan_out_delay_ms=150)
+        done = models.CollectionParams(replication_factor=2, read_fan_out_delay_ms=150)
+        assert read_fan_out_change(done, _settings()) is None
+        assert read_fan_out_change(models.CollectionParams(replication_factor=1), _settings()) is None
+        off = read_fan_out_change(done, _settings(read_fan_out_delay_ms=0))
+        assert off == models.CollectionParamsDiff(read_fan_out_delay_ms=0)
 
     async def test_declared_keys_are_indexed_where_they_are_not(
         self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +201,8 @@ class TestCollectionSettings:
             asked.append((key, kind.value, wait))
 
         monkeypatch.setattr(client, "create_payload_index", watched)
-        store = QdrantServerStore(_settings(payload_schema={"city": "keyword", "at": "geo"}), client, COLLECTION)
+        settings = _settings(payload_schema={"city": "keyword", "at": "geo"})
+        store = QdrantServerStore(ServerNodes(settings, client), COLLECTION)
         await store.create(SPACE)
         await store.index_payload()
         assert asked == [("payload.city", "keyword", True), ("payload.at", "geo", True)]
@@ -253,20 +271,20 @@ class TestRetries:
     @pytest.mark.parametrize(
         ("code", "expected"),
         [
-            (grpc.StatusCode.INVALID_ARGUMENT, StoreRejectedError),
+            (grpc.StatusCode.INVALID_ARGUMENT, StoreRefusalError),
             (grpc.StatusCode.UNAUTHENTICATED, StoreRejectedError),
             (grpc.StatusCode.NOT_FOUND, GalleryMissingError),
             (grpc.StatusCode.INTERNAL, StoreError),
         ],
     )
     async def test_a_refusal_is_not_tried_again(
-        self, peer: tuple[FlakyPoints, int], code: grpc.StatusCode, expected: type[StoreError]
+        self, peer: tuple[FlakyPoints, int], code: grpc.StatusCode, expected: type[AffError]
     ) -> None:
         points, port = peer
         points.failures = [code]
         catalogue = QdrantServerCatalogue(_settings(grpc_port=port))
         store = await catalogue.collection(SPACE)
-        with pytest.raises(StoreError, match="as told") as raised:
+        with pytest.raises(AffError, match="as told") as raised:
             await store.count()
         assert raised.type is expected
         assert len(points.calls) == 1
@@ -278,7 +296,7 @@ class TestRetries:
         catalogue = QdrantServerCatalogue(_settings(grpc_port=port, timeout_s=0.1, max_retries=1))
         store = await catalogue.collection(SPACE)
         async with asyncio.timeout(5):
-            with pytest.raises(StoreUnavailableError, match=f":{port}: TimeoutError"):
+            with pytest.raises(StoreUnavailableError, match=f":{port}: no answer within 0.1 s"):
                 await store.count()
         assert len(points.calls) == 2
         await catalogue.close()
@@ -318,12 +336,12 @@ async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("foreign", "expected"),
     [
-        (UnexpectedResponse(400, "Bad Request", b"wrong vector size", httpx.Headers()), StoreRejectedError),
+        (UnexpectedResponse(400, "Bad Request", b"wrong vector size", httpx.Headers()), StoreRefusalError),
         (UnexpectedResponse(404, "Not Found", b"no collection", httpx.Headers()), GalleryMissingError),
         (UnexpectedResponse(500, "Internal", b"panic", httpx.Headers()), StoreError),
         (UnexpectedResponse(503, "Unavailable", b"starting", httpx.Headers()), StoreUnavailableError),
         (ResponseHandlingException(httpx.ConnectError("refused")), StoreUnavailableError),
-        (ResourceExhaustedResponse("slow down", retry_after_s=1), StoreUnavailableError),
+        (ResourceExhaustedResponse("slow down", retry_after_s=1), StoreThrottledError),
         (ConnectionResetError("reset"), StoreUnavailableError),
         (ValueError("the client refuses to convert it"), StoreRejectedError),
         (RuntimeError("Client was closed"), StoreError),
@@ -334,14 +352,14 @@ async def test_no_foreign_exception_leaves_the_adapter(
     client: AsyncQdrantClient,
     monkeypatch: pytest.MonkeyPatch,
     foreign: Exception,
-    expected: type[StoreError],
+    expected: type[AffError],
 ) -> None:
     async def fail(*_: Any, **__: Any) -> None:
         raise foreign
 
     monkeypatch.setattr(client, "count", fail)
-    with pytest.raises(StoreError) as raised:
-        await QdrantServerStore(_settings(), client, COLLECTION).count()
+    with pytest.raises(AffError) as raised:
+        await QdrantServerStore(ServerNodes(_settings(), client), COLLECTION).count()
     assert raised.type is expected
     assert raised.value.__cause__ is foreign
 
@@ -349,7 +367,7 @@ async def test_no_foreign_exception_leaves_the_adapter(
 async def test_writes_go_in_batches_and_wait_until_they_are_applied(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = QdrantServerStore(_settings(upsert_batch_size=4), client, COLLECTION)
+    store = QdrantServerStore(ServerNodes(_settings(upsert_batch_size=4), client), COLLECTION)
     await store.create(SPACE)
     sizes = []
     upsert = client.upsert

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aff_contracts.errors import StoreError, StoreRejectedError, StoreUnavailableError
+from aff_contracts.errors import StoreError, StoreRejectedError, StoreThrottledError, StoreUnavailableError
 from aff_contracts.gallery_store.retry import retry_for, retry_unavailable
 
 pytestmark = pytest.mark.anyio
@@ -89,3 +89,29 @@ async def test_a_refusal_is_never_waited_for(pauses: list[float]) -> None:
     with pytest.raises(StoreRejectedError):
         await retry_for(Attempts(StoreRejectedError("no")), wait_s=60.0)
     assert pauses == []
+
+
+async def test_a_rate_limit_is_not_asked_again_at_once(pauses: list[float]) -> None:
+    attempts = Attempts(StoreThrottledError("slow down", retry_after_s=16))
+    with pytest.raises(StoreThrottledError):
+        await retry_unavailable(attempts, max_retries=3, backoff_s=1.0)
+    assert (attempts.made, pauses) == (1, [])
+
+
+async def test_a_rate_limit_is_waited_for_as_long_as_it_asks(pauses: list[float]) -> None:
+    attempts = Attempts(StoreThrottledError("slow down", retry_after_s=16))
+    assert await retry_for(attempts, wait_s=60.0) == "answer"
+    assert pauses == [16]
+
+
+async def test_a_rate_limit_that_asks_for_more_than_the_patience_is_passed_on(pauses: list[float]) -> None:
+    with pytest.raises(StoreThrottledError):
+        await retry_for(Attempts(StoreThrottledError("slow down", retry_after_s=61)), wait_s=60.0)
+    assert pauses == []
+
+
+async def test_between_different_servers_there_is_no_pause(pauses: list[float]) -> None:
+    attempts = Attempts(*(StoreUnavailableError("down") for _ in range(6)))
+    assert await retry_unavailable(attempts, max_retries=6, backoff_s=1.0, peers=3) == "answer"
+    for pause, longest in zip(pauses, [1.0, 2.0], strict=True):
+        assert longest / 2 <= pause <= longest
