@@ -42,7 +42,14 @@ async def index(gallery: Path, count: int) -> None:
     await catalogue.create(SPACE)
     store = PatientStore(await catalogue.collection(SPACE), wait_s=0.0)
     pipeline = IndexingPipeline(
-        FakeGalleryEncoder(), store, ImageLimits(), metrics, batch_size=8, batch_wait_s=0.02, decode_workers=2
+        FakeGalleryEncoder(),
+        store,
+        ImageLimits(),
+        metrics,
+        batch_size=8,
+        batch_wait_s=0.02,
+        decode_workers=2,
+        decode_timeout_s=60.0,
     )
     with closing(pipeline):
         use_case = IndexGallery(store, SPACE, pipeline, metrics, PayloadLimits(100))

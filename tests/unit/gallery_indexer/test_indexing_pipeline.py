@@ -77,6 +77,7 @@ async def _pipeline(
         batch_size=batch_size,
         batch_wait_s=5.0,
         decode_workers=2,
+        decode_timeout_s=60.0,
     )
     with closing(pipeline):
         yield pipeline

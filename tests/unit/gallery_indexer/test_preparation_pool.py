@@ -1,30 +1,41 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aff_contracts.errors import EmptyImageError, ImageError
+from aff_contracts.errors import DecoderFailedError, EmptyImageError, WorkerError
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.photograph_preparation import PhotographPreparation, PreparedPhotograph
-from gallery_indexer.pixel_arena import PixelArena
+from gallery_indexer.pixel_arena import PixelArena, PixelReference
 from gallery_indexer.preparation_pool import PreparationPool
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
 from tests.support.plain_photograph import plain_png
 
 SMALL, HALF = Preprocessing(resize="stretch", size=32), Preprocessing(resize="longest_side", size=30)
 PREPARATION = PhotographPreparation(ImageLimits(), (SMALL, HALF, SMALL), ThumbnailMaker(16, 75))
-CRASHING = b"a file on which a decoder crashes"
+DEADLY, ENDLESS = b"a file on which a decoder crashes", b"a file with which it does not end"
+_STOPPED_DECODER = """
+import os, time
+from gallery_indexer import photograph_preparation
+
+decode = photograph_preparation.decode_image
+
+def decode_or_stop(data, *args, **kwargs):
+    if data == b"a file on which a decoder crashes":
+        os.abort()
+    if data == b"a file with which it does not end":
+        time.sleep(600)
+    return decode(data, *args, **kwargs)
+
+photograph_preparation.decode_image = decode_or_stop
+"""
 RED = plain_png((255, 0, 0), width=60, height=40)
 
 pytestmark = pytest.mark.anyio
@@ -35,16 +46,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@dataclass(frozen=True, slots=True)
-class _CrashingPreparation(PhotographPreparation):
-    def __call__(self, data: bytes, name: str) -> PreparedPhotograph:
-        if data == CRASHING:
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return PREPARATION(data, name)
-
-
-def _pool(preparation: PhotographPreparation, *, slots: int = 4, arena: bool = True) -> PreparationPool:
-    return PreparationPool(preparation, 2, PixelArena(preparation.preprocessings, slots) if arena else None)
+def _pool(*, slots: int = 4, arena: bool = True, timeout_s: float = 60.0) -> PreparationPool:
+    return PreparationPool(PREPARATION, 2, PixelArena(PREPARATION.preprocessings, slots) if arena else None, timeout_s)
 
 
 async def _prepared(pool: PreparationPool, data: bytes, name: str) -> PreparedPhotograph:
@@ -53,8 +56,8 @@ async def _prepared(pool: PreparationPool, data: bytes, name: str) -> PreparedPh
 
 
 @pytest.fixture(params=["threads", "processes"])
-def pool(request: pytest.FixtureRequest) -> Iterator[PreparationPool]:
-    with closing(_pool(PREPARATION, arena=request.param == "processes")) as pool:
+async def pool(request: pytest.FixtureRequest) -> AsyncIterator[PreparationPool]:
+    with closing(_pool(arena=request.param == "processes")) as pool:
         yield pool
 
 
@@ -78,23 +81,48 @@ async def test_an_error_names_the_image(pool: PreparationPool) -> None:
     assert raised.value.item == "empty.png"
 
 
-async def test_an_image_on_which_a_decoder_crashes_is_the_only_one_that_fails() -> None:
-    preparation = _CrashingPreparation(ImageLimits(), PREPARATION.preprocessings)
-    images = [RED, CRASHING, RED, RED, RED]
-    with closing(_pool(preparation)) as pool:
+@pytest.mark.parametrize(("data", "timeout_s"), [(DEADLY, 60.0), (ENDLESS, 5.0)])
+async def test_an_image_that_stops_its_decoder_is_the_only_one_that_fails(
+    data: bytes, timeout_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_STOPPED_DECODER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with closing(_pool(timeout_s=timeout_s)) as pool:
+        images = [RED, data, RED, RED, RED]
         results = await asyncio.gather(
-            *(_prepared(pool, data, str(number)) for number, data in enumerate(images)), return_exceptions=True
+            *(_prepared(pool, image, str(number)) for number, image in enumerate(images)), return_exceptions=True
         )
-        crashed = results.pop(1)
-        assert isinstance(crashed, ImageError)
-        assert crashed.item == "1"
+        stopped = results.pop(1)
+        assert isinstance(stopped, DecoderFailedError)
+        assert stopped.item == "1"
         assert [type(result) for result in results] == [PreparedPhotograph] * 4, results
         assert isinstance(await _prepared(pool, RED, "afterwards"), PreparedPhotograph)
 
 
+async def test_a_photograph_is_not_blamed_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with closing(_pool()) as pool, pytest.raises(WorkerError, match="cannot be started"):
+        await _prepared(pool, RED, "red.png")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        PixelReference(4, ((32, 32), (20, 30), (32, 32))),
+        PixelReference(-1, ((32, 32), (20, 30), (32, 32))),
+        PixelReference(0, ((32, 33), (20, 30), (32, 32))),
+        PixelReference(0, ((32, 32), (0, 30), (32, 32))),
+        PixelReference(0, ((32, 32), (20, 30))),
+    ],
+)
+def test_a_place_outside_of_its_slot_is_rejected(reference: PixelReference) -> None:
+    with pytest.raises(WorkerError, match="other sizes"):
+        PixelArena(PREPARATION.preprocessings, 4).image(reference)
+
+
 async def test_an_image_waits_for_a_slot_and_never_takes_one_that_is_written_to() -> None:
     colours = [(value, 255 - value, value // 2) for value in range(0, 250, 10)]
-    with closing(_pool(PREPARATION, slots=3)) as pool:
+    with closing(_pool(slots=3)) as pool:
 
         async def prepared_right(colour: tuple[int, int, int]) -> bool:
             async with pool.prepared(plain_png(colour), "plain.png") as prepared:
@@ -106,32 +134,3 @@ async def test_an_image_waits_for_a_slot_and_never_takes_one_that_is_written_to(
         for task in given_up:
             task.cancel()
         assert all(await asyncio.wait_for(asyncio.gather(*map(prepared_right, colours)), timeout=30))
-
-
-_HOLDER = """
-import asyncio, os
-from tests.unit.gallery_indexer.test_preparation_pool import PREPARATION, RED, _pool, _prepared
-pool = _pool(PREPARATION)
-asyncio.run(_prepared(pool, RED, "red"))
-print(*pool._pool._processes, flush=True)
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_the_processes_end_with_the_service_however_that_ends() -> None:
-    killed = subprocess.run([sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    processes = list(map(int, killed.stdout.split()))
-    assert processes
-    deadline = time.monotonic() + 20
-    while any(map(_runs, processes)):
-        assert time.monotonic() < deadline, "the workers outlived their service"
-        time.sleep(0.05)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -24,11 +24,12 @@ from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.gallery_encoder import GalleryEncoder
 from gallery_indexer.gallery_routes import router as gallery_router
 from gallery_indexer.gallery_routes import status_router
+from gallery_indexer.image_encoder import EncoderLoader
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.kept_tokens import KeptTokens
 from gallery_indexer.named_images import NamedImages
-from gallery_indexer.opened_collection import EncoderLoader, OpenedCollection, load_bundle
+from gallery_indexer.opened_collection import OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.refuse_gallery import RefuseGallery
 from gallery_indexer.routes import operation_router, router

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.errors import EncoderError
-from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.child_process import end_with_parent, process_context
-from gallery_indexer.image_encoder import EncodedImage, FeatureFuser, ImageEncoder, PreparedImage
-from gallery_indexer.pixel_arena import PixelArena, PixelReference, SharedImage
+from aff_contracts.bundle import BundleManifest
+from aff_contracts.errors import WorkerError
+from aff_contracts.workers.frames import Frame, Part
+from aff_contracts.workers.serve import name_of
+from aff_contracts.workers.worker_process import WorkerProcess
+from gallery_indexer.encoder_worker import EncodeAnswer, EncodeRequest, EncoderSetup, features_of, features_sent
+from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, EncoderLoader, PreparedImage
+from gallery_indexer.pixel_arena import PixelArena, SharedImage
 from gallery_indexer.tokens import ImageFeatures
 
-_END_S = 10.0
-
-_logger = logging.getLogger(__name__)
+_MAX_ANSWER_BYTES = 2**32  # it may hold the features of a whole batch
 
 
 class EncoderProcess:
@@ -29,107 +29,89 @@ class EncoderProcess:
 
     Python runs in one thread of a process at a time. An encoder on a card is hundreds of short calls per batch, and
     next to the threads of a service each of them waits for its turn. Pixels come through an arena. A process that dies,
-    as one does with the card's context, is started anew for the next batch.
+    as one does with the card's context, or that hangs, is started anew for the next batch.
 
     Args:
-        load: Loads the encoder there; can be sent to another process.
-        preprocessings: Of its extractors.
+        load: Loads the encoder there: a function of a module, or a method of a class.
+        bundle_directory: Where the bundle lies.
+        manifest: Its manifest.
+        device: Of the encoder.
         slots: Prepared images that are alive at the same time.
+        timeout_s: Longest time for an image, in seconds; a batch has so much for each of its images.
 
     Raises:
         AffError: What `load` raised.
     """
 
-    def __init__(self, load: Callable[[], ImageEncoder], preprocessings: Sequence[Preprocessing], slots: int) -> None:
-        self.preprocessings = tuple(preprocessings)
+    def __init__(
+        self,
+        load: EncoderLoader,
+        bundle_directory: Path,
+        manifest: BundleManifest,
+        *,
+        device: str,
+        slots: int,
+        timeout_s: float,
+    ) -> None:
+        self.preprocessings = tuple(extractor.preprocessing for extractor in manifest.extractors)
         self.arena = PixelArena(self.preprocessings, slots)
-        self._load = load
         self._one_at_a_time = threading.Lock()
-        self._process, self._connection = self._start()
+        self._closed = False
+        self._loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # of the thread that asks
+        setup = EncoderSetup(
+            load=name_of(load),
+            bundle_directory=bundle_directory,
+            manifest=manifest,
+            device=device,
+            arena_file=self.arena.file,
+            arena_slots=slots,
+        )
+        self._worker = WorkerProcess(
+            "runs the encoder",
+            "gallery_indexer.encoder_worker:open_encoder",
+            setup,
+            timeout_s=timeout_s,
+            files=[self.arena.file],
+            max_answer_bytes=_MAX_ANSWER_BYTES,
+        )
+        try:
+            self._loop.run(self._worker.start())
+        except BaseException:
+            self.close()
+            raise
 
     def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> Sequence[EncodedImage]:
         """See ImageEncoder; the images lie in the arena."""
-        references = [image.reference for image in images if isinstance(image, SharedImage)]
-        encoded: Sequence[EncodedImage] = self._call("encode_images", references, with_features)
-        return encoded
+        references = tuple(image.reference for image in images if isinstance(image, SharedImage))
+        answer, frame = self._ask(EncodeRequest(images=references, with_features=with_features), (), len(images))
+        embeddings = frame.array(0, "float32", answer.shape)
+        features: Sequence[ImageFeatures | None] = [None] * len(images)
+        if with_features:
+            features = features_of(answer.features, frame, first_part=1)
+        return [EncodedImage(*one) for one in zip(embeddings, answer.extractors, features, strict=True)]
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
         """See FeatureFuser."""
-        embeddings: NDArray[np.float32] = self._call("fuse", images)
+        features, parts = features_sent(images)
+        answer, frame = self._ask(EncodeRequest(features=features), parts, len(images))
+        embeddings: NDArray[np.float32] = frame.array(0, "float32", answer.shape)
         return embeddings
 
     def close(self) -> None:
-        """End the process."""
-        self._connection.close()
-        self._process.join(_END_S)
-        self._process.kill()
-
-    def _call(self, name: str, *arguments: Any) -> Any:
+        """End the process; a batch in it is given up."""
+        self._closed = True
+        self._worker.close()
         with self._one_at_a_time:
-            if not self._process.is_alive():
-                _logger.warning("the encoder's process died; another takes its place")
-                self._process, self._connection = self._start()
-            try:
-                self._connection.send((name, arguments))
-                answer = self._connection.recv()
-            except (EOFError, OSError) as error:
-                self._process.join(_END_S)
-                raise EncoderError("the encoder's process died") from error
-        return _result(answer)
+            self._loop.close()
 
-    def _start(self) -> tuple[BaseProcess, Connection]:
-        context = process_context()
-        here, there = context.Pipe()
-        process = context.Process(target=_serve, args=(there, self._load, self.arena), daemon=True)
-        process.start()
-        there.close()
-        try:
-            answer = here.recv()
-        except EOFError as error:
-            raise EncoderError("the encoder's process died while it loaded the encoder") from error
-        _result(answer)
-        return process, here
-
-
-def _result(answer: tuple[bool, Any]) -> Any:
-    succeeded, result = answer
-    if not succeeded:
-        raise result
-    return result
-
-
-def _serve(connection: Connection, load: Callable[[], ImageEncoder], arena: PixelArena) -> None:
-    end_with_parent()
-    encoder: ImageEncoder | None = None
-    try:
-        encoder = load()
-    except Exception as error:  # noqa: BLE001 - told to the parent
-        _tell(connection, error)
-        return
-    connection.send((True, None))
-    while True:
-        try:
-            name, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            connection.send((True, _done(encoder, arena, name, arguments)))
-        except Exception as error:  # noqa: BLE001 - told to the parent
-            _tell(connection, error)
-
-
-def _done(encoder: ImageEncoder, arena: PixelArena, name: str, arguments: Any) -> Any:
-    if name == "fuse":
-        assert isinstance(encoder, FeatureFuser), "a gallery encoder fuses"
-        return encoder.fuse(*arguments)
-    references: Sequence[PixelReference]
-    references, with_features = arguments
-    return encoder.encode_images([arena.image(one) for one in references], with_features=with_features)
-
-
-def _tell(connection: Connection, error: Exception) -> None:
-    """Send an error, as text where it cannot be sent as it is."""
-    try:
-        connection.send((False, error))
-    except Exception:  # noqa: BLE001 - whatever makes it impossible
-        connection.send((False, RuntimeError(f"{type(error).__name__}: {error}")))
+    def _ask(self, request: EncodeRequest, parts: Sequence[Part], images: int) -> tuple[EncodeAnswer, Frame]:
+        """Ask once for several images, of which the caller tries fewer, and twice for one: it may not be at fault."""
+        attempt = self._worker.ask if images > 1 else self._worker.call
+        with self._one_at_a_time:
+            if self._closed:
+                raise WorkerError("the encoder has been closed")
+            asking: Any = attempt(request, parts, EncodeAnswer, items=images)
+            answer, frame = self._loop.run(asking)
+        if answer.too_large is not None:
+            raise BatchTooLargeError(answer.too_large)
+        return answer, frame

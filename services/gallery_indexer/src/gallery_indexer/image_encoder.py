@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_contracts.bundle import BundleManifest
 from aff_contracts.preprocessing import Preprocessing
 from gallery_indexer.tokens import ImageFeatures
 
@@ -59,4 +61,12 @@ class FeatureFuser(Protocol):
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
         """Embed a batch from its features alone: (B, D) float32, unit length."""
+        ...
+
+
+class EncoderLoader(Protocol):
+    """Loads the gallery side of a bundle whose files have been verified."""
+
+    def __call__(self, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+        """Load the encoder; raises BundleError or MissingExtraError."""
         ...

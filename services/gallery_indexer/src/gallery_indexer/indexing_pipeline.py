@@ -47,6 +47,7 @@ class IndexingPipeline:
         batch_size: Most images that are embedded, or written, together.
         batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
         decode_workers: Threads or processes that decode and prepare.
+        decode_timeout_s: Longest time for an image in such a process, in seconds.
         arena: Where they put the pixels, for an encoder in another process; see PreparationPool.
         thumbnails: Of the images that are written; None makes none.
         keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
@@ -63,6 +64,7 @@ class IndexingPipeline:
         batch_size: int,
         batch_wait_s: float,
         decode_workers: int,
+        decode_timeout_s: float,
         arena: PixelArena | None = None,
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
@@ -75,7 +77,7 @@ class IndexingPipeline:
         )
         self._places = asyncio.Semaphore(BATCHES_ALIVE * batch_size)
         preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails)
-        self._preparing = PreparationPool(preparation, decode_workers, arena)
+        self._preparing = PreparationPool(preparation, decode_workers, arena, decode_timeout_s)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._to_encode = BatchFormer(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
         self._to_keep = BatchFormer(self._keep, size=lambda: batch_size, wait_s=0.0)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.bundle_signature import verify_signature
@@ -16,7 +15,7 @@ from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
 from gallery_indexer.device import device_named
 from gallery_indexer.encoder_process import EncoderProcess
-from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.index_gallery import IndexGallery
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures
@@ -25,14 +24,6 @@ from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
-
-
-class EncoderLoader(Protocol):
-    """Loads the gallery side of a bundle whose files have been verified."""
-
-    def __call__(self, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
-        """Load the encoder; raises BundleError or MissingExtraError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +52,18 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
             verify_signature(path, settings.bundle_public_key)
         manifest = load_manifest(path)
         verify_files(path, manifest, manifest.gallery_files)
-        load_here = partial(load_encoder, path, manifest, device=settings.device)
         on_card = device_named(settings.device).type == "cuda"
         if settings.worker_processes == "never" or not (on_card or settings.worker_processes == "always"):
-            return LoadedBundle(manifest, load_here())
-        preprocessings = [extractor.preprocessing for extractor in manifest.extractors]
-        return LoadedBundle(manifest, EncoderProcess(load_here, preprocessings, BATCHES_ALIVE * settings.batch_size))
+            return LoadedBundle(manifest, load_encoder(path, manifest, device=settings.device))
+        encoder = EncoderProcess(
+            load_encoder,
+            path,
+            manifest,
+            device=settings.device,
+            slots=BATCHES_ALIVE * settings.batch_size,
+            timeout_s=settings.encode_timeout_s,
+        )
+        return LoadedBundle(manifest, encoder)
 
     return await asyncio.to_thread(load)
 
@@ -138,8 +135,8 @@ class OpenedCollection:
     async def close_when_unused(self) -> None:
         """Wait for the users; then end the pipeline's workers, and the encoder's process where it has one."""
         await self._closable.wait()
-        await asyncio.to_thread(self.pipeline.close)  # both join what they end
-        await asyncio.to_thread(self.bundle.close)
+        await asyncio.to_thread(self.bundle.close)  # first: a batch that hangs in it would hold up the pipeline
+        await asyncio.to_thread(self.pipeline.close)
 
     def stop_waiting(self) -> None:
         """Close in spite of the users: the service ends."""
@@ -162,6 +159,7 @@ def open_pipeline(
         batch_size=settings.batch_size,
         batch_wait_s=settings.batch_wait_ms / 1000,
         decode_workers=settings.decode_workers,
+        decode_timeout_s=settings.decode_timeout_s,
         arena=encoder.arena if isinstance(encoder, EncoderProcess) else None,
         thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
         keep_features=keep_features,

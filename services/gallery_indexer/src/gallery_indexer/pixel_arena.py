@@ -8,13 +8,12 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.reduction import DupFd
-from typing import Any
 
 import numpy as np
 
+from aff_contracts.errors import WorkerError
 from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.image_encoder import PreparedImage
+from gallery_indexer.image_encoder import Pixels, PreparedImage
 
 _CHANNELS = 3
 
@@ -24,10 +23,12 @@ class PixelReference:
     """Where a prepared image lies in an arena.
 
     Attributes:
-        parts: Offset in bytes, height and width of the pixels for each extractor.
+        slot: Number of its slot.
+        sizes: Height and width of the pixels for each extractor.
     """
 
-    parts: tuple[tuple[int, int, int], ...]
+    slot: int
+    sizes: tuple[tuple[int, int], ...]
 
 
 class SharedImage(PreparedImage):
@@ -37,58 +38,56 @@ class SharedImage(PreparedImage):
 
 
 class PixelArena:
-    """Memory for a number of prepared images, each in a slot of its own; it goes along to processes that are started.
+    """Memory for a number of prepared images, each in a slot of its own.
 
     Memory that was never written to takes none. Who owns a slot is the business of the process that made the arena.
 
     Args:
         preprocessings: Of the extractors.
         slots: Images that are alive at the same time.
+        file: Descriptor of an arena that another process made with the same arguments, and left to this one.
     """
 
-    def __init__(self, preprocessings: Sequence[Preprocessing], slots: int) -> None:
+    def __init__(self, preprocessings: Sequence[Preprocessing], slots: int, file: int | None = None) -> None:
         self.slots = slots
-        self._slot_bytes = _CHANNELS * sum(spec.size**2 for spec in set(preprocessings))
-        self._open(_anonymous_file(slots * self._slot_bytes))
+        self._preprocessings = tuple(preprocessings)
+        self._offsets: dict[Preprocessing, int] = {}  # in a slot; those that are equal share the pixels
+        self._slot_bytes = 0
+        for one in dict.fromkeys(preprocessings):
+            self._offsets[one] = self._slot_bytes
+            self._slot_bytes += _CHANNELS * one.size**2
+        self.file = _anonymous_file(slots * self._slot_bytes) if file is None else file
+        self._memory = np.frombuffer(mmap.mmap(self.file, slots * self._slot_bytes), dtype=np.uint8)
 
     def store(self, slot: int, image: PreparedImage) -> PixelReference:
         """Write a prepared image into a slot; pixels that extractors share are written once."""
-        offsets: dict[int, int] = {}
-        end = slot * self._slot_bytes
-        for pixels in image:
-            if id(pixels) not in offsets:
-                offsets[id(pixels)] = end
-                np.copyto(self._view(end, *pixels.shape[:2]), pixels)
-                end += pixels.nbytes
-        assert end <= (slot + 1) * self._slot_bytes, "no input is larger than its preprocessing says"
-        return PixelReference(tuple((offsets[id(pixels)], *pixels.shape[:2]) for pixels in image))
+        sizes = tuple((len(pixels), pixels.shape[1]) for pixels in image)
+        shared = self.image(PixelReference(slot, sizes))
+        for view, pixels in {id(view): (view, pixels) for view, pixels in zip(shared, image, strict=True)}.values():
+            np.copyto(view, pixels)
+        return shared.reference
 
     def image(self, reference: PixelReference) -> SharedImage:
-        """Return the image that lies there, without copying; it changes when its slot is written to again."""
-        views = {part: self._view(*part) for part in set(reference.parts)}
-        image = SharedImage(views[part] for part in reference.parts)
+        """Return the image that lies there, without copying; it changes when its slot is written to again.
+
+        Raises:
+            WorkerError: No image that was prepared for these extractors lies in a slot like that.
+        """
+        placed = list(zip(self._preprocessings, reference.sizes, strict=False))
+        fitting = all(1 <= height <= one.size and 1 <= width <= one.size for one, (height, width) in placed)
+        if not fitting or len(reference.sizes) != len(self._preprocessings) or not 0 <= reference.slot < self.slots:
+            raise WorkerError("the prepared image has other sizes than its extractors take")
+        start = reference.slot * self._slot_bytes
+        views = {part: self._view(start + self._offsets[part[0]], *part[1]) for part in dict.fromkeys(placed)}
+        image = SharedImage(views[part] for part in placed)
         image.reference = reference
         return image
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Give what a process that is being started needs."""
-        return {"slots": self.slots, "slot_bytes": self._slot_bytes, "file": DupFd(self._file)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Share the memory in a process that was started."""
-        self.slots = state["slots"]
-        self._slot_bytes = state["slot_bytes"]
-        self._open(state["file"].detach())
-
     def __del__(self) -> None:
         """Let go of the file; the memory goes with the last view."""
-        os.close(self._file)
+        os.close(self.file)
 
-    def _open(self, file: int) -> None:
-        self._file = file
-        self._memory = np.frombuffer(mmap.mmap(file, self.slots * self._slot_bytes), dtype=np.uint8)
-
-    def _view(self, offset: int, height: int, width: int) -> Any:
+    def _view(self, offset: int, height: int, width: int) -> Pixels:
         shape = (height, width, _CHANNELS)
         return self._memory[offset : offset + math.prod(shape)].reshape(shape)
 

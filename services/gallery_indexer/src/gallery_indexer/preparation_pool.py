@@ -3,51 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 
-from aff_contracts.errors import ImageError
-from gallery_indexer.child_process import end_with_parent, process_context
+from aff_contracts.errors import DecoderFailedError, WorkerError
+from aff_contracts.workers.frames import Frame, Message, Part
+from aff_contracts.workers.serve import Handler, name_of
+from aff_contracts.workers.worker_process import WorkerProcess
 from gallery_indexer.photograph_preparation import PhotographPreparation, PreparedPhotograph
 from gallery_indexer.pixel_arena import PixelArena, PixelReference
 
-_logger = logging.getLogger(__name__)
-_Stored = tuple[PreparedPhotograph, PixelReference]
+
+class PreparationSetup(Message):
+    """What a process starts with.
+
+    Attributes:
+        preparation: What it does.
+        arena_file: Descriptor of the arena.
+        arena_slots: Slots of the arena.
+    """
+
+    preparation: PhotographPreparation
+    arena_file: int
+    arena_slots: int
 
 
-@dataclass(slots=True)
-class _Slot:
-    """A slot of the arena, and what writes to it."""
+class PrepareRequest(Message):
+    """Asks for an image file, the frame's part, to be prepared.
 
-    number: int
-    writing: Future[_Stored] | None = None
+    Attributes:
+        name: Of the image, for errors.
+        slot: Of the arena, where the pixels go.
+    """
+
+    name: str
+    slot: int
+
+
+class PrepareAnswer(Message):
+    """Goes with the thumbnail, where one is wanted; see PreparedPhotograph and PixelReference."""
+
+    sizes: tuple[tuple[int, int], ...]
+    width: int
+    height: int
+    decode_s: float
+    prepare_s: float
 
 
 class PreparationPool:
     """Workers that decode photographs and bring them to the input sizes.
 
     They are processes where the pixels go to an arena, from which an encoder in another process takes them; else they
-    are threads. A photograph on which a worker process dies is the only one that suffers.
+    are threads. A photograph on which a worker process dies, or with which it does not end, is the only one that
+    suffers.
 
     Args:
         preparation: What they do.
         workers: Their number.
         arena: Where the pixels go.
+        timeout_s: Longest time for a photograph in a process, in seconds.
     """
 
-    def __init__(self, preparation: PhotographPreparation, workers: int, arena: PixelArena | None = None) -> None:
+    def __init__(
+        self, preparation: PhotographPreparation, workers: int, arena: PixelArena | None, timeout_s: float
+    ) -> None:
         self._preparation = preparation
-        self._workers = workers
         self._arena = arena
-        self._pool = self._open(workers)
-        self._alone = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
+        self._processes: list[WorkerProcess] = []
+        self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
         self._slots: asyncio.LifoQueue[int] = asyncio.LifoQueue()
-        for slot in reversed(range(0 if arena is None else arena.slots)):
-            self._slots.put_nowait(slot)
+        if arena is not None:
+            setup = PreparationSetup(preparation=preparation, arena_file=arena.file, arena_slots=arena.slots)
+            self._processes = [_process(setup, timeout_s) for _ in range(workers)]
+            for process in self._processes:
+                self._idle.put_nowait(process)
+            for slot in reversed(range(arena.slots)):
+                self._slots.put_nowait(slot)
 
     @asynccontextmanager
     async def prepared(self, data: bytes, name: str) -> AsyncIterator[PreparedPhotograph]:
@@ -55,69 +88,66 @@ class PreparationPool:
 
         Raises:
             ImageError: One of its subclasses says what is wrong with the image.
+            WorkerError: No process can be started.
         """
         if self._arena is None:
-            yield await asyncio.wrap_future(self._pool.submit(self._preparation, data, name))
+            run = asyncio.get_running_loop().run_in_executor
+            yield await run(self._threads, self._preparation, data, name)
             return
-        slot = _Slot(await self._slots.get())
+        slot = await self._slots.get()
+        preparing = asyncio.create_task(self._prepared(self._arena, slot, data, name))
         try:
-            prepared, reference = await self._prepared(slot, data, name)
-            yield replace(prepared, image=self._arena.image(reference))
-        finally:
-            self._free(slot)
+            yield await asyncio.shield(preparing)
+        finally:  # the caller may have gone away before the process has written to the slot
+            preparing.add_done_callback(lambda _: self._slots.put_nowait(slot))
 
     def close(self) -> None:
-        """End the workers; what waits for them is cancelled."""
-        self._pool.shutdown(cancel_futures=True)
+        """End the workers; what processes work on is given up, and what waits for threads cancelled."""
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.close()
 
-    async def _prepared(self, slot: _Slot, data: bytes, name: str) -> _Stored:
-        pool = self._pool
+    async def _prepared(self, arena: PixelArena, slot: int, data: bytes, name: str) -> PreparedPhotograph:
+        process = await self._idle.get()
         try:
-            return await self._written(pool, slot, data, name)
-        except BrokenProcessPool:
-            if self._pool is pool:
-                _logger.warning("a process that prepares photographs died; others take its place")
-                self._pool = self._open(self._workers)
-        async with self._alone:  # in a process of its own, so that its death tells which photograph was at fault
-            pool = self._open(1)
-            try:
-                return await self._written(pool, slot, data, name)
-            except BrokenProcessPool as error:
-                raise ImageError("the decoder crashes on this image", item=name) from error
-            finally:
-                pool.shutdown(wait=False)
-
-    async def _written(self, pool: Executor, slot: _Slot, data: bytes, name: str) -> _Stored:
-        slot.writing = pool.submit(_prepare, slot.number, data, name)
-        return await asyncio.wrap_future(slot.writing)
-
-    def _free(self, slot: _Slot) -> None:
-        """Give a slot back, once no process writes to it any more: its caller may have gone away before that."""
-        loop = asyncio.get_running_loop()
-        if slot.writing is None or slot.writing.done():
-            self._slots.put_nowait(slot.number)
-        else:
-            slot.writing.add_done_callback(lambda _: loop.call_soon_threadsafe(self._slots.put_nowait, slot.number))
-
-    def _open(self, workers: int) -> Executor:
-        if self._arena is None:
-            return ThreadPoolExecutor(workers, thread_name_prefix="prepare")
-        return ProcessPoolExecutor(
-            workers, process_context(), initializer=_begin, initargs=(self._preparation, self._arena)
+            request = PrepareRequest(name=name, slot=slot)
+            answer, frame = await process.call(request, [data], PrepareAnswer)
+            image = arena.image(PixelReference(slot, answer.sizes))
+        except WorkerError as error:
+            await process.start()  # raises where the image is not the reason
+            raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=name) from error
+        finally:
+            self._idle.put_nowait(process)
+        return PreparedPhotograph(
+            image,
+            answer.width,
+            answer.height,
+            frame.parts[0] if frame.parts else None,
+            decode_s=answer.decode_s,
+            prepare_s=answer.prepare_s,
         )
 
 
-_worker: tuple[PhotographPreparation, PixelArena] | None = None
+def open_preparation(frame: Frame) -> Handler:
+    """Return what prepares the photograph of a request, in a process."""
+    setup = frame.read(PreparationSetup)
+    arena = PixelArena(setup.preparation.preprocessings, setup.arena_slots, setup.arena_file)
+
+    def prepare(frame: Frame) -> tuple[PrepareAnswer, list[Part]]:
+        request = frame.read(PrepareRequest)
+        prepared = setup.preparation(frame.parts[0], request.name)
+        answer = PrepareAnswer(
+            sizes=arena.store(request.slot, prepared.image).sizes,
+            width=prepared.width,
+            height=prepared.height,
+            decode_s=prepared.decode_s,
+            prepare_s=prepared.prepare_s,
+        )
+        return answer, [] if prepared.thumbnail is None else [prepared.thumbnail]
+
+    return prepare
 
 
-def _begin(preparation: PhotographPreparation, arena: PixelArena) -> None:
-    global _worker  # noqa: PLW0603 - a process is one worker
-    _worker = preparation, arena
-    end_with_parent()
-
-
-def _prepare(slot: int, data: bytes, name: str) -> _Stored:
-    assert _worker is not None, "the process has begun"
-    preparation, arena = _worker
-    prepared = preparation(data, name)
-    return replace(prepared, image=()), arena.store(slot, prepared.image)
+def _process(setup: PreparationSetup, timeout_s: float) -> WorkerProcess:
+    opener = name_of(open_preparation)
+    return WorkerProcess("prepares photographs", opener, setup, timeout_s=timeout_s, files=[setup.arena_file])

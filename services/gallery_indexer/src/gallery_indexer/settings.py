@@ -34,6 +34,10 @@ class IndexerSettings(ListenSettings):
             cores.
         worker_processes: Whether photographs are decoded, and the encoder runs, in processes of their own: `auto` has
             it so where the encoder runs on a card, which the service's threads would keep waiting.
+        decode_timeout_s: Longest time for an image in a process that decodes; then that is killed and started anew, and
+            the image rejected.
+        encode_timeout_s: Longest time for an image in the encoder's process; a batch has so much for each of its
+            images. Then that is killed and started anew, and the batch halved until the image at fault stands alone.
         store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
         create_gallery: When an empty gallery is begun by itself: `auto` where the store has never held one, `always`
             where it holds none when the service starts, `never` unless `aff gallery create` asks for it. One that is
@@ -70,6 +74,8 @@ class IndexerSettings(ListenSettings):
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
     worker_processes: Literal["auto", "always", "never"] = "auto"
+    decode_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    encode_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0
     create_gallery: Literal["auto", "always", "never"] = "auto"
     url_sources: bool = False

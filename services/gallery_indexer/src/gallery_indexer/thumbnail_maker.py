@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Self
 
 from PIL import Image
@@ -12,17 +13,17 @@ from gallery_indexer.image_encoder import Pixels
 _FASTEST = 0  # of WebP's methods; slower ones save a tenth of the bytes
 
 
+@dataclass(frozen=True, slots=True)
 class ThumbnailMaker:
     """Makes thumbnails in WebP.
 
-    Args:
+    Attributes:
         side: Pixels of the longer side; smaller photographs stay as they are.
         quality: 1 to 100.
     """
 
-    def __init__(self, side: int, quality: int) -> None:
-        self.side = side
-        self._quality = quality
+    side: int
+    quality: int
 
     @classmethod
     def of(cls, side: int, quality: int) -> Self | None:
@@ -34,5 +35,5 @@ class ThumbnailMaker:
         picture = Image.fromarray(photograph)
         picture.thumbnail((self.side, self.side), Image.Resampling.BILINEAR)
         file = io.BytesIO()
-        picture.save(file, "WEBP", quality=self._quality, method=_FASTEST)
+        picture.save(file, "WEBP", quality=self.quality, method=_FASTEST)
         return file.getvalue()

@@ -71,7 +71,9 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
 @asynccontextmanager
 async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalogue | None) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        embedder = EmbeddingProcess(settings.image_limits, settings.search_threads, settings.onnx_threads)
+        embedder = EmbeddingProcess(
+            settings.image_limits, settings.search_threads, settings.onnx_threads, settings.embed_timeout_s
+        )
         stack.push_async_callback(embedder.close)
 
         async def load(path: Path) -> LoadedEncoder:
