@@ -136,13 +136,14 @@ class QdrantEdgeCatalogue:
         """Copy a backup beside the collections, and put it into their place."""
         if not await asyncio.to_thread((directory / "catalogue.json").is_file):
             raise BackupError("it is no backup of an embedded gallery", item=directory.name)
-        async with self._changing, self._opening:
-            await asyncio.to_thread(copy_for_restore, directory, self._root)
-            for store in self._stores.values():
-                await store.close()
-            self._stores.clear()
-            await asyncio.to_thread(finish_restore, self._root)
-            self._file = _read(self._root / "catalogue.json")
+        async with self._changing:
+            await copy_for_restore(directory, self._root)
+            async with self._opening:
+                for store in self._stores.values():
+                    await store.close()
+                self._stores.clear()
+                await asyncio.to_thread(finish_restore, self._root)
+                self._file = _read(self._root / "catalogue.json")
 
     async def close(self) -> None:
         """Close every store, and release the directory."""

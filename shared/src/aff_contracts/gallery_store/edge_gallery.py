@@ -6,12 +6,12 @@ Facts about the engine (0.9) that shape this file:
   `flush` makes it survive both, for some 5 ms. So every write ends with a flush.
 - Every call holds Python's interpreter lock from its beginning to its end. `optimize`, which builds the HNSW graph,
   takes 30 s for 50,000 vectors: so `edge_optimize` does that in another process, on a copy.
+- It changes the shard's files in `update` and `flush` alone. So they are copied while searches go on and writes wait.
 - It keeps no metadata of a collection, and nothing guards a half-made shard. See `edge_directory`.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,7 +20,8 @@ import qdrant_edge as edge
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.edge_config import PAYLOAD_TYPES, search_parameters, shard_config
-from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest, replace_durably
+from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest
+from aff_contracts.gallery_store.edge_graph_copy import EdgeGraphCopy
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
 from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter, to_hit
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
@@ -42,8 +43,7 @@ from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
 _WITHOUT_THUMBNAIL = edge.PayloadSelector.Exclude([THUMBNAIL_KEY])
-# The engine makes the write-ahead log's next file in the background, under a name that does not stay.
-_PREALLOCATED = shutil.ignore_patterns("tmp-*")
+_DELETED_AT_ONCE = 1000  # by a filter, while searches wait
 
 
 class EdgeGallery:
@@ -54,7 +54,7 @@ class EdgeGallery:
         self._settings = settings
         self._directory = EdgeDirectory(path)
         self._opened: edge.EdgeShard | None = None
-        self._changed_since_copy: set[edge.PointId] | None = None
+        self._copy: EdgeGraphCopy | None = None
         self._dead = 0
         try:
             if self._directory.manifest is not None:
@@ -125,10 +125,13 @@ class EdgeGallery:
         """Delete the points of those ids durably."""
         self._delete([*points_of(item_ids)])
 
-    def delete_matching(self, payload_filter: PayloadFilter) -> None:
-        """Delete every point that the filter matches, durably."""
-        everything = edge.ScrollRequest(limit=self._shard.info().points_count + 1, filter=to_filter(payload_filter))
-        self._delete([record.id for record in self._shard.scroll(everything)[0]])
+    def delete_matching(self, payload_filter: PayloadFilter, cursor: edge.PointId | None) -> edge.PointId | None:
+        """Delete the next points that the filter matches, durably; returns where to go on, None at the end."""
+        request = edge.ScrollRequest(offset=cursor, limit=_DELETED_AT_ONCE, filter=to_filter(payload_filter))
+        records, following = self._shard.scroll(request)
+        if records:
+            self._delete([record.id for record in records])
+        return following
 
     def search(
         self,
@@ -169,51 +172,47 @@ class EdgeGallery:
         points = [from_engine(record) for record in records]
         return GalleryPage(points=points, cursor=None if following is None else str(following))
 
-    def copy_for_indexing(self) -> Path | None:
-        """Copy the shard if a new HNSW graph pays, and keep in mind from then on which points change.
+    def flushed(self) -> EdgeManifest:
+        """Flush, and return the manifest: until the next write, the shard's files may be copied."""
+        self._shard.flush()
+        return EdgeManifest(embedding_space=self.space, shard=self._directory.shard_path.name)
 
-        Returns:
-            The copy's directory, for `edge_optimize` in another process and then `adopt_copy` or `abandon_copy`;
-            None where nothing is to be done.
-        """
-        if self._opened is None or not self._indexing_pays(self._opened.info()):
+    def begin_copy(self) -> EdgeGraphCopy | None:
+        """Return what is to be copied before the next write, for `edge_optimize`; None where no graph pays."""
+        if self._opened is None or not self._indexing_pays():
             return None
-        self._changed_since_copy = set()
-        copy = self._directory.new_shard_path()
-        shutil.copytree(self._directory.shard_path, copy, ignore=_PREALLOCATED)
-        return copy
+        self._opened.flush()
+        self._copy = EdgeGraphCopy(self._directory.shard_path, self._directory.new_shard_path())
+        return self._copy
 
     def abandon_copy(self) -> None:
-        """Remove what `copy_for_indexing` made."""
-        self._changed_since_copy = None
-        self._directory.sweep()
+        """Forget the copy; `sweep` removes its files."""
+        if self._copy is not None:
+            self._copy.close()
+        self._copy = None
 
-    def adopt_copy(self, copy: Path) -> None:
-        """Bring the changes since the copy over to it, and go on with it in the old shard's place."""
-        fresh = self._load(copy)
-        changed = list(self._changed_since_copy or ())
-        present = self._shard.retrieve(changed, True, True)
-        fresh.update(edge.UpdateOperation.delete_points(changed))
-        points = [edge.Point(record.id, record.vector or {}, record.payload) for record in present]
-        fresh.update(edge.UpdateOperation.upsert_points(points))
-        fresh.flush()
-        self._directory.adopt(self.space, copy)
+    def open_copy(self, copy: EdgeGraphCopy) -> None:
+        """Open the copy, which has its graph now."""
+        copy.open(self._load(copy.path))
+
+    def bring_over(self, copy: EdgeGraphCopy) -> bool:
+        """Bring some of the changes since the copy over to it; returns whether there are many more."""
+        return copy.bring_over(self._shard)
+
+    def adopt_copy(self, copy: EdgeGraphCopy) -> None:
+        """Bring the rest over, and go on with the copy in the old shard's place; `sweep` removes that one."""
+        fresh = copy.completed(self._shard)
+        self._directory.adopt(self.space, copy.path)
         self._shard.close()
-        self._opened = fresh
-        self._dead = 0
-        self._changed_since_copy = None
-        self._directory.sweep()
+        self._opened, self._copy, self._dead = fresh, None, 0
 
-    def copy_to(self, directory: Path) -> None:
-        """Write this collection into a directory, as it is now; it can be opened there."""
-        self._shard.flush()
-        place = directory / self._directory.shard_path.name
-        shutil.copytree(self._directory.shard_path, place, ignore=_PREALLOCATED)
-        manifest = EdgeManifest(embedding_space=self.space, shard=self._directory.shard_path.name)
-        replace_durably(directory / "gallery.json", manifest.model_dump_json(indent=2))
+    def sweep(self) -> None:
+        """Remove the shards that do not count; the only method that any thread may call."""
+        self._directory.sweep()
 
     def close(self) -> None:
         """Close the shard, remove a copy that was not adopted, and release the directory."""
+        self.abandon_copy()
         if self._opened is not None:
             self._opened.close()
         self._directory.sweep()
@@ -225,7 +224,8 @@ class EdgeGallery:
             raise GalleryMissingError("no gallery has been created in this directory")
         return self._opened
 
-    def _indexing_pays(self, info: edge.ShardInfo) -> bool:
+    def _indexing_pays(self) -> bool:
+        info = self._shard.info()
         return indexing_pays(
             points=info.points_count,
             indexed=info.indexed_vectors_count,
@@ -241,8 +241,8 @@ class EdgeGallery:
         self._write(edge.UpdateOperation.delete_points(ids), ids)
 
     def _write(self, operation: edge.UpdateOperation, ids: Iterable[edge.PointId], *, written: int = 0) -> None:
-        if self._changed_since_copy is not None:
-            self._changed_since_copy.update(ids)
+        if self._copy is not None:
+            self._copy.note(ids)
         self._directory.require_room(to_write=True)
         before = self._shard.info().points_count
         self._shard.update(operation)

@@ -6,15 +6,18 @@ what is left to do is done again by the next opening.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
+from aff_contracts.gallery_store.edge_copy import copy_files
 
-def copy_for_restore(backup: Path, root: Path) -> None:
+
+async def copy_for_restore(backup: Path, root: Path) -> None:
     """Copy a backup into the gallery's directory; from the end of it on, it counts."""
     partial = root / "restoring"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(backup, partial)
+    await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+    await copy_files(backup, partial)
     partial.rename(root / "restored")
 
 

@@ -1,12 +1,14 @@
 """The gallery store on Qdrant Edge, Qdrant's engine inside this process.
 
 The engine (0.9) holds Python's interpreter lock during every call, from beginning to end. So one thread makes
-all calls: more would only wait for each other, and one alone keeps writes, copies and swaps in order.
+all calls: more would only wait for each other, and one alone keeps writes and swaps in order.
 
 Building an HNSW graph takes 30 s for 50,000 vectors, and nothing in this process would run meanwhile. So a
 child process builds it, on a copy of the shard, while searches and writes go on; then what was written in the
 meantime is brought over, and the copy takes the shard's place. Until then the vectors outside the graph are
 compared one by one, which is exact. See `edge_indexing` for when it pays.
+
+Files are copied, for a graph as for a backup, in another thread: searches go on, and writes wait until that is done.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from typing import TypeVar
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError, StoreError
+from aff_contracts.gallery_store.edge_copy import copy_files
+from aff_contracts.gallery_store.edge_directory import replace_durably
 from aff_contracts.gallery_store.edge_errors import error_of_call, error_on_opening, is_of_the_engine
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
+from aff_contracts.gallery_store.edge_graph_copy import EdgeGraphCopy
 from aff_contracts.gallery_store.edge_indexing import LONGEST_S, QUIET_S, index_in_child
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.settings import StoreSettings
@@ -43,6 +48,7 @@ class QdrantEdgeStore:
         self._path = path
         self._gallery = gallery
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
+        self._writing = asyncio.Lock()  # also held while files are copied, and when a copy is adopted
         self._quiet: asyncio.TimerHandle | None = None
         self._index_by = 0.0
         self._indexing: asyncio.Task[None] | None = None
@@ -69,7 +75,7 @@ class QdrantEdgeStore:
 
     async def create(self, space: EmbeddingSpace) -> None:
         """Create the gallery for vectors of `space`; does nothing where it exists already."""
-        await self._call(lambda: self._gallery.create(space))
+        await self._call(lambda: self._gallery.create(space))  # nothing is copied before it
 
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the gallery."""
@@ -77,13 +83,13 @@ class QdrantEdgeStore:
 
     async def index_payload(self) -> None:
         """Create the payload indexes of the declared keys, where they are missing."""
-        await self._call(self._gallery.index_payload)
+        await self._write(self._gallery.index_payload)
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points, in batches, so that searches get a turn in between."""
         size = self._settings.upsert_batch_size
         for start in range(0, len(points), size):
-            await self._call(partial(self._gallery.upsert, points[start : start + size]))
+            await self._write(partial(self._gallery.upsert, points[start : start + size]))
         self._index_when_quiet()
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
@@ -92,7 +98,7 @@ class QdrantEdgeStore:
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point."""
-        await self._call(lambda: self._gallery.set_payload(item_id, payload))
+        await self._write(lambda: self._gallery.set_payload(item_id, payload))
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
@@ -100,12 +106,14 @@ class QdrantEdgeStore:
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
-        await self._call(lambda: self._gallery.delete(item_ids))
+        await self._write(lambda: self._gallery.delete(item_ids))
         self._index_when_quiet()
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches."""
-        await self._call(lambda: self._gallery.delete_matching(payload_filter))
+        cursor = await self._write(lambda: self._gallery.delete_matching(payload_filter, None))
+        while cursor is not None:  # searches get a turn in between
+            cursor = await self._write(partial(self._gallery.delete_matching, payload_filter, cursor))
         self._index_when_quiet()
 
     async def search(
@@ -149,8 +157,16 @@ class QdrantEdgeStore:
         await self._indexing
 
     async def copy_to(self, directory: Path) -> None:
-        """Write the collection into a directory, as it is now; other calls wait meanwhile."""
-        await self._call(lambda: self._gallery.copy_to(directory))
+        """Write the collection into a directory, as it is now; searches go on, and writes wait meanwhile.
+
+        Raises:
+            OSError: The directory cannot be written.
+        """
+        async with self._writing:
+            manifest = await self._call(self._gallery.flushed)
+            await copy_files(self._path / manifest.shard, directory / manifest.shard)
+        text = manifest.model_dump_json(indent=2)
+        await asyncio.to_thread(replace_durably, directory / "gallery.json", text)
 
     async def close(self) -> None:
         """Give up an unfinished graph (the next opening begins anew), close the shard, release the lock."""
@@ -160,8 +176,14 @@ class QdrantEdgeStore:
             self._indexing.cancel()
             await asyncio.wait([self._indexing])
         self._closed = True
-        await asyncio.get_running_loop().run_in_executor(self._engine, self._gallery.close)
+        async with self._writing:
+            await asyncio.get_running_loop().run_in_executor(self._engine, self._gallery.close)
         self._engine.shutdown()
+
+    async def _write(self, work: Callable[[], _Result]) -> _Result:
+        """Run blocking work that changes the shard, when nobody copies it; errors as `_call`."""
+        async with self._writing:
+            return await self._call(work)
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
         """Run blocking work in the engine's thread; what the engine raises becomes a StoreError."""
@@ -190,10 +212,21 @@ class QdrantEdgeStore:
     async def _index(self) -> None:
         """Build the graph where it pays; a failure costs only speed, so it is logged."""
         try:
-            copy = await self._call(self._gallery.copy_for_indexing)
-            if copy is not None:
-                await index_in_child(copy)
-                await self._call(lambda: self._gallery.adopt_copy(copy))
+            async with self._writing:
+                copy = await self._call(self._gallery.begin_copy)
+                if copy is None:
+                    return
+                await copy_files(copy.source, copy.path)
+            await index_in_child(copy.path)
+            await self._adopt_copy(copy)
         except (StoreError, OSError) as error:
             _logger.warning("the gallery stays without a new HNSW graph: %s", error)
-            await self._call(self._gallery.abandon_copy)
+            await self._write(self._gallery.abandon_copy)
+        await asyncio.to_thread(self._gallery.sweep)
+
+    async def _adopt_copy(self, copy: EdgeGraphCopy) -> None:
+        """Put the copy in the shard's place; searches and writes get a turn between the steps."""
+        await self._call(partial(self._gallery.open_copy, copy))
+        while await self._call(partial(self._gallery.bring_over, copy)):
+            pass
+        await self._write(partial(self._gallery.adopt_copy, copy))

@@ -113,7 +113,7 @@ async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was
     again = await _open(root)
     assert await (await again.collection(OLD)).count() == 9
     await again.close()
-    copy_for_restore(backup, root)  # a whole one counts
+    await copy_for_restore(backup, root)  # a whole one counts
     again = await _open(root)
     assert await (await again.collection(OLD)).count() == 3
     await again.close()
