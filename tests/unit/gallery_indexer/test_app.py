@@ -314,11 +314,20 @@ async def test_a_bad_image_is_rejected_by_name_and_its_neighbour_is_indexed(
     assert good["status"] == "indexed"
 
 
+async def test_items_may_come_as_a_part_for_each(client: httpx.AsyncClient) -> None:
+    # as OpenAPI has lists in forms, and clients made from the document send them
+    items = ['{"id": "a"}', '{"id": "b"}']
+    answer = await client.post("/index", files=_files(RED, GREEN), data={"items": items})
+    assert [receipt["id"] for receipt in answer.json()["receipts"]] == ["a", "b"]
+    answer = await client.post("/index", files=_files(RED, GREEN), data={"items": items[:1]})
+    await _require_problem(answer, 422, "items_invalid", "items")
+
+
 @pytest.mark.parametrize(
     "items",
     [
         "not JSON",
-        '{"id": "a"}',
+        '{"id": "a", "colour": "red"}',
         "[]",
         '[{"id": "a"}, {"id": "b"}]',
         '[{"id": "a", "colour": "red"}]',

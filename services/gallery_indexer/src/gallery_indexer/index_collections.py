@@ -210,7 +210,7 @@ class IndexCollections:
 
     async def _begin(self) -> Sequence[Collection]:
         """Create the first collection, and make it live also where another one was."""
-        _logger.warning("there is no gallery: an empty one is begun")
+        _logger.info("there is no gallery: an empty one is begun")
         await self._catalogue.create(self._default_space)
         await self._catalogue.switch(self._default_space.id)
         return await self._catalogue.collections()
