@@ -132,8 +132,8 @@ class QdrantNode:
                 body = await reader.readexactly(int(length[1])) if length else b""
                 method, path = head.split()[:2]
                 writer.write(await self._rest_answer(method, path.partition("?")[0], json.loads(body or b"{}")))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+            pass  # the caller has gone, or the test has ended
         finally:
             self._open.discard(writer)
             writer.close()

@@ -6,7 +6,7 @@ The embedding space stands in the collection's metadata.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -39,7 +39,6 @@ from aff_contracts.schemas.payload_filter import PayloadFilter
 _Result = TypeVar("_Result")
 
 _logger = logging.getLogger(__name__)
-
 _WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
 
 
@@ -109,7 +108,7 @@ class QdrantServerStore:
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
         asked = points_of(item_ids)
-        records = await self._retrieve(asked, with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+        records = await self._retrieve([*asked], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
         return by_item({str(record.id): from_record(record) for record in records}, asked)
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
@@ -122,7 +121,7 @@ class QdrantServerStore:
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
         asked = points_of(item_ids)
-        records = await self._retrieve(asked, with_payload=[THUMBNAIL_KEY])
+        records = await self._retrieve([*asked], with_payload=[THUMBNAIL_KEY])
         return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
 
     async def delete(self, item_ids: Sequence[str]) -> None:
@@ -207,15 +206,14 @@ class QdrantServerStore:
     async def _delete(self, selector: models.PointsSelector) -> None:
         await self._write(lambda client: client.delete(self._gallery, selector, wait=True))
 
-    async def _retrieve(self, points: Iterable[str], **what: Any) -> list[models.Record]:
+    async def _retrieve(self, points: Sequence[str], **what: Any) -> list[models.Record]:
         """Return the points of these ids that exist, with the parts that are named."""
         records: list[models.Record] = []
 
         async def retrieve(part: Sequence[str]) -> None:
             records.extend(await self._read(lambda client: client.retrieve(self._gallery, part, **what)))
 
-        asked = [*points]
-        await in_parts(retrieve, asked, len(asked))
+        await in_parts(retrieve, points, len(points))
         return records
 
     async def _page(

@@ -13,7 +13,16 @@ from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreac
 
 _Result = TypeVar("_Result")
 
-_PASSING = frozenset({"connection_limit", "service_overloaded", "rate_limited", "service_not_ready", "store_unavailable"})
+_PASSING = frozenset(
+    {
+        "connection_limit",
+        "rate_limited",
+        "service_not_ready",
+        "service_overloaded",
+        "store_throttled",
+        "store_unavailable",
+    }
+)
 _PASSING_STATUSES = frozenset({408, 429, 502, 503, 504})  # of a proxy whose service is away, or that is busy itself
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
