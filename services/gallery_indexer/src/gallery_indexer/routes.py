@@ -125,7 +125,7 @@ async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> 
     *_IMAGE,
     tags=["gallery"],
     responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
-    openapi_extra={"requestBody": PAYLOAD_BODY},
+    openapi_extra={"requestBody": PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
 async def change_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
     """Change the payload of an image without embedding it again.
