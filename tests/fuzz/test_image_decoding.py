@@ -16,6 +16,7 @@ from tests.fuzz.mutations import mutated
 FILES = image_files()
 ALL = [data for files in FILES.values() for data in files]
 LIMITS = ImageLimits(max_pixels=1_000_000, max_side=1000)
+STREAMED = LIMITS.model_copy(update={"large_pixels": 1})
 CROPS = (None, Crop(1, 1, 20, 20), Crop(0, 0, 5000, 3))
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # as in a service
@@ -32,7 +33,8 @@ def test_a_damaged_image_is_decoded_or_refused(image_format: str) -> None:
         if image_format == "PNG" and rng.random() < 0.7:
             data = with_right_checksums(data)
         try:
-            decoded = decode_image(data, LIMITS, min_side=rng.choice((None, 4)), crop=rng.choice(CROPS))
+            limits = rng.choice((LIMITS, STREAMED))
+            decoded = decode_image(data, limits, min_side=rng.choice((None, 4)), crop=rng.choice(CROPS))
         except (ImageError, InvalidCropError) as error:
             return error.code
         assert decoded.pixels.dtype == np.uint8

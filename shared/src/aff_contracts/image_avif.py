@@ -66,12 +66,17 @@ def check_announced_size(data: bytes) -> None:
     Raises:
         ImageTooManyPixelsError: It announces more pixels than the library decodes.
     """
+    for width, height in announced_sizes(data):
+        if width * height > _MOST_PIXELS or max(width, height) > _LONGEST_SIDE:
+            raise ImageTooManyPixelsError(f"{width} x {height} pixels; the library's limit is {_MOST_PIXELS}")
+
+
+def announced_sizes(data: bytes) -> Iterator[tuple[int, int]]:
+    """Return width and height of each picture in an AVIF or HEIC: the image, its tiles, its thumbnails."""
     meta = _metadata(_top_boxes(data))
     for box in _inner(data, meta, b"iprp", b"ipco", b"ispe") if meta else []:
         width = int.from_bytes(data[box.body + _FULL_BOX : box.body + _FULL_BOX + 4])
-        height = int.from_bytes(data[box.body + _FULL_BOX + 4 : box.end])
-        if width * height > _MOST_PIXELS or max(width, height) > _LONGEST_SIDE:
-            raise ImageTooManyPixelsError(f"{width} x {height} pixels; the library's limit is {_MOST_PIXELS}")
+        yield width, int.from_bytes(data[box.body + _FULL_BOX + 4 : box.end])
 
 
 def _mended(data: bytes) -> bytes | None:

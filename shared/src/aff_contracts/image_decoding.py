@@ -18,9 +18,14 @@ from aff_contracts.errors import (
     ImageTooManyPixelsError,
     ImageTooSmallError,
     InvalidCropError,
+    TruncatedImageError,
 )
 from aff_contracts.image_colour import rgb_pixels
-from aff_contracts.image_formats import exif_orientation, load_pixels, open_image, translated_errors
+from aff_contracts.image_formats import exif_orientation, load_pixels, open_image, open_strips, translated_errors
+from aff_contracts.image_memory import require_memory
+from aff_contracts.image_reduction import reduced_rgb
+from aff_contracts.image_size import announced_pixels
+from aff_contracts.image_strips import Box
 
 # What brings an image upright, by its EXIF orientation; 1 is upright already.
 _UPRIGHT = {
@@ -32,7 +37,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LYING = frozenset({5, 6, 7, 8})
+_LYING, _MIRRORED, _UPSIDE_DOWN = frozenset({5, 6, 7, 8}), frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
+_MOST_KEPT_PIXELS = 16_000_000  # of a large image that is reduced
 
 
 class ImageLimits(BaseModel):
@@ -43,6 +49,10 @@ class ImageLimits(BaseModel):
         max_pixels: Width times height.
         max_side: Longer side, in pixels.
         min_side: Shorter side, in pixels.
+        large_pixels: An image of more pixels is reduced while it is decoded, strip by strip where its format allows
+            that, to what the encoder needs.
+        max_decoder_bytes: Memory that the decoder of such an image may take at once. It limits the pixels of formats
+            that are decoded as a whole: AVIF, HEIC, interlaced PNG, lossless WebP, JPEG in several scans.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +61,8 @@ class ImageLimits(BaseModel):
     max_pixels: int = Field(default=100_000_000, ge=1)
     max_side: int = Field(default=30_000, ge=1)
     min_side: int = Field(default=8, ge=1)
+    large_pixels: int = Field(default=13_000_000, ge=1)
+    max_decoder_bytes: int = Field(default=320 * 1024 * 1024, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,9 @@ def decode_image(
         data: The encoded file.
         limits: What it may measure.
         min_side: Side of the encoder's input. A large JPEG is then decoded at a half, a quarter or an eighth
-            of its size, so that the shorter side (of the crop) keeps at least twice as many pixels.
+            of its size, so that the shorter side (of the crop) keeps at least twice as many pixels; an image of more
+            than `limits.large_pixels`, of any format, at a whole fraction. Of a long strip of an image, 16 million
+            pixels are kept.
         crop: Only this region.
         name: Of the image, for errors.
 
@@ -142,7 +156,10 @@ def decode_image(
     """
     try:
         _check_size_in_bytes(data, limits)
-        return _decode(open_image(data), limits, min_side, crop)
+        image = open_image(data)
+        if image.width * image.height > max(limits.large_pixels, announced_pixels(data)):
+            raise TruncatedImageError("its headers disagree about its size")
+        return _decode(image, limits, min_side, crop)
     except ImageError as error:
         error.item = name
         raise
@@ -166,12 +183,11 @@ def _check_size_in_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
 
 
 def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
+    _check_size_in_pixels(image.size, limits)
+    if image.width * image.height > limits.large_pixels:
+        return _decode_large(image, limits, min_side, crop)
     encoded_size = image.size
-    _check_size_in_pixels(encoded_size, limits)
-    factor = 1
-    if min_side is not None:
-        factor = int(min(*encoded_size, crop.shorter_side if crop else math.inf) / (2 * min_side))
-    loaded = load_pixels(image, factor)
+    loaded = load_pixels(image, _factor(encoded_size, min_side, crop))
     orientation = exif_orientation(loaded)
     width, height = reversed(encoded_size) if orientation in _LYING else encoded_size
     with translated_errors():
@@ -179,6 +195,32 @@ def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: C
         if crop is not None:
             upright = upright.crop(_box(crop, upright.size, (width, height)))
         return DecodedImage(rgb_pixels(upright), width, height)
+
+
+def _decode_large(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
+    factor = _factor(image.size, min_side, crop)
+    if min_side is not None:
+        kept = image.width * image.height if crop is None else (crop.right - crop.left) * (crop.bottom - crop.top)
+        factor = max(factor, math.ceil(math.sqrt(kept / _MOST_KEPT_PIXELS)))
+    strips = open_strips(image, factor, require_memory(image, limits.max_decoder_bytes))
+    orientation, lying = strips.orientation, strips.orientation in _LYING
+    width, height = reversed(strips.encoded_size) if lying else strips.encoded_size
+    across, down = reversed(strips.size) if lying else strips.size
+    box = (0, 0, across, down) if crop is None else _box(crop, (across, down), (width, height))
+    rest = max(1, factor * strips.size[0] // strips.encoded_size[0])  # what the decoder left to do
+    with translated_errors():
+        left, top, right, bottom = stored = _stored_box(box, (across, down), orientation)
+        pixels = reduced_rgb(strips.read(stored, rest), (right - left, bottom - top), rest)
+        if orientation != 1:
+            pixels = np.array(Image.fromarray(pixels).transpose(_UPRIGHT[orientation]))
+        return DecodedImage(pixels, width, height)
+
+
+def _factor(size: tuple[int, int], min_side: int | None, crop: Crop | None) -> int:
+    """Return by how much an image may be reduced, so that its shorter side keeps twice `min_side`."""
+    if min_side is None:
+        return 1
+    return max(1, int(min(*size, crop.shorter_side if crop else math.inf) / (2 * min_side)))
 
 
 def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -192,3 +234,14 @@ def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tu
     left, top = math.floor(crop.left * across), math.floor(crop.top * down)
     right, bottom = math.ceil(crop.right * across), math.ceil(crop.bottom * down)
     return left, top, min(right, size[0]), min(bottom, size[1])
+
+
+def _stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
+    """Bring a region of the upright image, of that size, to the image as it is stored."""
+    left, top, right, bottom = box
+    width, height = size
+    if orientation in _MIRRORED:
+        left, right = width - right, width - left
+    if orientation in _UPSIDE_DOWN:
+        top, bottom = height - bottom, height - top
+    return (top, left, bottom, right) if orientation in _LYING else (left, top, right, bottom)

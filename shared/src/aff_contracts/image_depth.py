@@ -48,6 +48,11 @@ def load_colour(image: ImageFile) -> Image.Image:
     return scaled
 
 
+def is_deep_colour(image: ImageFile) -> bool:
+    """Return whether an opened image is colour, or grey with alpha, in 16 bits a channel."""
+    return bool(_of_lower_bytes(_raw_mode(image)))
+
+
 def encoded_file(image: ImageFile) -> bytes:
     """Return the file of an image that was opened from memory, and is not decoded yet."""
     return image.fp.getvalue() if isinstance(image.fp, BytesIO) else b""

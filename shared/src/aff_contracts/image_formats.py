@@ -24,6 +24,7 @@ from aff_contracts.image_depth import encoded_file, load_colour
 from aff_contracts.image_jpeg import open_jpeg
 from aff_contracts.image_jpeg_end import is_cut, with_end_marker
 from aff_contracts.image_png import open_png
+from aff_contracts.image_strips import Strips, heif_strips, is_streamed, loaded_strips, streamed
 from aff_contracts.image_tiff import open_tiff
 
 # AVIF and HEIF share container brands: of such a file, each is tried.
@@ -76,12 +77,13 @@ def open_image(data: bytes) -> ImageFile:
     raise failure
 
 
-def load_pixels(image: ImageFile, factor: int) -> Image.Image:
+def load_pixels(image: ImageFile, factor: int, least_factor: int = 1) -> Image.Image:
     """Decode an image that `open_image` returned.
 
     Args:
         image: As it was opened.
         factor: A JPEG is decoded at the smallest DCT scale (a half, a quarter, an eighth) not below 1/`factor`.
+        least_factor: Of these scales, the largest at which there is memory for its pixels.
 
     Returns:
         The image with its pixels, not turned upright yet.
@@ -98,17 +100,40 @@ def load_pixels(image: ImageFile, factor: int) -> Image.Image:
         loaded = _load_jpeg(image, factor)
     except TruncatedImageError:
         with translated_errors():
-            whole = with_end_marker(encoded)
+            whole = with_end_marker(encoded, least_factor)
         if whole is None:
             raise
         again = open_jpeg(whole)
         again.info["exif"] = exif
         return _load_jpeg(again, factor)
     with translated_errors():
-        cut = is_cut(loaded, encoded)
+        cut = is_cut(loaded, encoded, least_factor)
     if cut:
         raise TruncatedImageError("pixels are missing before its end marker")
     return loaded
+
+
+def open_strips(image: ImageFile, factor: int, least_factor: int) -> Strips:
+    """Decode a large image that `open_image` returned, strip by strip where its format allows that.
+
+    Args:
+        image: As it was opened.
+        factor: A JPEG or WebP is decoded at about 1/`factor` of its size.
+        least_factor: See `load_pixels`.
+
+    Raises:
+        TruncatedImageError, UnsupportedImageError: See `load_pixels`. While the strips are read, these are to be
+            translated by `translated_errors`.
+    """
+    if is_streamed(image):
+        with translated_errors():
+            return streamed(image, factor, exif_orientation(image))
+    if image.format == "HEIF":
+        with translated_errors():
+            return heif_strips(image)
+    encoded_size = image.size
+    loaded = load_pixels(image, max(factor, least_factor), least_factor)
+    return loaded_strips(loaded, encoded_size, exif_orientation(loaded))
 
 
 def exif_orientation(image: Image.Image) -> int:

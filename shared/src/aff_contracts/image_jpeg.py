@@ -36,6 +36,8 @@ _PROCESSES = {
     _HIERARCHY: "hierarchical",
     0xF7: "JPEG-LS",
 }
+_PROGRESSIVE = frozenset({0xC2, 0xCA})
+_COEFFICIENT_BYTES = 2
 _READ = frozenset({0xC0, 0xC1, 0xC2, _LOSSLESS, 0xC9, 0xCA})
 _BITS, _COMPONENTS = 8, frozenset({1, 3, 4})
 _FRAME_BYTES = 6  # before the components
@@ -62,7 +64,7 @@ def open_jpeg(data: bytes) -> ImageFile:
 
     Pillow gets what decides the pixels; of the application segments these are JFIF and Adobe, which name the colours.
     The first EXIF becomes the image's `info["exif"]`; `info["scalable"]` is whether it can be decoded at a fraction
-    of its size.
+    of its size, and `info["coefficient_bytes"]` what its decoder holds beside the pixels where it has several scans.
 
     Raises:
         TruncatedImageError: It ends before its first scan.
@@ -70,21 +72,32 @@ def open_jpeg(data: bytes) -> ImageFile:
     """
     parts = memoryview(data)
     kept = [parts[:2]]
-    exif, process = b"", 0
+    exif, process, frame = b"", 0, b""
     for segment in segments(data):
         if segment.marker == _START_OF_SCAN:
             kept.append(parts[segment.start :])
             image = JpegImageFile(BytesIO(b"".join(kept)), "")
-            image.info.update(exif=exif, scalable=process != _LOSSLESS)
+            scans = process in _PROGRESSIVE or data[segment.body] < frame[5]
+            coefficient_bytes = _coefficient_bytes(frame) if scans else 0
+            image.info.update(exif=exif, scalable=process != _LOSSLESS, coefficient_bytes=coefficient_bytes)
             return image
         if segment.marker in _PROCESSES:
-            process = segment.marker
-            _check_process(process, data[segment.body : segment.end])
+            process, frame = segment.marker, data[segment.body : segment.end]
+            _check_process(process, frame)
         if _is(_EXIF, data, segment):
             exif = exif or data[segment.body : segment.end]
         elif not _lies_beside(data, segment):
             kept.append(parts[segment.start : segment.end])
     raise TruncatedImageError("it ends before its first scan")
+
+
+def frame_size(data: bytes) -> int:
+    """Return width times height of a JPEG by its frame header; 0 where there is none."""
+    for segment in segments(data):
+        if segment.marker in _PROCESSES and segment.marker != _HIERARCHY:
+            frame = data[segment.body : segment.end]
+            return int.from_bytes(frame[1:3]) * int.from_bytes(frame[3:5])
+    return 0
 
 
 def segments(data: bytes, place: int = len(_START)) -> Iterator[Segment]:
@@ -143,3 +156,11 @@ def _check_process(marker: int, frame: bytes) -> None:
     for along in zip(*factors, strict=True):
         if 0 not in along and any(max(along) % factor for factor in along):
             raise UnsupportedImageError(f"{process} with fractional sampling factors cannot be read")
+
+
+def _coefficient_bytes(frame: bytes) -> int:
+    """Return the bytes of all coefficients by the frame's header: each component has its own resolution."""
+    height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
+    factors = frame[7 : _FRAME_BYTES + 3 * frame[5] : 3]
+    shares = [across * down for across, down in (divmod(factor, 16) for factor in factors)]
+    return _COEFFICIENT_BYTES * height * width * sum(shares) // max(*shares, 1)

@@ -23,7 +23,7 @@ _STRIP_ROWS = 256
 _MIDDLE = frozenset({127, 128})  # what the decoder makes of blocks that are missing, in every channel
 
 
-def with_end_marker(data: bytes) -> bytes | None:
+def with_end_marker(data: bytes, scale: int = 1) -> bytes | None:
     """Complete a JPEG that has all of its pixels but no end marker; None where pixels are missing.
 
     Its scans have to bring every coefficient at its full precision. Whether the last one is whole is seen from the
@@ -31,6 +31,7 @@ def with_end_marker(data: bytes) -> bytes | None:
 
     Args:
         data: As `open_jpeg` hands it to Pillow.
+        scale: The pixels are looked at at this fraction of the size: 1, 2, 4 or 8.
 
     Returns:
         The file up to the end of its last scan, and the end marker: what lies behind, such as a phone's trailer, is
@@ -44,10 +45,11 @@ def with_end_marker(data: bytes) -> bytes | None:
     restarts = sum(1 for _ in _RESTART.finditer(body, scan))
     other_bits = _OTHER_BITS + bytes((0xFF, 0xD0 + restarts % 8)) + _OTHER_BITS
     whole = body + _END
-    return whole if _pixel_checksum(whole) == _pixel_checksum(body + other_bits + _END) else None
+    same = _pixel_checksum(whole, scale) == _pixel_checksum(body + other_bits + _END, scale)
+    return whole if same else None
 
 
-def is_cut(image: Image.Image, data: bytes) -> bool:
+def is_cut(image: Image.Image, data: bytes, scale: int = 1) -> bool:
     """Return whether pixels of a JPEG are missing before its end marker: a tool closed a file that was cut.
 
     The decoder fills in grey without a word, or leaves a progressive picture blurred. So that most files need no second
@@ -56,12 +58,13 @@ def is_cut(image: Image.Image, data: bytes) -> bool:
     Args:
         image: As decoded.
         data: Its file, as `open_jpeg` hands it to Pillow.
+        scale: See `with_end_marker`.
     """
     if image.info.get("progressive") and _last_scan(data) is None:
         return True
     last = image.getpixel((image.width - 1, image.height - 1))
     levels = last if isinstance(last, tuple) else (last,)
-    return _MIDDLE.issuperset(levels) and with_end_marker(data) is None
+    return _MIDDLE.issuperset(levels) and with_end_marker(data, scale) is None
 
 
 def _last_scan(data: bytes) -> int | None:
@@ -99,8 +102,10 @@ def _strike(missing: dict[int, set[int]], scan: bytes, progressive: bool) -> Non
         missing.get(component, set()).difference_update(completed)
 
 
-def _pixel_checksum(data: bytes) -> int:
+def _pixel_checksum(data: bytes, scale: int) -> int:
     image = JpegImageFile(BytesIO(data), "")
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
     image.load()
     width, height = image.size
     checksum = 0

@@ -96,6 +96,12 @@ def open_tiff(data: bytes) -> ImageFile:
     return image
 
 
+def directory_pixels(data: bytes) -> int:
+    """Return the pixels of the image that `open_tiff` would read; 0 where there is none."""
+    chosen = _full_image(_Layout(data).directories(data))
+    return chosen.pixels if chosen else 0
+
+
 def _full_image(directories: Iterator[_Directory]) -> _Directory | None:
     first = next(directories, None)
     if first is None or not first.is_reduced:

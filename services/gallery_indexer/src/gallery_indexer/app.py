@@ -15,6 +15,7 @@ from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import StoreError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.pixel_budget import PixelBudget
 from aff_contracts.schemas.indexing import IndexLine
 from aff_contracts.web.documented_schemas import document_schemas
 from aff_contracts.web.service import create_service
@@ -22,6 +23,7 @@ from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.components import Components
 from gallery_indexer.edit_gallery import EditGallery
 from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.gallery_jobs import GalleryJobs
 from gallery_indexer.gallery_routes import router as gallery_router
 from gallery_indexer.gallery_routes import status_router
 from gallery_indexer.image_encoder import EncoderLoader
@@ -90,14 +92,16 @@ async def _running(
             tokens = await asyncio.to_thread(KeptTokens, settings.kept_tokens_path)
             stack.callback(tokens.close)
 
+        budget = PixelBudget(settings.max_large_pixels, settings.image_limits)
+
         async def open_collection(path: Path) -> OpenedCollection:
             loaded = await load_bundle(path, settings, load_encoder)
-            return await OpenedCollection.open(loaded, catalogue, settings, metrics, tokens)
+            return await OpenedCollection.open(loaded, catalogue, settings, metrics, tokens, budget)
 
         collections = IndexCollections(
             catalogue,
             BundleShelf(settings.bundle_path),
-            await OpenedCollection.open(bundle, catalogue, settings, metrics, tokens),
+            await OpenedCollection.open(bundle, catalogue, settings, metrics, tokens, budget),
             open_collection,
             metrics,
             interval_s=settings.catalogue_interval_s,
@@ -111,8 +115,8 @@ async def _running(
         )
         named_images = NamedImages.of_settings(settings)
         stack.push_async_callback(named_images.close)
-        refusing = RefuseGallery(collections, tokens)
-        stack.push_async_callback(refusing.close)
+        jobs = GalleryJobs()
+        stack.push_async_callback(jobs.close)
         app.state.components = Components(
             settings=settings,
             catalogue=catalogue,
@@ -121,7 +125,8 @@ async def _running(
             metrics=metrics,
             named_images=named_images,
             kept_tokens=tokens,
-            refuse_gallery=refusing,
+            jobs=jobs,
+            refuse_gallery=RefuseGallery(collections, tokens),
             backup_gallery=BackupGallery(catalogue, collections, settings.backups_path),
         )
         await _try_to_open_gallery(collections)

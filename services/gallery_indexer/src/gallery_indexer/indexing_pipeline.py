@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from aff_contracts.errors import AffError, EncoderError, ImageError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.pixel_budget import PixelBudget
 from gallery_indexer.batch_encoder import BatchEncoder
 from gallery_indexer.batch_former import BatchFormer
 from gallery_indexer.embedded_image import EmbeddedImage
@@ -52,6 +53,7 @@ class IndexingPipeline:
         thumbnails: Of the images that are written; None makes none.
         keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
             thread before the images are written. None keeps nothing.
+        budget: Of the pixels of large images, for which they wait; None has none.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class IndexingPipeline:
         arena: PixelArena | None = None,
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
+        budget: PixelBudget | None = None,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._keep_features = keep_features
+        self._budget = budget
         self._batch_encoder = BatchEncoder(
             encoder, metrics, batch_size=batch_size, with_features=keep_features is not None
         )
@@ -94,12 +98,13 @@ class IndexingPipeline:
         """
         image = entry.images[0]
         with self._metrics.in_flight():
-            async with self._places:
+            async with self._large_image(image.data) as decoded, self._places:
                 try:
                     async with AsyncExitStack() as stack:
                         with self._to_encode.expecting():
                             preparing = self._preparing.prepared(image.data, image.label)
                             prepared = await stack.enter_async_context(preparing)
+                        await decoded()
                         self._metrics.observe("decode", prepared.decode_s)
                         self._metrics.observe("prepare", prepared.prepare_s)
                         encoded = await self._to_encode.submit(prepared.image)
@@ -124,6 +129,14 @@ class IndexingPipeline:
         """End the workers; what waits for them is cancelled."""
         self._preparing.close()
         self._encoding.shutdown(cancel_futures=True)
+
+    @asynccontextmanager
+    async def _large_image(self, data: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Hold the pixels of a large image, until the context ends or what it returns is called."""
+        async with AsyncExitStack() as stack:
+            if self._budget is not None:
+                await stack.enter_async_context(self._budget.holding([data]))
+            yield stack.aclose
 
     async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
         run = asyncio.get_running_loop().run_in_executor

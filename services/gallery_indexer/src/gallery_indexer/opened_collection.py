@@ -13,6 +13,7 @@ from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
 from aff_contracts.bundle_signature import verify_signature
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_contracts.pixel_budget import PixelBudget
 from gallery_indexer.device import device_named
 from gallery_indexer.encoder_process import EncoderProcess
 from gallery_indexer.image_encoder import EncoderLoader, ImageEncoder
@@ -108,12 +109,16 @@ class OpenedCollection:
         settings: IndexerSettings,
         metrics: IndexMetrics,
         tokens: KeptTokens | None = None,
+        budget: PixelBudget | None = None,
     ) -> OpenedCollection:
-        """Put together what a collection needs; with `tokens`, the features of images are kept there."""
+        """Put together what a collection needs.
+
+        With `tokens`, the features of images are kept there; `budget` is that of all collections together.
+        """
         store = await catalogue.collection(bundle.manifest.space)
         patient = PatientStore(store, wait_s=settings.store_wait_s)
         keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
-        pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features)
+        pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features, budget)
         limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         index_gallery = IndexGallery(
             patient, bundle.manifest.space, pipeline, metrics, limits, [one.name for one in bundle.manifest.extractors]
@@ -149,6 +154,7 @@ def open_pipeline(
     settings: IndexerSettings,
     metrics: IndexMetrics,
     keep_features: KeepFeatures | None = None,
+    budget: PixelBudget | None = None,
 ) -> IndexingPipeline:
     """Put together the pipeline that the settings ask for."""
     return IndexingPipeline(
@@ -163,4 +169,5 @@ def open_pipeline(
         arena=encoder.arena if isinstance(encoder, EncoderProcess) else None,
         thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
         keep_features=keep_features,
+        budget=budget or PixelBudget(settings.max_large_pixels, settings.image_limits),
     )

@@ -32,6 +32,8 @@ class IndexerSettings(ListenSettings):
             embedded.
         decode_workers: Threads or processes that decode photographs and bring them to the input sizes; as many as
             cores.
+        max_large_pixels: Most pixels of large images (more than `image_limits.large_pixels`) that are decoded at once;
+            one that comes alone may have more. Others wait.
         worker_processes: Whether photographs are decoded, and the encoder runs, in processes of their own: `auto` has
             it so where the encoder runs on a card, which the service's threads would keep waiting.
         decode_timeout_s: Longest time for an image in a process that decodes; then that is killed and started anew, and
@@ -73,6 +75,7 @@ class IndexerSettings(ListenSettings):
     batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
     batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 20.0
     decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
+    max_large_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     worker_processes: Literal["auto", "always", "never"] = "auto"
     decode_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     encode_timeout_s: Annotated[float, Field(gt=0)] = 30.0

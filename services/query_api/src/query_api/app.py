@@ -18,6 +18,7 @@ from aff_contracts.bundle_signature import verify_signature
 from aff_contracts.errors import BundleError, StoreError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.pixel_budget import PixelBudget
 from aff_contracts.web.service import create_service
 from query_api.components import Components
 from query_api.embedding_process import EmbeddingProcess
@@ -25,7 +26,7 @@ from query_api.encoder_routes import router as encoder_router
 from query_api.find_hits import HitFinder
 from query_api.live_gallery import LiveGallery, LoadedEncoder
 from query_api.page_files import install_page
-from query_api.photograph_embedder import EncoderGraph
+from query_api.photograph_embedder import BudgetedEmbedder, EncoderGraph
 from query_api.query_encoder import choose_precision
 from query_api.routes import operation_router, router
 from query_api.search_gallery import SearchGallery
@@ -103,7 +104,13 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
             settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
         )
         finder = HitFinder(settings.expansion_alpha, settings.group_reach)
-        search_gallery = SearchGallery(gallery, embedder, finder, queue, metrics)
+        budget = PixelBudget(
+            settings.max_large_pixels,
+            settings.image_limits,
+            max_waiting=settings.max_active_searches // 2,
+            max_wait_s=settings.max_wait_ms / 1000,
+        )
+        search_gallery = SearchGallery(gallery, BudgetedEmbedder(embedder, budget), finder, queue, metrics)
         app.state.components = Components(settings, gallery, search_gallery, queue)
         await _say_whether_ready(gallery, first)
         yield

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from aff_contracts.errors import EncoderError
 from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
+from aff_contracts.pixel_budget import PixelBudget
 from query_api.query_encoder import Precision, QueryEncoder
 
 
@@ -74,6 +75,28 @@ class PhotographEmbedder(Protocol):
             BundleError: The graph had to be loaded again, and cannot be.
         """
         ...
+
+
+class BudgetedEmbedder:
+    """A PhotographEmbedder that has large photographs wait for each other, so that ordinary ones need not.
+
+    Args:
+        embedder: Embeds.
+        budget: Of the service.
+    """
+
+    def __init__(self, embedder: PhotographEmbedder, budget: PixelBudget) -> None:
+        self._embedder = embedder
+        self._budget = budget
+
+    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+        """See PhotographEmbedder.
+
+        Raises:
+            ServiceOverloadedError: There is no room for a large photograph now.
+        """
+        async with self._budget.holding(one.data for one in photographs):
+            return await self._embedder.embed(photographs, graph)
 
 
 def embed_photographs(

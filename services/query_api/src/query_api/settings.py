@@ -35,6 +35,9 @@ class QuerySettings(ListenSettings):
         search_threads: Requests whose photographs are decoded and encoded at the same time; two for each core, so that
             none of these waits until the next one is handed out.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
+        max_large_pixels: Most pixels of large photographs (more than `image_limits.large_pixels`) that are decoded at a
+            time; one that comes alone may have more. Half as many as may be worked on wait for that, no longer
+            than `max_wait_ms`; others are answered with 429.
         embed_timeout_s: Longest time in which a photograph is decoded and encoded; a request with several has so much
             for each. Then the process that does it is killed and started anew, and the request rejected.
         precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
@@ -61,6 +64,7 @@ class QuerySettings(ListenSettings):
     group_reach: Annotated[int, Field(ge=1, le=100_000)] = 4096
     search_threads: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: 2 * usable_cores())
     onnx_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    max_large_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     embed_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     precision: Literal["auto", "fp32", "int8"] = "auto"
     page: bool = True
