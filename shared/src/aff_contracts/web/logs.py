@@ -16,6 +16,8 @@ from aff_contracts.web.request_id import current_request_id
 _FIELDS = ("timestamp", "levelname", "name", "message", "request_id")
 _GATHERED_S = 0.02
 
+_logger = logging.getLogger(__name__)
+
 
 class _RequestIdFilter(logging.Filter):
     """Adds the request's id to every record."""
@@ -39,16 +41,34 @@ class _GatheringListener(logging.handlers.QueueListener):
 
 
 class _InBackground(logging.handlers.QueueHandler):
-    """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log."""
+    """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log.
 
-    def __init__(self, handler: logging.Handler) -> None:
+    Args:
+        handler: Writes.
+        max_queued: Records that wait for it; further ones are lost, and their number is logged.
+    """
+
+    def __init__(self, handler: logging.Handler, max_queued: int) -> None:
         super().__init__(queue.SimpleQueue())
+        self._max_queued = max_queued
+        self._lost = 0
         self._writer = _GatheringListener(self.queue, handler)
         self._writer.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Keep the record as it is; it stays in this process."""
         return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record into the queue, where there is room; the handler's lock is held."""
+        if self.queue.qsize() >= self._max_queued:
+            self._lost += 1
+            return
+        if self._lost:
+            told = "%d lines of the log were lost: what reads it was slow (AFF_LOG_MAX_QUEUED)"
+            self.queue.put_nowait(_logger.makeRecord(__name__, logging.WARNING, __file__, 0, told, (self._lost,), None))
+            self._lost = 0
+        self.queue.put_nowait(record)
 
     def flush(self) -> None:
         """Write what waits."""
@@ -66,7 +86,7 @@ def configure_logging(settings: ObserveSettings) -> None:
     stream = logging.StreamHandler()
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     stream.setFormatter(_text() if as_text else _json())
-    handler = _InBackground(stream)
+    handler = _InBackground(stream, settings.log_max_queued)
     handler.addFilter(_RequestIdFilter())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "qdrant_client"):  # they tell of every call

@@ -15,6 +15,7 @@ class ObserveSettings(BaseSettings):
         log_level: Least level of what is logged.
         log_format: `json`, a line each; `text` for people; `auto` is text where somebody looks at a terminal.
         log_requests: Which requests have a line: `all` but probes and metrics, `failed` (400 and over), `none`.
+        log_max_queued: Lines that wait for a slow reader of the log; further ones are lost and counted.
         otlp_endpoint: Where traces go by OTLP over HTTP, such as `http://collector:4318`; empty sends none.
         trace_ratio: Share of the requests that are traced, where the caller has not decided already.
     """
@@ -24,5 +25,6 @@ class ObserveSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
     log_requests: Literal["all", "failed", "none"] = "all"
+    log_max_queued: Annotated[int, Field(ge=1)] = 10_000
     otlp_endpoint: str = ""
     trace_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from fastapi import FastAPI
 from aff_contracts.client import SearchClient, ServiceError
 from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.listen_settings import ListenSettings
-from aff_contracts.web.logs import configure_logging
+from aff_contracts.web.logs import _InBackground, configure_logging
 from aff_contracts.web.observe_settings import ObserveSettings
 from aff_contracts.web.scoped_router import scoped_router
 from aff_contracts.web.service import create_service
@@ -37,6 +38,38 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
         handler.close()
     root.handlers[:] = before
     root.setLevel(level)
+
+
+class _SlowReader(io.StringIO):
+    """Takes nothing before it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.gate.wait()
+        return super().write(text)
+
+
+def test_a_reader_of_the_log_that_stands_still_makes_no_queue_grow_and_lost_lines_are_counted() -> None:
+    written = _SlowReader()
+    handler = _InBackground(logging.StreamHandler(written), max_queued=5)
+    logger = logging.Logger("service")
+    logger.addHandler(handler)
+    for number in range(1000):
+        logger.warning("line %d", number)
+    assert handler.queue.qsize() <= 6  # with the line that counts
+    written.gate.set()
+    handler.flush()
+    logger.warning("the last line")
+    handler.close()
+    lines = written.getvalue().splitlines()
+    kept = [line for line in lines if line.startswith("line ")]
+    lost = [int(line.split()[0]) for line in lines if "lines of the log were lost" in line]
+    assert kept[:5] == [f"line {number}" for number in range(5)]
+    assert len(kept) + sum(lost) == 1000
+    assert lines[-1] == "the last line"
 
 
 @asynccontextmanager
