@@ -161,8 +161,11 @@ async def test_searches_and_indexing_go_on_while_the_model_changes_and_changes_b
 
             assert (await indexer.post("/gallery/collections", json={"bundle": "new"})).status_code == 201
             before = list(arrived)
-            compared = (await indexer.post("/gallery/verify", json={"space": new.space.id[:12]})).json()
-            assert compared["missing"] >= len(known)
+            job = (await indexer.post("/gallery/verify", json={"space": new.space.id[:12]})).json()
+            while job["state"] == "running":
+                await asyncio.sleep(0.01)
+                job = (await indexer.get(f"/gallery/jobs/{job['id']}")).json()
+            assert job["result"]["missing"] >= len(known)
             await _index(indexer, known, known=True)
             await searches.until_answered_by(old.fingerprint)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -47,7 +48,7 @@ class _SlowBackups(MemoryGalleryCatalogue):
 @asynccontextmanager
 async def _service(root: Path, catalogue: MemoryGalleryCatalogue) -> AsyncIterator[httpx.AsyncClient]:
     bundle = root / "bundles" / "mine"
-    bundle.mkdir(parents=True)
+    bundle.mkdir(parents=True, exist_ok=True)
     write_dummy_bundle(bundle, dimension=FakeGalleryEncoder.dimension)
     settings = IndexerSettings(bundle_path=bundle, backups_path=root / "backups", kept_tokens_path=root / "tokens")
     app = create_app(settings, catalogue, load_encoder=load_fake_gallery_encoder)
@@ -91,14 +92,29 @@ async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
         require_problem(await client.post("/gallery/restore", json={"name": "b"}), 404, "backup_not_found", "b")
 
 
+async def _ended(client: httpx.AsyncClient, answer: httpx.Response) -> Any:
+    """Return the job that a request has started, once it has ended."""
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    async with asyncio.timeout(10):
+        while job["state"] == "running":
+            await asyncio.sleep(0.01)
+            job = (await client.get(f"/gallery/jobs/{job['id']}")).json()
+    return job
+
+
 async def test_of_two_backups_of_one_name_at_once_the_first_is_made_and_the_second_refused(tmp_path: Path) -> None:
     catalogue = _SlowBackups()
     async with _service(tmp_path, catalogue) as client:
-        first = asyncio.create_task(client.post("/gallery/backups", json={"name": "b"}))
+        first = await client.post("/gallery/backups", json={"name": "b"})
         await catalogue.begun.wait()
-        require_problem(await client.post("/gallery/backups", json={"name": "b"}), 409, "backup_impossible", "b")
+        for path, body in (("backups", {"name": "b"}), ("restore", {"name": "c"}), ("verify", {"space": "d"})):
+            answer = await client.post(f"/gallery/{path}", json=body)
+            require_problem(answer, 409, "job_running", first.json()["id"])
+            assert "backup of 'b'" in answer.json()["detail"]
         catalogue.gate.set()
-        assert (await first).status_code == 201
+        ended = await _ended(client, first)
+        assert (ended["state"], ended["kind"], ended["result"]["name"]) == ("finished", "backup", "b")
         require_problem(await client.post("/gallery/backups", json={"name": "b"}), 409, "backup_impossible", "b")
         assert [backup["name"] for backup in (await client.get("/gallery/backups")).json()] == ["b"]
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
@@ -109,15 +125,49 @@ async def test_a_backup_that_fails_leaves_nothing_and_can_be_made_again(tmp_path
     catalogue.gate.set()
     async with _service(tmp_path, catalogue) as client:
         catalogue.broken = True
-        require_problem(await client.post("/gallery/backups", json={"name": "b"}), 503, "store_unavailable")
+        failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert (failed["state"], failed["problem"]["code"]) == ("failed", "store_unavailable")
         assert list((tmp_path / "backups").iterdir()) == []
         catalogue.broken = False
-        assert (await client.post("/gallery/backups", json={"name": "b"})).status_code == 201
+        made = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert made["state"] == "finished"
+        assert [job["state"] for job in (await client.get("/gallery/jobs")).json()] == ["finished", "failed"]
 
 
 async def test_a_backup_that_cannot_be_written_is_refused_by_its_reason(tmp_path: Path) -> None:
     (tmp_path / "backups").touch()
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
-        answer = await client.post("/gallery/backups", json={"name": "b"})
-        require_problem(answer, 409, "backup_impossible", "b")
-        assert "Not a directory" in answer.json()["detail"]
+        failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert failed["problem"]["code"] == "backup_impossible"
+        assert "Not a directory" in failed["problem"]["detail"]
+
+
+async def test_a_start_that_is_sent_again_with_its_key_is_the_same_job(tmp_path: Path) -> None:
+    catalogue = _SlowBackups()
+    async with _service(tmp_path, catalogue) as client:
+        headers = {"Idempotency-Key": "k"}
+        first = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        again = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        catalogue.gate.set()
+        ended = await _ended(client, again)
+        late = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        assert first.json()["id"] == ended["id"] == late.json()["id"]
+        assert len((await client.get("/gallery/jobs")).json()) == 1
+
+
+async def test_a_service_that_was_stopped_in_a_backup_leaves_none_and_knows_no_job_when_it_starts_again(
+    tmp_path: Path,
+) -> None:
+    async with _service(tmp_path, catalogue := _SlowBackups()) as client:
+        job = (await client.post("/gallery/backups", json={"name": "b"})).json()
+        await catalogue.begun.wait()
+    assert list((tmp_path / "backups").iterdir()) == []
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        assert (await client.get("/gallery/jobs")).json() == []
+        require_problem(await client.get(f"/gallery/jobs/{job['id']}"), 404, "job_not_found", job["id"])
+
+
+async def test_what_cannot_be_done_is_refused_before_a_job_begins(tmp_path: Path) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        require_problem(await client.post("/gallery/verify", json={"space": "fff"}), 404, "collection_not_found", "fff")
+        assert (await client.get("/gallery/jobs")).json() == []

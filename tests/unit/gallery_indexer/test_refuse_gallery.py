@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +15,10 @@ from aff_contracts.bundle import load_manifest
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.errors import RefusingError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
-from aff_contracts.schemas.gallery import RefusingStatus
+from aff_contracts.schemas.gallery_jobs import FusedCollection, GalleryJob
 from aff_contracts.schemas.indexing import IndexItem
 from gallery_indexer.gallery_encoder import GalleryEncoder
+from gallery_indexer.gallery_jobs import GalleryJobs
 from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
@@ -45,16 +45,19 @@ class _Gallery:
     catalogue: MemoryGalleryCatalogue
     collections: IndexCollections
     refusing: RefuseGallery
+    jobs: GalleryJobs
     shelf: BundleShelf
 
     async def points(self, name: str) -> dict[str, GalleryPoint]:
         store = await self.catalogue.collection(load_manifest(self.shelf.named(name)).space)
         return {point.record.item_id: point for point in (await store.scroll(limit=100)).points}
 
-    async def finish(self) -> None:
-        async with asyncio.timeout(30):
-            while self.refusing.status.state == "running":  # noqa: ASYNC110 - a job in the background
-                await asyncio.sleep(0.01)
+    async def fuse(self, name: str) -> tuple[GalleryJob, FusedCollection]:
+        """Return the job, ended, and what came of it."""
+        begun = await self.jobs.start("refuse", name, lambda: self.refusing.prepare(name))
+        ended = await self.jobs.ended(begun.id)
+        assert isinstance(ended.result, FusedCollection)
+        return ended, ended.result
 
 
 @asynccontextmanager
@@ -71,9 +74,9 @@ async def _gallery(root: Path, *, keep: bool = True) -> AsyncIterator[_Gallery]:
 
     first = await open_collection(shelf.default)
     collections = IndexCollections(catalogue, shelf, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0)
-    refusing = RefuseGallery(collections, tokens)
-    yield _Gallery(catalogue, collections, refusing, shelf)
-    await refusing.close()
+    jobs = GalleryJobs()
+    yield _Gallery(catalogue, collections, RefuseGallery(collections, tokens), jobs, shelf)
+    await jobs.close()
     await collections.close()
     if tokens is not None:
         tokens.close()
@@ -91,10 +94,8 @@ def _images(*numbers: int) -> list[IncomingImage]:
 async def test_the_fused_gallery_is_the_one_that_the_sources_would_give(tmp_path: Path) -> None:
     async with _gallery(tmp_path) as gallery:
         await gallery.collections.index(_images(*range(10)))
-        await gallery.refusing.start("new")
-        await gallery.finish()
-        status = gallery.refusing.status
-        assert (status.state, status.done, status.total, status.missing) == ("finished", 10, 10, 0)
+        job, fused_collection = await gallery.fuse("new")
+        assert (job.state, job.done, job.total, fused_collection.missing) == ("finished", 10, 10, 0)
         fused, old = await gallery.points("new"), await gallery.points("old")
         store = await gallery.catalogue.collection(load_manifest(gallery.shelf.named("new")).space)
         await store.delete(list(fused))
@@ -114,10 +115,8 @@ async def test_images_without_tokens_are_named_and_those_that_are_there_are_left
         record = replace(stranger.record, item_id="x", content_sha256="f" * 64)
         await live.upsert([GalleryPoint(record, stranger.embedding)])
         for _ in range(2):
-            await gallery.refusing.start("new")
-            await gallery.finish()
-            status = gallery.refusing.status
-            assert (status.state, status.missing, status.missing_ids) == ("finished", 1, ["x"])
+            job, fused = await gallery.fuse("new")
+            assert (job.state, fused.missing, fused.missing_ids) == ("finished", 1, ["x"])
         written = await gallery.points("new")
         assert sorted(written) == ["0", "1", "2"]
 
@@ -128,18 +127,9 @@ async def test_what_cannot_be_fused_again_is_refused_and_makes_no_collection(tmp
         write_dummy_bundle(tmp_path / "bundles" / "others", dimension=128)
         await gallery.collections.index(_images(0))
         with pytest.raises(RefusingError, match="other extractors"):
-            await gallery.refusing.start("others")
+            await gallery.fuse("others")
         assert len(await gallery.catalogue.collections()) == 1
-        await gallery.refusing.start("new")
-        with pytest.raises(RefusingError, match="already"):
-            await gallery.refusing.start("new")
-
-
-async def test_of_two_that_begin_at_the_same_time_one_is_refused(tmp_path: Path) -> None:
-    async with _gallery(tmp_path) as gallery:
-        await gallery.collections.index(_images(0))
-        outcomes = await asyncio.gather(*(gallery.refusing.start("new") for _ in range(2)), return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [RefusingStatus, RefusingError]
+        assert gallery.jobs.jobs() == []
 
 
 async def test_a_job_that_meets_an_unforeseen_error_has_failed_and_can_be_given_again(
@@ -152,24 +142,14 @@ async def test_a_job_that_meets_an_unforeseen_error_has_failed_and_can_be_given_
         await gallery.collections.index(_images(0, 1))
         with monkeypatch.context() as patch:
             patch.setattr(GalleryEncoder, "fuse", broken)
-            await gallery.refusing.start("new")
-            status = await gallery.refusing.finished()
-        assert (status.state, status.detail) == ("failed", "the service failed on it; its log has the reason")
+            job, _ = await gallery.fuse("new")
+        assert job.state == "failed"
         assert "shapes do not fit" in caplog.text
-        await gallery.refusing.start("new")
-        assert (await gallery.refusing.finished()).state == "finished"
-
-
-async def test_a_job_that_is_given_up_with_the_service_has_failed(tmp_path: Path) -> None:
-    async with _gallery(tmp_path) as gallery:
-        await gallery.collections.index(_images(0))
-        await gallery.refusing.start("new")
-        await gallery.refusing.close()
-        assert (gallery.refusing.status.state, gallery.refusing.status.detail) == ("failed", "the service was stopped")
+        assert (await gallery.fuse("new"))[0].state == "finished"
 
 
 async def test_without_kept_tokens_nothing_can_be_fused_again(tmp_path: Path) -> None:
     async with _gallery(tmp_path, keep=False) as gallery:
         await gallery.collections.index(_images(0))
         with pytest.raises(RefusingError, match="AFF_INDEX_KEPT_TOKENS_PATH"):
-            await gallery.refusing.start("new")
+            await gallery.fuse("new")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from aff_contracts.client.service_client import ServiceClient
-from aff_contracts.schemas.gallery import (
-    Backup,
-    CollectionComparison,
-    CollectionStatus,
-    GalleryStatus,
-    RefusingStatus,
-)
+from aff_contracts.schemas.gallery import CollectionStatus, GalleryStatus
+from aff_contracts.schemas.gallery_jobs import GalleryJob
 from aff_contracts.schemas.indexing import (
     IndexResponse,
     JsonObject,
@@ -77,34 +75,42 @@ class IndexerClient(ServiceClient):
         """Create the collection of another bundle beside the live one; errors as `index`."""
         return self._post("/gallery/collections", {"bundle": bundle}, CollectionStatus.model_validate_json)
 
-    def refuse(self, bundle: str) -> RefusingStatus:
+    def refuse(self, bundle: str) -> GalleryJob:
         """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
-        return self._post("/gallery/refuse", {"bundle": bundle}, RefusingStatus.model_validate_json)
+        return self._start("/gallery/refuse", {"bundle": bundle})
 
-    def refusing(self) -> RefusingStatus:
-        """Return how far that is; errors as `index`."""
-        return self._call("GET", "/gallery/refuse", RefusingStatus.model_validate_json, safe=True)
+    def verify(self, space: str, *, samples: int, neighbours: int) -> GalleryJob:
+        """Begin to compare a collection with the live one; errors as `index`."""
+        return self._start("/gallery/verify", {"space": space, "samples": samples, "neighbours": neighbours})
 
-    def verify(self, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
-        """Compare a collection with the live one; errors as `index`."""
-        asked = {"space": space, "samples": samples, "neighbours": neighbours}
-        return self._post("/gallery/verify", asked, CollectionComparison.model_validate_json, safe=True)
+    def job(self, job_id: str) -> GalleryJob:
+        """Return how far a job is; errors as `index`."""
+        return self._call("GET", f"/gallery/jobs/{job_id}", GalleryJob.model_validate_json, safe=True)
+
+    def jobs(self) -> list[GalleryJob]:
+        """Return the job that runs and the last that ended, the newest first; errors as `index`."""
+        return self._call("GET", "/gallery/jobs", TypeAdapter(list[GalleryJob]).validate_json, safe=True)
 
     def switch(self, space: str) -> GalleryStatus:
         """Make another collection the live one; errors as `index`."""
         return self._post("/gallery/live", {"space": space}, GalleryStatus.model_validate_json)
 
-    def backup(self, name: str) -> Backup:
-        """Write all collections into a new backup; errors as `index`."""
-        return self._post("/gallery/backups", {"name": name}, Backup.model_validate_json)
+    def backup(self, name: str) -> GalleryJob:
+        """Begin to write all collections into a new backup; errors as `index`."""
+        return self._start("/gallery/backups", {"name": name})
 
-    def restore(self, name: str, *, force: bool) -> GalleryStatus:
-        """Replace the gallery by a backup; errors as `index`."""
-        return self._post("/gallery/restore", {"name": name, "force": force}, GalleryStatus.model_validate_json)
+    def restore(self, name: str, *, force: bool) -> GalleryJob:
+        """Begin to replace the gallery by a backup; errors as `index`."""
+        return self._start("/gallery/restore", {"name": name, "force": force})
 
     def drop(self, space: str) -> None:
         """Remove a collection that is not live; errors as `index`."""
         self._call("DELETE", f"/gallery/collections/{space}", bytes)
+
+    def _start(self, path: str, body: Mapping[str, Any]) -> GalleryJob:
+        """Start a job; sent a second time where its connection ended, it is the same job."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._call("POST", path, GalleryJob.model_validate_json, safe=True, json=body, headers=headers)
 
     def _post(
         self, path: str, body: Mapping[str, Any], read: Callable[[bytes], _Answer], *, safe: bool = False

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from aff_contracts.bundle_shelf import BundleShelf
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import RefusingError
-from aff_contracts.schemas.gallery import RefusingStatus
+from aff_contracts.schemas.gallery_jobs import GalleryJob
 from gallery_indexer.app import create_app
 from gallery_indexer.components import Components
 from gallery_indexer.settings import IndexerSettings
 
 
-async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[EmbeddingSpace]) -> list[RefusingStatus]:
+async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[EmbeddingSpace]) -> list[GalleryJob]:
     """Fuse the images of the live collection again for each of the spaces whose bundle is there.
 
     Args:
@@ -23,7 +24,7 @@ async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[Embedding
             one's, is passed over.
 
     Returns:
-        How far each of the others came.
+        The job of each of the others, ended.
 
     Raises:
         BundleError: The bundle of the settings cannot be used.
@@ -40,8 +41,10 @@ async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[Embedding
             if bundle is None:
                 continue
             try:
-                await components.refuse_gallery.start(bundle.name)
+                job = await components.jobs.start(
+                    "refuse", bundle.name, partial(components.refuse_gallery.prepare, bundle.name)
+                )
             except RefusingError:
                 continue
-            filled.append(await components.refuse_gallery.finished())
+            filled.append(await components.jobs.ended(job.id))
     return filled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,13 +13,14 @@ from pydantic import ValidationError
 from aff_contracts.errors import BackupError, BackupNotFoundError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue, live_one
 from aff_contracts.schemas.gallery import Backup
+from gallery_indexer.gallery_jobs import JobProgress, Work
 from gallery_indexer.index_collections import IndexCollections
 
 _DESCRIPTION = "backup.json"
 
 
 class BackupGallery:
-    """Makes backups, and puts the gallery back to one.
+    """Makes backups, and puts the gallery back to one; what takes long is a job.
 
     Args:
         catalogue: The collections.
@@ -30,38 +32,25 @@ class BackupGallery:
         self._catalogue = catalogue
         self._collections = collections
         self._root = root
-        self._being_made: set[str] = set()
 
-    async def create(self, name: str) -> Backup:
-        """Write all collections into a new backup; it is there whole or not at all.
+    async def prepare_backup(self, name: str) -> Work:
+        """Return the job that writes all collections into a new backup; it is there whole or not at all.
 
         Raises:
-            BackupError: There is one of that name, it is being made, or there is no directory for backups.
-            StoreError: The store failed.
+            BackupError: There is one of that name, or there is no directory for backups.
         """
         place = self._place(name)
-        if name in self._being_made:
-            raise BackupError("a backup of that name is being made", item=name)
-        self._being_made.add(name)
-        partial = place.with_name(f".{name}.partial")
-        try:
-            if await asyncio.to_thread(place.exists):
-                raise BackupError("there is a backup of that name", item=name)
-            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-            return await self._write(name, partial, place)
-        except OSError as error:
-            raise BackupError(f"it cannot be written: {error}", item=name) from error
-        finally:
-            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
-            self._being_made.discard(name)
+        if await asyncio.to_thread(place.exists):
+            raise BackupError("there is a backup of that name", item=name)
+        return partial(self._back_up, name)
 
     async def backups(self) -> list[Backup]:
         """Return the backups, the newest first; raises BackupError without a directory for them."""
         found = await asyncio.to_thread(lambda: [_read(path.parent) for path in self._backups()])
         return sorted(found, key=lambda backup: backup.created_at, reverse=True)
 
-    async def restore(self, name: str, *, force: bool) -> None:
-        """Replace the gallery by a backup.
+    async def prepare_restoration(self, name: str, *, force: bool) -> Work:
+        """Return the job that replaces the gallery by a backup.
 
         Raises:
             BackupNotFoundError: There is none of that name.
@@ -77,10 +66,21 @@ class BackupGallery:
             count = await (await self._catalogue.collection(collection.space)).count()
             if count and not force:
                 raise BackupError(f"the gallery has {count} images, which it would replace; say `force`", item=name)
-        await self._catalogue.restore(place)
-        await self._collections.reopen()
+        return partial(self._restore, backup)
 
-    async def _write(self, name: str, partial: Path, place: Path) -> Backup:
+    async def _back_up(self, name: str, progress: JobProgress) -> None:
+        place = self._place(name)
+        unfinished = place.with_name(f".{name}.partial")
+        try:
+            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+            progress.note(await self._write(name, unfinished, progress))
+            await asyncio.to_thread(unfinished.rename, place)
+        except OSError as error:
+            raise BackupError(f"it cannot be written: {error}", item=name) from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+
+    async def _write(self, name: str, place: Path, progress: JobProgress) -> Backup:
         collections = await self._catalogue.collections()
         live = await self._catalogue.collection(live_one(collections).space)
         backup = Backup(
@@ -90,11 +90,21 @@ class BackupGallery:
             spaces=[collection.space for collection in collections],
             count=await live.count(),
         )
-        await asyncio.to_thread(partial.mkdir, parents=True)
-        await self._catalogue.backup(partial)
-        await asyncio.to_thread((partial / _DESCRIPTION).write_text, backup.model_dump_json(indent=2))
-        await asyncio.to_thread(partial.rename, place)
+        progress.expect(backup.count)
+        await asyncio.to_thread(place.mkdir, parents=True)
+        await self._catalogue.backup(place)
+        await asyncio.to_thread((place / _DESCRIPTION).write_text, backup.model_dump_json(indent=2))
+        progress.advance(backup.count)
         return backup
+
+    async def _restore(self, backup: Backup, progress: JobProgress) -> None:
+        progress.expect(backup.count)
+        try:
+            await self._catalogue.restore(self._place(backup.name))
+        except OSError as error:
+            raise BackupError(f"it cannot be restored: {error}", item=backup.name) from error
+        await self._collections.reopen()
+        progress.advance(backup.count)
 
     def _place(self, name: str) -> Path:
         if self._root is None:

@@ -5,35 +5,61 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue, find_collection, live_one
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
-from aff_contracts.schemas.gallery import CollectionComparison
-from aff_contracts.schemas.item_id import canonical_id
+from aff_contracts.gallery_store.layout import point_id
+from aff_contracts.schemas.gallery import CollectionComparison, VerifyRequest
+from aff_contracts.schemas.item_id import canonical_id, other_spellings
+from gallery_indexer.gallery_jobs import JobProgress, Work
 
 _PAGE = 1000
 _NAMED_IDS = 20
 
 
+async def prepare_comparison(catalogue: GalleryCatalogue, asked: VerifyRequest) -> Work:
+    """Return the job that compares a collection with the live one.
+
+    Raises:
+        CollectionNotFoundError: There is no such collection.
+        StoreError: The store failed.
+    """
+    collections = await catalogue.collections()
+    live = await catalogue.collection(live_one(collections).space)
+    other = await catalogue.collection(find_collection(collections, asked.space).space)
+
+    async def compare(progress: JobProgress) -> None:
+        progress.expect(await live.count() + await other.count())
+        found = await compare_collections(
+            live, other, samples=asked.samples, neighbours=asked.neighbours, progress=progress
+        )
+        progress.note(found)
+
+    return compare
+
+
 async def compare_collections(
-    live: GalleryStore, other: GalleryStore, *, samples: int, neighbours: int
+    live: GalleryStore, other: GalleryStore, *, samples: int, neighbours: int, progress: JobProgress
 ) -> CollectionComparison:
     """Compare two collections of one gallery.
 
-    Each is read once, and only ids that differ are kept. For images of the live collection that
-    are drawn at random, the nearest neighbours in both are compared.
+    Each is read once, in the same order, and no more than a page of either is kept. For images of the live collection
+    that are drawn at random, the nearest neighbours in both are compared.
 
     Args:
         live: The live collection.
         other: The one that may take its place.
         samples: Images that are searched with, at most.
         neighbours: Hits of each search, without the image itself.
+        progress: Counts the images that were read.
 
     Raises:
         StoreError: A store failed.
     """
-    missing, surplus = await _differences(live, other)
+    missing, surplus = await _differences(live, other, progress)
     found_live, found_other, shared = [], [], []
-    for point in await _sample(live, samples):
+    async for point in _sample(live, samples):
         in_other = (await other.fetch([point.record.item_id])).get(point.record.item_id)
         if in_other is None:
             continue
@@ -45,10 +71,10 @@ async def compare_collections(
     return CollectionComparison(
         live_count=await live.count(),
         count=await other.count(),
-        missing=len(missing),
-        missing_ids=missing[:_NAMED_IDS],
-        surplus=len(surplus),
-        surplus_ids=surplus[:_NAMED_IDS],
+        missing=missing.count,
+        missing_ids=missing.named,
+        surplus=surplus.count,
+        surplus_ids=surplus.named,
         samples=len(shared),
         live_self_recall=_mean(found_live),
         self_recall=_mean(found_other),
@@ -56,44 +82,63 @@ async def compare_collections(
     )
 
 
-async def _differences(live: GalleryStore, other: GalleryStore) -> tuple[list[str], list[str]]:
-    """Give the ids that only the first, and only the second has."""
-    alone: tuple[dict[str, None], dict[str, None]] = ({}, {})
-    streams = (_ids(live), _ids(other))
-    running = [True, True]
-    while any(running):
-        for place, stream in enumerate(streams):
-            if not running[place]:
-                continue
-            item_id = await anext(stream, None)
-            if item_id is None:
-                running[place] = False
-            elif item_id in alone[1 - place]:
-                del alone[1 - place][item_id]
-            else:
-                alone[place][item_id] = None
-    return list(alone[0]), list(alone[1])
+@dataclass(slots=True)
+class _Lacking:
+    """Images that a collection lacks, of those that another one holds."""
+
+    store: GalleryStore
+    count: int = 0
+    named: list[str] = field(default_factory=list)
+
+    async def note(self, item_id: str) -> None:
+        """Count an image that was not met, unless it is there in another spelling of its id."""
+        if other_spellings(item_id) and await self.store.fetch([item_id]):
+            return
+        self.count += 1
+        if len(self.named) < _NAMED_IDS:
+            self.named.append(canonical_id(item_id))
 
 
-async def _ids(store: GalleryStore) -> AsyncIterator[str]:
+async def _differences(live: GalleryStore, other: GalleryStore, progress: JobProgress) -> tuple[_Lacking, _Lacking]:
+    """Return what the second lacks of the first, and what the first lacks of the second."""
+    missing, surplus = _Lacking(other), _Lacking(live)
+    in_live, in_other = _points(live, progress), _points(other, progress)
+    one, two = await anext(in_live, None), await anext(in_other, None)
+    while one is not None or two is not None:
+        if one == two:
+            one, two = await anext(in_live, None), await anext(in_other, None)
+        elif two is None or (one is not None and one < two):
+            assert one is not None, "one of the two is left"
+            await missing.note(one[1])
+            one = await anext(in_live, None)
+        else:
+            await surplus.note(two[1])
+            two = await anext(in_other, None)
+    return missing, surplus
+
+
+async def _points(store: GalleryStore, progress: JobProgress) -> AsyncIterator[tuple[str, str]]:
+    """Give point ids with item ids, in the order of the former."""
     cursor: str | None = None
     while True:
         page = await store.scroll(limit=_PAGE, cursor=cursor)
         for point in page.points:
-            yield canonical_id(point.record.item_id)
+            yield point_id(point.record.item_id), point.record.item_id
+        progress.advance(len(page.points))
         cursor = page.cursor
         if cursor is None:
             return
 
 
-async def _sample(store: GalleryStore, samples: int) -> list[GalleryPoint]:
-    """Draw images: those that follow random places in the order of the point ids, which are hashes."""
-    drawn: dict[str, GalleryPoint] = {}
+async def _sample(store: GalleryStore, samples: int) -> AsyncIterator[GalleryPoint]:
+    """Draw images: those that follow random places in the order of the point ids, which are hashes; each once."""
+    drawn: set[str] = set()
     for _ in range(samples):
         start = str(uuid.UUID(int=random.getrandbits(128)))
         for point in (await store.scroll(limit=1, cursor=start)).points:
-            drawn[point.record.item_id] = point
-    return list(drawn.values())
+            if point.record.item_id not in drawn:
+                drawn.add(point.record.item_id)
+                yield point
 
 
 async def _hits(store: GalleryStore, point: GalleryPoint, neighbours: int) -> list[str]:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from gallery_indexer.backup_gallery import BackupGallery
 from gallery_indexer.edit_gallery import EditGallery
+from gallery_indexer.gallery_jobs import GalleryJobs
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.kept_tokens import KeptTokens
@@ -29,6 +30,7 @@ class Components:
     metrics: IndexMetrics
     named_images: NamedImages
     kept_tokens: KeptTokens | None
+    jobs: GalleryJobs
     refuse_gallery: RefuseGallery
     backup_gallery: BackupGallery
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Header, Path
 
 from aff_contracts.errors import (
     BackupError,
@@ -14,35 +14,45 @@ from aff_contracts.errors import (
     CollectionLiveError,
     CollectionNotFoundError,
     GalleryMissingError,
+    JobNotFoundError,
+    JobRunningError,
     MissingExtraError,
     RefusingError,
     StoreError,
 )
-from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, live_one
+from aff_contracts.gallery_store.gallery_catalogue import Collection, live_one
 from aff_contracts.schemas.examples import SPACE_ID
 from aff_contracts.schemas.gallery import (
     Backup,
     BackupRequest,
     BuildRequest,
-    CollectionComparison,
     CollectionStatus,
     GalleryStatus,
     KeptTokensStatus,
-    RefusingStatus,
     RestoreRequest,
     SwitchRequest,
     VerifyRequest,
 )
+from aff_contracts.schemas.gallery_jobs import GalleryJob
 from aff_contracts.web.access_settings import Scope
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.scoped_router import scoped_router
-from gallery_indexer.compare_collections import compare_collections
+from gallery_indexer.compare_collections import prepare_comparison
 from gallery_indexer.components import Components, CurrentComponents
+from gallery_indexer.gallery_jobs import Work
 
 router = scoped_router(Scope.ADMIN, tags=["gallery"])
 status_router = scoped_router(Scope.INDEX, tags=["gallery"])
 
 _NAMED = (CollectionNotFoundError, StoreError)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=128,
+        description="Chosen by the caller: a request that is sent again with it returns the job that it has started.",
+    ),
+]
+
 _BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtraError, StoreError)
 
 
@@ -90,23 +100,29 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
     return await _describe(components, await components.collections.build(asked.bundle))
 
 
-@router.post(
-    "/gallery/refuse",
-    responses=problem_responses(RefusingError, *_BUILT),
-    status_code=202,
-)
-async def refuse_gallery(asked: BuildRequest, components: CurrentComponents) -> RefusingStatus:
-    """Fill the collection of another mixer on the same extractors from the kept tokens, in the background.
+@router.post("/gallery/refuse", responses=problem_responses(RefusingError, JobRunningError, *_BUILT), status_code=202)
+async def refuse_gallery(
+    asked: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+) -> GalleryJob:
+    """Begin to fill the collection of another mixer on the same extractors from the kept tokens.
 
     No image is decoded and no extractor runs. Given again, it goes on with what is not there yet.
     """
-    return await components.refuse_gallery.start(asked.bundle)
+    return await components.jobs.start(
+        "refuse", asked.bundle, lambda: components.refuse_gallery.prepare(asked.bundle), key=idempotency_key
+    )
 
 
-@router.get("/gallery/refuse")
-async def get_refusing(components: CurrentComponents) -> RefusingStatus:
-    """Say how far that is."""
-    return components.refuse_gallery.status
+@router.get("/gallery/jobs")
+async def list_jobs(components: CurrentComponents) -> list[GalleryJob]:
+    """List the job that runs and the last that ended, the newest first; a service that starts has none."""
+    return components.jobs.jobs()
+
+
+@router.get("/gallery/jobs/{job_id}", responses=problem_responses(JobNotFoundError))
+async def get_job(job_id: str, components: CurrentComponents) -> GalleryJob:
+    """Say how far a job is, and what came of it."""
+    return components.jobs.job(job_id)
 
 
 @router.post("/gallery/live", responses=problem_responses(*_NAMED))
@@ -117,23 +133,24 @@ async def switch_collection(asked: SwitchRequest, components: CurrentComponents)
     return await get_gallery(components)
 
 
-@router.post("/gallery/verify", responses=problem_responses(*_NAMED))
-async def verify_collection(asked: VerifyRequest, components: CurrentComponents) -> CollectionComparison:
-    """Compare a collection with the live one: which images are missing, and whether searches find the same."""
-    collections = await components.catalogue.collections()
-    live, other = live_one(collections), find_collection(collections, asked.space)
-    return await compare_collections(
-        await components.catalogue.collection(live.space),
-        await components.catalogue.collection(other.space),
-        samples=asked.samples,
-        neighbours=asked.neighbours,
+@router.post("/gallery/verify", responses=problem_responses(JobRunningError, *_NAMED), status_code=202)
+async def verify_collection(
+    asked: VerifyRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+) -> GalleryJob:
+    """Begin to compare a collection with the live one: the same images, and do searches find the same?"""
+    return await components.jobs.start(
+        "verify", asked.space, lambda: prepare_comparison(components.catalogue, asked), key=idempotency_key
     )
 
 
-@router.post("/gallery/backups", responses=problem_responses(BackupError, StoreError), status_code=201)
-async def create_backup(asked: BackupRequest, components: CurrentComponents) -> Backup:
-    """Write all collections into a new backup; the store answers nothing else while it copies."""
-    return await components.backup_gallery.create(asked.name)
+@router.post("/gallery/backups", responses=problem_responses(BackupError, JobRunningError, StoreError), status_code=202)
+async def create_backup(
+    asked: BackupRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+) -> GalleryJob:
+    """Begin to write all collections into a new backup; searches go on."""
+    return await components.jobs.start(
+        "backup", asked.name, lambda: components.backup_gallery.prepare_backup(asked.name), key=idempotency_key
+    )
 
 
 @router.get("/gallery/backups", responses=problem_responses(BackupError))
@@ -142,11 +159,16 @@ async def list_backups(components: CurrentComponents) -> list[Backup]:
     return await components.backup_gallery.backups()
 
 
-@router.post("/gallery/restore", responses=problem_responses(BackupError, BundleError, StoreError))
-async def restore_backup(asked: RestoreRequest, components: CurrentComponents) -> GalleryStatus:
-    """Replace the gallery by a backup."""
-    await components.backup_gallery.restore(asked.name, force=asked.force)
-    return await get_gallery(components)
+@router.post("/gallery/restore", responses=problem_responses(BackupError, JobRunningError, StoreError), status_code=202)
+async def restore_backup(
+    asked: RestoreRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+) -> GalleryJob:
+    """Begin to replace the gallery by a backup."""
+
+    async def prepare() -> Work:
+        return await components.backup_gallery.prepare_restoration(asked.name, force=asked.force)
+
+    return await components.jobs.start("restore", asked.name, prepare, key=idempotency_key)
 
 
 @router.delete(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from aff_contracts.errors import AffError, RefusingError
+from aff_contracts.errors import RefusingError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
-from aff_contracts.schemas.gallery import RefusingStatus
+from aff_contracts.schemas.gallery_jobs import FusedCollection
+from gallery_indexer.gallery_jobs import JobProgress, Work
 from gallery_indexer.image_encoder import FeatureFuser
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.kept_tokens import KeptTokens, TokenKind
@@ -19,11 +19,9 @@ from gallery_indexer.opened_collection import OpenedCollection
 _PAGE = 128
 _NAMED_IDS = 1000
 
-_logger = logging.getLogger(__name__)
-
 
 class RefuseGallery:
-    """A job in the background, one at a time; given again, it goes on with what is not there yet.
+    """Fuses a gallery again as a job; given again, it goes on with what is not there yet.
 
     Args:
         collections: The gallery.
@@ -33,89 +31,63 @@ class RefuseGallery:
     def __init__(self, collections: IndexCollections, tokens: KeptTokens | None) -> None:
         self._collections = collections
         self._tokens = tokens
-        self._job: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
-        self.status = RefusingStatus()
-        """How far the present or last job is."""
 
-    async def start(self, bundle_name: str) -> RefusingStatus:
-        """Create the collection of a bundle, as a build does, and begin to fill it.
+    async def prepare(self, bundle_name: str) -> Work:
+        """Create the collection of a bundle, as a build does, and return the job that fills it.
 
         Raises:
-            RefusingError: No tokens are kept, a job runs already, or the bundle has other extractors than the live one.
+            RefusingError: No tokens are kept, or the bundle has other extractors than the live one.
             BundleUnknownError: There is no such bundle.
             BundleError: It cannot be used.
             StoreError: The store failed.
         """
         if self._tokens is None:
             raise RefusingError("this service keeps no tokens (AFF_INDEX_KEPT_TOKENS_PATH)")
-        async with self._starting:
-            return await self._start(bundle_name, self._tokens)
-
-    async def finished(self) -> RefusingStatus:
-        """Return how far the job came, once it has ended."""
-        if self._job is not None:
-            await asyncio.wait([self._job])
-        return self.status
-
-    async def close(self) -> None:
-        """Give up a running job."""
-        if self._job is not None:
-            self._job.cancel()
-            await asyncio.wait([self._job])
-
-    async def _start(self, bundle_name: str, tokens: KeptTokens) -> RefusingStatus:
-        if self._job is not None and not self._job.done():
-            raise RefusingError("the gallery is being fused again already")
         live = await self._collections.live()
         kind = TokenKind.of(self._collections.manifest_of(bundle_name))
         if kind.extractors != TokenKind.of(live.manifest).extractors:
             detail = "it has other extractors than the live bundle, so it has to be built from the sources"
             raise RefusingError(detail, item=bundle_name)
         built = await self._collections.build(bundle_name)
-        total = await live.store.count()
         target = self._collections.opened(built.space.id)
         if target is None:
             raise RefusingError("its collection was dropped at once", item=bundle_name)
-        self.status = RefusingStatus(state="running", total=total, space=built.space)
-        self._job = asyncio.create_task(self._run(tokens, live.store, target))
-        self._job.add_done_callback(self._note_end)
-        return self.status
+        return _Filling(self._tokens, live.store, target).run
 
-    async def _run(self, tokens: KeptTokens, live: GalleryStore, target: OpenedCollection) -> None:
+
+@dataclass(slots=True)
+class _Filling:
+    """Fills a collection from the live one's images and their tokens."""
+
+    tokens: KeptTokens
+    live: GalleryStore
+    target: OpenedCollection
+    missing: int = 0
+    missing_ids: list[str] = field(default_factory=list)
+
+    async def run(self, progress: JobProgress) -> None:
+        """Do it, page by page."""
         cursor: str | None = None
-        with target.in_use():
+        with self.target.in_use():
+            progress.expect(await self.live.count())
+            progress.note(self._result())
             while True:
-                page = await live.scroll(limit=_PAGE, cursor=cursor)
-                await self._fill(tokens, page.points, live, target)
-                self.status = self.status.model_copy(update={"done": self.status.done + len(page.points)})
+                page = await self.live.scroll(limit=_PAGE, cursor=cursor)
+                await self._fill(page.points)
+                progress.advance(len(page.points))
+                progress.note(self._result())
                 cursor = page.cursor
                 if cursor is None:
                     return
 
-    def _note_end(self, job: asyncio.Task[None]) -> None:
-        """Set the status of a job that ended, however it did."""
-        detail = None
-        if job.cancelled():
-            detail = "the service was stopped"
-        elif isinstance(error := job.exception(), AffError):
-            _logger.warning("fusing again ended early: %s", error)
-            detail = str(error)
-        elif error is not None:
-            _logger.error("fusing again failed", exc_info=error)
-            detail = "the service failed on it; its log has the reason"
-        state = "finished" if detail is None else "failed"
-        self.status = self.status.model_copy(update={"state": state, "detail": detail})
-
-    async def _fill(
-        self, tokens: KeptTokens, points: Sequence[GalleryPoint], live: GalleryStore, target: OpenedCollection
-    ) -> None:
+    async def _fill(self, points: Sequence[GalleryPoint]) -> None:
         """Write what the target lacks, again where an image was changed meanwhile."""
+        live, target = self.live, self.target
         while points:
             there = await target.store.fetch([point.record.item_id for point in points])
             lacking = [point for point in points if not _same(there.get(point.record.item_id), point)]
             contents = [point.record.content_sha256 for point in lacking]
-            found = await asyncio.to_thread(tokens.fetch, TokenKind.of(target.manifest), contents)
+            found = await asyncio.to_thread(self.tokens.fetch, TokenKind.of(target.manifest), contents)
             with_tokens = [point for point in lacking if point.record.content_sha256 in found]
             self._note_missing([point for point in lacking if point.record.content_sha256 not in found])
             if not with_tokens:
@@ -141,9 +113,13 @@ class RefuseGallery:
             ]
 
     def _note_missing(self, points: Sequence[GalleryPoint]) -> None:
-        ids = [*self.status.missing_ids, *(point.record.item_id for point in points)][:_NAMED_IDS]
-        missing = self.status.missing + len(points)
-        self.status = self.status.model_copy(update={"missing": missing, "missing_ids": ids})
+        self.missing += len(points)
+        self.missing_ids = [*self.missing_ids, *(point.record.item_id for point in points)][:_NAMED_IDS]
+
+    def _result(self) -> FusedCollection:
+        return FusedCollection(
+            space=self.target.manifest.space, missing=self.missing, missing_ids=list(self.missing_ids)
+        )
 
 
 def _same(one: GalleryPoint | None, other: GalleryPoint) -> bool:

@@ -178,7 +178,7 @@ class GalleryStore(Protocol):
     async def scroll(
         self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
     ) -> GalleryPage:
-        """Return the next `limit` points in a stable order, from `cursor` on."""
+        """Return the next `limit` points in the order of their point ids (`layout.point_id`), from `cursor` on."""
         ...
 
     async def close(self) -> None:

@@ -140,13 +140,17 @@ GALLERY_STATUS: Example = {
     "kept_tokens": {"images": 50_000, "size_bytes": 760_000_000},
 }
 BUILD_REQUEST: Example = {"bundle": "landmarks-2"}
-REFUSING_STATUS: Example = {
+GALLERY_JOB: Example = {
+    "id": "0f8fad5bd9cb469fa16570867728950e",
+    "kind": "refuse",
+    "item": "landmarks-2",
     "state": "running",
+    "started_at": _WHEN,
+    "ended_at": None,
     "done": 12_000,
     "total": 50_000,
-    "missing": 1,
-    "missing_ids": ["rome/forum-3.jpg"],
-    "space": _OTHER_SPACE,
+    "result": {"space": _OTHER_SPACE, "missing": 1, "missing_ids": ["rome/forum-3.jpg"]},
+    "problem": None,
 }
 SWITCH_REQUEST: Example = {"space": "6b51d431"}
 VERIFY_REQUEST: Example = {"space": "6b51d431", "samples": 100, "neighbours": 10}

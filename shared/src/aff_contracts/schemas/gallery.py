@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,29 +53,6 @@ class KeptTokensStatus(BaseModel):
 
     images: int
     size_bytes: int
-
-
-class RefusingStatus(BaseModel):
-    """Answer of `POST` and `GET /gallery/refuse`: a gallery that is fused again from kept tokens.
-
-    Attributes:
-        state: `idle` where there was no such job since the start.
-        done: Images of the live collection that were looked at.
-        total: Images of the live collection when the job began.
-        missing: Images without kept tokens; `missing_ids` names the first 1,000. Index their sources again.
-        space: Of the collection that is filled.
-        detail: Why the job failed.
-    """
-
-    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.REFUSING_STATUS))
-
-    state: Literal["idle", "running", "finished", "failed"] = "idle"
-    done: int = 0
-    total: int = 0
-    missing: int = 0
-    missing_ids: list[str] = []
-    space: EmbeddingSpace | None = None
-    detail: str | None = None
 
 
 class GalleryStatus(BaseModel):
@@ -187,7 +163,7 @@ class Backup(BaseModel):
 
 
 class CollectionComparison(BaseModel):
-    """Answer of `POST /gallery/verify`.
+    """What came of `POST /gallery/verify`.
 
     Attributes:
         live_count: Images in the live collection.

@@ -65,7 +65,7 @@ def errors_told(as_json: bool) -> Iterator[None]:
 def images_bar(description: str, total: int | None) -> Iterator[Any]:
     """Show a bar with images per second and the time that remains, where the total is known.
 
-    Yields the function that advances it.
+    Yields the function that advances it, and sets the total where that is known only now.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -77,9 +77,9 @@ def images_bar(description: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, console=messages) as bar:
         task = bar.add_task(description, total=total, rate="")
 
-        def advance(images: int) -> None:
+        def advance(images: int, total: int | None = total) -> None:
             bar.advance(task, images)
             speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:.0f} images/s" if speed else "")
+            bar.update(task, total=total, rate=f"{speed:.0f} images/s" if speed else "")
 
         yield advance

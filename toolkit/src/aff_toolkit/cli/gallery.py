@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,8 +9,10 @@ import typer
 from rich.table import Table
 
 from aff_contracts.errors import CollectionNotFoundError
-from aff_contracts.schemas.gallery import CollectionComparison, CollectionStatus, GalleryStatus, RefusingStatus
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_contracts.schemas.gallery import Backup, CollectionComparison, CollectionStatus, GalleryStatus
+from aff_contracts.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, tell_jobs
 from aff_toolkit.cli.gallery_rebuild import rebuild
 from aff_toolkit.cli.index import index as index_source
 from aff_toolkit.cli.options import DEFAULT_INDEXER_URL, IndexerUrl
@@ -22,8 +23,6 @@ app.command()(rebuild)
 
 _DIFFERENT = 3
 _SHOWN_IDS = 5
-_POLL_S = 0.2
-_BACKUP_TIMEOUT_S = 3600.0
 
 Space = Annotated[str, typer.Argument(help="Id of a collection's embedding space, or the beginning of it.")]
 
@@ -79,19 +78,17 @@ def refuse(
 ) -> None:
     """Fuse the gallery again with another mixer, from kept tokens: no image is read. Status 3 where some have none."""
     with errors_told(as_json), IndexerClient(indexer_url) as client:
-        status = client.refuse(mixer)
-        with images_bar("fusing again", status.total) as advance:
-            while status.state == "running":
-                time.sleep(_POLL_S)
-                done, status = status.done, client.refusing()
-                advance(status.done - done)
+        try:
+            job = ended_job(client, client.refuse(mixer), "fusing again")
+        except JobFailedError:
+            messages.print("what was fused stays; the same command goes on")
+            raise
+    assert isinstance(job.result, FusedCollection), "the result of such a job"
     if as_json:
-        print_json(status.model_dump(mode="json"))
+        print_json(job.model_dump(mode="json"))
     else:
-        _tell_refusing(status)
-    if status.state == "failed":
-        raise typer.Exit(1)
-    if status.missing:
+        _tell_fused(job, job.result)
+    if job.result.missing:
         raise typer.Exit(_DIFFERENT)
 
 
@@ -105,7 +102,7 @@ def verify(
 ) -> None:
     """Compare a collection with the live one; status 3 where the two do not hold the same images."""
     with errors_told(as_json), IndexerClient(indexer_url) as client:
-        found = client.verify(space, samples=samples, neighbours=neighbours)
+        found = _verified(client, space, samples=samples, neighbours=neighbours)
     if as_json:
         print_json(found.model_dump())
     else:
@@ -123,7 +120,7 @@ def switch(
 ) -> None:
     """Make a collection the live one, where it lacks no image of the present one; the former stays for `rollback`."""
     with errors_told(as_json), IndexerClient(indexer_url) as client:
-        if not force and (missing := client.verify(space, samples=1, neighbours=1).missing):
+        if not force and (missing := _verified(client, space, samples=1, neighbours=1).missing):
             messages.print(f"{missing} images are missing in it; see `aff gallery verify {space}`, or take --force")
             raise typer.Exit(_DIFFERENT)
         gallery = client.switch(space)
@@ -158,8 +155,10 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write all collections into a backup, in the directory that the indexer has for them."""
-    with errors_told(as_json), IndexerClient(indexer_url, timeout_s=_BACKUP_TIMEOUT_S) as client:
-        made = client.backup(name or f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
+    with errors_told(as_json), IndexerClient(indexer_url) as client:
+        begun = client.backup(name or f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
+        made = ended_job(client, begun, "backing up").result
+    assert isinstance(made, Backup), "the result of such a job"
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
@@ -174,9 +173,28 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the gallery by a backup."""
-    with errors_told(as_json), IndexerClient(indexer_url, timeout_s=_BACKUP_TIMEOUT_S) as client:
-        gallery = client.restore(name, force=force)
+    with errors_told(as_json), IndexerClient(indexer_url) as client:
+        ended_job(client, client.restore(name, force=force), "restoring")
+        gallery = client.gallery()
     _show(gallery, as_json)
+
+
+@app.command()
+def jobs(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
+    """Show the job that runs on the gallery, and the last that ended since the indexer was started."""
+    with errors_told(as_json), IndexerClient(indexer_url) as client:
+        known = client.jobs()
+    if as_json:
+        print_json([job.model_dump(mode="json") for job in known])
+    else:
+        tell_jobs(known)
+
+
+def _verified(client: IndexerClient, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
+    begun = client.verify(space, samples=samples, neighbours=neighbours)
+    found = ended_job(client, begun, "comparing").result
+    assert isinstance(found, CollectionComparison), "the result of such a job"
+    return found
 
 
 def _show(gallery: GalleryStatus, as_json: bool) -> None:
@@ -196,16 +214,11 @@ def _live(collection: CollectionStatus) -> str:
     return "" if collection.live_since is None else f"since {collection.live_since:%Y-%m-%d %H:%M}, no more"
 
 
-def _tell_refusing(status: RefusingStatus) -> None:
-    if status.detail is not None:
-        messages.print(f"ended early: {status.detail}; the same command goes on")
-        return
-    if status.missing:
-        shown = ", ".join(status.missing_ids[:_SHOWN_IDS])
-        messages.print(f"{status.missing} images have no kept tokens: {shown} ...; index their sources again")
-    assert status.space is not None, "a finished job has filled a collection"
-    short = status.space.id[:12]
-    output.print(f"{status.done} images looked at. Next: aff gallery verify {short}")
+def _tell_fused(job: GalleryJob, fused: FusedCollection) -> None:
+    if fused.missing:
+        shown = ", ".join(fused.missing_ids[:_SHOWN_IDS])
+        messages.print(f"{fused.missing} images have no kept tokens: {shown} ...; index their sources again")
+    output.print(f"{job.done} images looked at. Next: aff gallery verify {fused.space.id[:12]}")
 
 
 def _tell(found: CollectionComparison, space: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from aff_contracts.errors import StoreRejectedError
 from aff_contracts.gallery_store.edge_rebuild import RebuiltGallery, rebuild_gallery
 from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.schemas.gallery import RefusingStatus
+from aff_contracts.schemas.gallery_jobs import FusedCollection, GalleryJob
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
@@ -36,7 +36,7 @@ def rebuild(
             raise StoreRejectedError("QDRANT_URL names a server, whose gallery Qdrant itself recovers")
         rebuilt = asyncio.run(rebuild_gallery(store))
         filled = _fill(store, bundle, rebuilt)
-    whole = {status.space for status in filled if status.state == "finished" and not status.missing}
+    whole = {_fused(job).space for job in filled if job.state == "finished" and not _fused(job).missing}
     empty = [space.id[:12] for space in rebuilt.emptied if space not in whole] + rebuilt.nameless
     if as_json:
         print_json(_described(rebuilt, filled, empty))
@@ -46,7 +46,7 @@ def rebuild(
         raise typer.Exit(_TO_BE_INDEXED)
 
 
-def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) -> list[RefusingStatus]:
+def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) -> list[GalleryJob]:
     lacking = [space for space in rebuilt.emptied if space != rebuilt.live]
     if not lacking:
         return []
@@ -57,28 +57,33 @@ def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) ->
     return asyncio.run(fill_from_tokens(settings, lacking))
 
 
+def _fused(job: GalleryJob) -> FusedCollection:
+    assert isinstance(job.result, FusedCollection), "a job that was started has a collection"
+    return job.result
+
+
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _described(rebuilt: RebuiltGallery, filled: list[RefusingStatus], empty: list[str]) -> dict[str, Any]:
+def _described(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list[str]) -> dict[str, Any]:
     return {
         "aside": None if rebuilt.aside is None else str(rebuilt.aside),
         "live": None if rebuilt.live is None else rebuilt.live.id,
         "images": rebuilt.images,
-        "filled": [status.model_dump(mode="json") for status in filled],
+        "filled": [job.model_dump(mode="json") for job in filled],
         "to_be_indexed": empty,
     }
 
 
-def _tell(rebuilt: RebuiltGallery, filled: list[RefusingStatus], empty: list[str]) -> None:
+def _tell(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list[str]) -> None:
     if rebuilt.aside is None:
         output.print(f"Nothing is damaged; the live collection has {rebuilt.images} images.")
         return
     output.print(f"The damaged files lie in {rebuilt.aside} now.")
-    for status in filled:
-        assert status.space is not None, "a job that was started has a collection"
-        output.print(f"{status.space.id[:12]}: {status.done - status.missing} images from kept tokens")
+    for job in filled:
+        fused = _fused(job)
+        output.print(f"{fused.space.id[:12]}: {job.done - fused.missing} images from kept tokens")
     if rebuilt.live is not None:
         output.print(f"Searches go to {rebuilt.live.id[:12]}, which has {rebuilt.images} images.")
     if empty:

@@ -1,0 +1,54 @@
+"""Waits for a job of the indexer, with a progress bar."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from aff_contracts.client import ServiceError
+from aff_contracts.schemas.gallery_jobs import GalleryJob
+from aff_toolkit.cli.console import images_bar, output
+from aff_toolkit.client import IndexerClient
+from aff_toolkit.indexing.patience import patiently
+
+_POLL_S = 0.2
+_AWAY_S = 120.0
+
+
+class JobFailedError(ServiceError):
+    """A job of the indexer failed; carries the problem that it ended with."""
+
+    code = "job_failed"
+    title = "The job failed"
+
+
+def ended_job(client: IndexerClient, job: GalleryJob, description: str) -> GalleryJob:
+    """Return a job once it has finished; a connection that breaks meanwhile, or a busy service, is asked again.
+
+    Args:
+        client: Of the indexer.
+        job: That was started.
+        description: Stands before the bar.
+
+    Raises:
+        JobFailedError: It failed.
+        ServiceError: The service was started again, and does not know it.
+        ServiceUnreachableError: There was no answer for two minutes.
+    """
+    job_id, never = job.id, threading.Event()
+    with images_bar(description, job.total) as advance:
+        while job.state == "running":
+            time.sleep(_POLL_S)
+            done, job = job.done, patiently(lambda: client.job(job_id), give_up_after_s=_AWAY_S, stop=never)
+            advance(job.done - done, job.total)
+    if job.problem is not None:
+        raise JobFailedError(job.problem)
+    return job
+
+
+def tell_jobs(jobs: list[GalleryJob]) -> None:
+    """Print a line for each job."""
+    for job in jobs:
+        images = f"{job.done}" if job.total is None else f"{job.done} of {job.total}"
+        reason = "" if job.problem is None else f": {job.problem.detail}"
+        output.print(f"{job.id} {job.kind} {job.item}: {job.state}, {images} images{reason}")
