@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import onnx
 import pytest
 from click.testing import Result
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from aff_contracts.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
@@ -23,6 +26,7 @@ from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.photograph_folder import write_photographs
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 from tests.support.query_service import QueryService
 from tests.support.tiny_training import TinyTraining
 
@@ -100,6 +104,25 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert judged["before"]["symmetric"] == judged["scores"]["symmetric"]
     assert manifest.metrics["export"]["int8"]["protocol"] == "held_out_neighbours"
     assert f"{int8_of(manifest)} an int8 query encoder: mAP" in result.stderr
+
+
+@needs_photos_bundle
+@pytest.mark.usefixtures("gaining")
+def test_on_the_default_bundle_the_last_layer_alone_is_fitted_without_labels(unlabelled: Path, tmp_path: Path) -> None:
+    manifest = trained(tmp_path, "--images", unlabelled, "--base", PHOTOS_BUNDLE)
+    base = load_manifest(PHOTOS_BUNDLE)
+    assert manifest.space == base.space
+    before, after = (
+        {layer.name: numpy_helper.to_array(layer) for layer in onnx.load(directory / name).graph.initializer}
+        for directory, name in (
+            (PHOTOS_BUNDLE, base.query_encoder.model),
+            (tmp_path / "bundle", manifest.query_encoder.model),
+        )
+    )
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed
+    assert {after[name].shape[0] for name in changed} == {base.space.dimension}
 
 
 @pytest.mark.usefixtures("gaining")

@@ -39,6 +39,17 @@ def judge(map_fp32: float, map_int8: float) -> Int8Verdict:
     return judge_int8("scenes", map_fp32=map_fp32, map_int8=map_int8, cosine=COSINE, max_map_loss_points=0.5)
 
 
+@pytest.mark.parametrize(("map_of_base", "accepted"), [(0.7, True), (0.71, False), (None, False)])
+def test_the_int8_graph_passes_where_it_is_as_good_as_that_of_the_base(
+    map_of_base: float | None, accepted: bool
+) -> None:
+    found = judge_int8(
+        "scenes", map_fp32=0.8, map_int8=0.7, cosine=COSINE, max_map_loss_points=0.5, map_of_base=map_of_base
+    )
+    assert found.accepted == accepted
+    assert ("of the base reaches" in found.reason) == (map_of_base is not None)
+
+
 def test_cosines_are_taken_photograph_by_photograph_over_all_batches() -> None:
     figures = compare_embeddings(TRAINED, encoder((1, 0), (0.6, 0.8), (0.6, 0.8)), BATCHES)
     assert figures.photographs == 3

@@ -90,9 +90,15 @@ def require_same_embeddings(
 
 
 def judge_int8(
-    protocol: str, *, map_fp32: float, map_int8: float, cosine: CosineFigures, max_map_loss_points: float
+    protocol: str,
+    *,
+    map_fp32: float,
+    map_int8: float,
+    cosine: CosineFigures,
+    max_map_loss_points: float,
+    map_of_base: float | None = None,
 ) -> Int8Verdict:
-    """Let the int8 graph pass where it loses little of the asymmetric mAP.
+    """Let the int8 graph pass where it loses little of the asymmetric mAP, or is as good as the one that it replaces.
 
     Args:
         protocol: Name of the protocol that it was measured by.
@@ -100,14 +106,16 @@ def judge_int8(
         map_int8: Likewise.
         cosine: To the float32 graph; it is told, and decides nothing.
         max_map_loss_points: See ExportSection.
+        map_of_base: Of the base's int8 graph, from 0 to 1; None where there is none.
     """
     # 80.0 less 79.5 is a little above half a point in floating point.
     loss = round(_POINTS * (map_fp32 - map_int8), _DECIMALS)
-    accepted = loss <= max_map_loss_points
+    accepted = loss <= max_map_loss_points or (map_of_base is not None and map_int8 >= map_of_base)
+    base = "" if map_of_base is None else f"; the int8 graph of the base reaches {_POINTS * map_of_base:.2f}"
     change = f"loss of {loss:.2f}" if loss > 0 else f"gain of {-loss:.2f}"
     reason = (
         f"mAP {_POINTS * map_int8:.2f} against {_POINTS * map_fp32:.2f} of fp32 under {protocol}, a {change} points; "
-        f"at most {max_map_loss_points:g} may be lost (export.max_map_loss_points). Cosine to fp32 at least "
+        f"at most {max_map_loss_points:g} may be lost (export.max_map_loss_points){base}. Cosine to fp32 at least "
         f"{cosine.min_cosine:.4f}, {cosine.mean_cosine:.4f} in the mean"
     )
     return Int8Verdict(

@@ -112,13 +112,14 @@ class BundleWriter:
             return *figures, Int8Verdict(accepted=False, reason=cosine)
         metrics, judgements = self._figures(BundleAt(graphs.directory, graphs.manifest), protocols, pair)
         first = protocols[0].name
-        scores = metrics[first]["scores"]
+        scores, before = metrics[first]["scores"], metrics[first].get("before", {})
         verdict = judge_int8(
             first,
             map_fp32=scores["asymmetric"]["map"],
             map_int8=scores[INT8_PAIRING]["map"],
             cosine=cosine,
             max_map_loss_points=self.recipe.export.max_map_loss_points,
+            map_of_base=before[INT8_PAIRING]["map"] if INT8_PAIRING in before else None,
         )
         if not verdict.accepted:
             for measured in metrics.values():

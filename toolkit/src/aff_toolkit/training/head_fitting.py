@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -26,6 +26,9 @@ from aff_toolkit.training.losses.contextual_similarity import contextual_similar
 from aff_toolkit.training.query_encoder import QueryEncoder
 from aff_toolkit.training.sampling import generator_of
 from aff_toolkit.training.validation import stretch
+
+# Name of the stage of a training in which the layer's inputs are computed.
+LAST_LAYER = "last layer"
 
 _BATCH = 64
 
@@ -143,6 +146,7 @@ def pooled_photographs(
     size: int,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
     """Return what the whitening layer takes in for kept photographs: (n, C) float32.
 
@@ -153,6 +157,7 @@ def pooled_photographs(
         size: Side in pixels of the encoder's input.
         augmentation: Of the photographs; None takes them as they are.
         seed: Of the augmentation.
+        on_progress: Called with the number of photographs since the last call.
     """
     network = copy.deepcopy(encoder.network).eval()
     assert isinstance(network, LightNetwork), "fitted_layer has seen to it"
@@ -162,6 +167,7 @@ def pooled_photographs(
         kept = torch.from_numpy(store.read_pixels(rows[start : start + _BATCH]))
         images = stretch(kept, size) if augmentation is None else augment(kept, size, seed + start, augmentation)
         parts.append(network.pooled(images.permute(0, 3, 1, 2)))
+        on_progress(len(kept))
     return torch.cat(parts).clone()
 
 

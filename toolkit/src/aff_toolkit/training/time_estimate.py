@@ -13,6 +13,7 @@ from torch import nn
 from aff_contracts.errors import AffError
 from aff_toolkit.evaluation.evaluate_bundle import MEASURING
 from aff_toolkit.training.feature_store.extract_features import Extract
+from aff_toolkit.training.head_fitting import LAST_LAYER
 from aff_toolkit.training.held_out import MOST_DISTRACTORS
 from aff_toolkit.training.joint_model import Stage
 from aff_toolkit.training.joint_training import stages_of
@@ -22,7 +23,6 @@ from aff_toolkit.training.training_photographs import TrainingPhotographs
 from gallery_indexer.extractors.extractor import FeatureBatch, Images
 
 FEATURES = "features"
-HEAD = "last layer"
 
 _SAMPLE = 8
 _MINUTE_S = 60
@@ -90,7 +90,7 @@ def _head_seconds(recipe: TrainingRecipe, trained_on: int, querying: float) -> d
     fitting = recipe.joint.head_fitting
     if fitting is None:
         return {}
-    return {HEAD: min(trained_on, fitting.photographs) * (1 + fitting.views) * _FORWARD_SHARE * querying}
+    return {LAST_LAYER: min(trained_on, fitting.photographs) * (1 + fitting.views) * _FORWARD_SHARE * querying}
 
 
 def _some_readable(photographs: TrainingPhotographs) -> Images:

@@ -24,7 +24,7 @@ from aff_toolkit.training.data.photograph import Photograph
 from aff_toolkit.training.feature_store.feature_store import FeatureStore
 from aff_toolkit.training.feature_store.store_description import StoreSettings
 from aff_toolkit.training.gallery_side import GallerySide, prepare_gallery_side
-from aff_toolkit.training.head_fitting import fitted_layer, pooled_photographs
+from aff_toolkit.training.head_fitting import LAST_LAYER, fitted_layer, pooled_photographs
 from aff_toolkit.training.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.judgement import Judgement
 from aff_toolkit.training.keep_better import require_judge, write_kept
@@ -216,7 +216,6 @@ class TrainBundle:
         for number in range(1, fitting.rounds + 1):
             pair = self._train_pair(store, rows, photographs, gallery, mixer, query_encoder, number)
             if number == 1:  # the layers below have learned what they will
-                self._work.tell(f"fitting the query encoder's last layer on {len(fitted)} photographs")
                 pooled = self._pooled(query_encoder, store, fitted, fitting.views)
             fitting.fit(head, pooled, torch.from_numpy(embed_rows(store, fitted, mixer)), self.recipe.seed)
             if number < fitting.rounds:
@@ -232,10 +231,11 @@ class TrainBundle:
         """Return what the query encoder's last layer takes in for photographs, and for augmented views of them."""
         size, seed = self.recipe.query_encoder.input_size, self.recipe.seed
         augmentations = [None, *[self.recipe.joint.augmentation] * views]
-        return [
-            pooled_photographs(query_encoder, store, rows, size, augmentation, seed + number)
-            for number, augmentation in enumerate(augmentations)
-        ]
+        with self.log.stage(LAST_LAYER, len(rows) * len(augmentations), "images") as bar:
+            return [
+                pooled_photographs(query_encoder, store, rows, size, augmentation, seed + number, bar.advance)
+                for number, augmentation in enumerate(augmentations)
+            ]
 
     def _train_pair(
         self,
