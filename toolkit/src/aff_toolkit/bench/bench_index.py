@@ -196,6 +196,7 @@ def _throughput(
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
         store = runner.run(QdrantEdgeStore.open(Path(directory), StoreSettings(url="")))
         loaded = runner.run(load_bundle(bundle, IndexerSettings(device=encoder.device.type), GalleryEncoder.load))
+        runner.run(store.create(loaded.manifest.space))
         index = runner.run(_opened(loaded, store))
 
         def whole() -> None:

@@ -83,7 +83,9 @@ def _photograph(number: int) -> bytes:
 async def _index(size: int, directory: Path) -> None:
     store = await QdrantEdgeStore.open(directory, StoreSettings(url=""))
     try:
-        with closing(OpenedIndex(_StandIn(), store, EmbeddingSpace(id="0" * 64, dimension=_DIMENSION))) as index:
+        space = EmbeddingSpace(id="0" * 64, dimension=_DIMENSION)
+        await store.create(space)
+        with closing(OpenedIndex(_StandIn(), store, space)) as index:
             for start in range(0, size, _AT_A_TIME):
                 numbers = range(start, min(start + _AT_A_TIME, size))
                 images = [IncomingImage(data=_photograph(n), item=IndexItem(id=str(n))) for n in numbers]
