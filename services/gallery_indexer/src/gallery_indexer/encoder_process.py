@@ -16,7 +16,14 @@ from aff_contracts.errors import WorkerError
 from aff_contracts.workers.frames import Frame, Part
 from aff_contracts.workers.serve import name_of
 from aff_contracts.workers.worker_process import WorkerProcess
-from gallery_indexer.encoder_worker import EncodeAnswer, EncodeRequest, EncoderSetup, features_of, features_sent
+from gallery_indexer.encoder_worker import (
+    EncodeAnswer,
+    EncodeRequest,
+    EncoderSetup,
+    features_of,
+    features_sent,
+    open_encoder,
+)
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, EncoderLoader, PreparedImage
 from gallery_indexer.pixel_arena import PixelArena, SharedImage
 from gallery_indexer.tokens import ImageFeatures
@@ -66,14 +73,7 @@ class EncoderProcess:
             arena_file=self.arena.file,
             arena_slots=slots,
         )
-        self._worker = WorkerProcess(
-            "runs the encoder",
-            "gallery_indexer.encoder_worker:open_encoder",
-            setup,
-            timeout_s=timeout_s,
-            files=[self.arena.file],
-            max_answer_bytes=_MAX_ANSWER_BYTES,
-        )
+        self._worker = _process(setup, timeout_s)
         try:
             self._loop.run(self._worker.start())
         except BaseException:
@@ -115,3 +115,14 @@ class EncoderProcess:
         if answer.too_large is not None:
             raise BatchTooLargeError(answer.too_large)
         return answer, frame
+
+
+def _process(setup: EncoderSetup, timeout_s: float) -> WorkerProcess:
+    return WorkerProcess(
+        "runs the encoder",
+        name_of(open_encoder),
+        setup,
+        timeout_s=timeout_s,
+        files=[setup.arena_file],
+        max_answer_bytes=_MAX_ANSWER_BYTES,
+    )
