@@ -51,7 +51,9 @@ class Stop(threading.Event):
     "error",
     [
         UNREACHABLE,
-        *map(problem, ("service_overloaded", "rate_limited", "store_throttled", "store_unavailable", "service_not_ready")),
+        *map(
+            problem, ("service_overloaded", "rate_limited", "store_throttled", "store_unavailable", "service_not_ready")
+        ),
         *map(foreign, (429, 502, 503, 504)),
     ],
 )
