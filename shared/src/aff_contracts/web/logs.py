@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import logging.handlers
 import queue
 import sys
+import threading
 import time
+from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -15,6 +18,7 @@ from aff_contracts.web.request_id import current_request_id
 
 _FIELDS = ("timestamp", "levelname", "name", "message", "request_id")
 _GATHERED_S = 0.02
+_LAST_S = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +42,34 @@ class _GatheringListener(logging.handlers.QueueListener):
             record = super().dequeue(block)
             time.sleep(_GATHERED_S)
             return record
+
+    def handle(self, record: logging.LogRecord | threading.Event) -> None:
+        """Write a record; an event is set, for what stood before it is written now."""
+        if isinstance(record, threading.Event):
+            record.set()
+        else:
+            super().handle(record)
+
+    def catch_up(self) -> None:
+        """Wait until what is queued is written, or the reader of the log has stood still for too long."""
+        if self._thread is not None:
+            written = threading.Event()
+            self.queue.put_nowait(written)
+            written.wait(_LAST_S)
+
+    def stop(self) -> None:
+        """Have the thread end when it has written what waits; wait for that as `catch_up` does."""
+        self.catch_up()
+        self._thread = None
+        self.enqueue_sentinel()
+
+
+class _OneWriter(logging.StreamHandler[TextIO]):
+    """Has no lock, for one thread writes: a lock held by a write that hangs would hold up the end of the process."""
+
+    def createLock(self) -> None:  # noqa: N802 - logging's name
+        """Do without."""
+        self.lock = None
 
 
 class _InBackground(logging.handlers.QueueHandler):
@@ -71,19 +103,18 @@ class _InBackground(logging.handlers.QueueHandler):
         self.queue.put_nowait(record)
 
     def flush(self) -> None:
-        """Write what waits."""
-        self._writer.stop()
-        self._writer.start()
+        """Write what waits, for at most two seconds."""
+        self._writer.catch_up()
 
     def close(self) -> None:
-        """Write what waits, and end the thread; the interpreter does so at its end."""
+        """Write what waits, for at most two seconds, and end the thread; the interpreter does so at its end."""
         self._writer.stop()
         super().close()
 
 
 def configure_logging(settings: ObserveSettings) -> None:
     """Log to standard error, for this whole process."""
-    stream = logging.StreamHandler()
+    stream = _OneWriter(_unbuffered(sys.stderr))
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     stream.setFormatter(_text() if as_text else _json())
     handler = _InBackground(stream, settings.log_max_queued)
@@ -91,6 +122,15 @@ def configure_logging(settings: ObserveSettings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     for name in ("httpx", "httpcore", "qdrant_client"):  # they tell of every call
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _unbuffered(stream: TextIO) -> TextIO:
+    """Return a stream to the same file without a buffer, whose lock would hold up the interpreter's end, too."""
+    try:
+        file = io.FileIO(stream.fileno(), "w", closefd=False)
+    except OSError:  # it stands for no file
+        return stream
+    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", write_through=True)  # type: ignore[type-var]
 
 
 def _text() -> logging.Formatter:

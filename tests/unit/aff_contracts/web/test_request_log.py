@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -70,6 +72,23 @@ def test_a_reader_of_the_log_that_stands_still_makes_no_queue_grow_and_lost_line
     assert kept[:5] == [f"line {number}" for number in range(5)]
     assert len(kept) + sum(lost) == 1000
     assert lines[-1] == "the last line"
+
+
+def test_a_process_whose_log_nobody_reads_ends_all_the_same() -> None:
+    program = """
+import logging
+from aff_contracts.web import logs
+from aff_contracts.web.observe_settings import ObserveSettings
+logs._LAST_S = 0.05
+logs.configure_logging(ObserveSettings())
+for _ in range(100):
+    logging.warning("x" * 10_000)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
 
 
 @asynccontextmanager
