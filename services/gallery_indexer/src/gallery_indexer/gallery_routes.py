@@ -21,7 +21,7 @@ from aff_contracts.errors import (
     StoreError,
 )
 from aff_contracts.gallery_store.gallery_catalogue import Collection, live_one
-from aff_contracts.schemas.examples import SPACE_ID
+from aff_contracts.schemas.examples import GALLERY_JOB, SPACE_ID
 from aff_contracts.schemas.gallery import (
     Backup,
     BackupRequest,
@@ -49,9 +49,11 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         max_length=128,
+        examples=["nightly-backup-2026-05-17"],
         description="Chosen by the caller: a request that is sent again with it returns the job that it has started.",
     ),
 ]
+JobId = Annotated[str, Path(examples=[GALLERY_JOB["id"]])]
 
 _BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtraError, StoreError)
 
@@ -120,7 +122,7 @@ async def list_jobs(components: CurrentComponents) -> list[GalleryJob]:
 
 
 @router.get("/gallery/jobs/{job_id}", responses=problem_responses(JobNotFoundError))
-async def get_job(job_id: str, components: CurrentComponents) -> GalleryJob:
+async def get_job(job_id: JobId, components: CurrentComponents) -> GalleryJob:
     """Say how far a job is, and what came of it."""
     return components.jobs.job(job_id)
 
