@@ -12,6 +12,7 @@ from aff_toolkit.ablation.ablation_errors import ResultNotWrittenError
 from aff_toolkit.ablation.variant import Pairing, RunResult
 
 _DPI = 110
+_LINES = ("solid", "dotted", "dashed")
 _PAIRINGS: tuple[Pairing, ...] = ("asymmetric", "symmetric")
 
 
@@ -28,7 +29,7 @@ def write_curves(title: str, runs: Sequence[RunResult], path: Path) -> None:
         axes = figure.add_subplot(1, len(_PAIRINGS), number)
         for place, run in enumerate(drawn):
             epochs, maps = zip(*((point.epoch, 100 * point.map[pairing]) for point in run.curve), strict=True)
-            axes.plot(epochs, maps, color=f"C{place % 10}", linestyle="-:"[place // 10 % 2], label=run.variant)
+            axes.plot(epochs, maps, color=f"C{place % 10}", linestyle=_LINES[place // 10 % 3], label=run.variant)
         axes.set(title=pairing, xlabel="epochs", ylabel="mAP")
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
