@@ -7,7 +7,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.layout import VECTOR_NAME
+from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, is_indexed
 from aff_contracts.gallery_store.settings import MemoryPlacement, StoreSettings
 from aff_contracts.schemas.payload_schema import PayloadType
 
@@ -23,7 +23,7 @@ _HNSW_M = 16
 _HNSW_EF_CONSTRUCT = 100
 _FULL_SCAN_THRESHOLD_KB = 10_000
 
-PAYLOAD_TYPES: dict[PayloadType, edge.PayloadSchemaType] = {
+_PAYLOAD_TYPES: dict[PayloadType, edge.PayloadSchemaType] = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "integer": edge.PayloadSchemaType.Integer,
     "float": edge.PayloadSchemaType.Float,
@@ -60,6 +60,16 @@ def search_parameters(settings: StoreSettings, *, exact: bool) -> edge.SearchPar
     if settings.quantization != "none":
         quantization = edge.QuantizationSearchParams(rescore=settings.rescore, oversampling=settings.oversampling)
     return edge.SearchParams(hnsw_ef=settings.search_ef, quantization=quantization)
+
+
+def missing_indexes(shard: edge.EdgeShard, settings: StoreSettings) -> list[edge.UpdateOperation]:
+    """Return what creates the payload indexes of the declared keys that a shard lacks."""
+    there = shard.info().payload_schema
+    return [
+        edge.UpdateOperation.create_field_index(filter_key(key), _PAYLOAD_TYPES[kind])
+        for key, kind in settings.payload_schema.items()
+        if not is_indexed(key, there)
+    ]
 
 
 def _quantization(settings: StoreSettings) -> Any:

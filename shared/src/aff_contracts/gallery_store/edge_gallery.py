@@ -19,7 +19,7 @@ import qdrant_edge as edge
 
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
-from aff_contracts.gallery_store.edge_config import PAYLOAD_TYPES, search_parameters, shard_config
+from aff_contracts.gallery_store.edge_config import missing_indexes, search_parameters, shard_config
 from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest
 from aff_contracts.gallery_store.edge_graph_copy import EdgeGraphCopy
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
@@ -31,8 +31,6 @@ from aff_contracts.gallery_store.layout import (
     VECTOR_NAME,
     by_item,
     exclusive_threshold,
-    filter_key,
-    is_indexed,
     point_id,
     points_of,
     replaced_points,
@@ -90,10 +88,8 @@ class EdgeGallery:
 
     def index_payload(self) -> None:
         """Create the payload indexes of the declared keys, where they are missing."""
-        there = self._shard.info().payload_schema
-        for key, kind in self._settings.payload_schema.items():
-            if not is_indexed(key, there):
-                self._write(edge.UpdateOperation.create_field_index(filter_key(key), PAYLOAD_TYPES[kind]), [])
+        for operation in missing_indexes(self._shard, self._settings):
+            self._write(operation, [])
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
@@ -202,6 +198,9 @@ class EdgeGallery:
     def adopt_copy(self, copy: EdgeGraphCopy) -> None:
         """Bring the rest over, and go on with the copy in the old shard's place; `sweep` removes that one."""
         fresh = copy.completed(self._shard)
+        for operation in missing_indexes(fresh, self._settings):
+            fresh.update(operation)
+        fresh.flush()
         self._directory.adopt(self.space, copy.path)
         self._shard.close()
         self._opened, self._copy, self._dead = fresh, None, 0

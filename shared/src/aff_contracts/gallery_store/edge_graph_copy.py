@@ -38,10 +38,9 @@ class EdgeGraphCopy:
         return len(self._changed) > _AT_ONCE
 
     def completed(self, source: edge.EdgeShard) -> edge.EdgeShard:
-        """Bring over what is left, and return the copy, flushed."""
+        """Bring over what is left, and return the copy."""
         while self._changed:
             self._bring_some(source)
-        self._opened.flush()
         return self._opened
 
     def close(self) -> None:

@@ -7,11 +7,13 @@ import shutil
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aff_contracts.gallery_store import edge_copy, qdrant_edge
 from aff_contracts.gallery_store.edge_copy import copy_files
+from aff_contracts.gallery_store.layout import filter_key
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from aff_contracts.schemas.payload_filter import PayloadFilter
@@ -35,6 +37,11 @@ class _SlowCopy:
         await copy_files(source, target)
 
 
+@pytest.fixture(autouse=True)
+def _no_graph_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qdrant_edge, "QUIET_S", 3600.0)
+
+
 @pytest.fixture
 def slow_copy(monkeypatch: pytest.MonkeyPatch) -> _SlowCopy:
     copy = _SlowCopy()
@@ -43,7 +50,7 @@ def slow_copy(monkeypatch: pytest.MonkeyPatch) -> _SlowCopy:
 
 
 async def _filled(directory: Path, images: int, **settings: int) -> QdrantEdgeStore:
-    store = await QdrantEdgeStore.open(directory, StoreSettings(url="", **settings))  # type: ignore[arg-type]
+    store = await QdrantEdgeStore.open(directory, StoreSettings(url="", upsert_batch_size=1_000, **settings))  # type: ignore[arg-type]
     await store.create(SPACE)
     await store.upsert(make_points(images, dimension=32))
     return store
@@ -180,6 +187,26 @@ async def test_changes_beyond_one_step_are_all_brought_over(tmp_path: Path, monk
     await store.close()
     expected = {f"item-{number}" for number in range(20, 3_000)} | {f"late-{number}" for number in range(50)}
     assert set(await _ids(tmp_path)) == expected
+
+
+async def test_payload_indexes_created_while_the_graph_is_built_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema: dict[str, Any] = {"city": "keyword", "year": "integer"}
+    declared = StoreSettings(url="", upsert_batch_size=1_000, indexing_threshold_kb=100, payload_schema=schema)
+    store = await QdrantEdgeStore.open(tmp_path, declared)
+    await store.create(SPACE)
+    await store.upsert(make_points(3_000, dimension=32))
+
+    async def meanwhile(_: Path) -> None:
+        await store.index_payload()
+
+    monkeypatch.setattr(qdrant_edge, "index_in_child", meanwhile)
+    before = store._gallery._shard
+    await store.build_graph()
+    assert store._gallery._shard is not before
+    assert set(store._gallery._shard.info().payload_schema) == {filter_key("city"), filter_key("year")}
+    await store.close()
 
 
 async def test_a_filter_deletes_more_than_one_step_and_nothing_else(
