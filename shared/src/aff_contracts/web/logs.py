@@ -81,7 +81,8 @@ class _InBackground(logging.handlers.QueueHandler):
     """
 
     def __init__(self, handler: logging.Handler, max_queued: int) -> None:
-        super().__init__(queue.SimpleQueue())
+        self._waiting: queue.SimpleQueue[logging.LogRecord | threading.Event | None] = queue.SimpleQueue()
+        super().__init__(self._waiting)
         self._max_queued = max_queued
         self._lost = 0
         self._writer = _GatheringListener(self.queue, handler)
@@ -93,12 +94,12 @@ class _InBackground(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put the record into the queue, where there is room; the handler's lock is held."""
-        if self.queue.qsize() >= self._max_queued:
+        if self._waiting.qsize() >= self._max_queued:
             self._lost += 1
             return
         if self._lost:
-            told = "%d lines of the log were lost: what reads it was slow (AFF_LOG_MAX_QUEUED)"
-            self.queue.put_nowait(_logger.makeRecord(__name__, logging.WARNING, __file__, 0, told, (self._lost,), None))
+            lost = "%d lines of the log were lost: what reads it was slow (AFF_LOG_MAX_QUEUED)"
+            self.queue.put_nowait(_logger.makeRecord(__name__, logging.WARNING, __file__, 0, lost, (self._lost,), None))
             self._lost = 0
         self.queue.put_nowait(record)
 
@@ -120,7 +121,7 @@ def configure_logging(settings: ObserveSettings) -> None:
     handler = _InBackground(stream, settings.log_max_queued)
     handler.addFilter(_RequestIdFilter())
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    for name in ("httpx", "httpcore", "qdrant_client"):  # they tell of every call
+    for name in ("httpx", "httpcore", "qdrant_client"):  # they log every call
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -130,7 +131,7 @@ def _unbuffered(stream: TextIO) -> TextIO:
         file = io.FileIO(stream.fileno(), "w", closefd=False)
     except OSError:  # it stands for no file
         return stream
-    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", write_through=True)  # type: ignore[type-var]
+    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", write_through=True)
 
 
 def _text() -> logging.Formatter:
