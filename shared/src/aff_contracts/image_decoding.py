@@ -200,7 +200,8 @@ def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: C
 def _decode_large(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
     factor = _factor(image.size, min_side, crop)
     if min_side is not None:
-        kept = image.width * image.height if crop is None else (crop.right - crop.left) * (crop.bottom - crop.top)
+        cropped = math.inf if crop is None else (crop.right - crop.left) * (crop.bottom - crop.top)
+        kept = min(image.width * image.height, cropped)  # a crop may reach beyond the image, which is refused below
         factor = max(factor, math.ceil(math.sqrt(kept / _MOST_KEPT_PIXELS)))
     strips = open_strips(image, factor, require_memory(image, limits.max_decoder_bytes))
     orientation, lying = strips.orientation, strips.orientation in _LYING

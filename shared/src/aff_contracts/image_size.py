@@ -5,11 +5,12 @@ from __future__ import annotations
 import struct
 
 from aff_contracts.errors import ImageError
-from aff_contracts.image_avif import announced_sizes, is_avif
+from aff_contracts.image_avif import announced_sizes
 from aff_contracts.image_jpeg import frame_size
 from aff_contracts.image_tiff import directory_pixels
 
 _PNG, _GIF, _BMP, _TIFF = b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", (b"II", b"MM")
+_FILE_TYPE = b"ftyp"
 _OLD_BMP_HEADER = 12
 
 
@@ -39,7 +40,7 @@ def _pixels(data: bytes) -> int:
         width, height = _webp_size(data)
     elif data.startswith(_TIFF):
         return directory_pixels(data)
-    elif is_avif(data):
+    elif data[4:8] == _FILE_TYPE:  # AVIF and HEIC
         return max((wide * high for wide, high in announced_sizes(data)), default=0)
     else:
         return 0

@@ -10,7 +10,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from aff_contracts.errors import ImageTooManyPixelsError, TruncatedImageError
+from aff_contracts.errors import ImageTooManyPixelsError, InvalidCropError, TruncatedImageError
 from aff_contracts.image_decoding import Crop, DecodedImage, ImageLimits, decode_image
 from aff_contracts.image_size import announced_pixels
 from tests.support.images import (
@@ -114,6 +114,12 @@ def test_the_size_that_is_announced_is_that_of_the_image(name: str) -> None:
     assert announced_pixels(FILES[name]) == decoded.width * decoded.height
 
 
+def test_a_heic_that_names_no_brand_but_its_own_announces_its_size_too() -> None:
+    heic = FILES["HEIC"]
+    assert b"mif1" in heic[:28]
+    assert announced_pixels(heic.replace(b"mif1", b"heic", 1).replace(b"miaf", b"heic", 1)) == 64 * 64
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF1234WEBPVP8L", b"II*\0", b"text"]
 )
@@ -139,6 +145,15 @@ def test_a_crop_is_of_the_upright_photograph(image_format: str, orientation: int
         decoded = _large(data, crop=crop)
         assert (decoded.width, decoded.height) == (width, height)
         assert np.array_equal(decoded.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("far", [49, 1e6, 1e200])
+def test_a_crop_that_is_not_inside_the_photograph_is_refused_however_far_it_reaches(
+    image_format: str, far: float
+) -> None:
+    with pytest.raises(InvalidCropError, match="is not inside the photograph of 48 x 32 pixels"):
+        _large(encode(gradient(48, 32), image_format), min_side=8, crop=Crop(0, 0, far, far))
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")  # of Pillow
