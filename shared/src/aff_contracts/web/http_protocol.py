@@ -26,7 +26,7 @@ class LimitedHttp(HttpToolsProtocol):
     Attributes:
         head_timeout_s: From the connection, or from the first byte of a further request, to the end of the head.
         max_head_bytes: Largest head, and largest trailer.
-        max_connections: Most open connections; requests on further ones are refused.
+        max_connections: Most open connections; requests on further ones are refused while there are so many.
     """
 
     head_timeout_s: ClassVar[float]
@@ -39,10 +39,12 @@ class LimitedHttp(HttpToolsProtocol):
         self._head_begun = False
         self._head_bytes = 0
         self._ended = False
+        self._is_further = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self._is_further = self._are_too_many()
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -84,7 +86,7 @@ class LimitedHttp(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise RequestError("this is no proxy: CONNECT is not answered")
             return
-        if len(self.connections) > self.max_connections:
+        if self._is_further and self._are_too_many():
             reason = f"{self.max_connections} connections are open, which is the limit"
             raise ConnectionLimitError(reason, retry_after_s=_RETRY_AFTER_S)
         self._end_head()
@@ -120,6 +122,9 @@ class LimitedHttp(HttpToolsProtocol):
                 head += [name, b": ", kept, b"\r\n"]
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"".join([*head, b"\r\n", rest]))
+
+    def _are_too_many(self) -> bool:
+        return len(self.connections) > self.max_connections
 
     def _awaits_body(self) -> bool:
         return self.cycle is not None and self.cycle.more_body

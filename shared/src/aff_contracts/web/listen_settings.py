@@ -36,8 +36,8 @@ class ListenSettings(BaseSettings):
         max_queued_bytes: Bytes of all bodies that are read or worked on at the same time; more are answered with 429,
             unread, and told when to come back. A request that comes alone is always taken.
         max_queued_requests: Most requests with a body that are read or worked on at the same time; likewise.
-        max_connections: Most open connections; behind all other limits, a request on a further one is answered by the
-            server itself, with 503.
+        max_connections: Most open connections; behind all other limits, a request on a further one is answered with
+            503.
         access: Who may do what (`AFF_ACCESS_*`).
         observe: Logs and traces.
     """

@@ -206,6 +206,18 @@ async def test_a_connection_too_many_is_a_problem_as_any_other(
     assert (await _answer(service.port, GOOD)).startswith(b"HTTP/1.1 200")
 
 
+async def test_a_connection_from_before_the_limit_was_reached_is_served_on(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(GOOD)
+    assert (await reader.readuntil(b'alive"}')).startswith(b"HTTP/1.1 200")
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS)]
+    await asyncio.sleep(0.05)
+    writer.write(GOOD)
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+    for _, one in [*held, (reader, writer)]:
+        one.close()
+
+
 @pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
 async def test_another_protocol_is_not_taken_up_and_the_request_answered_as_it_is(port: int, protocol: bytes) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\nSec-WebSocket-Key: AAAA\r\n"
