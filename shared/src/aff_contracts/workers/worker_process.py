@@ -101,11 +101,12 @@ class WorkerProcess:
         self, request: Message, parts: Sequence[Part], answer: type[AnyMessage], *, items: int = 1
     ) -> tuple[AnyMessage, Frame]:
         """Make a single attempt; see `call`."""
+        encoded = encode_frame(request, parts)
         channel = None
         while channel is None:
             life = await self._living()
             channel = await life.take_channel()
-        frame = await channel.ask(encode_frame(request, parts), self._timeout_s * max(1, items))
+        frame = await channel.ask(encoded, self._timeout_s * max(1, items))
         try:
             return frame.read(answer), frame
         except WorkerError:
@@ -152,8 +153,7 @@ class WorkerProcess:
     def _spawn(self, channels: Sequence[int]) -> subprocess.Popen[bytes]:
         if self._process is not None:
             end_process(self._process)  # what it has of a card has to be free again
-        if self._closed:
-            raise WorkerError("the process has been closed")
+        self._require_open()
         command = [sys.executable, "-m", "aff_contracts.workers.serve", self._opener, *map(str, channels)]
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[*channels, *self._files])
@@ -162,6 +162,10 @@ class WorkerProcess:
         if self._closed:
             end_process(self._process)
         return self._process
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise WorkerError(f"the process that {self._does} has been closed")
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[WorkerProcess]:
@@ -172,6 +176,7 @@ class WorkerProcess:
         self._suspects += 1
         try:
             async with self._one_suspect:
+                self._require_open()
                 if self._for_suspects is None:
                     self._for_suspects = WorkerProcess(
                         self._does,

@@ -137,6 +137,25 @@ async def test_closing_ends_a_call_that_hangs() -> None:
         assert _state(pid) == "X"
 
 
+async def test_a_call_that_was_given_up_is_not_made_again_in_a_process_that_outlives_the_closing() -> None:
+    async with _worker(threads=2, timeout_s=3.0) as worker:
+        await _pid(worker)
+        calling = asyncio.create_task(_pid(worker, "hang"))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(worker.close)
+        with pytest.raises(WorkerError, match="has been closed"):
+            await calling
+
+
+async def test_a_request_that_cannot_be_sent_leaves_the_process_to_the_others() -> None:
+    async with _worker() as worker:
+        await worker.start()
+        with pytest.raises(ValueError, match="surrogates"):
+            await _pid(worker, "no text: \ud800")
+        async with asyncio.timeout(20):
+            await _pid(worker)
+
+
 def test_a_process_that_hangs_ends_with_the_service_that_was_killed() -> None:
     with _hung_service() as (service, worker):
         assert _state(worker) not in "ZX"
