@@ -40,7 +40,10 @@ async def addresses_of(url: str) -> list[str]:
     host = urlsplit(url).hostname or ""
     if _is_ip(host) or (_PROXIES & getproxies().keys() and not proxy_bypass(host)):
         return [host]
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a part of it is empty, or longer than 63 characters
+        raise OSError(str(error)) from error
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 

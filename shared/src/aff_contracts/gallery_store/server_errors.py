@@ -71,10 +71,10 @@ def translated(error: Exception, server: str) -> AffError:
     """
     reason = _reason(error)
     if isinstance(error, ResourceExhaustedResponse):
-        return StoreThrottledError(f"{server}: {reason}", retry_after_s=error.retry_after_s)
+        return _throttled(reason, server, error.retry_after_s)
     kind = _kind(error)
     if kind is StoreUnavailableError and (asked := _RETRY_AFTER.search(reason)):
-        return StoreThrottledError(f"{server}: {reason}", retry_after_s=int(asked[1]))
+        return _throttled(reason, server, int(asked[1]))
     if kind is StoreUnavailableError and _TOO_LARGE in reason:
         return StoreRequestTooLargeError(f"{server}: {reason}")
     if kind is StoreRefusalError:
@@ -83,7 +83,7 @@ def translated(error: Exception, server: str) -> AffError:
 
 
 def is_over_rest(error: Exception) -> bool:
-    """Say whether an exception is one of the client's REST interface."""
+    """Return whether an exception is one of the client's REST interface."""
     return isinstance(error, ApiException)
 
 
@@ -127,6 +127,10 @@ def _message(body: bytes) -> str:
         return str(answer["status"]["error"])
     except (ValueError, KeyError, TypeError):
         return body[:_SHOWN_CHARACTERS].decode(errors="replace")
+
+
+def _throttled(reason: str, server: str, retry_after_s: int) -> StoreThrottledError:
+    return StoreThrottledError(f"{server}: {reason}", retry_after_s=max(1, retry_after_s))  # 0 would be asked at once
 
 
 def _refusal(reason: str, server: str) -> AffError:

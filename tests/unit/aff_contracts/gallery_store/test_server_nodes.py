@@ -233,6 +233,12 @@ async def test_addresses_of_version_4_come_first_and_an_address_is_its_own() -> 
     assert (await addresses_of("http://localhost:6333"))[0] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+async def test_a_name_that_no_host_can_have_stands_for_none(host: str) -> None:
+    with pytest.raises(OSError, match="label"):
+        await addresses_of(f"http://{host}:6333")
+
+
 async def test_a_name_is_left_to_the_proxy_that_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "localhost")
