@@ -34,7 +34,7 @@ from gallery_indexer.incoming_image import IncomingImage
 from gallery_indexer.index_collections import IndexCollections
 from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
-from gallery_indexer.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.opened_collection import LoadedBundle, OpenedCollection, load_bundle
 from gallery_indexer.payload_limits import PayloadLimits
 from gallery_indexer.settings import IndexerSettings
 from tests.support.detachable_gallery_store import DetachableGalleryStore
@@ -144,6 +144,23 @@ async def _ids(catalogue: GalleryCatalogue, space: Any) -> list[str]:
 
 async def _point(catalogue: GalleryCatalogue, space: Any, item_id: str) -> GalleryPoint:
     return (await (await catalogue.collection(space)).fetch([item_id]))[item_id]
+
+
+class _DamagedCatalogue(MemoryGalleryCatalogue):
+    async def collection(self, space: Any) -> Any:  # noqa: ARG002 - the Protocol's
+        raise StoreUnavailableError("its directory cannot be read")
+
+
+async def test_a_bundle_whose_collection_cannot_be_opened_is_closed(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[LoadedBundle] = []
+    monkeypatch.setattr(LoadedBundle, "close", lambda bundle: closed.append(bundle))  # noqa: PLW0108 - a method
+    settings = IndexerSettings()
+    bundle = await load_bundle(shelf.default, settings, _load)
+    with pytest.raises(StoreUnavailableError, match="cannot be read"):
+        await OpenedCollection.open(bundle, _DamagedCatalogue(), settings, IndexMetrics(CollectorRegistry()))
+    assert closed == [bundle]
 
 
 async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleShelf) -> None:

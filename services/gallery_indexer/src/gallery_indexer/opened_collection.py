@@ -111,11 +111,15 @@ class OpenedCollection:
         tokens: KeptTokens | None = None,
         budget: PixelBudget | None = None,
     ) -> OpenedCollection:
-        """Put together what a collection needs.
+        """Put together what a collection needs; where the store fails, the bundle is closed.
 
         With `tokens`, the features of images are kept there; `budget` is that of all collections together.
         """
-        store = await catalogue.collection(bundle.manifest.space)
+        try:
+            store = await catalogue.collection(bundle.manifest.space)
+        except BaseException:
+            await asyncio.to_thread(bundle.close)
+            raise
         patient = PatientStore(store, wait_s=settings.store_wait_s)
         keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
         pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features, budget)
