@@ -89,7 +89,7 @@ class WorkerLife:
                 self._loop.call_soon_threadsafe(channel.disconnect)
 
     def is_alive(self) -> bool:
-        """Say whether it can be asked."""
+        """Return whether it can be asked."""
         return not self._cut_off and self._process.poll() is None
 
 
