@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**24  # after each, the copying thread waits for the interpreter, which a search may hold
 # The engine makes the write-ahead log's next file in the background, under a name that does not stay.
 _PREALLOCATED = "tmp-"
 
