@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from datetime import UTC, datetime
 
 import pytest
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BackupError, CollectionLiveError, CollectionNotFoundError, GalleryMissingError
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
+from aff_contracts.errors import CollectionLiveError, CollectionNotFoundError, GalleryMissingError
+from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue
 from tests.support.gallery_points import make_points, make_space
 
 pytestmark = pytest.mark.anyio
@@ -121,36 +121,44 @@ async def test_creations_at_the_same_moment_make_one_collection(catalogue: Galle
     assert await _spaces(catalogue) == [(OLD, True)]
 
 
-async def test_a_restored_gallery_is_the_one_that_was_backed_up(
-    catalogue: GalleryCatalogue, request: pytest.FixtureRequest, tmp_path: Path
+@pytest.fixture(autouse=True)
+def nobody_else_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aff_contracts.gallery_store.server_catalogue._FOLLOWED_S", 0)
+
+
+async def test_collections_that_were_built_beside_take_the_place_of_all_at_one_moment(
+    catalogue: GalleryCatalogue,
 ) -> None:
-    if "in-memory client" in request.node.name:
-        pytest.skip("the client's own mode makes no snapshots")
-    backup = tmp_path / "backups" / "first"
-    backup.mkdir(parents=True)
     await catalogue.create(OLD)
-    await catalogue.create(NEW)
+    await catalogue.create(make_space("third"))
     await (await catalogue.collection(OLD)).upsert(make_points(5))
-    await catalogue.switch(NEW.id)
-    before = await catalogue.collections()
-    await catalogue.backup(backup)
-    await (await catalogue.collection(OLD)).delete(["item-0"])
-    await (await catalogue.collection(NEW)).upsert(make_points(3))
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    for key in ("aa" * 32, "bb" * 32):  # the second one replaces what was restored
+        restoration = await catalogue.restoration(key)
+        await (await restoration.create(OLD)).upsert(make_points(2))
+        await (await restoration.create(NEW)).upsert(make_points(3))
+        if key.startswith("a"):
+            assert (await _spaces(catalogue))[0] == (OLD, True)
+            assert await (await catalogue.collection(OLD)).count() == 5
+        await restoration.take_place([Collection(NEW, True), Collection(OLD, False, since)])
+        await restoration.close()
+        assert await _spaces(catalogue) == [(NEW, True), (OLD, False)]
+        assert (await catalogue.collections())[1].live_since == since
+        assert await (await catalogue.collection(OLD)).count() == 2
+        assert await (await catalogue.collection(NEW)).count() == 3
     await catalogue.switch(OLD.id)
     await catalogue.drop(NEW.id)
-    await catalogue.create(make_space("third"))
-    await catalogue.restore(backup)
-    assert [(one.space, one.live) for one in await catalogue.collections()] == [(one.space, one.live) for one in before]
-    assert set(await (await catalogue.collection(OLD)).fetch([f"item-{n}" for n in range(5)])) == {
-        f"item-{n}" for n in range(5)
-    }
+    await catalogue.create(NEW)
     assert await (await catalogue.collection(NEW)).count() == 0
 
 
-async def test_what_is_no_backup_is_refused_and_changes_nothing(catalogue: GalleryCatalogue, tmp_path: Path) -> None:
+async def test_what_a_restoration_left_is_found_by_its_key_alone(catalogue: GalleryCatalogue) -> None:
     await catalogue.create(OLD)
-    await (await catalogue.collection(OLD)).upsert(make_points(2))
-    (tmp_path / "nothing").mkdir()
-    with pytest.raises(BackupError):
-        await catalogue.restore(tmp_path / "nothing")
-    assert await (await catalogue.collection(OLD)).count() == 2
+    for key, expected in (("aa" * 32, 0), ("aa" * 32, 4), ("bb" * 32, 0), ("aa" * 32, 0)):
+        restoration = await catalogue.restoration(key)
+        store = await restoration.create(OLD)
+        assert await store.count() == expected
+        await store.upsert(make_points(4))
+        await restoration.close()
+    assert await _spaces(catalogue) == [(OLD, True)]
+    assert await (await catalogue.collection(OLD)).count() == 0

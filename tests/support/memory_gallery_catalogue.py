@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BackupError, GalleryMissingError
-from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, in_order, require_not_live
+from aff_contracts.errors import GalleryMissingError
+from aff_contracts.gallery_store.gallery_catalogue import (
+    Collection,
+    find_collection,
+    in_order,
+    live_one,
+    require_not_live,
+)
 from tests.support.memory_gallery_store import MemoryGalleryStore
 
 
@@ -19,6 +22,25 @@ from tests.support.memory_gallery_store import MemoryGalleryStore
 class _Kept:
     space: EmbeddingSpace
     store: MemoryGalleryStore
+
+
+class _Restoration:
+    def __init__(
+        self, built: dict[str, _Kept], replace: Callable[[dict[str, _Kept], Sequence[Collection]], None]
+    ) -> None:
+        self._built = built
+        self._replace = replace
+
+    async def create(self, space: EmbeddingSpace) -> MemoryGalleryStore:
+        kept = self._built.setdefault(space.id, _Kept(space, MemoryGalleryStore()))
+        await kept.store.create(space)
+        return kept.store
+
+    async def take_place(self, collections: Sequence[Collection]) -> None:
+        self._replace(self._built, collections)
+
+    async def close(self) -> None:
+        pass
 
 
 class MemoryGalleryCatalogue:
@@ -34,7 +56,7 @@ class MemoryGalleryCatalogue:
         self, first: MemoryGalleryStore | None = None, *, make: Callable[[], MemoryGalleryStore] = MemoryGalleryStore
     ) -> None:
         self.closed = False
-        self._backups: dict[str, Any] = {}
+        self._restorations: dict[str, dict[str, _Kept]] = {}
         self._first = first
         self._make = make
         self._kept: dict[str, _Kept] = {}
@@ -83,18 +105,17 @@ class MemoryGalleryCatalogue:
         require_not_live(found)
         self._kept.pop(found.space.id).store.forget()
 
-    async def backup(self, directory: Path) -> None:
-        self._backups[directory.name.strip(".").removesuffix(".partial")] = deepcopy(
-            (self._kept, self._live, self._live_since)
-        )
+    async def restoration(self, key: str) -> _Restoration:
+        self._restorations = {key: self._restorations.get(key, {})}
+        return _Restoration(self._restorations[key], self._replace)
 
-    async def restore(self, directory: Path) -> None:
-        if directory.name not in self._backups:
-            raise BackupError("it is no backup", item=directory.name)
+    def _replace(self, built: dict[str, _Kept], collections: Sequence[Collection]) -> None:
         for kept in self._kept.values():
             kept.store.forget()
-        self._first = None
-        self._kept, self._live, self._live_since = deepcopy(self._backups[directory.name])
+        self._first, self._restorations = None, {}
+        self._kept = dict(built)
+        self._live_since = {one.space.id: one.live_since for one in collections if one.live_since is not None}
+        self._make_live(live_one(collections).space.id)
 
     async def close(self) -> None:
         self.closed = True

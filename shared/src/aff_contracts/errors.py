@@ -26,7 +26,8 @@ AffError                                  500  internal_error
 │   ├── BundleUnknownError                404  bundle_unknown
 │   ├── RefusingError                     409  refusing_impossible
 │   ├── BackupError                       409  backup_impossible
-│   │   └── BackupNotFoundError           404  backup_not_found
+│   │   ├── BackupNotFoundError           404  backup_not_found
+│   │   └── BackupDamagedError            409  backup_damaged
 │   ├── JobRunningError                   409  job_running
 │   ├── JobNotFoundError                  404  job_not_found
 │   ├── ImageSourceRefusedError           403  image_source_refused
@@ -296,6 +297,13 @@ class BackupNotFoundError(BackupError):
     code = "backup_not_found"
     status = 404
     title = "Backup not found"
+
+
+class BackupDamagedError(BackupError):
+    """Files of a backup are missing, or not what was written; named by the backup or the file."""
+
+    code = "backup_damaged"
+    title = "Damaged backup"
 
 
 class JobRunningError(RequestError):

@@ -11,12 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from aff_contracts.errors import StoreUnavailableError
+from aff_contracts.errors import StoreRejectedError
+from aff_contracts.gallery_store.gallery_store import GalleryPage
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.plain_photograph import plain_png
 from tests.support.problems import require_problem
 
@@ -29,20 +31,24 @@ def anyio_backend() -> str:
 
 
 class _SlowBackups(MemoryGalleryCatalogue):
-    """Writes a part of a backup, and waits for `gate` before the rest; fails where `broken`."""
+    """Waits for `gate` before a page is read; fails then where `broken`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(make=lambda: _SlowStore(self))
         self.begun, self.gate, self.broken = asyncio.Event(), asyncio.Event(), False
 
-    async def backup(self, directory: Path) -> None:
-        (directory / "half").touch()
-        self.begun.set()
-        await self.gate.wait()
-        if self.broken:
-            raise StoreUnavailableError("the server went away")
-        assert (directory / "half").exists()
-        await super().backup(directory)
+
+class _SlowStore(MemoryGalleryStore):
+    def __init__(self, catalogue: _SlowBackups) -> None:
+        super().__init__()
+        self._catalogue = catalogue
+
+    async def scroll(self, **asked: Any) -> GalleryPage:
+        self._catalogue.begun.set()
+        await self._catalogue.gate.wait()
+        if self._catalogue.broken:
+            raise StoreRejectedError("the server has an error")
+        return await super().scroll(**asked)
 
 
 @asynccontextmanager
@@ -120,17 +126,18 @@ async def test_of_two_backups_of_one_name_at_once_the_first_is_made_and_the_seco
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
 
 
-async def test_a_backup_that_fails_leaves_nothing_and_can_be_made_again(tmp_path: Path) -> None:
+async def test_a_backup_that_fails_is_none_and_can_be_made_again(tmp_path: Path) -> None:
     catalogue = _SlowBackups()
     catalogue.gate.set()
     async with _service(tmp_path, catalogue) as client:
         catalogue.broken = True
         failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
-        assert (failed["state"], failed["problem"]["code"]) == ("failed", "store_unavailable")
-        assert list((tmp_path / "backups").iterdir()) == []
+        assert (failed["state"], failed["problem"]["code"]) == ("failed", "store_rejected")
+        assert (await client.get("/gallery/backups")).json() == []
         catalogue.broken = False
         made = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
         assert made["state"] == "finished"
+        assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
         assert [job["state"] for job in (await client.get("/gallery/jobs")).json()] == ["finished", "failed"]
 
 
@@ -161,8 +168,8 @@ async def test_a_service_that_was_stopped_in_a_backup_leaves_none_and_knows_no_j
     async with _service(tmp_path, catalogue := _SlowBackups()) as client:
         job = (await client.post("/gallery/backups", json={"name": "b"})).json()
         await catalogue.begun.wait()
-    assert list((tmp_path / "backups").iterdir()) == []
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        assert (await client.get("/gallery/backups")).json() == []
         assert (await client.get("/gallery/jobs")).json() == []
         require_problem(await client.get(f"/gallery/jobs/{job['id']}"), 404, "job_not_found", job["id"])
 
@@ -171,3 +178,17 @@ async def test_what_cannot_be_done_is_refused_before_a_job_begins(tmp_path: Path
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         require_problem(await client.post("/gallery/verify", json={"space": "fff"}), 404, "collection_not_found", "fff")
         assert (await client.get("/gallery/jobs")).json() == []
+
+
+async def test_a_backup_that_a_newer_release_wrote_is_refused_and_the_others_are_listed(tmp_path: Path) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        for name in ("a", "b"):
+            await _ended(client, await client.post("/gallery/backups", json={"name": name}))
+        file = tmp_path / "backups" / "a" / "manifest.json"
+        file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
+        answer = await client.post("/gallery/restore", json={"name": "a", "force": True})
+        require_problem(answer, 409, "backup_impossible", "a")
+        assert "a newer release wrote it" in answer.json()["detail"]
+        assert [backup["name"] for backup in (await client.get("/gallery/backups")).json()] == ["b"]
+        restored = await _ended(client, await client.post("/gallery/restore", json={"name": "b"}))
+        assert restored["state"] == "finished"

@@ -127,7 +127,7 @@ async def _running(
             kept_tokens=tokens,
             jobs=jobs,
             refuse_gallery=RefuseGallery(collections, tokens),
-            backup_gallery=BackupGallery(catalogue, collections, settings.backups_path),
+            backup_gallery=BackupGallery(catalogue, collections, settings.backups_path, settings.store.payload_schema),
         )
         await _try_to_open_gallery(collections)
         yield

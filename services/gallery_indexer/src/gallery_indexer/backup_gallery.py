@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from datetime import UTC, datetime
+import logging
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from aff_contracts.errors import BackupError, BackupNotFoundError
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue, live_one
+from aff_contracts.errors import BackupError
+from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.schemas.gallery import Backup
+from aff_contracts.schemas.payload_schema import PayloadType
+from gallery_indexer.export_gallery import export_gallery
 from gallery_indexer.gallery_jobs import JobProgress, Work
+from gallery_indexer.import_gallery import import_gallery, require_replaceable
 from gallery_indexer.index_collections import IndexCollections
+from gallery_indexer.portable_manifest import MANIFEST, read_manifest
 
-_DESCRIPTION = "backup.json"
+_logger = logging.getLogger(__name__)
 
 
 class BackupGallery:
@@ -26,12 +28,20 @@ class BackupGallery:
         catalogue: The collections.
         collections: Opened again after a restoration.
         root: Directory of the backups; None where the operator named none.
+        payload_schema: Types of payload keys that filters use.
     """
 
-    def __init__(self, catalogue: GalleryCatalogue, collections: IndexCollections, root: Path | None) -> None:
+    def __init__(
+        self,
+        catalogue: GalleryCatalogue,
+        collections: IndexCollections,
+        root: Path | None,
+        payload_schema: Mapping[str, PayloadType],
+    ) -> None:
         self._catalogue = catalogue
         self._collections = collections
         self._root = root
+        self._payload_schema = payload_schema
 
     async def prepare_backup(self, name: str) -> Work:
         """Return the job that writes all collections into a new backup; it is there whole or not at all.
@@ -45,80 +55,41 @@ class BackupGallery:
         return partial(self._back_up, name)
 
     async def backups(self) -> list[Backup]:
-        """Return the backups, the newest first; raises BackupError without a directory for them."""
-        found = await asyncio.to_thread(lambda: [_read(path.parent) for path in self._backups()])
+        """Return the backups that can be read, the newest first; raises BackupError without a directory for them."""
+        found = await asyncio.to_thread(self._found)
         return sorted(found, key=lambda backup: backup.created_at, reverse=True)
 
     async def prepare_restoration(self, name: str, *, force: bool) -> Work:
-        """Return the job that replaces the gallery by a backup.
+        """Return the job that replaces the gallery by a backup, of whichever store.
 
         Raises:
             BackupNotFoundError: There is none of that name.
-            BackupError: It is damaged, it belongs to another adapter, or the gallery has images and `force` is not
-                said.
+            BackupError: It is damaged or of another release, or the gallery has images and `force` is not said.
             StoreError: The store failed.
         """
-        place = self._place(name)
-        backup = await asyncio.to_thread(_read, place)
-        if backup.store != self._catalogue.name:
-            raise BackupError(f"it belongs to {backup.store}, this gallery to {self._catalogue.name}", item=name)
-        for collection in await self._catalogue.collections():
-            count = await (await self._catalogue.collection(collection.space)).count()
-            if count and not force:
-                raise BackupError(f"the gallery has {count} images, which it would replace; say `force`", item=name)
-        return partial(self._restore, backup)
+        await asyncio.to_thread(read_manifest, self._place(name))
+        if not force:
+            await require_replaceable(self._catalogue, name)
+        return partial(self._restore, name)
 
     async def _back_up(self, name: str, progress: JobProgress) -> None:
-        place = self._place(name)
-        unfinished = place.with_name(f".{name}.partial")
-        try:
-            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
-            progress.note(await self._write(name, unfinished, progress))
-            await asyncio.to_thread(unfinished.rename, place)
-        except OSError as error:
-            raise BackupError(f"it cannot be written: {error}", item=name) from error
-        finally:
-            await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+        manifest = await export_gallery(self._catalogue, self._place(name), progress, self._payload_schema)
+        progress.note(manifest.described(name))
 
-    async def _write(self, name: str, place: Path, progress: JobProgress) -> Backup:
-        collections = await self._catalogue.collections()
-        live = await self._catalogue.collection(live_one(collections).space)
-        backup = Backup(
-            name=name,
-            store=self._catalogue.name,
-            created_at=datetime.now(UTC),
-            spaces=[collection.space for collection in collections],
-            count=await live.count(),
-        )
-        progress.expect(backup.count)
-        await asyncio.to_thread(place.mkdir, parents=True)
-        await self._catalogue.backup(place)
-        await asyncio.to_thread((place / _DESCRIPTION).write_text, backup.model_dump_json(indent=2))
-        progress.advance(backup.count)
-        return backup
-
-    async def _restore(self, backup: Backup, progress: JobProgress) -> None:
-        progress.expect(backup.count)
-        try:
-            await self._catalogue.restore(self._place(backup.name))
-        except OSError as error:
-            raise BackupError(f"it cannot be restored: {error}", item=backup.name) from error
+    async def _restore(self, name: str, progress: JobProgress) -> None:
+        await import_gallery(self._catalogue, self._place(name), progress)
         await self._collections.reopen()
-        progress.advance(backup.count)
 
     def _place(self, name: str) -> Path:
         if self._root is None:
             raise BackupError("this service has no directory for backups (AFF_INDEX_BACKUPS_PATH)")
         return self._root / name
 
-    def _backups(self) -> list[Path]:
-        return list(self._place(".").glob(f"[!.]*/{_DESCRIPTION}"))
-
-
-def _read(place: Path) -> Backup:
-    try:
-        return Backup.model_validate_json((place / _DESCRIPTION).read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BackupNotFoundError("there is no backup of that name", item=place.name) from error
-    except (OSError, ValidationError) as error:
-        raise BackupError(f"its description cannot be read: {error}", item=place.name) from error
+    def _found(self) -> list[Backup]:
+        backups = []
+        for path in self._place(".").glob(f"[!.]*/{MANIFEST}"):
+            try:
+                backups.append(read_manifest(path.parent).described(path.parent.name))
+            except BackupError as error:
+                _logger.warning("not listed: %s", error)
+        return backups

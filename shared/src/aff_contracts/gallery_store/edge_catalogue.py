@@ -16,21 +16,26 @@ import asyncio
 import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BackupError, StoreError, StoreUnavailableError
+from aff_contracts.errors import StoreError, StoreUnavailableError
 from aff_contracts.gallery_store.edge_directory import EdgeManifest, acquire_lock, replace_durably
 from aff_contracts.gallery_store.edge_errors import damaged
-from aff_contracts.gallery_store.edge_restore import copy_for_restore, finish_restore
-from aff_contracts.gallery_store.gallery_catalogue import Collection, find_collection, in_order, require_not_live
+from aff_contracts.gallery_store.edge_restore import NAME_DIGITS, EdgeRestoration, finish_restore
+from aff_contracts.gallery_store.gallery_catalogue import (
+    Collection,
+    find_collection,
+    in_order,
+    live_one,
+    require_not_live,
+)
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
-
-_NAME_DIGITS = 12
 
 
 class _CatalogueFile(BaseModel):
@@ -89,7 +94,7 @@ class QdrantEdgeCatalogue:
 
     async def collection(self, space: EmbeddingSpace) -> QdrantEdgeStore:
         """Return the store of a collection; it is opened once."""
-        name = space.id[:_NAME_DIGITS]
+        name = space.id[:NAME_DIGITS]
         async with self._opening:
             if name not in self._stores:
                 self._stores[name] = await QdrantEdgeStore.open(self._path(space.id), self._settings)
@@ -122,28 +127,11 @@ class QdrantEdgeCatalogue:
                 await store.close()
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
-    async def backup(self, directory: Path) -> None:
-        """Copy the collections and the file that says which one is live; a backup is laid out as a gallery."""
-        async with self._changing:
-            for collection in await self.collections():
-                place = directory / "collections" / self._path(collection.space.id).name
-                await asyncio.to_thread(place.mkdir, parents=True)
-                await (await self.collection(collection.space)).copy_to(place)
-            text = self._file.model_dump_json(indent=2)
-            await asyncio.to_thread(replace_durably, directory / "catalogue.json", text)
-
-    async def restore(self, directory: Path) -> None:
-        """Copy a backup beside the collections, and put it into their place."""
-        if not await asyncio.to_thread((directory / "catalogue.json").is_file):
-            raise BackupError("it is no backup of an embedded gallery", item=directory.name)
-        async with self._changing:
-            await copy_for_restore(directory, self._root)
-            async with self._opening:
-                for store in self._stores.values():
-                    await store.close()
-                self._stores.clear()
-                await asyncio.to_thread(finish_restore, self._root)
-                self._file = _read(self._root / "catalogue.json")
+    async def restoration(self, key: str) -> EdgeRestoration:
+        """Begin to build collections that shall replace all that there are."""
+        restoration = EdgeRestoration(self._root, key, self._settings, self._adopt)
+        await restoration.begin()
+        return restoration
 
     async def close(self) -> None:
         """Close every store, and release the directory."""
@@ -157,6 +145,21 @@ class QdrantEdgeCatalogue:
         await asyncio.to_thread(replace_durably, self._root / "catalogue.json", file.model_dump_json(indent=2))
         self._file = file
 
+    async def _adopt(self, directory: Path, collections: Sequence[Collection]) -> None:
+        """Put complete collections into the place of the present ones; from the renaming on they count."""
+        live = live_one(collections).space.id
+        since = {one.space.id: one.live_since for one in collections if one.live_since is not None}
+        file = _CatalogueFile(live=live, live_since=since | {live: datetime.now(UTC)})
+        async with self._changing:
+            await asyncio.to_thread(replace_durably, directory / "catalogue.json", file.model_dump_json(indent=2))
+            await asyncio.to_thread(directory.rename, self._root / "restored")
+            async with self._opening:
+                for store in self._stores.values():
+                    await store.close()
+                self._stores.clear()
+                await asyncio.to_thread(finish_restore, self._root)
+                self._file = _read(self._root / "catalogue.json")
+
     async def _forget_if_gone(self, space: EmbeddingSpace) -> None:
         """Close the store of a directory that something else deleted, so that it is opened anew."""
         path = self._path(space.id)
@@ -168,7 +171,7 @@ class QdrantEdgeCatalogue:
         return Collection(space, space.id == self._file.live, self._file.live_since.get(space.id))
 
     def _path(self, space_id: str) -> Path:
-        return self._root / "collections" / space_id[:_NAME_DIGITS]
+        return self._root / "collections" / space_id[:NAME_DIGITS]
 
 
 def adopt_earlier_release(root: Path) -> None:
@@ -177,7 +180,7 @@ def adopt_earlier_release(root: Path) -> None:
     if not old.exists():
         return
     manifest = _manifest(old)
-    place = root / "collections" / manifest.embedding_space.id[:_NAME_DIGITS]
+    place = root / "collections" / manifest.embedding_space.id[:NAME_DIGITS]
     place.mkdir(parents=True, exist_ok=True)
     if (root / manifest.shard).exists():
         (root / manifest.shard).rename(place / manifest.shard)

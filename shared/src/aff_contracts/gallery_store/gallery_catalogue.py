@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -32,6 +31,29 @@ _GONE = (
     "the gallery is gone: its live collection was deleted, and not by this service. Bring it back with aff gallery "
     "restore, or begin an empty one with aff gallery create"
 )
+
+
+class Restoration(Protocol):
+    """Collections that are built beside those of the gallery, unseen, and take their place at one moment.
+
+    Every method may raise StoreUnavailableError and StoreRejectedError, as those of GalleryStore.
+    """
+
+    async def create(self, space: EmbeddingSpace) -> GalleryStore:
+        """Return the store of a collection, which is created where it does not exist."""
+        ...
+
+    async def take_place(self, collections: Sequence[Collection]) -> None:
+        """Replace all collections of the gallery by those that were created; stores of the former ones are closed.
+
+        Args:
+            collections: Those that were created: which one is live from now on, and since when the others were.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release files and threads; what did not take its place is kept for another restoration of its key."""
+        ...
 
 
 class GalleryCatalogue(Protocol):
@@ -82,18 +104,11 @@ class GalleryCatalogue(Protocol):
         """
         ...
 
-    async def backup(self, directory: Path) -> None:
-        """Write all collections, and which one is live, into an empty directory, or what finds them again.
+    async def restoration(self, key: str) -> Restoration:
+        """Begin to build collections that shall replace all that there are, or go on where one of that key was left.
 
-        Each collection is as it was at one moment; what is written meanwhile may be in one and not in another.
-        """
-        ...
-
-    async def restore(self, directory: Path) -> None:
-        """Replace all collections by those of a backup; stores that were handed out before are closed.
-
-        Raises:
-            BackupError: It is no backup of this adapter.
+        Args:
+            key: Hex digits that stand for what is restored; what a restoration of another key left is removed.
         """
         ...
 

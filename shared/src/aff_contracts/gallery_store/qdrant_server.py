@@ -58,6 +58,11 @@ class QdrantServerStore:
         self._gallery = collection
         self._known_limits: CollectionLimits | None = None
 
+    def address(self, collection: str) -> None:
+        """Go on with the collection of that name, which took the place of this one."""
+        if collection != self._gallery:
+            self._gallery, self._known_limits = collection, None
+
     async def create(self, space: EmbeddingSpace) -> None:
         """Create the collection; several processes may do so at once."""
         if await self._holds(space):

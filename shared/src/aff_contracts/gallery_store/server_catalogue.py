@@ -1,10 +1,13 @@
-"""The collections of a gallery on a Qdrant server: the gallery's name is an alias of the live one."""
+"""The collections of a gallery on a Qdrant server: the gallery's name is an alias of the live one.
+
+What a restoration brought has names of its own; see server_restoration.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -16,22 +19,28 @@ from aff_contracts.gallery_store.gallery_catalogue import (
     Collection,
     find_collection,
     in_order,
+    live_one,
     require_not_live,
 )
 from aff_contracts.gallery_store.layout import LIVE_SINCE_KEY, SPACE_KEY
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
 from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
-from aff_contracts.gallery_store.server_snapshots import Snapshot, SnapshotList, read_snapshots
+from aff_contracts.gallery_store.server_restoration import (
+    ServerRestoration,
+    collection_name,
+    generation_of,
+    new_generation,
+)
 from aff_contracts.gallery_store.server_version import require_supported
 from aff_contracts.gallery_store.settings import StoreSettings
 
 _Result = TypeVar("_Result")
 
-_SNAPSHOT_TIMEOUT_S = 3600.0
+_FOLLOWED_S = 5.0  # after which every process has noticed another generation
 
 
 class QdrantServerCatalogue:
-    """A gallery on a server; every collection is called `<gallery>-<12 digits of its space id>`."""
+    """A gallery on a server; every collection is called `<gallery>-<12 digits of its space id>`, or as restored."""
 
     name = "qdrant_server"
 
@@ -40,6 +49,7 @@ class QdrantServerCatalogue:
         self._settings = settings
         self._gallery = settings.collection
         self._nodes = ServerNodes(settings, client)
+        self._generation = ""
         self._stores: dict[str, QdrantServerStore] = {}
         self._is_supported = False
 
@@ -51,10 +61,13 @@ class QdrantServerCatalogue:
         """
         await self._require_supported()
         live = await self._live_name()
-        response = await self._read(lambda client: client.get_collections())
-        names = [one.name for one in response.collections if one.name.startswith(f"{self._gallery}-")]
-        found = [await self._described(name, live=name == live) for name in names]
-        return in_order([collection for collection in found if collection is not None])
+        described = {name: await self._described(name, live=name == live) for name in await self._names()}
+        found = {name: one for name, one in described.items() if one is not None}
+        first = next(iter(in_order([*found.values()])), None)
+        if first is not None and (first.live or first.live_since is not None):
+            self._follow(next(name for name, one in found.items() if one is first))
+        ours = [one for name, one in found.items() if generation_of(name, self._gallery) == self._generation]
+        return in_order(ours)
 
     async def was_begun(self) -> bool:
         """Return whether a collection is live, or was once; nothing is known of collections that are gone."""
@@ -82,30 +95,15 @@ class QdrantServerCatalogue:
         """Delete a collection that is not live."""
         found = find_collection(await self.collections(), space_id)
         require_not_live(found)
-        await self._nodes.call(lambda client: client.delete_collection(self._name_of(found.space.id)))
+        await self._delete(self._name_of(found.space.id))
 
-    async def backup(self, directory: Path) -> None:
-        """Have the server make a snapshot of each collection, which stays there, and note their names."""
-        snapshots = []
-        for collection in await self.collections():
-            name = self._name_of(collection.space.id)
-            made = await self._make_snapshot(name)
-            snapshots.append(Snapshot(collection=name, name=made, space=collection.space, live=collection.live))
-        text = SnapshotList(snapshots=snapshots).model_dump_json(indent=2)
-        await asyncio.to_thread((directory / "snapshots.json").write_text, text)
-
-    async def restore(self, directory: Path) -> None:
-        """Have the server recover the snapshots, and drop the collections that the backup does not have."""
-        backup = await asyncio.to_thread(read_snapshots, directory)
-        before = await self.collections()
-        for snapshot in backup.snapshots:
-            await self._recover(snapshot)
-        live = next(snapshot for snapshot in backup.snapshots if snapshot.live)
-        await self._make_live(live.space, await self._live_name())
-        kept = {snapshot.space.id for snapshot in backup.snapshots}
-        for collection in before:
-            if collection.space.id not in kept:
-                await self.drop(collection.space.id)
+    async def restoration(self, key: str) -> ServerRestoration:
+        """Begin to build collections that shall replace all that there are."""
+        await self.collections()
+        await self._require_alias_to_be_ours()
+        generation = new_generation(key, await self._live_name())
+        await self._drop_all_but({self._generation, generation})
+        return ServerRestoration(self._nodes, self._gallery, generation, self._adopt)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,34 +117,58 @@ class QdrantServerCatalogue:
         alias = models.CreateAlias(collection_name=name, alias_name=self._gallery)
         operations.append(models.CreateAliasOperation(create_alias=alias))
         await self._nodes.call(lambda client: client.update_collection_aliases(operations))
-        metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: datetime.now(UTC).isoformat()}
+        await self._note_live_since(space, datetime.now(UTC))
+
+    async def _note_live_since(self, space: EmbeddingSpace, since: datetime) -> None:
+        name = self._name_of(space.id)
+        metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: since.isoformat()}
         await self._nodes.call(lambda client: client.update_collection(name, metadata=metadata))
 
-    async def _make_snapshot(self, collection: str) -> str:
-        made = await self._patiently(lambda client: client.create_snapshot(collection, wait=True))
-        if made is None:
-            raise StoreRejectedError(f"the server made no snapshot of {collection!r}")
-        return made.name
+    async def _names(self) -> list[str]:
+        """Return the names of collections that are this gallery's, by what they are called."""
+        response = await self._read(lambda client: client.get_collections())
+        return [one.name for one in response.collections if generation_of(one.name, self._gallery) is not None]
 
-    async def _recover(self, snapshot: Snapshot) -> None:
-        location = f"file://{self._settings.snapshots_path}/{snapshot.collection}/{snapshot.name}"
-        priority = models.SnapshotPriority.SNAPSHOT
-        await self._patiently(
-            lambda client: client.recover_snapshot(snapshot.collection, location, priority=priority, wait=True)
-        )
+    async def _adopt(self, generation: str, collections: Sequence[Collection]) -> None:
+        """Point the alias to another generation, and drop the former one once nobody uses it any more."""
+        live, former = live_one(collections), await self._live_name()
+        self._follow(collection_name(self._gallery, live.space.id, generation))
+        await self._make_live(live.space, former)
+        for other in collections:
+            if not other.live and other.live_since is not None:
+                await self._note_live_since(other.space, other.live_since)
+        await asyncio.sleep(_FOLLOWED_S)
+        await self._drop_all_but({generation})
 
-    async def _patiently(self, request: Request[_Result]) -> _Result:
-        """Call the server once, for as long as it takes to copy a collection."""
-        return await self._nodes.call(request, only_try_s=_SNAPSHOT_TIMEOUT_S)
+    async def _drop_all_but(self, generations: set[str]) -> None:
+        """Drop the collections of this gallery that are of other generations."""
+        for name in await self._names():
+            is_ours = await self._described(name, live=False) is not None
+            if is_ours and generation_of(name, self._gallery) not in generations:
+                await self._delete(name)
+
+    def _follow(self, live: str) -> None:
+        """Go on with the live one's generation: the stores that were handed out address its collections."""
+        former, self._generation = self._generation, generation_of(live, self._gallery) or ""
+        if former == self._generation:
+            return
+        for name in [name for name in self._stores if generation_of(name, self._gallery) == former]:
+            store = self._stores.pop(name)
+            successor = name.removesuffix(former) + self._generation
+            store.address(successor)
+            self._stores[successor] = store
+
+    def _store(self, name: str) -> QdrantServerStore:
+        return self._stores.setdefault(name, QdrantServerStore(self._nodes, name))
+
+    async def _delete(self, name: str) -> None:
+        await self._nodes.call(lambda client: client.delete_collection(name))
 
     async def _require_supported(self) -> None:
         if not self._is_supported:
             version = await self._read(lambda client: client.info())
             require_supported(self._settings, version.version)
             self._is_supported = True
-
-    def _store(self, name: str) -> QdrantServerStore:
-        return self._stores.setdefault(name, QdrantServerStore(self._nodes, name))
 
     async def _live_name(self) -> str | None:
         response = await self._read(lambda client: client.get_aliases())
@@ -164,7 +186,7 @@ class QdrantServerCatalogue:
         except ValidationError:
             return None
         since = metadata.get(LIVE_SINCE_KEY)
-        if name != self._name_of(space.id):
+        if name != collection_name(self._gallery, space.id, generation_of(name, self._gallery) or ""):
             return None
         return Collection(space, live, datetime.fromisoformat(since) if since else None)
 
@@ -178,7 +200,7 @@ class QdrantServerCatalogue:
             )
 
     def _name_of(self, space_id: str) -> str:
-        return f"{self._gallery}-{space_id[:12]}"
+        return collection_name(self._gallery, space_id, self._generation)
 
     async def _read(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request, reads=True)

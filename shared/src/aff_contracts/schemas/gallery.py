@@ -147,7 +147,7 @@ class Backup(BaseModel):
     """What a backup holds.
 
     Attributes:
-        store: Adapter that it belongs to; those of a server stay in the server's own snapshots.
+        store: Adapter that it was read from; it can be restored to any.
         created_at: When it was begun; UTC.
         spaces: Embedding spaces of its collections, the live one first.
         count: Images in the live one.

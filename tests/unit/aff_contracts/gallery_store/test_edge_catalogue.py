@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from aff_contracts.errors import StoreDamagedError, StoreLockedError
+from aff_contracts.gallery_store import edge_catalogue
 from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
 from aff_contracts.gallery_store.edge_rebuild import rebuild_gallery
-from aff_contracts.gallery_store.edge_restore import copy_for_restore
+from aff_contracts.gallery_store.gallery_catalogue import Collection
 from aff_contracts.gallery_store.qdrant_edge import QdrantEdgeStore
 from aff_contracts.gallery_store.settings import StoreSettings
 from tests.support.gallery_points import make_points, make_space
@@ -100,23 +101,28 @@ async def test_a_drop_that_was_killed_on_its_way_leaves_no_collection(tmp_path: 
     await again.close()
 
 
-async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was(tmp_path: Path) -> None:
-    root, backup = tmp_path / "gallery", tmp_path / "backup"
-    backup.mkdir()
-    catalogue = await _open(root)
+async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = await _open(tmp_path)
     await catalogue.create(OLD)
-    await (await catalogue.collection(OLD)).upsert(make_points(3))
-    await catalogue.backup(backup)
     await (await catalogue.collection(OLD)).upsert(make_points(9))
+    restoration = await catalogue.restoration("aa" * 32)
+    await (await restoration.create(OLD)).upsert(make_points(3))
+    shutil.copytree(tmp_path, tmp_path.with_name("half"), ignore=shutil.ignore_patterns("tmp-*"))
+
+    def killed(root: Path) -> None:
+        raise OSError("killed")
+
+    monkeypatch.setattr(edge_catalogue, "finish_restore", killed)
+    with pytest.raises(OSError, match="killed"):
+        await restoration.take_place([Collection(OLD, live=True)])
+    monkeypatch.undo()
     await catalogue.close()
-    shutil.copytree(backup, root / "restoring")  # half a copy is none
-    again = await _open(root)
-    assert await (await again.collection(OLD)).count() == 9
-    await again.close()
-    await copy_for_restore(backup, root)  # a whole one counts
-    again = await _open(root)
-    assert await (await again.collection(OLD)).count() == 3
-    await again.close()
+    for root, count in ((tmp_path.with_name("half"), 9), (tmp_path, 3)):  # half of one is none, a whole one counts
+        again = await _open(root)
+        assert await (await again.collection(OLD)).count() == count
+        await again.close()
 
 
 async def test_a_damaged_catalogue_is_named(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -25,6 +25,8 @@ from aff_contracts.errors import (
     StoreThrottledError,
     StoreUnavailableError,
 )
+from aff_contracts.gallery_store import server_catalogue
+from aff_contracts.gallery_store.gallery_catalogue import Collection
 from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
 from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
@@ -214,36 +216,28 @@ def test_every_filter_can_be_sent_over_grpc(name: str) -> None:
     assert RestToGrpc.convert_filter(payload_filter).ByteSize() > 0
 
 
-class TestSnapshots:
-    """What a server is asked for; the client's own mode makes no snapshots."""
-
-    async def test_a_backup_is_a_snapshot_of_each_collection_and_is_recovered_from_there(
-        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+class TestRestorations:
+    async def test_another_process_follows_to_what_was_restored_and_nothing_else_is_left(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        asked: list[tuple[Any, ...]] = []
-
-        async def create_snapshot(name: str, *, wait: bool) -> Any:
-            asked.append(("create", name, wait))
-            return models.SnapshotDescription(name=f"{name}.snapshot", size=1, creation_time=None, checksum=None)
-
-        async def recover_snapshot(name: str, location: str, *, priority: models.SnapshotPriority, wait: bool) -> None:
-            asked.append(("recover", name, location, priority.value, wait))
-
-        monkeypatch.setattr(client, "create_snapshot", create_snapshot)
-        monkeypatch.setattr(client, "recover_snapshot", recover_snapshot)
-        catalogue = QdrantServerCatalogue(_settings(), client)
-        other = make_space("another", dimension=8)
-        await catalogue.create(SPACE)
-        await catalogue.create(other)
-        await catalogue.backup(tmp_path)
-        await catalogue.switch(other.id)
-        await catalogue.create(make_space("third", dimension=8))
-        await catalogue.restore(tmp_path)
-        names = [COLLECTION, f"gallery-{other.id[:12]}"]
-        assert asked == [("create", name, True) for name in names] + [
-            ("recover", name, f"file:///qdrant/snapshots/{name}/{name}.snapshot", "snapshot", True) for name in names
-        ]
-        assert [(one.space, one.live) for one in await catalogue.collections()] == [(SPACE, True), (other, False)]
+        monkeypatch.setattr(server_catalogue, "_FOLLOWED_S", 0)
+        ours, theirs = QdrantServerCatalogue(_settings(), client), QdrantServerCatalogue(_settings(), client)
+        neighbour = QdrantServerCatalogue(_settings(collection="gallery-2"), client)
+        await neighbour.create(SPACE)
+        await ours.create(SPACE)
+        their_store = await theirs.collection(SPACE)
+        assert await their_store.count() == 0
+        restoration = await ours.restoration("aa" * 32)
+        await (await restoration.create(SPACE)).upsert(make_points(3))
+        await restoration.take_place([Collection(SPACE, live=True)])
+        with pytest.raises(GalleryMissingError):
+            await their_store.count()
+        assert [one.space for one in await theirs.collections()] == [SPACE]
+        assert await their_store.count() == 3
+        names = sorted(one.name for one in (await client.get_collections()).collections)
+        assert len(names) == 2
+        assert names[0] == f"gallery-2-{SPACE.id[:12]}"
+        assert re.fullmatch(f"gallery-{SPACE.id[:12]}-r[0-9a-f]{{8}}", names[1])
 
 
 class TestRetries:
