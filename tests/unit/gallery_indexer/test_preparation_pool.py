@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from aff_contracts.errors import DecoderFailedError, EmptyImageError, WorkerError
-from aff_contracts.image_decoding import ImageLimits
+from aff_contracts.image_decoding import DecodedImage, ImageLimits, decode_image
 from aff_contracts.preprocessing import Preprocessing
+from gallery_indexer import photograph_preparation
 from gallery_indexer.photograph_preparation import PhotographPreparation, PreparedPhotograph
 from gallery_indexer.pixel_arena import PixelArena, PixelReference
 from gallery_indexer.preparation_pool import PreparationPool
@@ -118,6 +121,28 @@ async def test_a_photograph_is_not_blamed_where_no_process_can_be_started(monkey
 def test_a_place_outside_of_its_slot_is_rejected(reference: PixelReference) -> None:
     with pytest.raises(WorkerError, match="other sizes"):
         PixelArena(PREPARATION.preprocessings, 4).image(reference)
+
+
+async def test_a_caller_that_goes_away_counts_until_its_image_is_no_longer_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Barrier(3), threading.Event()
+
+    def decode_slowly(*args: Any, **kwargs: Any) -> DecodedImage:
+        begun.wait(20)
+        go_on.wait(20)
+        return decode_image(*args, **kwargs)
+
+    monkeypatch.setattr(photograph_preparation, "decode_image", decode_slowly)
+    with closing(_pool(arena=False)) as pool:  # of two threads
+        *decoded, waiting = [asyncio.create_task(_prepared(pool, RED, str(number))) for number in range(3)]
+        await asyncio.to_thread(begun.wait, 20)
+        for task in (*decoded, waiting):
+            task.cancel()
+        assert await asyncio.wait([*decoded, waiting], timeout=0.1) == ({waiting}, set(decoded))
+        go_on.set()
+        await asyncio.wait(decoded)
+        assert all(task.cancelled() for task in (*decoded, waiting))
 
 
 async def test_an_image_waits_for_a_slot_and_never_takes_one_that_is_written_to() -> None:

@@ -86,13 +86,14 @@ class PreparationPool:
     async def prepared(self, data: bytes, name: str) -> AsyncIterator[PreparedPhotograph]:
         """Prepare an image file; the pixels are there as long as the context.
 
+        Cancelling returns when the image is no longer worked on: until then its pixels take memory.
+
         Raises:
             ImageError: One of its subclasses says what is wrong with the image.
             WorkerError: No process can be started.
         """
         if self._arena is None:
-            run = asyncio.get_running_loop().run_in_executor
-            yield await run(self._threads, self._preparation, data, name)
+            yield await self._prepared_in_thread(data, name)
             return
         slot = await self._slots.get()
         preparing = asyncio.create_task(self._prepared(self._arena, slot, data, name))
@@ -100,12 +101,23 @@ class PreparationPool:
             yield await asyncio.shield(preparing)
         finally:  # the caller may have gone away before the process has written to the slot
             preparing.add_done_callback(lambda _: self._slots.put_nowait(slot))
+            if not preparing.done():
+                await asyncio.wait([preparing])
 
     def close(self) -> None:
         """End the workers; what processes work on is given up, and what waits for threads cancelled."""
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.close()
+
+    async def _prepared_in_thread(self, data: bytes, name: str) -> PreparedPhotograph:
+        job = self._threads.submit(self._preparation, data, name)
+        try:
+            return await asyncio.wrap_future(job)
+        except asyncio.CancelledError:
+            if not job.cancel():  # it has begun
+                await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
+            raise
 
     async def _prepared(self, arena: PixelArena, slot: int, data: bytes, name: str) -> PreparedPhotograph:
         process = await self._idle.get()
