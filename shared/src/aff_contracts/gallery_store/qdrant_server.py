@@ -69,11 +69,11 @@ class QdrantServerStore:
             return
         arguments = creation_arguments(space, self._settings)
         try:
-            await self._write(lambda client: client.create_collection(self._gallery, **arguments))
-        except (StoreRefusalError, StoreRejectedError) as error:
+            await self._administer(lambda client: client.create_collection(self._gallery, **arguments))
+        except StoreRejectedError:
             # It may be there by now: another process's, or a timed-out attempt's.
             if not await self._holds(space):
-                raise StoreRejectedError(error.detail) from error
+                raise
 
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the collection's metadata."""
@@ -102,7 +102,7 @@ class QdrantServerStore:
             if not is_indexed(key, info.payload_schema):
                 await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
         if change := read_fan_out_change(info.config.params, self._settings):
-            await self._write(lambda client: client.update_collection(self._gallery, collection_params=change))
+            await self._administer(lambda client: client.update_collection(self._gallery, collection_params=change))
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points in batches; returns when the server has applied them."""
@@ -237,7 +237,7 @@ class QdrantServerStore:
         return records, None if following is None else str(following)
 
     async def _index_key(self, key: str, kind: models.PayloadSchemaType) -> None:
-        await self._write(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
+        await self._administer(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
 
     async def _holds(self, space: EmbeddingSpace) -> bool:
         """Say whether the collection exists; raises where it does, with another space."""
@@ -250,6 +250,13 @@ class QdrantServerStore:
 
     async def _read(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request, reads=True)
+
+    async def _administer(self, request: Request[_Result]) -> _Result:
+        """Change the collection itself: what is refused then is the settings' fault, and no request's."""
+        try:
+            return await self._write(request)
+        except StoreRefusalError as error:
+            raise StoreRejectedError(error.detail) from error
 
     async def _write(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request)

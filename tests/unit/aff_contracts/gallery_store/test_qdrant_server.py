@@ -358,6 +358,20 @@ async def test_no_foreign_exception_leaves_the_adapter(
     assert raised.value.__cause__ is foreign
 
 
+async def test_an_index_that_the_server_refuses_is_no_fault_of_a_request(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantServerStore(ServerNodes(_settings(payload_schema={"city": "keyword"}), client), COLLECTION)
+    await store.create(SPACE)
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise UnexpectedResponse(400, "Bad Request", b"Limit of payload indexes exceeded", httpx.Headers())
+
+    monkeypatch.setattr(client, "create_payload_index", refuse)
+    with pytest.raises(StoreRejectedError, match="Limit of payload indexes exceeded"):
+        await store.index_payload()
+
+
 async def test_writes_go_in_batches_and_wait_until_they_are_applied(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
