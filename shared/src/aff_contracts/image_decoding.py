@@ -157,9 +157,10 @@ def decode_image(
     try:
         _check_size_in_bytes(data, limits)
         image = open_image(data)
-        if image.width * image.height > max(limits.large_pixels, announced_pixels(data)):
+        announced = announced_pixels(data)
+        if image.width * image.height > max(limits.large_pixels, announced):
             raise TruncatedImageError("its headers disagree about its size")
-        return _decode(image, limits, min_side, crop)
+        return _decode(image, announced, limits, min_side, crop)
     except ImageError as error:
         error.item = name
         raise
@@ -182,10 +183,14 @@ def _check_size_in_pixels(size: tuple[int, int], limits: ImageLimits) -> None:
         raise ImageTooSmallError(f"{width} x {height} pixels; a side needs at least {limits.min_side}")
 
 
-def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
+def _decode(
+    image: ImageFile, announced: int, limits: ImageLimits, min_side: int | None, crop: Crop | None
+) -> DecodedImage:
     _check_size_in_pixels(image.size, limits)
-    if image.width * image.height > limits.large_pixels:
-        return _decode_large(image, limits, min_side, crop)
+    if announced > limits.max_pixels:  # of a HEIC that shows a part of its pixels
+        raise ImageTooManyPixelsError(f"{announced} pixels are decoded of it; the limit is {limits.max_pixels}")
+    if announced > limits.large_pixels:
+        return _decode_large(image, announced, limits, min_side, crop)
     encoded_size = image.size
     loaded = load_pixels(image, _factor(encoded_size, min_side, crop))
     orientation = exif_orientation(loaded)
@@ -197,13 +202,15 @@ def _decode(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: C
         return DecodedImage(rgb_pixels(upright), width, height)
 
 
-def _decode_large(image: ImageFile, limits: ImageLimits, min_side: int | None, crop: Crop | None) -> DecodedImage:
+def _decode_large(
+    image: ImageFile, announced: int, limits: ImageLimits, min_side: int | None, crop: Crop | None
+) -> DecodedImage:
     factor = _factor(image.size, min_side, crop)
     if min_side is not None:
         cropped = math.inf if crop is None else (crop.right - crop.left) * (crop.bottom - crop.top)
         kept = min(image.width * image.height, cropped)  # a crop may reach beyond the image, which is refused below
         factor = max(factor, math.ceil(math.sqrt(kept / _MOST_KEPT_PIXELS)))
-    strips = open_strips(image, factor, require_memory(image, limits.max_decoder_bytes))
+    strips = open_strips(image, factor, require_memory(image, announced, limits.max_decoder_bytes))
     orientation, lying = strips.orientation, strips.orientation in _LYING
     width, height = reversed(strips.encoded_size) if lying else strips.encoded_size
     across, down = reversed(strips.size) if lying else strips.size

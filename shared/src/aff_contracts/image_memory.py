@@ -18,11 +18,12 @@ _WEBP_LOSSLESS, _WEBP_LOSSLESS_BYTES, _WEBP_BYTES = b"VP8L", 4, 2
 _BITS = 8
 
 
-def require_memory(image: ImageFile, limit_bytes: int) -> int:
+def require_memory(image: ImageFile, pixels: int, limit_bytes: int) -> int:
     """Refuse an image that cannot be decoded within a limit of memory.
 
     Args:
         image: As it was opened.
+        pixels: That are decoded; a HEIC may show a part of them.
         limit_bytes: Of the decoder and the pixels that it returns, not of the file.
 
     Returns:
@@ -31,7 +32,6 @@ def require_memory(image: ImageFile, limit_bytes: int) -> int:
     Raises:
         ImageTooManyPixelsError: It has too many pixels for its kind.
     """
-    pixels = image.width * image.height
     scales = _SCALES if image.info.get("scalable") else _SCALES[:1]
     for scale in scales:
         needed = image.info.get("coefficient_bytes", 0) + pixels * _bytes_per_pixel(image) // scale**2

@@ -147,6 +147,49 @@ def test_a_crop_is_of_the_upright_photograph(image_format: str, orientation: int
         assert np.array_equal(decoded.pixels, expected.pixels)
 
 
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(body)) + kind + body
+
+
+def _heic_that_shows(width: int, height: int) -> bytes:
+    """The HEIC of 64 x 64 pixels with a clean aperture, of which nothing but the middle is shown.
+
+    Its metadata are written anew behind all else, so that what they point to stays where it is.
+    """
+    heic = FILES["HEIC"]
+    meta, properties, associations = (heic.index(kind) - 4 for kind in (b"meta", b"ipco", b"ipma"))
+    end = associations + int.from_bytes(heic[associations : associations + 4])
+    count = 0
+    place = properties + 8
+    while place < associations:
+        count, place = count + 1, place + int.from_bytes(heic[place : place + 4])
+    aperture = _box(b"clap", struct.pack(">8I", width, 1, height, 1, 0, 1, 0, 1))
+    *_, entries, length = struct.unpack(">IIHB", heic[associations + 8 : associations + 19])
+    assert entries == 1
+    listed = heic[associations + 12 : associations + 18] + bytes([length + 1])
+    listed += heic[associations + 19 : end] + bytes([0x80 | count + 1])
+    inside = _box(b"ipco", heic[properties + 8 : associations] + aperture)
+    inside += _box(b"ipma", heic[associations + 8 : associations + 12] + listed)
+    meta_end = meta + int.from_bytes(heic[meta : meta + 4])
+    before = heic[meta + 8 : heic.index(b"iprp") - 4]
+    return (
+        heic[: meta + 4]
+        + b"free"
+        + heic[meta + 8 :]
+        + _box(b"meta", before + _box(b"iprp", inside) + heic[end:meta_end])
+    )
+
+
+def test_limits_count_the_pixels_that_a_heic_has_and_not_those_that_it_shows() -> None:
+    cut = _heic_that_shows(16, 16)
+    assert decode_image(cut, ORDINARY).pixels.shape == (16, 16, 3)
+    assert np.array_equal(_large(cut).pixels, decode_image(cut, ORDINARY).pixels)
+    with pytest.raises(ImageTooManyPixelsError, match="4096 pixels are decoded of it"):
+        decode_image(cut, ImageLimits(max_pixels=64 * 64 - 1))
+    with pytest.raises(ImageTooManyPixelsError, match="max_decoder_bytes"):
+        decode_image(cut, ImageLimits(large_pixels=1000, max_decoder_bytes=64 * 64))
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
 @pytest.mark.parametrize("far", [49, 1e6, 1e200])
 def test_a_crop_that_is_not_inside_the_photograph_is_refused_however_far_it_reaches(
