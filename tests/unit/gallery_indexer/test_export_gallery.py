@@ -32,6 +32,7 @@ from aff_contracts.gallery_store.settings import StoreSettings
 from gallery_indexer import export_gallery as exporting
 from gallery_indexer.export_gallery import export_gallery
 from gallery_indexer.import_gallery import import_gallery
+from gallery_indexer.portable_parts import PartWriter
 from tests.support.gallery_points import make_point, make_space, random_units
 from tests.support.gallery_stores import gallery_catalogue_of_kind
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
@@ -384,3 +385,14 @@ async def test_a_store_that_does_not_return_what_was_written_never_goes_live(
     with pytest.raises(BackupError, match="does not return 'bild/ü"):
         await import_gallery(catalogue, tmp_path / "files", _Counter())
     assert [one.space for one in await catalogue.collections()] == [OTHER]
+
+
+def test_the_file_of_a_part_is_closed_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("no space left on device")
+
+    writer = PartWriter(tmp_path, 0, dimension=3)
+    writer._writer.close()  # so that nothing is left for its end
+    monkeypatch.setattr(writer._writer, "close", fail)
+    writer.close()
+    assert writer._file.closed

@@ -87,9 +87,9 @@ class PartWriter:
 
     def close(self) -> None:
         """Close the file, finished or not."""
-        with contextlib.suppress(OSError):  # of a disk that is full
-            self._writer.close()
-            self._file.close()
+        for open_file in (self._writer, self._file):
+            with contextlib.suppress(OSError):  # of a disk that is full
+                open_file.close()
 
 
 def read_part(place: Path, part: Part, dimension: int) -> Iterator[list[GalleryPoint]]:
