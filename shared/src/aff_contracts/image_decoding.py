@@ -131,12 +131,7 @@ class DecodedImage:
 
 
 def decode_image(
-    data: bytes,
-    limits: ImageLimits,
-    *,
-    min_side: int | None = None,
-    crop: Crop | None = None,
-    name: str | None = None,
+    data: bytes, limits: ImageLimits, *, min_side: int | None = None, crop: Crop | None = None, name: str | None = None
 ) -> DecodedImage:
     """Decode a JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or the first frame of a GIF to upright RGB.
 
@@ -156,8 +151,7 @@ def decode_image(
     """
     try:
         _check_size_in_bytes(data, limits)
-        image = open_image(data)
-        announced = announced_pixels(data)
+        image, announced = open_image(data), announced_pixels(data)
         if image.width * image.height > max(limits.large_pixels, announced):
             raise TruncatedImageError("its headers disagree about its size")
         return _decode(image, announced, limits, min_side, crop)
