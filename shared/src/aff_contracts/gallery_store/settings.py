@@ -53,7 +53,6 @@ class StoreSettings(BaseSettings):
         hnsw_m: Edges of a node of the HNSW graph; None leaves it to the store.
         hnsw_ef_construct: Neighbours that are considered when the graph is built; None leaves it to the store.
         search_ef: Nodes that a search of the graph keeps; more is slower and finds more.
-        snapshots_path: Where the server keeps its snapshots, in its own file system.
         payload_schema: Keys of payloads that filters use, with their types; they are indexed, and a payload with a
             value of another type is refused.
     """
@@ -87,7 +86,6 @@ class StoreSettings(BaseSettings):
     hnsw_m: Annotated[int, Field(ge=2, le=512)] | None = None
     hnsw_ef_construct: Annotated[int, Field(ge=4)] | None = None
     search_ef: Annotated[int, Field(ge=1)] = 200
-    snapshots_path: Path = Path("/qdrant/snapshots")
     payload_schema: dict[PayloadKey, PayloadType] = Field(default_factory=dict)
 
     @property

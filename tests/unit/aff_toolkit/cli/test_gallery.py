@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +16,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from aff_contracts.bundle import BundleManifest, load_manifest
+from aff_contracts.gallery_store.edge_directory import acquire_lock
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
+from aff_contracts.gallery_store.settings import StoreSettings
 from aff_toolkit.cli.main import app
 from aff_toolkit.client import IndexerClient, Upload
 from aff_toolkit.demo.local_service import LocalServices, local_services
+from tests.support.gallery_points import make_points, make_space
 from tests.support.other_mixer import write_other_mixer
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_training import TinyTraining
@@ -125,3 +131,36 @@ def test_the_table_tells_what_is_live(running: Running) -> None:
     assert "gallery in qdrant_edge" in table
     assert any(bundle.fingerprint[:12] in table for bundle in (running.old, running.new))
     assert "live" in table
+
+
+def _aff(*words: str | Path, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, ["gallery", *map(str, words), "--json"], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_gallery_leaves_as_files_and_comes_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_URL", "")
+
+    async def fill(count: int) -> None:
+        catalogue = await open_catalogue(StoreSettings(url="", edge_path=tmp_path / "old"))
+        await catalogue.create(make_space())
+        await (await catalogue.collection(make_space())).upsert(make_points(count))
+        await catalogue.close()
+
+    asyncio.run(fill(7))
+    old, new = ("--gallery", tmp_path / "old"), ("--gallery", tmp_path / "new")
+    lock = acquire_lock(tmp_path / "old")  # as a service does
+    assert _aff("export", tmp_path / "files", *old, code=1)["code"] == "store_locked"
+    os.close(lock)
+    assert _aff("export", tmp_path / "files", "--gallery", tmp_path / "none", code=1)["code"] == "gallery_missing"
+    assert not (tmp_path / "none").exists()
+    made = _aff("export", tmp_path / "files", *old)
+    assert (made["name"], made["count"], made["store"]) == ("files", 7, "qdrant_edge")
+    assert _aff("export", tmp_path / "files", *old, code=1)["code"] == "backup_impossible"
+    assert _aff("import", tmp_path / "files", *new)["count"] == 7
+    assert _aff("import", tmp_path / "files", *new, code=1)["code"] == "backup_impossible"
+    assert _aff("import", tmp_path / "files", *new, "--force")["count"] == 7
+    assert _aff("import", tmp_path / "nothing", *new, "--force", code=1)["code"] == "backup_not_found"
+    shown = CliRunner().invoke(app, ["gallery", "export", str(tmp_path / "again"), *map(str, new)])
+    assert f"{make_space().id[:12]} (live): 7 images in" in shown.stdout

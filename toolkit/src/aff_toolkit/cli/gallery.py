@@ -12,6 +12,7 @@ from aff_contracts.errors import CollectionNotFoundError
 from aff_contracts.schemas.gallery import Backup, CollectionComparison, CollectionStatus, GalleryStatus
 from aff_contracts.schemas.gallery_jobs import FusedCollection, GalleryJob
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.gallery_files import export_files, import_files
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, tell_jobs
 from aff_toolkit.cli.gallery_rebuild import rebuild
 from aff_toolkit.cli.index import index as index_source
@@ -20,6 +21,8 @@ from aff_toolkit.client import IndexerClient
 
 app = typer.Typer(help="Change the model of a gallery without a pause of its searches.", no_args_is_help=True)
 app.command()(rebuild)
+app.command("export")(export_files)
+app.command("import")(import_files)
 
 _DIFFERENT = 3
 _SHOWN_IDS = 5
