@@ -29,14 +29,8 @@ async def _on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryCatalogue]:
         janitor = ServerNodes(settings)
         for collection in (await janitor.call(lambda client: client.get_collections())).collections:
             if collection.name.startswith(settings.collection):
-                await _remove(janitor, collection.name)
+                await janitor.call(lambda client, name=collection.name: client.delete_collection(name))  # type: ignore[misc]
         await janitor.close()
-
-
-async def _remove(server: ServerNodes, collection: str) -> None:
-    for snapshot in await server.call(lambda client: client.list_snapshots(collection)):
-        await server.call(lambda client, name=snapshot.name: client.delete_snapshot(collection, name))  # type: ignore[misc]
-    await server.call(lambda client: client.delete_collection(collection))
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import qdrant_edge as edge
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError
 from aff_contracts.gallery_store.edge_config import missing_indexes, search_parameters, shard_config
-from aff_contracts.gallery_store.edge_directory import EdgeDirectory, EdgeManifest
+from aff_contracts.gallery_store.edge_directory import EdgeDirectory
 from aff_contracts.gallery_store.edge_graph_copy import EdgeGraphCopy
 from aff_contracts.gallery_store.edge_indexing import indexing_pays
 from aff_contracts.gallery_store.edge_points import from_engine, to_engine, to_filter, to_hit
@@ -167,11 +167,6 @@ class EdgeGallery:
         records, following = self._shard.scroll(request)
         points = [from_engine(record) for record in records]
         return GalleryPage(points=points, cursor=None if following is None else str(following))
-
-    def flushed(self) -> EdgeManifest:
-        """Flush, and return the manifest: until the next write, the shard's files may be copied."""
-        self._shard.flush()
-        return EdgeManifest(embedding_space=self.space, shard=self._directory.shard_path.name)
 
     def begin_copy(self) -> EdgeGraphCopy | None:
         """Return what is to be copied before the next write, for `edge_optimize`; None where no graph pays."""

@@ -8,7 +8,7 @@ child process builds it, on a copy of the shard, while searches and writes go on
 meantime is brought over, and the copy takes the shard's place. Until then the vectors outside the graph are
 compared one by one, which is exact. See `edge_indexing` for when it pays.
 
-Files are copied, for a graph as for a backup, in another thread: searches go on, and writes wait until that is done.
+Files are copied for a graph in another thread: searches go on, and writes wait until that is done.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import TypeVar
 from aff_contracts.embedding_space import EmbeddingSpace
 from aff_contracts.errors import GalleryMissingError, StoreError
 from aff_contracts.gallery_store.edge_copy import copy_files
-from aff_contracts.gallery_store.edge_directory import replace_durably
 from aff_contracts.gallery_store.edge_errors import error_of_call, error_on_opening, is_of_the_engine
 from aff_contracts.gallery_store.edge_gallery import EdgeGallery
 from aff_contracts.gallery_store.edge_graph_copy import EdgeGraphCopy
@@ -155,18 +154,6 @@ class QdrantEdgeStore:
         self._start_indexing()
         assert self._indexing is not None, "it was started"
         await self._indexing
-
-    async def copy_to(self, directory: Path) -> None:
-        """Write the collection into a directory, as it is now; searches go on, and writes wait meanwhile.
-
-        Raises:
-            OSError: The directory cannot be written.
-        """
-        async with self._writing:
-            manifest = await self._call(self._gallery.flushed)
-            await copy_files(self._path / manifest.shard, directory / manifest.shard)
-        text = manifest.model_dump_json(indent=2)
-        await asyncio.to_thread(replace_durably, directory / "gallery.json", text)
 
     async def close(self) -> None:
         """Give up an unfinished graph (the next opening begins anew), close the shard, release the lock."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +66,9 @@ def _empty_a_file(directory: Path) -> None:
     next(path for path in directory.rglob("*") if path.is_file() and path.stat().st_size).write_bytes(b"")
 
 
-def _backup(store: QdrantEdgeStore, directory: Path) -> Callable[[], Awaitable[None]]:
-    directory.mkdir()
-    return lambda: store.copy_to(directory)
-
-
-@pytest.mark.parametrize("what", ["backup", "graph"])
-async def test_searches_go_on_and_writes_wait_while_files_are_copied(
-    tmp_path: Path, slow_copy: _SlowCopy, what: str
-) -> None:
+async def test_searches_go_on_and_writes_wait_while_files_are_copied(tmp_path: Path, slow_copy: _SlowCopy) -> None:
     store = await _filled(tmp_path / "gallery", 3_000, indexing_threshold_kb=100)
-    work = _backup(store, tmp_path / "backup") if what == "backup" else store.build_graph
-    copying = asyncio.ensure_future(work())
+    copying = asyncio.ensure_future(store.build_graph())
     await slow_copy.begun.wait()
     writing = [
         asyncio.ensure_future(store.upsert([make_point("late", QUERY)])),
@@ -95,32 +85,9 @@ async def test_searches_go_on_and_writes_wait_while_files_are_copied(
     assert set(await store.fetch(["late", "item-1"])) == {"late"}
     assert await store.count() == 3_000
     await store.close()
-    kept = set(await _ids(tmp_path / ("backup" if what == "backup" else "gallery")))
+    kept = set(await _ids(tmp_path / "gallery"))
     assert len(kept) == 3_000
-    assert kept & {"late", "item-1"} == ({"item-1"} if what == "backup" else {"late"})
-
-
-async def test_a_backup_beside_a_stream_of_writes_is_the_gallery_at_one_moment(tmp_path: Path) -> None:
-    store, ended = await _filled(tmp_path / "gallery", 0), asyncio.Event()
-
-    async def write() -> int:
-        number = 0
-        while not ended.is_set():
-            await store.upsert([make_point(f"{number:05}", QUERY)])
-            number += 1
-        return number
-
-    writing = asyncio.create_task(write())
-    for name in ("first", "second", "third"):
-        await asyncio.sleep(0.1)
-        await _backup(store, tmp_path / name)()
-    ended.set()
-    written = await writing
-    await store.close()
-    for name in ("first", "second", "third"):
-        kept = await _ids(tmp_path / name)
-        assert kept == [f"{number:05}" for number in range(len(kept))]
-        assert 0 < len(kept) <= written
+    assert kept & {"late", "item-1"} == {"late"}
 
 
 async def test_a_process_that_dies_while_it_copies_leaves_the_gallery_as_it_was(
