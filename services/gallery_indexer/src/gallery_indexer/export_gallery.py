@@ -66,10 +66,10 @@ async def export_gallery(
         GalleryMissingError: No collection is live.
         StoreError: The store failed; what was written stays, for the next attempt.
     """
+    if await asyncio.to_thread(directory.exists):
+        raise BackupError("there is a backup, or something else, of that name", item=directory.name)
     unfinished = directory.with_name(f".{directory.name}.partial")
     try:
-        if await asyncio.to_thread(directory.exists):
-            raise BackupError("there is a backup of that name", item=directory.name)
         begun = await _begin(catalogue, unfinished, dict(payload_schema or {}))
         export = _Export(catalogue, unfinished, begun, progress)
         await export.run()

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from aff_contracts.embedding_space import EmbeddingSpace, Sha256
 from aff_contracts.errors import BackupDamagedError, BackupError, BackupNotFoundError
@@ -128,7 +128,7 @@ def read_manifest(directory: Path, *, unfinished: bool = False) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         _require_not_earlier(directory)
         raise BackupNotFoundError("there is no backup of that name", item=directory.name) from error
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BackupDamagedError(f"its manifest cannot be read: {error}", item=directory.name) from error
     if not manifest.complete and not unfinished:
         raise BackupError("it was not finished; make it again", item=directory.name)

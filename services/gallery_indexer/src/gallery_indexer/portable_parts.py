@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from importlib import import_module
@@ -44,6 +45,8 @@ def require_whole(place: Path, part: Part) -> None:
 class PartWriter:
     """Writes one part; its file has its name once it is complete.
 
+    Whoever awaited a call may have given up, while its thread still writes: so calls exclude each other.
+
     Args:
         place: Directory of the collection; made where it is missing.
         number: Of the part, from 0.
@@ -52,6 +55,7 @@ class PartWriter:
 
     def __init__(self, place: Path, number: int, dimension: int) -> None:
         self.count = 0
+        self._busy = threading.Lock()
         self._path = place / f"part-{number:05}.parquet"
         self._partial = self._path.with_suffix(".partial")
         self._schema = _schema(dimension)
@@ -70,15 +74,17 @@ class PartWriter:
         arrays = [pa.array(values, self._schema.field(name).type) for name, values in columns.items()]
         numbers = pa.array(np.stack([point.embedding for point in points]).ravel(), pa.float32())
         arrays.append(pa.FixedSizeListArray.from_arrays(numbers, type=self._schema.field("embedding").type))
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        with self._busy:
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self.count += len(points)
 
     def finish(self, following: str | None) -> Part:
         """Make the file durable and give it its name."""
-        self._writer.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._busy:
+            self._writer.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
         with self._partial.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = self._partial.stat().st_size
@@ -160,7 +166,7 @@ def _record(
 ) -> GalleryRecord:
     try:
         read = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BackupDamagedError(f"the payload of {item_id!r} is not JSON: {error}", item=item) from error
     if not isinstance(read, dict):
         raise BackupDamagedError(f"the payload of {item_id!r} is not a JSON object", item=item)
