@@ -9,15 +9,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from qdrant_client import models
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError, StoreRefusalError, StoreRejectedError
+from aff_contracts.errors import GalleryMissingError, StoreRejectedError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_contracts.gallery_store.layout import (
     PAYLOAD_KEY,
-    SPACE_KEY,
     THUMBNAIL_KEY,
     VECTOR_NAME,
     by_item,
@@ -29,7 +27,12 @@ from aff_contracts.gallery_store.layout import (
     replaced_points,
     thumbnail_of,
 )
-from aff_contracts.gallery_store.server_collection import creation_arguments, read_fan_out_change, search_parameters
+from aff_contracts.gallery_store.server_collection import (
+    creation_arguments,
+    read_fan_out_change,
+    search_parameters,
+    space_of,
+)
 from aff_contracts.gallery_store.server_limits import CollectionLimits, in_parts, limits_of
 from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
 from aff_contracts.gallery_store.server_points import embedding_of, from_record, to_filter, to_struct
@@ -69,7 +72,7 @@ class QdrantServerStore:
             return
         arguments = creation_arguments(space, self._settings)
         try:
-            await self._administer(lambda client: client.create_collection(self._gallery, **arguments))
+            await self._nodes.administer(lambda client: client.create_collection(self._gallery, **arguments))
         except StoreRejectedError:
             # It may be there by now: another process's, or a timed-out attempt's.
             if not await self._holds(space):
@@ -77,18 +80,17 @@ class QdrantServerStore:
 
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the collection's metadata."""
-        info = await self.info()
-        try:
-            return EmbeddingSpace.model_validate((info.config.metadata or {}).get(SPACE_KEY))
-        except ValidationError as error:
+        space = space_of(await self.info())
+        if space is None:
             raise StoreRejectedError(
                 f"the collection {self._gallery!r} has no embedding space in its metadata, so it is not a gallery of "
                 f"this system; set QDRANT_COLLECTION to another name"
-            ) from error
+            )
+        return space
 
     async def info(self) -> models.CollectionInfo:
         """Return what the server says of the collection, whose limits are respected from now on."""
-        info = await self._read(lambda client: client.get_collection(self._gallery))
+        info = await self._nodes.administer(lambda client: client.get_collection(self._gallery), reads=True)
         limits = limits_of(info.config.strict_mode_config, self._settings)
         if limits != self._known_limits and (lower := limits.changes(limits_of(None, self._settings))):
             _logger.warning("strict mode of the collection %s: %s", self._gallery, lower)
@@ -102,7 +104,9 @@ class QdrantServerStore:
             if not is_indexed(key, info.payload_schema):
                 await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
         if change := read_fan_out_change(info.config.params, self._settings):
-            await self._administer(lambda client: client.update_collection(self._gallery, collection_params=change))
+            await self._nodes.administer(
+                lambda client: client.update_collection(self._gallery, collection_params=change)
+            )
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points in batches; returns when the server has applied them."""
@@ -237,7 +241,7 @@ class QdrantServerStore:
         return records, None if following is None else str(following)
 
     async def _index_key(self, key: str, kind: models.PayloadSchemaType) -> None:
-        await self._administer(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
+        await self._nodes.administer(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
 
     async def _holds(self, space: EmbeddingSpace) -> bool:
         """Say whether the collection exists; raises where it does, with another space."""
@@ -250,13 +254,6 @@ class QdrantServerStore:
 
     async def _read(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request, reads=True)
-
-    async def _administer(self, request: Request[_Result]) -> _Result:
-        """Change the collection itself: what is refused then is the settings' fault, and no request's."""
-        try:
-            return await self._write(request)
-        except StoreRefusalError as error:
-            raise StoreRejectedError(error.detail) from error
 
     async def _write(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, models
 
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -24,6 +23,7 @@ from aff_contracts.gallery_store.gallery_catalogue import (
 )
 from aff_contracts.gallery_store.layout import LIVE_SINCE_KEY, SPACE_KEY
 from aff_contracts.gallery_store.qdrant_server import QdrantServerStore
+from aff_contracts.gallery_store.server_collection import space_of
 from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
 from aff_contracts.gallery_store.server_restoration import (
     ServerRestoration,
@@ -116,13 +116,13 @@ class QdrantServerCatalogue:
             operations.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._gallery)))
         alias = models.CreateAlias(collection_name=name, alias_name=self._gallery)
         operations.append(models.CreateAliasOperation(create_alias=alias))
-        await self._nodes.call(lambda client: client.update_collection_aliases(operations))
+        await self._nodes.administer(lambda client: client.update_collection_aliases(operations))
         await self._note_live_since(space, datetime.now(UTC))
 
     async def _note_live_since(self, space: EmbeddingSpace, since: datetime) -> None:
         name = self._name_of(space.id)
         metadata = {SPACE_KEY: space.model_dump(), LIVE_SINCE_KEY: since.isoformat()}
-        await self._nodes.call(lambda client: client.update_collection(name, metadata=metadata))
+        await self._nodes.administer(lambda client: client.update_collection(name, metadata=metadata))
 
     async def _names(self) -> list[str]:
         """Return the names of collections that are this gallery's, by what they are called."""
@@ -162,7 +162,7 @@ class QdrantServerCatalogue:
         return self._stores.setdefault(name, QdrantServerStore(self._nodes, name))
 
     async def _delete(self, name: str) -> None:
-        await self._nodes.call(lambda client: client.delete_collection(name))
+        await self._nodes.administer(lambda client: client.delete_collection(name))
 
     async def _require_supported(self) -> None:
         if not self._is_supported:
@@ -180,13 +180,8 @@ class QdrantServerCatalogue:
             info = await self._store(name).info()
         except GalleryMissingError:
             return None
-        metadata = info.config.metadata or {}
-        try:
-            space = EmbeddingSpace.model_validate(metadata.get(SPACE_KEY))
-        except ValidationError:
-            return None
-        since = metadata.get(LIVE_SINCE_KEY)
-        if name != collection_name(self._gallery, space.id, generation_of(name, self._gallery) or ""):
+        space, since = space_of(info), (info.config.metadata or {}).get(LIVE_SINCE_KEY)
+        if space is None or name != collection_name(self._gallery, space.id, generation_of(name, self._gallery) or ""):
             return None
         return Collection(space, live, datetime.fromisoformat(since) if since else None)
 
@@ -203,4 +198,4 @@ class QdrantServerCatalogue:
         return collection_name(self._gallery, space_id, self._generation)
 
     async def _read(self, request: Request[_Result]) -> _Result:
-        return await self._nodes.call(request, reads=True)
+        return await self._nodes.administer(request, reads=True)

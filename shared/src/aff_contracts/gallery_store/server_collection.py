@@ -1,9 +1,10 @@
-"""How a collection of a Qdrant server is made and searched, as the settings say."""
+"""How a collection of a Qdrant server is made, recognised and searched, as the settings say."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
 from qdrant_client import models
 
 from aff_contracts.embedding_space import EmbeddingSpace
@@ -33,6 +34,14 @@ def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[s
         "on_disk_payload": True,
         "metadata": {SPACE_KEY: space.model_dump()},
     }
+
+
+def space_of(info: models.CollectionInfo) -> EmbeddingSpace | None:
+    """Return the space in the metadata of a collection; None where it is no gallery of this system."""
+    try:
+        return EmbeddingSpace.model_validate((info.config.metadata or {}).get(SPACE_KEY))
+    except ValidationError:
+        return None
 
 
 def read_fan_out_change(params: models.CollectionParams, settings: StoreSettings) -> models.CollectionParamsDiff | None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from qdrant_client import AsyncQdrantClient
 
-from aff_contracts.errors import AffError, StoreThrottledError, StoreUnavailableError
+from aff_contracts.errors import AffError, RequestError, StoreRejectedError, StoreThrottledError, StoreUnavailableError
 from aff_contracts.gallery_store.retry import retry_unavailable
 from aff_contracts.gallery_store.server_connection import (
     addresses_of,
@@ -109,6 +109,13 @@ class ServerNodes:
 
         backoff_s = self.settings.retry_backoff_s
         return await retry_unavailable(attempt, max_retries=retries, backoff_s=backoff_s, peers=max(peers, 1))
+
+    async def administer(self, request: Request[_Result], *, reads: bool = False) -> _Result:
+        """Await a request about collections themselves, as `call`: a refusal is a StoreRejectedError, no caller's."""
+        try:
+            return await self.call(request, reads=reads)
+        except RequestError as error:
+            raise StoreRejectedError(error.detail, item=error.item) from error
 
     async def close(self) -> None:
         """Close the connections, and give up what is under way."""

@@ -372,6 +372,36 @@ async def test_an_index_that_the_server_refuses_is_no_fault_of_a_request(
         await store.index_payload()
 
 
+@pytest.mark.parametrize(
+    "refused",
+    ["get_collections", "get_aliases", "get_collection", "update_collection_aliases", "update_collection"],
+)
+async def test_what_the_server_refuses_about_collections_is_no_fault_of_a_request(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise UnexpectedResponse(400, "Bad Request", b"Wrong input", httpx.Headers())
+
+    monkeypatch.setattr(client, refused, refuse)
+    with pytest.raises(StoreRejectedError, match="Wrong input"):
+        await QdrantServerCatalogue(_settings(), client).create(SPACE)
+
+
+async def test_a_refused_deletion_of_a_collection_is_no_fault_of_a_request(
+    client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue, other = QdrantServerCatalogue(_settings(), client), make_space("another", dimension=8)
+    await catalogue.create(SPACE)
+    await catalogue.create(other)
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise UnexpectedResponse(422, "Unprocessable", b"Wrong input", httpx.Headers())
+
+    monkeypatch.setattr(client, "delete_collection", refuse)
+    with pytest.raises(StoreRejectedError, match="Wrong input"):
+        await catalogue.drop(other.id)
+
+
 async def test_writes_go_in_batches_and_wait_until_they_are_applied(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
