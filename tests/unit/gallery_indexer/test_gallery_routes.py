@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -192,3 +194,13 @@ async def test_a_backup_that_a_newer_release_wrote_is_refused_and_the_others_are
         assert [backup["name"] for backup in (await client.get("/gallery/backups")).json()] == ["b"]
         restored = await _ended(client, await client.post("/gallery/restore", json={"name": "b"}))
         assert restored["state"] == "finished"
+
+
+async def test_what_was_interrupted_long_ago_is_removed_by_the_next_backup(tmp_path: Path) -> None:
+    for name, hours in (("old", 25), ("new", 23)):
+        path = tmp_path / "backups" / f".{name}.partial"
+        path.mkdir(parents=True)
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+    assert sorted(path.name for path in (tmp_path / "backups").iterdir()) == [".new.partial", "b"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from aff_contracts.errors import BackupError
 from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
 from aff_contracts.schemas.gallery import Backup
 from aff_contracts.schemas.payload_schema import PayloadType
-from gallery_indexer.export_gallery import export_gallery
+from gallery_indexer.export_gallery import RESUMABLE, export_gallery
 from gallery_indexer.gallery_jobs import JobProgress, Work
 from gallery_indexer.import_gallery import import_gallery, require_replaceable
 from gallery_indexer.index_collections import IndexCollections
@@ -73,6 +75,7 @@ class BackupGallery:
         return partial(self._restore, name)
 
     async def _back_up(self, name: str, progress: JobProgress) -> None:
+        await asyncio.to_thread(self._remove_given_up)
         manifest = await export_gallery(self._catalogue, self._place(name), progress, self._payload_schema)
         progress.note(manifest.described(name))
 
@@ -84,6 +87,12 @@ class BackupGallery:
         if self._root is None:
             raise BackupError("this service has no directory for backups (AFF_INDEX_BACKUPS_PATH)")
         return self._root / name
+
+    def _remove_given_up(self) -> None:
+        """Remove what is left of backups that were interrupted too long ago to go on."""
+        for path in self._place(".").glob(".*.partial"):
+            if time.time() - path.stat().st_mtime > RESUMABLE.total_seconds():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _found(self) -> list[Backup]:
         backups = []

@@ -29,7 +29,7 @@ _PART_ROWS = 16_384
 _PART_BYTES = 2**26
 _PAGE_NUMBERS = 2**18  # of the embeddings of a page
 _LARGEST_PAGE = 512
-_RESUMABLE = timedelta(days=1)
+RESUMABLE = timedelta(days=1)
 
 
 class ImageCounter(Protocol):
@@ -104,7 +104,7 @@ def _resumable(place: Path, now: datetime) -> Manifest | None:
         manifest = read_manifest(place, unfinished=True)
     except BackupError:
         return None
-    if now - manifest.created_at > _RESUMABLE:
+    if now - manifest.created_at > RESUMABLE:
         return None
     whole = [
         one.model_copy(update={"parts": _whole_parts(one.place(place), one.parts)}) for one in manifest.collections
