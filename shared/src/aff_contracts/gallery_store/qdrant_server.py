@@ -21,7 +21,6 @@ from aff_contracts.gallery_store.layout import (
     by_item,
     exclusive_threshold,
     filter_key,
-    from_payload,
     is_indexed,
     points_of,
     replaced_points,
@@ -35,7 +34,7 @@ from aff_contracts.gallery_store.server_collection import (
 )
 from aff_contracts.gallery_store.server_limits import CollectionLimits, in_parts, limits_of
 from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
-from aff_contracts.gallery_store.server_points import embedding_of, from_record, to_filter, to_struct
+from aff_contracts.gallery_store.server_points import from_record, to_filter, to_hit, to_struct
 from aff_contracts.schemas.indexing import JsonObject
 from aff_contracts.schemas.payload_filter import PayloadFilter
 
@@ -125,7 +124,7 @@ class QdrantServerStore:
         # By a filter, which passes over what does not exist.
         there = models.Filter(must=[models.HasIdCondition(has_id=[*points_of([item_id])])])
         part = {PAYLOAD_KEY: payload}
-        await self._write(lambda client: client.set_payload(self._gallery, part, points=there, wait=True))
+        await self._nodes.call(lambda client: client.set_payload(self._gallery, part, points=there, wait=True))
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
@@ -167,14 +166,7 @@ class QdrantServerStore:
                 score_threshold=exclusive_threshold(score_threshold),
             )
         )
-        return [
-            GalleryHit(
-                record=from_payload(hit.payload or {}),
-                score=hit.score,
-                embedding=embedding_of(hit) if with_embeddings else None,
-            )
-            for hit in found.points
-        ]
+        return [to_hit(point, with_embedding=with_embeddings) for point in found.points]
 
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""
@@ -207,13 +199,13 @@ class QdrantServerStore:
 
     async def _upsert(self, batch: Sequence[GalleryPoint]) -> None:
         structs = [to_struct(point) for point in batch]
-        await self._write(lambda client: client.upsert(self._gallery, structs, wait=True))
+        await self._nodes.call(lambda client: client.upsert(self._gallery, structs, wait=True))
 
     async def _delete_points(self, points: Sequence[str]) -> None:
         await self._delete(models.PointIdsList(points=[*points]))
 
     async def _delete(self, selector: models.PointsSelector) -> None:
-        await self._write(lambda client: client.delete(self._gallery, selector, wait=True))
+        await self._nodes.call(lambda client: client.delete(self._gallery, selector, wait=True))
 
     async def _retrieve(self, points: Sequence[str], **what: Any) -> list[models.Record]:
         """Return the points of these ids that exist, with the parts that are named."""
@@ -254,6 +246,3 @@ class QdrantServerStore:
 
     async def _read(self, request: Request[_Result]) -> _Result:
         return await self._nodes.call(request, reads=True)
-
-    async def _write(self, request: Request[_Result]) -> _Result:
-        return await self._nodes.call(request)

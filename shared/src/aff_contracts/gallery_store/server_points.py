@@ -8,7 +8,7 @@ import numpy as np
 from qdrant_client import models
 
 from aff_contracts.gallery_store.exclusive_boxes import exclusive_boxes
-from aff_contracts.gallery_store.gallery_store import Embedding, GalleryPoint
+from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPoint
 from aff_contracts.gallery_store.layout import VECTOR_NAME, filter_key, from_payload, point_id, to_payload
 from aff_contracts.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 
@@ -23,13 +23,13 @@ def to_struct(point: GalleryPoint) -> models.PointStruct:
 
 def from_record(record: models.Record) -> GalleryPoint:
     """Return a point as it was read."""
-    return GalleryPoint(record=from_payload(record.payload or {}), embedding=embedding_of(record))
+    return GalleryPoint(record=from_payload(record.payload or {}), embedding=_embedding_of(record))
 
 
-def embedding_of(record: models.Record | models.ScoredPoint) -> Embedding:
-    """Return the embedding of a point that was read with its vector."""
-    vectors = cast("dict[str, list[float]]", record.vector)
-    return np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
+def to_hit(point: models.ScoredPoint, *, with_embedding: bool) -> GalleryHit:
+    """Return a point as a search found it."""
+    embedding = _embedding_of(point) if with_embedding else None
+    return GalleryHit(record=from_payload(point.payload or {}), score=point.score, embedding=embedding)
 
 
 def to_filter(payload_filter: PayloadFilter | None) -> models.Filter | None:
@@ -41,6 +41,12 @@ def to_filter(payload_filter: PayloadFilter | None) -> models.Filter | None:
         should=[_to_condition(condition) for condition in payload_filter.should] or None,
         must_not=[_to_condition(condition) for condition in payload_filter.must_not] or None,
     )
+
+
+def _embedding_of(record: models.Record | models.ScoredPoint) -> Embedding:
+    """Return the embedding of a point that was read with its vector."""
+    vectors = cast("dict[str, list[float]]", record.vector)
+    return np.asarray(vectors[VECTOR_NAME], dtype=np.float32)
 
 
 def _to_condition(condition: Condition) -> models.FieldCondition | models.Filter:
