@@ -263,6 +263,7 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
         "421",
         "422",
         "429",
+        "431",
         "500",
         "503",
     }

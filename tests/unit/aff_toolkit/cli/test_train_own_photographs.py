@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import Result
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
@@ -113,16 +114,18 @@ def test_on_the_default_bundle_the_last_layer_alone_is_fitted_without_labels(unl
     base = load_manifest(PHOTOS_BUNDLE)
     assert manifest.space == base.space
     before, after = (
-        {layer.name: numpy_helper.to_array(layer) for layer in onnx.load(directory / name).graph.initializer}
-        for directory, name in (
-            (PHOTOS_BUNDLE, base.query_encoder.model),
-            (tmp_path / "bundle", manifest.query_encoder.model),
-        )
+        weights(directory / encoder.model)
+        for directory, encoder in ((PHOTOS_BUNDLE, base.query_encoder), (tmp_path / "bundle", manifest.query_encoder))
     )
-    assert before.keys() == after.keys()
-    changed = {name for name in before if not np.array_equal(before[name], after[name])}
-    assert changed
-    assert {after[name].shape[0] for name in changed} == {base.space.dimension}
+    changed = {name for name in after if name in before and not np.allclose(before[name], after[name], atol=2e-3)}
+    assert "network.whitening.weight" in changed
+    assert changed <= {"network.whitening.weight", "network.whitening.bias"}
+
+
+def weights(graph: Path) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a graph by name, whether they are stored in single precision or in half."""
+    layers = onnx.load(graph).graph.initializer
+    return {layer.name.removesuffix("_float16"): np.float32(numpy_helper.to_array(layer)) for layer in layers}
 
 
 @pytest.mark.usefixtures("gaining")
