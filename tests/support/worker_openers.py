@@ -78,3 +78,8 @@ def open_tasks(frame: Frame) -> Handler:
 
 def open_nothing(frame: Frame) -> Handler:
     raise TruncatedImageError("cannot be opened")
+
+
+def open_never(_: Frame) -> Handler:
+    """Fail as a library does that is not there."""
+    raise ImportError("no such library")

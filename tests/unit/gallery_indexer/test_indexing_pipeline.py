@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 
@@ -9,10 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import AffError, EmptyImageError, EncoderError, StoreUnavailableError
+from aff_contracts.errors import AffError, EmptyImageError, EncoderError, StoreUnavailableError, WorkerError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.preprocessing import Preprocessing
+from aff_contracts.workers.worker_life import WorkerStartError
 from gallery_indexer.embedded_image import EmbeddedImage
 from gallery_indexer.gallery_entry import GalleryEntry
 from gallery_indexer.identified_image import identify
@@ -22,6 +24,7 @@ from gallery_indexer.index_metrics import IndexMetrics
 from gallery_indexer.indexing_pipeline import IndexingPipeline
 from gallery_indexer.patient_store import PatientStore
 from gallery_indexer.payload_limits import PayloadLimits
+from gallery_indexer.pixel_arena import PixelArena
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -66,6 +69,7 @@ async def _pipeline(
     *,
     batch_size: int = 8,
     store_wait_s: float = 0.0,
+    arena: PixelArena | None = None,
 ) -> AsyncIterator[IndexingPipeline]:
     store = store or MemoryGalleryStore()
     await store.create(EmbeddingSpace(id="a" * 64, dimension=4))
@@ -78,6 +82,7 @@ async def _pipeline(
         batch_wait_s=5.0,
         decode_workers=2,
         decode_timeout_s=60.0,
+        arena=arena,
     )
     with closing(pipeline):
         yield pipeline
@@ -145,6 +150,30 @@ async def test_an_image_that_makes_the_encoder_raise_fails_alone() -> None:
     assert isinstance(green, EncoderError)
     assert green.item == "bad.png"
     assert store.writes == [2]
+
+
+async def test_an_image_is_not_rejected_where_the_process_that_decodes_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    encoder, store = FakeGalleryEncoder(), MemoryGalleryStore()
+    async with _pipeline(encoder, store, arena=PixelArena(encoder.preprocessings, 4)) as pipeline:
+        with pytest.raises(WorkerError, match="cannot be started"):
+            await pipeline.embed(_entry(plain_png(RED)))
+    assert await store.count() == 0
+
+
+async def test_images_are_not_rejected_where_the_process_that_embeds_cannot_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise WorkerStartError("the process that runs the encoder cannot be started")
+
+    monkeypatch.setattr(FakeGalleryEncoder, "encode_images", fail)
+    async with _pipeline(FakeGalleryEncoder()) as pipeline:
+        for colour in (RED, GREEN):
+            with pytest.raises(WorkerStartError):
+                await pipeline.embed(_entry(plain_png(colour)))
 
 
 async def test_a_vector_that_is_not_of_unit_length_is_never_stored() -> None:

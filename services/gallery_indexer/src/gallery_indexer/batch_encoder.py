@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from aff_contracts.workers.worker_life import WorkerStartError
 from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.index_metrics import IndexMetrics
 
@@ -38,7 +39,11 @@ class BatchEncoder:
         """Most images of a batch now."""
 
     def encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
-        """Embed prepared images; None stands for one on which the encoder fails."""
+        """Embed prepared images; None stands for one on which the encoder fails.
+
+        Raises:
+            WorkerStartError: The encoder's process cannot be started.
+        """
         encoded: list[EncodedImage | None] = []
         while len(encoded) < len(images):
             encoded += self._encode(images[len(encoded) : len(encoded) + self.size])
@@ -51,7 +56,9 @@ class BatchEncoder:
         except BatchTooLargeError:
             self._shrink(len(images))
             return [None] if len(images) == 1 else self.encode(images)
-        except Exception:
+        except Exception as error:
+            if len(images) == 1 and isinstance(error, WorkerStartError):
+                raise
             _logger.warning("the encoder failed on a batch of %d", len(images), exc_info=True)
             half = len(images) // 2
             return [None] if len(images) == 1 else self._encode(images[:half]) + self._encode(images[half:])

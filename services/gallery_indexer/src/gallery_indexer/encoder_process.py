@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import WorkerError
 from aff_contracts.workers.frames import Frame, Part
 from aff_contracts.workers.serve import name_of
+from aff_contracts.workers.worker_life import WorkerStartError
 from aff_contracts.workers.worker_process import WorkerProcess
 from gallery_indexer.encoder_worker import (
     EncodeAnswer,
@@ -109,7 +109,7 @@ class EncoderProcess:
         attempt = self._worker.ask if images > 1 else self._worker.call
         with self._one_at_a_time:
             if self._closed:
-                raise WorkerError("the encoder has been closed")
+                raise WorkerStartError("the encoder has been closed")
             asking: Any = attempt(request, parts, EncodeAnswer, items=images)
             answer, frame = self._loop.run(asking)
         if answer.too_large is not None:

@@ -14,6 +14,7 @@ from aff_contracts.errors import AffError, EncoderError, ImageError
 from aff_contracts.gallery_store.gallery_store import GalleryPoint
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.pixel_budget import PixelBudget
+from aff_contracts.workers.worker_life import WorkerStartError
 from gallery_indexer.batch_encoder import BatchEncoder
 from gallery_indexer.batch_former import BatchFormer
 from gallery_indexer.embedded_image import EmbeddedImage
@@ -95,6 +96,7 @@ class IndexingPipeline:
 
         Raises:
             StoreError: It could not be written.
+            WorkerStartError: No process can be started to decode or embed it.
         """
         image = entry.images[0]
         with self._metrics.in_flight():
@@ -110,6 +112,8 @@ class IndexingPipeline:
                         encoded = await self._to_encode.submit(prepared.image)
                     embedded = embedded_image(encoded, prepared.width, prepared.height, label=image.label)
                     embedded = replace(embedded, thumbnail=prepared.thumbnail)
+                except WorkerStartError:  # no fault of the image
+                    raise
                 except (ImageError, EncoderError) as error:
                     return error
                 if encoded is not None and encoded.features is not None:

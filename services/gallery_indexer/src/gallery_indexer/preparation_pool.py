@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from aff_contracts.errors import DecoderFailedError, WorkerError
 from aff_contracts.workers.frames import Frame, Message, Part
 from aff_contracts.workers.serve import Handler, name_of
+from aff_contracts.workers.worker_life import WorkerStartError
 from aff_contracts.workers.worker_process import WorkerProcess
 from gallery_indexer.photograph_preparation import PhotographPreparation, PreparedPhotograph
 from gallery_indexer.pixel_arena import PixelArena, PixelReference
@@ -90,7 +91,7 @@ class PreparationPool:
 
         Raises:
             ImageError: One of its subclasses says what is wrong with the image.
-            WorkerError: No process can be started.
+            WorkerStartError: No process can be started.
         """
         if self._arena is None:
             yield await self._prepared_in_thread(data, name)
@@ -125,6 +126,8 @@ class PreparationPool:
             request = PrepareRequest(name=name, slot=slot)
             answer, frame = await process.call(request, [data], PrepareAnswer)
             image = arena.image(PixelReference(slot, answer.sizes))
+        except WorkerStartError:
+            raise
         except WorkerError as error:
             await process.start()  # raises where the image is not the reason
             raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=name) from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from aff_contracts.errors import DecoderFailedError, WorkerError
 from aff_contracts.image_decoding import ImageLimits
 from aff_contracts.web.tracing import span
+from aff_contracts.workers.worker_life import WorkerStartError
 from aff_contracts.workers.worker_process import WorkerProcess
 from query_api.embedding_messages import EmbedAnswer, EmbeddingSetup, EmbedRequest
 from query_api.photograph_embedder import EmbeddedPhotographs, EncoderGraph, Photograph
@@ -50,6 +51,8 @@ class EmbeddingProcess:
         with span("embed"):
             try:
                 return await self._embed(photographs, graph)
+            except WorkerStartError:
+                raise
             except WorkerError as error:
                 await self.load(graph)  # raises where the photographs are not the reason
                 names = ", ".join(one.name for one in photographs)

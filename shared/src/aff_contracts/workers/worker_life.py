@@ -22,6 +22,10 @@ class ProcessDiedError(WorkerError):
     """It ended without an answer."""
 
 
+class WorkerStartError(WorkerError):
+    """It cannot be started, or was closed: what it was to be asked is not the reason."""
+
+
 class WorkerLife:
     """One life of the process, with a channel for each of its threads.
 

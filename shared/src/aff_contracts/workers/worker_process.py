@@ -10,9 +10,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 
-from aff_contracts.errors import WorkerError
+from aff_contracts.errors import EncoderError, WorkerError
 from aff_contracts.workers.frames import AnyMessage, Frame, Message, Part, encode_frame
-from aff_contracts.workers.worker_life import ProcessDiedError, WorkerLife, end_process
+from aff_contracts.workers.worker_life import ProcessDiedError, WorkerLife, WorkerStartError, end_process
 
 _MAX_ANSWER_BYTES = 64 * 2**20
 
@@ -68,15 +68,15 @@ class WorkerProcess:
         """Start the process now, rather than with the first call.
 
         Raises:
-            WorkerError: It cannot be started.
-            AffError: What the opener raised.
+            WorkerStartError: It cannot be started, or dies as it starts.
+            AffError: What else the opener raised.
         """
         await self._living()
 
     async def call(
         self, request: Message, parts: Sequence[Part], answer: type[AnyMessage], *, items: int = 1
     ) -> tuple[AnyMessage, Frame]:
-        """Return the answer to a request; one more attempt is made where the process dies.
+        """Return the answer to a request; one more attempt is made where the process dies or does not start.
 
         Args:
             request: Message of the request.
@@ -88,11 +88,12 @@ class WorkerProcess:
             The message, and the frame with its parts.
 
         Raises:
+            WorkerStartError: There is no process to ask.
             WorkerError: The process died of it twice, the second time with no other call in it; or once it gave no
                 answer in time, or one that is none.
             AffError: What the function raised.
         """
-        with contextlib.suppress(ProcessDiedError):
+        with contextlib.suppress(ProcessDiedError, WorkerStartError):
             return await self.ask(request, parts, answer, items=items)
         async with self._alone() as process:
             return await process.ask(request, parts, answer, items=items)
@@ -136,6 +137,12 @@ class WorkerProcess:
         return await asyncio.shield(self._life)
 
     async def _start(self) -> WorkerLife:
+        try:
+            return await self._open()
+        except (EncoderError, OSError) as error:
+            raise WorkerStartError(f"the process that {self._does} cannot be started: {error}") from error
+
+    async def _open(self) -> WorkerLife:
         pairs = [socket.socketpair() for _ in range(self._threads)]
         try:
             process = await asyncio.to_thread(self._spawn, [theirs.fileno() for _, theirs in pairs])
@@ -155,17 +162,14 @@ class WorkerProcess:
             end_process(self._process)  # what it has of a card has to be free again
         self._require_open()
         command = [sys.executable, "-m", "aff_contracts.workers.serve", self._opener, *map(str, channels)]
-        try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[*channels, *self._files])
-        except OSError as error:
-            raise WorkerError(f"the process that {self._does} cannot be started: {error}") from error
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[*channels, *self._files])
         if self._closed:
             end_process(self._process)
         return self._process
 
     def _require_open(self) -> None:
         if self._closed:
-            raise WorkerError(f"the process that {self._does} has been closed")
+            raise WorkerStartError(f"the process that {self._does} has been closed")
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[WorkerProcess]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from aff_contracts.errors import EncoderError, TruncatedImageError, WorkerError
+from aff_contracts.workers.worker_life import WorkerStartError
 from aff_contracts.workers.worker_process import WorkerProcess
 from tests.support.worker_openers import Done, Task
 
@@ -124,6 +125,12 @@ async def test_nothing_is_left_of_processes_that_died() -> None:
                 await _pid(worker, "die")
         await _pid(worker)
         assert _descriptors() == before
+
+
+async def test_a_process_that_does_not_start_is_not_the_fault_of_what_it_is_asked() -> None:
+    async with _worker("open_never") as worker:
+        with pytest.raises(WorkerStartError, match=r"cannot be started.*no such library"):
+            await _pid(worker)
 
 
 async def test_closing_ends_a_call_that_hangs() -> None:
