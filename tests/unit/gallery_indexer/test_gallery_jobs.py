@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aff_contracts.errors import BackupError, JobNotFoundError, JobRunningError, StoreUnavailableError
+from aff_contracts.errors import BackupError, JobNotFoundError, JobRunningError, JobStoppedError, StoreUnavailableError
 from aff_contracts.schemas.gallery_jobs import GalleryJob
 from gallery_indexer.gallery_jobs import GalleryJobs, JobProgress, Work
 
@@ -43,7 +43,7 @@ async def _start(jobs: GalleryJobs, work: Work, *, item: str = "b", key: str | N
         (RuntimeError("shapes do not fit"), "internal_error", "the service failed on it; its log has the reason"),
         (_PanicException("index out of bounds"), "internal_error", "the service failed on it; its log has the reason"),
         (MemoryError(), "internal_error", "the service failed on it; its log has the reason"),
-        (asyncio.CancelledError(), "job_stopped", "the service was stopped"),
+        (asyncio.CancelledError(), "internal_error", "the service failed on it; its log has the reason"),
     ],
 )
 async def test_a_job_ends_whatever_is_raised_and_another_may_begin(
@@ -116,3 +116,26 @@ async def test_a_job_that_is_running_when_the_service_stops_has_failed() -> None
     ended = jobs.job(begun.id)
     assert ended.problem is not None
     assert (ended.state, ended.problem.code) == ("failed", "job_stopped")
+
+
+async def test_a_job_that_is_being_prepared_when_the_service_stops_does_not_begin() -> None:
+    preparing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def prepare() -> Work:
+        preparing.set()
+        await go_on.wait()
+        return _nothing
+
+    jobs = GalleryJobs()
+    starting = asyncio.create_task(jobs.start("backup", "b", prepare))
+    await preparing.wait()
+    closing = asyncio.create_task(jobs.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    go_on.set()
+    with pytest.raises(JobStoppedError):
+        await starting
+    await closing
+    with pytest.raises(JobStoppedError):
+        await _start(jobs, _nothing)
+    assert jobs.jobs() == []

@@ -68,6 +68,7 @@ class GalleryJobs:
     def __init__(self) -> None:
         self._jobs: dict[str, _Started] = {}
         self._starting = asyncio.Lock()
+        self._closed = False
 
     async def start(
         self, kind: JobKind, item: str, prepare: Callable[[], Awaitable[Work]], *, key: str | None = None
@@ -82,6 +83,7 @@ class GalleryJobs:
 
         Raises:
             JobRunningError: A job runs already.
+            JobStoppedError: The jobs were closed.
             AffError: What `prepare` raises.
         """
         request = (kind, item, key)
@@ -89,8 +91,11 @@ class GalleryJobs:
             for started in self._jobs.values():
                 if key is not None and started.request == request:
                     return started.progress.job
+            self._require_open(item)
             self._require_none_running()
-            return self._begin(request, await prepare())
+            work = await prepare()
+            self._require_open(item)
+            return self._begin(request, work)
 
     def jobs(self) -> list[GalleryJob]:
         """Return the jobs, the newest first."""
@@ -112,11 +117,13 @@ class GalleryJobs:
         return started.progress.job
 
     async def close(self) -> None:
-        """Stop the running job."""
-        for started in self._jobs.values():
-            started.task.cancel()
-        if self._jobs:
-            await asyncio.wait([started.task for started in self._jobs.values()])
+        """Stop the running job; none begins any more, and one that is being prepared is waited for and refused."""
+        self._closed = True
+        async with self._starting:
+            for started in self._jobs.values():
+                started.task.cancel()
+            if self._jobs:
+                await asyncio.wait([started.task for started in self._jobs.values()])
 
     def _begin(self, request: tuple[JobKind, str, str | None], work: Work) -> GalleryJob:
         kind, item, _ = request
@@ -128,6 +135,10 @@ class GalleryJobs:
         for former in list(self._jobs)[:-_KEPT]:
             del self._jobs[former]
         return job
+
+    def _require_open(self, item: str) -> None:
+        if self._closed:
+            raise JobStoppedError("the service was stopped", item=item)
 
     def _require_none_running(self) -> None:
         for job in self.jobs():
@@ -153,9 +164,9 @@ def _note_end(progress: JobProgress, task: asyncio.Task[None]) -> None:
 
 
 def _problem(job: GalleryJob, task: asyncio.Task[None]) -> Problem | None:
-    if task.cancelled():
+    if task.cancelled() and task.cancelling():
         return problem_of(JobStoppedError("the service was stopped", item=job.item))
-    error = task.exception()
+    error = _raised(task)
     if error is None:
         return None
     if isinstance(error, AffError):
@@ -163,3 +174,11 @@ def _problem(job: GalleryJob, task: asyncio.Task[None]) -> Problem | None:
         return problem_of(error)
     _logger.error("the %s of %r failed", job.kind, job.item, exc_info=error)
     return problem_of(AffError("the service failed on it; its log has the reason", item=job.item))
+
+
+def _raised(task: asyncio.Task[None]) -> BaseException | None:
+    """Return what the work raised: a CancelledError, too, where nobody cancelled its task."""
+    try:
+        return task.exception()
+    except asyncio.CancelledError as error:
+        return error
