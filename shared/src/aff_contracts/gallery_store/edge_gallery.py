@@ -178,9 +178,9 @@ class EdgeGallery:
 
     def abandon_copy(self) -> None:
         """Forget the copy; `sweep` removes its files."""
-        if self._copy is not None:
-            self._copy.close()
-        self._copy = None
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
 
     def open_copy(self, copy: EdgeGraphCopy) -> None:
         """Open the copy, which has its graph now."""

@@ -206,10 +206,12 @@ class QdrantEdgeStore:
                 await copy_files(copy.source, copy.path)
             await index_in_child(copy.path)
             await self._adopt_copy(copy)
-        except (StoreError, OSError) as error:
-            _logger.warning("the gallery stays without a new HNSW graph: %s", error)
+        except Exception as error:
+            is_foreign = not isinstance(error, StoreError | OSError)
+            _logger.warning("the gallery stays without a new HNSW graph: %s", error, exc_info=is_foreign)
+        finally:  # a copy that was not adopted would keep in mind every point that changes
             await self._write(self._gallery.abandon_copy)
-        await asyncio.to_thread(self._gallery.sweep)
+            await asyncio.to_thread(self._gallery.sweep)
 
     async def _adopt_copy(self, copy: EdgeGraphCopy) -> None:
         """Put the copy in the shard's place; searches and writes get a turn between the steps."""

@@ -117,20 +117,42 @@ async def test_closing_gives_up_an_unfinished_graph(tmp_path: Path, monkeypatch:
     assert _shards(tmp_path) == before
 
 
+@pytest.mark.parametrize("error", [StoreError("no space left"), RuntimeError("can't start new thread")])
 async def test_a_failed_graph_is_logged_and_costs_nothing_else(
+    error: Exception,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def failing_index(_: Path) -> None:
-        raise StoreError("no space left")
+        raise error
 
     monkeypatch.setattr(qdrant_edge, "index_in_child", failing_index)
     with caplog.at_level(logging.WARNING):
         store = await _filled(tmp_path)
-        await _until(lambda: "no space left" in caplog.text and len(_shards(tmp_path)) == 1)
+        await _until(lambda: str(error) in caplog.text and len(_shards(tmp_path)) == 1)
     await store.upsert([make_point("newcomer", unit([1] * 32))])
     assert await store.count() == 3_001
+    await store.close()
+
+
+async def test_a_graph_whose_caller_goes_away_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = asyncio.Event()
+
+    async def endless_index(_: Path) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(qdrant_edge, "index_in_child", endless_index)
+    store = await _filled(tmp_path)
+    before = _shards(tmp_path)
+    building = asyncio.create_task(store.build_graph())
+    await started.wait()
+    building.cancel()
+    await asyncio.wait([building])
+    assert building.cancelled()
+    assert store._gallery._copy is None
+    assert _shards(tmp_path) == before
     await store.close()
 
 
