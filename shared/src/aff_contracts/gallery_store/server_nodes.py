@@ -31,6 +31,8 @@ Request = Callable[[AsyncQdrantClient], Awaitable[_Result]]
 _LOOKUP_INTERVAL_S = 10.0
 _LOOKUP_INTERVAL_IN_TROUBLE_S = 1.0
 
+_LOOPBACK = {"::1": "127.0.0.1"}  # both addresses of `localhost` are one server
+
 _logger = logging.getLogger(__name__)
 
 
@@ -96,8 +98,9 @@ class ServerNodes:
         """
         if only_try_s is not None:
             return await self._ask(await self._next(), request, only_try_s)
-        peers = len(await self._known())
-        retries = max(self.settings.max_retries, peers if peers > 1 else 0)
+        nodes = await self._known()
+        retries = max(self.settings.max_retries, len(nodes) if len(nodes) > 1 else 0)
+        peers = len({(node.url, _LOOPBACK.get(node.address, node.address)) for node in nodes})
         tries = itertools.count()
 
         async def attempt() -> _Result:

@@ -166,6 +166,16 @@ class TestNames:
             (await _asked(nodes, store)).delay_s = math.inf
             assert await _timed_count(store) < LESS_THAN_THE_TIMEOUT_S
 
+    async def test_both_addresses_of_localhost_are_one_server_that_is_waited_for(
+        self, prefer_grpc: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _resolve(monkeypatch, ["127.0.0.1", "::1"])
+        async with qdrant_nodes("127.0.0.1") as (node,):
+            node.delay_s = 0.4
+            async with _store(_named([node], prefer_grpc=prefer_grpc, read_timeout_s=0.05)) as store:
+                assert await store.count() == COUNT
+            assert node.names["count"] == 1
+
     async def test_a_server_that_comes_back_under_another_address_is_found(
         self, prefer_grpc: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
