@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from io import BytesIO
-from itertools import islice
-from typing import NamedTuple
 
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 
-from aff_contracts.errors import ImageTooManyPixelsError
+from aff_contracts.image_boxes import FULL_BOX_BYTES, Box, boxes_in, metadata, top_boxes
 
 _BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
 _MOST_BRANDS_BYTES = 1024
-_MOST_PIXELS, _LONGEST_SIDE = 16_384 * 16_384, 32_768  # of libavif
-_MOST_BOXES = 256  # in the file; more are not looked at
-_MOST_METADATA_BYTES = 1 << 20  # of a box of metadata that is looked at
 # Item information of an EXIF block (whose orientation AVIF does not use) or of a gain map.
 _BESIDE_THE_PIXELS = re.compile(rb"(infe(?:\x02.{7}|\x03.{9}))(?:Exif|tmap)", re.DOTALL)
 _TRANSFORMATIONS = frozenset({b"clap", b"irot", b"imir"})
-_FULL_BOX = 4  # bytes of version and flags
 
 _Associations = dict[int, list[tuple[bool, int]]]
-
-
-class _Box(NamedTuple):
-    kind: bytes
-    start: int
-    body: int
-    end: int
 
 
 def is_avif(data: bytes) -> bool:
@@ -60,25 +46,6 @@ def open_avif(data: bytes) -> ImageFile:
         return AvifImageFile(BytesIO(mended), "")
 
 
-def check_announced_size(data: bytes) -> None:
-    """Refuse an AVIF or HEIC that its library does not open because of its size.
-
-    Raises:
-        ImageTooManyPixelsError: It announces more pixels than the library decodes.
-    """
-    for width, height in announced_sizes(data):
-        if width * height > _MOST_PIXELS or max(width, height) > _LONGEST_SIDE:
-            raise ImageTooManyPixelsError(f"{width} x {height} pixels; the library's limit is {_MOST_PIXELS}")
-
-
-def announced_sizes(data: bytes) -> Iterator[tuple[int, int]]:
-    """Return width and height of each picture in an AVIF or HEIC: the image, its tiles, its thumbnails."""
-    meta = _metadata(_top_boxes(data))
-    for box in _inner(data, meta, b"iprp", b"ipco", b"ispe") if meta else []:
-        width = int.from_bytes(data[box.body + _FULL_BOX : box.body + _FULL_BOX + 4])
-        yield width, int.from_bytes(data[box.body + _FULL_BOX + 4 : box.end])
-
-
 def _mended(data: bytes) -> bytes | None:
     """Return the file with its metadata written anew, as libavif wants it; None where there are none.
 
@@ -86,13 +53,13 @@ def _mended(data: bytes) -> bytes | None:
     essential, and a coded picture without a size, such as an alpha plane, gets that of the primary one. The new box
     comes last, so that every offset in the file still holds.
     """
-    boxes = _top_boxes(data)
-    meta = _metadata(boxes)
+    boxes = top_boxes(data)
+    meta = metadata(boxes)
     if meta is None:
         return None
-    children = list(_boxes(data, meta.body + _FULL_BOX, meta.end))
+    children = list(boxes_in(data, meta.body + FULL_BOX_BYTES, meta.end))
     primary = _primary_item(data, children)
-    parts = [data[meta.body : meta.body + _FULL_BOX]]
+    parts = [data[meta.body : meta.body + FULL_BOX_BYTES]]
     for child in children:
         whole = data[child.start : child.end]
         if child.kind == b"iinf":
@@ -108,50 +75,21 @@ def _mended(data: bytes) -> bytes | None:
     return brands + before + last + _written(b"meta", b"".join(parts))
 
 
-def _top_boxes(data: bytes) -> list[_Box]:
-    return list(islice(_boxes(data, 0, len(data)), _MOST_BOXES))
-
-
-def _metadata(boxes: list[_Box]) -> _Box | None:
-    return next((box for box in boxes if box.kind == b"meta" and box.end - box.start <= _MOST_METADATA_BYTES), None)
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[_Box]:
-    while start + 8 <= end:
-        size, kind, body = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8], start + 8
-        if size == 1:
-            size, body = int.from_bytes(data[body : body + 8]), body + 8
-        elif size == 0:
-            size = end - start
-        if size < body - start or start + size > end:
-            return
-        yield _Box(kind, start, body, start + size)
-        start += size
-
-
-def _inner(data: bytes, meta: _Box, *kinds: bytes) -> list[_Box]:
-    """Return the boxes that lie in a meta box under these kinds, from the outside in."""
-    found = [_Box(meta.kind, meta.start, meta.body + _FULL_BOX, meta.end)]
-    for kind in kinds:
-        found = [box for outer in found for box in _boxes(data, outer.body, outer.end) if box.kind == kind]
-    return found
-
-
 def _written(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + kind + body
 
 
-def _primary_item(data: bytes, children: list[_Box]) -> int:
+def _primary_item(data: bytes, children: list[Box]) -> int:
     return next(
-        (int.from_bytes(data[box.body + _FULL_BOX : box.end]) for box in children if box.kind == b"pitm"),
+        (int.from_bytes(data[box.body + FULL_BOX_BYTES : box.end]) for box in children if box.kind == b"pitm"),
         0,
     )
 
 
-def _properties(data: bytes, box: _Box, primary: int) -> bytes:
-    inside = list(_boxes(data, box.body, box.end))
+def _properties(data: bytes, box: Box, primary: int) -> bytes:
+    inside = list(boxes_in(data, box.body, box.end))
     containers = [one for one in inside if one.kind == b"ipco"]
-    kinds = [b""] + [one.kind for container in containers for one in _boxes(data, container.body, container.end)]
+    kinds = [b""] + [one.kind for container in containers for one in boxes_in(data, container.body, container.end)]
     associations: _Associations = {}
     for one in inside:
         if one.kind == b"ipma":

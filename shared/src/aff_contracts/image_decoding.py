@@ -152,7 +152,7 @@ def decode_image(
     try:
         _check_size_in_bytes(data, limits)
         image, announced = open_image(data), announced_pixels(data)
-        if image.width * image.height > max(limits.large_pixels, announced):
+        if image.width * image.height > max(announced, 0 if image.format == "AVIF" else limits.large_pixels):
             raise TruncatedImageError("its headers disagree about its size")
         return _decode(image, announced, limits, min_side, crop)
     except ImageError as error:
@@ -181,7 +181,7 @@ def _decode(
     image: ImageFile, announced: int, limits: ImageLimits, min_side: int | None, crop: Crop | None
 ) -> DecodedImage:
     _check_size_in_pixels(image.size, limits)
-    if announced > limits.max_pixels:  # of a HEIC that shows a part of its pixels
+    if announced > limits.max_pixels:  # of an AVIF or HEIC that shows a part of its pixels
         raise ImageTooManyPixelsError(f"{announced} pixels are decoded of it; the limit is {limits.max_pixels}")
     if announced > limits.large_pixels:
         return _decode_large(image, announced, limits, min_side, crop)

@@ -19,7 +19,8 @@ from aff_contracts.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from aff_contracts.image_avif import check_announced_size, is_avif, open_avif
+from aff_contracts.image_avif import is_avif, open_avif
+from aff_contracts.image_avif_size import check_announced_size
 from aff_contracts.image_depth import encoded_file, load_colour
 from aff_contracts.image_jpeg import open_jpeg
 from aff_contracts.image_jpeg_end import is_cut, with_end_marker

@@ -38,8 +38,8 @@ def require_memory(image: ImageFile, pixels: int, limit_bytes: int) -> int:
         if needed <= limit_bytes:
             return scale
     raise ImageTooManyPixelsError(
-        f"{image.width} x {image.height} pixels of a {_kind(image)} take about {needed / 1e6:.0f} MB at once "
-        f"to decode; the limit max_decoder_bytes is {limit_bytes / 1e6:.0f} MB"
+        f"{image.width} x {image.height} pixels of a {_kind(image)} ({pixels} are decoded) take about "
+        f"{needed / 1e6:.0f} MB at once to decode; the limit max_decoder_bytes is {limit_bytes / 1e6:.0f} MB"
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 
 from aff_contracts.errors import ImageError
-from aff_contracts.image_avif import announced_sizes
+from aff_contracts.image_av1 import coded_sizes
+from aff_contracts.image_avif_size import announced_sizes, coded_pictures
 from aff_contracts.image_jpeg import frame_size
 from aff_contracts.image_tiff import directory_pixels
 
@@ -18,7 +20,7 @@ def announced_pixels(data: bytes) -> int:
     """Return the width times the height that an image file announces; 0 where it announces none.
 
     Nothing but the numbers of its header is read, in Python: for a process that does not trust the file. What the
-    file holds may be another size; see `decode_image`.
+    file holds may be another size; see `decode_image`. Of an AVIF, the AV1 data announce one too: the larger counts.
     """
     try:
         return _pixels(data)
@@ -41,7 +43,8 @@ def _pixels(data: bytes) -> int:
     elif data.startswith(_TIFF):
         return directory_pixels(data)
     elif data[4:8] == _FILE_TYPE:  # AVIF and HEIC
-        return max((wide * high for wide, high in announced_sizes(data)), default=0)
+        coded = (size for picture in coded_pictures(data) for size in coded_sizes(picture))
+        return max((wide * high for wide, high in chain(announced_sizes(data), coded)), default=0)
     else:
         return 0
     return abs(int(width) * int(height))
