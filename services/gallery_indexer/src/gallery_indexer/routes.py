@@ -10,6 +10,7 @@ from aff_contracts.errors import (
     InvalidParameterError,
     StoreError,
     TooManyImagesError,
+    WorkerError,
 )
 from aff_contracts.gallery_store.gallery_store import GalleryRecord
 from aff_contracts.schemas.health import Readiness
@@ -46,7 +47,7 @@ _IMAGE = ("/images", "/images/{item_id:path}")
     tags=["gallery"],
     response_model=IndexResponse,
     responses={
-        **problem_responses(InvalidItemsError, TooManyImagesError, StoreError),
+        **problem_responses(InvalidItemsError, TooManyImagesError, StoreError, WorkerError),
         **RECEIPT_LINES,
     },
     openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},

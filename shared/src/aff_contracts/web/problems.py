@@ -143,7 +143,7 @@ def problem_responses(*error_classes: type[AffError]) -> dict[int | str, dict[st
         by_status[error_class.status].append(f"`{error_class.code}` ({error_class.title})")
     schema = reference(Problem)
     return {
-        status: {"description": ", ".join(codes), "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}}}
+        status: {"description": ", ".join(dict.fromkeys(codes)), "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}}}
         for status, codes in sorted(by_status.items())
     }
 

@@ -12,10 +12,11 @@ from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
-from aff_contracts.errors import EncoderError, ImageError, ImageNotFoundError
+from aff_contracts.errors import EncoderError, ImageError, ImageNotFoundError, WorkerError
 from aff_contracts.web.listen_settings import ListenSettings
 from aff_contracts.web.problems import problem_responses
 from aff_contracts.web.service import create_service
+from aff_contracts.workers.worker_life import WorkerStartError
 from tests.support.problems import require_problem
 
 MAX_BODY_BYTES = 1000
@@ -332,6 +333,10 @@ async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answ
         "`content_encoding_unsupported` (Content encoding not supported), `image_unsupported` (Not a supported image)"
     )
     assert responses[500]["description"] == "`internal_error` (Internal error)"
+
+
+async def test_a_code_that_several_errors_share_is_documented_once() -> None:
+    assert problem_responses(WorkerError, WorkerStartError)[500]["description"].count("`worker_failed`") == 1
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
