@@ -71,6 +71,11 @@ class _OneWriter(logging.StreamHandler[TextIO]):
         """Do without."""
         self.lock = None
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; what comes after the stream was closed is dropped."""
+        if not self.stream.closed:
+            super().emit(record)
+
 
 class _InBackground(logging.handlers.QueueHandler):
     """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log.
