@@ -36,10 +36,11 @@ def contextual_similarity_loss(
         Scalar, the mean Kullback-Leibler divergence over the batch.
     """
     pool = g if anchors is None else anchors
-    similarities = g @ pool.T
-    nearest = similarities.topk(min(neighbours, len(pool)), dim=1).indices
-    target = (similarities.gather(1, nearest) / gallery_temperature).log_softmax(dim=1)
-    found = ((q @ pool.T).gather(1, nearest) / query_temperature).log_softmax(dim=1)
+    wanted, found = g @ pool.T, q @ pool.T
+    if neighbours < len(pool):
+        wanted, nearest = wanted.topk(neighbours, dim=1)
+        found = found.gather(1, nearest)
+    target, found = (wanted / gallery_temperature).log_softmax(dim=1), (found / query_temperature).log_softmax(dim=1)
     return (target.exp() * (target - found)).sum(dim=1).mean()
 
 
