@@ -20,25 +20,10 @@ from gallery_indexer.pixel_arena import PixelArena, PixelReference
 from gallery_indexer.preparation_pool import PreparationPool
 from gallery_indexer.thumbnail_maker import ThumbnailMaker
 from tests.support.plain_photograph import plain_png
+from tests.support.stopped_decoder import DEADLY, ENDLESS, stopped_decoder
 
 SMALL, HALF = Preprocessing(resize="stretch", size=32), Preprocessing(resize="longest_side", size=30)
 PREPARATION = PhotographPreparation(ImageLimits(), (SMALL, HALF, SMALL), ThumbnailMaker(16, 75))
-DEADLY, ENDLESS = b"a file on which a decoder crashes", b"a file with which it does not end"
-_STOPPED_DECODER = """
-import os, time
-from gallery_indexer import photograph_preparation
-
-decode = photograph_preparation.decode_image
-
-def decode_or_stop(data, *args, **kwargs):
-    if data == b"a file on which a decoder crashes":
-        os.abort()
-    if data == b"a file with which it does not end":
-        time.sleep(600)
-    return decode(data, *args, **kwargs)
-
-photograph_preparation.decode_image = decode_or_stop
-"""
 RED = plain_png((255, 0, 0), width=60, height=40)
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +73,7 @@ async def test_an_error_names_the_image(pool: PreparationPool) -> None:
 async def test_an_image_that_stops_its_decoder_is_the_only_one_that_fails(
     data: bytes, timeout_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_STOPPED_DECODER)
+    (tmp_path / "sitecustomize.py").write_text(stopped_decoder("gallery_indexer.photograph_preparation"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with closing(_pool(timeout_s=timeout_s)) as pool:
         images = [RED, data, RED, RED, RED]

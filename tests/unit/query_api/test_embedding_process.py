@@ -22,27 +22,10 @@ from query_api.onnx_query_encoder import OnnxQueryEncoder
 from query_api.photograph_embedder import EncoderGraph, Photograph, embed_photographs
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.plain_photograph import plain_png
+from tests.support.stopped_decoder import DEADLY, ENDLESS, stopped_decoder
 from tests.support.tiny_query_encoder import DIMENSION, tiny_query_encoder
 
 RED, BLUE = (Photograph(plain_png(colour), f"{colour}.png") for colour in ((255, 0, 0), (0, 0, 255)))
-# What `_STOPPED_DECODER` dies of, or does not end with; a decoder of ours that does is not known.
-DEADLY, ENDLESS = Photograph(b"deadly", "deadly.png"), Photograph(b"endless", "endless.png")
-_STOPPED_DECODER = """
-import os, time
-from query_api import photograph_embedder
-
-decode = photograph_embedder.decode_image
-
-def decode_or_stop(data, *args, **kwargs):
-    if data == b"deadly":
-        os.abort()
-    if data == b"endless":
-        time.sleep(600)
-    return decode(data, *args, **kwargs)
-
-photograph_embedder.decode_image = decode_or_stop
-"""
-
 pytestmark = pytest.mark.anyio
 
 
@@ -100,11 +83,13 @@ async def test_a_request_that_was_given_up_takes_no_thread_for_ever_and_leaves_n
             np.testing.assert_array_equal((await process.embed([BLUE], graph)).embeddings[0], blue)
 
 
-@pytest.mark.parametrize(("photograph", "timeout_s"), [(DEADLY, 60.0), (ENDLESS, 5.0)])
+@pytest.mark.parametrize(
+    ("photograph", "timeout_s"), [(Photograph(DEADLY, "deadly.png"), 60.0), (Photograph(ENDLESS, "endless.png"), 5.0)]
+)
 async def test_a_photograph_that_stops_the_decoder_fails_alone(
     photograph: Photograph, timeout_s: float, graph: EncoderGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(_STOPPED_DECODER)
+    (tmp_path / "sitecustomize.py").write_text(stopped_decoder("query_api.photograph_embedder"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     async with _running(threads=4, timeout_s=timeout_s) as process:
         await process.load(graph)

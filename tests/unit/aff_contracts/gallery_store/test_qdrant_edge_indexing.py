@@ -101,7 +101,9 @@ async def test_a_gallery_that_grew_large_before_gets_its_graph_after_opening(tmp
     await again.close()
 
 
-async def test_closing_gives_up_an_unfinished_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def endless_graph(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Graphs that never end; set once one was begun."""
     started = asyncio.Event()
 
     async def endless_index(_: Path) -> None:
@@ -109,9 +111,13 @@ async def test_closing_gives_up_an_unfinished_graph(tmp_path: Path, monkeypatch:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(qdrant_edge, "index_in_child", endless_index)
+    return started
+
+
+async def test_closing_gives_up_an_unfinished_graph(tmp_path: Path, endless_graph: asyncio.Event) -> None:
     store = await _filled(tmp_path)
     before = _shards(tmp_path)
-    await started.wait()
+    await endless_graph.wait()
     assert len(_shards(tmp_path)) == 2
     await store.close()
     assert _shards(tmp_path) == before
@@ -136,18 +142,11 @@ async def test_a_failed_graph_is_logged_and_costs_nothing_else(
     await store.close()
 
 
-async def test_a_graph_whose_caller_goes_away_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = asyncio.Event()
-
-    async def endless_index(_: Path) -> None:
-        started.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(qdrant_edge, "index_in_child", endless_index)
+async def test_a_graph_whose_caller_goes_away_is_given_up(tmp_path: Path, endless_graph: asyncio.Event) -> None:
     store = await _filled(tmp_path)
     before = _shards(tmp_path)
     building = asyncio.create_task(store.build_graph())
-    await started.wait()
+    await endless_graph.wait()
     building.cancel()
     await asyncio.wait([building])
     assert building.cancelled()
