@@ -114,7 +114,9 @@ class TestForeignAnswers:
         ("retry_after", "least", "most"),
         [
             ("7", 7, 7),
-            (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 80_000, 86_400),
+            pytest.param(
+                format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 80_000, 86_400, id="tomorrow"
+            ),
             ("Tue, 01 Dec 2020 00:00:00 GMT", 0, 0),
             ("soon", 0, 0),
             (None, 0, 0),
