@@ -414,8 +414,13 @@ class TestSelectors:
     def test_qdrant_keeps_what_it_has_on_claims_of_its_own(self, objects: list[Object]) -> None:
         qdrant = workloads(objects)["qdrant"]
         claims = {one["metadata"]["name"] for one in qdrant["spec"]["volumeClaimTemplates"]}
-        kept = {mount["mountPath"] for mount in main_container(qdrant)["volumeMounts"] if mount["name"] in claims}
-        assert kept == {"/qdrant/storage", "/qdrant/snapshots"}
+        container = main_container(qdrant)
+        kept = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in claims}
+        assert kept == {"/qdrant/storage"}
+        (snapshots,) = [
+            one["value"] for one in container["env"] if one["name"] == "QDRANT__STORAGE__SNAPSHOTS_PATH"
+        ]  # Qdrant does not start where it cannot make this directory
+        assert snapshots.startswith("/qdrant/storage/")
 
 
 class TestHardening:
@@ -648,7 +653,8 @@ class TestCluster:
         for key, value in settings_map(rendered("cluster"))["data"].items():
             monkeypatch.setenv(key, value)
         store = StoreSettings()
-        assert (store.replication_factor, store.write_consistency_factor) == (2, 2)
+        # A write reaches both copies where both nodes answer, and one where the other node is away.
+        assert (store.replication_factor, store.write_consistency_factor) == (2, 1)
         assert store.shard_number is not None
         assert store.shard_number % 3 == 0
         assert "QDRANT_REPLICATION_FACTOR" not in settings_map(rendered("cpu"))["data"]  # one node has no copies
