@@ -94,6 +94,9 @@ class MemoryGalleryStore:
         hits = [hit for hit in hits if score_threshold is None or hit.score >= score_threshold]
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
+    async def most_hits(self) -> int | None:
+        return None
+
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         return len(self._matching(payload_filter))
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from aff_contracts.errors import StoreRefusalError
 from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit
 from query_api.find_hits import HitFinder, expanded
 from query_api.wanted_hits import WantedHits
@@ -16,12 +17,20 @@ pytestmark = pytest.mark.anyio
 
 
 class _CountingStore(MemoryGalleryStore):
+    """Refuses more hits than `most`, as a server in strict mode."""
+
     def __init__(self) -> None:
         super().__init__()
         self.limits: list[int] = []
+        self.most: int | None = None
+
+    async def most_hits(self) -> int | None:
+        return self.most
 
     async def search(self, embedding: Embedding, *, limit: int, **options: object) -> list[GalleryHit]:
         self.limits.append(limit)
+        if self.most is not None and limit > self.most:
+            raise StoreRefusalError(f"{limit} is more than the {self.most}", item="limit")
         return await super().search(embedding, limit=limit, **options)  # type: ignore[arg-type]
 
 
@@ -60,6 +69,25 @@ async def test_no_more_images_are_looked_through_than_the_reach() -> None:
     store = await _gallery()
     assert await _found(store, WantedHits(limit=3, group_by="at.place"), _finder(group_reach=2)) == ["a1"]
     assert store.limits == [2]
+
+
+@pytest.mark.parametrize(("excluded", "found"), [(None, ["a1", "b1"]), ("a1", ["a2", "b1"])])
+async def test_no_more_images_are_looked_through_than_a_search_of_the_store_may_ask_for(
+    excluded: str | None, found: list[str]
+) -> None:
+    store = await _gallery()
+    store.most = 3
+    wanted = WantedHits(limit=2, group_by="at.place")
+    hits = await _finder().find(store, EAST, wanted, excluded=excluded)
+    assert [hit.record.item_id for hit in hits] == found
+    assert store.limits == [3]
+
+
+async def test_more_groups_than_a_search_of_the_store_may_ask_for_are_the_requests_fault() -> None:
+    store = await _gallery()
+    store.most = 2
+    with pytest.raises(StoreRefusalError, match="3 is more than the 2"):
+        await _found(store, WantedHits(limit=3, group_by="at.place"), _finder())
 
 
 async def test_an_excluded_image_is_no_hit_and_takes_no_place() -> None:

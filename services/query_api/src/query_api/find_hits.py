@@ -23,7 +23,8 @@ class HitFinder:
 
     Attributes:
         expansion_alpha: Exponent of the similarities that weight the hits of an expansion.
-        group_reach: Most images that are looked through for hits of different groups.
+        group_reach: Most images that are looked through for hits of different groups; fewer where the store allows
+            fewer hits.
     """
 
     expansion_alpha: float
@@ -47,13 +48,21 @@ class HitFinder:
             embedding = await self._expanded(store, embedding, wanted, excluded)
         if wanted.group_by is None:
             return await _nearest(store, embedding, wanted, wanted.limit, excluded)
-        reach = min(_GROUP_FACTOR * wanted.limit, self.group_reach)
+        farthest = await self._reach_in(store, wanted.limit, excluded)
+        reach = min(_GROUP_FACTOR * wanted.limit, farthest)
         while True:
             hits = await _nearest(store, embedding, wanted, reach, excluded)
             found = _first_of_groups(hits, wanted.group_by)
-            if len(found) >= wanted.limit or len(hits) < reach or reach == self.group_reach:
+            if len(found) >= wanted.limit or len(hits) < reach or reach == farthest:
                 return found[: wanted.limit]
-            reach = min(_GROUP_FACTOR * reach, self.group_reach)
+            reach = min(_GROUP_FACTOR * reach, farthest)
+
+    async def _reach_in(self, store: GalleryStore, limit: int, excluded: str | None) -> int:
+        """Return the reach, lowered to what a store allows; a limit above that is for the store to refuse."""
+        most = await store.most_hits()
+        if most is None:
+            return self.group_reach
+        return min(self.group_reach, max(limit, most - (excluded is not None)))
 
     async def _expanded(
         self, store: GalleryStore, embedding: Embedding, wanted: WantedHits, excluded: str | None

@@ -171,6 +171,10 @@ class GalleryStore(Protocol):
         """
         ...
 
+    async def most_hits(self) -> int | None:
+        """Return how many hits a search may ask for; None for any number."""
+        ...
+
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""
         ...

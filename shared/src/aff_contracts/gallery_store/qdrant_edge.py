@@ -137,6 +137,10 @@ class QdrantEdgeStore:
             )
         )
 
+    async def most_hits(self) -> int | None:
+        """Return None: any number."""
+        return None
+
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""
         return await self._call(lambda: self._gallery.count(payload_filter))

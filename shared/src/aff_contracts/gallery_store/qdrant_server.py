@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from qdrant_client import models
@@ -29,8 +30,8 @@ from aff_contracts.gallery_store.layout import (
 from aff_contracts.gallery_store.server_collection import (
     creation_arguments,
     read_fan_out_change,
+    required_space_of,
     search_parameters,
-    space_of,
 )
 from aff_contracts.gallery_store.server_limits import CollectionLimits, in_parts, limits_of
 from aff_contracts.gallery_store.server_nodes import Request, ServerNodes
@@ -59,6 +60,7 @@ class QdrantServerStore:
         self._settings = nodes.settings
         self._gallery = collection
         self._known_limits: CollectionLimits | None = None
+        self._in_parts = partial(in_parts, wait_s=nodes.settings.rate_limit_wait_s)
 
     def address(self, collection: str) -> None:
         """Go on with the collection of that name, which took the place of this one."""
@@ -79,13 +81,7 @@ class QdrantServerStore:
 
     async def space(self) -> EmbeddingSpace:
         """Return the space that is written in the collection's metadata."""
-        space = space_of(await self.info())
-        if space is None:
-            raise StoreRejectedError(
-                f"the collection {self._gallery!r} has no embedding space in its metadata, so it is not a gallery of "
-                f"this system; set QDRANT_COLLECTION to another name"
-            )
-        return space
+        return required_space_of(await self.info(), self._gallery)
 
     async def info(self) -> models.CollectionInfo:
         """Return what the server says of the collection, whose limits are respected from now on."""
@@ -109,9 +105,9 @@ class QdrantServerStore:
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points in batches; returns when the server has applied them."""
-        await in_parts(self._upsert, points, (await self._limits()).batch_size)
+        await self._in_parts(self._upsert, points, (await self._limits()).batch_size)
         replaced = replaced_points([point.record.item_id for point in points])
-        await in_parts(self._delete_points, replaced, len(replaced))
+        await self._in_parts(self._delete_points, replaced, len(replaced))
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
@@ -135,7 +131,7 @@ class QdrantServerStore:
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
         points = [*points_of(item_ids)]
-        await in_parts(self._delete_points, points, len(points))
+        await self._in_parts(self._delete_points, points, len(points))
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> None:
         """Delete every point that the filter matches."""
@@ -168,6 +164,10 @@ class QdrantServerStore:
         )
         return [to_hit(point, with_embedding=with_embeddings) for point in found.points]
 
+    async def most_hits(self) -> int | None:
+        """Return how many hits a search may ask for; None for any number."""
+        return (await self._limits()).query_limit
+
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
         """Return the exact number of points (that the filter matches)."""
         result = await self._read(
@@ -179,7 +179,7 @@ class QdrantServerStore:
         self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
     ) -> GalleryPage:
         """Return the next `limit` points, in the order of their point ids."""
-        page_size = (await self._limits()).page_size or limit
+        page_size = (await self._limits()).query_limit or limit
         points: list[GalleryPoint] = []
         while True:
             wanted = min(page_size, limit - len(points))
@@ -214,7 +214,7 @@ class QdrantServerStore:
         async def retrieve(part: Sequence[str]) -> None:
             records.extend(await self._read(lambda client: client.retrieve(self._gallery, part, **what)))
 
-        await in_parts(retrieve, points, len(points))
+        await self._in_parts(retrieve, points, len(points))
         return records
 
     async def _page(

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from aff_contracts.embedding_space import EmbeddingSpace
+from aff_contracts.errors import StoreRejectedError
 from aff_contracts.gallery_store.layout import SPACE_KEY, VECTOR_NAME
 from aff_contracts.gallery_store.server_limits import CollectionLimits
 from aff_contracts.gallery_store.settings import MemoryPlacement, StoreSettings
@@ -42,6 +43,17 @@ def space_of(info: models.CollectionInfo) -> EmbeddingSpace | None:
         return EmbeddingSpace.model_validate((info.config.metadata or {}).get(SPACE_KEY))
     except ValidationError:
         return None
+
+
+def required_space_of(info: models.CollectionInfo, name: str) -> EmbeddingSpace:
+    """Return the space in the metadata of a collection; raises StoreRejectedError where there is none."""
+    space = space_of(info)
+    if space is None:
+        raise StoreRejectedError(
+            f"the collection {name!r} has no embedding space in its metadata, so it is not a gallery of this system; "
+            f"set QDRANT_COLLECTION to another name"
+        )
+    return space
 
 
 def read_fan_out_change(params: models.CollectionParams, settings: StoreSettings) -> models.CollectionParamsDiff | None:

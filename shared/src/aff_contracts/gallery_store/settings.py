@@ -34,6 +34,8 @@ class StoreSettings(BaseSettings):
         node_pause_s: How long a node that failed is left out before it is asked whether it is back.
         max_retries: How often a call is tried again after it could not be delivered or timed out.
         retry_backoff_s: Pause before the first retry on the same node; doubled for each further one, with jitter.
+        rate_limit_wait_s: Longest wait for the server's rate limit within one write or read of several parts, in
+            seconds.
         upsert_batch_size: Points per upsert call.
         indexing_threshold_kb: Kilobytes of unindexed vectors from which an HNSW graph is built; comparing with fewer
             is as fast, and exact.
@@ -71,6 +73,7 @@ class StoreSettings(BaseSettings):
     node_pause_s: Annotated[float, Field(gt=0)] = 10.0
     max_retries: Annotated[int, Field(ge=0, le=10)] = 3
     retry_backoff_s: Annotated[float, Field(ge=0)] = 0.2
+    rate_limit_wait_s: Annotated[float, Field(ge=0)] = 600.0
     upsert_batch_size: Annotated[int, Field(ge=1, le=4096)] = 128
     indexing_threshold_kb: Annotated[int, Field(ge=1)] = 20_000
     edge_path: Path = Path("data/gallery")

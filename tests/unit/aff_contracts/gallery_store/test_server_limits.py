@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -125,6 +125,8 @@ class TestStrictMode:
         assert [call.size for call in node.calls if call.name == "upsert"] == [4, 4, 2]
         (line,) = [record.getMessage() for record in caplog.records if "strict mode" in record.getMessage()]
         assert "search_ef 100 instead of 200" in line
+        assert "query_limit 20 instead of any" in line
+        assert await store.most_hits() == 20
 
     async def test_a_limit_that_is_set_while_the_service_runs_is_noticed(
         self, node: QdrantNode, store: QdrantServerStore
@@ -139,7 +141,7 @@ class TestStrictMode:
         settings = StoreSettings(search_ef=50, upsert_batch_size=128)
         assert limits_of(STRICT.model_copy(update={"enabled": False}), settings) == limits_of(None, settings)
         limits = limits_of(STRICT, settings)
-        assert (limits.search_ef, limits.batch_size, limits.page_size) == (50, 4, 20)
+        assert (limits.search_ef, limits.batch_size, limits.query_limit) == (50, 4, 20)
 
     async def test_a_page_is_read_in_pages_that_the_server_allows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         client = make_local_qdrant_client()
@@ -207,15 +209,47 @@ class TestRates:
 class TestParts:
     async def test_a_first_part_that_is_held_up_is_the_callers_to_wait_for(self) -> None:
         with pytest.raises(StoreThrottledError):
-            await in_parts(_raising(StoreThrottledError("slow", retry_after_s=9)), [1, 2], 1)
+            await in_parts(_raising(StoreThrottledError("slow", retry_after_s=9)), [1, 2], 1, wait_s=60)
+
+    async def test_parts_that_are_held_up_for_too_long_are_given_up_and_the_setting_is_named(self) -> None:
+        done: list[int] = []
+
+        async def held_up_after_two(part: Sequence[int]) -> None:
+            if len(done) == 2:
+                raise StoreThrottledError("slow", retry_after_s=61)
+            done.extend(part)
+
+        words = "2 of 5 are done, and QDRANT_RATE_LIMIT_WAIT_S=60 allows no further wait"
+        with pytest.raises(StoreThrottledError, match=words) as raised:
+            await in_parts(held_up_after_two, [1, 2, 3, 4, 5], 1, wait_s=60)
+        assert raised.value.headers == {"Retry-After": "61"}
+
+    async def test_waits_of_all_parts_count_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+
+        async def wait(seconds: float) -> None:
+            waits.append(seconds)
+
+        monkeypatch.setattr(asyncio, "sleep", wait)
+        tries = 0
+
+        async def held_up_every_other_time(_part: Sequence[int]) -> None:
+            nonlocal tries
+            tries += 1
+            if tries % 2 == 0:
+                raise StoreThrottledError("slow", retry_after_s=20)
+
+        with pytest.raises(StoreThrottledError, match="4 of 9 are done"):
+            await in_parts(held_up_every_other_time, list(range(9)), 1, wait_s=60)
+        assert waits == [20, 20, 20]
 
     async def test_a_single_item_that_is_too_large_is_refused(self) -> None:
         with pytest.raises(StoreRequestTooLargeError):
-            await in_parts(_raising(StoreRequestTooLargeError("large")), [1, 2, 3], 3)
+            await in_parts(_raising(StoreRequestTooLargeError("large")), [1, 2, 3], 3, wait_s=60)
 
     async def test_nothing_is_no_part(self) -> None:
         async with asyncio.timeout(1):
-            await in_parts(_raising(AssertionError()), [], 0)
+            await in_parts(_raising(AssertionError()), [], 0, wait_s=60)
 
 
 def _raising(error: AffError | AssertionError) -> Any:
