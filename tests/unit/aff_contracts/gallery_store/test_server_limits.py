@@ -14,6 +14,7 @@ from qdrant_client import models
 from aff_contracts.errors import (
     AffError,
     InvalidFilterError,
+    StoreError,
     StoreRefusalError,
     StoreRequestTooLargeError,
     StoreThrottledError,
@@ -26,6 +27,7 @@ from aff_contracts.schemas.payload_filter import PayloadFilter
 from tests.support.gallery_points import make_points, make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
 from tests.support.qdrant_node import Call, QdrantNode, Refusal, qdrant_nodes
+from tests.support.qdrant_rest_server import FULL_DISK
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +111,23 @@ class TestRefusals:
             await store.search(QUERY, limit=50)
         assert (raised.value.status, raised.value.item) == (422, item)
         assert node.names["search"] == 1
+
+
+class TestAFullDisk:
+    async def test_a_write_is_refused_at_once_in_the_servers_words_and_searches_go_on(
+        self, node: QdrantNode, store: QdrantServerStore
+    ) -> None:
+        full = Refusal(StatusCode.INTERNAL, 500, FULL_DISK)
+        node.refuse = lambda call: full if call.name in {"upsert", "delete"} else None
+        for write in (store.upsert(make_points(3)), store.delete(["a"])):
+            with pytest.raises(StoreError, match="No space left on device") as raised:
+                await write
+            assert (type(raised.value), raised.value.code) == (StoreError, "store_failed")
+        assert (node.names["upsert"], node.names["delete"]) == (1, 1)
+        assert await store.search(QUERY, limit=1) == []
+        node.refuse = lambda _: None
+        await store.upsert(make_points(3))
+        assert node.written == 3
 
 
 class TestStrictMode:
