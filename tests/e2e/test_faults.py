@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aff_contracts.gallery_store.open_catalogue import open_catalogue
 from tests.support.fault_proxy import Hang, Mode, Pass, Refuse, Reset, Slow
 from tests.support.faulty_store import (
     LONGEST_CALL_S,
@@ -174,6 +175,22 @@ async def test_searches_go_on_by_themselves_when_the_store_has_restarted(store: 
         for colour in COLOURS:
             assert nearest(await search(client, colour)) == colour
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_searches_follow_a_restoration_also_where_the_catalogue_is_seldom_asked(
+    store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aff_contracts.gallery_store.server_catalogue._FOLLOWED_S", 0)
+    async with store.query_service(tmp_path, space_check_interval_s=3600) as client:
+        assert nearest(await search(client, "red")) == "red"
+        other = await open_catalogue(store.settings)
+        (collection,) = await other.collections()
+        restoration = await other.restoration("aa" * 32)
+        points = await (await other.collection(collection.space)).fetch(["blue"])
+        await (await restoration.create(collection.space)).upsert([*points.values()])
+        await restoration.take_place([collection])  # and the former collection is dropped
+        await other.close()
+        assert nearest(await search(client, "red")) == "blue"  # the only image that was restored
 
 
 async def test_a_full_disk_is_told_as_such_and_searches_and_what_is_there_are_untouched(

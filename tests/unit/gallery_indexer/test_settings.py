@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from aff_contracts.gallery_store import server_catalogue
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -27,6 +28,12 @@ def test_without_a_bundle_in_the_settings_it_is_the_default_one(
     (tmp_path / "bundles/photos/bundle.json").touch()
     monkeypatch.chdir(tmp_path)
     assert IndexerSettings().bundle_path == Path("bundles/photos")
+
+
+def test_another_generation_of_collections_is_noticed_before_the_former_one_is_dropped() -> None:
+    IndexerSettings(catalogue_interval_s=4)
+    with pytest.raises(ValidationError, match="catalogue_interval_s"):
+        IndexerSettings(catalogue_interval_s=server_catalogue._FOLLOWED_S)
 
 
 def test_settings_cannot_be_changed_while_the_service_runs() -> None:

@@ -56,7 +56,8 @@ class IndexerSettings(ListenSettings):
         thumbnail_quality: Of their WebP compression.
         kept_tokens_path: Directory in which the extractors' features of indexed images are kept, so that another mixer
             can fuse them again; None keeps none.
-        catalogue_interval_s: Longest time until a collection that another process made, switched or dropped is noticed.
+        catalogue_interval_s: Longest time until a collection that another process made, switched or dropped is noticed;
+            less than a restoration waits before it drops the former collections of a server.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
 
@@ -91,5 +92,5 @@ class IndexerSettings(ListenSettings):
     thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75
     kept_tokens_path: Path | None = None
-    catalogue_interval_s: Annotated[float, Field(ge=0)] = 2.0
+    catalogue_interval_s: Annotated[float, Field(ge=0, le=4)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)
