@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from pydantic_core import to_jsonable_python
 from qdrant_client import AsyncQdrantClient, models
@@ -126,6 +127,9 @@ def _refusal(status: int, reason: str) -> JSONResponse:
 
 async def _create(client: AsyncQdrantClient, name: str, body: Any) -> bool:
     asked = models.CreateCollection.model_validate(body)
+    if await client.collection_exists(name):
+        reason = f"Wrong input: Collection `{name}` already exists!"
+        raise UnexpectedResponse(409, "Conflict", reason.encode(), httpx.Headers())
     return await client.create_collection(name, asked.vectors, metadata=asked.metadata)
 
 
