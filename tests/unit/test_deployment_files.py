@@ -415,6 +415,16 @@ class TestDockerfile:
             assert list(ROOT.glob(source)), source
             assert source.split("/")[0] in allowed, source
 
+    def test_what_it_runs_starts_without_the_modules_that_it_removes(self, dockerfile: Path) -> None:
+        removed = re.findall(r"-path '\*/([\w/]+)'", " ".join(arguments(dockerfile, "RUN")))
+        modules = [path.replace("/", ".") for path in removed if path.startswith("numpy/")]
+        command = json.loads(arguments(dockerfile, "CMD")[-1])
+        started = {"aff": "aff_toolkit.cli.main", "python": f"{command[-1]}.app"}[command[0]]
+        program = f"import sys; sys.modules.update(dict.fromkeys({modules})); import {started}"
+        assert modules
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
     def test_it_brings_the_default_bundle(self, dockerfile: Path) -> None:
         paths = {value for name, value in environment_of(dockerfile).items() if name.endswith("_BUNDLE_PATH")}
         assert paths == {f"/{DEFAULT_BUNDLE}"}
