@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := shared services/query_api services/gallery_indexer toolkit
+PACKAGES := shared client services/query_api services/gallery_indexer toolkit benchmarks
 OUT := out
 CASES ?= 100000
 # torch's threads wait for each other in a loop unless they are told to sleep, and so keep busy cores busier.
@@ -12,7 +12,7 @@ OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 WEB := services/query_api/web
 # Our own packages, and torch with what it brings for a card: an image has the one build or the other.
-UNLOCKED := aff-contracts aff-query-api aff-gallery-indexer aff-toolkit torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
+UNLOCKED := aff-shared aff-client aff-query-api aff-gallery-indexer aff-toolkit torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
 	$(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
 	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE

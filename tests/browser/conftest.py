@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aff_toolkit.bench.query_service import QueryService, running_query_service
-from aff_toolkit.bench_report.browser_embeddings import find_chromium
-from aff_toolkit.client import IndexerClient, Upload
-from aff_toolkit.demo.local_service import local_services
-from aff_toolkit.scenes.view import render_view
+from aff_benchmarks.bench.query_service import QueryService, running_query_service
+from aff_benchmarks.report.browser_embeddings import find_chromium
+from aff_client.index_client import IndexerClient, Upload
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import local_services
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE
 

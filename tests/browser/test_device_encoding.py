@@ -15,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_toolkit.bench.query_service import QueryService, running_query_service
-from aff_toolkit.bench.synthetic_gallery import write_gallery
-from aff_toolkit.scenes.view import render_view
+from aff_benchmarks.bench.query_service import QueryService, running_query_service
+from aff_benchmarks.bench.synthetic_gallery import write_gallery
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.store.settings import StoreSettings
+from aff_toolkit.data.scenes.view import render_view
 from tests.browser.conftest import photograph
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from aff_contracts.gallery_store.gallery_store import GalleryStore
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_store import GalleryStore
 from tests.support.gallery_points import make_space
 from tests.support.gallery_stores import gallery_catalogue_of_kind, gallery_store_of_kind
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import CollectionLiveError, CollectionNotFoundError, GalleryMissingError
-from aff_contracts.gallery_store.gallery_catalogue import Collection, GalleryCatalogue
+from aff_shared.errors import CollectionLiveError, CollectionNotFoundError, GalleryMissingError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue
 from tests.support.gallery_points import make_points, make_space
 
 pytestmark = pytest.mark.anyio
@@ -123,7 +123,7 @@ async def test_creations_at_the_same_moment_make_one_collection(catalogue: Galle
 
 @pytest.fixture(autouse=True)
 def nobody_else_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aff_contracts.gallery_store.server_catalogue._FOLLOWED_S", 0)
+    monkeypatch.setattr("aff_shared.store.server.server_catalogue._FOLLOWED_S", 0)
 
 
 async def test_collections_that_were_built_beside_take_the_place_of_all_at_one_moment(

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aff_contracts.errors import EmbeddingSpaceMismatchError, GalleryMissingError
-from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryStore
-from aff_contracts.schemas.payload_filter import PayloadFilter
+from aff_shared.errors import EmbeddingSpaceMismatchError, GalleryMissingError
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
 from tests.support.filter_cases import FILTERS, PHOTOGRAPHS
 from tests.support.gallery_points import make_point, make_points, make_space, random_units, unit
 

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from aff_contracts.errors import GalleryMissingError, StoreUnavailableError
-from aff_contracts.gallery_store.gallery_catalogue import live_one
-from aff_contracts.gallery_store.server_catalogue import QdrantServerCatalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.errors import GalleryMissingError, StoreUnavailableError
+from aff_shared.store.gallery_catalogue import live_one
+from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
+from aff_shared.store.settings import StoreSettings
 from tests.contract.conftest import needs_server
 from tests.support.fault_proxy import FaultProxy, Hang, Mode, Pass, Refuse, Reset, fault_proxy
 from tests.support.gallery_points import make_points, make_space

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.demo.local_service import LocalServices, local_services
+from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from aff_contracts.client import SearchClient
-from aff_toolkit.bench.query_service import running_query_service
-from aff_toolkit.client import IndexerClient, Upload
-from aff_toolkit.demo.local_service import local_services
+from aff_benchmarks.bench.query_service import running_query_service
+from aff_client import SearchClient
+from aff_client.index_client import IndexerClient, Upload
+from aff_toolkit.local.local_service import local_services
 from tests.support.awkward_ids import ADDRESSABLE
 from tests.support.nginx import find_nginx, nginx_before
 from tests.support.plain_photograph import plain_png

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from aff_toolkit.demo.local_service import LocalServices
-from aff_toolkit.scenes.view import render_view
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes, png_bytes
 
 SCENE = jpeg_bytes(render_view(11, 0))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.faulty_store import becomes_ready, nearest, problem, search
 from tests.support.gallery_points import make_point

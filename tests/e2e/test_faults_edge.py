@@ -17,11 +17,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreDamagedError, StoreError
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.errors import StoreDamagedError, StoreError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.main import app
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_toolkit.bench.query_service import running_query_service
-from aff_toolkit.bench.synthetic_gallery import write_gallery
-from aff_toolkit.demo.local_service import LocalServices
-from aff_toolkit.scenes.view import render_view
+from aff_benchmarks.bench.query_service import running_query_service
+from aff_benchmarks.bench.synthetic_gallery import write_gallery
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.store.settings import StoreSettings
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_bundle import TINY_BUNDLE

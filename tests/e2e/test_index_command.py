@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from aff_toolkit.client import IndexerClient
-from aff_toolkit.demo.local_service import local_services
+from aff_client.index_client import IndexerClient
+from aff_toolkit.local.local_service import local_services
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_bundle import TINY_BUNDLE
 

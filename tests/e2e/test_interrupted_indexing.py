@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_contracts.client import ServiceUnreachableError
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_toolkit.client import IndexerClient
-from aff_toolkit.demo.local_service import local_services
+from aff_client import ServiceUnreachableError
+from aff_client.index_client import IndexerClient
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.source import source_items
+from aff_toolkit.local.local_service import local_services
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from tests.support.index_photographs import SPACE, photograph
 
 KILLS = int(os.environ.get("AFF_TEST_KILLS", "4"))

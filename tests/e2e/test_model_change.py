@@ -16,12 +16,12 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.preprocessing import Preprocessing
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app as create_indexer_app
-from gallery_indexer.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.settings import IndexerSettings
 from query_api.app import create_app as create_query_app
 from query_api.settings import QuerySettings

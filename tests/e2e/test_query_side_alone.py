@@ -23,6 +23,6 @@ def test_installing_the_query_side_brings_no_torch(tmp_path: Path) -> None:
     subprocess.run([python, "-m", "pip", "check"], check=True)
     installed = subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
     names = {line.split("==")[0].split(" @")[0].lower() for line in installed.splitlines()}
-    assert {"aff-query-api", "aff-contracts", "onnxruntime"} <= names
+    assert {"aff-query-api", "aff-shared", "onnxruntime"} <= names
     assert not names & {"torch", "torchvision", "timm", "transformers", "opencv-python-headless"}
     subprocess.run([python, "-c", "import query_api.app"], cwd=tmp_path, check=True)

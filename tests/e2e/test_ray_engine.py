@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.image_decoding import ImageLimits
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from gallery_indexer.photograph_preparation import PhotographPreparation
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.images.decoding import ImageLimits
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_bundle import TINY_BUNDLE
 

@@ -14,10 +14,10 @@ import httpx
 import numpy as np
 import pytest
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.schemas.payload_filter import PayloadFilter
-from aff_toolkit.demo.local_service import LocalServices
-from aff_toolkit.scenes.view import render_view
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import LocalServices
 from tests.e2e.conftest import ROOT
 from tests.support.images import bomb_png, jpeg_bytes, png_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aff_contracts.schemas.searching import PhotographOptions
-from aff_toolkit.client import IndexerClient, Upload
-from aff_toolkit.demo.local_service import LocalServices
-from aff_toolkit.scenes.view import render_view
+from aff_client.index_client import IndexerClient, Upload
+from aff_shared.schemas.searching import PhotographOptions
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import LocalServices
 from tests.e2e.conftest import ROOT
 from tests.support.images import jpeg_bytes
 

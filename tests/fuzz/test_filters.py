@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aff_contracts.errors import InvalidFilterError
-from aff_contracts.gallery_store.edge_gallery import EdgeGallery
-from aff_contracts.gallery_store.server_points import to_filter as to_server_filter
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.schemas.payload_filter import parse_filter
+from aff_shared.errors import InvalidFilterError
+from aff_shared.schemas.payload_filter import parse_filter
+from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.server.server_points import to_filter as to_server_filter
+from aff_shared.store.settings import StoreSettings
 from tests.fuzz.cases import run_cases
 from tests.fuzz.mutations import mutated
 from tests.support.filter_cases import FILTERS, PHOTOGRAPHS

@@ -7,8 +7,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from aff_contracts.errors import ImageError, InvalidCropError
-from aff_contracts.image_decoding import Crop, ImageLimits, decode_image
+from aff_shared.errors import ImageError, InvalidCropError
+from aff_shared.images.decoding import Crop, ImageLimits, decode_image
 from tests.fuzz.cases import run_cases
 from tests.fuzz.image_files import image_files, with_absurd_size, with_right_checksums
 from tests.fuzz.mutations import mutated

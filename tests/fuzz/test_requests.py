@@ -13,8 +13,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from aff_contracts.gallery_store.edge_catalogue import QdrantEdgeCatalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.store.embedded.edge_catalogue import QdrantEdgeCatalogue
+from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app as create_indexer
 from gallery_indexer.settings import IndexerSettings
 from query_api.app import create_app as create_query_api

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from aff_contracts.errors import ImageError
-from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_shared.errors import ImageError
+from aff_shared.images.decoding import ImageLimits, decode_image
 from tests.support.images import encode, gradient, jpeg_bytes
 
 LIMITS = ImageLimits(max_pixels=1_000_000)

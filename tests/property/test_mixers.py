@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from aff_contracts.bundle import FeatureSpec, MixerKind, MixerSpec
-from gallery_indexer.extractors.extractor import FeatureBatch
-from gallery_indexer.mixers.build_mixer import build_mixer
+from aff_shared.bundles.bundle import FeatureSpec, MixerKind, MixerSpec
+from gallery_indexer.features.extractors.extractor import FeatureBatch
+from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 FEATURES = (
     FeatureSpec(name="whole", kind="global", dimension=8, max_tokens=1),

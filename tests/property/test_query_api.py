@@ -16,10 +16,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_toolkit.bench.query_service import running_query_service
-from aff_toolkit.bench.synthetic_gallery import write_gallery
+from aff_benchmarks.bench.query_service import running_query_service
+from aff_benchmarks.bench.synthetic_gallery import write_gallery
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.store.settings import StoreSettings
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]

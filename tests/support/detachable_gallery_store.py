@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreUnavailableError
+from aff_shared.errors import StoreUnavailableError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
 from tests.support.memory_gallery_store import MemoryGalleryStore
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from aff_contracts.bundle import (
+from aff_shared.bundles.bundle import (
     BundleManifest,
     ExtractorSpec,
     FeatureSpec,
@@ -15,7 +15,7 @@ from aff_contracts.bundle import (
     build_manifest,
     write_manifest,
 )
-from aff_contracts.preprocessing import Preprocessing
+from aff_shared.schemas.preprocessing import Preprocessing
 
 
 def write_dummy_bundle(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.preprocessing import Preprocessing
-from gallery_indexer.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
-from gallery_indexer.tokens import Tokens
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.schemas.preprocessing import Preprocessing
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
+from gallery_indexer.features.tokens import Tokens
 
 Colour = tuple[int, int, int]
 

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle

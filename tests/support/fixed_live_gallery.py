@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from aff_contracts.bundle_shelf import BundleShelf
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from query_api.live_gallery import LiveGallery, LoadedEncoder
+from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from query_api.search.live_gallery import LiveGallery, LoadedEncoder
 
 
 def fixed_live_gallery(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.gallery_store import GalleryPoint, GalleryRecord
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 
 
 def make_space(name: str = "a space", *, dimension: int = 8) -> EmbeddingSpace:

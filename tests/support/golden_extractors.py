@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
-from gallery_indexer.extractors.load_extractor import load_extractor
+from aff_toolkit.weights.formats.checkpoint_format import CheckpointFormat
+from gallery_indexer.features.extractors.load_extractor import load_extractor
 from tests.support.released_checkpoints import installed_with_fresh_weights, photograph
 
 GOLDEN_FILE = Path(__file__).parents[1] / "golden" / "extractors.json"

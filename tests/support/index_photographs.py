@@ -14,17 +14,17 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.image_decoding import ImageLimits
-from aff_contracts.schemas.indexing import IndexItem
-from gallery_indexer.incoming_image import IncomingImage
-from gallery_indexer.index_gallery import IndexGallery
-from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.indexing_pipeline import IndexingPipeline
-from gallery_indexer.patient_store import PatientStore
-from gallery_indexer.payload_limits import PayloadLimits
+from aff_shared.images.decoding import ImageLimits
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import IndexItem
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
+from gallery_indexer.indexing.incoming_image import IncomingImage
+from gallery_indexer.indexing.index_gallery import IndexGallery
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
+from gallery_indexer.indexing.patient_store import PatientStore
+from gallery_indexer.indexing.payload_limits import PayloadLimits
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.plain_photograph import plain_png
 

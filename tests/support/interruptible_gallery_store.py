@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import StoreUnavailableError
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
+from aff_shared.errors import StoreUnavailableError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryPoint
 from tests.support.memory_gallery_store import MemoryGalleryStore
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from aff_contracts.image_decoding import ImageLimits
-from query_api.photograph_embedder import EmbeddedPhotographs, Photograph, embed_photographs
+from aff_shared.images.decoding import ImageLimits
+from query_api.embedding.photograph_embedder import EmbeddedPhotographs, Photograph, embed_photographs
 
 
 class LocalEmbedder:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError
-from aff_contracts.gallery_store.gallery_catalogue import (
+from aff_shared.errors import GalleryMissingError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import (
     Collection,
     find_collection,
     in_order,

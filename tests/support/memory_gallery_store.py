@@ -12,13 +12,13 @@ from unicodedata import normalize
 
 import numpy as np
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import GalleryMissingError
-from aff_contracts.gallery_store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
-from aff_contracts.gallery_store.layout import point_id
-from aff_contracts.schemas.indexing import JsonObject
-from aff_contracts.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
-from aff_contracts.schemas.payload_key import key_parts
+from aff_shared.errors import GalleryMissingError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
+from aff_shared.schemas.payload_key import key_parts
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.store.layout import point_id
 
 
 class MemoryGalleryStore:

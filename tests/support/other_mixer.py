@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from aff_contracts.bundle import BundleManifest, build_manifest, load_manifest, write_manifest
+from aff_shared.bundles.bundle import BundleManifest, build_manifest, load_manifest, write_manifest
 
 
 def write_other_mixer(source: Path, target: Path, *, name: str) -> BundleManifest:

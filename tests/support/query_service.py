@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 from starlette.types import ASGIApp
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.settings import StoreSettings
 from query_api.app import create_app
 from query_api.settings import QuerySettings
 from tests.support.dummy_bundle import write_dummy_bundle

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
-from aff_contracts.bundle import ExtractorSpec
-from aff_toolkit.checkpoints.checkpoint_format import CheckpointFormat
+from aff_shared.bundles.bundle import ExtractorSpec
+from aff_toolkit.weights.formats.checkpoint_format import CheckpointFormat
 
 SEED = 20230618
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aff_toolkit.training.query_encoder import QueryEncoder, residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder, residual_query_encoder
 
 
 def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:

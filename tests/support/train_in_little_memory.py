@@ -14,14 +14,14 @@ import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor, nn
 
-from aff_toolkit.training.batch import Batch
-from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.optimisation_section import OptimisationSection
-from aff_toolkit.training.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.trainable import Side, Trainable
-from aff_toolkit.training.training_loop import TrainingLoop, TrainingPlan
-from aff_toolkit.training.training_set import TrainingSet
-from gallery_indexer.feature_shards import shard
+from aff_toolkit.training.engine.batch import Batch
+from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
+from aff_toolkit.training.engine.trainable import Side, Trainable
+from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.features.feature_store import FeatureStore
+from gallery_indexer.features.shards import shard
 from tests.support.private_memory_limit import limit_private_memory
 
 BATCH = 32

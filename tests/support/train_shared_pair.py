@@ -18,20 +18,20 @@ from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 
-from aff_contracts.bundle import ExtractorSpec, FeatureSpec, MixerSpec
-from aff_contracts.preprocessing import Preprocessing
-from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.feature_store.extract_features import extract_features
-from aff_toolkit.training.feature_store.feature_store import FeatureStore
-from aff_toolkit.training.feature_store.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.joint_training import train_pair
-from aff_toolkit.training.optimisation_section import OptimisationSection
-from aff_toolkit.training.query_encoder import residual_query_encoder
-from aff_toolkit.training.running_statistics import average_running_statistics
-from aff_toolkit.training.training_log import TrainingLog
-from aff_toolkit.training.training_set import TrainingSet
-from gallery_indexer.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.mixers.build_mixer import build_mixer
+from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.running_statistics import average_running_statistics
+from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.features.extract_features import extract_features
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.stages.joint_training import train_pair
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.features.mixers.build_mixer import build_mixer
 from tests.support.tiny_training import tiny_recipe
 
 # One step of 16 photographs an epoch, so that the log tells of every step; 4 photographs are left over each time.

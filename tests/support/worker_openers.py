@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from aff_contracts.errors import TruncatedImageError
-from aff_contracts.workers.frames import Frame, Message, Part
-from aff_contracts.workers.serve import Handler
+from aff_shared.errors import TruncatedImageError
+from aff_shared.workers.frames import Frame, Message, Part
+from aff_shared.workers.serve import Handler
 
 
 class Task(Message):

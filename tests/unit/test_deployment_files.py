@@ -17,15 +17,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.default_bundle import DEFAULT_BUNDLE
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.web import serving
-from aff_contracts.web.access_settings import AccessSettings
-from aff_contracts.web.observe_settings import ObserveSettings
-from aff_toolkit import local
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.bundles.default_bundle import DEFAULT_BUNDLE
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web import serving
+from aff_shared.web.access_settings import AccessSettings
+from aff_shared.web.observe_settings import ObserveSettings
 from aff_toolkit.cli import serve as serve_command
 from aff_toolkit.cli.main import app
+from aff_toolkit.local import run_services as local
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle

@@ -13,20 +13,20 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 from typer.main import get_command
 
-from aff_contracts.bundle import MixerKind, load_manifest
-from aff_contracts.errors import AffError
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.web.access_settings import AccessSettings
-from aff_contracts.web.observe_settings import ObserveSettings
-from aff_toolkit.bench_report.report import read_report, shown
+from aff_benchmarks.report.report import read_report, shown
+from aff_shared.bundles.bundle import MixerKind, load_manifest
+from aff_shared.errors import AffError
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web.access_settings import AccessSettings
+from aff_shared.web.observe_settings import ObserveSettings
+from aff_toolkit import errors as training_errors
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
-from aff_toolkit.training import training_errors  # noqa: F401 - the guide names their codes
-from aff_toolkit.training.joint_section import JointSection
+from aff_toolkit.training.engine.update_rule import UpdateRule
 from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
-from aff_toolkit.training.recipe import MixerSection, QueryEncoderSection, TrainingRecipe
-from aff_toolkit.training.update_rule import UpdateRule
-from gallery_indexer.feature_shards import store_errors  # noqa: F401
+from aff_toolkit.training.recipe.joint_section import JointSection
+from aff_toolkit.training.recipe.training_recipe import MixerSection, QueryEncoderSection, TrainingRecipe
+from gallery_indexer.features.shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle

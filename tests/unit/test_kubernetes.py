@@ -19,14 +19,14 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from aff_contracts.errors import AccessSettingsError
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.web import serving
-from aff_contracts.web.access_settings import AccessSettings
-from aff_contracts.web.listen_settings import ListenSettings
-from aff_contracts.web.observe_settings import ObserveSettings
+from aff_shared.errors import AccessSettingsError
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web import serving
+from aff_shared.web.access_settings import AccessSettings
+from aff_shared.web.listen_settings import ListenSettings
+from aff_shared.web.observe_settings import ObserveSettings
 from gallery_indexer.settings import IndexerSettings
-from query_api.search_metrics import SearchMetrics
+from query_api.search.search_metrics import SearchMetrics
 from query_api.settings import QuerySettings
 
 Object = dict[str, Any]

@@ -12,7 +12,7 @@ from tests.support.tiny_bundle import TINY_BUNDLE
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("gallery_indexer", "query_api", "toolkit")
-OURS = {"aff-contracts", "aff-query-api", "aff-gallery-indexer", "aff-toolkit"}
+OURS = {"aff-shared", "aff-client", "aff-query-api", "aff-gallery-indexer", "aff-toolkit"}
 OTHER_PLATFORMS = {"colorama", "httpx2-jsfetch", "pywin32", "winloop"}
 
 
@@ -64,7 +64,9 @@ def test_every_package_has_hashes_and_the_version_that_the_tests_run_with(servic
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_lock_holds_everything_that_the_service_needs(service: str) -> None:
-    needed = _needed(f"aff-{service.replace('_', '-')}", set()) | _needed("aff-contracts", {"signatures", "tracing"})
+    needed = _needed(f"aff-{service.replace('_', '-')}", set()) | _needed(
+        "aff-shared", "aff-client", {"signatures", "tracing"}
+    )
     assert needed - set(_locked(service)) == set(), "run `make locks` and commit the result"
 
 

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app
-from gallery_indexer.image_encoder import ImageEncoder
+from gallery_indexer.features.image_encoder import ImageEncoder
 from gallery_indexer.settings import IndexerSettings
 from tests.support.awkward_ids import ADDRESSABLE, REFUSED, behind_proxy
 from tests.support.dummy_bundle import write_dummy_bundle

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aff_contracts.bundle import BundleManifest, load_manifest
-from aff_contracts.preprocessing import preprocess
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.schemas.preprocessing import preprocess
 from aff_toolkit.evaluation.protocols import scenes_protocol
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 pytestmark = needs_photos_bundle

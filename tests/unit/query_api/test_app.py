@@ -13,7 +13,7 @@ import httpx
 import minisign
 import pytest
 
-from aff_contracts.errors import (
+from aff_shared.errors import (
     BundleFormatError,
     BundleIntegrityError,
     BundleNotFoundError,
@@ -21,8 +21,8 @@ from aff_contracts.errors import (
     ListenError,
     StoreLockedError,
 )
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.web.serving import ServedApp, serve
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.web.serving import ServedApp, serve
 from query_api.app import create_app
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle

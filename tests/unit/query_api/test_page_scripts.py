@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from query_api import page_files
+from query_api.http import page_files
 
 RunScript = Callable[[str], Any]
 
@@ -24,7 +24,7 @@ def run_script(tmp_path: Path) -> RunScript:
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node.js: apt-get install nodejs")
-    for module in (Path(page_files.__file__).parent / "page").glob("*.js"):
+    for module in (Path(page_files.__file__).parents[1] / "page").glob("*.js"):
         (tmp_path / module.name).write_bytes(module.read_bytes())
     (tmp_path / "package.json").write_text('{"type": "module"}')
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aff_contracts.web.serving import run_service
+from aff_shared.web.serving import run_service
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings
 

@@ -11,30 +11,30 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from aff_contracts.bundle_shelf import BundleShelf
-from aff_contracts.errors import StoreError
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.pixel_budget import PixelBudget
-from aff_contracts.schemas.indexing import IndexLine
-from aff_contracts.web.documented_schemas import document_schemas
-from aff_contracts.web.service import create_service
-from gallery_indexer.backup_gallery import BackupGallery
+from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.errors import StoreError
+from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.schemas.indexing import IndexLine
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.web.documented_schemas import document_schemas
+from aff_shared.web.service import create_service
+from gallery_indexer.collections.backup_gallery import BackupGallery
+from gallery_indexer.collections.edit_gallery import EditGallery
+from gallery_indexer.collections.gallery_jobs import GalleryJobs
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.collections.opened_collection import OpenedCollection, load_bundle
+from gallery_indexer.collections.refuse_gallery import RefuseGallery
 from gallery_indexer.components import Components
-from gallery_indexer.edit_gallery import EditGallery
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from gallery_indexer.gallery_jobs import GalleryJobs
-from gallery_indexer.gallery_routes import router as gallery_router
-from gallery_indexer.gallery_routes import status_router
-from gallery_indexer.image_encoder import EncoderLoader
-from gallery_indexer.index_collections import IndexCollections
-from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.kept_tokens import KeptTokens
-from gallery_indexer.named_images import NamedImages
-from gallery_indexer.opened_collection import OpenedCollection, load_bundle
-from gallery_indexer.payload_limits import PayloadLimits
-from gallery_indexer.refuse_gallery import RefuseGallery
-from gallery_indexer.routes import operation_router, router
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from gallery_indexer.features.image_encoder import EncoderLoader
+from gallery_indexer.features.kept_tokens import KeptTokens
+from gallery_indexer.http.gallery_routes import router as gallery_router
+from gallery_indexer.http.gallery_routes import status_router
+from gallery_indexer.http.routes import operation_router, router
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.remote.named_images import NamedImages
 from gallery_indexer.settings import IndexerSettings
 
 _logger = logging.getLogger(__name__)

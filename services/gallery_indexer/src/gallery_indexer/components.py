@@ -7,15 +7,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from gallery_indexer.backup_gallery import BackupGallery
-from gallery_indexer.edit_gallery import EditGallery
-from gallery_indexer.gallery_jobs import GalleryJobs
-from gallery_indexer.index_collections import IndexCollections
-from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.kept_tokens import KeptTokens
-from gallery_indexer.named_images import NamedImages
-from gallery_indexer.refuse_gallery import RefuseGallery
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from gallery_indexer.collections.backup_gallery import BackupGallery
+from gallery_indexer.collections.edit_gallery import EditGallery
+from gallery_indexer.collections.gallery_jobs import GalleryJobs
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.collections.refuse_gallery import RefuseGallery
+from gallery_indexer.features.kept_tokens import KeptTokens
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.remote.named_images import NamedImages
 from gallery_indexer.settings import IndexerSettings
 
 

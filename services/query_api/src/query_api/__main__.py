@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aff_contracts.web.serving import run_service
+from aff_shared.web.serving import run_service
 from query_api.app import create_app
 from query_api.settings import QuerySettings
 

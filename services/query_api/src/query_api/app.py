@@ -12,28 +12,28 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from aff_contracts.bundle import BundleManifest, load_manifest
-from aff_contracts.bundle_shelf import BundleShelf
-from aff_contracts.bundle_signature import verify_signature
-from aff_contracts.errors import BundleError, StoreError
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.pixel_budget import PixelBudget
-from aff_contracts.web.service import create_service
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_signature import verify_signature
+from aff_shared.errors import BundleError, StoreError
+from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.web.service import create_service
 from query_api.components import Components
-from query_api.embedding_process import EmbeddingProcess
-from query_api.encoder_routes import router as encoder_router
-from query_api.find_hits import HitFinder
-from query_api.live_gallery import LiveGallery, LoadedEncoder
-from query_api.page_files import install_page
-from query_api.photograph_embedder import BudgetedEmbedder, EncoderGraph
-from query_api.query_encoder import choose_precision
-from query_api.routes import operation_router, router
-from query_api.search_gallery import SearchGallery
-from query_api.search_metrics import SearchMetrics
-from query_api.search_queue import SearchQueue
+from query_api.embedding.embedding_process import EmbeddingProcess
+from query_api.embedding.photograph_embedder import BudgetedEmbedder, EncoderGraph
+from query_api.embedding.query_encoder import choose_precision
+from query_api.http.encoder_routes import router as encoder_router
+from query_api.http.page_files import install_page
+from query_api.http.routes import operation_router, router
+from query_api.http.shed_load import ShedLoad
+from query_api.search.find_hits import HitFinder
+from query_api.search.live_gallery import LiveGallery, LoadedEncoder
+from query_api.search.search_gallery import SearchGallery
+from query_api.search.search_metrics import SearchMetrics
+from query_api.search.search_queue import SearchQueue
 from query_api.settings import QuerySettings
-from query_api.shed_load import ShedLoad
 
 _logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from query_api.live_gallery import LiveGallery
-from query_api.search_gallery import SearchGallery
-from query_api.search_queue import SearchQueue
+from query_api.search.live_gallery import LiveGallery
+from query_api.search.search_gallery import SearchGallery
+from query_api.search.search_queue import SearchQueue
 from query_api.settings import QuerySettings
 
 

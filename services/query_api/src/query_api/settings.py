@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from aff_contracts.default_bundle import default_bundle
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.image_decoding import ImageLimits
-from aff_contracts.resource_limits import usable_cores
-from aff_contracts.web.listen_settings import ListenSettings
+from aff_shared.bundles.default_bundle import default_bundle
+from aff_shared.images.decoding import ImageLimits
+from aff_shared.resource_limits import usable_cores
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web.listen_settings import ListenSettings
 
 _MIB = 2**20
 

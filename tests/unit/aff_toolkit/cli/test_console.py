@@ -10,7 +10,7 @@ import pytest
 import typer
 from rich.table import Table
 
-from aff_contracts.errors import AffError
+from aff_shared.errors import AffError
 from aff_toolkit.cli import main as module
 from aff_toolkit.cli.console import errors_told, messages, output, print_json
 from aff_toolkit.cli.printable import printable

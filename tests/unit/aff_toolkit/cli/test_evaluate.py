@@ -13,7 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
-from aff_toolkit.demo.local_service import LocalServices, local_services
+from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.photograph_folder import write_photographs
 from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_training import TinyTraining

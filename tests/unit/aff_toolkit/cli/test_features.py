@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
-from aff_toolkit.training.feature_store.feature_store import FeatureStore
+from aff_toolkit.training.features.feature_store import FeatureStore
 from tests.support.photograph_folder import write_photographs
 from tests.support.tiny_training import TinyTraining
 

@@ -15,13 +15,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from aff_contracts.bundle import BundleManifest, load_manifest
-from aff_contracts.gallery_store.edge_directory import acquire_lock
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_client.index_client import IndexerClient, Upload
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.store.embedded.edge_directory import acquire_lock
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.main import app
-from aff_toolkit.client import IndexerClient, Upload
-from aff_toolkit.demo.local_service import LocalServices, local_services
+from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.gallery_points import make_points, make_space
 from tests.support.other_mixer import write_other_mixer
 from tests.support.plain_photograph import plain_png

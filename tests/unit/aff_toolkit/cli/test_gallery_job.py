@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from aff_contracts.client import ServiceError, ServiceUnreachableError
-from aff_contracts.errors import BackupError, JobNotFoundError
-from aff_contracts.schemas.gallery_jobs import GalleryJob
-from aff_contracts.schemas.problem import problem_of
+from aff_client import ServiceError, ServiceUnreachableError
+from aff_client.index_client import IndexerClient
+from aff_shared.errors import BackupError, JobNotFoundError
+from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.problem import problem_of
 from aff_toolkit.cli import gallery_job
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job
-from aff_toolkit.client import IndexerClient
 from aff_toolkit.indexing import patience
 
 RUNNING = GalleryJob(id="j", kind="backup", item="b", started_at=datetime(2026, 1, 2, tzinfo=UTC))

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from aff_contracts.bundle import load_manifest
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.web.access_settings import AccessSettings, Scope
-from aff_toolkit import local
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web.access_settings import AccessSettings, Scope
 from aff_toolkit.cli import serve as serve_command
 from aff_toolkit.cli.main import app
+from aff_toolkit.local import run_services as local
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 from tests.support.other_mixer import write_other_mixer

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from aff_contracts.bundle import load_manifest, verify_files
+from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.cli.main import app
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_recipe import TINY_RECIPE_TOML

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from aff_contracts.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.bundles.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli import train as train_command
 from aff_toolkit.cli.main import app
-from aff_toolkit.training import bundle_writer
-from aff_toolkit.training.train_bundle import TrainBundle, TrainingOutcome
+from aff_toolkit.training.stages import bundle_writer
+from aff_toolkit.training.stages.train_bundle import TrainBundle, TrainingOutcome
 from query_api.settings import QuerySettings
 from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_shared.images.decoding import ImageLimits, decode_image
+from aff_toolkit.data.scenes.splits import HELD_OUT
 from aff_toolkit.demo.photographs import DemoPhotographs, render_demo_photographs
-from aff_toolkit.scenes.splits import HELD_OUT
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from aff_contracts.errors import InvalidParameterError
+from aff_shared.errors import InvalidParameterError
+from aff_toolkit.errors import PhotographListError, ProtocolNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-from aff_toolkit.evaluation.evaluation_errors import ProtocolNotWrittenError
 from aff_toolkit.evaluation.frames_protocol import ProtocolRow, frames_protocol, write_protocol
-from aff_toolkit.training.data.source_errors import PhotographListError
 
 PHOTOS_CSV = Path(__file__).parents[5] / "shared" / "data" / "photos" / "photos.csv"
 

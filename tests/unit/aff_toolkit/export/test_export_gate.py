@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aff_toolkit.export.export_errors import ExportMismatchError
+from aff_toolkit.errors import ExportMismatchError
 from aff_toolkit.export.export_gate import (
     CosineFigures,
     Encode,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.training.query_encoder import QueryEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
+from aff_toolkit.models.query_encoder import QueryEncoder
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 

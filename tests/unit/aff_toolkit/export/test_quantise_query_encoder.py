@@ -11,12 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
-from aff_contracts.bundle import BundleManifest, load_manifest
-from aff_toolkit.export.export_errors import QuantisationError
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_toolkit.errors import QuantisationError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.export.half_weights import halve_weights
 from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
+from aff_toolkit.weights.half_weights import halve_weights
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 from tests.support.tiny_bundle import TINY_BUNDLE

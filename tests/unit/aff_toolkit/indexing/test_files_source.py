@@ -11,10 +11,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from aff_contracts.errors import ImageTooManyBytesError
+from aff_shared.errors import ImageTooManyBytesError
+from aff_toolkit.data.photograph_folders import UnreadableFolderError
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
-from aff_toolkit.photograph_folders import UnreadableFolderError
 
 
 def _write(folder: Path, *names: str) -> None:

@@ -11,18 +11,18 @@ import httpx
 import numpy as np
 import pytest
 
-from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
-from aff_contracts.schemas.indexing import IndexSummary
-from aff_toolkit.client import IndexerClient
-from aff_toolkit.demo.local_service import LocalServices
+from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client.index_client import IndexerClient
+from aff_shared.schemas.indexing import IndexSummary
 from aff_toolkit.indexing import index_items as module
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
+from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import png_bytes
 from tests.support.plain_photograph import plain_png
-from tests.unit.aff_toolkit.conftest import MAX_BODY_BYTES
+from tests.unit.conftest import MAX_BODY_BYTES
 
 
 @pytest.fixture(scope="module")

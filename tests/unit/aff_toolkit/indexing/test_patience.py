@@ -5,8 +5,8 @@ import threading
 import httpx
 import pytest
 
-from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
-from aff_contracts.schemas.problem import Problem
+from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_shared.schemas.problem import Problem
 from aff_toolkit.indexing.patience import patiently
 
 

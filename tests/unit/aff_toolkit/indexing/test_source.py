@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from aff_contracts.errors import AffError, MissingExtraError
+from aff_shared.errors import AffError, MissingExtraError
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
 

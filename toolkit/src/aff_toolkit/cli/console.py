@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from aff_contracts.client import ForeignAnswerError, ServiceError
-from aff_contracts.errors import AffError
-from aff_contracts.schemas.problem import problem_of
+from aff_client import ForeignAnswerError, ServiceError
+from aff_shared.errors import AffError
+from aff_shared.schemas.problem import problem_of
 from aff_toolkit.cli.printable import printable
 
 

@@ -10,19 +10,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from aff_contracts.client import SearchClient
+from aff_client import SearchClient
+from aff_client.index_client import IndexerClient
 from aff_toolkit.cli import search as search_command
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
-from aff_toolkit.client import IndexerClient
-from aff_toolkit.demo.local_service import local_services
+from aff_toolkit.data.photograph_files import encodable
+from aff_toolkit.data.read_photograph import read_photograph
 from aff_toolkit.demo.photographs import render_demo_photographs
 from aff_toolkit.demo.run_demo import DemoReport, run_demo
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source import source_items
-from aff_toolkit.photograph_files import encodable
-from aff_toolkit.read_photograph import read_photograph
+from aff_toolkit.local.local_service import local_services
 
 
 def demo(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from aff_contracts.errors import InvalidParameterError
+from aff_shared.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 
 if TYPE_CHECKING:
-    from aff_contracts.bundle import BundleManifest
+    from aff_shared.bundles.bundle import BundleManifest
     from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
     from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
     from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
@@ -114,7 +114,7 @@ def _one_path(path: Path | None, data: Path | None) -> Path | None:
 
 
 def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> Path:
-    from aff_contracts.bundle import load_manifest  # noqa: PLC0415
+    from aff_shared.bundles.bundle import load_manifest  # noqa: PLC0415
 
     manifest = load_manifest(bundle)
     return Path("out/evaluate") / f"{choice.label}-{manifest.name}-{manifest.fingerprint[:8]}{'-live' if live else ''}"
@@ -167,10 +167,10 @@ def _search_live(
     bundle: Path, urls: tuple[str, str] | None, benchmark: Benchmark, manifest: BundleManifest, depth: int
 ) -> Rankings:
     """Search through the services, after starting them on an embedded gallery of their own where none are given."""
-    from aff_contracts.client import SearchClient  # noqa: PLC0415
-    from aff_toolkit.client import IndexerClient  # noqa: PLC0415
-    from aff_toolkit.demo.local_service import local_services  # noqa: PLC0415
+    from aff_client import SearchClient  # noqa: PLC0415
+    from aff_client.index_client import IndexerClient  # noqa: PLC0415
     from aff_toolkit.evaluation.rankings.live_search import LiveSearch  # noqa: PLC0415
+    from aff_toolkit.local.local_service import local_services  # noqa: PLC0415
 
     with ExitStack() as stack:
         if urls is None:

@@ -11,9 +11,9 @@ from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, message
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 if TYPE_CHECKING:
-    from aff_toolkit.training.data.photograph import Photograph
-    from aff_toolkit.training.feature_store.extract_features import Extract
-    from aff_toolkit.training.feature_store.store_description import ExtractorSet
+    from aff_toolkit.data.photograph import Photograph
+    from aff_toolkit.training.features.extract_features import Extract
+    from aff_toolkit.training.features.store_description import ExtractorSet
 
 app = typer.Typer(help="Run a bundle's frozen extractors once, and keep what they give.", no_args_is_help=True)
 
@@ -45,8 +45,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Tell the bytes and hours that an extraction would take, measured on a sample."""
-    from aff_toolkit.training.feature_store.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
+    from aff_toolkit.training.features.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
     with errors_told(as_json):
         photographs = _photographs(source)
@@ -76,8 +76,8 @@ def extract(
     as_json: JsonOption = False,
 ) -> None:
     """Extract the features of photographs into a store of memory-mapped shards."""
-    from aff_toolkit.training.feature_store.extract_features import extract_features  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.feature_store.store_description import StoreSettings  # noqa: PLC0415
+    from aff_toolkit.training.features.extract_features import extract_features  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
     with errors_told(as_json):
         photographs = _photographs(source)
@@ -105,7 +105,7 @@ def verify(
     directory: Annotated[Path, typer.Argument(help="Directory of the store.")], as_json: JsonOption = False
 ) -> None:
     """Check every shard of a store against its sha256; status 1 when one is missing or altered."""
-    from aff_toolkit.training.feature_store.feature_store import FeatureStore  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.features.feature_store import FeatureStore  # noqa: PLC0415 - torch takes seconds
 
     with errors_told(as_json):
         store = FeatureStore.open(directory, verify=True)
@@ -117,8 +117,8 @@ def verify(
 
 def _photographs(path: Path) -> list[Photograph]:
     """State what a path is taken for, and return its photographs."""
-    from aff_toolkit.training.data.describe_source import describe_source  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.data.photograph_source import source_of_path  # noqa: PLC0415
+    from aff_toolkit.data.describe_source import describe_source  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.data.photograph_source import source_of_path  # noqa: PLC0415
 
     source = source_of_path(path)
     for line in describe_source(source):
@@ -128,9 +128,9 @@ def _photographs(path: Path) -> list[Photograph]:
 
 def _load(bundle: Path, device: str) -> tuple[ExtractorSet, Extract]:
     """Load the extractors of a bundle."""
-    from aff_toolkit.training.base_bundle import BaseBundle  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.gallery_side import GallerySide  # noqa: PLC0415
-    from gallery_indexer.device import device_named  # noqa: PLC0415
+    from aff_toolkit.models.base_bundle import BaseBundle  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.stages.gallery_side import GallerySide  # noqa: PLC0415
+    from gallery_indexer.features.device import device_named  # noqa: PLC0415
 
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)

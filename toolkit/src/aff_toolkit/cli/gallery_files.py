@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from aff_contracts.errors import GalleryMissingError
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
+from aff_shared.errors import GalleryMissingError
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, output, print_json
-from gallery_indexer.portable_manifest import Manifest
+from gallery_indexer.collections.portable_manifest import Manifest
 
 Directory = Annotated[Path, typer.Argument(help="Of the files: a manifest, and Parquet.")]
 Gallery = Annotated[
@@ -28,7 +28,7 @@ def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOpt
     Services that use an embedded gallery have to be stopped; those on a Qdrant server may run. Given again after an
     interruption, it goes on.
     """
-    from gallery_indexer.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
+    from gallery_indexer.collections.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
 
     settings = _settings(gallery)
 
@@ -52,7 +52,7 @@ def import_files(
 
     It is built beside that one and compared before. Services as for `export`; its model bundle has to be theirs.
     """
-    from gallery_indexer.import_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
+    from gallery_indexer.collections.import_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
 
     async def read(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
         if not force:

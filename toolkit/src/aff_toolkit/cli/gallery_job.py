@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-from aff_contracts.client import ServiceError
-from aff_contracts.schemas.gallery_jobs import GalleryJob
+from aff_client import ServiceError
+from aff_client.index_client import IndexerClient
+from aff_shared.schemas.gallery_jobs import GalleryJob
 from aff_toolkit.cli.console import images_bar, output
-from aff_toolkit.client import IndexerClient
 from aff_toolkit.indexing.patience import patiently
 
 _POLL_S = 0.2

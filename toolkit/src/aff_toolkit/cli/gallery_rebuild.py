@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from aff_contracts.errors import StoreRejectedError
-from aff_contracts.gallery_store.edge_rebuild import RebuiltGallery, rebuild_gallery
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_shared.errors import StoreRejectedError
+from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_shared.store.embedded.edge_rebuild import RebuiltGallery, rebuild_gallery
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
@@ -50,7 +50,7 @@ def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) ->
     lacking = [space for space in rebuilt.emptied if space != rebuilt.live]
     if not lacking:
         return []
-    from aff_toolkit.fill_from_tokens import fill_from_tokens  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.indexing.fill_from_tokens import fill_from_tokens  # noqa: PLC0415 - torch takes seconds
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
 
     settings = IndexerSettings(**_given(bundle_path=bundle), store=store, host="127.0.0.1")

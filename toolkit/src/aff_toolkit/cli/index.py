@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 
-from aff_contracts.errors import AffError
+from aff_client.index_client import IndexerClient
+from aff_shared.errors import AffError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.indexing_bar import IndexingBar
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, DEFAULT_INDEXER_URL, BundlePath, IndexerUrl
 from aff_toolkit.cli.printable import printable
-from aff_toolkit.client import IndexerClient
 from aff_toolkit.indexing.files_source import in_words
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary

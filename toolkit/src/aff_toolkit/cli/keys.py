@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from aff_contracts.errors import AccessSettingsError
-from aff_contracts.web.access_settings import AccessKey, AccessSettings, Scope
+from aff_shared.errors import AccessSettingsError
+from aff_shared.web.access_settings import AccessKey, AccessSettings, Scope
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Make keys for the services.")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
-from aff_toolkit.cli import bench, bundle, checkpoints, features, gallery, keys, protocol
-from aff_toolkit.cli.ablate import ablate
+from aff_toolkit.cli import bundle, checkpoints, features, gallery, keys, protocol
 from aff_toolkit.cli.demo import demo
-from aff_toolkit.cli.encoders import encoders
 from aff_toolkit.cli.evaluate import evaluate
 from aff_toolkit.cli.index import index
 from aff_toolkit.cli.openapi import openapi
-from aff_toolkit.cli.plan import plan
 from aff_toolkit.cli.search import search
 from aff_toolkit.cli.serve import serve
 from aff_toolkit.cli.train import train
@@ -24,15 +22,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (serve, index, search, demo, train, evaluate, ablate, plan, encoders, openapi):
+for command in (serve, index, search, demo, train, evaluate, openapi):
     app.command()(command)
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(features.app, name="features")
-app.add_typer(bench.app, name="bench")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(keys.app, name="keys")
+for installed in entry_points(group="aff_toolkit.commands"):
+    installed.load()(app)
 
 
 def main() -> None:

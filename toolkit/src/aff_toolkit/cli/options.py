@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aff_contracts.default_bundle import DEFAULT_BUNDLE, default_bundle
+from aff_shared.bundles.default_bundle import DEFAULT_BUNDLE, default_bundle
 
 __all__ = [
     "DEFAULT_BUNDLE",

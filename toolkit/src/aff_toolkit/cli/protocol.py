@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from aff_contracts.errors import InvalidParameterError
+from aff_shared.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
 
 app = typer.Typer(help="Make files that `aff evaluate csv` takes.", no_args_is_help=True)

@@ -16,15 +16,15 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
-from aff_contracts.client import SearchClient
-from aff_contracts.errors import AffError
-from aff_contracts.image_decoding import ImageLimits, decode_image
-from aff_contracts.schemas.searching import SearchHit, SearchResponse
+from aff_client import SearchClient
+from aff_shared.errors import AffError
+from aff_shared.images.decoding import ImageLimits, decode_image
+from aff_shared.schemas.searching import SearchHit, SearchResponse
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
-from aff_toolkit.contact_sheet import Cell, contact_sheet
-from aff_toolkit.photograph_files import encodable
-from aff_toolkit.read_photograph import read_photograph
+from aff_toolkit.data.contact_sheet import Cell, contact_sheet
+from aff_toolkit.data.photograph_files import encodable
+from aff_toolkit.data.read_photograph import read_photograph
 
 _ROW = 5
 

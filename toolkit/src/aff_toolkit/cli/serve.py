@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.web.access_settings import AccessSettings, Scope
-from aff_contracts.web.logs import configure_logging
-from aff_contracts.web.observe_settings import ObserveSettings
-from aff_contracts.web.serving import prepare_process, run_on_event_loop, settings_errors_told
-from aff_contracts.web.tracing import configure_tracing
+from aff_shared.store.settings import StoreSettings
+from aff_shared.web.access_settings import AccessSettings, Scope
+from aff_shared.web.logs import configure_logging
+from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.serving import prepare_process, run_on_event_loop, settings_errors_told
+from aff_shared.web.tracing import configure_tracing
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
 from aff_toolkit.cli.keys import make_key
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
@@ -59,7 +59,7 @@ def serve(
     comes from the environment, else from the defaults (docs/architecture.md).
     """
     prepare_process()
-    from aff_toolkit.local import serve_local  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.local.run_services import serve_local  # noqa: PLC0415 - torch takes seconds
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from aff_contracts.errors import InvalidParameterError
+from aff_shared.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
 from aff_toolkit.cli.metrics_table import fallen, metrics_tables
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, find_default_bundle
 from aff_toolkit.cli.settle_labels import settle_labels
 
 if TYPE_CHECKING:
-    from aff_toolkit.training.recipe import TrainingRecipe
-    from aff_toolkit.training.train_bundle import TrainingOutcome
+    from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+    from aff_toolkit.training.stages.train_bundle import TrainingOutcome
 
 _NOTHING_GAINED = 3
 _FOLDERS_LEFT_OUT = 4
@@ -90,17 +90,17 @@ def train(
     Some of your own photographs are held out, and what is written is the better of the trained bundle and its base on
     them. Status 3 where nothing was gained, so that it is the base; 4 where folders could not be read.
     """
-    from aff_toolkit.evaluation.protocols import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
-    from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
-    from aff_toolkit.training.held_out import protocol_of_labels  # noqa: PLC0415
-    from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
-    from aff_toolkit.training.train_bundle import TrainBundle  # noqa: PLC0415
-    from aff_toolkit.training.training_log import TrainingLog  # noqa: PLC0415
-    from aff_toolkit.training.training_source import (  # noqa: PLC0415
+    from aff_toolkit.data.training_source import (  # noqa: PLC0415
         absent_sources,
         describe_sources,
         left_out_folders,
     )
+    from aff_toolkit.training.engine.training_log import TrainingLog  # noqa: PLC0415
+    from aff_toolkit.training.recipe.default_recipe import recipe_for_path  # noqa: PLC0415
+    from aff_toolkit.training.recipe.training_recipe import load_recipe  # noqa: PLC0415
+    from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.stages.held_out import protocol_of_labels  # noqa: PLC0415
+    from aff_toolkit.training.stages.train_bundle import TrainBundle  # noqa: PLC0415
 
     console = messages if _is_main_process() else Console(quiet=True)
     # One document on standard output, whichever processes fail; the others tell in words.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 
-from aff_toolkit.client import Upload
+from aff_client.index_client import Upload
+from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.evaluation.protocols import scenes_protocol
-from aff_toolkit.training.data.photograph import Photograph
 
 _INSTANCES = 72
 _QUERIES_EACH = 1

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from aff_contracts.client import SearchClient
-from aff_contracts.errors import AffError
-from aff_contracts.image_decoding import ImageLimits, decode_image
-from aff_contracts.schemas.searching import SearchHit
-from aff_toolkit.client import IndexerClient, Upload
-from aff_toolkit.contact_sheet import Cell, contact_sheet
+from aff_client import SearchClient
+from aff_client.index_client import IndexerClient, Upload
+from aff_shared.errors import AffError
+from aff_shared.images.decoding import ImageLimits, decode_image
+from aff_shared.schemas.searching import SearchHit
+from aff_toolkit.data.contact_sheet import Cell, contact_sheet
 from aff_toolkit.demo.photographs import DemoPhotographs
 from aff_toolkit.evaluation.retrieval_scores import score_rankings
 

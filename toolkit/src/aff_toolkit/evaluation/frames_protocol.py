@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.errors import InvalidParameterError
-from aff_toolkit.evaluation.evaluation_errors import ProtocolNotWrittenError
+from aff_shared.errors import InvalidParameterError
+from aff_toolkit.data.csv_file import ListedRow, listed_rows
+from aff_toolkit.errors import PhotographListError, ProtocolNotWrittenError
 from aff_toolkit.evaluation.listed_relevance import JUNK_COLUMN, POSITIVES_COLUMN, QUERY, SEPARATOR
-from aff_toolkit.training.data.csv_file import ListedRow, listed_rows
-from aff_toolkit.training.data.source_errors import PhotographListError
 
 _FRAME_COLUMN = "frame"
 _HEADER = ("path", "instance", "role", POSITIVES_COLUMN, JUNK_COLUMN)

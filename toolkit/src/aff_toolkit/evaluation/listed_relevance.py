@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aff_toolkit.data.csv_file import ListedRow, listed_rows
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
-from aff_toolkit.training.data.csv_file import ListedRow, listed_rows
 
 QUERY = "query"
 JUNK = "junk"

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
+from aff_toolkit.data.csv_file import csv_photographs
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.scene_photographs import scene_photographs
+from aff_toolkit.data.scenes.splits import HELD_OUT
+from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.listed_relevance import GALLERY_ROLES, QUERY, listed_relevance
 from aff_toolkit.evaluation.relevance import Relevance, nearest_to, relevance_of_instances
-from aff_toolkit.scenes.splits import HELD_OUT
-from aff_toolkit.training.data.csv_file import csv_photographs
-from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.data.scenes import scene_photographs
-from aff_toolkit.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,25 +102,3 @@ def open_set_protocol(csv_path: Path, *, name: str = "open_set", min_side: int |
     if not len(protocol.relevance().relevant.values):
         raise NothingToScoreError("no query has a positive in the gallery", item=str(csv_path))
     return protocol
-
-
-def protocols_of_recipe(recipe: TrainingRecipe) -> list[Protocol]:
-    """Return what a recipe's bundle is measured on: scenes, and the open sets whose files are here.
-
-    The key of an open set's figures is `open_set` where the recipe names one file; where it names several, the name
-    of the file without suffix, with that of its folder before it where that is needed to tell two files apart.
-    """
-    scenes, paths = recipe.evaluation.scenes, recipe.evaluation.open_sets
-    protocols = [scenes_protocol(**scenes.model_dump())] if scenes is not None else []
-    named = zip(_names(paths), paths, strict=True)
-    return protocols + [open_set_protocol(path, name=name) for name, path in named if path.exists()]
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    if len(paths) == 1:
-        return ["open_set"]
-    stems = [path.stem for path in paths]
-    return [
-        stem if stems.count(stem) == 1 else f"{path.parent.name}_{stem}"
-        for stem, path in zip(stems, paths, strict=True)
-    ]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import _reconstruct, scalar
 
-from aff_contracts.errors import AffError
+from aff_shared.errors import AffError
 
 # Under the names that numpy 1 and numpy 2 write.
 _ADMITTED = {

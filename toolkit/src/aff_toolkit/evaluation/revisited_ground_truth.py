@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from aff_contracts.schemas.payload_filter import describe_validation_error
+from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError, read_plain_pickle
 
 Setup = Literal["easy", "medium", "hard"]

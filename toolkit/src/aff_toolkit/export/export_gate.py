@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from aff_toolkit.export.export_errors import ExportMismatchError
+from aff_toolkit.errors import ExportMismatchError
 
 Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 

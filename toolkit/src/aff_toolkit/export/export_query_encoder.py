@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from aff_toolkit.export.strip_traces import strip_traces
-from aff_toolkit.training.query_encoder import QueryEncoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 
 
 def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:

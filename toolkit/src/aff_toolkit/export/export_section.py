@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_toolkit.export.stored_precision import Stored
+from aff_toolkit.weights.stored_precision import Stored
 
 
 class ExportSection(BaseModel):

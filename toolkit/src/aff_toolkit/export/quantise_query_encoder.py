@@ -15,10 +15,10 @@ from onnxruntime.quantization.quant_utils import QuantFormat, QuantType
 from onnxruntime.quantization.quantize import quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from aff_toolkit.export.export_errors import QuantisationError
-from aff_toolkit.export.half_weights import restore_weights
+from aff_toolkit.errors import QuantisationError
 from aff_toolkit.export.strip_traces import strip_traces
-from query_api.onnx_query_encoder import ONNX_RUNTIME_ERRORS
+from aff_toolkit.weights.half_weights import restore_weights
+from query_api.embedding.onnx_query_encoder import ONNX_RUNTIME_ERRORS
 
 _INPUT = "image"
 _CONVOLUTION = "Conv"

@@ -11,11 +11,11 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from aff_contracts.schemas.indexing import JsonObject
-from aff_contracts.schemas.problem import Problem
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.problem import Problem
+from aff_toolkit.data.photograph_files import encodable
+from aff_toolkit.data.photograph_folders import UnreadableFolderError
 from aff_toolkit.indexing.file_systems import Place
-from aff_toolkit.photograph_files import encodable
-from aff_toolkit.photograph_folders import UnreadableFolderError
 
 _COLUMNS = ("id", "source", "code", "detail", "payload")
 FAILURES_AS_LIST = ("id", "path", "", "", "payload")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from aff_contracts.client import ForeignAnswerError, ServiceError
-from aff_contracts.errors import AffError, BodyTooLargeError
-from aff_contracts.schemas.indexing import IndexSummary, LookupImage
-from aff_contracts.schemas.problem import problem_of
-from aff_toolkit.client import IndexerClient, Upload
+from aff_client import ForeignAnswerError, ServiceError
+from aff_client.index_client import IndexerClient, Upload
+from aff_shared.errors import AffError, BodyTooLargeError
+from aff_shared.schemas.indexing import IndexSummary, LookupImage
+from aff_shared.schemas.problem import problem_of
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.patience import patiently
 from aff_toolkit.indexing.source_item import SourceError, SourceItem

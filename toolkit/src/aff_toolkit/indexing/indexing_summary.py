@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aff_contracts.schemas.indexing import IndexSummary, JsonObject
-from aff_contracts.schemas.problem import Problem
+from aff_shared.schemas.indexing import IndexSummary, JsonObject
+from aff_shared.schemas.problem import Problem
+from aff_toolkit.data.photograph_folders import UnreadableFolderError
 from aff_toolkit.indexing.failure_list import FailureList
-from aff_toolkit.photograph_folders import UnreadableFolderError
 
 
 @dataclass(slots=True)

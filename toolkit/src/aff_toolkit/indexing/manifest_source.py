@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from aff_contracts.schemas.indexing import JsonObject
+from aff_shared.schemas.indexing import JsonObject
+from aff_toolkit.data.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.manifest_tables import IMAGE, PAYLOAD, ManifestRow, ManifestTable, csv_table, parquet_table
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
 from aff_toolkit.indexing.web_urls import is_web, without_query
-from aff_toolkit.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 
 _SHOWN_CHARACTERS = 100
 

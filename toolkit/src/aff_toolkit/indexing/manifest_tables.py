@@ -10,10 +10,10 @@ from datetime import date, time
 from importlib import import_module
 from typing import Any
 
-from aff_contracts.errors import MissingExtraError
+from aff_shared.errors import MissingExtraError
+from aff_toolkit.data.text_table import TableRow, TextTable, is_text, require_different
 from aff_toolkit.indexing.failure_list import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
 from aff_toolkit.indexing.file_systems import Place
-from aff_toolkit.text_table import TableRow, TextTable, is_text, require_different
 
 PAYLOAD = "payload"
 IMAGE = "image"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from aff_contracts.client import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError
 
 _Result = TypeVar("_Result")
 

@@ -11,12 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from aff_contracts.bundle import load_manifest, verify_files
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.errors import AffError, MissingExtraError
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.schemas.indexing import IndexSummary
-from aff_contracts.schemas.problem import Problem
+from aff_shared.bundles.bundle import load_manifest, verify_files
+from aff_shared.errors import AffError, MissingExtraError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import IndexSummary
+from aff_shared.schemas.problem import Problem
+from aff_shared.store.settings import StoreSettings
 from aff_toolkit.indexing.file_systems import has_protocol
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.ray_store import ActorStore, OpenedStore

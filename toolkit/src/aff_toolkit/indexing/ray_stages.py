@@ -18,27 +18,27 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.errors import AffError
-from aff_contracts.schemas.indexing import IndexItem
-from aff_contracts.schemas.problem import problem_of
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.errors import AffError
+from aff_shared.schemas.indexing import IndexItem
+from aff_shared.schemas.problem import problem_of
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.ray_store import StageStore
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
-from gallery_indexer.batch_encoder import BatchEncoder
-from gallery_indexer.embedded_image import EmbeddedImage
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from gallery_indexer.gallery_entry import GalleryEntry
-from gallery_indexer.identified_image import IdentifiedImage, identify
-from gallery_indexer.image_encoder import EncodedImage, PreparedImage
-from gallery_indexer.incoming_image import IncomingImage
-from gallery_indexer.index_metrics import IndexMetrics
-from gallery_indexer.indexing_pipeline import embedded_image
-from gallery_indexer.payload_limits import PayloadLimits
-from gallery_indexer.photograph_preparation import PhotographPreparation
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.indexing.batch_encoder import BatchEncoder
+from gallery_indexer.indexing.embedded_image import EmbeddedImage
+from gallery_indexer.indexing.gallery_entry import GalleryEntry
+from gallery_indexer.indexing.identified_image import IdentifiedImage, identify
+from gallery_indexer.indexing.incoming_image import IncomingImage
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.indexing_pipeline import embedded_image
+from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
+from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
 from gallery_indexer.settings import IndexerSettings
-from gallery_indexer.thumbnail_maker import ThumbnailMaker
 
 _READ_AT_A_TIME = 32
 _PASSED_OVER = "passed_over"  # status of the row whose payload counts the files that are not named like images

@@ -7,13 +7,13 @@ from collections.abc import Coroutine, Sequence
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
-from aff_contracts.embedding_space import EmbeddingSpace
-from aff_contracts.gallery_store.gallery_catalogue import GalleryCatalogue
-from aff_contracts.gallery_store.gallery_store import GalleryPoint
-from aff_contracts.gallery_store.open_catalogue import open_catalogue
-from aff_contracts.gallery_store.settings import StoreSettings
-from aff_contracts.schemas.indexing import JsonObject
-from gallery_indexer.patient_store import PatientStore
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
+from gallery_indexer.indexing.patient_store import PatientStore
 
 _Result = TypeVar("_Result")
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from aff_contracts.errors import AffError
-from aff_contracts.schemas.indexing import JsonObject
-from aff_contracts.schemas.item_id import canonical_id
-from aff_toolkit.photograph_files import encodable
+from aff_shared.errors import AffError
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.item_id import canonical_id
+from aff_toolkit.data.photograph_files import encodable
 
 _AROUND = re.compile(r"^(?:\.{1,2}/+)+")
 

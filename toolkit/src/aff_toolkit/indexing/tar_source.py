@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from glob import has_magic
 
-from aff_contracts.errors import AffError
-from aff_contracts.schemas.indexing import JsonObject
+from aff_shared.errors import AffError
+from aff_shared.schemas.indexing import JsonObject
+from aff_toolkit.data.photograph_files import encodable, is_hidden, is_image_name
+from aff_toolkit.data.read_photograph import max_image_bytes, too_many_bytes
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
 from aff_toolkit.indexing.web_urls import without_query
-from aff_toolkit.photograph_files import encodable, is_hidden, is_image_name
-from aff_toolkit.read_photograph import max_image_bytes, too_many_bytes
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _JSON = ".json"

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aff_contracts.errors import AffError
+from aff_shared.errors import AffError
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.baselines import rootsift_vlad as module
 from aff_toolkit.evaluation.baselines.rootsift_vlad import RootSiftVladBaseline
 from aff_toolkit.evaluation.evaluation_config import BASELINE_DIMENSIONS
-from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
-from aff_toolkit.scenes.view import render_view
-from aff_toolkit.training.data.photograph import Photograph
 
 WIDTH = BASELINE_DIMENSIONS["rootsift-vlad"]
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from aff_toolkit.errors import BenchmarkError, NothingToScoreError, PhotographListError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError, NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.training.data.source_errors import PhotographListError
 from tests.support.plain_photograph import plain_png
 
 

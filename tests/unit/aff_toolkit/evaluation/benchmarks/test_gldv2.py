@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from aff_toolkit.errors import BenchmarkError, NothingToScoreError, PhotographListError
 from aff_toolkit.evaluation.benchmarks.gldv2 import gldv2_benchmark
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError, NothingToScoreError
 from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
-from aff_toolkit.training.data.source_errors import PhotographListError
 from tests.support.images import jpeg_bytes
 
 INDEX = "id\naaa1\nbbb2\nccc3\n"

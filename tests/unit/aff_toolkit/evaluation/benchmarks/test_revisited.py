@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aff_contracts.errors import AffError
+from aff_shared.errors import AffError
+from aff_toolkit.errors import BenchmarkError
 from aff_toolkit.evaluation.benchmarks.revisited import RevisitedName, revisited_benchmark
 from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
 from tests.support.images import encode, jpeg_bytes, quarters
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery_indexer.feature_shards.shard import shard_path, write_shard
+from gallery_indexer.features.shards.shard import shard_path, write_shard
 
 ROOT = Path(__file__).parents[5]
 SHARDS, SHARD_PHOTOGRAPHS, DIMENSION = 977, 1024, 128

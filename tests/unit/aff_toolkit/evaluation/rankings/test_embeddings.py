@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aff_contracts.errors import ImageError
-from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError, RankingsNotWrittenError
+from aff_shared.errors import ImageError
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
 from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
-from aff_toolkit.training.data.photograph import Photograph
 from tests.support.full_disk import no_file_beyond
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
 from aff_toolkit.evaluation.evaluation_config import EvaluationConfig
-from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord
 from tests.support.full_disk import no_file_beyond
 from tests.support.tiny_training import TinyTraining

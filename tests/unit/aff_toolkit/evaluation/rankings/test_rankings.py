@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings, write_rankings
 

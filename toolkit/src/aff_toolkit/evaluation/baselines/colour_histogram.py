@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.preprocessing import Preprocessing, preprocess
+from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 
 COLOUR_HISTOGRAM_SIZE = 256
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from aff_contracts.errors import AffError
-from aff_contracts.preprocessing import Preprocessing, preprocess
-from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
-from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.fit_codebook import fit_codebook
-from gallery_indexer.extractors.rootsift import DESCRIPTOR_WIDTH, detect_keypoints, sift_detector
-from gallery_indexer.extractors.vlad_encoder import VladEncoder
+from aff_shared.errors import AffError
+from aff_shared.schemas.preprocessing import Preprocessing, preprocess
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import RankingsNotWrittenError
+from aff_toolkit.models.extractors.fit_codebook import fit_codebook
+from gallery_indexer.features.extractors.rootsift import DESCRIPTOR_WIDTH, detect_keypoints, sift_detector
+from gallery_indexer.features.extractors.vlad_encoder import VladEncoder
 
 ROOTSIFT_VLAD_SIZE = 320
 # Photographs that the codebook is fitted on, at most.

@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError, NothingToScoreError
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import BenchmarkError, NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.ragged import Ragged
-from aff_toolkit.training.data.photograph import Photograph
 
 Rule = Literal["trapezoid", "mean_precision"]
 

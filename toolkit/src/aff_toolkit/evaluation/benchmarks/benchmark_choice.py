@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aff_toolkit.errors import BenchmarkError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.benchmarks.csv_file import csv_benchmark
 from aff_toolkit.evaluation.benchmarks.folder import folder_benchmark
 from aff_toolkit.evaluation.benchmarks.gldv2 import gldv2_benchmark
 from aff_toolkit.evaluation.benchmarks.revisited import revisited_benchmark
 from aff_toolkit.evaluation.benchmarks.scenes import scenes_benchmark
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 
 BenchmarkName = Literal["roxford5k", "rparis6k", "gldv2", "csv", "folder", "scenes"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aff_toolkit.data.folder import folder_photographs
+from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
-from aff_toolkit.evaluation.evaluation_errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.relevance import leave_one_out
-from aff_toolkit.training.data.folder import folder_photographs
 
 
 def folder_benchmark(root: Path, *, min_side: int | None = None) -> Benchmark:

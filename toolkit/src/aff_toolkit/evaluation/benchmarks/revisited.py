@@ -9,16 +9,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.image_decoding import ImageLimits, decode_image
+from aff_shared.images.decoding import ImageLimits, decode_image
+from aff_toolkit.data.folder import unlabelled_photographs
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.photograph_file import load_below
+from aff_toolkit.data.read_photograph import read_photograph
+from aff_toolkit.errors import BenchmarkError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
 from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, RevisitedGroundTruth, Setup, read_revisited
-from aff_toolkit.read_photograph import read_photograph
-from aff_toolkit.training.data.folder import unlabelled_photographs
-from aff_toolkit.training.data.photograph import Photograph
-from aff_toolkit.training.data.photograph_file import load_below
 
 RevisitedName = Literal["roxford5k", "rparis6k"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aff_contracts.errors import ImageError
-from aff_contracts.image_decoding import Crop
-from aff_contracts.image_formats import exif_orientation, open_image
+from aff_shared.errors import ImageError
+from aff_shared.images.decoding import Crop
+from aff_shared.images.formats import exif_orientation, open_image
 
 Box = tuple[float, float, float, float]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.errors import AffError
-from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.training.data.photograph import Photograph
-from gallery_indexer.feature_shards.shard import check_shard, map_shard, shard_path, unreadable_of, write_shard
-from gallery_indexer.feature_shards.store_errors import FeatureShardError
+from aff_shared.errors import AffError
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import RankingsMismatchError, RankingsNotWrittenError
+from gallery_indexer.features.shards.shard import check_shard, map_shard, shard_path, unreadable_of, write_shard
+from gallery_indexer.features.shards.store_errors import FeatureShardError
 
 _DESCRIPTION = "embeddings.json"
 # A kill costs no more than the photographs of a shard.

@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aff_contracts.bundle import BundleManifest
+from aff_shared.bundles.bundle import BundleManifest
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Method
-from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 
 _NAME = "evaluation.json"
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aff_contracts.bundle import BundleManifest, load_manifest, verify_files
+from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
+from aff_toolkit.errors import BenchmarkError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_config import BASELINES, PAIRINGS, EvaluationConfig, Method, Mode, Side
-from aff_toolkit.evaluation.evaluation_errors import BenchmarkError
 from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.exact_search import search_exactly

@@ -10,21 +10,21 @@ from functools import partial
 import cv2
 import numpy as np
 
-from aff_contracts.bundle import BundleManifest
-from aff_contracts.client import SearchClient, ServiceError
-from aff_contracts.errors import AffError, BodyTooLargeError, ImageError
-from aff_contracts.schemas.problem import Problem
-from aff_contracts.schemas.searching import SearchResponse
-from aff_toolkit.client import IndexerClient
+from aff_client import SearchClient, ServiceError
+from aff_client.index_client import IndexerClient
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.errors import AffError, BodyTooLargeError, ImageError
+from aff_shared.schemas.problem import Problem
+from aff_shared.schemas.searching import SearchResponse
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import RankingsMismatchError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_errors import RankingsMismatchError
 from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.progress import Advance, Bar
 from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source_item import SourceItem
-from aff_toolkit.training.data.photograph import Photograph
 
 _BATCH = 16
 _FAST_PNG = 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.ragged import Ragged
 
 NOT_RANKED = -1

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aff_contracts.bundle import BundleManifest
+from aff_shared.bundles.bundle import BundleManifest
 from aff_toolkit.evaluation.baselines.colour_histogram import COLOUR_HISTOGRAM_SIZE, colour_histograms
 from aff_toolkit.evaluation.baselines.rootsift_vlad import FITTED_ON, ROOTSIFT_VLAD_SIZE, RootSiftVladBaseline
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_config import BASELINE_DIMENSIONS, BASELINES, EvaluationConfig, Side
 from aff_toolkit.evaluation.rankings.embeddings import Encode
 from aff_toolkit.evaluation.rankings.progress import Bar
-from gallery_indexer.gallery_encoder import GalleryEncoder
-from query_api.onnx_query_encoder import OnnxQueryEncoder
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 
 _BASELINE_SIZE = max(COLOUR_HISTOGRAM_SIZE, ROOTSIFT_VLAD_SIZE)
 _CODEBOOK = "rootsift-vlad.safetensors"

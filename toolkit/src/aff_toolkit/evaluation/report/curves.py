@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from aff_toolkit.errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.evaluation_config import BASELINES, Method
-from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 
 _COLOURS: dict[Method, str] = {

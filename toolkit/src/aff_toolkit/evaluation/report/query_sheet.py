@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_contracts.errors import AffError
-from aff_toolkit.contact_sheet import Cell, contact_sheet
+from aff_shared.errors import AffError
+from aff_toolkit.data.contact_sheet import Cell, contact_sheet
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
-from aff_toolkit.evaluation.evaluation_errors import RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.rankings import Rankings
 from aff_toolkit.evaluation.report.score_setup import SetupScores
-from aff_toolkit.training.data.photograph import Photograph
 
 _EACH = 5
 _HITS = 6

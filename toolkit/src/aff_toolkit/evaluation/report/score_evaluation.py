@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.evaluation_config import PAIRINGS, Method
-from aff_toolkit.evaluation.evaluation_errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
 from aff_toolkit.evaluation.report.curves import draw_curves

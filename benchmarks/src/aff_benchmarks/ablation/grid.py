@@ -1,0 +1,247 @@
+"""The variants that an ablation trains, and the findings of the paper that it compares them for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pydantic import BaseModel, ConfigDict
+
+from aff_benchmarks.ablation.ablation_config import AblationConfig
+from aff_benchmarks.ablation.ablation_errors import UnusableGridError
+from aff_benchmarks.ablation.comparison import HARMLESS, Comparison
+from aff_benchmarks.ablation.noise_extractor import NOISE
+from aff_benchmarks.ablation.variant import Variant
+from aff_shared.bundles.bundle import FeatureSpec
+from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.losses.arcface import ArcFace
+from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
+from aff_toolkit.training.losses.compatible_embeddings import CompatibleEmbeddings
+from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
+from aff_toolkit.training.losses.regression import Regression
+
+FULL = "full"
+RETENTION = 0.88
+
+_ALONE: dict[str, CompatibilityLoss] = {
+    "reg": Regression(weight=20.0),
+    "csd": ContextualSimilarity(),
+    "lce": CompatibleEmbeddings(),
+}
+_MIXERS = ("mlp", "laff", "orthogonal")
+
+
+class Finding(BaseModel):
+    """A claim of the paper, and the comparisons that it stands or falls with.
+
+    Attributes:
+        number: In the table of the method's findings; None for a question of this project's own.
+        claim: In words.
+        comparisons: The claim holds when all of them do, and fails when one of them does.
+        beside: Comparisons that are shown, and decide nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int | None
+    claim: str
+    comparisons: tuple[Comparison, ...]
+    beside: tuple[Comparison, ...] = ()
+
+
+def single(feature: str) -> str:
+    """Return the name of the variant whose mixer takes one feature."""
+    return f"single_{feature}"
+
+
+def raw(feature: str) -> str:
+    """Return the name of the variant whose gallery is one global feature as it is, learned by regression (AML)."""
+    return f"raw_{feature}"
+
+
+def first(count: int, total: int) -> str:
+    """Return the name of the variant with the first features."""
+    return FULL if count == total else f"first_{count}"
+
+
+def momentum(alpha: float, losses: Sequence[CompatibilityLoss] = ()) -> str:
+    """Return the name of the variant with the paper's loss and a momentum; of the full one where that is the same.
+
+    Args:
+        alpha: The momentum.
+        losses: Of the full variant.
+    """
+    same = alpha == UpdateRule().alpha and [loss.kind for loss in losses] == ["arcface"]
+    return FULL if same else f"arcface_{alpha:g}"
+
+
+class Grid:
+    """Variants and findings of a configuration.
+
+    Attributes:
+        variants: Each once.
+        findings: In the paper's order, then the project's own questions.
+    """
+
+    def __init__(self, config: AblationConfig, features: Sequence[FeatureSpec]) -> None:
+        """Lay out a grid over the features that the extractors give.
+
+        Raises:
+            UnusableGridError: A feature of the configuration is not given by any extractor, or comes twice.
+        """
+        known = {feature.name: feature for feature in features}
+        unknown = [name for name in config.features if name not in known]
+        if unknown or len(set(config.features)) < len(config.features):
+            raise UnusableGridError(
+                f"there is no feature {', '.join(unknown)}; there are {', '.join(known)}"
+                if unknown
+                else "one is named twice",
+                item="features",
+            )
+        self._config = config
+        arcface = (loss for loss in config.recipe.joint.losses if isinstance(loss, ArcFace))
+        self._arcface: tuple[CompatibilityLoss, ...] = (next(arcface, ArcFace()),)
+        self._names = config.features
+        self._global = tuple(name for name in self._names if known[name].kind == "global")
+        self._local = tuple(name for name in self._names if known[name].kind == "local")
+        self._parts = {kind: part for kind, part in (("globals", self._global), ("locals", self._local)) if part}
+        self._raw = tuple(name for name in self._global if known[name].dimension == config.recipe.dimension)
+        self.variants = tuple({variant.name: variant for variant in self._variants()}.values())
+        self.findings = self._findings()
+
+    def _momentum(self, alpha: float) -> str:
+        return momentum(alpha, self._config.recipe.joint.losses)
+
+    def _of(self, part: tuple[str, ...]) -> str:
+        """Return the name of the variant with the features of one kind; often it is there already by another name."""
+        if len(part) == 1:
+            return single(part[0])
+        if part == self._names[: len(part)]:
+            return first(len(part), len(self._names))
+        return "globals" if part == self._global else "locals"
+
+    def _variants(self) -> list[Variant]:
+        names, losses = self._names, self._config.recipe.joint.losses
+        total = len(names)
+        variants = [Variant(name=FULL, features=names, losses=losses)]
+        variants += [Variant(name=single(name), features=(name,), losses=losses) for name in names]
+        variants += [
+            Variant(name=raw(name), features=(name,), mixer="identity", losses=(_ALONE["reg"],)) for name in self._raw
+        ]
+        variants += [Variant(name=first(n, total), features=names[:n], losses=losses) for n in range(2, total)]
+        variants += [Variant(name=self._of(part), features=part, losses=losses) for part in self._parts.values()]
+        variants += [Variant(name=kind, features=names, mixer=kind, losses=losses) for kind in _MIXERS]
+        variants += [
+            Variant(name=self._momentum(alpha), features=names, losses=self._arcface, update=UpdateRule(alpha=alpha))
+            for alpha in self._config.alphas
+        ]
+        two_stage = UpdateRule(kind="two_stage")
+        variants.append(Variant(name="arcface_two_stage", features=names, losses=self._arcface, update=two_stage))
+        for name, loss in _ALONE.items():
+            coupled = UpdateRule(kind="coupled")
+            variants.append(Variant(name=name, features=names, losses=(loss,)))
+            variants.append(Variant(name=f"{name}_coupled", features=names, losses=(loss,), update=coupled))
+        variants.append(Variant(name=NOISE, features=(*names, NOISE), losses=losses))
+        return variants
+
+    def _findings(self) -> tuple[Finding, ...]:
+        return (*self._of_features(), *self._of_training(), *self._own_questions())
+
+    def _of_features(self) -> tuple[Finding, ...]:
+        singles = [single(name) for name in self._names] + [raw(name) for name in self._raw]
+        total = len(self._names)
+        steps = [single(self._names[0]), *(first(n, total) for n in range(2, total + 1))]
+        added = list(zip(self._names[1:], pairwise(steps), strict=True))
+        return (
+            Finding(
+                number=1,
+                claim="The fused gallery beats every single-feature gallery, for the same query encoder",
+                comparisons=tuple(_pair(f"fused > {other}", FULL, other) for other in singles),
+            ),
+            Finding(
+                number=2,
+                claim="Adding features one by one never hurts; global and local ones both help (mixer on both sides)",
+                comparisons=(
+                    *(_symmetric(f"+ {name}", after, before, -HARMLESS) for name, (before, after) in added),
+                    *(_symmetric(f"all > {kind} alone", FULL, self._of(part)) for kind, part in self._parts.items()),
+                ),
+                beside=tuple(
+                    _pair(f"+ {name}, asymmetric", after, before, -HARMLESS) for name, (before, after) in added
+                ),
+            ),
+            Finding(
+                number=3,
+                claim="The transformer beats MLP, LAFF and orthogonal fusion (mixer on both sides)",
+                comparisons=tuple(_symmetric(f"transformer > {kind}", FULL, kind) for kind in _MIXERS),
+                beside=tuple(_pair(f"transformer > {kind}, asymmetric", FULL, kind) for kind in _MIXERS),
+            ),
+        )
+
+    def _of_training(self) -> tuple[Finding, ...]:
+        slow = [alpha for alpha in self._config.alphas if alpha >= 0.99]  # noqa: PLR2004 - the paper's own range
+        return (
+            Finding(
+                number=4,
+                claim="A momentum of 0.99 to 0.999 beats none",
+                comparisons=tuple(_pair(f"alpha {alpha:g} > 0", self._momentum(alpha), momentum(0)) for alpha in slow),
+            ),
+            Finding(
+                number=5,
+                claim="Joint training beats two stages",
+                comparisons=tuple(
+                    _pair(f"alpha {alpha:g} > two stages", self._momentum(alpha), "arcface_two_stage") for alpha in slow
+                ),
+            ),
+            Finding(
+                number=6,
+                claim="Decoupling helps other compatibility losses too",
+                comparisons=tuple(_pair(f"{name} > {name} coupled", name, f"{name}_coupled") for name in _ALONE),
+            ),
+            Finding(
+                number=7,
+                claim="A useless extractor hardly hurts: less than one point",
+                comparisons=(_pair("with noise", NOISE, FULL, -HARMLESS),),
+                beside=(_symmetric("with noise, mixer on both sides", NOISE, FULL, -HARMLESS),),
+            ),
+            Finding(
+                number=8,
+                claim=f"Asymmetric search keeps at least {RETENTION:.0%} of symmetric search",
+                comparisons=(
+                    Comparison(
+                        label="asymmetric / symmetric",
+                        first=FULL,
+                        second=FULL,
+                        second_pairing="symmetric",
+                        statistic="ratio",
+                        threshold=RETENTION,
+                    ),
+                ),
+            ),
+        )
+
+    def _own_questions(self) -> tuple[Finding, ...]:
+        if len(self._config.recipe.joint.losses) == 1:
+            return ()
+        others = (momentum(max(alpha for alpha in self._config.alphas if alpha < 0.999)), "reg")  # noqa: PLR2004
+        return (
+            Finding(
+                number=None,
+                claim="The sum of ArcFace and decoupled regression beats each of them alone",
+                comparisons=tuple(_pair(f"sum > {other}", FULL, other) for other in others),
+            ),
+        )
+
+
+def _pair(label: str, favoured: str, other: str, threshold: float = 0.0) -> Comparison:
+    return Comparison(label=label, first=favoured, second=other, threshold=threshold)
+
+
+def _symmetric(label: str, favoured: str, other: str, threshold: float = 0.0) -> Comparison:
+    return Comparison(
+        label=label,
+        first=favoured,
+        second=other,
+        first_pairing="symmetric",
+        second_pairing="symmetric",
+        threshold=threshold,
+    )

@@ -1,0 +1,238 @@
+"""What every training of an ablation shares: extractors, their features of all photographs, the query backbone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.accelerator import Accelerator
+from safetensors.torch import load_file, save_file
+
+from aff_benchmarks.ablation.ablation_config import AblationConfig, FrozenTrunkSection, NetworkSection
+from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
+from aff_benchmarks.ablation.benchmark import Benchmark
+from aff_benchmarks.ablation.frozen_trunk import FrozenTrunkEncoder, FrozenTrunkSet
+from aff_benchmarks.ablation.noise_extractor import NoiseExtractor
+from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
+from aff_toolkit.data.instances import without_single_images
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.training_source import load_sources
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.features.extract_features import Extract
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe
+from aff_toolkit.training.stages.gallery_side import install_extractors
+from aff_toolkit.training.stages.pretraining import Pretraining
+from aff_toolkit.training.stages.work_directory import WorkDirectory
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.features.extractors.load_extractor import load_extractor
+from gallery_indexer.features.extractors.rootsift import rootsift_spec
+
+_BACKBONE = "query_backbone.safetensors"
+_HEAD = "network.whitening."
+_TRAINING, _LIGHT = "training", "light"
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """Feature stores with pixels, and the pretrained query backbone, in one work directory.
+
+    Attributes:
+        config: What they were made by.
+        directory: Where they lie.
+        training: Photographs that every variant learns from.
+        light: The same photographs as the frozen trunk of the query encoder sees them; None where there is none.
+        benchmarks: What every variant is measured on.
+    """
+
+    config: AblationConfig
+    directory: Path
+    training: FeatureStore
+    light: FeatureStore | None
+    benchmarks: tuple[Benchmark, ...]
+
+    @classmethod
+    def open(cls, config: AblationConfig, directory: Path) -> Materials:
+        """Open what `make_materials` has made.
+
+        Raises:
+            BenchmarkNotFoundError: The photographs of a benchmark are not here.
+            FeatureStoreError: A store is missing or altered.
+        """
+        light = FeatureStore.open(directory / _LIGHT) if config.frozen_trunk else None
+        benchmarks = tuple(Benchmark.open(protocol, directory) for protocol in _protocols_of(config))
+        return cls(config, directory, FeatureStore.open(directory / _TRAINING), light, benchmarks)
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """Every feature of the stores."""
+        return self.training.features
+
+    @property
+    def keys(self) -> list[str]:
+        """What the stores were made from."""
+        stores = [self.training, *(store for one in self.benchmarks for store in (one.queries, one.gallery))]
+        return [store.key for store in (stores if self.light is None else [*stores, self.light])]
+
+    def photographs(self, features: Sequence[str]) -> TrainingSet:
+        """Return what a variant learns from, whose mixer takes these features."""
+        section = self.config.frozen_trunk
+        if section is None or self.light is None:
+            return TrainingSet(self.training, features)
+        return FrozenTrunkSet(self.training, features, self.light, section.feature)
+
+    def new_query_encoder(self, seed: int) -> QueryEncoder:
+        """Return the query encoder with the pretrained backbone, or on the frozen one, and a fresh whitening layer."""
+        torch.manual_seed(seed)
+        recipe, section = self.config.recipe, self.config.frozen_trunk
+        if section is not None:
+            channels = next(feature.dimension for feature in self.features if feature.name == section.feature)
+            return FrozenTrunkEncoder(channels, recipe.dimension, normalises_embeddings=recipe.mixer.anchor is None)
+        encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
+        trunk = {k: v for k, v in load_file(self.directory / _BACKBONE).items() if not k.startswith(_HEAD)}
+        encoder.load_state_dict(trunk, strict=False)
+        return encoder
+
+
+def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) -> Materials:
+    """Pretrain what starts from scratch and extract all features; what is finished already is taken up.
+
+    Raises:
+        BenchmarkNotFoundError: The photographs of a benchmark are not here.
+        UnusableGridError: No extractor gives the feature of the frozen trunk.
+        AffError: A source or the weights of an extractor cannot be used, or a training cannot go on.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    protocols = _protocols_of(config)
+    work = WorkDirectory(directory, log, Accelerator())
+    photographs = _photographs_of(config.recipe, work)
+    specs = install_extractors(config.recipe, work)
+    specs += [_train_network(name, section, config, work) for name, section in config.networks.items()]
+    if config.rootsift is not None:
+        specs.append(rootsift_spec(size=config.rootsift.input_size, max_tokens=config.rootsift.tokens))
+    if config.frozen_trunk is None:
+        _train_backbone(config, work)
+    else:
+        _extract_light(config, config.frozen_trunk, specs, photographs, work)
+    _extract(config, specs, photographs, protocols, work)
+    return Materials.open(config, directory)
+
+
+def _protocols_of(config: AblationConfig) -> list[Protocol]:
+    missing = [str(path) for path in config.recipe.evaluation.open_sets if not path.exists()]
+    if missing:
+        raise BenchmarkNotFoundError(f"its photographs are not here: {', '.join(missing)}", item=config.name)
+    return protocols_of_recipe(config.recipe)
+
+
+def _photographs_of(recipe: TrainingRecipe, work: WorkDirectory) -> list[Photograph]:
+    photographs = load_sources(recipe.joint.sources)
+    if recipe.joint.single_photographs == "keep":
+        return photographs
+    photographs, single = without_single_images(photographs)
+    work.tell_left_out(single)
+    return photographs
+
+
+def _train_network(name: str, section: NetworkSection, config: AblationConfig, work: WorkDirectory) -> ExtractorSpec:
+    cnn = section.compact_cnn
+    spec = cnn.spec(f"trained from scratch, ablation {config.name}, seed {section.seed}")
+    renamed = {feature: f"cnn_{name}_{feature.name.removeprefix('cnn_')}" for feature in spec.features}
+    spec = spec.model_copy(
+        update={
+            "name": f"cnn_{name}",
+            "weights": f"extractors/cnn_{name}.safetensors",
+            "features": tuple(feature.model_copy(update={"name": new}) for feature, new in renamed.items()),
+        }
+    )
+    weights = work.path / str(spec.weights)
+    if not weights.exists():
+        own = WorkDirectory(work.path / f"cnn_{name}", work.log, work.accelerator)
+        pretraining = config.recipe.pretraining
+        if pretraining is not None and section.sources is not None:
+            pretraining = pretraining.model_copy(update={"sources": section.sources})
+        changes = {"seed": section.seed, "compact_cnn": cnn, "pretraining": pretraining}
+        recipe = config.recipe.model_copy(update=changes)
+        Pretraining(recipe, own).train_compact_cnn(cnn, own.path / "trained.safetensors")
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(own.path / "trained.safetensors", weights)
+    return spec
+
+
+def _train_backbone(config: AblationConfig, work: WorkDirectory) -> None:
+    section = config.recipe.query_encoder
+    if (work.path / _BACKBONE).exists():
+        return
+    torch.manual_seed(config.recipe.seed)
+    encoder = QUERY_BACKBONES[section.backbone].build(config.recipe.dimension)
+    if section.pretrained is not None:
+        load_pretrained_trunk(encoder, section.pretrained, section.revision)
+    if section.optimisation is not None:
+        own = WorkDirectory(work.path / "query_backbone", work.log, work.accelerator)
+        Pretraining(config.recipe, own).train_query_encoder(encoder, section.optimisation)
+    save_file(encoder.state_dict(), work.path / _BACKBONE)
+
+
+def _extract_light(
+    config: AblationConfig,
+    section: FrozenTrunkSection,
+    specs: Sequence[ExtractorSpec],
+    photographs: Sequence[Photograph],
+    work: WorkDirectory,
+) -> None:
+    given = {f.name: spec for spec in specs for f in spec.features if f.kind == "global"}
+    if section.feature not in given:
+        raise UnusableGridError(
+            f"no extractor gives it as a global feature; there are {', '.join(given)}", item=section.feature
+        )
+    trunk = [given[section.feature]]
+    settings = StoreSettings(
+        copies=section.copies,
+        augmented_size=section.augmented_size,
+        seed=config.recipe.seed + 1,
+        augmentation=config.recipe.joint.augmentation,
+    )
+    work.store(_LIGHT, photographs, ExtractorSet.of_directory(trunk, work.path), _extract_with(trunk, work), settings)
+
+
+def _extract(
+    config: AblationConfig,
+    specs: Sequence[ExtractorSpec],
+    photographs: Sequence[Photograph],
+    protocols: Sequence[Protocol],
+    work: WorkDirectory,
+) -> None:
+    recipe = config.recipe
+    noise = NoiseExtractor(config.noise_dimension)
+    extract = _extract_with(specs, work, noise)
+    extractors = ExtractorSet.of_directory([*specs, noise.spec], work.path)
+    learned = StoreSettings(
+        pixel_size=recipe.stored_size,
+        copies=recipe.joint.copies,
+        seed=recipe.seed,
+        augmentation=recipe.joint.augmentation,
+    )
+    work.store(_TRAINING, photographs, extractors, extract, learned)
+    searched = StoreSettings(pixel_size=recipe.query_encoder.input_size, seed=recipe.seed)
+    for protocol in protocols:
+        for part, found in (("queries", protocol.queries), ("gallery", protocol.gallery)):
+            work.store(f"{protocol.name}-{part}", found, extractors, extract, searched)
+
+
+def _extract_with(specs: Sequence[ExtractorSpec], work: WorkDirectory, *more: NoiseExtractor) -> Extract:
+    extractors = [*(load_extractor(spec, work.path, work.accelerator.device) for spec in specs), *more]
+
+    def extract(images: Images) -> dict[str, FeatureBatch]:
+        return {name: batch for extractor in extractors for name, batch in extractor.extract(images).items()}
+
+    return extract

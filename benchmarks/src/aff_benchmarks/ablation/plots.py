@@ -1,0 +1,81 @@
+"""The plots of an ablation: alpha, features added one by one, mixers compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from aff_benchmarks.ablation.ablation_config import AblationConfig
+from aff_benchmarks.ablation.ablation_errors import ResultNotWrittenError
+from aff_benchmarks.ablation.grid import FULL, first, momentum, single
+from aff_benchmarks.ablation.report import AblationReport
+from aff_benchmarks.ablation.variant import Pairing
+
+_COLOURS: dict[Pairing, str] = {"asymmetric": "tab:blue", "symmetric": "tab:orange"}
+_DPI = 110
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Variants side by side, each under its label."""
+
+    title: str
+    labels: dict[str, str]
+    line: str = "solid"
+    x_label: str = ""
+
+
+def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> None:
+    """Write a PNG of the panels with something to compare: means over seeds, with the sample deviation as bars.
+
+    Raises:
+        ResultNotWrittenError: The disk is full or refuses.
+    """
+    panels = [
+        panel for panel in _panels(config) if sum(bool(report.variants[name]["seeds"]) for name in panel.labels) > 1
+    ]
+    figure = Figure(figsize=(13 / 3 * max(1, len(panels)), 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        _draw(axes, report, panel)
+        if number == 1:
+            axes.legend()
+    shown = f"mAP in percent, {len(report.seeds)} seeds" if panels else "too little was run to compare"
+    figure.suptitle(f"{report.benchmark}: {shown}")
+    try:
+        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    except OSError as error:
+        raise ResultNotWrittenError(f"{error.strerror}", item=str(path)) from error
+
+
+def _panels(config: AblationConfig) -> tuple[_Panel, ...]:
+    names = config.features
+    added = {single(names[0]): names[0]}
+    added |= {first(count, len(names)): f"+ {names[count - 1]}" for count in range(2, len(names) + 1)}
+    alphas = {momentum(alpha, config.recipe.joint.losses): f"{alpha:g}" for alpha in config.alphas}
+    mixers = {FULL: "transformer", "mlp": "mlp", "laff": "laff", "orthogonal": "orthogonal"}
+    return (
+        _Panel("ArcFace with a momentum classifier", alphas, x_label="alpha"),
+        _Panel("Features added one by one", added),
+        _Panel("Mixers", mixers, line="none"),
+    )
+
+
+def _draw(axes: Axes, report: AblationReport, panel: _Panel) -> None:
+    for pairing, colour in _COLOURS.items():
+        rows = [report.variants[name]["map"].get(pairing, []) for name in panel.labels]
+        places = [place for place, row in enumerate(rows) if row]
+        means = [100 * float(np.mean(rows[place])) for place in places]
+        spreads = [100 * float(np.std(rows[place], ddof=1)) if len(rows[place]) > 1 else 0.0 for place in places]
+        axes.errorbar(
+            places, means, yerr=spreads, color=colour, marker="o", linestyle=panel.line, capsize=4, label=pairing
+        )
+    axes.set_xticks(range(len(panel.labels)), list(panel.labels.values()), rotation=0 if panel.x_label else 20)
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel="mAP")
+    axes.grid(axis="y", alpha=0.3)

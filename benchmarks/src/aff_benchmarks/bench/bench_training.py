@@ -1,0 +1,172 @@
+"""What a step of the joint training costs beside the query network's bare forward and backward pass."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from accelerate.accelerator import Accelerator
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from aff_benchmarks.bench.alternate import alternate
+from aff_toolkit.data.scene_photographs import scene_photographs
+from aff_toolkit.models.base_bundle import BaseBundle
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.engine.joint_model import JointModel
+from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
+from aff_toolkit.training.engine.shared_classifier import SharedClassifier
+from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.features.extract_features import extract_features
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_description import StoreSettings
+from aff_toolkit.training.losses.arcface import ArcFace
+from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
+from aff_toolkit.training.stages.gallery_side import GallerySide
+from gallery_indexer.features.mixers.build_mixer import build_mixer
+
+_VIEWS = 4
+_STORED_SHARE = 8 / 7
+
+
+class TrainingBenchSettings(BaseModel):
+    """What is measured.
+
+    Attributes:
+        backbone: Query network.
+        train_size: Pixels of a side.
+        batch_size: Photographs of a step.
+        steps: Steps of a round.
+        classes: Instances of the shared classifier.
+        precision: Of both.
+        reading_threads: Threads that read batches ahead.
+        rounds: Of which the median counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = "residual-16"
+    train_size: int = Field(default=96, ge=16)
+    batch_size: int = Field(default=64, ge=2)
+    steps: int = Field(default=10, ge=1)
+    classes: int = Field(default=1000, ge=1)
+    precision: str = "fp32"
+    reading_threads: int = Field(default=2, ge=1)
+    rounds: int = Field(default=5, ge=1)
+
+
+class TrainingBench(BaseModel):
+    """What was measured.
+
+    Attributes:
+        step_over_bare: Speed of the whole step as a share of the query network's alone.
+        images_per_s: Of the whole step: reading features and pixels, augmentation, mixer, query network, losses,
+            backward pass, optimiser.
+        bare_images_per_s: Of the query network's forward and backward pass on one batch that stays in memory.
+        tokens: Tokens that the mixer takes of a photograph.
+        threads: Of torch.
+        device: Of both.
+        settings: What was measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    step_over_bare: float
+    images_per_s: float
+    bare_images_per_s: float
+    tokens: int
+    threads: int
+    device: str
+    settings: TrainingBenchSettings
+
+
+def bench_training(bundle: Path, settings: TrainingBenchSettings) -> TrainingBench:
+    """Measure with the extractors and the mixer of a bundle, on procedural photographs.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    base = BaseBundle.open(bundle)
+    gallery = GallerySide(base.manifest.extractors, base.directory, base)
+    with tempfile.TemporaryDirectory() as temporary:
+        store = _store(gallery, settings, Path(temporary, "store"))
+        step = _Step(base, gallery, store, settings)
+        whole, bare = alternate(step.whole, step.bare, settings.rounds)
+    images = settings.steps * settings.batch_size
+    return TrainingBench(
+        step_over_bare=bare / whole,
+        images_per_s=images / whole,
+        bare_images_per_s=images / bare,
+        tokens=sum(feature.max_tokens for feature in gallery.features),
+        threads=torch.get_num_threads(),
+        device=Accelerator().device.type,
+        settings=settings,
+    )
+
+
+def _store(gallery: GallerySide, settings: TrainingBenchSettings, directory: Path) -> FeatureStore:
+    instances = -(-settings.steps * settings.batch_size // _VIEWS)
+    photographs = scene_photographs(range(instances), range(_VIEWS), difficulty=(0.2, 0.8), seed=0)
+    kept = StoreSettings(pixel_size=round(settings.train_size * _STORED_SHARE))
+    extract = gallery.load_extract(Accelerator().device)
+    return extract_features(photographs, gallery.extractor_set, extract, directory, kept, lambda _: None)
+
+
+class _Step:
+    """The two things that are timed."""
+
+    def __init__(
+        self, base: BaseBundle, gallery: GallerySide, store: FeatureStore, settings: TrainingBenchSettings
+    ) -> None:
+        self._settings = settings
+        dimension = base.manifest.space.dimension
+        torch.manual_seed(0)
+        self._query_encoder = QUERY_BACKBONES[settings.backbone].build(dimension)
+        self._photographs = TrainingSet(store, [feature.name for feature in gallery.features])
+        self._model = JointModel(
+            build_mixer(gallery.features, base.manifest.mixer, dimension),
+            self._query_encoder,
+            SharedClassifier(max(settings.classes, self._photographs.classes), dimension, alpha=0.99),
+            discriminative=ArcFace(),
+            compatible=DEFAULT_LOSSES,
+            update=UpdateRule(),
+            stage="joint",
+            train_size=settings.train_size,
+        )
+        side = settings.train_size
+        self._device = Accelerator().device
+        self._resident = torch.randint(0, 256, (settings.batch_size, side, side, 3), device=self._device).float()
+
+    def whole(self) -> None:
+        """One epoch of the joint training on cached features."""
+        section = OptimisationSection.model_validate(
+            {
+                "epochs": 1,
+                "batch_size": self._settings.batch_size,
+                "learning_rate": 1e-3,
+                "precision": self._settings.precision,
+                "reading_threads": self._settings.reading_threads,
+            }
+        )
+        batches = shuffled_batches(len(self._photographs), section.batch_size, generator_of(0, 0))
+        plan = TrainingPlan(
+            batches_of_epoch=lambda _: batches[: self._settings.steps],
+            training_set=self._photographs,
+            section=section,
+            seed=0,
+        )
+        TrainingLoop(self._model, plan, Accelerator(), None).run()
+
+    def bare(self) -> None:
+        """As many forward and backward passes of the query network on one batch that stays in memory."""
+        network: nn.Module = self._query_encoder.to(self._device).train()
+        for _ in range(self._settings.steps):
+            network.zero_grad(set_to_none=True)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16"):
+                loss: Tensor = network(self._resident).float().sum()
+            loss.backward()
+        loss.item()  # waits for a card

@@ -1,0 +1,134 @@
+"""How good the searches are: AFF and the baselines, and what each step of the live path costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from aff_benchmarks.report.ablation_results import (
+    BASELINES,
+    FULL,
+    FUSED_RIVALS,
+    SINGLES,
+    AblationResult,
+    read_ablation,
+)
+from aff_benchmarks.report.figure import Figure, figure
+from aff_benchmarks.report.live_steps import Step, live_steps
+from aff_benchmarks.report.section import BenchContext, Section, Table
+from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
+
+_SCENES = {"instances": 100, "queries_each": 2, "gallery_each": 6, "distractors": 600, "difficulty": 0.8}
+_RESULTS = ("scenes", "scenes-long", "grocery")
+_TEXT = """
+**AFF and the baselines**: the results of `aff ablate` (its report says how each was trained, and judges the paper's
+findings); asymmetric is the query encoder against the gallery's fused vectors, symmetric the mixer on both sides, light
+only the query encoder on both.
+
+**The live path, step by step**: asymmetric mAP@100 of the bundle. The gallery's embeddings stay the same while what the
+query goes through changes. The torch network is the one of the ONNX graph, its weights read back: what the export
+folded stays folded, so that the first difference is rounding. Export itself is compared when a bundle is made.
+"""
+_WHY = {
+    "grocery": "33 instances do not teach a mixer what an instance is (docs/results/ablation)",
+    "scenes": "4 epochs: a mixer of 18 tokens settles later; the others were not trained for longer "
+    "(docs/results/ablation)",
+}
+_KEYS = {
+    "ONNX, float32": "onnx_over_torch",
+    "ONNX, int8": "int8_over_onnx",
+    "embedded store, float32": "stored_over_exact",
+    "embedded store, int8": "stored_int8_over_exact",
+    "embedded store, turbo4": "stored_turbo4_over_exact",
+    "both services over HTTP": "live_over_exact",
+    "encoded in Chromium": "browser_over_onnx",
+}
+_LEAST = 0.99
+_KINDS = {
+    "single_feature": SINGLES,
+    "other_mixers": FUSED_RIVALS,
+    "best_baseline": [name for name in BASELINES if name not in (FULL, "arcface_0.99")],
+}
+"""What AFF is compared with; ArcFace alone, with its momentum, is AFF itself as the paper trains it."""
+
+
+def accuracy(context: BenchContext) -> Section:
+    """Report the ablations, and measure the live path."""
+    results = [found for name in _RESULTS if (found := read_ablation(context.ablations / f"{name}.json"))]
+    protocols = [scenes_protocol(**_SCENES)]  # type: ignore[arg-type]
+    if context.grocery is not None:
+        protocols.append(open_set_protocol(context.grocery))
+    steps = {protocol.name: live_steps(context.bundle, protocol) for protocol in protocols}
+    figures: dict[str, Figure] = {}
+    for result in results:
+        figures |= _against_baselines(result)
+    for name, taken in steps.items():
+        figures |= _against_steps(name, taken)
+    return Section(
+        key="accuracy",
+        title="Accuracy",
+        text=_TEXT,
+        figures=figures,
+        tables=[*map(_baselines, results), *(_steps(protocol, steps[protocol.name]) for protocol in protocols)],
+        settings={"scenes": _SCENES, "grocery": context.grocery is not None, "seed": 0},
+        details={name: [asdict(step) for step in taken] for name, taken in steps.items()},
+    )
+
+
+def _against_baselines(result: AblationResult) -> dict[str, Figure]:
+    """Compare asymmetric mAPs with the best baseline of each kind, seed by seed."""
+    suffix, full = result.name.replace("-", "_"), result.maps[FULL]
+    figures = {}
+    for kind, names in _KINDS.items():
+        there = [name for name in names if name in result.maps]
+        if there:
+            best = max(there, key=lambda name: result.mean(name, "asymmetric"))
+            ratios = [
+                ours / theirs for ours, theirs in zip(full["asymmetric"], result.maps[best]["asymmetric"], strict=True)
+            ]
+            found = figure(ratios, at_least=1.0, note=f"best: {best}")
+            if not found.met and result.name in _WHY:
+                found = found.model_copy(update={"note": f"best: {best}. {_WHY[result.name]}"})
+            figures[f"aff_over_{kind}_{suffix}"] = found
+    retained = [one / other for one, other in zip(full["asymmetric"], full["symmetric"], strict=True)]
+    figures[f"asymmetric_over_symmetric_{suffix}"] = figure(retained)
+    return figures
+
+
+def _against_steps(protocol: str, steps: list[Step]) -> dict[str, Figure]:
+    by_name = {step.name: step for step in steps}
+    figures = {}
+    for step in steps:
+        before = by_name[step.before].map_at_100 if step.before else None
+        if before is not None and step.map_at_100 is not None:
+            ratio = step.map_at_100 / before
+            figures[f"{_KEYS[step.name]}_{protocol}"] = figure([ratio], at_least=_LEAST, note=step.note)
+    return figures
+
+
+def _baselines(result: AblationResult) -> Table:
+    pairings = ("asymmetric", "symmetric", "light_only")
+    return Table(
+        title=f"{result.name}: mAP in percent, mean and deviation over seeds; {result.protocol}",
+        columns=["variant", "asymmetric", "symmetric", "light only"],
+        rows=[
+            [text, *(result.cell(name, pairing) for pairing in pairings)]
+            for name, text in BASELINES.items()
+            if name in result.maps
+        ],
+    )
+
+
+def _steps(protocol: Protocol, steps: list[Step]) -> Table:
+    by_name = {step.name: step for step in steps}
+    rows = []
+    for step in steps:
+        before = by_name[step.before].map_at_100 if step.before else None
+        known = step.map_at_100 is not None and before is not None
+        change = f"{100 * (step.map_at_100 - before):+.2f}" if known else ""  # type: ignore[operator]
+        value = f"{100 * step.map_at_100:.2f}" if step.map_at_100 is not None else ""
+        rows.append([step.name, value, change, step.before or "", step.note])
+    return Table(
+        title=f"Step by step, {protocol.name}: asymmetric mAP@100 in percent; {protocol.description}",
+        columns=["step", "mAP@100", "points", "against", ""],
+        rows=rows,
+    )

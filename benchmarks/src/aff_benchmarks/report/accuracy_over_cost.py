@@ -1,0 +1,173 @@
+"""Accuracy over what a query costs, for AFF and for other ways to learn: the picture of the paper's Figure 2."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from aff_benchmarks.bench.bench_encoders import EncoderFigures, measure_encoder
+from aff_benchmarks.report.encoder_materials import WAYS, EncoderTrainings, Way
+from aff_benchmarks.report.figure import Figure, figure, ratio_of
+from aff_benchmarks.report.report import shown
+from aff_benchmarks.report.section import BenchContext, Section, Table
+from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
+from aff_benchmarks.report.trained_encoders import EncoderScore, gallery_references, train_encoders
+from aff_toolkit.models.base_bundle import BaseBundle
+
+PLOT = "accuracy_over_cost.svg"
+_WORK = Path("out/bench-encoders")
+_TRAININGS = EncoderTrainings()
+_NAMES: Mapping[Way, str] = {
+    "aff": "AFF",
+    "fused_regression": "regression, fused gallery",
+    "single_feature": "regression, one feature",
+    "light_only": "light network on both sides",
+}
+_TEXT = """
+Small query encoders of several costs, trained here for the bundle's gallery side, which stays as it is. All start from
+one contrastive pretraining of their backbone, then learn from the same photographs for as many epochs. The landmarks
+that they learn from, those of the bundle's own networks, and those of the queries are all different:
+
+- **AFF**: ArcFace by the prototypes of the mixer's embeddings, and regression to them, against the fused gallery;
+- **regression, fused gallery**: regression to the mixer's embeddings alone;
+- **regression, one feature**: regression to one global feature as it is, which is the gallery (asymmetric metric
+  learning, without any fusion);
+- **light network on both sides**: the contrastive training goes on; the encoder searches a gallery of its own making,
+  which has to be indexed anew for each encoder.
+
+Since the gallery side is settled, AFF is its query half in two stages here; the joint training is the ablation's
+subject. The trainings are short, and the photographs small: it is the order of the lines that counts, not their height.
+"""
+
+
+def accuracy_over_cost(context: BenchContext) -> Section:
+    """Train what is not trained yet, and measure; the first time takes a quarter of an hour on two cores.
+
+    Raises:
+        AffError: The bundle cannot be used, or a training cannot go on.
+    """
+    base = BaseBundle.open(context.bundle)
+    materials, scores = train_encoders(base, _TRAININGS, _WORK)
+    references = gallery_references(materials)
+    costs = _costs(base.manifest.space.dimension, context.repetitions)
+    _plot(scores, costs, references, context.out / PLOT)
+    return Section(
+        key="accuracy_over_cost",
+        title="Accuracy over what a query costs",
+        text=_TEXT,
+        figures=_figures(scores, references),
+        tables=[_table(scores, costs, references)],
+        plots=[PLOT],
+        settings=_settings(),
+        details={
+            "scores": [asdict(score) for score in scores],
+            "costs": [cost.model_dump() for cost in costs],
+            "gallery_side_on_both_sides": references,
+            "trainings": _TRAININGS.model_dump(mode="json"),
+        },
+    )
+
+
+def _settings() -> dict[str, object]:
+    trainings, source = _TRAININGS, _TRAININGS.source
+    return {
+        "seeds": list(trainings.seeds),
+        "photographs": source.instances * source.views,
+        "epochs": f"{trainings.pretraining.epochs} of pretraining, {trainings.training.epochs} of training",
+        "pixels": f"{trainings.train_size} in training, {trainings.input_size} in service",
+        "threads": 1,
+    }
+
+
+def _costs(dimension: int, repetitions: int) -> list[EncoderFigures]:
+    """Measure every backbone, and keep its median run; the cheapest first."""
+    size, costs = _TRAININGS.input_size, []
+    for name in _TRAININGS.backbones:
+        runs = [measure_encoder(name, size=size, dimension=dimension, threads=1) for _ in range(repetitions)]
+        costs.append(sorted(runs, key=lambda run: run.latency_ms)[len(runs) // 2])
+    return sorted(costs, key=lambda cost: cost.mflop)
+
+
+def _maps(scores: Sequence[EncoderScore], way: Way, backbone: str | None = None) -> list[float]:
+    return [score.map for score in scores if score.way == way and backbone in {None, score.backbone}]
+
+
+def _figures(scores: Sequence[EncoderScore], references: Mapping[Way, float]) -> dict[str, Figure]:
+    """Take ratios within each encoder and seed."""
+    ours = _maps(scores, "aff")
+    figures = {
+        f"aff_over_{way}": ratio_of(ours, theirs, at_least=1.0, note=_note(way, references))
+        for way in WAYS
+        if way != "aff" and (theirs := _maps(scores, way))
+    }
+    figures["aff_over_mixer_on_both_sides"] = figure([one / references["aff"] for one in ours])
+    return figures
+
+
+def _note(way: Way, references: Mapping[Way, float]) -> str:
+    """Say where a gallery without fusion is the better one by itself."""
+    if references.get(way, 0.0) <= references["aff"]:
+        return ""
+    return (
+        f"This bundle's one feature finds {100 * references[way]:.1f} on both sides, its fused vectors "
+        f"{100 * references['aff']:.1f}: fusion has nothing to win on these scenes, and what is left is which of them "
+        "a small network learns to meet sooner. Galleries of several networks are in the ablation "
+        "(docs/results/ablation)."
+    )
+
+
+def _table(scores: Sequence[EncoderScore], costs: Sequence[EncoderFigures], references: Mapping[Way, float]) -> Table:
+    ways = [way for way in WAYS if _maps(scores, way)]
+    both = ", ".join(f"{100 * value:.1f} ({_NAMES[way]})" for way, value in references.items())
+    return Table(
+        title=f"mAP in percent; {_TRAININGS.protocol.description}. The galleries' own networks on both sides: {both}",
+        columns=["encoder", "parameters", "MFLOP", "ms", *(_NAMES[way] for way in ways)],
+        rows=[
+            [
+                cost.name,
+                f"{cost.parameters:,}",
+                shown(cost.mflop),
+                f"{cost.latency_ms:.2f}",
+                *(_cell(_maps(scores, way, cost.name)) for way in ways),
+            ]
+            for cost in costs
+        ],
+    )
+
+
+def _cell(maps: Sequence[float]) -> str:
+    values = [100 * value for value in maps]
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}"
+
+
+def _plot(
+    scores: Sequence[EncoderScore], costs: Sequence[EncoderFigures], references: Mapping[Way, float], path: Path
+) -> None:
+    drawn, panels = new_plot(2, height=4.2)
+    for axes, attribute, label in zip(
+        panels, ("mflop", "latency_ms"), ("MFLOP of a query", "ms of a query, one thread"), strict=True
+    ):
+        places = {cost.name: float(getattr(cost, attribute)) for cost in costs}
+        names = sorted(places, key=lambda name: places[name])
+        for number, way in enumerate(WAYS):
+            if _maps(scores, way):
+                heights = [100 * statistics.mean(_maps(scores, way, name)) for name in names]
+                style = {"color": COLOURS[number], "marker": MARKERS[number], "label": _NAMES[way]}
+                axes.plot([places[name] for name in names], heights, **style)  # type: ignore[arg-type]
+        axes.axhline(
+            100 * references["aff"], color=COLOURS[0], linestyle="--", linewidth=1, label="mixer on both sides"
+        )
+        axes.set(xscale="log", xlabel=label, title="mAP, percent")
+        axes.set_xticks([places[name] for name in names], [f"{name}  {shown(places[name])}" for name in names])
+        axes.tick_params(axis="x", labelrotation=90, labelsize=8)
+        axes.minorticks_off()
+        axes.margins(x=0.1, y=0.1)
+    lines, labels = panels[0].get_legend_handles_labels()
+    ink = panels[0].title.get_color()
+    drawn.legend(
+        lines, labels, loc="outside lower center", ncols=len(labels), fontsize=8, labelcolor=ink, frameon=False
+    )
+    save_plot(drawn, path)

@@ -1,0 +1,205 @@
+"""What each step of the live path costs in accuracy, from the network in torch to the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_benchmarks.bench.exact_neighbours import exact_neighbours
+from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_points
+from aff_benchmarks.report.browser_embeddings import BrowserMissingError, browser_embeddings
+from aff_client import SearchClient
+from aff_client.index_client import IndexerClient, Upload
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.preprocessing import preprocess
+from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
+from aff_shared.store.settings import Quantization, StoreSettings
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.evaluation.retrieval_scores import score_positions
+from aff_toolkit.evaluation.revisited_scores import positions_of
+from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
+from aff_toolkit.local.local_service import local_services
+from aff_toolkit.models.onnx_weights import load_onnx_weights
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.stages.evaluate_bundle import embed_photographs
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
+
+HITS = 100
+_BATCH = 32
+_THREADS = 2
+
+Embeddings = NDArray[np.float32]
+Rows = list[list[int]]
+Embed = Callable[[list[NDArray[np.uint8]]], Embeddings]
+
+_TORCH, _ONNX = "torch, float32", "ONNX, float32"
+_SCANNED = "so small a gallery is scanned, and compared again; what the graph loses stands under the store"
+_MADE_HERE = "made for this comparison: the bundle has none, since the gate, half a point of mAP, refused it or was off"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the path.
+
+    Attributes:
+        name: What it is.
+        before: Name of the step that it is compared with; None for the first.
+        map_at_100: Asymmetric; None where it could not be measured.
+        note: Why it could not, or what there is to say.
+    """
+
+    name: str
+    before: str | None
+    map_at_100: float | None
+    note: str = ""
+
+
+def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
+    """Measure the asymmetric mAP@100 of every step; queries differ, or the search, never the gallery's embeddings.
+
+    Args:
+        bundle: Whose encoders are used.
+        protocol: Queries and gallery.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    manifest = load_manifest(bundle)
+    pixels = [photograph.load() for photograph in protocol.queries]
+    gallery = embed_photographs(protocol.gallery, GalleryEncoder.load(bundle, manifest, device="auto").encode)
+    score = _Scorer(protocol)
+    steps, found = [], {}
+    for name, before, embed, note in _encoders(bundle, manifest):
+        found[name] = np.concatenate([embed(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
+        steps.append(Step(name, before, score(_exact(found[name], gallery)), note))
+    onnx = found[_ONNX]
+    for name, quantization in _STORES.items():
+        rows = _stored(gallery, onnx, quantization)
+        steps.append(Step(name, _ONNX, score(rows), _SCANNED))
+    return steps + _over_http(bundle, protocol, pixels, gallery, score)
+
+
+_STORES: dict[str, Quantization] = {
+    "embedded store, float32": "none",
+    "embedded store, int8": "int8",
+    "embedded store, turbo4": "turbo4",
+}
+
+
+class _Scorer:
+    """Scores the first hundred hits."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._relevance = protocol.relevance()
+        self._gallery = len(protocol.gallery)
+
+    def __call__(self, rows: Rows) -> float:
+        relevant, ignored = self._relevance.relevant, self._relevance.ignored
+        judged = zip(rows, relevant, ignored, strict=True)
+        positions = [positions_of(np.asarray(row, np.int64), positive, junk) for row, positive, junk in judged]
+        return score_positions(positions, [len(one) for one in relevant], self._gallery).map_at_100
+
+
+def _encoders(bundle: Path, manifest: BundleManifest) -> Iterator[tuple[str, str | None, Embed, str]]:
+    """Give every form of the query encoder: its name, that of the one before, itself, and what there is to say."""
+    spec, graph = manifest.query_encoder, bundle / manifest.query_encoder.model
+    calibration = np.stack([preprocess(photograph, spec.preprocessing) for photograph in _calibration()])
+    in_torch = _in_torch(bundle, manifest, calibration)
+    if in_torch is not None:
+        yield _TORCH, None, in_torch, ""
+    opened = OnnxQueryEncoder.open(graph, spec.preprocessing, manifest.space.dimension, threads=_THREADS)
+    yield _ONNX, None if in_torch is None else _TORCH, opened.encode, ""
+    with tempfile.TemporaryDirectory() as directory:
+        int8, note = Path(directory, "int8.onnx"), _MADE_HERE
+        if spec.int8_model is None:
+            batches = [calibration[start : start + _BATCH] for start in range(0, len(calibration), _BATCH)]
+            quantise_query_encoder(graph, batches, int8)
+        else:
+            int8, note = bundle / spec.int8_model, ""
+        dimension = manifest.space.dimension
+        opened = OnnxQueryEncoder.open(int8, spec.preprocessing, dimension, threads=_THREADS, precision="int8")
+        yield "ONNX, int8", _ONNX, opened.encode, note
+
+
+def _in_torch(bundle: Path, manifest: BundleManifest, calibration: NDArray[np.uint8]) -> Embed | None:
+    """Return the network of the graph in torch; None where this release has no such network."""
+    spec = manifest.query_encoder
+    known = [one for one in QUERY_BACKBONES.values() if one.architecture == spec.architecture]
+    if not known:
+        return None
+    network = known[0].build(manifest.space.dimension)
+    load_onnx_weights(network, bundle / spec.model, torch.from_numpy(calibration))
+
+    @torch.inference_mode()
+    def embed(images: list[NDArray[np.uint8]]) -> Embeddings:
+        batch = np.stack([preprocess(image, spec.preprocessing) for image in images])
+        embeddings: Embeddings = network(torch.from_numpy(batch)).numpy()
+        return embeddings
+
+    return embed
+
+
+def _calibration() -> list[NDArray[np.uint8]]:
+    """Return scenes that nothing is tested on."""
+    return [render_view(number, 0, size=(160, 160)) for number in range(256)]
+
+
+def _exact(queries: Embeddings, gallery: Embeddings) -> Rows:
+    rows: Rows = exact_neighbours([gallery], queries, HITS).tolist()
+    return rows
+
+
+def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization) -> Rows:
+    """Search an embedded gallery that has a graph whatever its size."""
+    space = EmbeddingSpace(id="0" * 64, dimension=gallery.shape[1])
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "gallery"
+        settings = StoreSettings(url="", edge_path=path, quantization=quantization, indexing_threshold_kb=1)
+        now = datetime.now(UTC)
+        points = [
+            GalleryPoint(GalleryRecord(str(row), "0" * 64, 8, 8, now, {}), vector) for row, vector in enumerate(gallery)
+        ]
+        asyncio.run(write_points(settings, space, [points]))
+        with closing(EdgeGallery(collection_directory(path), settings)) as opened:
+            return [[int(hit.record.item_id) for hit in opened.search(query, limit=HITS)] for query in queries]
+
+
+def _over_http(
+    bundle: Path, protocol: Protocol, pixels: Sequence[NDArray[np.uint8]], gallery: Embeddings, score: _Scorer
+) -> list[Step]:
+    queries = [_png(image) for image in pixels]
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        local_services(bundle, Path(directory, "gallery"), Path(directory, "log")) as services,
+        IndexerClient(services.indexer_url) as indexer,
+        SearchClient(services.query_url) as searcher,
+    ):
+        for start in range(0, len(protocol.gallery), _BATCH):
+            batch = enumerate(protocol.gallery[start : start + _BATCH], start)
+            indexer.index([Upload(str(row), "image.png", _png(one.load())) for row, one in batch])
+        rows = [[int(hit.id) for hit in searcher.search(query, limit=HITS).hits] for query in queries]
+        http = Step("both services over HTTP", _ONNX, score(rows), "from PNG files of the same pixels")
+        try:
+            in_browser = score(_exact(browser_embeddings(services.query_url, queries), gallery))
+        except BrowserMissingError as error:
+            return [http, Step("encoded in Chromium", _ONNX, None, f"not measured: {error}")]
+    return [http, Step("encoded in Chromium", _ONNX, in_browser, "the page's own runtime")]
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    encoded: bytes = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return encoded

@@ -1,0 +1,177 @@
+"""What the store costs beside searching without one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aff_benchmarks.bench.exact_neighbours import exact_neighbours
+from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
+from aff_benchmarks.bench.store_rivals import HITS, RivalSearch, faiss_search, numpy_search
+from aff_benchmarks.bench.store_writes import StoreWrites, measure_store
+from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
+from aff_benchmarks.report.figure import Figure, figure, ratio_of
+from aff_benchmarks.report.section import BenchContext, Section, Table
+from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.store.settings import StoreSettings
+
+_QUERIES = 200
+_WRITTEN = 10_000
+_PLOT = "store.svg"
+_TEXT = """
+Clustered synthetic embeddings of the bundle's width; 200 queries that the gallery lacks, one after the other. *Ours* is
+the embedded store under the service: it filters, reads ids and payloads, and its files survive a kill; below
+`QDRANT_INDEXING_THRESHOLD_KB` it has no graph, and compares every vector. *numpy* compares every vector in memory,
+*faiss* walks an HNSW graph in memory with the same m and ef_construct, and the least ef of a ladder that reaches our
+recall; both give row numbers and nothing else. One engine is measured after the other, not in turn: of these ratios
+only the order counts. Near a recall of 0.999 graphs are flat, and one hit in a thousand changes faiss's time twofold.
+"""
+_RIVAL = "faiss gives row numbers from memory; ours reads payloads and can filter, through Python objects for each hit"
+
+
+@dataclass(frozen=True, slots=True)
+class SizeCost:
+    """One size of the gallery."""
+
+    images: int
+    ours: list[GrowthPoint]
+    exact: RivalSearch
+    graph: RivalSearch
+
+
+def store_cost(context: BenchContext) -> Section:
+    """Compare stores by size and quantisation, at equal recall."""
+    dimension = load_manifest(context.bundle).space.dimension
+    costs = [_measure(dimension, size, context.repetitions) for size in context.sizes]
+    embedded, server = _writes(dimension, context.repetitions)
+    rows = [row for cost in costs for row in _rows(cost)]
+    tables = [
+        Table(
+            title="Searches",
+            columns=["images", "search", "recall@10", "p50", "p99", "on disk", "built in"],
+            rows=rows,
+        ),
+        Table(
+            title="Writes, 128 images a call, and searches right after, through the store's Protocol",
+            columns=["store", "images/s", "p50 of a search"],
+            rows=[
+                [name, f"{one.upserts_per_s:,.0f}", f"{one.p50_ms:.2f} ms"]
+                for name, runs in (("embedded", embedded), ("server", server))
+                for one in runs[-1:]
+            ],
+        ),
+    ]
+    _plot(costs, context.out / _PLOT)
+    told = "" if server else "\nA Qdrant server was not measured: `QDRANT_URL` names none.\n"
+    return Section(
+        key="store",
+        title="The store",
+        text=_TEXT + told,
+        figures=_figures(max(costs, key=lambda cost: cost.images), embedded, server),
+        tables=tables,
+        plots=[_PLOT],
+        settings={"dimension": dimension, "sizes": list(context.sizes), "queries": _QUERIES, "written": _WRITTEN},
+        details={
+            "sizes": [
+                {
+                    "images": cost.images,
+                    "ours": [point.model_dump() for point in cost.ours],
+                    "numpy": asdict(cost.exact),
+                    "faiss": asdict(cost.graph),
+                }
+                for cost in costs
+            ],
+            "writes": [one.model_dump() for one in [*embedded, *server]],
+        },
+    )
+
+
+def _measure(dimension: int, size: int, passes: int) -> SizeCost:
+    ours = measure_growth(dimension, [size], passes=passes)
+    vectors = np.concatenate(list(synthetic_embeddings(size, dimension, seed=0)))
+    queries = synthetic_queries(size, dimension, _QUERIES)
+    nearest = exact_neighbours([vectors], queries, HITS)
+    exact = numpy_search(vectors, queries, nearest, passes)
+    graph = faiss_search(vectors, queries, nearest, passes, recall=ours[0].recall_at_10)
+    return SizeCost(size, ours, exact, graph)
+
+
+def _writes(dimension: int, repetitions: int) -> tuple[list[StoreWrites], list[StoreWrites]]:
+    queries = synthetic_queries(_WRITTEN, dimension, _QUERIES)
+    embedded = []
+    for _ in range(repetitions):
+        with tempfile.TemporaryDirectory() as directory:
+            settings = StoreSettings(url="", edge_path=Path(directory) / "gallery")
+            embedded.append(asyncio.run(measure_store(settings, _WRITTEN, queries)))
+    if not StoreSettings().url:
+        return embedded, []
+    return embedded, [asyncio.run(measure_store(StoreSettings(), _WRITTEN, queries)) for _ in range(repetitions)]
+
+
+def _figures(largest: SizeCost, embedded: Sequence[StoreWrites], server: Sequence[StoreWrites]) -> dict[str, Figure]:
+    by_name = {point.quantization: point for point in largest.ours}
+    plain, int8 = by_name["none"], by_name["int8"]
+    figures = {
+        "ours_p50_over_faiss": ratio_of(plain.passes_p50_ms, largest.graph.passes_p50_ms, note=_RIVAL),
+        "numpy_p50_over_ours": ratio_of(largest.exact.passes_p50_ms, plain.passes_p50_ms, at_least=1.0),
+        "int8_p50_over_float32": ratio_of(int8.passes_p50_ms, plain.passes_p50_ms),
+        "recall_at_10_float32": figure([plain.recall_at_10], at_least=0.99),
+        "recall_at_10_int8": figure([int8.recall_at_10], at_least=0.99),
+        "recall_at_10_turbo4": figure([by_name["turbo4"].recall_at_10]),
+        "upserts_per_s": figure([one.upserts_per_s for one in embedded], unit="images/s"),
+    }
+    if server:
+        figures["server_upserts_over_embedded"] = ratio_of(
+            [one.upserts_per_s for one in server], [one.upserts_per_s for one in embedded]
+        )
+    return figures
+
+
+def _rows(cost: SizeCost) -> list[list[str]]:
+    names = {"none": "ours, float32"}
+    rows = [
+        [
+            f"{cost.images:,}",
+            names.get(point.quantization, f"ours, {point.quantization}"),
+            f"{point.recall_at_10:.4f}",
+            f"{point.p50_ms:.2f} ms",
+            f"{point.p99_ms:.2f} ms",
+            f"{point.disk_mb:.0f} MiB",
+            f"{point.built_s:.0f} s",
+        ]
+        for point in cost.ours
+    ]
+    graph = cost.graph
+    for name, rival in (("numpy, every vector", cost.exact), (f"faiss HNSW, ef {graph.ef}", graph)):
+        p50 = float(np.median(rival.passes_p50_ms))
+        built = f"{rival.built_s:.0f} s" if rival.ef else ""
+        rows.append([f"{cost.images:,}", name, f"{rival.recall_at_10:.4f}", f"{p50:.2f} ms", "", "in memory", built])
+    return rows
+
+
+def _plot(costs: Sequence[SizeCost], path: Path) -> None:
+    figure, (latency, recall) = new_plot(2)
+    sizes = [cost.images for cost in costs]
+    kinds = [point.quantization for point in costs[0].ours]
+    lines = {
+        ("ours, float32" if kind == "none" else f"ours, {kind}"): [
+            (cost.ours[place].p50_ms, cost.ours[place].recall_at_10) for cost in costs
+        ]
+        for place, kind in enumerate(kinds)
+    }
+    for name, rivals in (("numpy", [cost.exact for cost in costs]), ("faiss", [cost.graph for cost in costs])):
+        lines[name] = [(float(np.median(rival.passes_p50_ms)), rival.recall_at_10) for rival in rivals]
+    for number, (name, points) in enumerate(lines.items()):
+        style = {"color": COLOURS[number], "marker": MARKERS[number], "label": name}
+        latency.plot(sizes, [p50 for p50, _ in points], **style)  # type: ignore[arg-type]
+        recall.plot(sizes, [share for _, share in points], **style)  # type: ignore[arg-type]
+    latency.set(xscale="log", yscale="log", xlabel="images", title="p50 of a search, ms")
+    recall.set(xscale="log", xlabel="images", title="recall@10", ylim=(0.98, 1.001))
+    latency.legend()
+    save_plot(figure, path)

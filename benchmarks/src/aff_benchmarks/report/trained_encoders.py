@@ -1,0 +1,209 @@
+"""Query encoders of different cost, trained in several ways towards one gallery side, and what each of them finds."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import product, repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.accelerator import Accelerator
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import nn
+
+from aff_benchmarks.report.encoder_materials import WAYS, EncoderMaterials, EncoderTrainings, Way
+from aff_shared.resource_limits import usable_cores
+from aff_toolkit.data.training_source import TrainingSource
+from aff_toolkit.evaluation.retrieval_scores import score_embeddings
+from aff_toolkit.models.base_bundle import BaseBundle
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.sampling import generator_of, paired_batches
+from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import embed_rows
+from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
+from aff_toolkit.training.losses.regression import Regression
+from aff_toolkit.training.recipe.joint_section import JointSection
+from aff_toolkit.training.recipe.training_recipe import BaseSection, MixerSection, QueryEncoderSection, TrainingRecipe
+from aff_toolkit.training.stages.joint_training import train_pair
+from aff_toolkit.training.stages.pretraining import ContrastivePretraining
+
+Embeddings = NDArray[np.float32]
+
+_TEMPERATURE = 0.1
+_BATCH = 64
+_REGRESSION = (Regression(weight=20.0),)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderScore:
+    """What one training came to.
+
+    Attributes:
+        backbone: Name.
+        way: Of learning.
+        seed: Of the training.
+        map: mAP of held-out landmarks, from 0 to 1; asymmetric, but for `light_only`, which searches its own gallery.
+    """
+
+    backbone: str
+    way: Way
+    seed: int
+    map: float
+
+
+def train_encoders(
+    base: BaseBundle, trainings: EncoderTrainings, work: Path
+) -> tuple[EncoderMaterials, list[EncoderScore]]:
+    """Train every backbone in every way, several at a time on one thread each; what is finished is taken up.
+
+    Args:
+        base: The bundle whose gallery side is kept.
+        trainings: What is trained.
+        work: Directory whose subdirectories are kept for later runs, one for each bundle and settings.
+
+    Raises:
+        AffError: The bundle cannot be used, or a training cannot go on.
+    """
+    content = base.manifest.fingerprint + trainings.model_dump_json(exclude={"backbones", "seeds"})
+    directory = work / hashlib.sha256(content.encode()).hexdigest()[:16]
+    materials = EncoderMaterials(base, directory, trainings)
+    materials.make()
+    # A process ends with its backbone, so that none is left behind where this one is killed.
+    with ProcessPoolExecutor(
+        min(usable_cores(), len(trainings.backbones)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+        max_tasks_per_child=1,
+    ) as pool:
+        found = pool.map(train_backbone, repeat(materials), trainings.backbones)
+        return materials, [score for scores in found for score in scores]
+
+
+def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
+    """Return the mAP of the gallery side on both sides of a search, by a way that learns to meet it."""
+    found: dict[Way, float] = {}
+    ways: tuple[Way, ...] = ("aff", "single_feature")
+    for way in ways:
+        if (side := materials.gallery_side(way)) is not None:
+            mixer, _ = side
+            found[way] = _map(materials, *(_embedded(materials.store(name), mixer) for name in ("queries", "gallery")))
+    return found
+
+
+def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
+    """Pretrain a backbone, train it in every way, and score it.
+
+    Raises:
+        AffError: A training cannot go on.
+    """
+    trainings, directory = materials.trainings, materials.directory / backbone
+    torch.manual_seed(0)
+    pretrained = QUERY_BACKBONES[backbone].build(materials.base.manifest.space.dimension)
+    _contrast(materials, pretrained, trainings.pretraining, 0, directory / "pretraining")
+    scores = []
+    for way, seed in product(WAYS, trainings.seeds):
+        encoder, place = deepcopy(pretrained), directory / f"{way}-{seed}"
+        if way == "light_only":
+            _contrast(materials, encoder, trainings.training, seed, place)
+            gallery = _encoded(materials.store("gallery"), encoder)
+        elif (side := materials.gallery_side(way)) is not None:
+            recipe = _recipe(materials, backbone, way, seed)
+            _follow(materials.store("training"), encoder, *side, recipe, place)
+            gallery = _embedded(materials.store("gallery"), side[0])
+        else:
+            continue
+        found = _map(materials, _encoded(materials.store("queries"), encoder), gallery)
+        scores.append(EncoderScore(backbone, way, seed, found))
+    return scores
+
+
+def _contrast(
+    materials: EncoderMaterials, encoder: QueryEncoder, section: OptimisationSection, seed: int, directory: Path
+) -> None:
+    """Teach an encoder by itself: two views of a landmark belong together."""
+    photographs = TrainingSet(materials.store("training"), [])
+    plan = TrainingPlan(
+        batches_of_epoch=lambda epoch: paired_batches(
+            photographs.labels, section.batch_size, generator_of(seed, epoch)
+        ),
+        training_set=photographs,
+        section=section,
+        seed=seed,
+        directory=directory,
+    )
+    size = materials.trainings.train_size
+    module = ContrastivePretraining(encoder, encoder.forward, train_size=size, temperature=_TEMPERATURE)
+    TrainingLoop(module, plan, Accelerator(), None).run()
+    encoder.cpu().eval()
+
+
+def _follow(
+    store: FeatureStore,
+    encoder: QueryEncoder,
+    mixer: nn.Module,
+    features: Sequence[str],
+    recipe: TrainingRecipe,
+    directory: Path,
+) -> None:
+    """Teach an encoder to meet a gallery side that stays; what that says of a landmark on average is its prototype."""
+    photographs = TrainingSet(store, features)
+    prototypes = torch.zeros(photographs.classes, recipe.dimension)
+    prototypes.index_add_(0, photographs.labels, torch.from_numpy(_embedded(store, mixer)))
+    train_pair(
+        photographs,
+        mixer,
+        encoder,
+        recipe,
+        directory=directory,
+        configuration={},
+        log=TrainingLog(directory, Console(quiet=True)),
+        prototypes=prototypes,
+    )
+
+
+def _recipe(materials: EncoderMaterials, backbone: str, way: Way, seed: int) -> TrainingRecipe:
+    trainings, manifest = materials.trainings, materials.base.manifest
+    return TrainingRecipe(
+        name="bench",
+        seed=seed,
+        dimension=manifest.space.dimension,
+        stored_size=trainings.stored_size,
+        base=BaseSection(bundle=materials.base.directory, mixer="frozen", query_encoder="new"),
+        mixer=MixerSection.model_validate(manifest.mixer.model_dump(exclude={"weights"})),
+        query_encoder=QueryEncoderSection(
+            backbone=backbone, train_size=trainings.train_size, input_size=trainings.input_size
+        ),
+        joint=JointSection(
+            sources=(TrainingSource(photographs=trainings.source),),
+            losses=DEFAULT_LOSSES if way == "aff" else _REGRESSION,
+            optimisation=trainings.training,
+        ),
+    )
+
+
+def _embedded(store: FeatureStore, mixer: nn.Module) -> Embeddings:
+    return embed_rows(store, np.arange(len(store)), mixer)
+
+
+@torch.inference_mode()
+def _encoded(store: FeatureStore, encoder: nn.Module) -> Embeddings:
+    starts = np.split(np.arange(len(store)), range(_BATCH, len(store), _BATCH))
+    return np.concatenate([encoder(torch.from_numpy(store.read_pixels(rows))).numpy() for rows in starts])
+
+
+def _map(materials: EncoderMaterials, queries: Embeddings, gallery: Embeddings) -> float:
+    names = (materials.store(name).instances for name in ("queries", "gallery"))
+    return score_embeddings(queries, gallery, *names).map

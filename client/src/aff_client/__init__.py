@@ -1,0 +1,14 @@
+"""Typed clients of the query service, for Python: `pip install 'aff-shared[client]'`."""
+
+from aff_client.answers import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client.search_client import AsyncSearchClient, SearchClient
+from aff_client.service_url import ServiceUrlError
+
+__all__ = [
+    "AsyncSearchClient",
+    "ForeignAnswerError",
+    "SearchClient",
+    "ServiceError",
+    "ServiceUnreachableError",
+    "ServiceUrlError",
+]

@@ -1,0 +1,153 @@
+"""What a service answers, or why it does not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NoReturn, TypeVar
+
+import httpx
+from opentelemetry import propagate
+from pydantic import ValidationError
+
+from aff_shared.errors import AffError, KeyInvalidError
+from aff_shared.schemas.problem import Problem, problem_of
+from aff_shared.web.request_id import REQUEST_ID_HEADER, current_request_id, new_request_id
+
+_Answer = TypeVar("_Answer")
+
+DISCONNECTED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""Raised where a connection ended before its answer: a server, or a proxy, may close an idle one at any time."""
+
+_KEY_SETTING = "AFF_API_KEY"
+
+# A proxy of the environment cannot reach the services of this machine.
+DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class ServiceError(AffError):
+    """A service answered with a problem.
+
+    Attributes:
+        problem: What it said.
+        request_id: Of the request, in the service's log.
+        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+    """
+
+    code = "service_problem"
+    title = "The service refused the request"
+
+    def __init__(self, problem: Problem, *, retry_after_s: float = 0.0, request_id: str = "") -> None:
+        super().__init__(f"{problem.detail} ({problem.status} {problem.code})", item=problem.item)
+        self.problem = problem
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
+
+
+class ServiceUnreachableError(AffError):
+    """No service answers at that address."""
+
+    code = "service_unreachable"
+    status = 503
+    title = "Service unreachable"
+
+
+class ForeignAnswerError(ServiceUnreachableError):
+    """Something else answered in the service's place: a proxy before it, another server at its address.
+
+    Attributes:
+        problem: Its status, and what it seems to be.
+        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+    """
+
+    code = "foreign_answer"
+    status = HTTPStatus.BAD_GATEWAY
+    title = "Not an answer of the service"
+
+    def __init__(self, answer: httpx.Response, url: str) -> None:
+        super().__init__(_described(answer), item=url)
+        self.problem = problem_of(self, local=True).model_copy(update={"status": answer.status_code})
+        self.retry_after_s = _retry_after_s(answer)
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    """Return the header that brings a key; None takes that of the environment's AFF_API_KEY, where there is one.
+
+    Raises:
+        KeyInvalidError: It holds characters that no header can, such as accents or a line break.
+    """
+    item = _KEY_SETTING if not key else "key"
+    key = (key or os.environ.get(_KEY_SETTING, "")).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise KeyInvalidError("holds characters that no key has; `aff keys new` makes keys of ASCII letters", item=item)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def call_headers() -> dict[str, str]:
+    """Return the headers of one call: the id under which the service logs it, and the trace that it belongs to."""
+    headers = {REQUEST_ID_HEADER: current_request_id.get() or new_request_id()}
+    propagate.inject(headers)
+    return headers
+
+
+def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answer]) -> _Answer:
+    """Return what a good answer holds.
+
+    Args:
+        answer: Of a service.
+        url: Of the service, for errors.
+        read: Makes it of the body; raises ValidationError where the body is of another form.
+
+    Raises:
+        ServiceError: The service refused the request.
+        ForeignAnswerError: That is no answer of one of ours.
+    """
+    try:
+        if answer.is_success and "html" not in answer.headers.get("content-type", ""):
+            return read(answer.content)
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ForeignAnswerError(answer, url) from error
+    request_id = answer.headers.get(REQUEST_ID_HEADER, "")
+    raise ServiceError(problem, retry_after_s=_retry_after_s(answer), request_id=request_id)
+
+
+def raise_unreachable(error: httpx.HTTPError, url: httpx.URL) -> NoReturn:
+    """Raise the error that says that there was no answer.
+
+    Args:
+        error: What happened.
+        url: Of the service.
+
+    Raises:
+        ServiceUnreachableError: Always; it names host and port.
+    """
+    port = url.port or (443 if url.scheme == "https" else 80)
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    reason = str(error) or type(error).__name__
+    detail = f"no answer from {host}:{port} ({reason}); is `aff serve` running?"
+    raise ServiceUnreachableError(detail, item=str(url)) from error
+
+
+def _described(answer: httpx.Response) -> str:
+    kind = answer.headers.get("content-type", "no type").partition(";")[0]
+    server = f" from {answer.headers['server']}" if "server" in answer.headers else ""
+    elsewhere = f"; it points to {answer.headers['location']}" if "location" in answer.headers else ""
+    return (
+        f"answers {answer.status_code} {answer.reason_phrase}".rstrip()
+        + f", not as one of ours ({kind}{server}){elsewhere}"
+    )
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    """Return the seconds of the header Retry-After, which may hold a date; 0 without one."""
+    given = answer.headers.get("retry-after", "")
+    if given.isdecimal():
+        return float(given)
+    try:
+        return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
+    except ValueError:
+        return 0.0

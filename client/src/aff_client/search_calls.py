@@ -1,0 +1,125 @@
+"""The calls of the query service: what is sent, and what comes back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypedDict, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from aff_shared.schemas.indexing import GalleryImage
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.searching import BatchResponse, EncoderDescription, SearchResponse
+
+_Answer = TypeVar("_Answer")
+
+
+class HitArguments(TypedDict, total=False):
+    """What may be said of the hits of any search; None is left out.
+
+    Attributes:
+        limit: Most hits.
+        score_threshold: Least cosine similarity of a hit.
+        filter: Payload filter, as the schema, as JSON text, or as what that would be in Python.
+        group_by: Key of the payload of which every value gives one hit at most.
+        expand: Hits that the query is expanded with.
+        with_embedding: Whether the answer holds the query's embedding.
+    """
+
+    limit: int | None
+    score_threshold: float | None
+    filter: PayloadFilter | Mapping[str, Any] | str | None
+    group_by: str | None
+    expand: int | None
+    with_embedding: bool | None
+
+
+class PhotographArguments(HitArguments, total=False):
+    """What may be said of a search with a photograph.
+
+    Attributes:
+        crop: Region of the upright photograph, "x1,y1,x2,y2" in pixels.
+    """
+
+    crop: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[_Answer]):
+    """A call.
+
+    Attributes:
+        method: Of HTTP.
+        path: Of the service.
+        read: Makes the answer of a body.
+        options: Further arguments of the request.
+    """
+
+    method: str
+    path: str
+    read: Callable[[bytes], _Answer]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def search(photographs: Sequence[tuple[str, bytes]], arguments: PhotographArguments) -> Call[SearchResponse]:
+    """Search with a photograph, given with its name, or with the mean of several."""
+    return Call("POST", "/search", SearchResponse.model_validate_json, _form(photographs, arguments))
+
+
+def search_batch(photographs: Sequence[tuple[str, bytes]], arguments: PhotographArguments) -> Call[BatchResponse]:
+    """Search with each of several photographs, given with their names."""
+    return Call("POST", "/search/batch", BatchResponse.model_validate_json, _form(photographs, arguments))
+
+
+def search_embedding(embedding: ArrayLike, fingerprint: str, arguments: HitArguments) -> Call[SearchResponse]:
+    """Search with (D,) numbers of unit length that the encoder of a fingerprint made."""
+    numbers = base64.b64encode(np.asarray(embedding, dtype="<f4").tobytes()).decode()
+    given = _given(arguments)
+    if "filter" in given:
+        given["filter"] = json.loads(given["filter"])
+    body = {"embedding": numbers, "fingerprint": fingerprint, **given}
+    return Call("POST", "/search/embedding", SearchResponse.model_validate_json, {"json": body})
+
+
+def search_similar(item_id: str, arguments: HitArguments) -> Call[SearchResponse]:
+    """Search with an image of the gallery."""
+    asked = {"params": {"id": item_id, **_given(arguments)}}
+    return Call("POST", "/search/similar", SearchResponse.model_validate_json, asked)
+
+
+def encoder() -> Call[EncoderDescription]:
+    """Ask for the description of the query encoder."""
+    return Call("GET", "/encoder", EncoderDescription.model_validate_json)
+
+
+def encoder_model(url: str) -> Call[bytes]:
+    """Ask for a graph of the query encoder by the `url` of its description."""
+    return Call("GET", url, bytes)
+
+
+def image(item_id: str) -> Call[GalleryImage]:
+    """Ask what the gallery knows of an image."""
+    return Call("GET", "/images", GalleryImage.model_validate_json, {"params": {"id": item_id}})
+
+
+def thumbnail(item_id: str) -> Call[bytes]:
+    """Ask for the thumbnail of an image: a WebP file."""
+    return Call("GET", "/thumbnails", bytes, {"params": {"id": item_id}})
+
+
+def _form(photographs: Sequence[tuple[str, bytes]], arguments: PhotographArguments) -> dict[str, Any]:
+    return {"files": [("image", photograph) for photograph in photographs], "params": _given(arguments)}
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    payload_filter = given.get("filter")
+    if isinstance(payload_filter, PayloadFilter):
+        given["filter"] = payload_filter.model_dump_json(exclude_none=True)
+    elif payload_filter is not None and not isinstance(payload_filter, str):
+        given["filter"] = json.dumps(payload_filter)
+    return given

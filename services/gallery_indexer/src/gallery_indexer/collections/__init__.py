@@ -1,0 +1,1 @@
+"""The collections of a gallery: opening, editing, comparing, remixing, export and import."""

@@ -1,0 +1,104 @@
+"""Backups of a gallery in a directory that the operator named."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from aff_shared.errors import BackupError
+from aff_shared.schemas.gallery import Backup
+from aff_shared.schemas.payload_schema import PayloadType
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from gallery_indexer.collections.export_gallery import RESUMABLE, export_gallery
+from gallery_indexer.collections.gallery_jobs import JobProgress, Work
+from gallery_indexer.collections.import_gallery import import_gallery, require_replaceable
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.collections.portable_manifest import MANIFEST, read_manifest
+
+_logger = logging.getLogger(__name__)
+
+
+class BackupGallery:
+    """Makes backups, and puts the gallery back to one; what takes long is a job.
+
+    Args:
+        catalogue: The collections.
+        collections: Opened again after a restoration.
+        root: Directory of the backups; None where the operator named none.
+        payload_schema: Types of payload keys that filters use.
+    """
+
+    def __init__(
+        self,
+        catalogue: GalleryCatalogue,
+        collections: IndexCollections,
+        root: Path | None,
+        payload_schema: Mapping[str, PayloadType],
+    ) -> None:
+        self._catalogue = catalogue
+        self._collections = collections
+        self._root = root
+        self._payload_schema = payload_schema
+
+    async def prepare_backup(self, name: str) -> Work:
+        """Return the job that writes all collections into a new backup; it is there whole or not at all.
+
+        Raises:
+            BackupError: There is one of that name, or there is no directory for backups.
+        """
+        place = self._place(name)
+        if await asyncio.to_thread(place.exists):
+            raise BackupError("there is a backup of that name", item=name)
+        return partial(self._back_up, name)
+
+    async def backups(self) -> list[Backup]:
+        """Return the backups that can be read, the newest first; raises BackupError without a directory for them."""
+        found = await asyncio.to_thread(self._found)
+        return sorted(found, key=lambda backup: backup.created_at, reverse=True)
+
+    async def prepare_restoration(self, name: str, *, force: bool) -> Work:
+        """Return the job that replaces the gallery by a backup, of whichever store.
+
+        Raises:
+            BackupNotFoundError: There is none of that name.
+            BackupError: It is damaged or of another release, or the gallery has images and `force` is not said.
+            StoreError: The store failed.
+        """
+        await asyncio.to_thread(read_manifest, self._place(name))
+        if not force:
+            await require_replaceable(self._catalogue, name)
+        return partial(self._restore, name)
+
+    async def _back_up(self, name: str, progress: JobProgress) -> None:
+        await asyncio.to_thread(self._remove_given_up)
+        manifest = await export_gallery(self._catalogue, self._place(name), progress, self._payload_schema)
+        progress.note(manifest.described(name))
+
+    async def _restore(self, name: str, progress: JobProgress) -> None:
+        await import_gallery(self._catalogue, self._place(name), progress)
+        await self._collections.reopen()
+
+    def _place(self, name: str) -> Path:
+        if self._root is None:
+            raise BackupError("this service has no directory for backups (AFF_INDEX_BACKUPS_PATH)")
+        return self._root / name
+
+    def _remove_given_up(self) -> None:
+        """Remove what is left of backups that were interrupted too long ago to go on."""
+        for path in self._place(".").glob(".*.partial"):
+            if time.time() - path.stat().st_mtime > RESUMABLE.total_seconds():
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _found(self) -> list[Backup]:
+        backups = []
+        for path in self._place(".").glob(f"[!.]*/{MANIFEST}"):
+            try:
+                backups.append(read_manifest(path.parent).described(path.parent.name))
+            except BackupError as error:
+                _logger.warning("not listed: %s", error)
+        return backups

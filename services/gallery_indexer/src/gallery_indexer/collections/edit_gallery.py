@@ -1,0 +1,92 @@
+"""Changes to what is in the gallery already, in every collection; nothing is embedded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aff_shared.errors import ImageNotFoundError
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.store.gallery_store import GalleryStore
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.indexing.payload_limits import PayloadLimits, require_storable
+
+_PAGE = 1000
+
+
+class EditGallery:
+    """Deletes images, and changes their payloads.
+
+    Args:
+        collections: The gallery.
+        payload_limits: What a payload may be.
+    """
+
+    def __init__(self, collections: IndexCollections, payload_limits: PayloadLimits) -> None:
+        self._collections = collections
+        self._payload_limits = payload_limits
+
+    async def delete(self, item_ids: Sequence[str]) -> int:
+        """Delete images by their ids; returns how many the live collection held.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        live, *others = await self._collections.stores()
+        deleted = len(await live.fetch(item_ids))
+        for store in (*others, live):  # the live one last: until then a failed deletion is seen, and can be repeated
+            await store.delete(item_ids)
+        return deleted
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> int:
+        """Delete the images whose payload fits, likewise."""
+        live, *others = await self._collections.stores()
+        deleted = await live.count(payload_filter)
+        for store in (*others, live):
+            await store.delete_matching(payload_filter)
+        return deleted
+
+    async def delete_all(self) -> int:
+        """Delete every image; the collections stay."""
+        live, *others = await self._collections.stores()
+        deleted = await live.count()
+        for store in (*others, live):
+            await _empty(store)
+        return deleted
+
+    async def change_payload(self, item_id: str, change: Callable[[JsonObject], JsonObject]) -> JsonObject:
+        """Replace an image's payload by what a function makes of it; returns the new one.
+
+        Raises:
+            ImageNotFoundError: The gallery holds no image of this id.
+            InvalidItemsError: The new payload cannot be stored.
+            StoreError: The store failed.
+        """
+        stores = await self._collections.stores()
+        there = (await stores[0].fetch([item_id])).get(item_id)
+        if there is None:
+            raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+        payload = change(there.record.payload)
+        require_storable(payload, self._payload_limits, item=item_id)
+        for store in stores:
+            await store.set_payload(item_id, payload)
+        return payload
+
+
+def merged(payload: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396): members of objects are merged, null removes one, all else replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(payload) if isinstance(payload, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+async def _empty(store: GalleryStore) -> None:
+    while points := (await store.scroll(limit=_PAGE)).points:
+        await store.delete([point.record.item_id for point in points])

@@ -1,0 +1,1 @@
+"""From pixels to the gallery embedding: extractors, mixers, networks."""

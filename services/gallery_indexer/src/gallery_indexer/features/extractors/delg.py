@@ -1,0 +1,138 @@
+"""Global and local descriptors of DELG (Cao, Araujo, Sim, ECCV 2020) from one pass of one trunk.
+
+As its PyTorch port was released: pycls, BGR, ImageNet normalisation. Of every scale those cells are taken whose
+attention lies above a threshold, which is halved until there are 1,000 or it is low; of all scales the strongest
+remain. The authors also suppress boxes that overlap by more than 0.98, which boxes of 291 pixels, 16 apart or of scales
+a factor of 1.4 apart, never do. Global vectors of the scales are averaged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
+from aff_shared.schemas.preprocessing import Preprocessing
+from gallery_indexer.features.extractors.extractor import FeatureBatch
+from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
+from gallery_indexer.features.extractors.shape_batches import Pixels, on_device
+from gallery_indexer.features.extractors.strongest_tokens import strongest_tokens
+from gallery_indexer.features.networks.imagenet import normalise
+from gallery_indexer.features.networks.pooling import GeM
+from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.networks.resnet import Depth, ResNet, stage_width
+from gallery_indexer.features.networks.scaled import scaled
+from gallery_indexer.features.networks.spatial_attention import SpatialAttention
+
+_INPUT_SIZE = 1024
+_LOCAL_SCALES = (0.25, 0.3535, 0.5, 0.7071, 1.0, 1.4142, 2.0)
+_GLOBAL_SCALES = (0.7071, 1.0, 1.4142)
+_GLOBAL_DIMENSION, _LOCAL_DIMENSION = 512, 512
+_TOKENS = 1000
+_STRIDE = 16.0
+_THRESHOLD, _LOW_THRESHOLD, _ENOUGH = 260.0, 0.1, 1000
+
+
+class DelgNetwork(nn.Module):
+    """Trunk, GeM and a linear layer; attention over the third stage."""
+
+    def __init__(self, depth: Depth) -> None:
+        super().__init__()
+        self.trunk = ResNet(depth)
+        self.pool = GeM()
+        self.fc = nn.Linear(self.trunk.out_channels, _GLOBAL_DIMENSION)
+        self.attention = SpatialAttention(stage_width(depth, 2), _LOCAL_DIMENSION)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Describe normalised BGR pixels (B, 3, H, W).
+
+        Returns:
+            Global (B, 512) and local descriptors (B, h * w, 512), both of unit length, and attention (B, h, w).
+        """
+        *_, third, fourth = self.trunk.stages(pixels)
+        descriptors, weights = self.attention(third)
+        whole = F.normalize(self.fc(self.pool(fourth)).float(), dim=-1)
+        return whole, descriptors.flatten(2).transpose(1, 2), weights[:, 0]
+
+
+class DelgExtractor(LandmarkExtractor[DelgNetwork]):
+    """The frozen network as an extractor of a global and a local feature.
+
+    `config`: `depth`; `global_scales`; `local_scales`; `precision`.
+    """
+
+    FAMILY: ClassVar[str] = "delg"
+
+    def __init__(self, spec: ExtractorSpec, network: DelgNetwork, device: torch.device) -> None:
+        super().__init__(spec, network, device)
+        self._global, self._local = spec.features
+        self._global_scales = tuple(float(scale) for scale in spec.config["global_scales"])
+        self._local_scales = tuple(float(scale) for scale in spec.config["local_scales"])
+
+    @classmethod
+    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> DelgExtractor:
+        """Build the network that the specification describes, and load its weights."""
+        network = DelgNetwork(spec.config["depth"])
+        load_model(network, weights)
+        return cls(spec, network, device)
+
+    def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
+        whole = normalise(on_device(pixels, self._device)).flip(1)
+        height, width = whole.shape[-2:]
+        vectors, tokens = [], []
+        for scale in sorted({*self._global_scales, *self._local_scales}):
+            with autocast(self._device, self.spec.config):
+                vector, descriptors, attention = self._network(scaled(whole, scale))
+            if scale in self._global_scales:
+                vectors.append(vector)
+            if scale in self._local_scales:
+                positions = _centres(attention, scale) / torch.tensor([width, height], device=attention.device)
+                tokens.append((descriptors, _chosen(attention.flatten(1)), positions.clamp(0, 1)))
+        values, strengths, centres = zip(*tokens, strict=True)
+        merged = F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
+        return {
+            self._global.name: FeatureBatch.from_global(merged),
+            self._local.name: strongest_tokens(
+                torch.cat(values, dim=1), torch.cat(strengths, dim=1), torch.cat(centres), self._local.max_tokens
+            ),
+        }
+
+
+def _centres(attention: Tensor, scale: float) -> Tensor:
+    """Give the centres of the cells' boxes in pixels of the photograph, x then y: (h * w, 2)."""
+    height, width = attention.shape[-2:]
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return (torch.stack([columns.flatten(), rows.flatten()], dim=1) * (_STRIDE / scale)).to(attention.device)
+
+
+def _chosen(attention: Tensor) -> Tensor:
+    """Give (B, N) attention with 0 for the cells of a scale that lie below the threshold."""
+    threshold = torch.full((len(attention), 1), _THRESHOLD, device=attention.device)
+    while True:
+        few = (attention > threshold).sum(dim=1, keepdim=True) < _ENOUGH
+        lower = few & (threshold * 0.5 >= _LOW_THRESHOLD)
+        if not lower.any():
+            return torch.where(attention > threshold, attention, 0.0)
+        threshold = torch.where(lower, threshold * 0.5, threshold)
+
+
+def delg_spec(depth: Depth, weights: str, weights_source: str) -> ExtractorSpec:
+    """Describe an extractor at the scales of the authors, on photographs of at most 1,024 pixels."""
+    name = f"delg_r{depth}"
+    return ExtractorSpec(
+        name=name,
+        family=DelgExtractor.FAMILY,
+        preprocessing=Preprocessing(resize="longest_side", size=_INPUT_SIZE),
+        features=(
+            FeatureSpec(name=f"{name}_global", kind="global", dimension=_GLOBAL_DIMENSION, max_tokens=1),
+            FeatureSpec(name=f"{name}_local", kind="local", dimension=_LOCAL_DIMENSION, max_tokens=_TOKENS),
+        ),
+        weights=weights,
+        weights_source=weights_source,
+        config={"depth": depth, "global_scales": list(_GLOBAL_SCALES), "local_scales": list(_LOCAL_SCALES)},
+    )

@@ -1,0 +1,112 @@
+"""RootSIFT: a local extractor without weights (Lowe 2004; Arandjelovic and Zisserman, CVPR 2012)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
+from aff_shared.schemas.preprocessing import Preprocessing, preprocess
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+
+DESCRIPTOR_WIDTH = 128
+_WIDTH = DESCRIPTOR_WIDTH + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoints:
+    """SIFT keypoints of one image, the strongest first.
+
+    Attributes:
+        descriptors: (n, 128) float32 RootSIFT, unit length.
+        positions: (n, 2) float32, x then y as shares of the image's width and height.
+        strengths: (n,) float32, the detector's responses.
+    """
+
+    descriptors: NDArray[np.float32]
+    positions: NDArray[np.float32]
+    strengths: NDArray[np.float32]
+
+
+class RootSift:
+    """The strongest SIFT keypoints of an image, RootSIFT-normalised, with their positions appended.
+
+    A token is 130 wide: the Hellinger-mapped descriptor (unit length), then x and y from -1 to 1.
+    """
+
+    FAMILY: ClassVar[str] = "rootsift"
+
+    def __init__(self, spec: ExtractorSpec) -> None:
+        self.spec = spec
+        self._feature = spec.features[0]
+        self._sift = sift_detector(self._feature.max_tokens)
+
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """See Extractor; an image without keypoints has an all-False mask."""
+        found = [detect_keypoints(self._sift, preprocess(image, self.spec.preprocessing)) for image in images]
+        return {self._feature.name: strongest_tokens(found, self._feature.max_tokens)}
+
+
+def sift_detector(max_keypoints: int) -> cv2.SIFT:
+    """Return OpenCV's SIFT, of which an image gets about `max_keypoints`: equally strong ones come together."""
+    sift: cv2.SIFT = cv2.SIFT_create(nfeatures=max_keypoints)  # type: ignore[attr-defined]
+    return sift
+
+
+def detect_keypoints(sift: cv2.SIFT, image: NDArray[np.uint8]) -> Keypoints:
+    """Detect and describe the keypoints of an image (h, w, 3) uint8 RGB."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    keypoints, descriptors = sift.detectAndCompute(grey, None)
+    if descriptors is None:
+        nothing = np.zeros(0, dtype=np.float32)
+        return Keypoints(nothing.reshape(0, DESCRIPTOR_WIDTH), nothing.reshape(0, 2), nothing)
+    strengths = np.array([keypoint.response for keypoint in keypoints], dtype=np.float32)
+    order = np.argsort(-strengths, kind="stable")
+    height, width = grey.shape
+    points = np.array([keypoints[i].pt for i in order], dtype=np.float32)
+    shares = np.divide(points, (width, height), dtype=np.float32)
+    return Keypoints(rootsift(np.asarray(descriptors, dtype=np.float32)[order]), shares, strengths[order])
+
+
+def strongest_tokens(found: Sequence[Keypoints], max_tokens: int) -> FeatureBatch:
+    """Give the strongest keypoints of each of B images as tokens (B, max_tokens, 130)."""
+    values = np.zeros((len(found), max_tokens, _WIDTH), dtype=np.float32)
+    mask = np.zeros(values.shape[:2], dtype=bool)
+    positions = np.zeros((*mask.shape, 2), dtype=np.float32)
+    strengths = np.zeros(mask.shape, dtype=np.float32)
+    for row, keypoints in enumerate(found):
+        count = min(len(keypoints.positions), max_tokens)
+        mask[row, :count] = True
+        positions[row, :count] = keypoints.positions[:count]
+        strengths[row, :count] = keypoints.strengths[:count]
+        values[row, :count, :DESCRIPTOR_WIDTH] = keypoints.descriptors[:count]
+        values[row, :count, DESCRIPTOR_WIDTH:] = 2.0 * keypoints.positions[:count] - 1.0
+    return FeatureBatch(*(torch.from_numpy(array) for array in (values, mask, positions, strengths)))
+
+
+def rootsift(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map SIFT descriptors (n, 128) to RootSIFT: L1-normalise, take square roots; rows have unit length."""
+    shares: NDArray[np.float32] = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-12)
+    return np.sqrt(shares)
+
+
+def rootsift_feature(max_tokens: int) -> FeatureSpec:
+    """Describe the tokens that `strongest_tokens` gives."""
+    return FeatureSpec(name="rootsift", kind="local", dimension=_WIDTH, max_tokens=max_tokens)
+
+
+def rootsift_spec(*, size: int, max_tokens: int) -> ExtractorSpec:
+    """Describe a RootSIFT extractor on photographs reduced to a longest side of `size` pixels."""
+    return ExtractorSpec(
+        name=RootSift.FAMILY,
+        family=RootSift.FAMILY,
+        preprocessing=Preprocessing(resize="longest_side", size=size),
+        features=(rootsift_feature(max_tokens),),
+        weights_source="none: computed by OpenCV",
+    )

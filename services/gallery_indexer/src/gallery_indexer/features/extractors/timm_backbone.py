@@ -1,0 +1,173 @@
+"""Models of timm, by name: one global feature, one local feature, or both.
+
+timm is an optional package (`aff-gallery-indexer[timm]`). The name and arguments of the model are in the specification,
+its weights in the bundle, in safetensors; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from aff_shared.bundles.bundle import ExtractorSpec
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.features.extractors.hub_backbone import GlobalHead
+from gallery_indexer.features.extractors.patch_features import pool_patches, strongest_patches
+from gallery_indexer.features.extractors.shape_batches import on_device, shape_batches
+from gallery_indexer.features.networks.imagenet import normalise
+from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.networks.timm_package import import_timm
+
+_MAP_AXES = 4
+# Arguments of timm.create_model that make it read files or the network.
+_LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
+
+
+class TimmBackboneConfig(BaseModel):
+    """What stands in the specification's `config`.
+
+    Attributes:
+        architecture: The model's name in timm.
+        arguments: Of timm's function of that name, where the weights need others than its own.
+        input_size: Pixels of a side that the model was trained on.
+        fixed_input_size: Whether it has to be told of another size (positions, windows).
+        mean: Of the pixels from 0 to 1, which is taken off, by channel.
+        std: What they are divided by afterwards.
+        global_head: `cls` is the class token, `mean` and `gem` pool the patches, `pooled` is what the classifier
+            sees.
+        precision: `bf16` runs the model in bfloat16 on a card.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    input_size: int
+    fixed_input_size: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    global_head: GlobalHead | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    @field_validator("arguments")
+    @classmethod
+    def _loads_nothing(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        if _LOADING & arguments.keys():
+            raise ValueError(f"arguments may not load anything: {', '.join(sorted(_LOADING & arguments.keys()))}")
+        return arguments
+
+
+class TimmBackbone:
+    """A frozen model of timm as an extractor; its features are unit vectors, its patches chosen by their norm."""
+
+    FAMILY: ClassVar[str] = "timm_backbone"
+
+    def __init__(self, spec: ExtractorSpec, model: nn.Module, device: torch.device) -> None:
+        """Take a model whose weights are loaded, and that takes photographs of the specification's size."""
+        self.spec = spec
+        self._config = TimmBackboneConfig.model_validate(spec.config)
+        self._global = next((feature for feature in spec.features if feature.kind == "global"), None)
+        self._local = next((feature for feature in spec.features if feature.kind == "local"), None)
+        self._device = device
+        self._model: Any = model.eval().to(device)
+
+    @classmethod
+    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> TimmBackbone:
+        """Build the model that the specification describes, and load its weights; every name and shape must fit.
+
+        Raises:
+            MissingExtraError: timm is not installed, or cannot be loaded.
+        """
+        config = TimmBackboneConfig.model_validate(spec.config)
+        model = build_timm_model(config)
+        set_input_size(model, config, spec.preprocessing.size)
+        load_model(model, weights)
+        return cls(spec, model, device)
+
+    @torch.inference_mode()
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """See Extractor.
+
+        Raises:
+            ValueError: The model has no such feature.
+        """
+        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched: all of one shape
+        with autocast(self._device, self.spec.config):
+            output = self._model.forward_features(
+                normalise(on_device(pixels, self._device), self._config.mean, self._config.std)
+            )
+            pooled = self._pool(output) if self._config.global_head is not None else None
+        features = {}
+        if self._global is not None and pooled is not None:
+            features[self._global.name] = FeatureBatch.from_global(F.normalize(pooled.float(), dim=-1))
+        if self._local is not None:
+            tokens, grid = self._patches(output)
+            features[self._local.name] = strongest_patches(tokens, tokens.norm(dim=-1), grid, self._local.max_tokens)
+        return features
+
+    def _pool(self, output: Tensor) -> Tensor:
+        head = self._config.global_head
+        if head == "pooled":
+            pooled: Tensor = self._model.forward_head(output, pre_logits=True)
+            return pooled
+        if head == "cls":
+            if getattr(self._model, "cls_token", None) is None or output.ndim == _MAP_AXES:
+                raise ValueError(f"{self._config.architecture} has no class token: take the head mean, gem or pooled")
+            return output[:, 0]
+        assert head is not None
+        return pool_patches(self._patches(output)[0], head)
+
+    def _patches(self, output: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Give patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
+        if output.ndim == _MAP_AXES:
+            rows = output if getattr(self._model, "output_fmt", "NCHW") == "NHWC" else output.permute(0, 2, 3, 1)
+            return rows.flatten(1, 2).float(), (rows.shape[1], rows.shape[2])
+        prefix = getattr(self._model, "num_prefix_tokens", None)
+        if prefix is None:  # may have a class token, or tokens in another order than that of the rows
+            raise ValueError(f"{self._config.architecture} does not say which tokens are patches: take pooled alone")
+        tokens = output[:, prefix:].float()
+        side = round(tokens.shape[1] ** 0.5)  # photographs are stretched to a square
+        return tokens, (side, side)
+
+
+def build_timm_model(config: TimmBackboneConfig) -> Any:
+    """Build a model with fresh weights, without its classifier, for the size that it was trained on.
+
+    Raises:
+        MissingExtraError: timm is not installed, or cannot be loaded.
+        ValueError: The installed timm has no such model.
+    """
+    timm = import_timm(config.architecture)
+    if not timm.is_model(config.architecture):  # which keeps out names by which timm would download
+        raise ValueError(f"timm {timm.__version__} has no model {config.architecture!r}")
+    size = (3, config.input_size, config.input_size)
+    return timm.create_model(
+        config.architecture,
+        pretrained=False,
+        num_classes=0,
+        pretrained_cfg={"input_size": size, "fixed_input_size": config.fixed_input_size},
+        **config.arguments,
+    )
+
+
+def set_input_size(model: Any, config: TimmBackboneConfig, size: int) -> None:
+    """Tell a model of the size of the photographs: positions are interpolated, windows are laid anew.
+
+    Raises:
+        ValueError: It takes no size but its own, or its patches do not divide this one.
+    """
+    if size == config.input_size or not config.fixed_input_size:
+        return
+    if not hasattr(model, "set_input_size"):
+        raise ValueError(f"{config.architecture} takes photographs of {config.input_size} pixels alone")
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))
+    if size % patch[0]:
+        nearest = max(patch[0], round(size / patch[0]) * patch[0])
+        raise ValueError(f"patches of {patch[0]} pixels do not divide an input of {size}; take {nearest}")
+    model.set_input_size(size)

@@ -1,0 +1,106 @@
+"""The gallery encoder of a bundle: extractors, then the dynamic mixer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+
+from aff_shared.bundles.bundle import BundleManifest, FeatureSpec
+from aff_shared.errors import BundleFormatError, BundleNotFoundError
+from gallery_indexer.features.device import device_named, limit_threads
+from gallery_indexer.features.extractors.extractor import Extractor, FeatureBatch, Images
+from gallery_indexer.features.extractors.load_extractor import load_extractor
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
+from gallery_indexer.features.image_features import batch_of, images_of
+from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.tokens import ImageFeatures
+
+
+class GalleryEncoder:
+    """Turns photographs into gallery embeddings."""
+
+    def __init__(self, extractors: Sequence[Extractor], mixer: nn.Module, device: torch.device) -> None:
+        self._extractors = tuple(extractors)
+        self._mixer = mixer.eval().to(device)
+        self.device = device
+        self._features = tuple(feature for extractor in extractors for feature in extractor.spec.features)
+        self.preprocessings = tuple(extractor.spec.preprocessing for extractor in extractors)
+
+    @classmethod
+    def load(cls, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> GalleryEncoder:
+        """Load the gallery side of a bundle whose files have been verified.
+
+        Args:
+            bundle_directory: Where the bundle lies.
+            manifest: Its manifest.
+            device: `cpu`, `cuda`, or `auto` for CUDA where there is a card.
+
+        Raises:
+            BundleNotFoundError: Weights are missing.
+            BundleFormatError: Weights and specifications do not fit each other or this release.
+            MissingExtraError: An extractor needs a package that is not installed.
+        """
+        limit_threads()
+        target = device_named(device)
+        extractors = [load_extractor(spec, bundle_directory, target) for spec in manifest.extractors]
+        try:
+            mixer = build_mixer(manifest.features, manifest.mixer, manifest.space.dimension)
+            load_model(mixer, bundle_directory / manifest.mixer.weights)
+        except OSError as error:
+            raise BundleNotFoundError(f"cannot be read: {error}", item=manifest.mixer.weights) from error
+        except (SafetensorError, RuntimeError, ValueError) as error:
+            raise BundleFormatError(f"mixer weights do not fit: {error}", item=manifest.mixer.weights) from error
+        return cls(extractors, mixer, target)
+
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """Run every extractor on a batch of (H, W, 3) uint8 images; features by name."""
+        features: dict[str, FeatureBatch] = {}
+        for extractor in self._extractors:
+            features.update(extractor.extract(images))
+        return features
+
+    def encode(self, images: Images) -> NDArray[np.float32]:
+        """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
+        return self.mix(self.extract(images))
+
+    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+        """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
+        try:
+            features: dict[str, FeatureBatch] = {}
+            for place, extractor in enumerate(self._extractors):
+                features.update(extractor.extract([image[place] for image in images]))
+            embeddings = self.mix(features)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise BatchTooLargeError(str(error)) from error
+        found = {one.spec.name: _found_something(one.spec.features, features) for one in self._extractors}
+        apart = images_of(features, self._features) if with_features else [None] * len(images)
+        return [
+            EncodedImage(embedding, tuple(name for name, rows in found.items() if rows[row]), apart[row])
+            for row, embedding in enumerate(embeddings)
+        ]
+
+    def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
+        """See FeatureFuser."""
+        return self.mix(batch_of(images, self._features))
+
+    @torch.inference_mode()
+    def mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
+        """Fuse the features of B images, as `extract` returns them: (B, D) float32, unit length."""
+        there = {name: batch.to(self.device) for name, batch in features.items()}
+        embeddings: NDArray[np.float32] = self._mixer(there).cpu().numpy()
+        return embeddings
+
+
+def _found_something(specs: Sequence[FeatureSpec], features: Mapping[str, FeatureBatch]) -> NDArray[np.bool_]:
+    """Say of each of B images whether one of these features has a token: (B,)."""
+    present = [features[spec.name].mask.any(dim=1).cpu().numpy() for spec in specs]
+    rows: NDArray[np.bool_] = np.any(present, axis=0)
+    return rows

@@ -1,0 +1,51 @@
+"""What can be wrong with a feature store.
+
+```
+FeatureStoreError                   500  feature_store_unusable
+├── FeatureStoreMismatchError       409  feature_store_mismatch
+├── FeatureShardError               500  feature_shard_damaged
+├── FeatureStoreNotWrittenError     507  feature_store_not_written
+└── FeatureNotFiniteError           500  feature_not_finite
+```
+"""
+
+from __future__ import annotations
+
+from aff_shared.errors import AffError
+
+
+class FeatureStoreError(AffError):
+    """The directory holds no finished feature store of this release."""
+
+    code = "feature_store_unusable"
+    title = "Unusable feature store"
+
+
+class FeatureStoreMismatchError(FeatureStoreError):
+    """The directory holds features of other extractors, photographs or settings."""
+
+    code = "feature_store_mismatch"
+    status = 409
+    title = "Feature store of something else"
+
+
+class FeatureShardError(FeatureStoreError):
+    """A shard is missing or is not what was written."""
+
+    code = "feature_shard_damaged"
+    title = "Missing or altered feature shard"
+
+
+class FeatureStoreNotWrittenError(FeatureStoreError):
+    """A shard could not be written."""
+
+    code = "feature_store_not_written"
+    status = 507
+    title = "Feature store not written"
+
+
+class FeatureNotFiniteError(FeatureStoreError):
+    """An extractor gave NaN or infinity, or a value beyond float16."""
+
+    code = "feature_not_finite"
+    title = "Feature is not finite"

@@ -1,0 +1,149 @@
+"""Takes the images out of the two forms of `POST /index`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from aff_shared.errors import (
+    ImageError,
+    InvalidItemsError,
+    InvalidParameterError,
+    RequestError,
+    TooManyImagesError,
+)
+from aff_shared.schemas.base64_text import decode_base64
+from aff_shared.schemas.examples import INDEX_REQUEST
+from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexRequest
+from aff_shared.schemas.payload_filter import describe_validation_error
+from aff_shared.web.uploads import UploadForm, is_form, read_form
+from gallery_indexer.indexing.incoming_image import ImageLocation, IncomingImage
+
+_Document = TypeVar("_Document")
+
+_ITEMS = TypeAdapter(list[IndexItem])
+_REQUEST = TypeAdapter(IndexRequest)
+_FORM_FIELDS = {"images", "items"}
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "additionalProperties": False,
+                "properties": {
+                    "images": {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "format": "binary"},
+                        "description": "Image files.",
+                    },
+                    "items": {
+                        "type": "array",
+                        "items": IndexItem.model_json_schema(),
+                        "description": "What the caller says of each image, in the order of `images`: a part for each, "
+                        "or one part with the list.",
+                    },
+                },
+            },
+            "encoding": {"items": {"contentType": "application/json"}},
+        },
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["images"],
+                "additionalProperties": False,
+                "properties": {"images": {"type": "array", "minItems": 1, "items": IndexImage.model_json_schema()}},
+            },
+            "example": INDEX_REQUEST,
+        },
+    },
+}
+"""OpenAPI's description of the two forms."""
+
+
+async def read_index_request(request: Request, *, max_images: int, max_items_bytes: int) -> list[IncomingImage]:
+    """Read a multipart form, or JSON with base64.
+
+    Args:
+        request: The request; its body is already limited in size.
+        max_images: Most images in one request.
+        max_items_bytes: Largest JSON text beside the files of a form.
+
+    Raises:
+        TooManyImagesError: More than `max_images`.
+        InvalidItemsError: The JSON is malformed, or does not fit the images.
+        InvalidParameterError: No images, or an unknown field.
+        RequestError: Neither of the two forms.
+    """
+    if is_form(request):
+        # One more file than images: many clients send the items as a file too.
+        form = await read_form(request, file_field="images", max_files=max_images + 1, max_text_bytes=max_items_bytes)
+        images = await asyncio.to_thread(_from_form, form)
+    elif request.headers.get("content-type", "").lower().startswith("application/json"):
+        images = await asyncio.to_thread(_from_json, await request.body())
+    else:
+        raise RequestError("send multipart/form-data or application/json", item="content-type")
+    if len(images) > max_images:
+        raise TooManyImagesError(f"{len(images)} images, the limit is {max_images} in one request")
+    return images
+
+
+def _from_form(form: UploadForm) -> list[IncomingImage]:
+    unknown = form.parts.keys() - _FORM_FIELDS
+    if unknown:
+        raise InvalidParameterError("the form has the fields images and items only", item=min(unknown))
+    files = form.files("images")
+    if not files:
+        raise InvalidParameterError("at least one image file is needed", item="images")
+    items = _read_items(form.texts("items"), len(files))
+    return [IncomingImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
+
+
+def _read_items(texts: Sequence[str], count: int) -> Sequence[IndexItem]:
+    """Read a part with the list, or a part for each item, which is how OpenAPI has it."""
+    parts = [_json(text.encode(errors="replace"), "items") for text in texts if text.strip()]
+    if not parts:
+        return [IndexItem()] * count
+    listed = parts[0] if len(parts) == 1 and not isinstance(parts[0], dict) else parts
+    items = _validated(_ITEMS, listed, "items")
+    if len(items) != count:
+        raise InvalidItemsError(f"{len(items)} items for {count} images", item="items")
+    return items
+
+
+def _from_json(body: bytes) -> list[IncomingImage]:
+    images = _validated(_REQUEST, _json(body, "body"), "body").images
+    return [_from_item(index, image) for index, image in enumerate(images)]
+
+
+def _from_item(index: int, image: IndexImage) -> IncomingImage:
+    item = IndexItem(id=image.id, payload=image.payload)
+    if image.image is None:
+        location = ImageLocation(url=image.url, path=image.path)
+        return IncomingImage(data=location, name=image.url or image.path, item=item)
+    try:
+        return IncomingImage(data=decode_base64(image.image), item=item)
+    except ValueError as error:
+        return IncomingImage(data=ImageError(str(error), item=image.id or f"images[{index}]"), item=item)
+
+
+def _json(text: bytes, item: str) -> Any:
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidItemsError(f"not JSON: {error}", item=item) from error
+
+
+def _validated(adapter: TypeAdapter[_Document], document: Any, item: str) -> _Document:
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        raise InvalidItemsError(describe_validation_error(error), item=item) from error

@@ -1,0 +1,151 @@
+"""HTTP routes of the gallery indexer."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from aff_shared.errors import (
+    ImageNotFoundError,
+    InvalidItemsError,
+    InvalidParameterError,
+    StoreError,
+    TooManyImagesError,
+    WorkerError,
+)
+from aff_shared.schemas.health import Readiness
+from aff_shared.schemas.indexing import (
+    DeletedImages,
+    DeleteRequest,
+    DeleteResponse,
+    GalleryImage,
+    IndexResponse,
+    LookupRequest,
+    LookupResponse,
+)
+from aff_shared.store.gallery_store import GalleryRecord
+from aff_shared.web.access_settings import Scope
+from aff_shared.web.item_routes import NamedItem, item_route
+from aff_shared.web.middleware.body_admission import place_of
+from aff_shared.web.problems import problem_responses
+from aff_shared.web.request_id import REQUEST_ID_PARAMETER
+from aff_shared.web.scoped_router import scoped_router
+from aff_shared.web.thumbnails import THUMBNAIL, thumbnail_response
+from gallery_indexer.components import Components, CurrentComponents
+from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
+from gallery_indexer.http.read_payload_change import PAYLOAD_BODY, read_payload_change
+from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
+from gallery_indexer.remote.named_images import has_locations
+
+router = scoped_router(Scope.INDEX)
+operation_router = APIRouter()
+
+_IMAGE = ("/images", "/images/{item_id:path}")
+
+
+@router.post(
+    "/index",
+    tags=["gallery"],
+    response_model=IndexResponse,
+    responses={
+        **problem_responses(InvalidItemsError, TooManyImagesError, StoreError, WorkerError),
+        **RECEIPT_LINES,
+    },
+    openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},
+)
+async def index_images(request: Request, components: CurrentComponents) -> IndexResponse | Response:
+    """Index images: a receipt for each, in order; a bad image is rejected alone.
+
+    The same content under the same id is a duplicate and costs nothing; other content replaces it. With `Accept:
+    application/x-ndjson` the receipts are sent one by one, as the images are done.
+    """
+    settings = components.settings
+    images = await read_index_request(
+        request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
+    )
+    if has_locations(images):
+        place_of(request).take(settings.max_body_bytes)  # for what is fetched, which nobody announces
+        images = await components.named_images.fetch(images)
+    if wants_lines(request):
+        return await ReceiptLines.begin(components.collections.receipts(images))
+    receipts = await components.collections.index(images)
+    return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
+
+
+@router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
+async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> LookupResponse:
+    """Say which images the gallery holds already, so that they need not be sent; nothing is written."""
+    limit = components.settings.max_images_per_request
+    if len(asked.images) > limit:
+        raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
+    return LookupResponse(up_to_date=await components.collections.up_to_date(asked.images))
+
+
+@item_route(
+    router,
+    "GET",
+    "/thumbnails",
+    "/images/{item_id:path}/thumbnail",
+    tags=["gallery"],
+    responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
+    response_class=Response,
+)
+async def get_thumbnail(item_id: NamedItem, request: Request, components: CurrentComponents) -> Response:
+    """Give the thumbnail of an image."""
+    store = (await components.collections.live()).store
+    return await thumbnail_response(store, item_id, request)
+
+
+@item_route(router, "GET", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def get_image(item_id: NamedItem, components: CurrentComponents) -> GalleryImage:
+    """Say what the gallery knows of an image."""
+    return (await _find(components, item_id)).described()
+
+
+@item_route(router, "DELETE", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
+async def delete_image(item_id: NamedItem, components: CurrentComponents) -> DeleteResponse:
+    """Take an image out of the gallery."""
+    record = await _find(components, item_id)
+    await components.edit_gallery.delete([record.item_id])
+    return DeleteResponse(id=record.item_id)
+
+
+@router.post("/images/delete", tags=["gallery"], responses=problem_responses(InvalidParameterError, StoreError))
+async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> DeletedImages:
+    """Take images out of the gallery: by their ids, by a filter on their payloads, or all of them."""
+    edit = components.edit_gallery
+    if asked.ids is not None:
+        return DeletedImages(deleted=await edit.delete(asked.ids))
+    if asked.filter is not None:
+        return DeletedImages(deleted=await edit.delete_matching(asked.filter))
+    return DeletedImages(deleted=await edit.delete_all())
+
+
+@item_route(
+    router,
+    "PATCH",
+    *_IMAGE,
+    tags=["gallery"],
+    responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
+    openapi_extra={"requestBody": PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
+)
+async def change_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
+    """Change the payload of an image without embedding it again.
+
+    The body is the new payload; as `application/merge-patch+json` (RFC 7396), what is to be changed of it.
+    """
+    await components.edit_gallery.change_payload(item_id, await read_payload_change(request))
+    return await get_image(item_id, components)
+
+
+@operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
+async def readyz(components: CurrentComponents) -> Readiness:
+    """Say that images can be indexed now; the gallery is created where it is not there yet."""
+    manifest = (await components.collections.ready()).manifest
+    return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
+
+
+async def _find(components: Components, item_id: str) -> GalleryRecord:
+    points = await (await components.collections.live()).store.fetch([item_id])
+    if item_id not in points:
+        raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+    return points[item_id].record

@@ -1,0 +1,1 @@
+"""The pipeline from an uploaded image to a point in the store."""

@@ -1,0 +1,1 @@
+"""The process that feeds a graphics card."""

@@ -1,0 +1,72 @@
+"""Photographs are decoded and encoded in a process of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aff_shared.errors import DecoderFailedError, WorkerError
+from aff_shared.images.decoding import ImageLimits
+from aff_shared.web.tracing import span
+from aff_shared.workers.worker_life import WorkerStartError
+from aff_shared.workers.worker_process import WorkerProcess
+from query_api.embedding.embedding_messages import EmbedAnswer, EmbeddingSetup, EmbedRequest
+from query_api.embedding.photograph_embedder import EmbeddedPhotographs, EncoderGraph, Photograph
+
+
+class EmbeddingProcess:
+    """A PhotographEmbedder that asks `query_api.embedding.embedding_worker`.
+
+    Python runs in one thread of a process at a time, and the embedded store keeps it for as long as a search takes:
+    photographs that are encoded in the same process wait for HTTP and store, which wait for them. And a photograph that
+    stops its decoder does not stop the service.
+
+    Args:
+        limits: What a photograph may be.
+        threads: Requests whose photographs are decoded and encoded at the same time.
+        onnx_threads: That ONNX Runtime uses for one of them.
+        timeout_s: Longest time for a photograph, in seconds.
+    """
+
+    def __init__(self, limits: ImageLimits, threads: int, onnx_threads: int, timeout_s: float) -> None:
+        self._worker = WorkerProcess(
+            "embeds photographs",
+            "query_api.embedding.embedding_worker:open_embedding",
+            EmbeddingSetup(limits=limits, onnx_threads=onnx_threads),
+            timeout_s=timeout_s,
+            threads=threads,
+        )
+
+    async def load(self, graph: EncoderGraph) -> None:
+        """Load an encoder, so that no search waits for that.
+
+        Raises:
+            BundleError: It cannot be used.
+            WorkerError: The process died of it.
+        """
+        await self._embed([], graph)
+
+    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+        """See PhotographEmbedder."""
+        with span("embed"):
+            try:
+                return await self._embed(photographs, graph)
+            except WorkerStartError:
+                raise
+            except WorkerError as error:
+                await self.load(graph)  # raises where the photographs are not the reason
+                names = ", ".join(one.name for one in photographs)
+                raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=names) from error
+
+    async def close(self) -> None:
+        """End the process; what it works on is given up."""
+        await asyncio.to_thread(self._worker.close)
+
+    async def _embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+        request = EmbedRequest(
+            graph=graph, names=tuple(one.name for one in photographs), crops=tuple(one.crop for one in photographs)
+        )
+        files = [one.data for one in photographs]
+        answer, frame = await self._worker.call(request, files, EmbedAnswer, items=len(files))
+        embeddings = frame.array(0, "float32", answer.shape)
+        return EmbeddedPhotographs(embeddings, decode_ms=answer.decode_ms, encode_ms=answer.encode_ms)

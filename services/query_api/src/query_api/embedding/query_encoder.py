@@ -1,0 +1,57 @@
+"""What the service needs of a query encoder, and which of a bundle's graphs it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_shared.bundles.bundle_specs import QueryEncoderSpec
+from aff_shared.errors import BundlePrecisionError
+
+Precision = Literal["fp32", "int8"]
+
+
+class QueryEncoder(Protocol):
+    """Turns photographs into query embeddings; callable from several threads at once."""
+
+    @property
+    def decode_min_side(self) -> int:
+        """Side of the input, in pixels; a photograph need not be decoded much larger."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Of the model's numbers."""
+        ...
+
+    def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed (H, W, 3) uint8 upright RGB photographs of any sizes: (B, D) float32, unit length.
+
+        Raises:
+            EncoderError: The model failed, or gave no unit vector.
+        """
+        ...
+
+
+def choose_precision(spec: QueryEncoderSpec, wanted: Precision | Literal["auto"]) -> Precision:
+    """Return the precision of the graph to load; `auto` takes int8 where the bundle has it.
+
+    Raises:
+        BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
+    """
+    if wanted == "int8" and spec.int8_model is None:
+        raise BundlePrecisionError("the bundle has no int8 query encoder; use auto or fp32", item="int8")
+    if wanted == "auto":
+        return "fp32" if spec.int8_model is None else "int8"
+    return wanted
+
+
+def graph_path(spec: QueryEncoderSpec, precision: Precision) -> str:
+    """Return the path of a graph that the bundle has, in its directory."""
+    if precision == "fp32":
+        return spec.model
+    assert spec.int8_model is not None, "only a precision that the bundle has is asked for"
+    return spec.int8_model

@@ -1,0 +1,1 @@
+"""Routes, and the readers of their requests."""

@@ -1,0 +1,1 @@
+"""Model bundles: manifest, identity, signature, and the directory that holds several."""

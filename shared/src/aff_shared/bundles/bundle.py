@@ -1,0 +1,249 @@
+"""The model bundle: a directory that never travels without its contract.
+
+`bundle.json` names every file with its sha256. From those and from the specifications beside them two
+identities are derived: the id of the embedding space (gallery side only) and the fingerprint (everything that is
+served). Both are recomputed at load, so a bundle that was altered by a single byte is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from aff_shared.bundles.bundle_identity import fingerprint, space_id
+from aff_shared.bundles.bundle_specs import (
+    BundleFile,
+    ExtractorSpec,
+    FeatureSpec,
+    MixerKind,
+    MixerSpec,
+    QueryEncoderSpec,
+    Spec,
+)
+from aff_shared.bundles.default_bundle import missing_default_hint
+from aff_shared.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
+from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "BundleFile",
+    "BundleManifest",
+    "ExtractorSpec",
+    "FeatureSpec",
+    "MixerKind",
+    "MixerSpec",
+    "QueryEncoderSpec",
+    "build_manifest",
+    "load_manifest",
+    "verify_files",
+    "write_manifest",
+]
+
+MANIFEST_NAME = "bundle.json"
+FORMAT_VERSION: Final = 2
+
+
+class BundleManifest(Spec):
+    """The contract of a jointly trained pair.
+
+    Attributes:
+        format_version: 1 knows neither `MixerSpec.kind`, `QueryEncoderSpec.int8_model` nor `prototypes`.
+        fingerprint: Identity of all that is served.
+        space: The embedding space that both sides write into; its id covers the gallery side.
+        prototypes: Path of the training prototypes, which a new query encoder for the same space learns from; neither
+            service loads them, so no identity covers them.
+        recipe: How the bundle was made: settings, seeds, data.
+        metrics: What was measured on it, by protocol; `export` tells how the query encoder's graphs passed their gates.
+        licences: Licences of weights and training data, one line each.
+    """
+
+    format_version: Literal[1, 2] = FORMAT_VERSION
+    name: str
+    fingerprint: Sha256
+    space: EmbeddingSpace
+    query_encoder: QueryEncoderSpec
+    mixer: MixerSpec
+    extractors: tuple[ExtractorSpec, ...] = Field(min_length=1)
+    prototypes: str | None = None
+    files: tuple[BundleFile, ...]
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    licences: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _never_serves_the_prototypes(self) -> BundleManifest:
+        if self.prototypes in {*self.gallery_files, *self.query_files}:
+            raise ValueError(f"the prototypes {self.prototypes} are a file that is served")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Name and beginning of the fingerprint, for people."""
+        return f"{self.name}, fingerprint {self.fingerprint[:12]}"
+
+    @property
+    def gallery_files(self) -> tuple[str, ...]:
+        """Paths of the files that the gallery side loads."""
+        return (self.mixer.weights, *(e.weights for e in self.extractors if e.weights))
+
+    @property
+    def query_files(self) -> tuple[str, ...]:
+        """Paths of the files that the query side loads, in whatever precision."""
+        return self.query_encoder.files
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """Every feature of every extractor, in the order in which the mixer takes them."""
+        return tuple(feature for extractor in self.extractors for feature in extractor.features)
+
+
+class _Versioned(BaseModel):
+    """What a manifest of any format version says of itself."""
+
+    format_version: int
+
+
+def build_manifest(
+    directory: Path,
+    *,
+    name: str,
+    dimension: int,
+    query_encoder: QueryEncoderSpec,
+    mixer: MixerSpec,
+    extractors: Iterable[ExtractorSpec],
+    recipe: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    licences: Iterable[str],
+    prototypes: str | None = None,
+) -> BundleManifest:
+    """Describe the model files that lie in `directory`, and derive both identities from them.
+
+    Raises:
+        BundleNotFoundError: A file that a specification names is not in `directory`.
+    """
+    extractors = tuple(extractors)
+    paths = {*query_encoder.files, mixer.weights, *(e.weights for e in extractors if e.weights)}
+    files = tuple(_describe(directory, path) for path in sorted(paths | ({prototypes} if prototypes else set())))
+    space = EmbeddingSpace(id=space_id(dimension, mixer, extractors, files), dimension=dimension)
+    return BundleManifest(
+        name=name,
+        fingerprint=fingerprint(space, query_encoder, files, unserved=prototypes),
+        space=space,
+        query_encoder=query_encoder,
+        mixer=mixer,
+        extractors=extractors,
+        prototypes=prototypes,
+        files=files,
+        recipe=dict(recipe),
+        metrics=dict(metrics),
+        licences=tuple(licences),
+    )
+
+
+def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
+    """Write `bundle.json` into `directory`; return its path."""
+    path = directory / MANIFEST_NAME
+    path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def load_manifest(directory: Path) -> BundleManifest:
+    """Read `bundle.json` and check that its identities follow from its contents.
+
+    The files beside it are not touched: see `verify_files`.
+
+    Raises:
+        BundleNotFoundError: No manifest there.
+        BundleFormatError: Not a manifest of a format version that this release reads.
+        BundleIntegrityError: Space id or fingerprint do not follow from the contents.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        document = path.read_bytes()
+    except OSError as error:
+        detail = f"no readable {MANIFEST_NAME} in {directory}{missing_default_hint(directory)}"
+        raise BundleNotFoundError(detail, item=str(path)) from error
+    _refuse_newer(document, path)
+    try:
+        manifest = BundleManifest.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        raise BundleFormatError(
+            f"{place}: {first['msg']} (this release reads bundle formats up to {FORMAT_VERSION})", item=str(path)
+        ) from error
+    _check_identities(manifest, path)
+    return manifest
+
+
+def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str] | None = None) -> None:
+    """Check size and sha256 of the named files (all files when none are named).
+
+    Raises:
+        BundleNotFoundError: A file is missing; says how to mend it.
+        BundleIntegrityError: A file is not the one that the manifest describes, and says how to mend it; or it is not
+            listed at all.
+    """
+    known = {file.path: file for file in manifest.files}
+    for path in known if paths is None else paths:
+        if path not in known:
+            raise BundleIntegrityError("not listed in the manifest", item=path)
+        try:
+            found = _describe(directory, path)
+        except BundleNotFoundError as error:
+            raise BundleNotFoundError(
+                f"{error.detail}. {_how_to_mend(directory, manifest, path)}", item=path
+            ) from error
+        if found != known[path]:
+            raise BundleIntegrityError(
+                f"sha256 is {found.sha256[:12]}... ({found.size_bytes} bytes), the manifest says "
+                f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes). "
+                f"{_how_to_mend(directory, manifest, path)}",
+                item=path,
+            )
+
+
+def _how_to_mend(directory: Path, manifest: BundleManifest, path: str) -> str:
+    """Say how a missing or altered file is put back."""
+    command = f"aff bundle repair {shlex.quote(str(directory))} --from FOLDER"
+    sources = [f"{e.name}: {e.weights_source}" for e in manifest.extractors if e.weights == path]
+    return f"Mend it with: {command}, where FOLDER holds a copy under any name{''.join(f' ({one})' for one in sources)}"
+
+
+def _refuse_newer(document: bytes, path: Path) -> None:
+    try:
+        version = _Versioned.model_validate_json(document).format_version
+    except ValidationError:
+        return  # what is wrong with it is found out by reading it whole
+    if version > FORMAT_VERSION:
+        raise BundleFormatError(
+            f"format version {version} is newer than this release reads ({FORMAT_VERSION}): upgrade", item=str(path)
+        )
+
+
+def _check_identities(manifest: BundleManifest, path: Path) -> None:
+    named = {*manifest.gallery_files, *manifest.query_files, *([manifest.prototypes] if manifest.prototypes else [])}
+    missing = named - {file.path for file in manifest.files}
+    if missing:
+        raise BundleIntegrityError(f"no sha256 for {', '.join(sorted(missing))}", item=str(path))
+    space, files = manifest.space, manifest.files
+    if space_id(space.dimension, manifest.mixer, manifest.extractors, files) != space.id:
+        raise BundleIntegrityError("the space id does not follow from the gallery side", item=str(path))
+    if fingerprint(space, manifest.query_encoder, files, unserved=manifest.prototypes) != manifest.fingerprint:
+        raise BundleIntegrityError("the fingerprint does not follow from the contents", item=str(path))
+
+
+def _describe(directory: Path, path: str) -> BundleFile:
+    try:
+        with (directory / path).open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return BundleFile(path=path, sha256=digest, size_bytes=stream.tell())
+    except OSError as error:
+        raise BundleNotFoundError(f"no readable file {path} in {directory}", item=path) from error

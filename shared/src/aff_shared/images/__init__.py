@@ -1,0 +1,1 @@
+"""Image decoding within limits of size, memory and time."""

@@ -1,0 +1,1 @@
+"""Readers of what single file formats announce."""

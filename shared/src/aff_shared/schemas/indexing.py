@@ -1,0 +1,222 @@
+"""Requests and responses of the gallery indexer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aff_shared.schemas import examples
+from aff_shared.schemas.embedding_space import Sha256
+from aff_shared.schemas.item_id import ItemId
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.problem import Problem
+
+JsonObject = dict[str, Any]
+
+
+class IndexItem(BaseModel):
+    """What the caller says of one image.
+
+    Attributes:
+        id: The caller's id, 1 to 512 characters without control characters, without a part `.` or `..`, and not ending
+            in `/thumbnail`; the gallery keeps it in NFC. The sha256 of the image's bytes where none is given. A
+            malformed id rejects its own image, so it is not checked here.
+        payload: Any JSON object; searches return it and filter on it. Where none is given, an image that is
+            in the gallery keeps its own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.INDEX_ITEM))
+
+    id: str | None = None
+    payload: JsonObject | None = None
+
+
+class IndexImage(IndexItem):
+    """One image of a JSON request; exactly one of `image`, `url` and `path`.
+
+    Attributes:
+        image: The encoded image file: base64 in either alphabet of RFC 4648, with or without padding and line breaks,
+            or a data URL with it.
+        url: Where the service gets it, if the operator allows that.
+        path: Where it lies below the directory that the operator named, if any.
+    """
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_IMAGE))
+
+    image: str | None = None
+    url: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+    path: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> IndexImage:
+        if sum(source is not None for source in (self.image, self.url, self.path)) != 1:
+            raise ValueError("an image needs exactly one of image, url, path")
+        return self
+
+
+class IndexRequest(BaseModel):
+    """The JSON form of `POST /index`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.INDEX_REQUEST))
+
+    images: list[IndexImage] = Field(min_length=1)
+
+
+class Receipt(BaseModel):
+    """What became of one image; receipts stand in the order of the images.
+
+    Attributes:
+        index: Position of the image in the request, from 0.
+        id: The item's id; null where the image was refused before it had one.
+        name: File name of the upload, where one was sent.
+        status: `indexed` (new), `updated` (same id; other content or payload), `duplicate` (nothing to
+            do), `rejected` (see `error`).
+        extractors: Names of the bundle's extractors that found something in the image, in the bundle's order; null
+            where it was rejected, or was indexed by a release that did not keep them.
+        found_nothing: Names of its other extractors, which found nothing: of a blank image, all that look for key
+            points; null where `extractors` is.
+        error: Why the image was rejected.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    id: str | None
+    name: str | None = None
+    status: Literal["indexed", "updated", "duplicate", "rejected"]
+    extractors: tuple[str, ...] | None = None
+    found_nothing: tuple[str, ...] | None = None
+    error: Problem | None = None
+
+
+class IndexSummary(BaseModel):
+    """How many images of a request ended with which status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    indexed: int
+    updated: int
+    duplicate: int
+    rejected: int
+
+
+class IndexResponse(IndexSummary):
+    """Answer of `POST /index`: a receipt per image, and their sums."""
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_RESPONSE))
+
+    receipts: list[Receipt]
+
+
+class IndexLine(BaseModel):
+    """One line of the answer of `POST /index` to `Accept: application/x-ndjson`; exactly one field is set.
+
+    Attributes:
+        receipt: Of an image that is done; lines come as images are done, `index` tells which it is.
+        summary: Last line of a request that went through.
+        problem: Last line of a request that failed on its way; images with a receipt before it are in the gallery.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.INDEX_LINE))
+
+    receipt: Receipt | None = None
+    summary: IndexSummary | None = None
+    problem: Problem | None = None
+
+
+class LookupImage(BaseModel):
+    """What the caller knows of an image; what is left out is not compared.
+
+    Attributes:
+        id: The item's id.
+        content_sha256: Hex digest of the encoded image file.
+        payload: Its payload.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    content_sha256: Sha256 | None = None
+    payload: JsonObject | None = None
+
+
+class LookupRequest(BaseModel):
+    """Body of `POST /images/lookup`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.LOOKUP_REQUEST))
+
+    images: list[LookupImage] = Field(min_length=1)
+
+
+class LookupResponse(BaseModel):
+    """Answer of `POST /images/lookup`.
+
+    Attributes:
+        up_to_date: Ids of the images that need not be sent: the gallery holds them with this content and payload.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.LOOKUP_RESPONSE))
+
+    up_to_date: list[str]
+
+
+class GalleryImage(BaseModel):
+    """What the gallery knows of one image.
+
+    Attributes:
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+        extractors: Names of the extractors that found something in it; null where the release that indexed it did not
+            keep them.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_IMAGE))
+
+    id: str
+    content_sha256: Sha256
+    width: int
+    height: int
+    indexed_at: datetime
+    extractors: tuple[str, ...] | None = None
+    payload: JsonObject
+
+
+class DeleteResponse(BaseModel):
+    """Answer of `DELETE /images/{id}`."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETE_RESPONSE))
+
+    id: str
+    deleted: Literal[True] = True
+
+
+class DeleteRequest(BaseModel):
+    """Body of `POST /images/delete`; exactly one of its fields.
+
+    Attributes:
+        ids: Ids of images; those that the gallery does not hold are passed over.
+        filter: Which payloads to delete.
+        all: Every image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.DELETE_REQUEST))
+
+    ids: Annotated[list[ItemId], Field(min_length=1, max_length=10_000)] | None = None
+    filter: PayloadFilter | None = None
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> DeleteRequest:
+        if sum(part is not None for part in (self.ids, self.filter, self.all)) != 1:
+            raise ValueError("exactly one of ids, filter, all")
+        return self
+
+
+class DeletedImages(BaseModel):
+    """Answer of `POST /images/delete`: how many images the live collection held."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETED_IMAGES))
+
+    deleted: int

@@ -1,0 +1,216 @@
+"""Requests and responses of the query service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from aff_shared.schemas import examples
+from aff_shared.schemas.base64_text import decode_base64
+from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.payload_key import PayloadKey
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_shared.schemas.problem import Problem
+
+_MAX_DIMENSION = 65_536
+
+
+class HitOptions(BaseModel):
+    """What may be said of the hits of any search.
+
+    Every default is null, which generated clients leave out: an option is given once, in the query or in the form.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: Annotated[
+        int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.", examples=[5])
+    ] = None
+    score_threshold: Annotated[
+        float | None,
+        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit.", examples=[0.3]),
+    ] = None
+    group_by: Annotated[
+        PayloadKey | None,
+        Field(
+            description="Key of the payload: of the images that share its value, only the nearest is a hit. Images "
+            "without the key are none.",
+            examples=["place"],
+        ),
+    ] = None
+    expand: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=100,
+            description="Alpha query expansion: searches again with the mean of the query and of this many first "
+            "hits, weighted by their similarity. It finds more, and takes one more vector search. Null is 0: none.",
+            examples=[3],
+        ),
+    ] = None
+    with_embedding: Annotated[
+        bool | None,
+        Field(description="Whether the answer holds the query's embedding; null is no.", examples=[True]),
+    ] = None
+
+
+class SearchOptions(HitOptions):
+    """Query parameters of a search."""
+
+    filter: Annotated[
+        str | None,
+        Field(
+            description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
+            "of match, any_of, range, datetime_range, geo_radius, geo_box.",
+            examples=['{"must": [{"key": "city", "match": "Paris"}]}'],
+        ),
+    ] = None
+
+
+class PhotographOptions(SearchOptions):
+    """Query parameters, or fields of the form, of a search with photographs."""
+
+    crop: Annotated[
+        str | None,
+        Field(
+            description="Region of the upright photograph to search with: x1,y1,x2,y2 in pixels.",
+            examples=["120,40,620,480"],
+        ),
+    ] = None
+
+
+def _numbers(value: Any) -> Any:
+    """Read numbers that were sent as base64 of little-endian float32."""
+    if not isinstance(value, str):
+        return value
+    data = decode_base64(value)
+    if len(data) % 4:
+        raise ValueError("base64 of little-endian float32 has a multiple of 4 bytes")
+    return np.frombuffer(data, dtype="<f4").astype(float).tolist()
+
+
+class EmbeddingSearch(HitOptions):
+    """Body of `POST /search/embedding`: an embedding that was made elsewhere.
+
+    Attributes:
+        embedding: D numbers of unit length; or, as a text, their base64 as little-endian float32.
+        fingerprint: Of the encoder that made it, as `GET /encoder` tells it.
+        filter: Payload filter.
+    """
+
+    model_config = ConfigDict(json_schema_extra=examples.shown(examples.EMBEDDING_SEARCH))
+
+    embedding: Annotated[
+        list[Annotated[float, Field(allow_inf_nan=False)]],
+        Field(min_length=1, max_length=_MAX_DIMENSION),
+        BeforeValidator(_numbers, json_schema_input_type=list[float] | str),
+    ]
+    fingerprint: Sha256
+    filter: PayloadFilter | None = None
+
+
+class SearchHit(BaseModel):
+    """One gallery image; `score` is the cosine similarity, from -1 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    score: float
+    payload: JsonObject
+
+
+class SearchTimings(BaseModel):
+    """Milliseconds spent in each step of the search."""
+
+    model_config = ConfigDict(frozen=True)
+
+    decode: float = Field(ge=0)
+    encode: float = Field(ge=0)
+    search: float = Field(ge=0)
+
+
+class SearchResponse(BaseModel):
+    """Answer of a search; hits stand by falling score.
+
+    Attributes:
+        fingerprint: Of the encoder.
+        embedding: Of the query, before expansion; null where it was not asked for.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.SEARCH_RESPONSE))
+
+    hits: list[SearchHit]
+    timings_ms: SearchTimings
+    fingerprint: Sha256
+    embedding: list[float] | None = None
+
+
+class BatchResult(BaseModel):
+    """What became of one photograph of a batch.
+
+    Attributes:
+        name: File name, where one was sent.
+        result: Its hits; null where there is an error.
+        error: Why it could not be searched with.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str | None
+    result: SearchResponse | None = None
+    error: Problem | None = None
+
+
+class BatchResponse(BaseModel):
+    """Answer of `POST /search/batch`: a result for each photograph, in their order."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BATCH_RESPONSE))
+
+    results: list[BatchResult]
+
+
+class EncoderFile(BaseModel):
+    """A graph of the query encoder.
+
+    Attributes:
+        precision: Of its numbers.
+        url: Path below the address of the service, which returns it there; what it returns never changes.
+        sha256: Of the file.
+        size_bytes: Of the file.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    precision: Literal["fp32", "int8"]
+    url: str
+    sha256: Sha256
+    size_bytes: int
+
+
+class EncoderDescription(BaseModel):
+    """Answer of `GET /encoder`: what a device needs to embed photographs by itself.
+
+    The graph takes `image`, (B, size, size, 3) uint8, upright RGB, and gives `embedding`, (B, D) float32 of unit
+    length. Photographs are brought to its input size by Pillow's antialiased bilinear filter.
+
+    Attributes:
+        fingerprint: Goes along with every embedding.
+        space: Embedding space of the gallery.
+        preprocessing: How photographs are brought to the input size.
+        serving: Precision that this service itself encodes with.
+        files: The graphs.
+        licences: Of the bundle.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.ENCODER_DESCRIPTION))
+
+    fingerprint: Sha256
+    space: EmbeddingSpace
+    preprocessing: Preprocessing
+    serving: Literal["fp32", "int8"]
+    files: list[EncoderFile]
+    licences: list[str]

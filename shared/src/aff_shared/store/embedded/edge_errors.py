@@ -1,0 +1,52 @@
+"""What a failure of Qdrant Edge means: a refusal, a disk that fails, or damaged files."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+from aff_shared.errors import StoreDamagedError, StoreError, StoreRejectedError, StoreUnavailableError
+
+_PANIC = "PanicException"
+_FAILURE = "Service runtime error"
+_OF_THE_SYSTEM = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+)
+
+
+def is_of_the_engine(error: BaseException) -> bool:
+    """Say whether an exception may be the engine's: it panics over some damage, and a panic is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == _PANIC
+
+
+def error_on_opening(error: BaseException, path: Path) -> StoreError:
+    """Return what an exception means that the engine raised as it opened the collection in a directory."""
+    if _is_of_the_system(error):
+        return StoreUnavailableError(f"cannot open the gallery in {path}: {error}")
+    return damaged(path, error)
+
+
+def error_of_call(error: BaseException, path: Path) -> StoreError:
+    """Return what an exception means that a call to the opened collection in a directory raised."""
+    if _is_of_the_system(error):
+        return StoreError(f"Qdrant Edge in {path}: {error}")
+    if type(error).__name__ == _PANIC or isinstance(error, LookupError) or str(error).startswith(_FAILURE):
+        return damaged(path, error)
+    return StoreRejectedError(f"Qdrant Edge: {error}")
+
+
+def damaged(path: Path, error: BaseException) -> StoreDamagedError:
+    """Return the error of a directory, or file, whose content is not what was written."""
+    return StoreDamagedError(
+        f"the gallery's files in {path} are damaged ({error}). Stop the services; `aff gallery rebuild` sets them "
+        f"aside and makes the gallery whole again (docs/operations.md)"
+    )
+
+
+def _is_of_the_system(error: BaseException) -> bool:
+    """Say whether the system refused: a full disk, a missing permission; that damages nothing."""
+    if isinstance(error, OSError):
+        return error.errno in _OF_THE_SYSTEM
+    told = re.search(r"os error (\d+)", str(error))
+    return told is not None and int(told[1]) in _OF_THE_SYSTEM

@@ -1,0 +1,190 @@
+"""The Protocol of the gallery store, and the values that go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import GalleryImage, JsonObject
+from aff_shared.schemas.payload_filter import PayloadFilter
+
+Embedding = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryRecord:
+    """What the gallery keeps of an image beside its embedding.
+
+    Attributes:
+        item_id: The caller's id, or the content's sha256.
+        content_sha256: Hex digest of the encoded image file.
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+        indexed_at: When the image was embedded last; UTC.
+        payload: The caller's own JSON object.
+        extractors: Names of the extractors that found something in the image; None where it was indexed by a release
+            that did not keep them.
+    """
+
+    item_id: str
+    content_sha256: str
+    width: int
+    height: int
+    indexed_at: datetime
+    payload: JsonObject = field(default_factory=dict)
+    extractors: tuple[str, ...] | None = None
+
+    def described(self) -> GalleryImage:
+        """Return what callers are told of it."""
+        return GalleryImage(
+            id=self.item_id,
+            content_sha256=self.content_sha256,
+            width=self.width,
+            height=self.height,
+            indexed_at=self.indexed_at,
+            extractors=self.extractors,
+            payload=self.payload,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPoint:
+    """A record with its embedding.
+
+    Attributes:
+        record: What is kept beside the embedding.
+        embedding: (D,) float32, unit length.
+        thumbnail: A small WebP file that is written with it; None where there is none, and where a point is read.
+    """
+
+    record: GalleryRecord
+    embedding: Embedding
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryHit:
+    """A record found by a search.
+
+    Attributes:
+        record: What is kept beside the embedding.
+        score: Cosine similarity.
+        embedding: (D,) float32, unit length; None where it was not asked for.
+    """
+
+    record: GalleryRecord
+    score: float
+    embedding: Embedding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryPage:
+    """A part of a scroll; `cursor` continues it, None means that it was the last."""
+
+    points: list[GalleryPoint]
+    cursor: str | None
+
+
+class GalleryStore(Protocol):
+    """Where gallery embeddings live.
+
+    Every method may raise StoreUnavailableError (cannot be reached, or too slow) and StoreRejectedError
+    (refused); all but `create`, `space` and `close` raise GalleryMissingError before a gallery was created.
+    What a finished `upsert` or delete wrote is durable and visible to the next call. Item ids that differ in their
+    Unicode normalisation alone (NFC, NFD) are one item's; what either finds is returned under the id that was asked.
+    """
+
+    @property
+    def name(self) -> str:
+        """Adapter's name: `qdrant_edge` or `qdrant_server`."""
+        ...
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        """Create the gallery for vectors of `space`; does nothing where it exists already.
+
+        Raises:
+            EmbeddingSpaceMismatchError: A gallery of another space is there; it is left untouched.
+        """
+        ...
+
+    async def space(self) -> EmbeddingSpace:
+        """Return the space that is written in the gallery.
+
+        Raises:
+            GalleryMissingError: No gallery has been created.
+        """
+        ...
+
+    async def index_payload(self) -> None:
+        """Create the payload indexes that the settings declare, where they are missing."""
+        ...
+
+    async def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        """Write points; a point of the same item id is replaced whole, whatever normalisation it was written in."""
+        ...
+
+    async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        """Return the points of those ids that exist, by item id."""
+        ...
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point, and nothing else; an id that does not exist is passed over."""
+        ...
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one; no other call reads them."""
+        ...
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete the points of those ids; ids that do not exist are passed over."""
+        ...
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> None:
+        """Delete every point that the filter matches."""
+        ...
+
+    async def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        with_embeddings: bool = False,
+    ) -> list[GalleryHit]:
+        """Return at most `limit` nearest records by falling cosine similarity.
+
+        Args:
+            embedding: (D,) float32, unit length, of the gallery's space.
+            limit: At least 1.
+            payload_filter: Only records that it matches.
+            score_threshold: Only records of at least this cosine similarity.
+            exact: Compare with every point instead of walking the HNSW graph.
+            with_embeddings: Read the hits' embeddings, too.
+        """
+        ...
+
+    async def most_hits(self) -> int | None:
+        """Return how many hits a search may ask for; None for any number."""
+        ...
+
+    async def count(self, payload_filter: PayloadFilter | None = None) -> int:
+        """Return the exact number of points (that the filter matches)."""
+        ...
+
+    async def scroll(
+        self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
+    ) -> GalleryPage:
+        """Return the next `limit` points in the order of their point ids (`layout.point_id`), from `cursor` on."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections, files and threads; the store is not used afterwards."""
+        ...

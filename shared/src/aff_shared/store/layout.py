@@ -1,0 +1,113 @@
+"""The layout of a gallery in Qdrant, the same in the server and in the embedded engine.
+
+A point's id is the UUIDv5 of its item id, so that writing an item again replaces its point; spellings of an id that
+differ in their Unicode normalisation alone are one item. The point has one named vector. Its payload keeps the
+project's own fields at the top and the caller's payload under `payload`, so neither can shadow the other. The embedding
+space is written once, in the metadata.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import numpy as np
+
+from aff_shared.schemas.item_id import other_spellings
+from aff_shared.schemas.payload_key import key_parts
+from aff_shared.store.gallery_store import GalleryRecord
+
+VECTOR_NAME = "embedding"
+SPACE_KEY = "embedding_space"
+LIVE_SINCE_KEY = "live_since"
+PAYLOAD_KEY = "payload"
+EXTRACTORS_KEY = "extractors"
+THUMBNAIL_KEY = "thumbnail"
+
+_Found = TypeVar("_Found")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_\-]+")
+_POINT_NAMESPACE = uuid.UUID("a3f1c2de-6a5b-5f0e-9d57-2c8f7e1b4a90")
+
+
+def point_id(item_id: str) -> str:
+    """Return the UUIDv5 of an item id, as text."""
+    return str(uuid.uuid5(_POINT_NAMESPACE, item_id))
+
+
+def points_of(item_ids: Sequence[str]) -> dict[str, str]:
+    """Return every point that may hold one of these items, with the item id that it was asked by.
+
+    An id is looked for in every spelling; the points of the ids as they are written come last.
+    """
+    respelled = {point_id(spelling): item_id for item_id in item_ids for spelling in other_spellings(item_id)}
+    return respelled | {point_id(item_id): item_id for item_id in item_ids}
+
+
+def replaced_points(item_ids: Sequence[str]) -> list[str]:
+    """Return the points of other spellings of these ids, which a write of them takes the place of."""
+    written = {point_id(item_id) for item_id in item_ids}
+    return [point for point in points_of(item_ids) if point not in written]
+
+
+def by_item(found: Mapping[str, _Found | None], asked: Mapping[str, str]) -> dict[str, _Found]:
+    """Return what was found, given by point id, by the item ids that `points_of` was asked by."""
+    return {item_id: one for point, item_id in asked.items() if (one := found.get(point)) is not None}
+
+
+def filter_key(payload_key: str) -> str:
+    """Return the Qdrant key of a key of the caller's payload."""
+    return ".".join([PAYLOAD_KEY, *map(_quoted, key_parts(payload_key))])
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else f'"{name}"'
+
+
+def is_indexed(payload_key: str, index_names: Iterable[str]) -> bool:
+    """Say whether a key of the caller's payload has an index, given the names of all, as Qdrant writes them."""
+    return [PAYLOAD_KEY, *key_parts(payload_key)] in map(key_parts, index_names)
+
+
+def exclusive_threshold(score_threshold: float | None) -> float | None:
+    """Return the float32 just below a threshold: Qdrant keeps scores above it, we keep equal ones too."""
+    if score_threshold is None:
+        return None
+    return float(np.nextafter(np.float32(score_threshold), np.float32(-np.inf)))
+
+
+def to_payload(record: GalleryRecord, thumbnail: bytes | None = None) -> dict[str, Any]:
+    """Return a record as the JSON object of its point; a thumbnail stands beside it in base64."""
+    kept = {} if thumbnail is None else {THUMBNAIL_KEY: base64.b64encode(thumbnail).decode()}
+    return kept | {
+        "item_id": record.item_id,
+        "content_sha256": record.content_sha256,
+        "width": record.width,
+        "height": record.height,
+        "indexed_at": record.indexed_at.isoformat(),
+        EXTRACTORS_KEY: record.extractors if record.extractors is None else list(record.extractors),
+        PAYLOAD_KEY: record.payload,
+    }
+
+
+def thumbnail_of(payload: dict[str, Any]) -> bytes | None:
+    """Return the thumbnail of a point's JSON object."""
+    encoded = payload.get(THUMBNAIL_KEY)
+    return None if encoded is None else base64.b64decode(encoded)
+
+
+def from_payload(payload: dict[str, Any]) -> GalleryRecord:
+    """Return the record of a point's JSON object; the one of an earlier release says nothing of extractors."""
+    extractors = payload.get(EXTRACTORS_KEY)
+    return GalleryRecord(
+        item_id=payload["item_id"],
+        content_sha256=payload["content_sha256"],
+        width=payload["width"],
+        height=payload["height"],
+        indexed_at=datetime.fromisoformat(payload["indexed_at"]),
+        payload=payload[PAYLOAD_KEY],
+        extractors=None if extractors is None else tuple(extractors),
+    )

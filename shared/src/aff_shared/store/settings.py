@@ -1,0 +1,103 @@
+"""Settings of the gallery store, read from `QDRANT_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aff_shared.schemas.http_url import checked_http_url
+from aff_shared.schemas.payload_key import PayloadKey
+from aff_shared.schemas.payload_schema import PayloadType
+
+Quantization = Literal["none", "int8", "turbo8", "turbo4", "turbo2", "turbo1", "binary"]
+MemoryPlacement = Literal["cold", "cached", "pinned"]
+
+
+class StoreSettings(BaseSettings):
+    """Which Qdrant holds the gallery. With a `url` it is a server, else the embedded engine at `edge_path`.
+
+    Attributes:
+        url: Server's REST address, for example `http://qdrant:6333`, or those of a cluster's nodes, separated by
+            commas; each address that a name stands for counts as a node. Empty means embedded.
+        api_key: Key sent to the server.
+        api_key_file: File that holds it, where the key is not given.
+        grpc_port: Port of the server's gRPC interface; bulk traffic goes there.
+        prefer_grpc: Use gRPC rather than REST.
+        ca_cert_path: PEM file of the authority that signed the server's certificate (https addresses).
+        collection: Public name of the gallery. In a server it is an alias; a collection of the name
+            `<collection>-<space id>` stands behind it.
+        timeout_s: Longest wait for one call to the server.
+        read_timeout_s: Longest wait for a search or another read, as long as there is another node to ask.
+        node_pause_s: How long a node that failed is left out before it is asked whether it is back.
+        max_retries: How often a call is tried again after it could not be delivered or timed out.
+        retry_backoff_s: Pause before the first retry on the same node; doubled for each further one, with jitter.
+        rate_limit_wait_s: Longest wait for the server's rate limit within one write or read of several parts, in
+            seconds.
+        upsert_batch_size: Points per upsert call.
+        indexing_threshold_kb: Kilobytes of unindexed vectors from which an HNSW graph is built; comparing with fewer
+            is as fast, and exact.
+        edge_path: Directory of the embedded engine.
+        shard_number: Shards of a collection on a server; None leaves it to the server.
+        replication_factor: Copies of each shard on a cluster; None leaves it to the server.
+        write_consistency_factor: Copies that a write has to reach; None leaves it to the server.
+        read_fan_out_delay_ms: Milliseconds after which a node that waits for a shard of another node asks that shard's
+            next copy as well (servers from 1.17 on, copies on more than one node); 0 switches it off.
+        quantization: What vectors are compressed to: `int8` to a quarter, `turbo8` to `turbo1` to so many bits a
+            number, `binary` to one bit.
+        rescore: Whether the hits of compressed vectors are compared again with the vectors themselves.
+        oversampling: How many times the wanted hits are taken for that.
+        vectors_memory: Where vectors lie: `cold` on disk, `cached`, `pinned` in memory (servers from 1.19 on); None
+            leaves it to the store.
+        quantized_memory: Where compressed vectors lie, likewise.
+        hnsw_m: Edges of a node of the HNSW graph; None leaves it to the store.
+        hnsw_ef_construct: Neighbours that are considered when the graph is built; None leaves it to the store.
+        search_ef: Nodes that a search of the graph keeps; more is slower and finds more.
+        payload_schema: Keys of payloads that filters use, with their types; they are indexed, and a payload with a
+            value of another type is refused.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="QDRANT_", frozen=True, extra="ignore")
+
+    url: str = ""
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+    grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
+    prefer_grpc: bool = True
+    ca_cert_path: Path | None = None
+    collection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")] = "gallery"
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    read_timeout_s: Annotated[float, Field(gt=0)] = 0.7
+    node_pause_s: Annotated[float, Field(gt=0)] = 10.0
+    max_retries: Annotated[int, Field(ge=0, le=10)] = 3
+    retry_backoff_s: Annotated[float, Field(ge=0)] = 0.2
+    rate_limit_wait_s: Annotated[float, Field(ge=0)] = 600.0
+    upsert_batch_size: Annotated[int, Field(ge=1, le=4096)] = 128
+    indexing_threshold_kb: Annotated[int, Field(ge=1)] = 20_000
+    edge_path: Path = Path("data/gallery")
+    shard_number: Annotated[int, Field(ge=1)] | None = None
+    replication_factor: Annotated[int, Field(ge=1)] | None = None
+    write_consistency_factor: Annotated[int, Field(ge=1)] | None = None
+    read_fan_out_delay_ms: Annotated[int, Field(ge=0)] = 150
+    quantization: Quantization = "none"
+    rescore: bool = True
+    oversampling: Annotated[float, Field(ge=1, le=100)] = 2.0
+    vectors_memory: MemoryPlacement | None = None
+    quantized_memory: MemoryPlacement | None = None
+    hnsw_m: Annotated[int, Field(ge=2, le=512)] | None = None
+    hnsw_ef_construct: Annotated[int, Field(ge=4)] | None = None
+    search_ef: Annotated[int, Field(ge=1)] = 200
+    payload_schema: dict[PayloadKey, PayloadType] = Field(default_factory=dict)
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of `url`."""
+        return self.url.split(",")
+
+    @field_validator("url")
+    @classmethod
+    def _are_urls(cls, given: str) -> str:
+        addresses = [address.strip() for address in given.split(",") if address.strip()]
+        return ",".join(checked_http_url(address if "://" in address else f"http://{address}") for address in addresses)

@@ -1,0 +1,1 @@
+"""Middleware of both services, one concern each."""

@@ -1,0 +1,109 @@
+"""Reading the multipart form of an upload, with typed errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+
+from aff_shared.errors import InvalidParameterError, RequestError, TooManyImagesError
+from aff_shared.web.form_parser import UploadFormParser
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """One file of a form; `name` is the file name that the caller sent, None where none was."""
+
+    name: str | None
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """The parts of a multipart form by field name, in the order in which they came."""
+
+    parts: Mapping[str, Sequence[UploadedFile | str]]
+
+    def files(self, field: str) -> list[UploadedFile]:
+        """Return the files of a repeated field; none is an empty list."""
+        return [part for part in self.parts.get(field, ()) if isinstance(part, UploadedFile)]
+
+    def text(self, field: str) -> str | None:
+        """Return the text of a field that stands at most once; None where it is absent.
+
+        Raises:
+            InvalidParameterError: The field is repeated, or is not UTF-8.
+        """
+        texts = self.texts(field)
+        if len(texts) > 1:
+            raise InvalidParameterError(f"{len(texts)} parts where one is expected", item=field)
+        return texts[0] if texts else None
+
+    def texts(self, field: str) -> list[str]:
+        """Return the texts of a repeated field; none is an empty list.
+
+        A file part is read as UTF-8 text, since many clients send JSON that way.
+
+        Raises:
+            InvalidParameterError: One is not UTF-8.
+        """
+        parts = self.parts.get(field, ())
+        try:
+            return [part.data.decode() if isinstance(part, UploadedFile) else part for part in parts]
+        except UnicodeDecodeError as error:
+            raise InvalidParameterError("not UTF-8 text", item=field) from error
+
+
+def is_form(request: Request) -> bool:
+    """Say whether the body is a multipart form, rather than the upload itself."""
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+async def read_form(request: Request, *, file_field: str, max_files: int, max_text_bytes: int) -> UploadForm:
+    """Read a multipart form into memory; the limit on the body bounds its size.
+
+    Args:
+        request: A request of which `is_form` holds.
+        file_field: Field whose parts are files.
+        max_files: Most file parts.
+        max_text_bytes: Largest text part.
+
+    Raises:
+        InvalidParameterError: A part of `file_field` has no filename.
+        TooManyImagesError: More than `max_files` file parts.
+        BodyTooLargeError: The body is over the service's limit.
+        RequestError: Not a well-formed form, one that did not end, or too large a text.
+    """
+    parser = UploadFormParser(request, file_field=file_field, max_files=max_files, max_text_bytes=max_text_bytes)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        # Starlette tells this case from a malformed form by its words alone.
+        if error.message.startswith("Too many files"):
+            raise TooManyImagesError(f"at most {max_files} files in one request") from error
+        raise RequestError(_described(error)) from error
+    parts: dict[str, list[UploadedFile | str]] = {}
+    try:
+        for field, value in form.multi_items():
+            parts.setdefault(_encodable(field), []).append(await _part(value))
+    finally:
+        await form.close()
+    return UploadForm(parts)
+
+
+def _described(error: MultiPartException) -> str:
+    return f"not a well-formed form: {error.__cause__}" if error.__cause__ is not None else error.message
+
+
+async def _part(value: UploadFile | str) -> UploadedFile | str:
+    if isinstance(value, str):
+        return value
+    return UploadedFile(_encodable(value.filename or "") or None, await value.read())
+
+
+def _encodable(name: str) -> str:
+    """Replace what UTF-8 cannot encode: a charset of the caller's choice can bring lone surrogates."""
+    return name.encode(errors="replace").decode()

@@ -1,0 +1,49 @@
+"""What an ablation trains and is measured on."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from aff_benchmarks.ablation.ablation_config import AblationConfig
+from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError
+from aff_benchmarks.ablation.benchmark import Benchmark
+from aff_benchmarks.ablation.materials import make_materials
+from aff_toolkit.evaluation.protocols import open_set_protocol
+from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.features.extract_features import extract_features
+from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
+from tests.support.tiny_ablation import TINY_ABLATION_TOML
+
+
+def test_a_benchmark_that_is_not_here_is_named_before_anything_is_extracted(tmp_path: Path) -> None:
+    document = tomllib.loads(TINY_ABLATION_TOML)
+    document["recipe"]["evaluation"]["open_sets"] = [str(tmp_path / "tower.csv")]
+    config = AblationConfig.model_validate(document)
+    with pytest.raises(BenchmarkNotFoundError, match=r"its photographs are not here: .*tower\.csv") as caught:
+        make_materials(config, tmp_path / "work", TrainingLog(tmp_path / "log", Console(quiet=True)))
+    assert caught.value.item == "toy"
+    assert [path.name for path in (tmp_path / "work").iterdir()] == []
+
+
+def test_listed_positives_and_junk_count_and_what_cannot_be_read_counts_neither_way(tmp_path: Path) -> None:
+    for name in ("q", "near", "junk", "other"):
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    rows = ["path,instance,role,positives,junk", "q.png,x,query,near.png;broken.png,junk.png"]
+    rows += [f"{name}.png,x,gallery,," for name in ("broken", "junk", "other", "near")]
+    (tmp_path / "list.csv").write_text("\n".join(rows), encoding="utf-8")
+    protocol = open_set_protocol(tmp_path / "list.csv", name="walk")
+    for part, photographs in (("queries", protocol.queries), ("gallery", protocol.gallery)):
+        settings = StoreSettings(pixel_size=16)
+        extract_features(photographs, ExtractorSet(), lambda _: {}, tmp_path / f"walk-{part}", settings, lambda _: None)
+    queries = np.array([[1, 0]], np.float32)
+    gallery = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)  # junk, other, near: the readable ones
+    scores, precisions = Benchmark.open(protocol, tmp_path).score(queries, gallery)
+    assert precisions == (0.5,)  # near stands second once junk is taken out
+    assert (scores.map, scores.recall_at_1) == (0.5, 0.0)

@@ -1,0 +1,62 @@
+"""`aff encoders` tells what a query backbone costs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from aff_toolkit.cli.main import app
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+
+cli = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, object]:
+    done = cli.invoke(app, ["encoders", "--only", "residual-8", "--size", "32", "--dimension", "16", "--json"])
+    assert done.exit_code == 0, done.output
+    (one,) = json.loads(done.stdout)
+    figures: dict[str, object] = one
+    return figures
+
+
+def test_multiplications_are_those_of_hand_arithmetic(found: dict[str, object]) -> None:
+    # Layers as (outputs per place, inputs per output, side of the map): stem; then two 3 x 3 and a 1 x 1 of each block.
+    layers = [(8, 3 * 25, 16)]
+    for inputs, outputs, side in ((8, 16, 8), (16, 32, 4), (32, 64, 2)):
+        layers += [(outputs, inputs * 9, side), (outputs, outputs * 9, side), (outputs, inputs, side)]
+    expected = sum(outputs * inputs * side**2 for outputs, inputs, side in layers) + 64 * 16
+    assert found["mflop"] == pytest.approx(expected / 1e6)
+
+
+def test_the_rest_is_measured(found: dict[str, object]) -> None:
+    assert found["name"] == "residual-8"
+    assert float(str(found["onnx_mb"])) > 4 * int(str(found["parameters"])) / 1e6 * 0.9
+    assert float(str(found["latency_ms"])) > 0
+
+
+def test_people_get_a_table_and_an_unknown_name_is_told() -> None:
+    done = cli.invoke(app, ["encoders", "--only", "residual-8", "--size", "32"])
+    assert "residual-8" in done.stdout
+    assert "MFLOP" in done.stdout
+    wrong = cli.invoke(app, ["encoders", "--only", "vgg", "--json"])
+    assert json.loads(wrong.stdout)["item"] == "vgg"
+
+
+def test_a_backbone_whose_package_is_missing_is_told_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    asked = cli.invoke(app, ["encoders", "--only", "mobilenet-v3-small", "--size", "32", "--json"])
+    assert asked.exit_code == 1
+    assert json.loads(asked.stdout)["code"] == "extra_missing"
+
+
+def test_among_all_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    two = {name: QUERY_BACKBONES[name] for name in ("mobilenet-v3-small", "residual-8")}
+    monkeypatch.setattr("aff_toolkit.models.query_backbones.QUERY_BACKBONES", two)
+    done = cli.invoke(app, ["encoders", "--size", "32", "--json"])
+    assert [one["name"] for one in json.loads(done.stdout)] == ["residual-8"]
+    assert "left out: mobilenetv3_small_100: needs timm" in done.stderr

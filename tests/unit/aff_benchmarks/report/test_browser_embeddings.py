@@ -1,0 +1,50 @@
+"""What the page encodes in a real browser comes back; without a browser the reason is told."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aff_benchmarks.report import browser_embeddings as module
+from aff_benchmarks.report.browser_embeddings import BrowserMissingError, browser_embeddings
+from aff_shared.bundles.bundle import load_manifest
+from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.local.local_service import local_services
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.images import png_bytes
+from tests.support.tiny_bundle import TINY_BUNDLE
+
+RUNTIME = Path("services/query_api/src/query_api/page/ort/LICENSE")
+BROWSER = next((path for name in module._BROWSERS if (path := shutil.which(name))), None)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not RUNTIME.exists(), reason="ONNX Runtime for the web is not built: make web")
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: apt-get install chromium")
+def test_the_browser_encodes_as_the_service_does(tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    views = [render_view(number, 0, size=(120, 160)) for number in range(3)]
+    with local_services(TINY_BUNDLE, tmp_path / "gallery", tmp_path / "log") as services:
+        found = browser_embeddings(services.query_url, [png_bytes(view) for view in views])
+    here = OnnxQueryEncoder.load(TINY_BUNDLE, load_manifest(TINY_BUNDLE), threads=1, precision="fp32").encode(views)
+    assert np.sum(found * here, axis=1).min() > 0.999
+
+
+def test_without_a_browser_or_its_driver_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    with pytest.raises(BrowserMissingError, match="no Chromium"):
+        browser_embeddings("http://127.0.0.1:1", [])
+    monkeypatch.setattr(module.shutil, "which", lambda _: "/bin/false")
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with pytest.raises(BrowserMissingError, match="playwright is not installed"):
+        browser_embeddings("http://127.0.0.1:1", [])
+
+
+def test_a_browser_that_fails_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    monkeypatch.setattr(module.shutil, "which", lambda _: "/bin/false")
+    with pytest.raises(BrowserMissingError, match="Chromium failed"):
+        browser_embeddings("http://127.0.0.1:1", [])

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from aff_shared.errors import AffError, BundleError, ImageError, StoreUnavailableError
+from aff_shared.schemas.problem import problem_of
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("no readable bundle.json in /srv/private/bundles/new", "no readable bundle.json in new"),
+        ("cannot read '/srv/private/key': denied", "cannot read 'key': denied"),
+        ("cannot open ../private/gallery/: in use", "cannot open gallery: in use"),
+        ("(/a/b, ~/c/d)", "(b, d)"),
+        ("no answer from http://qdrant:6333/collections", "no answer from http://qdrant:6333/collections"),
+        ("it holds image/jpeg, 3/4 of it", "it holds image/jpeg, 3/4 of it"),
+    ],
+)
+def test_where_a_service_keeps_its_files_is_not_told(detail: str, told: str) -> None:
+    for error in (BundleError(detail, item=detail), StoreUnavailableError(detail), AffError(detail)):
+        problem = problem_of(error)
+        assert problem.detail == told
+        assert problem.item in {told, None}
+        assert problem_of(error, local=True).detail == detail
+
+
+def test_what_the_caller_named_is_told_as_it_was_named() -> None:
+    problem = problem_of(ImageError("cannot be used", item="/home/me/photographs/a.jpg"))
+    assert problem.item == "/home/me/photographs/a.jpg"

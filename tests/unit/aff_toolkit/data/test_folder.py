@@ -1,0 +1,125 @@
+"""Photographs of a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aff_shared.errors import AffError
+from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
+from aff_toolkit.data.photograph_files import FolderError
+from aff_toolkit.indexing.source import source_items
+from tests.support.plain_photograph import plain_png
+
+
+def fill(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(plain_png((200, 0, 0)))
+    return root
+
+
+def test_the_folder_of_a_photograph_is_its_instance_and_numbers_sort_as_numbers(tmp_path: Path) -> None:
+    root = fill(tmp_path, "tower/img10.png", "tower/img2.png", "gate/old/a.png", ".hidden/b.png", "gate/.c.png")
+    (root / "gate" / "notes.txt").write_text("no image", encoding="utf-8")
+    found = folder_photographs(root)
+    assert [photograph.name for photograph in found] == ["gate/old/a.png", "tower/img2.png", "tower/img10.png"]
+    assert [photograph.instance for photograph in found] == ["gate/old", "tower", "tower"]
+    assert tuple(found[0].load()[0, 0]) == (200, 0, 0)
+
+
+def test_a_photograph_beside_the_folders_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"loose\.png lies in no subfolder"):
+        folder_photographs(fill(tmp_path, "tower/a.png", "loose.png"))
+
+
+def test_photographs_beside_the_folders_are_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+    root = fill(tmp_path, "tower/a.png", "loose.png")
+    assert [photograph.name for photograph in folder_photographs(root, loose=True)] == ["tower/a.png"]
+    (root / "tower" / "a.png").unlink()
+    with pytest.raises(FolderError, match="no image files in subfolders"):
+        folder_photographs(root, loose=True)
+
+
+def test_a_survey_counts_the_images_of_each_folder_and_names_what_is_loose_or_empty(tmp_path: Path) -> None:
+    root = fill(
+        tmp_path, "tower/1.png", "tower/2.png", "gate/old/a.png", "cover.png", ".hidden/b.png", ".hidden/c/d.png"
+    )
+    for folder in ("empty/inner", "gate/new", ".secret"):
+        (root / folder).mkdir(parents=True)
+    (root / "empty" / "notes.txt").write_text("no image", encoding="utf-8")
+    found = survey_folder(root)
+    assert dict(found.images) == {"gate/old": 1, "tower": 2}
+    assert found.loose == ("cover.png",)
+    assert found.empty == ("empty", "gate/new")
+    assert found.labelled
+
+
+def test_a_folder_is_labelled_where_more_images_lie_in_subfolders_than_beside_them(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a.png", "b.png", "more/c.png", "more/d.png")
+    assert not survey_folder(root).labelled
+    assert survey_folder(fill(root, "more/e.png")).labelled
+
+
+def test_the_rule_of_what_is_left_out_is_that_of_indexing(tmp_path: Path) -> None:
+    root = fill(tmp_path / "root", "a/1.png", "a/@eaDir/1.png/thumb.png", "a/._2.png", "__MACOSX/3.png", "a/noext")
+    fill(tmp_path / "outside", "4.png", "sub/5.png")
+    (root / "linked").symlink_to("../outside")
+    (root / "alias").symlink_to("a")  # the same photographs are no second instance
+    (root / "a" / "loop").symlink_to("..")
+    expected = ["a/1.png", "linked/4.png", "linked/sub/5.png"]
+    assert [photograph.name for photograph in unlabelled_photographs(root)] == expected
+    assert sorted(item.id for item in source_items(str(root))) == expected
+    assert [photograph.instance for photograph in folder_photographs(root)] == ["a", "linked", "linked/sub"]
+    assert folder_photographs(root)[2].load().shape == folder_photographs(root)[0].load().shape
+
+
+def test_a_subfolder_that_cannot_be_read_is_named_and_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+    root = fill(tmp_path, "a/1.png", "a/2.png")
+    (root / "gone").symlink_to("nowhere")
+    for photographs in (folder_photographs, unlabelled_photographs):
+        assert [photograph.name for photograph in photographs(root, unreadable=True)] == ["a/1.png", "a/2.png"]
+        with pytest.raises(FolderError, match="cannot be read") as caught:
+            photographs(root)
+        assert caught.value.item == str(root / "gone")
+    assert survey_folder(root).unreadable == ("gone",)
+
+
+def test_names_that_are_not_utf8_are_written_as_escapes_and_their_files_are_read(tmp_path: Path) -> None:
+    fill(tmp_path, os.fsdecode(b"caf\xe9/\xe8.png"))
+    for (photograph,) in (folder_photographs(tmp_path), unlabelled_photographs(tmp_path)):
+        assert photograph.name == "caf\\xe9/\\xe8.png"
+        assert photograph.instance.startswith("caf\\xe9")
+        assert tuple(photograph.load()[0, 0]) == (200, 0, 0)
+
+
+def test_a_pipe_among_the_photographs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (photograph,) = unlabelled_photographs(tmp_path)
+    with pytest.raises(AffError, match="is not a regular file"):
+        photograph.load()
+
+
+def test_without_labels_every_photograph_is_an_instance(tmp_path: Path) -> None:
+    found = unlabelled_photographs(fill(tmp_path, "b.png", "sub/a.png"))
+    assert [(p.name, p.instance) for p in found] == [("b.png", "b.png"), ("sub/a.png", "sub/a.png")]
+
+
+def test_a_folder_without_images_or_no_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="holds no image files"):
+        unlabelled_photographs(tmp_path)
+    with pytest.raises(FolderError, match="is not a folder"):
+        folder_photographs(tmp_path / "none")
+
+
+def test_a_photograph_that_is_gone_or_no_image_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+    gone, text = unlabelled_photographs(fill(tmp_path, "a.png", "b.png"))
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "b.png").write_bytes(b"no image")
+    for photograph in (gone, text):
+        with pytest.raises(AffError) as caught:
+            photograph.load()
+        assert str(caught.value.item).endswith(photograph.name)

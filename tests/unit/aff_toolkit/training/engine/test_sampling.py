@@ -1,0 +1,62 @@
+"""How an epoch is cut into batches."""
+
+from __future__ import annotations
+
+import torch
+
+from aff_toolkit.training.engine.sampling import paired_batches, shuffled_batches
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def labels() -> torch.Tensor:
+    """Instances of 5, 2, 4, 1 and 3 photographs, in no order."""
+    return torch.tensor([0, 2, 1, 0, 4, 2, 0, 3, 4, 1, 0, 2, 4, 0, 2])
+
+
+def test_shuffled_batches_hold_every_row_at_most_once_and_leave_out_less_than_a_batch() -> None:
+    batches = shuffled_batches(11, 4, generator())
+    rows = torch.cat(batches).tolist()
+    assert [len(batch) for batch in batches] == [4, 4]
+    assert len(set(rows)) == 8
+    assert set(rows) <= set(range(11))
+
+
+def test_shuffled_batches_differ_from_epoch_to_epoch() -> None:
+    source = generator()
+    first, second = (torch.cat(shuffled_batches(64, 8, source)) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_every_paired_batch_is_made_of_pairs_with_equal_labels() -> None:
+    for seed in range(20):
+        for batch in paired_batches(labels(), 4, generator(seed)):
+            assert len(batch) == 4
+            for first, second in batch.view(-1, 2).tolist():
+                assert labels()[first] == labels()[second]
+
+
+def test_no_row_stands_in_two_pairs() -> None:
+    for seed in range(20):
+        rows = torch.cat(paired_batches(labels(), 4, generator(seed))).tolist()
+        assert len(set(rows)) == len(rows)
+
+
+def test_every_epoch_has_as_many_paired_batches() -> None:
+    """5, 2, 4, 1 and 3 photographs give 2 + 1 + 2 + 0 + 1 = 6 pairs, which are 3 batches of 2 pairs."""
+    source = generator()
+    assert [len(paired_batches(labels(), 4, source)) for _ in range(10)] == [3] * 10
+
+
+def test_no_photographs_give_no_pairs() -> None:
+    assert paired_batches(torch.zeros(0, dtype=torch.int64), 4, generator()) == []
+
+
+def test_pairs_and_their_order_change_from_epoch_to_epoch() -> None:
+    source = generator()
+    epochs = [torch.cat(paired_batches(labels(), 4, source)).view(-1, 2).tolist() for _ in range(20)]
+    assert len({str(epoch) for epoch in epochs}) > 15
+    assert len({frozenset(pair) for epoch in epochs for pair in epoch}) > 6
+    assert {labels()[epoch[0][0]].item() for epoch in epochs} == {0, 1, 2, 4}

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.errors import (
+    BundleUnknownError,
+    EmbeddingSpaceMismatchError,
+    GalleryMissingError,
+    StoreUnavailableError,
+)
+from aff_shared.schemas.indexing import IndexItem, LookupImage, Receipt
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
+from aff_shared.store.settings import StoreSettings
+from gallery_indexer.collections.edit_gallery import EditGallery
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.collections.opened_collection import LoadedBundle, OpenedCollection, load_bundle
+from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
+from gallery_indexer.indexing.incoming_image import IncomingImage
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
+from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.settings import IndexerSettings
+from tests.support.detachable_gallery_store import DetachableGalleryStore
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.gallery_points import make_space
+from tests.support.local_qdrant_client import make_local_qdrant_client
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.plain_photograph import plain_png
+
+RED, GREEN, BLUE = plain_png((255, 0, 0)), plain_png((0, 255, 0)), plain_png((0, 0, 255))
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def _load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
+    return FakeGalleryEncoder(poison=(9, 9, 9) if bundle_directory.name == "new" else None)
+
+
+class _Watched:
+    """Loads encoders, of which it has the newest one, and counts the pipelines that were closed."""
+
+    newest: FakeGalleryEncoder
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.closed = 0
+        close = IndexingPipeline.close
+
+        def count_and_close(pipeline: IndexingPipeline) -> None:
+            close(pipeline)
+            self.closed += 1
+
+        monkeypatch.setattr(IndexingPipeline, "close", count_and_close)
+
+    def __call__(self, *_: object, **__: object) -> ImageEncoder:
+        self.newest = FakeGalleryEncoder()
+        return self.newest
+
+    async def wait_for_closed(self, pipelines: int) -> None:
+        async with asyncio.timeout(10):
+            while self.closed < pipelines:  # noqa: ASYNC110 - they are closed in a thread
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> BundleShelf:
+    """Two bundles of the fake encoder, old and new."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        write_dummy_bundle(tmp_path / name, dimension=FakeGalleryEncoder.dimension, mixer=name.encode())
+    return BundleShelf(tmp_path / "old")
+
+
+def _space(shelf: BundleShelf, name: str) -> Any:
+    return load_manifest(shelf.named(name)).space
+
+
+@asynccontextmanager
+async def _collections(
+    shelf: BundleShelf,
+    catalogue: GalleryCatalogue,
+    registry: CollectorRegistry | None = None,
+    *,
+    load: EncoderLoader = _load,
+    interval_s: float = 0.0,
+    create_gallery: Literal["auto", "always", "never"] = "auto",
+) -> AsyncIterator[IndexCollections]:
+    settings, metrics = IndexerSettings(store_wait_s=0.0), IndexMetrics(registry or CollectorRegistry())
+
+    async def open_collection(path: Path) -> OpenedCollection:
+        return await OpenedCollection.open(await load_bundle(path, settings, load), catalogue, settings, metrics)
+
+    collections = IndexCollections(
+        catalogue,
+        shelf,
+        await open_collection(shelf.default),
+        open_collection,
+        metrics,
+        interval_s=interval_s,
+        store_wait_s=0.0,
+        create_gallery=create_gallery,
+    )
+    try:
+        await collections.refresh()
+        yield collections
+    finally:
+        await collections.close()
+
+
+def _images(**images: bytes) -> list[IncomingImage]:
+    return [IncomingImage(data=data, item=IndexItem(id=name)) for name, data in images.items()]
+
+
+def _statuses(receipts: Sequence[Receipt]) -> list[str]:
+    return [receipt.status for receipt in receipts]
+
+
+async def _ids(catalogue: GalleryCatalogue, space: Any) -> list[str]:
+    page = await (await catalogue.collection(space)).scroll(limit=100)
+    return sorted(point.record.item_id for point in page.points)
+
+
+async def _point(catalogue: GalleryCatalogue, space: Any, item_id: str) -> GalleryPoint:
+    return (await (await catalogue.collection(space)).fetch([item_id]))[item_id]
+
+
+class _DamagedCatalogue(MemoryGalleryCatalogue):
+    async def collection(self, space: Any) -> Any:  # noqa: ARG002 - the Protocol's
+        raise StoreUnavailableError("its directory cannot be read")
+
+
+async def test_a_bundle_whose_collection_cannot_be_opened_is_closed(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[LoadedBundle] = []
+    monkeypatch.setattr(LoadedBundle, "close", lambda bundle: closed.append(bundle))  # noqa: PLW0108 - a method
+    settings = IndexerSettings()
+    bundle = await load_bundle(shelf.default, settings, _load)
+    with pytest.raises(StoreUnavailableError, match="cannot be read"):
+        await OpenedCollection.open(bundle, _DamagedCatalogue(), settings, IndexMetrics(CollectorRegistry()))
+    assert closed == [bundle]
+
+
+async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(shelf, "old")
+        assert [one.live for one in await catalogue.collections()] == [True]
+
+
+Lose = Callable[[], Awaitable[Any]]
+
+
+@asynccontextmanager
+async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncIterator[tuple[GalleryCatalogue, Lose]]:
+    """A catalogue, and what deletes a collection of it behind its back."""
+    settings, client, catalogue = StoreSettings(url="", edge_path=root / "edge"), make_local_qdrant_client(), None
+    if kind == "edge":
+        catalogue = await open_catalogue(settings)
+        yield catalogue, partial(asyncio.to_thread, shutil.rmtree, root / "edge" / "collections" / space.id[:12])
+    elif kind == "server":
+        catalogue = QdrantServerCatalogue(settings, client)
+        yield catalogue, partial(client.delete_collection, f"gallery-{space.id[:12]}")
+    else:
+        catalogue = MemoryGalleryCatalogue()
+        store = await catalogue.collection(space)
+        yield catalogue, partial(asyncio.to_thread, store.forget)
+    await catalogue.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "edge", "server"])
+async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_asked_for(
+    shelf: BundleShelf, tmp_path: Path, kind: str
+) -> None:
+    space = _space(shelf, "old")
+    async with (
+        _catalogue_that_loses(kind, tmp_path, space) as (catalogue, lose),
+        _collections(shelf, catalogue) as collections,
+    ):
+        await collections.index(_images(red=RED))
+        await lose()
+        index = partial(collections.index, _images(green=GREEN))
+        for call in (collections.ready, index, collections.stores, partial(collections.build, "new")):
+            with pytest.raises(GalleryMissingError, match=r"the gallery is gone: .*aff gallery create"):
+                await call()
+        assert await catalogue.collections() == []
+        await collections.create()
+        assert _statuses(await collections.index(_images(green=GREEN))) == ["indexed"]
+        assert await _ids(catalogue, space) == ["green"]
+        await collections.create()
+        assert await _ids(catalogue, space) == ["green"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "server"])
+async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_noticed(
+    shelf: BundleShelf, tmp_path: Path, kind: str
+) -> None:
+    async with (
+        _catalogue_that_loses(kind, tmp_path, _space(shelf, "old")) as (catalogue, lose),
+        _collections(shelf, catalogue, interval_s=60) as collections,
+    ):
+        await collections.index(_images(red=RED))
+        await lose()
+        with pytest.raises(GalleryMissingError):
+            await collections.index(_images(red=RED))
+        with pytest.raises(GalleryMissingError):
+            await collections.up_to_date([LookupImage(id="red")])
+        assert await catalogue.collections() == []
+
+
+@pytest.mark.parametrize(("setting", "begins"), [("auto", False), ("never", False), ("always", True)])
+async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_setting_says_so(
+    shelf: BundleShelf, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
+) -> None:
+    space = _space(shelf, "old")
+    async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, lose):
+        await catalogue.create(space)
+        await lose()
+    async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, _):
+        if begins:
+            async with _collections(shelf, catalogue, create_gallery=setting):
+                assert [one.live for one in await catalogue.collections()] == [True]
+            return
+        with pytest.raises(GalleryMissingError):
+            async with _collections(shelf, catalogue, create_gallery=setting):
+                pass
+        assert await catalogue.collections() == []
+
+
+async def test_a_first_gallery_may_have_to_be_asked_for(shelf: BundleShelf) -> None:
+    with pytest.raises(GalleryMissingError, match="no gallery has been created"):
+        async with _collections(shelf, MemoryGalleryCatalogue(), create_gallery="never"):
+            pass
+
+
+async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.index(_images(red=RED))
+        await collections.build("new")
+        assert _statuses(await collections.index(_images(green=GREEN))) == ["indexed"]
+        assert await _ids(catalogue, _space(shelf, "new")) == ["green"]
+        assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["indexed", "duplicate"]
+    assert await _ids(catalogue, _space(shelf, "new")) == ["green", "red"]
+    assert await _ids(catalogue, _space(shelf, "old")) == ["green", "red"]
+
+
+async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        await collections.index(_images(red=RED))
+        assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
+        await collections.build("new")
+        assert await collections.up_to_date([LookupImage(id="red")]) == []
+        await collections.index(_images(red=RED))
+        assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
+
+
+async def test_an_image_that_one_collection_cannot_take_is_rejected(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        await collections.build("new")
+        poison = plain_png((9, 9, 9))
+        assert _statuses(await collections.index(_images(bad=poison, red=RED))) == ["rejected", "indexed"]
+
+
+async def test_an_image_is_deleted_everywhere(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED, blue=BLUE))
+        assert await EditGallery(collections, PayloadLimits(100)).delete(["red", "none"]) == 1
+    assert await _ids(catalogue, _space(shelf, "old")) == ["blue"]
+    assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
+
+
+async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED))
+        edit = EditGallery(collections, PayloadLimits(100))
+        before = {name: await _point(catalogue, _space(shelf, name), "red") for name in ("old", "new")}
+        assert await edit.change_payload("red", lambda payload: {**payload, "a": 1}) == {"a": 1}
+        for name, point in before.items():
+            after = await _point(catalogue, _space(shelf, name), "red")
+            assert after.record.payload == {"a": 1}
+            assert after.record.indexed_at == point.record.indexed_at
+            assert (after.embedding == point.embedding).all()
+
+
+async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await collections.build("new")
+        await collections.index(_images(red=RED, green=GREEN, blue=BLUE))
+        edit = EditGallery(collections, PayloadLimits(100))
+        await edit.change_payload("red", lambda _: {"warm": True})
+        warm = PayloadFilter.model_validate({"must": [{"key": "warm", "match": True}]})
+        assert await edit.delete_matching(warm) == 1
+        for name in ("old", "new"):
+            assert await _ids(catalogue, _space(shelf, name)) == ["blue", "green"]
+        assert await edit.delete_all() == 2
+        for name in ("old", "new"):
+            assert await _ids(catalogue, _space(shelf, name)) == []
+
+
+async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _collections(shelf, catalogue) as collections:
+        await catalogue.create(_space(shelf, "new"))
+        await collections.index(_images(red=RED))
+        assert await _ids(catalogue, _space(shelf, "new")) == ["red"]
+        await catalogue.switch(_space(shelf, "new").id)
+        assert (await collections.live()).manifest.space == _space(shelf, "new")
+        await catalogue.drop(_space(shelf, "old").id)
+        await collections.index(_images(blue=BLUE))
+        assert collections.opened(_space(shelf, "old").id) is None
+        assert await _ids(catalogue, _space(shelf, "new")) == ["blue", "red"]
+
+
+async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_ends(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue, watched = MemoryGalleryCatalogue(), _Watched(monkeypatch)
+    async with _collections(shelf, catalogue, load=watched) as collections:
+        await collections.build("new")
+        watched.newest.gate.clear()
+        request = asyncio.create_task(collections.index(_images(red=RED)))
+        await asyncio.to_thread(watched.newest.called.wait, 10)
+        await catalogue.drop(_space(shelf, "new").id)
+        await collections.refresh()
+        await asyncio.sleep(0.05)
+        assert watched.closed == 0
+        watched.newest.gate.set()
+        assert _statuses(await request) == ["indexed"]
+        await watched.wait_for_closed(1)
+
+
+async def test_however_often_the_gallery_is_restored_the_models_of_before_are_closed_and_forgotten(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = _Watched(monkeypatch)
+    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+        first = weakref.ref(watched.newest)
+        for _ in range(5):
+            await collections.reopen()
+        await watched.wait_for_closed(5)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert first() is None
+        assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
+    assert watched.closed == 6
+
+
+async def test_the_event_loop_goes_on_while_a_collection_is_closed(
+    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = _Watched(monkeypatch)
+    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+        watched.newest.gate.clear()
+        request = asyncio.create_task(collections.index(_images(red=RED)))
+        await asyncio.to_thread(watched.newest.called.wait, 10)
+        closing = asyncio.ensure_future(collections.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        watched.newest.gate.set()  # by this loop, which turns
+        await closing
+        request.cancel()
+        await asyncio.wait([request])
+
+
+async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(_space(shelf, "new"))
+    async with _collections(shelf, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(shelf, "new")
+
+
+async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleShelf) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(make_space("unknown", dimension=4))
+    with pytest.raises(EmbeddingSpaceMismatchError):
+        async with _collections(shelf, catalogue):
+            pass
+
+
+async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody(shelf: BundleShelf) -> None:
+    catalogue, unknown = MemoryGalleryCatalogue(), make_space("unknown", dimension=4)
+    async with _collections(shelf, catalogue) as collections:
+        await catalogue.create(unknown)
+        assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
+        assert collections.opened(unknown.id) is None
+        assert await _ids(catalogue, unknown) == []
+
+
+async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(shelf: BundleShelf) -> None:
+    store = DetachableGalleryStore()
+    async with _collections(shelf, MemoryGalleryCatalogue(store)) as collections:
+        await collections.index(_images(red=RED))
+        store.away = True
+        with pytest.raises(StoreUnavailableError):
+            await collections.reopen()
+        with pytest.raises(StoreUnavailableError):
+            await collections.index(_images(green=GREEN))
+        store.away = False
+        assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["duplicate", "indexed"]
+
+
+async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf: BundleShelf) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        shutil.rmtree(shelf.default)
+        with pytest.raises(EmbeddingSpaceMismatchError, match="replaced"):
+            await collections.reopen()
+
+
+@pytest.mark.parametrize("name", ["none", "../old", "."])
+async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleShelf, name: str) -> None:
+    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+        with pytest.raises(BundleUnknownError, match="there are new, old"):
+            await collections.build(name)
+
+
+async def test_receipts_and_rejections_are_counted_once_for_all_collections(shelf: BundleShelf) -> None:
+    registry = CollectorRegistry()
+    async with _collections(shelf, MemoryGalleryCatalogue(), registry) as collections:
+        await collections.build("new")
+        await collections.index([*_images(red=RED, broken=b""), *_images(red=RED)])
+    counted = {
+        status: registry.get_sample_value("aff_index_receipts_total", {"status": status})
+        for status in ("indexed", "duplicate", "rejected")
+    }
+    assert counted == {"indexed": 1, "duplicate": 1, "rejected": 1}
+    assert registry.get_sample_value("aff_index_rejected_total", {"code": "image_empty"}) == 1

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from aff_shared.schemas.preprocessing import Preprocessing
+from gallery_indexer.features.extractors.extractor import FeatureBatch
+from gallery_indexer.features.extractors.shape_batches import Pixels, extract_by_shape
+
+UPRIGHT, LYING = (20, 16), (16, 20)
+
+
+class _Network:
+    """Gives the first pixel's red, and notes what it was given."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, pixels: Pixels) -> Mapping[str, FeatureBatch]:
+        self.shapes.append(pixels.shape[:3])
+        return {"red": FeatureBatch.from_global(torch.from_numpy(pixels[:, 0, 0, :1].astype(np.float32)))}
+
+
+def test_a_network_sees_few_batch_sizes_and_the_features_keep_the_photographs_order() -> None:
+    network = _Network()
+    sizes = [LYING if number % 4 == 0 else UPRIGHT for number in range(17)]
+    images = [np.full((*size, 3), number, dtype=np.uint8) for number, size in enumerate(sizes)]
+    features = extract_by_shape(images, Preprocessing(resize="longest_side", size=32), network)
+    assert features["red"].values.flatten().tolist() == list(range(17))
+    assert network.shapes == [(4, *LYING), (1, *LYING), (8, *UPRIGHT), (4, *UPRIGHT)]

@@ -1,0 +1,44 @@
+"""timm is imported where it is asked for; where it cannot be, the command that mends it is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from aff_shared.errors import MissingExtraError
+from gallery_indexer.features.networks.timm_package import import_timm
+
+
+def broken_timm(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a timm that fails as it does beside a torchvision of another build."""
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    (directory / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')", "utf-8")
+    monkeypatch.syspath_prepend(directory)
+
+
+def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError) as caught:
+        import_timm("some model")
+    assert str(caught.value) == "some model: needs timm: pip install 'aff-gallery-indexer[timm]'"
+
+
+@pytest.mark.parametrize(
+    ("installed", "command"),
+    [
+        ("2.13.0+cpu", "torch==2.13.0+cpu torchvision --index-url https://download.pytorch.org/whl/cpu"),
+        ("2.13.0", "torch==2.13.0 torchvision"),
+    ],
+)
+def test_a_torchvision_of_another_build_is_told_with_what_brings_the_right_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, command: str
+) -> None:
+    broken_timm(tmp_path, monkeypatch)
+    monkeypatch.setattr(torch, "__version__", installed)
+    with pytest.raises(MissingExtraError) as caught:
+        import_timm("some model")
+    assert "operator torchvision::nms does not exist" in caught.value.detail
+    assert caught.value.detail.endswith(f"pip uninstall -y torchvision && pip install {command}")

@@ -1,0 +1,206 @@
+"""What the routes of the gallery as a whole answer where it cannot be as it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from aff_shared.errors import StoreRejectedError
+from aff_shared.store.gallery_store import GalleryPage
+from gallery_indexer.app import create_app
+from gallery_indexer.settings import IndexerSettings
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.memory_gallery_store import MemoryGalleryStore
+from tests.support.plain_photograph import plain_png
+from tests.support.problems import require_problem
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class _SlowBackups(MemoryGalleryCatalogue):
+    """Waits for `gate` before a page is read; fails then where `broken`."""
+
+    def __init__(self) -> None:
+        super().__init__(make=lambda: _SlowStore(self))
+        self.begun, self.gate, self.broken = asyncio.Event(), asyncio.Event(), False
+
+
+class _SlowStore(MemoryGalleryStore):
+    def __init__(self, catalogue: _SlowBackups) -> None:
+        super().__init__()
+        self._catalogue = catalogue
+
+    async def scroll(self, **asked: Any) -> GalleryPage:
+        self._catalogue.begun.set()
+        await self._catalogue.gate.wait()
+        if self._catalogue.broken:
+            raise StoreRejectedError("the server has an error")
+        return await super().scroll(**asked)
+
+
+@asynccontextmanager
+async def _service(root: Path, catalogue: MemoryGalleryCatalogue) -> AsyncIterator[httpx.AsyncClient]:
+    bundle = root / "bundles" / "mine"
+    bundle.mkdir(parents=True, exist_ok=True)
+    write_dummy_bundle(bundle, dimension=FakeGalleryEncoder.dimension)
+    settings = IndexerSettings(bundle_path=bundle, backups_path=root / "backups", kept_tokens_path=root / "tokens")
+    app = create_app(settings, catalogue, load_encoder=load_fake_gallery_encoder)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://indexer") as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/gallery/collections", "/gallery/refuse"])
+async def test_a_bundle_that_the_service_does_not_have_is_not_found(
+    tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        for name in ("yours", "../bundles/mine"):
+            answer = await client.post(path, json={"bundle": name})
+            require_problem(answer, 404, "bundle_unknown", name)
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path: Path) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    async with _service(tmp_path, catalogue) as client:
+        live = (await catalogue.collections())[0]
+        (await catalogue.collection(live.space)).forget()
+        files = {"images": ("red.png", plain_png((255, 0, 0)))}
+        require_problem(await client.post("/index", files=files), 503, "gallery_missing")
+        for path in ("/readyz", "/gallery"):
+            problem = require_problem(await client.get(path), 503, "gallery_missing")
+            assert "aff gallery create" in problem["detail"]
+        assert (await client.post("/gallery")).json()["count"] == 0
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.post("/index", files=files)).json()["indexed"] == 1
+        assert (await client.post("/gallery")).json()["count"] == 1
+
+
+async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        require_problem(await client.post("/gallery/restore", json={"name": "b"}), 404, "backup_not_found", "b")
+
+
+async def _ended(client: httpx.AsyncClient, answer: httpx.Response) -> Any:
+    """Return the job that a request has started, once it has ended."""
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    async with asyncio.timeout(10):
+        while job["state"] == "running":
+            await asyncio.sleep(0.01)
+            job = (await client.get(f"/gallery/jobs/{job['id']}")).json()
+    return job
+
+
+async def test_of_two_backups_of_one_name_at_once_the_first_is_made_and_the_second_refused(tmp_path: Path) -> None:
+    catalogue = _SlowBackups()
+    async with _service(tmp_path, catalogue) as client:
+        first = await client.post("/gallery/backups", json={"name": "b"})
+        await catalogue.begun.wait()
+        for path, body in (("backups", {"name": "b"}), ("restore", {"name": "c"}), ("verify", {"space": "d"})):
+            answer = await client.post(f"/gallery/{path}", json=body)
+            require_problem(answer, 409, "job_running", first.json()["id"])
+            assert "backup of 'b'" in answer.json()["detail"]
+        catalogue.gate.set()
+        ended = await _ended(client, first)
+        assert (ended["state"], ended["kind"], ended["result"]["name"]) == ("finished", "backup", "b")
+        require_problem(await client.post("/gallery/backups", json={"name": "b"}), 409, "backup_impossible", "b")
+        assert [backup["name"] for backup in (await client.get("/gallery/backups")).json()] == ["b"]
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
+
+
+async def test_a_backup_that_fails_is_none_and_can_be_made_again(tmp_path: Path) -> None:
+    catalogue = _SlowBackups()
+    catalogue.gate.set()
+    async with _service(tmp_path, catalogue) as client:
+        catalogue.broken = True
+        failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert (failed["state"], failed["problem"]["code"]) == ("failed", "store_rejected")
+        assert (await client.get("/gallery/backups")).json() == []
+        catalogue.broken = False
+        made = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert made["state"] == "finished"
+        assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
+        assert [job["state"] for job in (await client.get("/gallery/jobs")).json()] == ["finished", "failed"]
+
+
+async def test_a_backup_that_cannot_be_written_is_refused_by_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "backups").touch()
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+        assert failed["problem"]["code"] == "backup_impossible"
+        assert "Not a directory" in failed["problem"]["detail"]
+
+
+async def test_a_start_that_is_sent_again_with_its_key_is_the_same_job(tmp_path: Path) -> None:
+    catalogue = _SlowBackups()
+    async with _service(tmp_path, catalogue) as client:
+        headers = {"Idempotency-Key": "k"}
+        first = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        again = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        catalogue.gate.set()
+        ended = await _ended(client, again)
+        late = await client.post("/gallery/backups", json={"name": "b"}, headers=headers)
+        assert first.json()["id"] == ended["id"] == late.json()["id"]
+        assert len((await client.get("/gallery/jobs")).json()) == 1
+
+
+async def test_a_service_that_was_stopped_in_a_backup_leaves_none_and_knows_no_job_when_it_starts_again(
+    tmp_path: Path,
+) -> None:
+    async with _service(tmp_path, catalogue := _SlowBackups()) as client:
+        job = (await client.post("/gallery/backups", json={"name": "b"})).json()
+        await catalogue.begun.wait()
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        assert (await client.get("/gallery/backups")).json() == []
+        assert (await client.get("/gallery/jobs")).json() == []
+        require_problem(await client.get(f"/gallery/jobs/{job['id']}"), 404, "job_not_found", job["id"])
+
+
+async def test_what_cannot_be_done_is_refused_before_a_job_begins(tmp_path: Path) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        require_problem(await client.post("/gallery/verify", json={"space": "fff"}), 404, "collection_not_found", "fff")
+        assert (await client.get("/gallery/jobs")).json() == []
+
+
+async def test_a_backup_that_a_newer_release_wrote_is_refused_and_the_others_are_listed(tmp_path: Path) -> None:
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        for name in ("a", "b"):
+            await _ended(client, await client.post("/gallery/backups", json={"name": name}))
+        file = tmp_path / "backups" / "a" / "manifest.json"
+        file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
+        answer = await client.post("/gallery/restore", json={"name": "a", "force": True})
+        require_problem(answer, 409, "backup_impossible", "a")
+        assert "a newer release wrote it" in answer.json()["detail"]
+        assert [backup["name"] for backup in (await client.get("/gallery/backups")).json()] == ["b"]
+        restored = await _ended(client, await client.post("/gallery/restore", json={"name": "b"}))
+        assert restored["state"] == "finished"
+
+
+async def test_what_was_interrupted_long_ago_is_removed_by_the_next_backup(tmp_path: Path) -> None:
+    for name, hours in (("old", 25), ("new", 23)):
+        path = tmp_path / "backups" / f".{name}.partial"
+        path.mkdir(parents=True)
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
+    assert sorted(path.name for path in (tmp_path / "backups").iterdir()) == [".new.partial", "b"]

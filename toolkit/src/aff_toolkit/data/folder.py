@@ -1,0 +1,152 @@
+"""Photographs of a folder: with a subfolder per instance, or without any labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.photograph_file import load_below
+from aff_toolkit.data.photograph_files import IMAGE_SUFFIXES, FolderError, encodable, is_image_name
+from aff_toolkit.data.photograph_folders import UnreadableFolderError, photograph_folders
+
+_DIGITS = re.compile(r"\d+")
+_MOST_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSurvey:
+    """What lies in a folder.
+
+    Attributes:
+        images: Number of image files by the subfolder that they lie in, in natural order.
+        loose: Names of the image files that lie in no subfolder.
+        empty: Subfolders without an image file in them or below; of nested ones the outermost.
+        unreadable: Subfolders that cannot be read.
+    """
+
+    images: Mapping[str, int]
+    loose: tuple[str, ...]
+    empty: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the subfolders are taken for instances: they hold more images than lie beside them."""
+        return sum(self.images.values()) > len(self.loose)
+
+
+def survey_folder(root: Path) -> FolderSurvey:
+    """Count the image files of a folder and its subfolders.
+
+    Raises:
+        FolderError: Not a folder, not readable, or without image files.
+    """
+    folders, unreadable = _folders(root)
+    names = _image_paths(folders, root)
+    images = Counter(str(PurePosixPath(name).parent) for name in names if "/" in name)
+    filled = {str(parent) for folder in images for parent in (PurePosixPath(folder), *PurePosixPath(folder).parents)}
+    empty = [folder for folder in sorted(folders, key=natural_key) if folder and folder not in filled]
+    outermost = [folder for folder in empty if str(PurePosixPath(folder).parent) in {*filled, "."}]
+    loose = tuple(name for name in names if "/" not in name)
+    return FolderSurvey(images, loose, tuple(outermost), tuple(unreadable))
+
+
+def folder_photographs(
+    root: Path, *, min_side: int | None = None, loose: bool = False, unreadable: bool = False
+) -> list[Photograph]:
+    """Return the photographs of a folder with a subfolder per instance, in natural order.
+
+    A photograph's name is its path below `root`; its instance is the path of the folder that it lies in.
+
+    Args:
+        root: The folder.
+        min_side: See load_photograph_file.
+        loose: Whether images may lie in no subfolder; they are left out.
+        unreadable: Whether subfolders may be unreadable; they are left out.
+
+    Raises:
+        FolderError: Not a folder, not readable, without image files in subfolders, or with images that lie in none.
+    """
+    names = _image_files(root, unreadable=unreadable)
+    outside = [name for name in names if "/" not in name]
+    if outside and not loose:
+        raise FolderError(
+            f"{outside[0]} lies in no subfolder; each instance needs a folder of its own, or read the folder as "
+            "unlabelled",
+            item=str(root),
+        )
+    names = [name for name in names if "/" in name]
+    if not names:
+        raise FolderError("holds no image files in subfolders, whose names could be labels", item=str(root))
+    # Photographs of one folder share one string.
+    instances: dict[str, str] = {}
+    return [
+        Photograph(
+            encodable(name),
+            instances.setdefault(parent, encodable(parent)),
+            partial(load_below, str(root), name, min_side),
+        )
+        for name, parent in ((name, str(PurePosixPath(name).parent)) for name in names)
+    ]
+
+
+def unlabelled_photographs(root: Path, *, min_side: int | None = None, unreadable: bool = False) -> list[Photograph]:
+    """Return the photographs of a folder and its subfolders, each an instance of its own, in natural order.
+
+    Args:
+        root: The folder.
+        min_side: See load_photograph_file.
+        unreadable: Whether subfolders may be unreadable; they are left out.
+
+    Raises:
+        FolderError: Not a folder, not readable, or without image files.
+    """
+    names = _image_files(root, unreadable=unreadable)
+    shown = ((name, encodable(name)) for name in names)
+    return [Photograph(text, text, partial(load_below, str(root), name, min_side)) for name, text in shown]
+
+
+def _image_files(root: Path, *, unreadable: bool) -> list[str]:
+    folders, closed = _folders(root)
+    if closed and not unreadable:
+        raise FolderError("cannot be read", item=str(root / closed[0]))
+    return _image_paths(folders, root)
+
+
+def _image_paths(folders: Mapping[str, Sequence[str]], root: Path) -> list[str]:
+    """Return the paths of the image files below the root, with / between their parts, in natural order."""
+    # A Path per file would take seconds for a million files.
+    found = [f"{folder}/{name}" if folder else name for folder, names in folders.items() for name in names]
+    if not found:
+        raise FolderError(f"holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))})", item=str(root))
+    return sorted(found, key=natural_key)
+
+
+def _folders(root: Path) -> tuple[dict[str, Sequence[str]], list[str]]:
+    """Return the names of the image files of each folder by its path below the root, and the unreadable folders."""
+    if not root.is_dir():
+        raise FolderError("is not a folder", item=str(root))
+    images: dict[str, Sequence[str]] = {}
+    unreadable = []
+    for folder in photograph_folders(str(root)):
+        if not isinstance(folder, UnreadableFolderError):
+            images[_below(folder.path, root)] = [name for name in folder.files if is_image_name(name)]
+        elif folder.item == str(root):
+            raise FolderError(folder.detail, item=folder.item) from folder
+        else:
+            unreadable.append(_below(str(folder.item), root))
+    return images, unreadable
+
+
+def _below(path: str, root: Path) -> str:
+    return path.removeprefix(str(root)).lstrip("/")
+
+
+def natural_key(name: str) -> str:
+    """Return a key that sorts img2 before img10: runs of digits count as numbers, of up to 20 digits."""
+    return _DIGITS.sub(lambda digits: digits[0].zfill(_MOST_DIGITS), name.casefold()) + "\0" + name

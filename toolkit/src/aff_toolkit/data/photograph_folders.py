@@ -1,0 +1,111 @@
+"""The folders below a folder: one rule of what is left out, for indexing and for training."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from aff_shared.errors import AffError
+from aff_toolkit.data.photograph_files import is_hidden
+
+
+class UnreadableFolderError(AffError):
+    """A folder may not be read, is gone, or is a link that leads nowhere."""
+
+    code = "folder_unreadable"
+    status = 422
+    title = "Unreadable folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a folder holds, by name.
+
+    Attributes:
+        identity: Equal for two paths that lead to the same folder.
+        files: What is neither a folder nor a link to one.
+        folders: Its subfolders.
+        links: Links to folders, and links without a suffix that lead nowhere.
+    """
+
+    identity: object
+    files: list[str]
+    folders: list[str]
+    links: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PhotographFolder:
+    """A folder that was read.
+
+    Attributes:
+        path: Of the folder, from the root on.
+        files: Sorted names of its files, images and others; hidden and system files are left out.
+    """
+
+    path: str
+    files: list[str]
+
+
+def list_folder(path: str) -> Listing:
+    """List a folder of this machine.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    status = Path(path).stat()
+    listing = Listing((status.st_dev, status.st_ino), [], [], [])
+    with os.scandir(path) as entries:
+        for entry in entries:
+            _kind(entry, listing).append(entry.name)
+    return listing
+
+
+def _kind(entry: os.DirEntry[str], listing: Listing) -> list[str]:
+    if not entry.is_symlink():
+        return listing.folders if entry.is_dir() else listing.files
+    try:
+        to_folder = stat.S_ISDIR(entry.stat().st_mode)
+    except OSError:
+        to_folder = not PurePath(entry.name).suffix
+    return listing.links if to_folder else listing.files
+
+
+def photograph_folders(
+    root: str,
+    list_one: Callable[[str], Listing] = list_folder,
+    enter: Callable[[str], bool] = lambda _: True,
+) -> Iterator[PhotographFolder | UnreadableFolderError]:
+    """Yield a folder and those below it, in the order of their names, and an error for each that cannot be read.
+
+    Hidden folders, and those that systems put there, are left out below the root. Linked folders are followed, after
+    all others. Each folder is visited once, so what several paths lead to has the one without links, and loops end.
+
+    Args:
+        root: The folder.
+        list_one: Lists a folder; raises OSError.
+        enter: Whether to read the folder of a path.
+    """
+    visited: set[object] = set()
+    waiting, linked = [root], deque[str]()
+    while waiting or linked:
+        path = waiting.pop() if waiting else linked.popleft()
+        try:
+            listing = list_one(path)
+        except OSError as error:
+            yield UnreadableFolderError(f"cannot be read: {error.strerror or error}", item=path)
+            continue
+        if listing.identity in visited:
+            continue
+        visited.add(listing.identity)
+        yield PhotographFolder(path, sorted(name for name in listing.files if not is_hidden(name)))
+        waiting += [below for below in reversed(_below(path, listing.folders)) if enter(below)]
+        linked += [below for below in _below(path, listing.links) if enter(below)]
+
+
+def _below(path: str, names: list[str]) -> list[str]:
+    return [f"{path.rstrip('/')}/{name}" for name in sorted(names) if not is_hidden(name)]

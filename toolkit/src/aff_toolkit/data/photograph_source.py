@@ -1,0 +1,191 @@
+"""Where photographs come from, as a recipe or a command line names it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aff_toolkit.data.csv_file import csv_photographs
+from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
+from aff_toolkit.data.gldv2 import gldv2_photographs
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.scene_photographs import scene_photographs
+from aff_toolkit.errors import PhotographListError, PhotographSourceError
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def labelled(self) -> bool:
+        """False where nothing tells which photographs show the same thing."""
+        return True
+
+
+class FolderSource(_Source):
+    """A folder with a subfolder per instance; images that lie in none, and unreadable subfolders, are left out."""
+
+    kind: Literal["folder"] = "folder"
+    path: Path
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See folder_photographs."""
+        return folder_photographs(self.path, min_side=min_side, loose=True, unreadable=True)
+
+
+class UnlabelledSource(_Source):
+    """A folder of photographs of which nothing is known; each is its own instance. Unreadable folders are left out."""
+
+    kind: Literal["unlabelled"] = "unlabelled"
+    path: Path
+
+    @property
+    def labelled(self) -> bool:
+        """False."""
+        return False
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See unlabelled_photographs."""
+        return unlabelled_photographs(self.path, min_side=min_side, unreadable=True)
+
+
+class CsvSource(_Source):
+    """Rows of a CSV file with the columns path, instance, and role or split.
+
+    Attributes:
+        path: The file; paths in it are relative to its directory.
+        roles: Which rows; every row when None.
+        alone: A row without an instance is an instance of its own.
+        frames_together: Of videos: how many consecutive numbers in the column `frame` are one instance, cut from the
+            frames of each instance of the file. None for other lists.
+    """
+
+    kind: Literal["csv"] = "csv"
+    path: Path
+    roles: tuple[str, ...] | None = ("train",)
+    alone: bool = False
+    frames_together: int | None = Field(default=None, ge=1)
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See csv_photographs.
+
+        Raises:
+            PhotographListError: See csv_photographs; or a frame is no whole number.
+        """
+        photographs = csv_photographs(self.path, self.roles, min_side=min_side, alone=self.alone)
+        if self.frames_together is None:
+            return photographs
+        return [self._cut(photograph, self.frames_together) for photograph in photographs]
+
+    def _cut(self, photograph: Photograph, frames: int) -> Photograph:
+        """Name the piece of a video that a frame belongs to; a photograph without a frame stays as it is."""
+        frame = photograph.payload.get("frame", "")
+        if not frame:
+            return photograph
+        try:
+            return replace(photograph, instance=f"{photograph.instance}/{int(frame) // frames}")
+        except ValueError as error:
+            detail = f"{photograph.name}: the frame {frame!r} is no whole number"
+            raise PhotographListError(detail, item=str(self.path)) from error
+
+
+class Gldv2Source(_Source):
+    """The cleaned training set of Google Landmarks v2.
+
+    Attributes:
+        path: The official train_clean.csv.
+        images: Folder of the a/b/c/id.jpg tree; the folder `train` beside the file when None.
+    """
+
+    kind: Literal["gldv2"] = "gldv2"
+    path: Path
+    images: Path | None = None
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See gldv2_photographs."""
+        return gldv2_photographs(self.path, self.images or self.path.parent / "train", min_side=min_side)
+
+
+class ScenesSource(_Source):
+    """Procedural landmarks; each view draws its difficulty between the two bounds.
+
+    Attributes:
+        instances: Number of landmarks.
+        views: Photographs of each.
+        first: Number of the first landmark; disjoint ranges are disjoint sets.
+        seed: Of the difficulties.
+    """
+
+    kind: Literal["scenes"] = "scenes"
+    instances: int = Field(ge=1)
+    views: int = Field(ge=1)
+    min_difficulty: float = Field(default=0.2, ge=0, le=1)
+    max_difficulty: float = Field(default=0.8, ge=0, le=1)
+    first: int = Field(default=0, ge=0)
+    seed: int = 0
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:  # noqa: ARG002 - files alone reduce
+        """See scene_photographs."""
+        return scene_photographs(
+            range(self.first, self.first + self.instances),
+            range(self.views),
+            difficulty=(self.min_difficulty, self.max_difficulty),
+            seed=self.seed,
+        )
+
+
+class PathSource(_Source):
+    """A folder with labels or without, or a CSV file: what it is shows when it is read; see source_of_path."""
+
+    kind: Literal["path"] = "path"
+    path: Path
+
+    @property
+    def labelled(self) -> bool:
+        """Whether what lies there now has labels.
+
+        Raises:
+            PhotographSourceError: See source_of_path.
+        """
+        return source_of_path(self.path).labelled
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See source_of_path, and the kind that it finds."""
+        return source_of_path(self.path).photographs(min_side=min_side)
+
+
+PhotographSource = Annotated[
+    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | ScenesSource | PathSource, Field(discriminator="kind")
+]
+
+
+def source_of_path(
+    path: Path, *, labelled: bool | None = None
+) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
+    """Tell by its form what a path on the command line, or of a recipe, is.
+
+    A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder with more
+    images in its subfolders than beside them has an instance in each subfolder, another one is unlabelled.
+
+    Args:
+        path: A folder or a CSV file.
+        labelled: Of a folder: whether its subfolders are instances; None decides by its form.
+
+    Raises:
+        PhotographSourceError: Neither a folder nor a CSV file; or `labelled` is given for a CSV file.
+        FolderError: See survey_folder.
+    """
+    if path.is_dir():
+        by_folder = survey_folder(path).labelled if labelled is None else labelled
+        return FolderSource(path=path) if by_folder else UnlabelledSource(path=path)
+    if path.suffix.lower() not in {".csv", ".tsv"} or not path.is_file():
+        raise PhotographSourceError("is neither a folder nor a .csv or .tsv file", item=str(path))
+    if labelled is not None:
+        detail = "is a list with labels of its own; --labelled and --unlabelled decide about the subfolders of a folder"
+        raise PhotographSourceError(detail, item=str(path))
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        header = stream.readline()
+    return Gldv2Source(path=path) if header.strip() == "landmark_id,images" else CsvSource(path=path, roles=None)

@@ -1,0 +1,238 @@
+"""Errors of the toolkit.
+
+```
+EvaluationError                    500  evaluation_failed
+├── BenchmarkError                 422  benchmark_unusable
+│   └── NothingToScoreError        422  nothing_to_score
+├── ProtocolNotWrittenError        507  protocol_not_written
+└── RankingsError                  422  rankings_unusable
+    ├── RankingsMismatchError      409  rankings_mismatch
+    └── RankingsNotWrittenError    507  rankings_not_written
+ExportError                        500  export_failed
+├── ExportMismatchError            500  export_mismatch
+└── QuantisationError              500  quantisation_failed
+ExtractorUnavailableError          422  extractor_unavailable
+ForeignCheckpointError             422  foreign_checkpoint_unusable
+├── UnreadableCheckpointError      422  foreign_checkpoint_unreadable
+├── UnknownFormatError             422  foreign_checkpoint_format_unknown
+├── CheckpointKeysError            422  foreign_checkpoint_keys
+└── ConvertedNotWrittenError       507  converted_not_written
+PhotographSourceError              422  photograph_source_invalid
+├── PhotographListError            422  photograph_list_invalid
+├── LabelsUnclearError             422  labels_unclear
+└── TooFewImagesError              422  too_few_images
+TrainingError                      500  training_failed
+├── TrainingDivergedError          500  training_diverged
+├── TooFewPhotographsError         422  too_few_photographs
+├── TrainingNotWrittenError        507  training_not_written
+└── CheckpointError                500  checkpoint_unusable
+    ├── CheckpointMismatchError    409  checkpoint_mismatch
+    └── CheckpointNotWrittenError  507  checkpoint_not_written
+```
+"""
+
+from __future__ import annotations
+
+from aff_shared.errors import AffError
+
+
+class TrainingError(AffError):
+    """A training cannot go on."""
+
+    code = "training_failed"
+    title = "Training failed"
+
+
+class TrainingDivergedError(TrainingError):
+    """The loss is no longer a finite number."""
+
+    code = "training_diverged"
+    title = "Training diverged"
+
+
+class TooFewPhotographsError(TrainingError):
+    """The training set does not fill one step."""
+
+    code = "too_few_photographs"
+    status = 422
+    title = "Too few photographs"
+
+
+class TrainingNotWrittenError(TrainingError):
+    """The disk is full or refuses."""
+
+    code = "training_not_written"
+    status = 507
+    title = "Training not written"
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is damaged."""
+
+    code = "checkpoint_unusable"
+    title = "Unusable checkpoint"
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint was written by a training with other settings."""
+
+    code = "checkpoint_mismatch"
+    status = 409
+    title = "Checkpoint of another configuration"
+
+
+class CheckpointNotWrittenError(CheckpointError):
+    """A checkpoint could not be written."""
+
+    code = "checkpoint_not_written"
+    status = 507
+    title = "Checkpoint not written"
+
+
+class ExtractorUnavailableError(AffError):
+    """Weights of an extractor that a recipe names are not here, or are not what they have to be."""
+
+    code = "extractor_unavailable"
+    status = 422
+    title = "Extractor not available"
+
+
+class ForeignCheckpointError(AffError):
+    """A checkpoint cannot be converted."""
+
+    code = "foreign_checkpoint_unusable"
+    status = 422
+    title = "Unusable checkpoint of others"
+
+
+class UnreadableCheckpointError(ForeignCheckpointError):
+    """The file is damaged, is no checkpoint, or holds code."""
+
+    code = "foreign_checkpoint_unreadable"
+    title = "Unreadable checkpoint of others"
+
+
+class UnknownFormatError(ForeignCheckpointError):
+    """No format of that name is known."""
+
+    code = "foreign_checkpoint_format_unknown"
+    title = "Unknown checkpoint format"
+
+
+class CheckpointKeysError(ForeignCheckpointError):
+    """Names or shapes of the weights are not those of the format."""
+
+    code = "foreign_checkpoint_keys"
+    title = "Weights of another network"
+
+
+class ConvertedNotWrittenError(ForeignCheckpointError):
+    """The disk is full or refuses."""
+
+    code = "converted_not_written"
+    status = 507
+    title = "Converted weights not written"
+
+
+class PhotographSourceError(AffError):
+    """A source of photographs cannot be used."""
+
+    code = "photograph_source_invalid"
+    status = 422
+    title = "Unusable source of photographs"
+
+
+class PhotographListError(PhotographSourceError):
+    """A file that lists photographs cannot be read, or does not have the documented columns."""
+
+    code = "photograph_list_invalid"
+    title = "Unreadable list of photographs"
+
+
+class LabelsUnclearError(PhotographSourceError):
+    """Subfolders may be things, whose names are labels, or albums; nobody is there to ask."""
+
+    code = "labels_unclear"
+    title = "Labels or albums"
+
+
+class TooFewImagesError(PhotographSourceError):
+    """The labels say nothing: no instance has two images."""
+
+    code = "too_few_images"
+    title = "Too few images of an instance"
+
+
+class EvaluationError(AffError):
+    """An evaluation cannot go on."""
+
+    code = "evaluation_failed"
+    title = "Evaluation failed"
+
+
+class BenchmarkError(EvaluationError):
+    """The files of a benchmark are missing, or not of the documented form."""
+
+    code = "benchmark_unusable"
+    status = 422
+    title = "Unusable benchmark"
+
+
+class NothingToScoreError(BenchmarkError):
+    """No query has a positive in the gallery."""
+
+    code = "nothing_to_score"
+    title = "Nothing to score"
+
+
+class ProtocolNotWrittenError(EvaluationError):
+    """A file with a protocol could not be written."""
+
+    code = "protocol_not_written"
+    status = 507
+    title = "Protocol not written"
+
+
+class RankingsError(EvaluationError):
+    """The directory holds no finished rankings of this release."""
+
+    code = "rankings_unusable"
+    status = 422
+    title = "Unusable rankings"
+
+
+class RankingsMismatchError(RankingsError):
+    """The directory holds rankings of another bundle, benchmark or way of searching."""
+
+    code = "rankings_mismatch"
+    status = 409
+    title = "Rankings of something else"
+
+
+class RankingsNotWrittenError(RankingsError):
+    """Rankings or a report could not be written."""
+
+    code = "rankings_not_written"
+    status = 507
+    title = "Rankings not written"
+
+
+class ExportError(AffError):
+    """A query encoder cannot be exported."""
+
+    code = "export_failed"
+    title = "Export failed"
+
+
+class ExportMismatchError(ExportError):
+    """The exported graph does not compute what the trained network computes."""
+
+    code = "export_mismatch"
+    title = "Exported encoder differs from the trained one"
+
+
+class QuantisationError(ExportError):
+    """ONNX Runtime cannot quantise the graph."""
+
+    code = "quantisation_failed"
+    title = "Quantisation failed"

@@ -1,0 +1,50 @@
+"""Fills collections that a rebuilt gallery made anew from kept tokens, without a running service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.errors import RefusingError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.gallery_jobs import GalleryJob
+from gallery_indexer.app import create_app
+from gallery_indexer.components import Components
+from gallery_indexer.settings import IndexerSettings
+
+
+async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[EmbeddingSpace]) -> list[GalleryJob]:
+    """Fuse the images of the live collection again for each of the spaces whose bundle is there.
+
+    Args:
+        settings: Of the indexer whose gallery, bundles and kept tokens these are.
+        spaces: Of collections that are not live. One whose bundle is missing, or has other extractors than the live
+            one's, is passed over.
+
+    Returns:
+        The job of each of the others, ended.
+
+    Raises:
+        BundleError: The bundle of the settings cannot be used.
+        StoreError: The gallery cannot be opened.
+    """
+    if settings.kept_tokens_path is None or not spaces:
+        return []
+    shelf, filled = BundleShelf(settings.bundle_path), []
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        components: Components = app.state.components
+        for space in spaces:
+            bundle = await asyncio.to_thread(shelf.of_space, space.id)
+            if bundle is None:
+                continue
+            try:
+                job = await components.jobs.start(
+                    "refuse", bundle.name, partial(components.refuse_gallery.prepare, bundle.name)
+                )
+            except RefusingError:
+                continue
+            filled.append(await components.jobs.ended(job.id))
+    return filled

@@ -1,0 +1,1 @@
+"""Both services in this process or beside it."""

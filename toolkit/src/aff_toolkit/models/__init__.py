@@ -1,0 +1,1 @@
+"""Query encoders and the bundles that a training starts from."""

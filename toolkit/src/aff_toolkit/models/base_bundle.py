@@ -1,0 +1,90 @@
+"""A finished bundle that a training starts from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
+from aff_shared.errors import BundleFormatError
+from aff_toolkit.models.onnx_weights import load_onnx_weights
+from aff_toolkit.models.prototypes_file import read_prototypes
+from aff_toolkit.models.query_encoder import QueryEncoder
+from gallery_indexer.features.mixers.build_mixer import build_mixer
+
+
+@dataclass(frozen=True, slots=True)
+class BaseBundle:
+    """A bundle whose files have been verified.
+
+    Attributes:
+        directory: Where it lies.
+        manifest: Its manifest.
+    """
+
+    directory: Path
+    manifest: BundleManifest
+
+    @classmethod
+    def open(cls, directory: Path) -> BaseBundle:
+        """Read a bundle and verify its files.
+
+        Raises:
+            BundleError: Missing, altered, or of a newer format.
+        """
+        manifest = load_manifest(directory)
+        verify_files(directory, manifest)
+        return cls(directory, manifest)
+
+    def load_mixer(self) -> nn.Module:
+        """Build the mixer with the bundle's weights, in evaluation mode.
+
+        Raises:
+            BundleFormatError: Weights and specification do not fit each other or this release.
+        """
+        spec = self.manifest.mixer
+        try:
+            mixer = build_mixer(self.manifest.features, spec, self.manifest.space.dimension)
+            load_model(mixer, self.directory / spec.weights)
+        except (RuntimeError, ValueError, SafetensorError) as error:
+            raise BundleFormatError(f"mixer weights do not fit: {error}", item=spec.weights) from error
+        return mixer.eval()
+
+    def load_query_encoder(self, encoder: QueryEncoder, images: Tensor | None = None) -> None:
+        """Set an encoder of the bundle's architecture, trunk and head, to the bundle's; see load_onnx_weights.
+
+        Raises:
+            BundleFormatError: The query encoder is of another architecture.
+        """
+        load_onnx_weights(encoder, self.directory / self.manifest.query_encoder.model, images)
+
+    def prototypes_of(self, instances: Sequence[str]) -> Tensor | None:
+        """Return the prototypes (C, D) float32 of C instances; None where the bundle lacks one of them.
+
+        Raises:
+            BundleFormatError: The file of the prototypes is none.
+        """
+        if self.manifest.prototypes is None:
+            return None
+        prototypes, names = read_prototypes(self.directory / self.manifest.prototypes)
+        rows = {name: row for row, name in enumerate(names)}
+        if not set(instances) <= set(rows):
+            return None
+        return prototypes[[rows[instance] for instance in instances]]
+
+    def copy_gallery_side(self, directory: Path) -> None:
+        """Copy extractors, mixer and prototypes into another directory, byte for byte."""
+        prototypes = (self.manifest.prototypes,) if self.manifest.prototypes else ()
+        self._copy_files((*self.manifest.gallery_files, *prototypes), directory)
+
+    def _copy_files(self, paths: tuple[str, ...], directory: Path) -> None:
+        for path in paths:
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.directory / path, target)

@@ -1,0 +1,1 @@
+"""Extractors that a recipe can name."""

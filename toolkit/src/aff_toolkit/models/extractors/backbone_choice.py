@@ -1,0 +1,92 @@
+"""What recipes say of every backbone that somebody else trained, whichever library it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.data.photograph import Photograph
+from gallery_indexer.features.extractors.hub_backbone import GlobalHead
+
+WEIGHTS = "extractors/{}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Where an extractor of a recipe goes.
+
+    Attributes:
+        directory: Of the training; weights go below it.
+        recipe: Name of the recipe.
+        seed: Of what is fitted.
+        photographs: Loads the list of those that something may be fitted on.
+    """
+
+    directory: Path
+    recipe: str
+    seed: int
+    photographs: Callable[[], Sequence[Photograph]]
+
+
+class Choice(BaseModel):
+    """A table of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class BackboneChoice(Choice):
+    """A backbone with a global feature, a local feature, or both.
+
+    Attributes:
+        name: Of the extractor in the bundle; its features are `<name>_<head>` and `<name>_patches`.
+        model: Id on the Hugging Face hub, or a folder in its format.
+        revision: Commit of the hub's repository, all 40 digits, so that everybody gets the same weights.
+        size: Pixels of a side that photographs are stretched to.
+        global_head: See HubBackboneConfig; none when None.
+        local_tokens: Patches that are kept; none when 0.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    model: str
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
+    size: int = Field(ge=16)
+    global_head: GlobalHead | None = "cls"
+    local_tokens: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> Self:
+        if self.global_head is None and not self.local_tokens:
+            raise ValueError("gives nothing: name a global_head, or local_tokens")
+        return self
+
+    @property
+    def weights(self) -> str:
+        """Path of the weights in the bundle."""
+        return WEIGHTS.format(self.name)
+
+    def spec(self, family: str, config: dict[str, Any], global_width: int, local_width: int) -> ExtractorSpec:
+        """Describe the extractor."""
+        features = []
+        if self.global_head is not None:
+            name = f"{self.name}_{self.global_head}"
+            features.append(FeatureSpec(name=name, kind="global", dimension=global_width, max_tokens=1))
+        if self.local_tokens:
+            name = f"{self.name}_patches"
+            features.append(FeatureSpec(name=name, kind="local", dimension=local_width, max_tokens=self.local_tokens))
+        return ExtractorSpec(
+            name=self.name,
+            family=family,
+            preprocessing=Preprocessing(resize="stretch", size=self.size),
+            features=tuple(features),
+            weights=self.weights,
+            weights_source=self.model if self.revision is None else f"{self.model}@{self.revision}",
+            config=config,
+        )

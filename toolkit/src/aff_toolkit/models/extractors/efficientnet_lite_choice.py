@@ -1,0 +1,74 @@
+"""EfficientNet-Lite as a gallery extractor of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from aff_shared.bundles.bundle import ExtractorSpec
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.models.bundled_query_encoder import bundle_of, describe_bundled, is_bundled, read_bundled_network
+from aff_toolkit.models.efficientnet_lite_weights import read_efficientnet_lite_weights
+from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, Choice, Installation
+from aff_toolkit.weights.released_weights import describe_source, load_released_weights, save_tensors
+from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
+from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
+
+
+class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
+    """EfficientNet-Lite, which gives a global feature, a local one, or both; see EfficientNetLiteConfig for the rest.
+
+    Attributes:
+        name: Of the extractor in the bundle; its features are `<name>_gem` and `<name>_cells`.
+        model: The weights: `package:NAME` (see packaged_weights), a file, or `bundle:DIRECTORY`, which takes those of
+            the bundle's query encoder, with the exponent of its pooling.
+        size: Pixels that photographs are brought to: of the longest side, or of both where `resize` is `stretch`.
+        global_head: `none` leaves the global feature out.
+        local_tokens: Strongest cells that are kept; none when 0.
+    """
+
+    kind: Literal["efficientnet_lite"]
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    model: str
+    size: int = Field(ge=32)
+    resize: Literal["longest_side", "stretch"] = "longest_side"
+    global_head: Literal["gem", "none"] = "gem"
+    local_tokens: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _gives_something(self) -> Self:
+        if self.global_head == "none" and not self.local_tokens:
+            raise ValueError("gives nothing: name a global_head, or local_tokens")
+        return self
+
+    def install(self, place: Installation) -> ExtractorSpec:
+        """Write the weights into the directory of a training, and describe the extractor there.
+
+        Raises:
+            ExtractorUnavailableError: The weights are not here, or are of another network.
+            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
+        """
+        network = EfficientNetLite(self.variant)
+        load_released_weights(network, read_efficientnet_lite_weights(self.model), self.model)
+        weights = WEIGHTS.format(self.name)
+        save_tensors(network.state_dict(), place.directory / weights, self.stored)
+        return efficientnet_lite_spec(
+            self._config(),
+            Preprocessing(resize=self.resize, size=self.size),
+            name=self.name,
+            gives_global=self.global_head == "gem",
+            max_tokens=self.local_tokens,
+            weights=weights,
+            weights_source=_describe(self.model),
+        )
+
+    def _config(self) -> EfficientNetLiteConfig:
+        settings = self.model_dump(include=set(EfficientNetLiteConfig.model_fields))
+        if is_bundled(self.model):
+            settings["gem_exponent"] = read_bundled_network(self.model).pool.exponent.item()
+        return EfficientNetLiteConfig.model_validate(settings)
+
+
+def _describe(source: str) -> str:
+    return describe_bundled(bundle_of(source).manifest) if is_bundled(source) else describe_source(source)

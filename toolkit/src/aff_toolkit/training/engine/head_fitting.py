@@ -1,0 +1,193 @@
+"""Fits the last layer of a query encoder to gallery embeddings; this project's own step.
+
+The joint training of the paper moves the whole query encoder by gradients. With few photographs that costs accuracy on
+photographs of other kinds. Its whitening layer alone stays close to what it was, needs no labels, and is fitted to what
+the layers below give for each photograph, which is computed once.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from aff_toolkit.data.augmentation import Augmentation, augment
+from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.engine.sampling import generator_of
+from aff_toolkit.training.engine.validation import stretch
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.losses.contextual_similarity import contextual_similarity_loss
+
+# Name of the stage of a training in which the layer's inputs are computed.
+LAST_LAYER = "last layer"
+
+_BATCH = 64
+
+
+class _Fitting(BaseModel, ABC):
+    """How the whitening layer follows the mixer.
+
+    Attributes:
+        rounds: How often the mixer is trained and the layer fitted to it. From the second round on, a new mixer starts
+            at the anchor with the layer as the round before left it: each round carries some of what the mixer has
+            found over to the network that the anchor and the query side share.
+        views: Augmented versions of each photograph that it is fitted to, beside the photograph itself.
+        photographs: Most photographs that it is fitted to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    views: ClassVar[int] = 0
+    photographs: ClassVar[int] = 20_000
+
+    rounds: int = Field(default=1, ge=1)
+
+    @abstractmethod
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
+        """Change a layer in place so that its outputs point where the targets do.
+
+        Args:
+            head: (C to D).
+            pooled: Its inputs (n, C) float32, for the photographs and for each of their views.
+            targets: (n, D) float32, unit length: the gallery embeddings.
+            seed: Of every random choice.
+        """
+
+
+class RidgeFitting(_Fitting):
+    """By ridge regression to the gallery embeddings.
+
+    Attributes:
+        ridge: Weight of the squared change of the layer, beside the mean squared error on the photographs.
+    """
+
+    kind: Literal["ridge"] = "ridge"
+    ridge: float = Field(default=3e-4, gt=0)
+
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
+        """See _Fitting; there is one solution, by fit_head."""
+        del seed
+        fit_head(head, torch.cat(list(pooled)), targets.repeat(len(pooled), 1), self.ridge)
+
+
+class ContextualFitting(_Fitting):
+    """By contextual similarity distillation, with all of the photographs as anchors (Wu et al., CVPR 2022).
+
+    A gallery temperature below that of the query sharpens the target: what is alike becomes more alike than the mixer
+    has it, and search finds more.
+
+    Attributes:
+        gallery_temperature: See contextual_similarity_loss; so is `query_temperature`.
+        learning_rate: Of Adam, at the first step; it falls to 0.
+        steps: Number of them.
+        batch_size: Photographs of a step.
+        share: Part of the change that is kept, from 0 to 1: the whole costs accuracy on photographs of other kinds
+            (Wortsman et al., CVPR 2022).
+    """
+
+    views: ClassVar[int] = 3
+    photographs: ClassVar[int] = 5000
+
+    kind: Literal["csd"] = "csd"
+    gallery_temperature: float = Field(default=0.07, gt=0)
+    query_temperature: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    steps: int = Field(default=300, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    share: float = Field(default=0.5, gt=0, le=1)
+
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
+        """See _Fitting."""
+        learner, generator = copy.deepcopy(head), generator_of(seed, 0)
+        optimiser = torch.optim.Adam(learner.parameters(), lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / self.steps, self.steps)
+        for step in range(self.steps):
+            rows = torch.randint(len(targets), (self.batch_size,), generator=generator)
+            loss = contextual_similarity_loss(
+                F.normalize(learner(pooled[step % len(pooled)][rows]), dim=-1),
+                targets[rows],
+                anchors=targets,
+                neighbours=len(targets),
+                gallery_temperature=self.gallery_temperature,
+                query_temperature=self.query_temperature,
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        with torch.no_grad():
+            for kept, learned in zip(head.parameters(), learner.parameters(), strict=True):
+                kept.lerp_(learned, self.share)
+
+
+HeadFitting = RidgeFitting | ContextualFitting
+
+
+def fitted_layer(encoder: QueryEncoder) -> nn.Linear | None:
+    """Return the layer that can be fitted; None where the whitening is not one linear layer."""
+    head = encoder.network.whitening if isinstance(encoder.network, LightNetwork) else None
+    return head if isinstance(head, nn.Linear) else None
+
+
+@torch.inference_mode()
+def pooled_photographs(
+    encoder: QueryEncoder,
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    size: int,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """Return what the whitening layer takes in for kept photographs: (n, C) float32.
+
+    Args:
+        encoder: Has a fitted_layer; left as it is.
+        store: Keeps the pixels.
+        rows: (n,) of readable photographs.
+        size: Side in pixels of the encoder's input.
+        augmentation: Of the photographs; None takes them as they are.
+        seed: Of the augmentation.
+        on_progress: Called with the number of photographs since the last call.
+    """
+    network = copy.deepcopy(encoder.network).eval()
+    assert isinstance(network, LightNetwork), "fitted_layer has seen to it"
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+    parts = []
+    for start in range(0, len(rows), _BATCH):
+        kept = torch.from_numpy(store.read_pixels(rows[start : start + _BATCH]))
+        images = stretch(kept, size) if augmentation is None else augment(kept, size, seed + start, augmentation)
+        parts.append(network.pooled(images.permute(0, 3, 1, 2)))
+        on_progress(len(kept))
+    return torch.cat(parts).clone()
+
+
+@torch.no_grad()
+def fit_head(head: nn.Linear, pooled: Tensor, targets: Tensor, ridge: float) -> None:
+    """Change a layer so that its outputs point where the targets do.
+
+    The change minimises the mean over the photographs of |W x + b - r g|^2, where r is the length of the output before
+    the change, plus ridge times the squared change of W and b.
+
+    Args:
+        head: (C to D), changed in place.
+        pooled: (n, C) float32.
+        targets: (n, D) float32, unit length: the gallery embeddings.
+        ridge: Above 0.
+    """
+    outputs = head(pooled)
+    errors = targets * outputs.norm(dim=1, keepdim=True) - outputs
+    inputs = torch.cat([pooled, torch.ones(len(pooled), 1)], dim=1).double()
+    gram = inputs.T @ inputs / len(inputs) + ridge * torch.eye(inputs.shape[1], dtype=torch.float64)
+    change = torch.linalg.solve(gram, inputs.T @ errors.double() / len(inputs)).float()
+    head.weight.add_(change[:-1].T)
+    head.bias.add_(change[-1])

@@ -1,0 +1,132 @@
+"""Mixer, query encoder and shared classifier as one module that gives the losses of the joint training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aff_toolkit.data.augmentation import USUAL, Augmentation, augment
+from aff_toolkit.models.fine_tuning import FineTuning, batch_normalisations
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.engine.batch import Batch
+from aff_toolkit.training.engine.shared_classifier import SharedClassifier
+from aff_toolkit.training.engine.trainable import Side, Trainable
+from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.losses.arcface import ArcFace
+from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
+from aff_toolkit.training.losses.loss_inputs import LossInputs
+from aff_toolkit.training.losses.regression import regression_loss
+from gallery_indexer.features.mixers.anchored import AnchoredMixer
+
+Stage = Literal["joint", "gallery", "query"]
+
+_PIXEL_DIMENSIONS = 4
+
+
+class JointModel(Trainable):
+    """What the joint training trains (Wu et al., CVPR 2023).
+
+    Gradients of L_disc reach the mixer and w_mix. Gradients of the compatibility losses reach the query encoder alone,
+    unless the update rule is `coupled`.
+
+    Attributes:
+        mixer: (B, D) gallery embeddings from features.
+        query_encoder: (B, D) query embeddings from pixels.
+        classifier: The prototypes w_mix, and w_q.
+    """
+
+    def __init__(
+        self,
+        mixer: nn.Module,
+        query_encoder: QueryEncoder,
+        classifier: SharedClassifier,
+        *,
+        discriminative: ArcFace,
+        compatible: tuple[CompatibilityLoss, ...],
+        update: UpdateRule,
+        stage: Stage,
+        train_size: int,
+        augmentation: Augmentation = USUAL,
+        fine_tuning: FineTuning | None = None,
+        anchor_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.query_encoder = query_encoder
+        self.classifier = classifier
+        self._discriminative = discriminative
+        self._compatible = compatible
+        self._coupled = update.kind == "coupled"
+        self._stage = stage
+        self._train_size = train_size
+        self._augmentation = augmentation
+        self._fine_tuning = fine_tuning
+        self._anchor_weight = anchor_weight
+        for parameter in (*mixer.parameters(), *classifier.parameters()):
+            parameter.requires_grad_(stage != "query")
+        for parameter in query_encoder.parameters():
+            parameter.requires_grad_(stage != "gallery")
+        if fine_tuning is not None:
+            fine_tuning.freeze(query_encoder)
+
+    def sides(self) -> list[Side]:
+        """See Trainable: the gallery's side and the query's."""
+        gallery = [*self.mixer.parameters(), *self.classifier.parameters()]
+        query = list(self.query_encoder.parameters())
+        share = 1.0 if self._fine_tuning is None else self._fine_tuning.learning_rate_share
+        return [Side(_learning(gallery)), Side(_learning(query), share)]
+
+    def after_step(self) -> None:
+        """See Trainable: w_q follows w_mix."""
+        if self._stage == "joint":
+            self.classifier.follow()
+
+    def train(self, mode: bool = True) -> JointModel:
+        """Set the mode; what a stage does not train stays in evaluation mode."""
+        super().train(mode)
+        self.mixer.train(mode and self._stage != "query")
+        self.query_encoder.train(mode and self._stage != "gallery")
+        if self._fine_tuning is not None:
+            for norm in batch_normalisations(self.query_encoder):
+                norm.eval()
+        return self
+
+    def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """Return the weighted losses of a batch, scalars by name.
+
+        Args:
+            batch: Pixels, labels and features of B photographs.
+            seed: Of the augmentation of the query images.
+        """
+        losses = {}
+        with torch.set_grad_enabled(self._stage != "query"):
+            g = self.mixer(batch.features).float()
+        if self._stage != "query":
+            inputs = LossInputs(g, g, self.classifier.w_mix, batch.labels)
+            losses["discriminative"] = self._discriminative(inputs)
+            if self._anchor_weight and isinstance(self.mixer, AnchoredMixer):
+                away = regression_loss(g, self.mixer.start(batch.features))
+                losses["anchor"] = self._anchor_weight * away
+        if self._stage != "gallery":
+            losses |= self._query_losses(batch, g, seed)
+        return losses
+
+    def _query_losses(self, batch: Batch, g: Tensor, seed: int) -> dict[str, Tensor]:
+        images = batch.pixels
+        if images.ndim == _PIXEL_DIMENSIONS:
+            images = augment(images, self._train_size, seed, self._augmentation)
+        inputs = LossInputs(
+            q=F.normalize(self.query_encoder(images).float(), dim=-1),
+            g=g if self._coupled else g.detach(),
+            prototypes=self.classifier.prototypes_for_query(coupled=self._coupled),
+            labels=batch.labels,
+        )
+        return {loss.kind: loss.weight * loss(inputs) for loss in self._compatible}
+
+
+def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]

@@ -1,0 +1,202 @@
+"""Runs frozen extractors over photographs once, into a feature store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_shared.errors import AffError
+from aff_shared.schemas.preprocessing import Preprocessing, preprocess
+from aff_toolkit.data.augmentation import augment
+from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_description import (
+    DESCRIPTION_NAME,
+    PHOTOGRAPHS_NAME,
+    ExtractorSet,
+    StoreDescription,
+    StoreSettings,
+    describe_store,
+)
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.features.shards.shard import check_shard, shard_path, write_shard
+from gallery_indexer.features.shards.shard_builder import ShardBuilder
+from gallery_indexer.features.shards.store_errors import (
+    FeatureShardError,
+    FeatureStoreMismatchError,
+    FeatureStoreNotWrittenError,
+)
+
+Extract = Callable[[Images], Mapping[str, FeatureBatch]]
+OnProgress = Callable[[int], None]
+
+_COPY_SEED_STRIDE = 1_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A photograph that was loaded, or the reason why it was not."""
+
+    row: int
+    image: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+def extract_features(
+    photographs: Sequence[Photograph],
+    extractors: ExtractorSet,
+    extract: Extract,
+    directory: Path,
+    settings: StoreSettings,
+    on_progress: OnProgress,
+) -> FeatureStore:
+    """Make a store, or go on with one that was begun: finished shards are kept, damaged ones are made again.
+
+    A photograph that cannot be read is noted and left out. The next batch is loaded while the extractors run, and
+    a shard is written while the next one is made.
+
+    Args:
+        photographs: What to describe.
+        extractors: Which extractors `extract` runs.
+        extract: Gives the features of a batch of photographs.
+        directory: Of the store.
+        settings: Pixels, copies, shards.
+        on_progress: Called with the number of photographs done since the last call.
+
+    Raises:
+        FeatureStoreError: What is in the directory cannot be read, and says what to do.
+        FeatureStoreMismatchError: The directory holds a store of something else.
+        FeatureNotFiniteError: An extractor gave NaN or infinity; names the photograph.
+        FeatureStoreNotWrittenError: The disk is full or refuses; finished shards are kept.
+    """
+    description = describe_store(photographs, extractors, settings)
+    _begin(directory, description, photographs)
+    with ThreadPoolExecutor(settings.decode_threads) as loaders, ThreadPoolExecutor(1) as writer:
+        written: Future[None] | None = None
+        for number in range(description.shards):
+            if _finished(shard_path(directory, number)):
+                on_progress(len(description.rows_of(number)))
+                continue
+            builder = _build(description, number, photographs, extract, settings, loaders, on_progress)
+            if written is not None:
+                written.result()
+            written = writer.submit(write_shard, shard_path(directory, number), builder.arrays(), builder.unreadable)
+        if written is not None:
+            written.result()
+    return FeatureStore.open(directory)
+
+
+def _begin(directory: Path, description: StoreDescription, photographs: Sequence[Photograph]) -> None:
+    """Write what the store holds, unless that stands there; the list of photographs is written again, lest it was cut.
+
+    Raises:
+        FeatureStoreMismatchError: The directory holds a store of something else, or shards of nobody knows what.
+        FeatureStoreNotWrittenError: The disk is full or refuses.
+    """
+    begun = (directory / DESCRIPTION_NAME).exists()
+    if begun and StoreDescription.read(directory).key != description.key:
+        detail = "holds features of other extractors, photographs or settings. Take another directory, or remove it"
+        raise FeatureStoreMismatchError(detail, item=str(directory))
+    if not begun and any(directory.glob("shard-*")):
+        detail = f"holds shards without {DESCRIPTION_NAME}. Take another directory, or remove it"
+        raise FeatureStoreMismatchError(detail, item=str(directory))
+    lines = (json.dumps([photograph.name, photograph.instance]) + "\n" for photograph in photographs)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _write_whole(directory / PHOTOGRAPHS_NAME, lines)
+        _write_whole(directory / DESCRIPTION_NAME, [description.model_dump_json(indent=2) + "\n"])
+    except OSError as error:
+        detail = f"{error.strerror or error}. Make room and start again"
+        raise FeatureStoreNotWrittenError(detail, item=str(directory)) from error
+
+
+def _write_whole(path: Path, lines: Iterable[str]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.writelines(lines)
+        partial.rename(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _finished(path: Path) -> bool:
+    try:
+        check_shard(path, verify=True)
+    except FeatureShardError:
+        return False
+    return True
+
+
+def _build(
+    description: StoreDescription,
+    number: int,
+    photographs: Sequence[Photograph],
+    extract: Extract,
+    settings: StoreSettings,
+    loaders: ThreadPoolExecutor,
+    on_progress: OnProgress,
+) -> ShardBuilder:
+    rows = description.rows_of(number)
+    builder = ShardBuilder(rows, description.features, description.copies, description.pixel_size)
+    for batch in _loaded_batches(rows, photographs, settings, loaders):
+        readable = []
+        for loaded in batch:
+            if loaded.image is None:
+                builder.add_unreadable(loaded.row, loaded.reason)
+            else:
+                readable.append((loaded.row, loaded.image))
+                builder.add_pixels(loaded.row, _stretched(loaded.image, description.pixel_size))
+        if readable and description.features:
+            own, images = [row for row, _ in readable], [image for _, image in readable]
+            names = [photographs[row].name for row in own]
+            builder.add_features(own, names, 0, extract(images))
+            for copy in range(1, description.copies):
+                builder.add_features(own, names, copy, extract(_augmented(readable, copy, settings)))
+        on_progress(len(batch))
+    return builder
+
+
+def _loaded_batches(
+    rows: range, photographs: Sequence[Photograph], settings: StoreSettings, loaders: ThreadPoolExecutor
+) -> Iterator[list[_Loaded]]:
+    """Give the photographs of a shard batch by batch, one batch ahead."""
+    batches = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
+    ahead: list[Future[_Loaded]] = []
+    for batch in [*batches, range(0)]:
+        pending = ahead
+        ahead = [loaders.submit(_load, row, photographs[row]) for row in batch]
+        if pending:
+            yield [future.result() for future in pending]
+
+
+def _load(row: int, photograph: Photograph) -> _Loaded:
+    try:
+        return _Loaded(row, photograph.load())
+    except AffError as error:
+        return _Loaded(row, None, f"{photograph.name}: {error.detail}")
+
+
+def _stretched(image: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8] | None:
+    return None if size is None else preprocess(image, Preprocessing(resize="stretch", size=size))
+
+
+def _augmented(
+    readable: Sequence[tuple[int, NDArray[np.uint8]]], copy: int, settings: StoreSettings
+) -> list[NDArray[np.uint8]]:
+    """Return an augmented version of each photograph; a function of seed, row and copy."""
+    images = []
+    for row, image in readable:
+        pixels = preprocess(image, Preprocessing(resize="stretch", size=settings.augmented_size))
+        seed = (settings.seed * _COPY_SEED_STRIDE + row) * _COPY_SEED_STRIDE + copy
+        version = augment(torch.from_numpy(pixels)[None], settings.augmented_size, seed % 2**63, settings.augmentation)
+        images.append(version[0].round().to(torch.uint8).numpy())
+    return images

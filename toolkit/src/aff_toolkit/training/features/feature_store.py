@@ -1,0 +1,189 @@
+"""Reads a feature store: random rows, straight from the mapped files."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_shared.bundles.bundle import FeatureSpec
+from aff_toolkit.training.features.store_description import PHOTOGRAPHS_NAME, StoreDescription
+from gallery_indexer.features.extractors.extractor import FeatureBatch
+from gallery_indexer.features.shards.shard import check_shard, map_shard, shard_path, unreadable_of
+from gallery_indexer.features.shards.store_errors import FeatureStoreError
+
+# Every mapped file holds a descriptor; the usual limit of a process is 1,024.
+_MAPPED_SHARDS = 512
+
+_ADVICE = "run the extraction again: it keeps the shards"
+
+Rows = NDArray[np.int64]
+
+
+class FeatureStore:
+    """N photographs with what the extractors gave of them.
+
+    Attributes:
+        names: N names of photographs.
+        instances: N names of what they show.
+        readable: (N,) bool; False where a photograph could not be read: its features and pixels are zero.
+        features: Specifications of the features.
+        pixel_size: Side of the kept photographs; None where none are kept.
+        copies: Versions of each photograph, the first being the photograph itself.
+    """
+
+    def __init__(self, directory: Path, description: StoreDescription) -> None:
+        self._directory = directory
+        self._description = description
+        self._mapped: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
+        self._lock = Lock()  # several threads may read
+        self.features: tuple[FeatureSpec, ...] = description.features
+        self.pixel_size = description.pixel_size
+        self.copies = description.copies
+        self.names, self.instances = _read_photographs(directory / PHOTOGRAPHS_NAME, description.photographs)
+        self.readable = np.ones(len(self.names), dtype=np.bool_)
+        self.readable[list(self.unreadable())] = False
+
+    @classmethod
+    def open(cls, directory: Path, *, verify: bool = False) -> FeatureStore:
+        """Open a finished store.
+
+        Args:
+            directory: Where it lies.
+            verify: Compare the sha256 of every shard, which reads all of it.
+
+        Raises:
+            FeatureStoreError: There is none, or it is of another release.
+            FeatureShardError: A shard is missing or altered; names it.
+        """
+        description = StoreDescription.read(directory)
+        for number in range(description.shards):
+            check_shard(shard_path(directory, number), verify=verify)
+        return cls(directory, description)
+
+    @property
+    def key(self) -> str:
+        """The sha256 over everything that the store was made from."""
+        return self._description.key
+
+    def __len__(self) -> int:
+        return self._description.photographs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it again in a worker process, rather than carry mapped files there."""
+        return FeatureStore, (self._directory, self._description)
+
+    def unreadable(self) -> dict[int, str]:
+        """Return the reason by row, of the photographs that could not be read."""
+        reasons: dict[int, str] = {}
+        for number in range(self._description.shards):
+            reasons |= unreadable_of(shard_path(self._directory, number))
+        return reasons
+
+    def read_pixels(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the kept photographs of rows (B,): (B, S, S, 3) uint8.
+
+        Raises:
+            FeatureStoreError: The store keeps none.
+        """
+        size = self.pixel_size
+        if size is None:
+            raise FeatureStoreError("keeps no pixels; extract again with a pixel size", item=str(self._directory))
+        pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+        for places, shard, entries in self._by_shard(rows):
+            pixels[places] = shard["pixels"][entries]
+        return pixels
+
+    def read_features(
+        self, rows: Rows, names: Sequence[str] | None = None, copies: NDArray[np.int64] | int = 0
+    ) -> dict[str, FeatureBatch]:
+        """Return features of rows (B,) as float32; local ones are padded to the longest of the batch.
+
+        Args:
+            rows: Row numbers.
+            names: Features to read; all when None.
+            copies: Which version of each photograph, (B,) or one number for all.
+
+        Raises:
+            FeatureStoreError: The store has no such feature.
+        """
+        known = {feature.name: feature for feature in self.features}
+        wanted = list(known) if names is None else list(names)
+        missing = [name for name in wanted if name not in known]
+        if missing:
+            detail = f"has no feature {', '.join(missing)}; it has {', '.join(known) or 'none'}"
+            raise FeatureStoreError(detail, item=str(self._directory))
+        versions = np.broadcast_to(np.asarray(copies, dtype=np.int64), (len(rows),))
+        return {name: self._read_feature(known[name], rows, versions) for name in wanted}
+
+    def _read_feature(self, feature: FeatureSpec, rows: Rows, versions: Rows) -> FeatureBatch:
+        if feature.kind == "global":
+            values = np.empty((len(rows), feature.dimension), dtype=np.float16)
+            for places, shard, entries in self._by_shard(rows):
+                values[places] = shard[feature.name][entries, versions[places]]
+            return FeatureBatch.from_global(torch.from_numpy(values).float())
+        return self._read_local(feature, rows, versions)
+
+    def _read_local(self, feature: FeatureSpec, rows: Rows, versions: Rows) -> FeatureBatch:
+        counts = np.zeros(len(rows), dtype=np.int64)
+        parts = []
+        for places, shard, entries in self._by_shard(rows):
+            offsets = shard[f"{feature.name}.offsets"]
+            at = entries * self.copies + versions[places]
+            starts = offsets[at]
+            counts[places] = offsets[at + 1] - starts
+            parts.append((places, shard, starts))
+        longest = max(int(counts.max(initial=0)), 1)
+        values = np.zeros((len(rows), longest, feature.dimension), dtype=np.float16)
+        positions = np.zeros((len(rows), longest, 2), dtype=np.float16)
+        mask = np.arange(longest) < counts[:, None]
+        for places, shard, starts in parts:
+            own = counts[places]
+            token = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+            source, row = np.repeat(starts, own) + token, np.repeat(places, own)
+            values[row, token] = shard[f"{feature.name}.values"][source]
+            positions[row, token] = shard[f"{feature.name}.positions"][source]
+        return FeatureBatch(
+            torch.from_numpy(values).float(), torch.from_numpy(mask), torch.from_numpy(positions).float()
+        )
+
+    def _by_shard(self, rows: Rows) -> list[tuple[Rows, dict[str, NDArray[Any]], Rows]]:
+        """Group rows by shard: places in the batch, the mapped arrays, and rows within the shard."""
+        numbers, entries = np.divmod(rows, self._description.shard_photographs)
+        groups = []
+        for number in np.unique(numbers):
+            places = np.flatnonzero(numbers == number)
+            groups.append((places, self._shard(int(number)), entries[places]))
+        return groups
+
+    def _shard(self, number: int) -> dict[str, NDArray[Any]]:
+        with self._lock:
+            if number not in self._mapped:
+                self._mapped[number] = map_shard(shard_path(self._directory, number))
+                if len(self._mapped) > _MAPPED_SHARDS:
+                    self._mapped.popitem(last=False)
+            self._mapped.move_to_end(number)
+            return self._mapped[number]
+
+
+def _read_photographs(path: Path, count: int) -> tuple[list[str], list[str]]:
+    names, instances = [], []
+    known: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8") as stream:
+            for line in stream:
+                name, instance = json.loads(line)
+                names.append(name)
+                instances.append(known.setdefault(instance, instance))
+    except (OSError, ValueError, TypeError) as error:
+        raise FeatureStoreError(f"cannot be read: {error}; {_ADVICE}", item=str(path)) from error
+    if len(names) != count:
+        raise FeatureStoreError(f"lists {len(names)} photographs of {count}; {_ADVICE}", item=str(path))
+    return names, instances

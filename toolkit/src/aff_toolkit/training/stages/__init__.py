@@ -1,0 +1,1 @@
+"""The stages of a training, from photographs to a bundle."""

@@ -1,0 +1,213 @@
+"""Writes a trained pair as a bundle: exported, through the gates of the export, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aff_shared.bundles.bundle import (
+    BundleManifest,
+    ExtractorSpec,
+    MixerSpec,
+    QueryEncoderSpec,
+    build_manifest,
+    write_manifest,
+)
+from aff_toolkit.data.training_source import licences_of
+from aff_toolkit.errors import QuantisationError
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
+from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
+from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.features.calibration_photographs import CalibrationPhotographs, sample_readable
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.stages.evaluate_bundle import (
+    INT8_PAIRING,
+    MEASURING,
+    BundleAt,
+    StoredFeatures,
+    embeddings_of,
+    evaluate_bundles,
+)
+from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, export_pair
+from aff_toolkit.training.stages.gallery_side import GallerySide
+from aff_toolkit.training.stages.joint_training import TrainedPair
+from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
+from aff_toolkit.training.stages.query_graphs import QueryGraphs
+from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
+
+_OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
+_NOT_ASKED_FOR = "the recipe asks for none (export.int8)"
+_NOT_MEASURED = (
+    "nothing tells what it would lose, since no protocol measures this bundle; name one in the recipe's section "
+    "evaluation (scenes, open_sets or held_out_share)"
+)
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleWriter:
+    """Writes what a training made.
+
+    Attributes:
+        recipe: What was trained.
+        gallery: Extractors, and the base that they are of.
+        store: The training photographs.
+        log: Shows lines and progress.
+        name: Of the bundle.
+        stored: Features of photographs that protocols may name.
+    """
+
+    recipe: TrainingRecipe
+    gallery: GallerySide
+    store: FeatureStore
+    log: TrainingLog
+    name: str
+    stored: StoredFeatures | None = None
+
+    def write(self, pair: TrainedPair, output: Path, protocols: Sequence[Protocol]) -> Judgement | None:
+        """Write the bundle to `output`, with what was measured on it in its manifest.
+
+        The float32 graph has to be the trained network. An int8 graph stands beside it where it loses little under the
+        first protocol; otherwise there is none, and a line and the manifest say why.
+
+        Returns:
+            Whether it is better than the base, by the first protocol that can judge; None where none can, or there is
+            no base.
+
+        Raises:
+            ExportMismatchError: The float32 graph is not the trained network; there is no bundle then.
+            AffError: A photograph of a protocol cannot be read; the bundle is there, without figures.
+        """
+        fp32 = export_pair(pair, self.recipe, output)
+        both = fp32.model_copy(update={"int8_model": INT8_QUERY_ENCODER_FILE})
+        describe = partial(self._describe, output, *self.gallery.write(pair, self.recipe, output))
+        unmeasured = describe(fp32, {})
+        candidate = unmeasured.model_copy(update={"query_encoder": both})
+        graphs = QueryGraphs(output, candidate, self._photographs(fp32))
+        graphs.drop_int8()
+        same = graphs.require_trained_network(pair.query_encoder, self.recipe.export.min_cosine)
+        # Whatever becomes of the measurement, the bundle is there.
+        write_manifest(output, unmeasured)
+        metrics, judgements, verdict = self._measure(graphs, unmeasured, protocols, pair)
+        if not verdict.accepted:
+            graphs.drop_int8()
+        self.log.console.print(verdict.describe())
+        metrics[EXPORT_FIGURES] = {"fp32": same.model_dump(), "int8": verdict.model_dump()}
+        write_manifest(output, describe(both if verdict.accepted else fp32, metrics))
+        return next(iter(judgements), None)
+
+    def _measure(
+        self, graphs: QueryGraphs, unmeasured: BundleManifest, protocols: Sequence[Protocol], pair: TrainedPair
+    ) -> tuple[Metrics, list[Judgement], Int8Verdict]:
+        """Measure what is kept by every protocol, and judge the int8 graph by the first."""
+        cosine = self._quantise(graphs) if protocols else _NOT_MEASURED
+        if isinstance(cosine, str):
+            figures = self._figures(BundleAt(graphs.directory, unmeasured), protocols, pair)
+            return *figures, Int8Verdict(accepted=False, reason=cosine)
+        metrics, judgements = self._figures(BundleAt(graphs.directory, graphs.manifest), protocols, pair)
+        first = protocols[0].name
+        scores, before = metrics[first]["scores"], metrics[first].get("before", {})
+        verdict = judge_int8(
+            first,
+            map_fp32=scores["asymmetric"]["map"],
+            map_int8=scores[INT8_PAIRING]["map"],
+            cosine=cosine,
+            max_map_loss_points=self.recipe.export.max_map_loss_points,
+            map_of_base=before[INT8_PAIRING]["map"] if INT8_PAIRING in before else None,
+        )
+        if not verdict.accepted:
+            for measured in metrics.values():
+                del measured["scores"][INT8_PAIRING]
+        return metrics, judgements, verdict
+
+    def _quantise(self, graphs: QueryGraphs) -> CosineFigures | str:
+        """Return the cosines of the int8 graph to the float32 one, or in words why there is no int8 graph."""
+        if not self.recipe.export.int8:
+            return _NOT_ASKED_FOR
+        try:
+            return graphs.quantise()
+        except QuantisationError as error:
+            return str(error)
+
+    def _figures(
+        self, trained: BundleAt, protocols: Sequence[Protocol], pair: TrainedPair
+    ) -> tuple[Metrics, list[Judgement]]:
+        """Return the figures by protocol, beside them those of the base, and what the protocols judge of the two."""
+        base = self.gallery.base
+        bundles = [trained] if base is None else [trained, BundleAt(base.directory, base.manifest)]
+        with self.log.stage(MEASURING, embeddings_of(protocols, bundles), "embeddings") as bar:
+            return self._measured(bundles, protocols, pair, bar.advance)
+
+    def _measured(
+        self,
+        bundles: Sequence[BundleAt],
+        protocols: Sequence[Protocol],
+        pair: TrainedPair,
+        on_progress: Callable[[int], None],
+    ) -> tuple[Metrics, list[Judgement]]:
+        metrics: Metrics = {}
+        judgements: list[Judgement] = []
+        for protocol in protocols:
+            after, *before = evaluate_bundles(bundles, protocol, self.stored, on_progress)
+            figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
+            if before:
+                figures["before"] = before[0].scores
+            if before and can_judge(protocol):
+                judgements.append(judge(protocol, before[0].asymmetric, after.asymmetric, pair.steps))
+                figures["judgement"] = judgements[-1].model_dump(mode="json")
+            metrics[protocol.name] = figures
+        return metrics, judgements
+
+    def _photographs(self, spec: QueryEncoderSpec) -> CalibrationPhotographs:
+        rows = sample_readable(self.store, self.recipe.export.calibration_images, self.recipe.seed)
+        return CalibrationPhotographs(self.store, rows, spec.preprocessing)
+
+    def _describe(
+        self,
+        output: Path,
+        mixer: MixerSpec,
+        prototypes: str | None,
+        query_encoder: QueryEncoderSpec,
+        metrics: Metrics,
+    ) -> BundleManifest:
+        return build_manifest(
+            output,
+            name=self.name,
+            dimension=self.recipe.dimension,
+            query_encoder=query_encoder,
+            mixer=mixer,
+            extractors=self.gallery.specs,
+            recipe=self.recipe.model_dump(mode="json"),
+            metrics=metrics,
+            licences=self._licences(),
+            prototypes=prototypes,
+        )
+
+    def _licences(self) -> tuple[str, ...]:
+        inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
+        photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
+        start = self.recipe.query_encoder.pretrained
+        foreign = () if start is None else _licences_of_start(start)
+        packaged = tuple(line for spec in self.gallery.specs for line in _licences_of(spec))
+        return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *packaged, *photographs)))
+
+
+def _licences_of_start(source: str) -> tuple[str, ...]:
+    if is_bundled(source):
+        return bundle_of(source).manifest.licences
+    return (f"query encoder: started with the weights of {source}, {_terms_of(source)}",)
+
+
+def _terms_of(source: str) -> str:
+    return find_packaged_weights(source).licence if is_packaged(source) else "under their licence"
+
+
+def _licences_of(spec: ExtractorSpec) -> list[str]:
+    known = PACKAGED_WEIGHTS.values()
+    return [f"extractor {spec.name}: {one.licence}" for one in known if spec.weights_source.startswith(one.source)]

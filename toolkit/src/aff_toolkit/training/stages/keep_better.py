@@ -1,0 +1,77 @@
+"""Writes the better of a trained bundle and its base, where a recipe asks for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aff_shared.bundles.bundle import load_manifest
+from aff_toolkit.data.training_source import describe_sources
+from aff_toolkit.errors import TooFewPhotographsError
+from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
+from aff_toolkit.training.stages.bundle_writer import BundleWriter
+from aff_toolkit.training.stages.joint_training import TrainedPair
+from aff_toolkit.training.stages.judgement import FEWEST_INSTANCES, Judgement, can_judge
+from aff_toolkit.training.stages.put_bundle import put_bundle
+from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
+from aff_toolkit.training.stages.training_report import REPORT_NAME, write_report
+
+
+def require_judge(recipe: TrainingRecipe, photographs: TrainingPhotographs, protocols: Sequence[Protocol]) -> None:
+    """Check before a training that something will be able to tell which bundle is better.
+
+    Args:
+        recipe: Nothing is needed unless it keeps the better bundle.
+        photographs: With those that it holds out.
+        protocols: What else the bundle is measured by.
+
+    Raises:
+        RecipeError: There is no base to compare with.
+        TooFewPhotographsError: No protocol asks for enough things.
+    """
+    if recipe.evaluation.keep == "trained":
+        return
+    if recipe.base is None:
+        raise RecipeError("there is no base that the trained bundle could be better than", item="evaluation.keep")
+    held_out = photographs.protocol(recipe.seed, unreadable=())
+    if any(can_judge(protocol) for protocol in (*protocols, *([held_out] if held_out else []))):
+        return
+    things = len({photograph.instance for photograph in photographs.held_out})
+    raise TooFewPhotographsError(
+        f"{things} things could be held out, and fewer than {FEWEST_INSTANCES} judge nothing: give photographs of at "
+        f"least {2 * FEWEST_INSTANCES} things, two or more of each, or a list with --labels to judge by, or train with "
+        "--unlabelled",
+        item="evaluation.held_out_share",
+    )
+
+
+def write_kept(
+    writer: BundleWriter, pair: TrainedPair, output: Path, protocols: Sequence[Protocol], trained: Path
+) -> Judgement | None:
+    """Write the bundle that the recipe keeps; where that is the better one, a report beside it.
+
+    Args:
+        writer: Writes what was trained.
+        pair: What was trained.
+        output: Directory of the bundle; of the base an exact copy is written.
+        protocols: What both are measured by; see require_judge.
+        trained: Where the trained bundle lies until it is judged, and stays.
+
+    Returns:
+        See BundleWriter.write.
+
+    Raises:
+        AffError: See BundleWriter.write.
+        OSError: The disk is full or refuses.
+    """
+    recipe, base = writer.recipe, writer.gallery.base
+    if base is None or recipe.evaluation.keep == "trained":
+        (output / REPORT_NAME).unlink(missing_ok=True)
+        return writer.write(pair, output, protocols)
+    judgement = writer.write(pair, trained, protocols)
+    assert judgement is not None, "require_judge sees to it"
+    put_bundle(trained if judgement.kept == "trained" else base.directory, output)
+    metrics, lines = load_manifest(trained).metrics, describe_sources(recipe.joint.sources)
+    write_report(output / REPORT_NAME, judgement, metrics, base=base.directory, trained=trained, lines=lines)
+    return judgement

@@ -1,0 +1,143 @@
+"""How long a training on the extractors of a bundle will take, measured on a few of its photographs."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aff_shared.errors import AffError
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.training.engine.head_fitting import LAST_LAYER
+from aff_toolkit.training.engine.joint_model import Stage
+from aff_toolkit.training.features.extract_features import Extract
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.stages.evaluate_bundle import MEASURING
+from aff_toolkit.training.stages.held_out import MOST_DISTRACTORS
+from aff_toolkit.training.stages.joint_training import stages_of
+from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
+from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+
+FEATURES = "features"
+
+_SAMPLE = 8
+_MINUTE_S = 60
+# A forward pass beside forward and backward.
+_FORWARD_SHARE = 1 / 3
+# Of the trained bundle and its base, each in float32 and int8.
+_GRAPHS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """Seconds by stage, in the order in which they come."""
+
+    seconds: Mapping[str, float]
+
+    def describe(self) -> str:
+        """Return the times in words."""
+        parts = ", ".join(f"{stage} {_minutes(seconds)}" for stage, seconds in self.seconds.items())
+        return f"will take about {_minutes(sum(self.seconds.values()))} ({parts}), by what a few photographs took"
+
+
+def estimate_time(
+    recipe: TrainingRecipe,
+    photographs: TrainingPhotographs,
+    extract: Extract,
+    mixer: nn.Module,
+    device: torch.device,
+) -> TimeEstimate | None:
+    """Estimate the time of extraction, joint training and measurement.
+
+    Args:
+        recipe: What will be trained, on one process.
+        photographs: What it will be trained on, and measured by.
+        extract: Runs the extractors.
+        mixer: As it starts; left as it is.
+        device: Where the training runs.
+
+    Returns:
+        None where none of the photographs that it would be measured on can be read.
+    """
+    images = _some_readable(photographs)
+    if not images:
+        return None
+    extraction = _seconds(lambda: extract(images)) / len(images)
+    features = {name: _trainable(batch.to(device)) for name, batch in extract(images).items()}
+    with torch.random.fork_rng():
+        fusing, querying = _training_seconds(recipe, mixer, features, len(images), device)
+    by_stage: dict[Stage, float] = {
+        "joint": fusing + querying,
+        "gallery": fusing,
+        "query": _FORWARD_SHARE * fusing + querying,
+    }
+    trained_on = len(photographs.trained_on)
+    measured = len(photographs.held_out) * (1 if photographs.labelled else 2)
+    searched = measured + min(trained_on, MOST_DISTRACTORS)
+    return TimeEstimate(
+        {FEATURES: trained_on * recipe.joint.copies * extraction}
+        | {stage: trained_on * recipe.joint.optimisation.epochs * by_stage[stage] for stage in stages_of(recipe)}
+        | _head_seconds(recipe, trained_on, querying)
+        | {MEASURING: measured * extraction + _GRAPHS * searched * _FORWARD_SHARE * querying}
+    )
+
+
+def _head_seconds(recipe: TrainingRecipe, trained_on: int, querying: float) -> dict[str, float]:
+    fitting = recipe.joint.head_fitting
+    if fitting is None:
+        return {}
+    return {LAST_LAYER: min(trained_on, fitting.photographs) * (1 + fitting.views) * _FORWARD_SHARE * querying}
+
+
+def _some_readable(photographs: TrainingPhotographs) -> Images:
+    """Return a few photographs from beginning to end of those that are trained on."""
+    chosen = photographs.trained_on[:: max(len(photographs.trained_on) // _SAMPLE, 1)][:_SAMPLE]
+    images = []
+    for photograph in chosen:
+        try:
+            images.append(photograph.load())
+        except AffError:
+            continue
+    return images
+
+
+def _trainable(batch: FeatureBatch) -> FeatureBatch:
+    """Copy what was extracted in inference mode, which no gradient may reach."""
+    positions = None if batch.positions is None else batch.positions.clone()
+    return FeatureBatch(batch.values.clone(), batch.mask.clone(), positions)
+
+
+def _training_seconds(
+    recipe: TrainingRecipe, mixer: nn.Module, features: Mapping[str, FeatureBatch], count: int, device: torch.device
+) -> tuple[float, float]:
+    """Return how long forward and backward pass of mixer and query encoder take, per photograph."""
+    section = recipe.query_encoder
+    encoder = QUERY_BACKBONES[section.backbone].build(recipe.dimension).to(device)
+    if section.fine_tuning is not None:
+        section.fine_tuning.freeze(encoder)
+    own = copy.deepcopy(mixer).to(device)
+    pixels = torch.rand(count, section.train_size, section.train_size, 3, device=device) * 255
+    fusing = _seconds(lambda: _backward(own, own(features))) / count
+    return fusing, _seconds(lambda: _backward(encoder, encoder(pixels))) / count
+
+
+def _backward(module: nn.Module, embeddings: torch.Tensor) -> float:
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        embeddings.square().mean().backward()
+    return float(embeddings.detach().sum())  # waits for the device
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes the second time."""
+    work()
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _MINUTE_S else f"{seconds / _MINUTE_S:.0f} min"

@@ -1,0 +1,152 @@
+"""Which photographs of a feature store are trained on, as instances of what, and which choose the best weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from aff_toolkit.data.instances import single_image_instances
+from aff_toolkit.errors import TooFewPhotographsError
+from aff_toolkit.training.engine.pseudo_instances import (
+    PseudoInstancesSection,
+    group_photographs,
+    name_pseudo_instances,
+)
+from aff_toolkit.training.engine.validation import Validation
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import embed_rows
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.stages.held_out import choose_held_out, split_queries
+
+_NONE = ""
+_FEWEST_ASKED = 5
+_LEAST_GROUPED = 0.1
+_SAMPLE = 2000
+# Measured on 150 to 2,958 photographs of groceries: by the median nearly all of a small folder are alone, by a tenth
+# half of its pairs are wrong.
+_UNLIKE_THEMSELVES = 0.2
+_MOST_DISTRACTORS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """The parts of a store.
+
+    Attributes:
+        instances: Instance of every row that is trained on; empty for the others.
+        validation: Held-out rows; None where the recipe holds none out.
+    """
+
+    instances: list[str]
+    validation: Validation | None
+
+
+def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[TrainingRows, list[str]]:
+    """Take the store's own instances; those of one readable photograph are left out, unless the recipe keeps them.
+
+    Where the recipe's share would hold out fewer than 5 instances, none is held out.
+
+    Returns:
+        The rows, and the sorted names of the instances that were left out, for one readable photograph or none.
+
+    Raises:
+        TooFewPhotographsError: Nothing is left.
+    """
+    names = np.where(store.readable, np.asarray(store.instances), _NONE)
+    unreadable = sorted(set(store.instances) - set(names.tolist()))
+    single = single_image_instances(name for name in names.tolist() if name)
+    in_pairs = ~np.isin(names, [*single, _NONE])
+    held_out = choose_held_out(names[in_pairs].tolist(), recipe.joint.validation_share, recipe.seed)
+    if recipe.joint.single_photographs == "keep":
+        single = []
+    names[np.isin(names, single)] = _NONE
+    _require_some(store, names != _NONE)
+    # The best of thirty figures over two instances is chosen by luck.
+    asked = np.flatnonzero(np.isin(names, sorted(held_out))) if len(held_out) >= _FEWEST_ASKED else np.arange(0)
+    queries = split_queries(names[asked].tolist())
+    validation = Validation(
+        store, asked[queries], asked[~queries], names, recipe.query_encoder.input_size, augmented=False
+    )
+    names = names.copy()
+    names[asked] = _NONE
+    return TrainingRows(names.tolist(), validation if len(asked) else None), sorted([*single, *unreadable])
+
+
+def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: TrainingRecipe) -> TrainingRows:
+    """Take groups of alike photographs, and photographs that are alone, as instances.
+
+    Args:
+        store: The photographs.
+        groups: (N,) group of each; see group_rows.
+        recipe: Tells how much is held out: single photographs, whose augmented versions are the queries.
+
+    Raises:
+        TooFewPhotographsError: None can be read.
+    """
+    _require_some(store, store.readable)
+    rows = np.flatnonzero(store.readable)
+    chosen = choose_held_out([str(row) for row in rows], recipe.joint.validation_share, recipe.seed)
+    asked = np.flatnonzero(np.isin(np.arange(len(store)).astype(str), sorted(chosen)))
+    others = np.setdiff1d(rows, asked)[:_MOST_DISTRACTORS]
+    names = np.asarray(store.names)
+    gallery = np.concatenate([asked, others])
+    validation = Validation(store, asked, gallery, names, recipe.query_encoder.input_size, augmented=True)
+    instances = np.asarray(name_pseudo_instances(store.names, groups))
+    instances[asked] = _NONE
+    instances[~store.readable] = _NONE
+    return TrainingRows(instances.tolist(), validation if len(asked) else None)
+
+
+def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSection, seed: int) -> list[int]:
+    """Group the readable photographs of a store by their gallery embeddings; each of the others is alone.
+
+    Args:
+        store: Holds the mixer's features, of an augmented copy too unless the section names a bound.
+        mixer: Of a finished bundle, or the fusion that stands in for one.
+        section: Neighbours and bound.
+        seed: Of the sample that the bound is taken from.
+
+    Returns:
+        Number of the group of each photograph.
+
+    Raises:
+        TooFewPhotographsError: None can be read.
+    """
+    rows = np.flatnonzero(store.readable)
+    _require_some(store, store.readable)
+    embeddings = embed_rows(store, rows, mixer)
+    bound = section.min_similarity
+    if bound is None:
+        sample = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_SAMPLE])
+        versions = embed_rows(store, rows[sample], mixer, copy=min(1, store.copies - 1))
+        bound = float(np.quantile(np.sum(versions * embeddings[sample], axis=1), _UNLIKE_THEMSELVES))
+    groups = np.arange(len(store)) + len(rows)
+    groups[rows] = group_photographs(embeddings, section.neighbours, bound)
+    return [int(group) for group in groups]
+
+
+def describe_groups(groups: Sequence[int]) -> str:
+    """Say in words how photographs (N,) were grouped.
+
+    Raises:
+        TooFewPhotographsError: Hardly any photograph resembles another: groups would teach the mixer nothing.
+    """
+    sizes = [size for size in Counter(groups).values() if size > 1]
+    grouped = sum(sizes)
+    if grouped < _LEAST_GROUPED * len(groups):
+        detail = f"{grouped} of {len(groups)} photographs resemble another: name a lower min_similarity, or give labels"
+        raise TooFewPhotographsError(detail, item="joint.pseudo_instances")
+    return f"{grouped} photographs lie in {len(sizes)} groups, {len(groups) - grouped} are alone"
+
+
+def _require_some(store: FeatureStore, left: NDArray[np.bool_]) -> None:
+    if left.any():
+        return
+    reasons = list(store.unreadable().values())
+    why = f"{len(reasons)} of {len(store)} cannot be read" + (f", the first: {reasons[0]}" if reasons else "")
+    raise TooFewPhotographsError(f"no photographs are left to train on; {why}", item="photographs")

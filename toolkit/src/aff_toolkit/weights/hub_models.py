@@ -1,0 +1,98 @@
+"""Models of the Hugging Face hub, or of a folder in its format, made ready for a bundle: safetensors only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors.torch import save_model
+from torch import nn
+
+from aff_toolkit.errors import ExtractorUnavailableError
+
+_FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+# What says where a configuration comes from, or what a model prints, and nothing about its architecture.
+_NOT_ARCHITECTURE = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
+_LABELS = frozenset({"id2label", "label2id", "problem_type"})
+
+
+def model_folder(source: str, revision: str | None) -> Path:
+    """Return a folder with a model's configuration, normalisation and weights.
+
+    Args:
+        source: A folder, or an id of the hub, which is looked up in the cache first and downloaded where it is missing
+            (not at all where HF_HUB_OFFLINE is set).
+        revision: Commit of the hub's repository; a folder has none.
+
+    Raises:
+        ExtractorUnavailableError: It is neither here nor can be had; names the command that brings it.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if revision is None:
+        raise ExtractorUnavailableError("is no folder, and an id of the hub needs a revision", item=source)
+    try:
+        return Path(snapshot_download(source, revision=revision, allow_patterns=_FILES))
+    except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        command = download_command(source, revision)
+        detail = f"is not in the cache and cannot be downloaded. Where there is a network: {command}"
+        raise ExtractorUnavailableError(detail, item=source) from error
+
+
+def download_command(source: str, revision: str) -> str:
+    """Return what brings a model of the hub into the cache."""
+    wanted = " ".join(f"--include '{pattern}'" for pattern in _FILES)
+    return f"hf download {source} --revision {revision} {wanted}"
+
+
+def load_vision_model(folder: Path) -> nn.Module:
+    """Load a model of a folder in float32; of CLIP and SigLIP the vision tower alone.
+
+    Raises:
+        ExtractorUnavailableError: There are no safetensors, or they do not fit the configuration.
+    """
+    from transformers import AutoConfig, AutoModel, CLIPVisionModel, SiglipVisionModel  # noqa: PLC0415 - takes seconds
+
+    towers: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
+    try:
+        model_class = towers.get(AutoConfig.from_pretrained(folder).model_type, AutoModel)
+        model, report = model_class.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ExtractorUnavailableError(f"cannot be loaded: {error}", item=str(folder)) from error
+    missing = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+    if missing:
+        raise ExtractorUnavailableError(f"lacks weights: {', '.join(missing[:8])}", item=str(folder))
+    loaded: nn.Module = model
+    return loaded
+
+
+def architecture_of(model: Any) -> dict[str, Any]:
+    """Return the configuration of a loaded model, without what says nothing about its architecture."""
+    whole = json.loads(model.config.to_json_string(use_diff=False))
+    return {key: value for key, value in whole.items() if key not in _NOT_ARCHITECTURE | _LABELS}
+
+
+def normalisation_of(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of the pixels from 0 to 1, as the model's image processor has them.
+
+    Raises:
+        ExtractorUnavailableError: The folder does not say.
+    """
+    path = folder / "preprocessor_config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(settings["image_mean"]), tuple(settings["image_std"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExtractorUnavailableError("does not say how pixels are normalised", item=str(path)) from error
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights where a bundle keeps them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, str(path))
