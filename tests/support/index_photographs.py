@@ -19,12 +19,12 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
-from gallery_indexer.indexing.patient_store import PatientStore
 from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.plain_photograph import plain_png
 
@@ -40,7 +40,7 @@ async def index(gallery: Path, count: int) -> None:
     metrics = IndexMetrics(CollectorRegistry())
     catalogue = await open_catalogue(StoreSettings(url="", edge_path=gallery))
     await catalogue.create(SPACE)
-    store = PatientStore(await catalogue.collection(SPACE), wait_s=0.0)
+    store = RetryingStore(await catalogue.collection(SPACE), wait_s=0.0)
     pipeline = IndexingPipeline(
         FakeGalleryEncoder(),
         store,
@@ -56,7 +56,7 @@ async def index(gallery: Path, count: int) -> None:
         print("ready", flush=True)  # noqa: T201 - read by the parent
         for start in range(0, count, _REQUEST):
             numbers = range(start, min(start + _REQUEST, count))
-            images = [IncomingImage(data=photograph(n), item=IndexItem(id=f"{n:04d}")) for n in numbers]
+            images = [UploadedImage(data=photograph(n), item=IndexItem(id=f"{n:04d}")) for n in numbers]
             async for receipt in use_case.receipts(images):
                 assert receipt.status in {"indexed", "duplicate"}, receipt
                 print(receipt.id, flush=True)  # noqa: T201 - read by the parent

@@ -19,7 +19,6 @@ from aff_shared.errors import AffError
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.access_settings import AccessSettings
 from aff_shared.web.observe_settings import ObserveSettings
-from aff_toolkit import errors as training_errors
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training.engine.update_rule import UpdateRule

@@ -75,9 +75,9 @@ class IndexerClient(ServiceClient):
         """Create the collection of another bundle beside the live one; errors as `index`."""
         return self._post("/gallery/collections", {"bundle": bundle}, CollectionStatus.model_validate_json)
 
-    def refuse(self, bundle: str) -> GalleryJob:
+    def remix(self, bundle: str) -> GalleryJob:
         """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
-        return self._start("/gallery/refuse", {"bundle": bundle})
+        return self._start("/gallery/remix", {"bundle": bundle})
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> GalleryJob:
         """Begin to compare a collection with the live one; errors as `index`."""

@@ -24,7 +24,7 @@ AffError                                  500  internal_error
 │   ├── CollectionNotFoundError           404  collection_not_found
 │   ├── CollectionLiveError               409  collection_live
 │   ├── BundleUnknownError                404  bundle_unknown
-│   ├── RefusingError                     409  refusing_impossible
+│   ├── RemixError                     409  remix_impossible
 │   ├── BackupError                       409  backup_impossible
 │   │   ├── BackupNotFoundError           404  backup_not_found
 │   │   └── BackupDamagedError            409  backup_damaged
@@ -275,10 +275,10 @@ class BundleUnknownError(RequestError):
     title = "Unknown model bundle"
 
 
-class RefusingError(RequestError):
+class RemixError(RequestError):
     """The gallery cannot be fused again from kept tokens."""
 
-    code = "refusing_impossible"
+    code = "remix_impossible"
     status = 409
     title = "Cannot be fused again"
 

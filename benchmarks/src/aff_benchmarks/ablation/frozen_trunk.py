@@ -30,7 +30,7 @@ class FrozenTrunkEncoder(QueryEncoder):
         Args:
             channels: Width of the trunk's vectors.
             dimension: D of the embedding.
-            normalises_embeddings: Whether batch statistics centre and scale the embeddings; see LightNetwork.
+            normalises_embeddings: Whether batch statistics centre and scale the embeddings; see LightweightEncoder.
         """
         whitening = nn.Linear(channels, dimension)
         super().__init__(nn.Sequential(whitening, nn.BatchNorm1d(dimension)) if normalises_embeddings else whitening)

@@ -26,16 +26,16 @@ from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.data.scenes.view import render_view
-from gallery_indexer.collections.opened_collection import LoadedBundle, load_bundle, open_pipeline
+from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle, open_pipeline
 from gallery_indexer.features.device import device_named
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import ImageEncoder, PreparedImage
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.patient_store import PatientStore
 from gallery_indexer.indexing.payload_limits import PayloadLimits
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 
 _PHOTOGRAPH_SIZE = (480, 640)
@@ -92,7 +92,7 @@ class OpenedIndex:
 
     def __init__(self, encoder: ImageEncoder, store: QdrantEdgeStore, space: EmbeddingSpace) -> None:
         settings, metrics = IndexerSettings(), IndexMetrics(CollectorRegistry())
-        patient = PatientStore(store, wait_s=settings.store_wait_s)
+        patient = RetryingStore(store, wait_s=settings.store_wait_s)
         self._pipeline = open_pipeline(encoder, patient, settings, metrics)
         self._use_case = IndexGallery(
             patient, space, self._pipeline, metrics, PayloadLimits(settings.max_payload_bytes)
@@ -101,10 +101,10 @@ class OpenedIndex:
             max(_REQUESTS_IN_FLIGHT, _BATCHES_ASKED * settings.batch_size // _REQUEST_IMAGES)
         )
 
-    async def index(self, images: Sequence[IncomingImage]) -> None:
+    async def index(self, images: Sequence[UploadedImage]) -> None:
         """Index images in requests of 32, so many at a time that the pipeline is full; all have to be new."""
 
-        async def request(part: Sequence[IncomingImage]) -> int:
+        async def request(part: Sequence[UploadedImage]) -> int:
             async with self._requests:
                 return sum(receipt.status == "indexed" for receipt in await self._use_case.index(part))
 
@@ -200,7 +200,7 @@ def _throughput(
         index = runner.run(_opened(loaded, store))
 
         def whole() -> None:
-            runner.run(index.index([IncomingImage(data=file, item=IndexItem(id=next(ids))) for file in files]))
+            runner.run(index.index([UploadedImage(data=file, item=IndexItem(id=next(ids))) for file in files]))
 
         seconds, bare_seconds = alternate(whole, bare, rounds)
         index.close()

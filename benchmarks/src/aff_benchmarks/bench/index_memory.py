@@ -26,7 +26,7 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
-from gallery_indexer.indexing.incoming_image import IncomingImage
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 
 _DIMENSION = 512
 _SIDE = 16
@@ -88,7 +88,7 @@ async def _index(size: int, directory: Path) -> None:
         with closing(OpenedIndex(_StandIn(), store, space)) as index:
             for start in range(0, size, _AT_A_TIME):
                 numbers = range(start, min(start + _AT_A_TIME, size))
-                images = [IncomingImage(data=_photograph(n), item=IndexItem(id=str(n))) for n in numbers]
+                images = [UploadedImage(data=_photograph(n), item=IndexItem(id=str(n))) for n in numbers]
                 await index.index(images)
     finally:
         await store.close()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.resource_limits import usable_cores
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 
 
 def ablate(
@@ -29,7 +29,7 @@ def ablate(
     from aff_benchmarks.ablation.ablate import Ablate  # noqa: PLC0415
     from aff_benchmarks.ablation.ablation_config import load_ablation_config  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         config = load_ablation_config(benchmark)
         directory = work_dir or Path("out/ablation") / config.name
         reports = Ablate(config, directory, processes, messages).run(out, only=only)

@@ -10,7 +10,7 @@ from aff_benchmarks.cli.bench_all import everything
 from aff_benchmarks.cli.bench_load import load
 from aff_benchmarks.cli.bench_shards import shards
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
@@ -39,7 +39,7 @@ def train(
     from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_training  # noqa: PLC0415 - torch
     from aff_toolkit.models.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         if query_backbone not in QUERY_BACKBONES:
             known = ", ".join(QUERY_BACKBONES)
             raise InvalidParameterError(f"there is no {query_backbone}; there are {known}", item="--query-backbone")
@@ -73,7 +73,7 @@ def features(
     """Compare an extraction from JPEG files to a feature store with the extractors alone."""
     from aff_benchmarks.bench.bench_features import bench_features  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         found = bench_features(bundle, images, rounds)
     if as_json:
         print_json(found.model_dump())
@@ -99,7 +99,7 @@ def index(
     """Compare indexing, from JPEG bytes to an embedded store, with the extractors alone; and show its memory."""
     from aff_benchmarks.bench.bench_index import bench_index  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         found = bench_index(bundle, images, rounds, gallery_size or _GALLERY_SIZES, device)
     if as_json:
         print_json(found.model_dump())
@@ -136,7 +136,7 @@ def query(
     """Compare a search through the query service with decoding, encoder and vector search in a bare loop."""
     from aff_benchmarks.bench.bench_query import bench_query  # noqa: PLC0415 - takes a while to import
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         found = bench_query(
             bundle,
             gallery=gallery,
@@ -171,7 +171,7 @@ def query(
 
 
 @app.command()
-def refuse(
+def remix(
     bundle: BundlePath = DEFAULT_BUNDLE,
     images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
     device: Device = "auto",
@@ -179,10 +179,10 @@ def refuse(
     as_json: JsonOption = False,
 ) -> None:
     """Compare fusing a gallery again from kept tokens with decoding and extracting again."""
-    from aff_benchmarks.bench.bench_refuse import bench_refuse  # noqa: PLC0415 - torch takes seconds
+    from aff_benchmarks.bench.bench_remix import bench_remix  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
-        found = bench_refuse(bundle, images, rounds, device)
+    with exit_on_error(as_json):
+        found = bench_remix(bundle, images, rounds, device)
     if as_json:
         print_json(found.model_dump())
         return
@@ -209,7 +209,7 @@ def extractors(
     from gallery_indexer.features.device import device_named  # noqa: PLC0415
 
     found = []
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         known = benched_extractors(precision)
         for name in only or known:
             if name not in known:

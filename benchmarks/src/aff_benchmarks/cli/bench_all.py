@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 
 _SIZES = (10_000, 100_000)
@@ -37,7 +37,7 @@ def everything(
     from aff_benchmarks.report.bench_all import SECTIONS, bench_all  # noqa: PLC0415 - torch takes seconds
     from aff_benchmarks.report.section import BenchContext  # noqa: PLC0415
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         if unknown := set(only or ()) - set(SECTIONS):
             raise InvalidParameterError(
                 f"there is no {', '.join(unknown)}; there are {', '.join(SECTIONS)}", item="--only"

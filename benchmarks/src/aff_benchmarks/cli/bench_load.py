@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load(
     if (query_url is None) != (indexer_url is None):
         raise typer.BadParameter("--query-url and --indexer-url belong together")
     plan = LoadPlan(60 * minutes, warm_up, index_share, per_s=rate, even=even)
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         given = None
         if query_url is not None and indexer_url is not None:
             given = Services(query_url, indexer_url, pid or (), key)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.store.settings import Quantization
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
 
 def shards(
@@ -21,7 +21,7 @@ def shards(
     from aff_benchmarks.bench.sharded_search import SHARD_COUNTS, measure_sharding  # noqa: PLC0415 - a while to import
 
     found = []
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         for point in measure_sharding(dimension, images, count or SHARD_COUNTS, quantization):
             found.append(point)
             if not as_json:

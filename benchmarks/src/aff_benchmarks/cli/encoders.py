@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from aff_shared.errors import InvalidParameterError, MissingExtraError
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 
 
 def encoders(
@@ -22,7 +22,7 @@ def encoders(
     from aff_benchmarks.bench.bench_encoders import measure_encoder  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.models.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         unknown = [name for name in only or () if name not in QUERY_BACKBONES]
         if unknown:
             raise InvalidParameterError(f"there is none; there are {', '.join(QUERY_BACKBONES)}", item=unknown[0])

@@ -12,7 +12,7 @@ from rich.table import Table
 from aff_benchmarks.planning.plan import Plan, make_plan
 from aff_benchmarks.planning.plan_request import PlannedQuantization, PlanRequest
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
 _OF = PlanRequest.model_fields
 _WHOLE = 100
@@ -46,7 +46,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Print what a gallery needs: bytes, nodes, GPU hours, cores and prices, and what each figure rests on."""
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         try:
             request = PlanRequest(
                 images=int(images) if abs(images) < float("inf") else 0,

@@ -56,7 +56,7 @@ def index_cost(context: BenchContext) -> Section:
 
 
 def _plain_images_per_s(bundle: Path) -> float:
-    module = "aff_benchmarks.bench.rivals.plain_indexing"
+    module = "aff_benchmarks.bench.baselines.plain_indexing"
     command = [sys.executable, "-m", module, str(bundle), str(_IMAGES), _DEVICE]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from aff_benchmarks.bench.rivals.compare_services import Comparison, Counts, compare_services
-from aff_benchmarks.bench.rivals.litserve_trials import LitserveSetting, best_for_many, best_for_one
-from aff_benchmarks.bench.rivals.search_cost import SearchCost
+from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts, compare_services
+from aff_benchmarks.bench.baselines.litserve_trials import LitserveSetting, best_for_many, best_for_one
+from aff_benchmarks.bench.baselines.search_cost import SearchCost
 from aff_benchmarks.report.bars import draw_bars
 from aff_benchmarks.report.figure import Figure, figure, ratio_of
 from aff_benchmarks.report.report import shown
@@ -56,7 +56,7 @@ def query_cost(context: BenchContext) -> Section:
     """Measure.
 
     Raises:
-        MissingExtraError: A rival is not installed.
+        MissingExtraError: A baseline is not installed.
         BundleError: The bundle cannot be used.
         RuntimeError: A service did not start, or refused a search.
     """

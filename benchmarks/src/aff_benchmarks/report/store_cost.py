@@ -12,7 +12,7 @@ import numpy as np
 
 from aff_benchmarks.bench.exact_neighbours import exact_neighbours
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_benchmarks.bench.store_rivals import HITS, RivalSearch, faiss_search, numpy_search
+from aff_benchmarks.bench.store_baselines import HITS, RivalSearch, faiss_search, numpy_search
 from aff_benchmarks.bench.store_writes import StoreWrites, measure_store
 from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
 from aff_benchmarks.report.figure import Figure, figure, ratio_of
@@ -148,10 +148,10 @@ def _rows(cost: SizeCost) -> list[list[str]]:
         for point in cost.ours
     ]
     graph = cost.graph
-    for name, rival in (("numpy, every vector", cost.exact), (f"faiss HNSW, ef {graph.ef}", graph)):
-        p50 = float(np.median(rival.passes_p50_ms))
-        built = f"{rival.built_s:.0f} s" if rival.ef else ""
-        rows.append([f"{cost.images:,}", name, f"{rival.recall_at_10:.4f}", f"{p50:.2f} ms", "", "in memory", built])
+    for name, baseline in (("numpy, every vector", cost.exact), (f"faiss HNSW, ef {graph.ef}", graph)):
+        p50 = float(np.median(baseline.passes_p50_ms))
+        built = f"{baseline.built_s:.0f} s" if baseline.ef else ""
+        rows.append([f"{cost.images:,}", name, f"{baseline.recall_at_10:.4f}", f"{p50:.2f} ms", "", "in memory", built])
     return rows
 
 
@@ -165,8 +165,8 @@ def _plot(costs: Sequence[SizeCost], path: Path) -> None:
         ]
         for place, kind in enumerate(kinds)
     }
-    for name, rivals in (("numpy", [cost.exact for cost in costs]), ("faiss", [cost.graph for cost in costs])):
-        lines[name] = [(float(np.median(rival.passes_p50_ms)), rival.recall_at_10) for rival in rivals]
+    for name, baselines in (("numpy", [cost.exact for cost in costs]), ("faiss", [cost.graph for cost in costs])):
+        lines[name] = [(float(np.median(baseline.passes_p50_ms)), baseline.recall_at_10) for baseline in baselines]
     for number, (name, points) in enumerate(lines.items()):
         style = {"color": COLOURS[number], "marker": MARKERS[number], "label": name}
         latency.plot(sizes, [p50 for p50, _ in points], **style)  # type: ignore[arg-type]

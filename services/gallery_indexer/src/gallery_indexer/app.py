@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
 from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.schemas.indexing import IndexLine
@@ -20,21 +20,21 @@ from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.web.documented_schemas import document_schemas
 from aff_shared.web.service import create_service
 from gallery_indexer.collections.backup_gallery import BackupGallery
+from gallery_indexer.collections.collection_runtime import CollectionRuntime, load_bundle
 from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.gallery_jobs import GalleryJobs
 from gallery_indexer.collections.index_collections import IndexCollections
-from gallery_indexer.collections.opened_collection import OpenedCollection, load_bundle
-from gallery_indexer.collections.refuse_gallery import RefuseGallery
+from gallery_indexer.collections.remix_gallery import RemixGallery
 from gallery_indexer.components import Components
+from gallery_indexer.features.feature_cache import FeatureCache
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderLoader
-from gallery_indexer.features.kept_tokens import KeptTokens
 from gallery_indexer.http.gallery_routes import router as gallery_router
 from gallery_indexer.http.gallery_routes import status_router
 from gallery_indexer.http.routes import operation_router, router
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.remote.named_images import NamedImages
+from gallery_indexer.remote.remote_image_loader import RemoteImageLoader
 from gallery_indexer.settings import IndexerSettings
 
 _logger = logging.getLogger(__name__)
@@ -89,19 +89,19 @@ async def _running(
 
         tokens = None
         if settings.kept_tokens_path is not None:
-            tokens = await asyncio.to_thread(KeptTokens, settings.kept_tokens_path)
+            tokens = await asyncio.to_thread(FeatureCache, settings.kept_tokens_path)
             stack.callback(tokens.close)
 
         budget = PixelBudget(settings.max_large_pixels, settings.image_limits)
 
-        async def open_collection(path: Path) -> OpenedCollection:
+        async def open_collection(path: Path) -> CollectionRuntime:
             loaded = await load_bundle(path, settings, load_encoder)
-            return await OpenedCollection.open(loaded, catalogue, settings, metrics, tokens, budget)
+            return await CollectionRuntime.open(loaded, catalogue, settings, metrics, tokens, budget)
 
         collections = IndexCollections(
             catalogue,
-            BundleShelf(settings.bundle_path),
-            await OpenedCollection.open(bundle, catalogue, settings, metrics, tokens, budget),
+            BundleRepository(settings.bundle_path),
+            await CollectionRuntime.open(bundle, catalogue, settings, metrics, tokens, budget),
             open_collection,
             metrics,
             interval_s=settings.catalogue_interval_s,
@@ -113,8 +113,8 @@ async def _running(
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
         )
-        named_images = NamedImages.of_settings(settings)
-        stack.push_async_callback(named_images.close)
+        remote_image_loader = RemoteImageLoader.of_settings(settings)
+        stack.push_async_callback(remote_image_loader.close)
         jobs = GalleryJobs()
         stack.push_async_callback(jobs.close)
         app.state.components = Components(
@@ -123,10 +123,10 @@ async def _running(
             collections=collections,
             edit_gallery=edit_gallery,
             metrics=metrics,
-            named_images=named_images,
-            kept_tokens=tokens,
+            remote_image_loader=remote_image_loader,
+            feature_cache=tokens,
             jobs=jobs,
-            refuse_gallery=RefuseGallery(collections, tokens),
+            remix_gallery=RemixGallery(collections, tokens),
             backup_gallery=BackupGallery(catalogue, collections, settings.backups_path, settings.store.payload_schema),
         )
         await _try_to_open_gallery(collections)

@@ -12,10 +12,10 @@ from gallery_indexer.collections.backup_gallery import BackupGallery
 from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.gallery_jobs import GalleryJobs
 from gallery_indexer.collections.index_collections import IndexCollections
-from gallery_indexer.collections.refuse_gallery import RefuseGallery
-from gallery_indexer.features.kept_tokens import KeptTokens
+from gallery_indexer.collections.remix_gallery import RemixGallery
+from gallery_indexer.features.feature_cache import FeatureCache
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.remote.named_images import NamedImages
+from gallery_indexer.remote.remote_image_loader import RemoteImageLoader
 from gallery_indexer.settings import IndexerSettings
 
 
@@ -28,10 +28,10 @@ class Components:
     collections: IndexCollections
     edit_gallery: EditGallery
     metrics: IndexMetrics
-    named_images: NamedImages
-    kept_tokens: KeptTokens | None
+    remote_image_loader: RemoteImageLoader
+    feature_cache: FeatureCache | None
     jobs: GalleryJobs
-    refuse_gallery: RefuseGallery
+    remix_gallery: RemixGallery
     backup_gallery: BackupGallery
 
 

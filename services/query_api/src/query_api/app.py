@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
-from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.bundles.bundle_signature import verify_signature
 from aff_shared.errors import BundleError, StoreError
 from aff_shared.images.pixel_budget import PixelBudget
@@ -22,17 +22,17 @@ from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.web.service import create_service
 from query_api.components import Components
 from query_api.embedding.embedding_process import EmbeddingProcess
-from query_api.embedding.photograph_embedder import BudgetedEmbedder, EncoderGraph
+from query_api.embedding.photograph_embedder import BudgetedEmbedder, OnnxModelRef
 from query_api.embedding.query_encoder import choose_precision
 from query_api.http.encoder_routes import router as encoder_router
+from query_api.http.load_shedding import LoadSheddingMiddleware
 from query_api.http.page_files import install_page
 from query_api.http.routes import operation_router, router
-from query_api.http.shed_load import ShedLoad
-from query_api.search.find_hits import HitFinder
-from query_api.search.live_gallery import LiveGallery, LoadedEncoder
+from query_api.search.active_model import ActiveModel, LoadedEncoder
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_metrics import SearchMetrics
 from query_api.search.search_queue import SearchQueue
+from query_api.search.vector_search import VectorSearch
 from query_api.settings import QuerySettings
 
 _logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         version=version("aff-query-api"),
         lifespan=lifespan,
         listen=settings,
-        middleware=[Middleware(ShedLoad)],
+        middleware=[Middleware(LoadSheddingMiddleware)],
     )
     for included in (operation_router, router, encoder_router):
         app.include_router(included)
@@ -79,7 +79,7 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
 
         async def load(path: Path) -> LoadedEncoder:
             manifest = await asyncio.to_thread(_read_manifest, path, settings)
-            graph = EncoderGraph(
+            graph = OnnxModelRef(
                 path, manifest.fingerprint, choose_precision(manifest.query_encoder, settings.precision)
             )
             await embedder.load(graph)
@@ -91,9 +91,9 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         if catalogue is None:
             catalogue = await open_catalogue(settings.store)
             stack.push_async_callback(catalogue.close)
-        gallery = LiveGallery(
+        gallery = ActiveModel(
             catalogue,
-            BundleShelf(settings.bundle_path),
+            BundleRepository(settings.bundle_path),
             first,
             load,
             settings.space_check_interval_s,
@@ -103,7 +103,7 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         queue = SearchQueue(
             settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
         )
-        finder = HitFinder(settings.expansion_alpha, settings.group_reach)
+        finder = VectorSearch(settings.expansion_alpha, settings.group_reach)
         budget = PixelBudget(
             settings.max_large_pixels,
             settings.image_limits,
@@ -122,7 +122,7 @@ def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
     return load_manifest(path)
 
 
-async def _say_whether_ready(gallery: LiveGallery, first: LoadedEncoder) -> None:
+async def _say_whether_ready(gallery: ActiveModel, first: LoadedEncoder) -> None:
     try:
         serving = await gallery.require_live()
         _logger.info("searches with bundle %s", serving.manifest.title)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from query_api.search.live_gallery import LiveGallery
+from query_api.search.active_model import ActiveModel
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_queue import SearchQueue
 from query_api.settings import QuerySettings
@@ -17,7 +17,7 @@ class Components:
     """The collaborators of the running service."""
 
     settings: QuerySettings
-    gallery: LiveGallery
+    gallery: ActiveModel
     search_gallery: SearchGallery
     queue: SearchQueue
 

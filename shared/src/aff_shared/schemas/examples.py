@@ -137,12 +137,12 @@ GALLERY_STATUS: Example = {
     "space": _SPACE,
     "collections": [_LIVE_COLLECTION, COLLECTION_STATUS],
     "activity": {**_SUMMARY, "images_per_s": 118.5, "in_flight": 64},
-    "kept_tokens": {"images": 50_000, "size_bytes": 760_000_000},
+    "feature_cache": {"images": 50_000, "size_bytes": 760_000_000},
 }
 BUILD_REQUEST: Example = {"bundle": "landmarks-2"}
 GALLERY_JOB: Example = {
     "id": "0f8fad5bd9cb469fa16570867728950e",
-    "kind": "refuse",
+    "kind": "remix",
     "item": "landmarks-2",
     "state": "running",
     "started_at": _WHEN,

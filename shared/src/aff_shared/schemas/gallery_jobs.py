@@ -12,11 +12,11 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.gallery import Backup, CollectionComparison
 from aff_shared.schemas.problem import Problem
 
-JobKind = Literal["backup", "restore", "verify", "refuse"]
+JobKind = Literal["backup", "restore", "verify", "remix"]
 
 
 class FusedCollection(BaseModel):
-    """What came of `POST /gallery/refuse`.
+    """What came of `POST /gallery/remix`.
 
     Attributes:
         space: Of the collection that is filled.
@@ -43,7 +43,7 @@ class GalleryJob(BaseModel):
         ended_at: Null while it runs.
         done: Images that are done.
         total: Images that there were at its beginning; null where that is not known.
-        result: Of `verify`, `backup` and `refuse`; that of `refuse` while it runs, too. Null for `restore`.
+        result: Of `verify`, `backup` and `remix`; that of `remix` while it runs, too. Null for `restore`.
         problem: Why it failed.
     """
 

@@ -9,13 +9,13 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aff_shared.errors import AffError, ConnectionLimitError, HeadTimeoutError, HeadTooLargeError, RequestError
-from aff_shared.web.middleware.refused_requests import refuse_scope
+from aff_shared.web.middleware.refused_requests import remix_scope
 
 _RETRY_AFTER_S = 1
 _UNREAD = "-"
 
 
-class LimitedHttp(HttpToolsProtocol):
+class HeaderLimitProtocol(HttpToolsProtocol):
     """A connection that bounds what uvicorn does not: heads, trailers, and the connections of a service.
 
     A request that cannot be read, or is not taken, becomes one that the application answers with the error, so that
@@ -155,7 +155,7 @@ class LimitedHttp(HttpToolsProtocol):
         if not self._awaits_body():
             self._begin_unread_request()
         self.cycle.keep_alive = False
-        refuse_scope(self.cycle.scope, error)
+        remix_scope(self.cycle.scope, error)
         self.cycle.message_event.set()
         if self.cycle.response_complete:  # before its body had ended
             self.transport.close()
@@ -175,10 +175,10 @@ class LimitedHttp(HttpToolsProtocol):
             self.scope["path"] = _UNREAD
 
 
-def limited_http(head_timeout_s: float, max_head_bytes: int, max_connections: int) -> type[LimitedHttp]:
+def limited_http(head_timeout_s: float, max_head_bytes: int, max_connections: int) -> type[HeaderLimitProtocol]:
     """Return the protocol class for a server with these limits."""
     limits = {"head_timeout_s": head_timeout_s, "max_head_bytes": max_head_bytes, "max_connections": max_connections}
-    return type("LimitedHttp", (LimitedHttp,), limits)
+    return type("HeaderLimitProtocol", (HeaderLimitProtocol,), limits)
 
 
 def _is_path(url: bytes) -> bool:

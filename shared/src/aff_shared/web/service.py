@@ -15,7 +15,7 @@ from starlette.types import Lifespan
 from aff_shared.schemas.health import Health
 from aff_shared.store.store_metrics import store_failures
 from aff_shared.web.access_settings import Scope
-from aff_shared.web.admission import Admission
+from aff_shared.web.byte_budget import ByteBudget
 from aff_shared.web.listen_settings import ListenSettings
 from aff_shared.web.metrics import RequestMetrics
 from aff_shared.web.middleware.access_control import AccessControl
@@ -120,8 +120,8 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def _admission(listen: ListenSettings, registry: CollectorRegistry) -> Admission:
-    admission = Admission(listen.max_queued_requests, listen.max_queued_bytes)
+def _admission(listen: ListenSettings, registry: CollectorRegistry) -> ByteBudget:
+    admission = ByteBudget(listen.max_queued_requests, listen.max_queued_bytes)
     held = Gauge("aff_http_queued_bytes", "Bytes of the bodies that are worked on now.", registry=registry)
     held.set_function(lambda: admission.held_bytes)
     return admission

@@ -43,7 +43,7 @@ def test_indexing_is_compared_with_the_extractors_alone_and_its_memory_is_shown(
 
 
 def test_fusing_again_is_compared_with_extracting_again(tiny_training: TinyTraining) -> None:
-    found = run("refuse", "--bundle", str(tiny_training.bundle), "--images", "8", "--rounds", "1")
+    found = run("remix", "--bundle", str(tiny_training.bundle), "--images", "8", "--rounds", "1")
     assert found["speedup"] == pytest.approx(found["images_per_s"] / found["again_images_per_s"])
     assert found["bytes_per_image"] > 0
 

@@ -1,4 +1,4 @@
-"""Every rival answers, and what is said of them follows from what was measured."""
+"""Every baseline answers, and what is said of them follows from what was measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.bench.rivals.compare_services import Comparison, Counts
-from aff_benchmarks.bench.rivals.litserve_trials import LitserveSetting, LitserveTrial, litserve_settings
-from aff_benchmarks.bench.rivals.search_cost import SearchCost
+from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts
+from aff_benchmarks.bench.baselines.litserve_trials import LitserveSetting, LitserveTrial, litserve_settings
+from aff_benchmarks.bench.baselines.search_cost import SearchCost
 from aff_benchmarks.report import query_cost as module
 from aff_benchmarks.report.query_cost import PLOT, query_cost
 from aff_benchmarks.report.section import BenchContext, Section

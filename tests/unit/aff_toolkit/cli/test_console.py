@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aff_shared.errors import AffError
 from aff_toolkit.cli import main as module
-from aff_toolkit.cli.console import errors_told, messages, output, print_json
+from aff_toolkit.cli.console import exit_on_error, messages, output, print_json
 from aff_toolkit.cli.printable import printable
 
 EVIL = "a\x1b[31m\x07\x9bm\u202e\x7f\udce9é日😀"
@@ -43,7 +43,7 @@ def test_no_text_and_no_cell_of_a_table_commands_the_terminal(capsys: pytest.Cap
 
 
 def test_a_name_in_an_error_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), errors_told(as_json=False):
+    with pytest.raises(typer.Exit), exit_on_error(as_json=False):
         raise AffError("cannot be read", item="\x1b[2Jnew\nline.jpg")
     assert capsys.readouterr().err == "Internal error: \\x1b[2Jnew\\x0aline.jpg: cannot be read\n"
 

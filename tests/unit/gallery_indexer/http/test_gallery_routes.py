@@ -68,7 +68,7 @@ async def _service(root: Path, catalogue: MemoryGalleryCatalogue) -> AsyncIterat
         yield client
 
 
-@pytest.mark.parametrize("path", ["/gallery/collections", "/gallery/refuse"])
+@pytest.mark.parametrize("path", ["/gallery/collections", "/gallery/remix"])
 async def test_a_bundle_that_the_service_does_not_have_is_not_found(
     tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,12 +17,12 @@ from aff_shared.schemas.indexing import IndexItem, Receipt
 from aff_shared.store.gallery_store import GalleryStore
 from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.features.tokens import ImageFeatures, Tokens
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline, KeepFeatures
-from gallery_indexer.indexing.patient_store import PatientStore
 from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -52,7 +52,7 @@ def _index_gallery(
     keep_features: KeepFeatures | None = None,
 ) -> Iterator[IndexGallery]:
     metrics = IndexMetrics(registry or CollectorRegistry())
-    patient = PatientStore(store, wait_s=store_wait_s)
+    patient = RetryingStore(store, wait_s=store_wait_s)
     pipeline = IndexingPipeline(
         encoder,
         patient,
@@ -73,8 +73,8 @@ def _image(
     item_id: str | None = None,
     payload: dict[str, Any] | None = None,
     name: str | None = None,
-) -> IncomingImage:
-    return IncomingImage(data=data, name=name, item=IndexItem(id=item_id, payload=payload))
+) -> UploadedImage:
+    return UploadedImage(data=data, name=name, item=IndexItem(id=item_id, payload=payload))
 
 
 def _statuses(receipts: Sequence[Receipt]) -> list[str]:

@@ -16,15 +16,15 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.workers.worker_life import WorkerStartError
 from gallery_indexer.features.image_encoder import EncodedImage, ImageEncoder, PreparedImage
-from gallery_indexer.indexing.embedded_image import EmbeddedImage
-from gallery_indexer.indexing.gallery_entry import GalleryEntry
+from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.identified_image import identify
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import IndexTask
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
-from gallery_indexer.indexing.patient_store import PatientStore
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.workers.pixel_arena import PixelArena
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.uploaded_image import UploadedImage
+from gallery_indexer.workers.shared_pixel_buffer import SharedPixelBuffer
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -69,13 +69,13 @@ async def _pipeline(
     *,
     batch_size: int = 8,
     store_wait_s: float = 0.0,
-    arena: PixelArena | None = None,
+    arena: SharedPixelBuffer | None = None,
 ) -> AsyncIterator[IndexingPipeline]:
     store = store or MemoryGalleryStore()
     await store.create(EmbeddingSpace(id="a" * 64, dimension=4))
     pipeline = IndexingPipeline(
         encoder,
-        PatientStore(store, wait_s=store_wait_s),
+        RetryingStore(store, wait_s=store_wait_s),
         ImageLimits(),
         IndexMetrics(registry or CollectorRegistry()),
         batch_size=batch_size,
@@ -88,11 +88,11 @@ async def _pipeline(
         yield pipeline
 
 
-def _entry(data: bytes, name: str = "photo.png") -> GalleryEntry:
-    return GalleryEntry((identify(0, IncomingImage(data=data, name=name), PayloadLimits(0)),), None)
+def _entry(data: bytes, name: str = "photo.png") -> IndexTask:
+    return IndexTask((identify(0, UploadedImage(data=data, name=name), PayloadLimits(0)),), None)
 
 
-async def _embed(pipeline: IndexingPipeline, *entries: GalleryEntry) -> list[EmbeddedImage | AffError]:
+async def _embed(pipeline: IndexingPipeline, *entries: IndexTask) -> list[EncodedRecord | AffError]:
     return await asyncio.gather(*map(pipeline.embed, entries))
 
 
@@ -109,8 +109,8 @@ async def test_each_image_of_a_batch_gets_its_own_embedding_and_size() -> None:
     entries = _entry(plain_png(RED, width=40, height=30)), _entry(plain_png(BLUE, width=20, height=50))
     async with _pipeline(encoder) as pipeline:
         red, blue = await _embed(pipeline, *entries)
-    assert isinstance(red, EmbeddedImage)
-    assert isinstance(blue, EmbeddedImage)
+    assert isinstance(red, EncodedRecord)
+    assert isinstance(blue, EncodedRecord)
     half = 0.5**0.5  # mean colour (1, 0, 0) with the constant 1, brought to unit length
     np.testing.assert_allclose(red.embedding, [half, 0, 0, half], atol=1e-6)
     np.testing.assert_allclose(blue.embedding, [0, 0, half, half], atol=1e-6)
@@ -133,7 +133,7 @@ async def test_an_image_that_does_not_decode_leaves_the_others_their_embeddings(
         empty, red = await _embed(pipeline, _entry(b"", "empty.png"), _entry(plain_png(RED)))
     assert isinstance(empty, EmptyImageError)
     assert empty.item == "empty.png"
-    assert isinstance(red, EmbeddedImage)
+    assert isinstance(red, EncodedRecord)
     assert red.embedding[0] > 0
     assert encoder.batch_sizes == [1]
 
@@ -143,8 +143,8 @@ async def test_an_image_that_makes_the_encoder_raise_fails_alone() -> None:
     entries = _entry(plain_png(RED)), _entry(plain_png(GREEN), "bad.png"), _entry(plain_png(BLUE))
     async with _pipeline(FakeGalleryEncoder(poison=GREEN), store) as pipeline:
         red, green, blue = await _embed(pipeline, *entries)
-    assert isinstance(red, EmbeddedImage)
-    assert isinstance(blue, EmbeddedImage)
+    assert isinstance(red, EncodedRecord)
+    assert isinstance(blue, EncodedRecord)
     assert red.embedding[0] > 0
     assert blue.embedding[2] > 0
     assert isinstance(green, EncoderError)
@@ -157,7 +157,7 @@ async def test_an_image_is_not_rejected_where_the_process_that_decodes_cannot_be
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     encoder, store = FakeGalleryEncoder(), MemoryGalleryStore()
-    async with _pipeline(encoder, store, arena=PixelArena(encoder.preprocessings, 4)) as pipeline:
+    async with _pipeline(encoder, store, arena=SharedPixelBuffer(encoder.preprocessings, 4)) as pipeline:
         with pytest.raises(WorkerError, match="cannot be started"):
             await pipeline.embed(_entry(plain_png(RED)))
     assert await store.count() == 0
@@ -249,7 +249,7 @@ async def test_a_store_that_is_away_is_waited_for_and_nothing_is_lost() -> None:
         assert await store.count() == 2
         store.writes_left = None
         results = await asyncio.gather(*asked)
-    assert all(isinstance(result, EmbeddedImage) for result in results)
+    assert all(isinstance(result, EncodedRecord) for result in results)
     assert await store.count() == 8
 
 
@@ -272,4 +272,4 @@ async def test_an_image_whose_caller_went_away_takes_no_place() -> None:
             task.cancel()
         encoder.gate.set()
         result = await asyncio.wait_for(pipeline.embed(_entry(plain_png(BLUE))), timeout=10)
-    assert isinstance(result, EmbeddedImage)
+    assert isinstance(result, EncodedRecord)

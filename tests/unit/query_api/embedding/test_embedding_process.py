@@ -19,7 +19,7 @@ from aff_shared.errors import (
 from aff_shared.images.decoding import Crop, ImageLimits
 from query_api.embedding.embedding_process import EmbeddingProcess
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
-from query_api.embedding.photograph_embedder import EncoderGraph, Photograph, embed_photographs
+from query_api.embedding.photograph_embedder import OnnxModelRef, Photograph, embed_photographs
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.plain_photograph import plain_png
 from tests.support.stopped_decoder import DEADLY, ENDLESS, stopped_decoder
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def graph(tmp_path: Path) -> EncoderGraph:
+def graph(tmp_path: Path) -> OnnxModelRef:
     manifest = write_dummy_bundle(tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder())
-    return EncoderGraph(tmp_path, manifest.fingerprint, "fp32")
+    return OnnxModelRef(tmp_path, manifest.fingerprint, "fp32")
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def _running(threads: int = 2, timeout_s: float = 60.0) -> AsyncIterator[E
     await process.close()
 
 
-async def test_it_gives_what_decoder_and_encoder_give(graph: EncoderGraph, tmp_path: Path) -> None:
+async def test_it_gives_what_decoder_and_encoder_give(graph: OnnxModelRef, tmp_path: Path) -> None:
     manifest = write_dummy_bundle(tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder())
     here = OnnxQueryEncoder.load(tmp_path, manifest, threads=1)
     photographs = [RED, Photograph(BLUE.data, "part", Crop(0, 0, 8, 8)), BLUE]
@@ -53,7 +53,7 @@ async def test_it_gives_what_decoder_and_encoder_give(graph: EncoderGraph, tmp_p
     assert embedded.encode_ms > 0
 
 
-async def test_what_is_wrong_with_a_photograph_is_told_by_its_name(graph: EncoderGraph) -> None:
+async def test_what_is_wrong_with_a_photograph_is_told_by_its_name(graph: OnnxModelRef) -> None:
     async with _running() as process:
         with pytest.raises(TruncatedImageError) as caught:
             await process.embed([RED, Photograph(BLUE.data[:50], "half.png")], graph)
@@ -62,7 +62,7 @@ async def test_what_is_wrong_with_a_photograph_is_told_by_its_name(graph: Encode
             await process.embed([Photograph(RED.data, "red.png", Crop(0, 0, 5000, 5000))], graph)
 
 
-async def test_more_requests_than_threads_are_answered_each_by_its_own(graph: EncoderGraph) -> None:
+async def test_more_requests_than_threads_are_answered_each_by_its_own(graph: OnnxModelRef) -> None:
     async with _running(threads=2) as process:
         (red,), (blue,) = [(await process.embed([one], graph)).embeddings for one in (RED, BLUE)]
         answers = await asyncio.gather(*(process.embed([(RED, BLUE)[i % 2]], graph) for i in range(40)))
@@ -71,7 +71,7 @@ async def test_more_requests_than_threads_are_answered_each_by_its_own(graph: En
 
 
 async def test_a_request_that_was_given_up_takes_no_thread_for_ever_and_leaves_no_answer_behind(
-    graph: EncoderGraph,
+    graph: OnnxModelRef,
 ) -> None:
     async with _running(threads=1) as process:
         (blue,) = (await process.embed([BLUE], graph)).embeddings
@@ -87,7 +87,7 @@ async def test_a_request_that_was_given_up_takes_no_thread_for_ever_and_leaves_n
     ("photograph", "timeout_s"), [(Photograph(DEADLY, "deadly.png"), 60.0), (Photograph(ENDLESS, "endless.png"), 5.0)]
 )
 async def test_a_photograph_that_stops_the_decoder_fails_alone(
-    photograph: Photograph, timeout_s: float, graph: EncoderGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photograph: Photograph, timeout_s: float, graph: OnnxModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(stopped_decoder("query_api.embedding.photograph_embedder"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -103,7 +103,7 @@ async def test_a_photograph_that_stops_the_decoder_fails_alone(
 
 
 async def test_a_process_that_could_not_be_started_is_started_by_a_later_search(
-    graph: EncoderGraph, monkeypatch: pytest.MonkeyPatch
+    graph: OnnxModelRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -114,8 +114,8 @@ async def test_a_process_that_could_not_be_started_is_started_by_a_later_search(
         assert len((await process.embed([RED], graph)).embeddings) == 1
 
 
-async def test_a_bundle_that_another_has_taken_the_place_of_is_not_loaded(graph: EncoderGraph) -> None:
+async def test_a_bundle_that_another_has_taken_the_place_of_is_not_loaded(graph: OnnxModelRef) -> None:
     async with _running() as process:
         with pytest.raises(BundleIntegrityError):
-            await process.load(EncoderGraph(graph.bundle_path, "0" * 64, "fp32"))
+            await process.load(OnnxModelRef(graph.bundle_path, "0" * 64, "fp32"))
         await process.load(graph)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.bundles.bundle import load_manifest, verify_files
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 from aff_toolkit.cli.metrics_table import metrics_tables
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
 from aff_toolkit.export.repair_bundle import repair_bundle
@@ -21,7 +21,7 @@ Directory = Annotated[Path, typer.Argument(help="Directory of the bundle.")]
 @app.command()
 def inspect(directory: Directory, as_json: JsonOption = False) -> None:
     """Show what a bundle holds and what was measured on it."""
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         manifest = load_manifest(directory)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
@@ -42,7 +42,7 @@ def inspect(directory: Directory, as_json: JsonOption = False) -> None:
 @app.command()
 def verify(directory: Directory, as_json: JsonOption = False) -> None:
     """Check every file of a bundle against the manifest; status 1 when one differs."""
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         manifest = load_manifest(directory)
         verify_files(directory, manifest)
     size = sum(file.size_bytes for file in manifest.files)
@@ -69,7 +69,7 @@ def repair(
     as_json: JsonOption = False,
 ) -> None:
     """Put missing and altered files of a bundle back: copies are told by their sha256, whatever their names."""
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         repaired = repair_bundle(directory, source)
     if as_json:
         print_json({"repaired": repaired})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
 app = typer.Typer(help="Convert checkpoints that others released.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def convert(
     from aff_toolkit.weights.convert_checkpoint import convert_checkpoint  # noqa: PLC0415
     from aff_toolkit.weights.formats.checkpoint_formats import format_named  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         spec = convert_checkpoint(file, format_named(form), directory)
     if as_json:
         print_json(spec.model_dump(mode="json"))

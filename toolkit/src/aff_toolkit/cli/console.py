@@ -45,7 +45,7 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def errors_told(as_json: bool) -> Iterator[None]:
+def exit_on_error(as_json: bool) -> Iterator[None]:
     """End the command with status 1, and the error told in words, or as a problem (the service's own, if any)."""
     try:
         yield

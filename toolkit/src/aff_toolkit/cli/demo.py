@@ -13,7 +13,7 @@ from rich.table import Table
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient
 from aff_toolkit.cli import search as search_command
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 from aff_toolkit.data.photograph_files import encodable
 from aff_toolkit.data.read_photograph import read_photograph
@@ -36,7 +36,7 @@ def demo(
     if (gallery is None) != (query is None):
         raise typer.BadParameter("--gallery and --query go together")
     out.mkdir(parents=True, exist_ok=True)
-    with errors_told(as_json), ExitStack() as stack:
+    with exit_on_error(as_json), ExitStack() as stack:
         messages.print("starting both services ...")
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aff-demo-")))
         services = stack.enter_context(local_services(bundle, store / "gallery", out / "services.log"))

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def evaluate(
     from aff_toolkit.evaluation.evaluation_config import EvaluationConfig  # noqa: PLC0415
     from aff_toolkit.evaluation.report.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         place = _one_path(path, data)
         if benchmark == "score":
             if place is None:

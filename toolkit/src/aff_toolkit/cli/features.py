@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plan(
     from aff_toolkit.training.features.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         photographs = _photographs(source)
         extractors, extract = _load(bundle, device)
         settings = StoreSettings(copies=copies, pixel_size=pixel_size)
@@ -79,7 +79,7 @@ def extract(
     from aff_toolkit.training.features.extract_features import extract_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         photographs = _photographs(source)
         extractors, run = _load(bundle, device)
         settings = StoreSettings(copies=copies, pixel_size=pixel_size)
@@ -107,7 +107,7 @@ def verify(
     """Check every shard of a store against its sha256; status 1 when one is missing or altered."""
     from aff_toolkit.training.features.feature_store import FeatureStore  # noqa: PLC0415 - torch takes seconds
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         store = FeatureStore.open(directory, verify=True)
     if as_json:
         print_json({"photographs": len(store), "key": store.key, "ok": True})

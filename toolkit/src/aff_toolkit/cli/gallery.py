@@ -12,7 +12,7 @@ from aff_client.index_client import IndexerClient
 from aff_shared.errors import CollectionNotFoundError
 from aff_shared.schemas.gallery import Backup, CollectionComparison, CollectionStatus, GalleryStatus
 from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.gallery_files import export_files, import_files
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, tell_jobs
 from aff_toolkit.cli.gallery_rebuild import rebuild
@@ -33,7 +33,7 @@ Space = Annotated[str, typer.Argument(help="Id of a collection's embedding space
 @app.command("list")
 def list_collections(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Show the collections: the live one first, then those that were live last."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         gallery = client.gallery()
     _show(gallery, as_json)
 
@@ -41,7 +41,7 @@ def list_collections(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: Jso
 @app.command()
 def create(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Begin an empty gallery where there is none, as after the loss of one; one that is there stays as it is."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         gallery = client.create()
     _show(gallery, as_json)
 
@@ -58,7 +58,7 @@ def build(
     From its creation on, it gets every image that is indexed. What it has already is not embedded again, so an
     interrupted build goes on.
     """
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         created = client.build(bundle)
     if source is not None:
         index_source(source, indexer_url=indexer_url, as_json=as_json)
@@ -74,15 +74,15 @@ def build(
 
 
 @app.command()
-def refuse(
+def remix(
     mixer: Annotated[str, typer.Option(help="Name of a bundle with the same extractors, beside that of the indexer.")],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Fuse the gallery again with another mixer, from kept tokens: no image is read. Status 3 where some have none."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         try:
-            job = ended_job(client, client.refuse(mixer), "fusing again")
+            job = ended_job(client, client.remix(mixer), "fusing again")
         except JobFailedError:
             messages.print("what was fused stays; the same command goes on")
             raise
@@ -104,7 +104,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Compare a collection with the live one; status 3 where the two do not hold the same images."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         found = _verified(client, space, samples=samples, neighbours=neighbours)
     if as_json:
         print_json(found.model_dump())
@@ -122,7 +122,7 @@ def switch(
     as_json: JsonOption = False,
 ) -> None:
     """Make a collection the live one, where it lacks no image of the present one; the former stays for `rollback`."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         if not force and (missing := _verified(client, space, samples=1, neighbours=1).missing):
             messages.print(f"{missing} images are missing in it; see `aff gallery verify {space}`, or take --force")
             raise typer.Exit(_DIFFERENT)
@@ -133,7 +133,7 @@ def switch(
 @app.command()
 def rollback(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Make the collection live again that was it before."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         others = [one for one in client.gallery().collections if not one.live]
         before = [one for one in others if one.live_since is not None] or others
         if not before or (before[0].live_since is None and len(before) > 1):
@@ -145,7 +145,7 @@ def rollback(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption 
 @app.command()
 def drop(space: Space, indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Remove a collection that is not live, with all its embeddings."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         client.drop(space)
         gallery = client.gallery()
     _show(gallery, as_json)
@@ -158,7 +158,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Write all collections into a backup, in the directory that the indexer has for them."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         begun = client.backup(name or f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
         made = ended_job(client, begun, "backing up").result
     assert isinstance(made, Backup), "the result of such a job"
@@ -176,7 +176,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the gallery by a backup."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         ended_job(client, client.restore(name, force=force), "restoring")
         gallery = client.gallery()
     _show(gallery, as_json)
@@ -185,7 +185,7 @@ def restore(
 @app.command()
 def jobs(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
     """Show the job that runs on the gallery, and the last that ended since the indexer was started."""
-    with errors_told(as_json), IndexerClient(indexer_url) as client:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         known = client.jobs()
     if as_json:
         print_json([job.model_dump(mode="json") for job in known])

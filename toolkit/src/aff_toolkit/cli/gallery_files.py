@@ -13,7 +13,7 @@ from aff_shared.errors import GalleryMissingError
 from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.cli.console import JsonOption, errors_told, images_bar, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, output, print_json
 from gallery_indexer.collections.portable_manifest import Manifest
 
 Directory = Annotated[Path, typer.Argument(help="Of the files: a manifest, and Parquet.")]
@@ -35,7 +35,7 @@ def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOpt
     async def write(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
         return await export_gallery(catalogue, directory.absolute(), progress, settings.payload_schema)
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         if not settings.url and not settings.edge_path.is_dir():
             raise GalleryMissingError(f"there is no gallery in {settings.edge_path}", item=str(settings.edge_path))
         manifest = _with_bar("exporting", settings, write)
@@ -59,7 +59,7 @@ def import_files(
             await require_replaceable(catalogue, directory.name)
         return await import_gallery(catalogue, directory.absolute(), progress)
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         manifest = _with_bar("importing", _settings(gallery), read)
     _tell(manifest, directory, as_json, "from")
 

@@ -12,7 +12,7 @@ from aff_shared.errors import StoreRejectedError
 from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
 from aff_shared.store.embedded.edge_rebuild import RebuiltGallery, rebuild_gallery
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 _TO_BE_INDEXED = 3
@@ -30,7 +30,7 @@ def rebuild(
     Damaged files are set aside. Where another collection is whole, searches go there, and the damaged one is filled
     from kept tokens (AFF_INDEX_KEPT_TOKENS_PATH). Status 3 where sources have to be indexed again.
     """
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         store = StoreSettings(**_given(edge_path=gallery))
         if store.url:
             raise StoreRejectedError("QDRANT_URL names a server, whose gallery Qdrant itself recovers")

@@ -16,7 +16,7 @@ import typer
 
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import AffError
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.indexing_bar import IndexingBar
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, DEFAULT_INDEXER_URL, BundlePath, IndexerUrl
 from aff_toolkit.cli.printable import printable
@@ -79,7 +79,7 @@ def index(
         return
     options = IndexingOptions(concurrency, give_up_after, trust_ids=trust_ids, replace=replace)
     started = time.perf_counter()
-    with errors_told(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures, source) as record:
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures, source) as record:
         wait = partial(patiently, give_up_after_s=give_up_after, stop=threading.Event())
         wait(client.gallery, away=False)  # an indexer that was never there is told at once
         _warn_of_failure_list(record)
@@ -97,7 +97,7 @@ def _index_with_ray(
     from aff_toolkit.indexing.ray_engine import index_with_ray  # noqa: PLC0415 - torch takes seconds
 
     started = time.perf_counter()
-    with errors_told(as_json), IndexingRecord(failures, source) as record:
+    with exit_on_error(as_json), IndexingRecord(failures, source) as record:
         _warn_of_failure_list(record)
         with IndexingBar(record.summary) as bar, _counted(source, bar):
             try:

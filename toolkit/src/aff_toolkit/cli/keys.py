@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from aff_shared.errors import AccessSettingsError
 from aff_shared.web.access_settings import AccessKey, AccessSettings, Scope
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Make keys for the services.")
 
@@ -38,7 +38,7 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown now and never again; the services keep its hash alone."""
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         key, entry = make_key(name, scope, requests_per_minute, file)
     if as_json:
         print_json({"key": key, "entry": entry.model_dump(mode="json", exclude_none=True)})

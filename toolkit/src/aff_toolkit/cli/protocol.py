@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
 app = typer.Typer(help="Make files that `aff evaluate csv` takes.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def frames(
     """Make queries, a gallery, positives and junk of the frames of videos or walks."""
     from aff_toolkit.evaluation.frames_protocol import frames_protocol, write_protocol  # noqa: PLC0415 - slow imports
 
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         if out.resolve() == frames_csv.resolve():
             raise InvalidParameterError("is the file that is read; choose another one", item="OUT")
         rows = frames_protocol(

@@ -20,7 +20,7 @@ from aff_client import SearchClient
 from aff_shared.errors import AffError
 from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_shared.schemas.searching import SearchHit, SearchResponse
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
 from aff_toolkit.data.contact_sheet import Cell, contact_sheet
 from aff_toolkit.data.photograph_files import encodable
@@ -41,7 +41,7 @@ def search(
 ) -> None:
     """Find the photographs of the same thing in the gallery."""
     thumbnails = {}
-    with errors_told(as_json), SearchClient(query_url) as client:
+    with exit_on_error(as_json), SearchClient(query_url) as client:
         data = read_photograph(photo)
         answer = client.search(
             data,

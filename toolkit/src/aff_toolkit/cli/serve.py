@@ -14,7 +14,7 @@ from aff_shared.web.logs import configure_logging
 from aff_shared.web.observe_settings import ObserveSettings
 from aff_shared.web.serving import prepare_process, run_on_event_loop, settings_errors_told
 from aff_shared.web.tracing import configure_tracing
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, print_json
 from aff_toolkit.cli.keys import make_key
 from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
@@ -63,7 +63,7 @@ def serve(
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
 
-    with settings_errors_told(), errors_told(as_json):
+    with settings_errors_told(), exit_on_error(as_json):
         access = AccessSettings() if keys is None else _access_by_keys_of(keys)
         store = StoreSettings(**_given(edge_path=gallery))
         query = indexer = None
@@ -81,7 +81,7 @@ def serve(
         told = ", ".join(f"{name} {address}" for name, address in addresses.items())
         page = "" if query is None else f" Search by photograph at {addresses['query']};"
         messages.print(f"{told}.{page} next: aff index FOLDER; Ctrl-C stops.")
-    with errors_told(as_json):
+    with exit_on_error(as_json):
         observed = ObserveSettings()
         configure_logging(observed)
         configure_tracing(observed, "aff-serve")

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, errors_told, messages, output, print_json
+from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.metrics_table import fallen, metrics_tables
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, find_default_bundle
 from aff_toolkit.cli.settle_labels import settle_labels
@@ -104,7 +104,7 @@ def train(
 
     console = messages if _is_main_process() else Console(quiet=True)
     # One document on standard output, whichever processes fail; the others tell in words.
-    with errors_told(as_json and _is_main_process()):
+    with exit_on_error(as_json and _is_main_process()):
         _require_one_way(
             recipe,
             images,

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from aff_shared.bundles.bundle_shelf import BundleShelf
-from aff_shared.errors import RefusingError
+from aff_shared.bundles.bundle_repository import BundleRepository
+from aff_shared.errors import RemixError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.gallery_jobs import GalleryJob
 from gallery_indexer.app import create_app
@@ -32,7 +32,7 @@ async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[Embedding
     """
     if settings.kept_tokens_path is None or not spaces:
         return []
-    shelf, filled = BundleShelf(settings.bundle_path), []
+    shelf, filled = BundleRepository(settings.bundle_path), []
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         components: Components = app.state.components
@@ -42,9 +42,9 @@ async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[Embedding
                 continue
             try:
                 job = await components.jobs.start(
-                    "refuse", bundle.name, partial(components.refuse_gallery.prepare, bundle.name)
+                    "remix", bundle.name, partial(components.remix_gallery.prepare, bundle.name)
                 )
-            except RefusingError:
+            except RemixError:
                 continue
             filled.append(await components.jobs.ended(job.id))
     return filled

@@ -29,15 +29,15 @@ from aff_toolkit.indexing.source_item import SourceError, SourceItem
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
-from gallery_indexer.indexing.embedded_image import EmbeddedImage
-from gallery_indexer.indexing.gallery_entry import GalleryEntry
+from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.identified_image import IdentifiedImage, identify
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.indexing_pipeline import embedded_image
+from gallery_indexer.indexing.index_task import IndexTask
+from gallery_indexer.indexing.indexing_pipeline import encoded_record
 from gallery_indexer.indexing.payload_limits import PayloadLimits
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
 from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 
 _READ_AT_A_TIME = 32
@@ -165,10 +165,10 @@ class Prepare:
         item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
         limits = PayloadLimits(self.settings.max_payload_bytes, self.settings.store.payload_schema)
         try:
-            incoming = IncomingImage(data=row["data"], name=row["location"], item=item)
+            incoming = UploadedImage(data=row["data"], name=row["location"], item=item)
             image = identify(0, incoming, limits)
             prepared: Row = {**row, "id": image.item_id, "data": None, "sha256": image.content_sha256}
-            if not GalleryEntry((image,), stored).needs_embedding:
+            if not IndexTask((image,), stored).needs_embedding:
                 return prepared
             photograph = self._prepare(image.data, image.label)
         except AffError as error:
@@ -222,7 +222,7 @@ def _pixels(row: Row) -> PreparedImage:
 
 def _with_embedding(row: Row, encoded: EncodedImage | None) -> Row:
     try:
-        image = embedded_image(encoded, row["width"], row["height"], label=row["id"])
+        image = encoded_record(encoded, row["width"], row["height"], label=row["id"])
     except AffError as error:
         return _failed(row, error)
     return {**row, "pixels": None, "embedding": image.embedding.tolist(), "extractors": list(image.extractors)}
@@ -247,7 +247,7 @@ class Write:
         stored = self._store.fetch([row["id"] for row in going])
         points = []
         for row in going:
-            entry = GalleryEntry((_identified(row),), stored.get(row["id"]))
+            entry = IndexTask((_identified(row),), stored.get(row["id"]))
             embedded = _embedded(row)
             if embedded is not None:
                 points.append(entry.embedded_point(embedded))
@@ -264,8 +264,8 @@ def _identified(row: Row) -> IdentifiedImage:
     return IdentifiedImage(0, row["location"], row["id"], b"", row["sha256"], json.loads(row["payload"]))
 
 
-def _embedded(row: Row) -> EmbeddedImage | None:
+def _embedded(row: Row) -> EncodedRecord | None:
     if row["embedding"] is None:
         return None
     embedding = np.asarray(row["embedding"], dtype=np.float32)
-    return EmbeddedImage(embedding, row["width"], row["height"], tuple(row["extractors"]), row["thumbnail"])
+    return EncodedRecord(embedding, row["width"], row["height"], tuple(row["extractors"]), row["thumbnail"])

@@ -13,7 +13,7 @@ from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.indexing.patient_store import PatientStore
+from gallery_indexer.indexing.retrying_store import RetryingStore
 
 _Result = TypeVar("_Result")
 
@@ -48,7 +48,7 @@ class OpenedStore:
         self._loop = asyncio.new_event_loop()
         self._catalogue: GalleryCatalogue = self._run(open_catalogue(settings))
         self._run(self._catalogue.create(space))
-        self._store = PatientStore(self._run(self._catalogue.collection(space)), wait_s=_WAIT_S)
+        self._store = RetryingStore(self._run(self._catalogue.collection(space)), wait_s=_WAIT_S)
 
     def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """See GalleryStore."""

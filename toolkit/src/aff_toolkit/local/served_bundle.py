@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aff_shared.bundles.bundle import load_manifest
-from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
 from aff_shared.store.gallery_catalogue import GalleryCatalogue, live_one
 
@@ -32,7 +32,7 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
         f"For a collection of {named.name}: aff gallery build SOURCE --bundle {bundle.name}, then "
         "aff gallery switch; or serve an empty --gallery"
     )
-    path = BundleShelf(bundle).of_space(live.space.id)
+    path = BundleRepository(bundle).of_space(live.space.id)
     if path is None:
         return f"Warning: {why}, and no bundle of its space lies beside it: searches will be refused. {following}"
     return f"Warning: {why}. Its live collection is searched with bundle {load_manifest(path).title}. {following}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from aff_shared.bundles.bundle import BundleManifest
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
 
 _SCHEME = "bundle:"
@@ -27,7 +27,7 @@ def bundle_of(source: str) -> BaseBundle:
     return BaseBundle.open(Path(source.removeprefix(_SCHEME)))
 
 
-def read_bundled_network(source: str) -> LightNetwork:
+def read_bundled_network(source: str) -> LightweightEncoder:
     """Read the network of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
 
     Raises:
@@ -37,7 +37,7 @@ def read_bundled_network(source: str) -> LightNetwork:
     bundle = bundle_of(source)
     name = query_backbone_of(bundle.manifest)
     encoder = None if name is None else QUERY_BACKBONES[name].build(bundle.manifest.space.dimension)
-    if encoder is None or not isinstance(encoder.network, LightNetwork):
+    if encoder is None or not isinstance(encoder.network, LightweightEncoder):
         raise ExtractorUnavailableError("its query encoder cannot be taken for an extractor", item=source)
     bundle.load_query_encoder(encoder)
     return encoder.network

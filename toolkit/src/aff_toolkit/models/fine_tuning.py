@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_encoder import QueryEncoder
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
@@ -40,7 +40,7 @@ class FineTuning(BaseModel):
         """
         if not self.frozen_blocks:
             return
-        trunk = encoder.network.trunk if isinstance(encoder.network, LightNetwork) else None
+        trunk = encoder.network.trunk if isinstance(encoder.network, LightweightEncoder) else None
         if not isinstance(trunk, EfficientNetLite) or self.frozen_blocks > len(trunk.blocks):
             raise ValueError(f"this query encoder has no {self.frozen_blocks} blocks that could be frozen")
         for part in (trunk.conv_stem, trunk.bn_stem, *trunk.blocks[: self.frozen_blocks]):

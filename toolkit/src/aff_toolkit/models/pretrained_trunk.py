@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
 from aff_toolkit.models.efficientnet_lite_weights import read_efficientnet_lite_weights
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.models.shufflenet import ShuffleNetV2
 from aff_toolkit.models.timm_trunk import TimmTrunk
@@ -47,7 +47,7 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
         UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
     """
     network = encoder.network
-    if not isinstance(network, LightNetwork):
+    if not isinstance(network, LightweightEncoder):
         raise ExtractorUnavailableError("this query backbone has no pretrained weights on the hub", item=source)
     found = _released_weights(network.trunk, source, revision)
     names = {name: name.removeprefix("model.") for name in network.trunk.state_dict()}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from aff_shared.bundles.bundle import BundleManifest
-from aff_toolkit.models.light_network import (
-    LightNetwork,
+from aff_toolkit.models.lightweight_encoder import (
+    LightweightEncoder,
     efficientnet,
     efficientnet_lite,
     mobilenet_v2,
@@ -37,7 +37,7 @@ def _residual(width: int) -> QueryBackbone:
     return QueryBackbone(f"residual network of width {width}, GeM, whitening", partial(residual_query_encoder, width))
 
 
-def _light(name: str, network: Callable[[int], LightNetwork]) -> QueryBackbone:
+def _light(name: str, network: Callable[[int], LightweightEncoder]) -> QueryBackbone:
     return QueryBackbone(f"{name}, GeM, whitening", lambda dimension: QueryEncoder(network(dimension)))
 
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Literal
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
-from aff_shared.bundles.bundle_shelf import BundleShelf
+from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
-from aff_shared.joint_attempt import JointAttempt
 from aff_shared.schemas.indexing import LookupImage, Receipt
+from aff_shared.single_flight import SingleFlight
 from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, find_collection, live_one
 from aff_shared.store.gallery_store import GalleryStore
 from aff_shared.store.retry import retry_for
+from gallery_indexer.collections.collection_runtime import CollectionRuntime
 from gallery_indexer.collections.merge_receipts import merge_receipts
-from gallery_indexer.collections.opened_collection import OpenedCollection
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 
 _logger = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ class IndexCollections:
     def __init__(
         self,
         catalogue: GalleryCatalogue,
-        shelf: BundleShelf,
-        first: OpenedCollection,
-        open_collection: Callable[[Path], Awaitable[OpenedCollection]],
+        shelf: BundleRepository,
+        first: CollectionRuntime,
+        open_collection: Callable[[Path], Awaitable[CollectionRuntime]],
         metrics: IndexMetrics,
         *,
         interval_s: float,
@@ -66,11 +66,11 @@ class IndexCollections:
         self.seen = False
         self._opened = {first.manifest.space.id: first}
         self._payload_indexed: set[str] = set()
-        self._retired: dict[OpenedCollection, asyncio.Task[None]] = {}
+        self._retired: dict[CollectionRuntime, asyncio.Task[None]] = {}
         self._collections: Sequence[Collection] = []
         self._trusted_until = -1.0
         self._refreshing = asyncio.Lock()
-        self._noticing = JointAttempt(self.refresh)
+        self._noticing = SingleFlight(self.refresh)
 
     async def refresh(self) -> Sequence[Collection]:
         """Read which collections there are, and open and close accordingly; the first one is created.
@@ -94,11 +94,11 @@ class IndexCollections:
             self._trusted_until = time.monotonic() + self._interval_s
             return collections
 
-    async def live(self) -> OpenedCollection:
+    async def live(self) -> CollectionRuntime:
         """Return the live collection; errors as `refresh`, after waiting for a store that is away."""
         return (await self._current())[0]
 
-    async def ready(self) -> OpenedCollection:
+    async def ready(self) -> CollectionRuntime:
         """Return the live collection as the store tells it now; errors as `refresh`.
 
         A store that is away is not waited for, and those who ask at the same time share the answer.
@@ -106,11 +106,11 @@ class IndexCollections:
         await self._noticing.make()
         return await self.live()
 
-    def opened(self, space_id: str) -> OpenedCollection | None:
+    def opened(self, space_id: str) -> CollectionRuntime | None:
         """Return a collection that is written to; None where its bundle is missing."""
         return self._opened.get(space_id)
 
-    async def receipts(self, images: Sequence[IncomingImage]) -> AsyncGenerator[Receipt, None]:
+    async def receipts(self, images: Sequence[UploadedImage]) -> AsyncGenerator[Receipt, None]:
         """Index images into every collection; a receipt for each as soon as it is done everywhere.
 
         Raises:
@@ -130,7 +130,7 @@ class IndexCollections:
             finally:
                 await merged.aclose()
 
-    async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
+    async def index(self, images: Sequence[UploadedImage]) -> list[Receipt]:
         """Index images as `receipts`, and return the receipts in the images' order."""
         return sorted([receipt async for receipt in self.receipts(images)], key=lambda receipt: receipt.index)
 
@@ -193,7 +193,7 @@ class IndexCollections:
             collection.stop_waiting()
         await asyncio.gather(*self._retired.values())
 
-    async def _current(self) -> list[OpenedCollection]:
+    async def _current(self) -> list[CollectionRuntime]:
         """Return the collections that are written to, the live one first."""
         if time.monotonic() >= self._trusted_until:
             try:
@@ -237,7 +237,7 @@ class IndexCollections:
         else:
             _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
 
-    def _retire(self, collection: OpenedCollection) -> None:
+    def _retire(self, collection: CollectionRuntime) -> None:
         """Close a collection in the background, once the requests that still use it have ended."""
         self._retired[collection] = asyncio.create_task(collection.close_when_unused())
         self._retired[collection].add_done_callback(lambda _: self._retired.pop(collection))

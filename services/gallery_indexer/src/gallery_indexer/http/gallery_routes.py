@@ -17,7 +17,7 @@ from aff_shared.errors import (
     JobNotFoundError,
     JobRunningError,
     MissingExtraError,
-    RefusingError,
+    RemixError,
     StoreError,
 )
 from aff_shared.schemas.examples import GALLERY_JOB, SPACE_ID
@@ -64,7 +64,7 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
     collections = await components.catalogue.collections()
     live = live_one(collections, seen=components.collections.seen)
     described = [await _describe(components, collection) for collection in collections]
-    tokens = components.kept_tokens
+    tokens = components.feature_cache
     kept = None
     if tokens is not None:
         kept = KeptTokensStatus(
@@ -78,7 +78,7 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         space=live.space,
         collections=described,
         activity=components.metrics.activity(),
-        kept_tokens=kept,
+        feature_cache=kept,
     )
 
 
@@ -102,8 +102,8 @@ async def build_collection(asked: BuildRequest, components: CurrentComponents) -
     return await _describe(components, await components.collections.build(asked.bundle))
 
 
-@router.post("/gallery/refuse", responses=problem_responses(RefusingError, JobRunningError, *_BUILT), status_code=202)
-async def refuse_gallery(
+@router.post("/gallery/remix", responses=problem_responses(RemixError, JobRunningError, *_BUILT), status_code=202)
+async def remix_gallery(
     asked: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
     """Begin to fill the collection of another mixer on the same extractors from the kept tokens.
@@ -111,7 +111,7 @@ async def refuse_gallery(
     No image is decoded and no extractor runs. Given again, it goes on with what is not there yet.
     """
     return await components.jobs.start(
-        "refuse", asked.bundle, lambda: components.refuse_gallery.prepare(asked.bundle), key=idempotency_key
+        "remix", asked.bundle, lambda: components.remix_gallery.prepare(asked.bundle), key=idempotency_key
     )
 
 

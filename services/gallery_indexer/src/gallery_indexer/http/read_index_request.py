@@ -22,7 +22,7 @@ from aff_shared.schemas.examples import INDEX_REQUEST
 from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_shared.web.uploads import UploadForm, is_form, read_form
-from gallery_indexer.indexing.incoming_image import ImageLocation, IncomingImage
+from gallery_indexer.indexing.uploaded_image import ImageLocation, UploadedImage
 
 _Document = TypeVar("_Document")
 
@@ -69,7 +69,7 @@ REQUEST_BODY: dict[str, Any] = {
 """OpenAPI's description of the two forms."""
 
 
-async def read_index_request(request: Request, *, max_images: int, max_items_bytes: int) -> list[IncomingImage]:
+async def read_index_request(request: Request, *, max_images: int, max_items_bytes: int) -> list[UploadedImage]:
     """Read a multipart form, or JSON with base64.
 
     Args:
@@ -96,7 +96,7 @@ async def read_index_request(request: Request, *, max_images: int, max_items_byt
     return images
 
 
-def _from_form(form: UploadForm) -> list[IncomingImage]:
+def _from_form(form: UploadForm) -> list[UploadedImage]:
     unknown = form.parts.keys() - _FORM_FIELDS
     if unknown:
         raise InvalidParameterError("the form has the fields images and items only", item=min(unknown))
@@ -104,7 +104,7 @@ def _from_form(form: UploadForm) -> list[IncomingImage]:
     if not files:
         raise InvalidParameterError("at least one image file is needed", item="images")
     items = _read_items(form.texts("items"), len(files))
-    return [IncomingImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
+    return [UploadedImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
 
 
 def _read_items(texts: Sequence[str], count: int) -> Sequence[IndexItem]:
@@ -119,20 +119,20 @@ def _read_items(texts: Sequence[str], count: int) -> Sequence[IndexItem]:
     return items
 
 
-def _from_json(body: bytes) -> list[IncomingImage]:
+def _from_json(body: bytes) -> list[UploadedImage]:
     images = _validated(_REQUEST, _json(body, "body"), "body").images
     return [_from_item(index, image) for index, image in enumerate(images)]
 
 
-def _from_item(index: int, image: IndexImage) -> IncomingImage:
+def _from_item(index: int, image: IndexImage) -> UploadedImage:
     item = IndexItem(id=image.id, payload=image.payload)
     if image.image is None:
         location = ImageLocation(url=image.url, path=image.path)
-        return IncomingImage(data=location, name=image.url or image.path, item=item)
+        return UploadedImage(data=location, name=image.url or image.path, item=item)
     try:
-        return IncomingImage(data=decode_base64(image.image), item=item)
+        return UploadedImage(data=decode_base64(image.image), item=item)
     except ValueError as error:
-        return IncomingImage(data=ImageError(str(error), item=image.id or f"images[{index}]"), item=item)
+        return UploadedImage(data=ImageError(str(error), item=image.id or f"images[{index}]"), item=item)
 
 
 def _json(text: bytes, item: str) -> Any:

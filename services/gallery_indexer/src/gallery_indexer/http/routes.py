@@ -34,7 +34,7 @@ from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.http.read_payload_change import PAYLOAD_BODY, read_payload_change
 from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
-from gallery_indexer.remote.named_images import has_locations
+from gallery_indexer.remote.remote_image_loader import has_locations
 
 router = scoped_router(Scope.INDEX)
 operation_router = APIRouter()
@@ -64,7 +64,7 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
     )
     if has_locations(images):
         place_of(request).take(settings.max_body_bytes)  # for what is fetched, which nobody announces
-        images = await components.named_images.fetch(images)
+        images = await components.remote_image_loader.fetch(images)
     if wants_lines(request):
         return await ReceiptLines.begin(components.collections.receipts(images))
     receipts = await components.collections.index(images)

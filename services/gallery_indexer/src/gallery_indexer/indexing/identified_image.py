@@ -10,8 +10,8 @@ from aff_shared.errors import AffError, InvalidItemsError
 from aff_shared.schemas.indexing import JsonObject, Receipt
 from aff_shared.schemas.item_id import canonical_id, require_addressable
 from aff_shared.schemas.problem import problem_of
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.payload_limits import PayloadLimits, require_storable
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class IdentifiedImage:
         return reject(self.index, self.item_id, self.name, error)
 
 
-def identify(index: int, image: IncomingImage, payload_limits: PayloadLimits) -> IdentifiedImage:
+def identify(index: int, image: UploadedImage, payload_limits: PayloadLimits) -> IdentifiedImage:
     """Give an image its id.
 
     Raises:

@@ -9,13 +9,13 @@ from aff_shared.errors import AffError, RepeatedIdError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import LookupImage, Receipt
 from aff_shared.store.gallery_store import GalleryRecord
-from gallery_indexer.indexing.gallery_entry import GalleryEntry, group_by_id
 from gallery_indexer.indexing.identified_image import IdentifiedImage, identify, reject
-from gallery_indexer.indexing.incoming_image import IncomingImage
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import IndexTask, group_by_id
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
-from gallery_indexer.indexing.patient_store import PatientStore
 from gallery_indexer.indexing.payload_limits import PayloadLimits, same_payload
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.uploaded_image import UploadedImage
 
 
 class IndexGallery:
@@ -35,7 +35,7 @@ class IndexGallery:
 
     def __init__(
         self,
-        store: PatientStore,
+        store: RetryingStore,
         space: EmbeddingSpace,
         pipeline: IndexingPipeline,
         metrics: IndexMetrics,
@@ -49,7 +49,7 @@ class IndexGallery:
         self._payload_limits = payload_limits
         self._extractors = tuple(extractors)
 
-    async def index(self, images: Sequence[IncomingImage]) -> list[Receipt]:
+    async def index(self, images: Sequence[UploadedImage]) -> list[Receipt]:
         """Index images.
 
         Returns:
@@ -61,7 +61,7 @@ class IndexGallery:
         """
         return sorted([receipt async for receipt in self.receipts(images)], key=lambda receipt: receipt.index)
 
-    async def receipts(self, images: Sequence[IncomingImage]) -> AsyncGenerator[Receipt, None]:
+    async def receipts(self, images: Sequence[UploadedImage]) -> AsyncGenerator[Receipt, None]:
         """Index images, and give a receipt for each as soon as it is done; otherwise as `index`.
 
         An image whose receipt was given is in the store. Closing the iterator gives up what is not done.
@@ -73,7 +73,7 @@ class IndexGallery:
             yield receipt
         with self._metrics.time("fetch"):
             stored = await self._store.fetch(list(groups))
-        entries = [GalleryEntry(tuple(group), stored.get(item_id)) for item_id, group in groups.items()]
+        entries = [IndexTask(tuple(group), stored.get(item_id)) for item_id, group in groups.items()]
         tasks = [asyncio.create_task(self._bring_in(entry)) for entry in entries]
         try:
             for done in asyncio.as_completed(tasks):
@@ -106,7 +106,7 @@ class IndexGallery:
         nothing = tuple(name for name in self._extractors if name not in receipt.extractors)
         return receipt.model_copy(update={"found_nothing": nothing})
 
-    def _identify(self, images: Sequence[IncomingImage]) -> tuple[list[IdentifiedImage], list[Receipt]]:
+    def _identify(self, images: Sequence[UploadedImage]) -> tuple[list[IdentifiedImage], list[Receipt]]:
         identified, rejections = [], []
         for index, image in enumerate(images):
             try:
@@ -115,7 +115,7 @@ class IndexGallery:
                 rejections.append(reject(index, image.item.id, image.name, error))
         return identified, rejections
 
-    async def _bring_in(self, entry: GalleryEntry) -> list[Receipt]:
+    async def _bring_in(self, entry: IndexTask) -> list[Receipt]:
         if entry.needs_embedding:
             result = await self._pipeline.embed(entry)
             return entry.rejections(result) if isinstance(result, AffError) else entry.receipts(result)

@@ -18,15 +18,15 @@ from aff_shared.workers.worker_life import WorkerStartError
 from gallery_indexer.features.image_encoder import EncodedImage, ImageEncoder, PreparedImage
 from gallery_indexer.features.tokens import ImageFeatures, not_finite
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
-from gallery_indexer.indexing.batch_former import BatchFormer
-from gallery_indexer.indexing.embedded_image import EmbeddedImage
-from gallery_indexer.indexing.gallery_entry import GalleryEntry
+from gallery_indexer.indexing.decode_pool import DecodePool
+from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
+from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.patient_store import PatientStore
+from gallery_indexer.indexing.index_task import IndexTask
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
-from gallery_indexer.indexing.preparation_pool import PreparationPool
+from gallery_indexer.indexing.retrying_store import RetryingStore
 from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
-from gallery_indexer.workers.pixel_arena import PixelArena
+from gallery_indexer.workers.shared_pixel_buffer import SharedPixelBuffer
 
 KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
 
@@ -50,7 +50,7 @@ class IndexingPipeline:
         batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
         decode_workers: Threads or processes that decode and prepare.
         decode_timeout_s: Longest time for an image in such a process, in seconds.
-        arena: Where they put the pixels, for an encoder in another process; see PreparationPool.
+        arena: Where they put the pixels, for an encoder in another process; see DecodePool.
         thumbnails: Of the images that are written; None makes none.
         keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
             thread before the images are written. None keeps nothing.
@@ -60,7 +60,7 @@ class IndexingPipeline:
     def __init__(
         self,
         encoder: ImageEncoder,
-        store: PatientStore,
+        store: RetryingStore,
         limits: ImageLimits,
         metrics: IndexMetrics,
         *,
@@ -68,7 +68,7 @@ class IndexingPipeline:
         batch_wait_s: float,
         decode_workers: int,
         decode_timeout_s: float,
-        arena: PixelArena | None = None,
+        arena: SharedPixelBuffer | None = None,
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
         budget: PixelBudget | None = None,
@@ -82,13 +82,13 @@ class IndexingPipeline:
         )
         self._places = asyncio.Semaphore(BATCHES_ALIVE * batch_size)
         preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails)
-        self._preparing = PreparationPool(preparation, decode_workers, arena, decode_timeout_s)
+        self._preparing = DecodePool(preparation, decode_workers, arena, decode_timeout_s)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._to_encode = BatchFormer(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
-        self._to_keep = BatchFormer(self._keep, size=lambda: batch_size, wait_s=0.0)
-        self._to_write = BatchFormer(self._write, size=lambda: batch_size, wait_s=0.0)
+        self._to_encode = DynamicBatcher(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
+        self._to_keep = DynamicBatcher(self._keep, size=lambda: batch_size, wait_s=0.0)
+        self._to_write = DynamicBatcher(self._write, size=lambda: batch_size, wait_s=0.0)
 
-    async def embed(self, entry: GalleryEntry) -> EmbeddedImage | AffError:
+    async def embed(self, entry: IndexTask) -> EncodedRecord | AffError:
         """Embed the content of an entry and write its point.
 
         Returns:
@@ -110,7 +110,7 @@ class IndexingPipeline:
                         self._metrics.observe("decode", prepared.decode_s)
                         self._metrics.observe("prepare", prepared.prepare_s)
                         encoded = await self._to_encode.submit(prepared.image)
-                    embedded = embedded_image(encoded, prepared.width, prepared.height, label=image.label)
+                    embedded = encoded_record(encoded, prepared.width, prepared.height, label=image.label)
                     embedded = replace(embedded, thumbnail=prepared.thumbnail)
                 except WorkerStartError:  # no fault of the image
                     raise
@@ -158,7 +158,7 @@ class IndexingPipeline:
         return [None] * len(points)
 
 
-def embedded_image(encoded: EncodedImage | None, width: int, height: int, *, label: str) -> EmbeddedImage:
+def encoded_record(encoded: EncodedImage | None, width: int, height: int, *, label: str) -> EncodedRecord:
     """Return what an image became.
 
     Args:
@@ -177,4 +177,4 @@ def embedded_image(encoded: EncodedImage | None, width: int, height: int, *, lab
     if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
         reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
         raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=label)
-    return EmbeddedImage(encoded.embedding, width, height, encoded.extractors)
+    return EncodedRecord(encoded.embedding, width, height, encoded.extractors)

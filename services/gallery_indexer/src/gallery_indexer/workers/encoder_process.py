@@ -26,7 +26,7 @@ from gallery_indexer.workers.encoder_worker import (
     features_sent,
     open_encoder,
 )
-from gallery_indexer.workers.pixel_arena import PixelArena, SharedImage
+from gallery_indexer.workers.shared_pixel_buffer import SharedImage, SharedPixelBuffer
 
 _MAX_ANSWER_BYTES = 2**32  # it may hold the features of a whole batch
 
@@ -61,7 +61,7 @@ class EncoderProcess:
         timeout_s: float,
     ) -> None:
         self.preprocessings = tuple(extractor.preprocessing for extractor in manifest.extractors)
-        self.arena = PixelArena(self.preprocessings, slots)
+        self.arena = SharedPixelBuffer(self.preprocessings, slots)
         self._one_at_a_time = threading.Lock()
         self._closed = False
         self._loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # of the thread that asks

@@ -13,7 +13,7 @@ from aff_shared.workers.frames import Frame, Message, Part
 from aff_shared.workers.serve import Handler, object_named
 from gallery_indexer.features.image_encoder import BatchTooLargeError, EncoderLoader, FeatureFuser, ImageEncoder
 from gallery_indexer.features.tokens import ImageFeatures, Tokens
-from gallery_indexer.workers.pixel_arena import PixelArena, PixelReference
+from gallery_indexer.workers.shared_pixel_buffer import PixelReference, SharedPixelBuffer
 
 
 class EncoderSetup(Message):
@@ -125,7 +125,7 @@ def open_encoder(frame: Frame) -> Handler:
     load: EncoderLoader = object_named(setup.load)
     encoder = load(setup.bundle_directory, setup.manifest, device=setup.device)
     preprocessings = [extractor.preprocessing for extractor in setup.manifest.extractors]
-    arena = PixelArena(preprocessings, setup.arena_slots, setup.arena_file)
+    arena = SharedPixelBuffer(preprocessings, setup.arena_slots, setup.arena_file)
 
     def encode(frame: Frame) -> tuple[EncodeAnswer, list[Part]]:
         request = frame.read(EncodeRequest)
@@ -137,7 +137,9 @@ def open_encoder(frame: Frame) -> Handler:
     return encode
 
 
-def _encoded(encoder: ImageEncoder, request: EncodeRequest, arena: PixelArena) -> tuple[EncodeAnswer, list[Part]]:
+def _encoded(
+    encoder: ImageEncoder, request: EncodeRequest, arena: SharedPixelBuffer
+) -> tuple[EncodeAnswer, list[Part]]:
     images = [arena.image(one) for one in request.images]
     encoded = encoder.encode_images(images, with_features=request.with_features)
     embeddings = np.stack([one.embedding for one in encoded])

@@ -10,8 +10,8 @@ from aff_shared.images.decoding import ImageLimits
 from aff_shared.web.tracing import span
 from aff_shared.workers.worker_life import WorkerStartError
 from aff_shared.workers.worker_process import WorkerProcess
-from query_api.embedding.embedding_messages import EmbedAnswer, EmbeddingSetup, EmbedRequest
-from query_api.embedding.photograph_embedder import EmbeddedPhotographs, EncoderGraph, Photograph
+from query_api.embedding.photograph_embedder import EmbeddedPhotographs, OnnxModelRef, Photograph
+from query_api.embedding.wire_format import EmbedAnswer, EmbeddingSetup, EmbedRequest
 
 
 class EmbeddingProcess:
@@ -37,7 +37,7 @@ class EmbeddingProcess:
             threads=threads,
         )
 
-    async def load(self, graph: EncoderGraph) -> None:
+    async def load(self, graph: OnnxModelRef) -> None:
         """Load an encoder, so that no search waits for that.
 
         Raises:
@@ -46,7 +46,7 @@ class EmbeddingProcess:
         """
         await self._embed([], graph)
 
-    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+    async def embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
         """See PhotographEmbedder."""
         with span("embed"):
             try:
@@ -62,7 +62,7 @@ class EmbeddingProcess:
         """End the process; what it works on is given up."""
         await asyncio.to_thread(self._worker.close)
 
-    async def _embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+    async def _embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
         request = EmbedRequest(
             graph=graph, names=tuple(one.name for one in photographs), crops=tuple(one.crop for one in photographs)
         )

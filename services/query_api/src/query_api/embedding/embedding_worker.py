@@ -9,9 +9,9 @@ from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_shared.errors import BundleIntegrityError
 from aff_shared.workers.frames import Frame, Part
 from aff_shared.workers.serve import Handler
-from query_api.embedding.embedding_messages import EmbedAnswer, EmbeddingSetup, EmbedRequest
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
-from query_api.embedding.photograph_embedder import EncoderGraph, Photograph, embed_photographs
+from query_api.embedding.photograph_embedder import OnnxModelRef, Photograph, embed_photographs
+from query_api.embedding.wire_format import EmbedAnswer, EmbeddingSetup, EmbedRequest
 
 _KEPT = 2  # the former encoder is still asked for a moment when another collection becomes live
 
@@ -26,9 +26,9 @@ class LoadedEncoders:
     def __init__(self, onnx_threads: int) -> None:
         self._onnx_threads = onnx_threads
         self._one_at_a_time = threading.Lock()
-        self._loaded: OrderedDict[EncoderGraph, OnnxQueryEncoder] = OrderedDict()
+        self._loaded: OrderedDict[OnnxModelRef, OnnxQueryEncoder] = OrderedDict()
 
-    def get(self, graph: EncoderGraph) -> OnnxQueryEncoder:
+    def get(self, graph: OnnxModelRef) -> OnnxQueryEncoder:
         """Return an encoder, verified and warm.
 
         Raises:
@@ -42,7 +42,7 @@ class LoadedEncoders:
                 self._loaded.popitem(last=False)
             return self._loaded[graph]
 
-    def _load(self, graph: EncoderGraph) -> OnnxQueryEncoder:
+    def _load(self, graph: OnnxModelRef) -> OnnxQueryEncoder:
         manifest = load_manifest(graph.bundle_path)
         if manifest.fingerprint != graph.fingerprint:
             raise BundleIntegrityError("another bundle has taken its place", item=str(graph.bundle_path))

@@ -48,7 +48,7 @@ class EmbeddedPhotographs:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderGraph:
+class OnnxModelRef:
     """Which query encoder: a graph of a bundle.
 
     Attributes:
@@ -65,7 +65,7 @@ class EncoderGraph:
 class PhotographEmbedder(Protocol):
     """Decodes and encodes photographs without holding up the event loop."""
 
-    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+    async def embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
         """Embed photographs together.
 
         Raises:
@@ -89,7 +89,7 @@ class BudgetedEmbedder:
         self._embedder = embedder
         self._budget = budget
 
-    async def embed(self, photographs: Sequence[Photograph], graph: EncoderGraph) -> EmbeddedPhotographs:
+    async def embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
         """See PhotographEmbedder.
 
         Raises:

@@ -9,7 +9,7 @@ from aff_shared.bundles.bundle import BundleManifest, verify_files
 from aff_shared.errors import EncoderFileNotFoundError
 from aff_shared.schemas.searching import EncoderDescription, EncoderFile
 from query_api.embedding.query_encoder import Precision, graph_path
-from query_api.search.live_gallery import Serving
+from query_api.search.active_model import ModelSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ServedGraph:
     immutable: bool
 
 
-def describe_encoder(serving: Serving) -> EncoderDescription:
+def describe_encoder(serving: ModelSnapshot) -> EncoderDescription:
     """Describe the encoder that the gallery is searched with."""
     manifest = serving.manifest
     return EncoderDescription(
@@ -40,7 +40,7 @@ def describe_encoder(serving: Serving) -> EncoderDescription:
     )
 
 
-def find_graph(serving: Serving, precision: Precision | None, sha256: str | None) -> ServedGraph:
+def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str | None) -> ServedGraph:
     """Return a graph of the encoder.
 
     Args:
@@ -62,7 +62,7 @@ def find_graph(serving: Serving, precision: Precision | None, sha256: str | None
     )
 
 
-def require_whole(graph: ServedGraph, serving: Serving) -> None:
+def require_whole(graph: ServedGraph, serving: ModelSnapshot) -> None:
     """Raise BundleError where the file is not the one that was loaded: what is given may be kept for ever."""
     verify_files(
         serving.graph.bundle_path, serving.manifest, [graph.path.relative_to(serving.graph.bundle_path).as_posix()]

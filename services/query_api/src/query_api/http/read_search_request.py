@@ -14,7 +14,7 @@ from aff_shared.schemas.searching import PhotographOptions
 from aff_shared.web.uploads import UploadedFile, is_form, read_form
 from query_api.embedding.photograph_embedder import Photograph
 from query_api.http.search_options import query_parameters, read_options
-from query_api.search.wanted_hits import WantedHits, wanted_hits
+from query_api.search.search_query import SearchQuery, search_query
 from query_api.settings import QuerySettings
 
 _IMAGE_FIELD = "image"
@@ -53,7 +53,7 @@ class PhotographSearch:
 
     photographs: list[Photograph]
     names: list[str | None]
-    wanted: WantedHits
+    wanted: SearchQuery
 
 
 async def read_photograph_search(request: Request, settings: QuerySettings) -> PhotographSearch:
@@ -88,7 +88,7 @@ async def read_photograph_search(request: Request, settings: QuerySettings) -> P
     return PhotographSearch(
         photographs=[Photograph(image.data, image.name or _IMAGE_FIELD, crop) for image in images],
         names=[image.name for image in images],
-        wanted=wanted_hits(options, parse_filter(options.filter), settings),
+        wanted=search_query(options, parse_filter(options.filter), settings),
     )
 
 

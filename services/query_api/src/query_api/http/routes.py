@@ -35,7 +35,7 @@ from aff_shared.web.scoped_router import scoped_router
 from query_api.components import components_of
 from query_api.http.read_search_request import described_request, read_photograph_search
 from query_api.http.search_options import query_parameters, read_options
-from query_api.search.wanted_hits import wanted_hits
+from query_api.search.search_query import search_query
 
 router = scoped_router(Scope.SEARCH)
 operation_router = APIRouter()
@@ -92,7 +92,7 @@ async def search_batch(request: Request) -> BatchResponse:
 async def search_embedding(asked: EmbeddingSearch, request: Request) -> SearchResponse:
     """Search with an embedding that a device made by itself, with the encoder of `GET /encoder`."""
     components = components_of(request)
-    wanted = wanted_hits(asked, asked.filter, components.settings)
+    wanted = search_query(asked, asked.filter, components.settings)
     embedding = np.asarray(asked.embedding, dtype=np.float64)
     return await components.search_gallery.search_embedding(embedding, asked.fingerprint, wanted)
 
@@ -110,7 +110,7 @@ async def search_similar(item_id: NamedItem, request: Request) -> SearchResponse
     """Find what is like an image of the gallery; it is no hit itself."""
     components = components_of(request)
     options = read_options(SearchOptions, request, passed_over={ID_PARAMETER})
-    wanted = wanted_hits(options, parse_filter(options.filter), components.settings)
+    wanted = search_query(options, parse_filter(options.filter), components.settings)
     return await components.search_gallery.search_similar(item_id, wanted)
 
 

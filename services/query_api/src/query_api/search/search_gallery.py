@@ -24,11 +24,11 @@ from aff_shared.schemas.searching import SearchHit, SearchResponse, SearchTiming
 from aff_shared.store.gallery_store import Embedding
 from aff_shared.web.tracing import span
 from query_api.embedding.photograph_embedder import Photograph, PhotographEmbedder
-from query_api.search.find_hits import HitFinder
-from query_api.search.live_gallery import LiveGallery, Serving
+from query_api.search.active_model import ActiveModel, ModelSnapshot
 from query_api.search.search_metrics import SearchMetrics
+from query_api.search.search_query import SearchQuery
 from query_api.search.search_queue import SearchQueue
-from query_api.search.wanted_hits import WantedHits
+from query_api.search.vector_search import VectorSearch
 
 _UNIT_TOLERANCE = 1e-2
 _SMALLEST_MEAN = 1e-3
@@ -52,9 +52,9 @@ class SearchGallery:
 
     def __init__(
         self,
-        gallery: LiveGallery,
+        gallery: ActiveModel,
         embedder: PhotographEmbedder,
-        finder: HitFinder,
+        finder: VectorSearch,
         queue: SearchQueue,
         metrics: SearchMetrics,
     ) -> None:
@@ -64,7 +64,7 @@ class SearchGallery:
         self._queue = queue
         self._metrics = metrics
 
-    async def search(self, photographs: Sequence[Photograph], wanted: WantedHits) -> SearchResponse:
+    async def search(self, photographs: Sequence[Photograph], wanted: SearchQuery) -> SearchResponse:
         """Search with a photograph, or with the mean of several of the same thing.
 
         Raises:
@@ -76,17 +76,17 @@ class SearchGallery:
         return await self._admitted(lambda serving: self._search(photographs, wanted, serving))
 
     async def search_each(
-        self, photographs: Sequence[Photograph], wanted: WantedHits
+        self, photographs: Sequence[Photograph], wanted: SearchQuery
     ) -> list[SearchResponse | AffError]:
         """Search with each of several photographs; one that cannot be used gives its error in its place."""
 
-        async def each(serving: Serving) -> list[SearchResponse | AffError]:
+        async def each(serving: ModelSnapshot) -> list[SearchResponse | AffError]:
             return [await self._search_or_error(photograph, wanted, serving) for photograph in photographs]
 
         return await self._admitted(each)
 
     async def search_embedding(
-        self, embedding: NDArray[np.floating], fingerprint: str, wanted: WantedHits
+        self, embedding: NDArray[np.floating], fingerprint: str, wanted: SearchQuery
     ) -> SearchResponse:
         """Search with an embedding that was made elsewhere.
 
@@ -100,21 +100,21 @@ class SearchGallery:
             InvalidEmbeddingError: Of another width, or no unit vector.
         """
 
-        async def search(serving: Serving) -> SearchResponse:
+        async def search(serving: ModelSnapshot) -> SearchResponse:
             _require_usable(embedding, fingerprint, serving)
             unit = (embedding / np.linalg.norm(embedding)).astype(np.float32)
             return await self._found(serving, unit, wanted)
 
         return await self._admitted(search)
 
-    async def search_similar(self, item_id: str, wanted: WantedHits) -> SearchResponse:
+    async def search_similar(self, item_id: str, wanted: SearchQuery) -> SearchResponse:
         """Search with an image of the gallery, which is no hit itself.
 
         Raises:
             ImageNotFoundError: The gallery holds no such image.
         """
 
-        async def search(serving: Serving) -> SearchResponse:
+        async def search(serving: ModelSnapshot) -> SearchResponse:
             point = (await serving.store.fetch([item_id])).get(item_id)
             if point is None:
                 raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
@@ -122,7 +122,7 @@ class SearchGallery:
 
         return await self._admitted(search)
 
-    async def _admitted(self, search: Callable[[Serving], Awaitable[_Result]]) -> _Result:
+    async def _admitted(self, search: Callable[[ModelSnapshot], Awaitable[_Result]]) -> _Result:
         async with self._queue.place():
             try:
                 return await search(await self._gallery.serving())
@@ -130,7 +130,9 @@ class SearchGallery:
                 self._gallery.forget()
                 return await search(await self._gallery.serving())
 
-    async def _search(self, photographs: Sequence[Photograph], wanted: WantedHits, serving: Serving) -> SearchResponse:
+    async def _search(
+        self, photographs: Sequence[Photograph], wanted: SearchQuery, serving: ModelSnapshot
+    ) -> SearchResponse:
         embedded = await self._embedder.embed(photographs, serving.graph)
         embedding = embedded.embeddings[0]
         if len(photographs) > 1:
@@ -144,7 +146,7 @@ class SearchGallery:
         return await self._found(serving, embedding, wanted, spent_ms=spent_ms)
 
     async def _search_or_error(
-        self, photograph: Photograph, wanted: WantedHits, serving: Serving
+        self, photograph: Photograph, wanted: SearchQuery, serving: ModelSnapshot
     ) -> SearchResponse | AffError:
         try:
             return await self._search([photograph], wanted, serving)
@@ -153,9 +155,9 @@ class SearchGallery:
 
     async def _found(
         self,
-        serving: Serving,
+        serving: ModelSnapshot,
         embedding: Embedding,
-        wanted: WantedHits,
+        wanted: SearchQuery,
         *,
         excluded: str | None = None,
         spent_ms: Mapping[str, float] | None = None,
@@ -173,7 +175,7 @@ class SearchGallery:
         )
 
 
-def _require_usable(embedding: NDArray[np.floating], fingerprint: str, serving: Serving) -> None:
+def _require_usable(embedding: NDArray[np.floating], fingerprint: str, serving: ModelSnapshot) -> None:
     if fingerprint != serving.manifest.fingerprint:
         raise EncoderMismatchError(
             f"it was made by the encoder {fingerprint[:12]}, the gallery is searched with "

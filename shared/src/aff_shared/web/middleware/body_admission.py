@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from aff_shared.web.admission import Admission, Place
+from aff_shared.web.byte_budget import ByteBudget, Place
 
 
 class BodyAdmission:
@@ -17,7 +17,7 @@ class BodyAdmission:
     server stops receiving it.
     """
 
-    def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, *, admission: ByteBudget) -> None:
         self._app = app
         self._admission = admission
 

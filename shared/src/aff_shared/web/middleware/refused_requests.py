@@ -11,7 +11,7 @@ from aff_shared.errors import AffError
 _KEY = "refused"
 
 
-def refuse_scope(scope: Any, error: AffError) -> None:
+def remix_scope(scope: Any, error: AffError) -> None:
     """Have a request answered with an error: at once where it has not begun, else where its body is read."""
     scope["state"][_KEY] = error
 

@@ -17,7 +17,7 @@ from aff_toolkit.errors import ExtractorUnavailableError, UnreadableCheckpointEr
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS
 from gallery_indexer.features.extractors.load_extractor import load_extractor
@@ -95,7 +95,7 @@ def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_pat
     (feature,) = load_extractor(spec, tmp_path, torch.device("cpu")).extract([photograph]).values()
     encoder = QUERY_BACKBONES["efficientnet-lite0-colour"].build(bundle.space.dimension)
     BaseBundle.open(PHOTOS_BUNDLE).load_query_encoder(encoder)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     embedded = F.normalize(encoder.network.whitening(feature.values[:, 0]), dim=-1)
     float32 = bundle.query_encoder.model_copy(update={"int8_model": None})
     bundle = bundle.model_copy(update={"query_encoder": float32})

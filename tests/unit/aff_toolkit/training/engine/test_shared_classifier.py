@@ -12,14 +12,14 @@ def test_the_query_prototypes_follow_by_momentum() -> None:
     classifier = SharedClassifier(2, 2, alpha=0.9)
     classifier.w_q.fill_(1.0)
     torch.nn.init.constant_(classifier.w_mix, 3.0)
-    classifier.follow()
+    classifier.ema_update()
     torch.testing.assert_close(classifier.w_q, torch.full((2, 2), 0.9 * 1.0 + 0.1 * 3.0))
 
 
 def test_alpha_zero_copies() -> None:
     classifier = SharedClassifier(2, 2, alpha=0.0)
     torch.nn.init.constant_(classifier.w_mix, 3.0)
-    classifier.follow()
+    classifier.ema_update()
     torch.testing.assert_close(classifier.w_q, classifier.w_mix.detach())
 
 
@@ -38,7 +38,7 @@ def test_the_query_side_sees_the_learning_prototypes_only_when_it_is_coupled() -
 def test_settling_copies_whatever_alpha_is() -> None:
     classifier = SharedClassifier(2, 2, alpha=1.0)
     torch.nn.init.constant_(classifier.w_mix, 3.0)
-    classifier.follow()
+    classifier.ema_update()
     assert not torch.equal(classifier.w_q, classifier.w_mix)
     classifier.settle()
     torch.testing.assert_close(classifier.w_q, classifier.w_mix.detach())

@@ -15,7 +15,7 @@ from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.stages.start_at_anchor import fit_partial_whitening, start_at_anchor
@@ -89,7 +89,7 @@ def test_an_anchor_takes_over_the_head_that_a_query_encoder_has_learned(tmp_path
     BaseBundle.open(PHOTOS_BUNDLE).load_query_encoder(encoder)
     mixer = build_mixer(extractor.features, manifest.mixer, manifest.space.dimension)
     assert isinstance(mixer, AnchoredMixer)
-    assert isinstance(encoder.network, LightNetwork)
+    assert isinstance(encoder.network, LightweightEncoder)
     head = encoder.network.whitening.weight.clone()
     assert start_at_anchor(mixer, encoder, cast("FeatureStore", None), extractor, 0.35, learned=True)
     torch.testing.assert_close(mixer.anchor_weight, head, rtol=0, atol=0)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import Augmentation, augment
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.sampling import generator_of
 from aff_toolkit.training.engine.validation import stretch
@@ -134,7 +134,7 @@ HeadFitting = RidgeFitting | ContextualFitting
 
 def fitted_layer(encoder: QueryEncoder) -> nn.Linear | None:
     """Return the layer that can be fitted; None where the whitening is not one linear layer."""
-    head = encoder.network.whitening if isinstance(encoder.network, LightNetwork) else None
+    head = encoder.network.whitening if isinstance(encoder.network, LightweightEncoder) else None
     return head if isinstance(head, nn.Linear) else None
 
 
@@ -160,7 +160,7 @@ def pooled_photographs(
         on_progress: Called with the number of photographs since the last call.
     """
     network = copy.deepcopy(encoder.network).eval()
-    assert isinstance(network, LightNetwork), "fitted_layer has seen to it"
+    assert isinstance(network, LightweightEncoder), "fitted_layer has seen to it"
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
     parts = []
     for start in range(0, len(rows), _BATCH):

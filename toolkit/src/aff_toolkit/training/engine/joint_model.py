@@ -83,7 +83,7 @@ class JointModel(Trainable):
     def after_step(self) -> None:
         """See Trainable: w_q follows w_mix."""
         if self._stage == "joint":
-            self.classifier.follow()
+            self.classifier.ema_update()
 
     def train(self, mode: bool = True) -> JointModel:
         """Set the mode; what a stage does not train stays in evaluation mode."""

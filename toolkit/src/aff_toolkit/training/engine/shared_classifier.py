@@ -24,7 +24,7 @@ class SharedClassifier(nn.Module):
         self.register_buffer("w_q", self.w_mix.detach().clone())
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def ema_update(self) -> None:
         """Set w_q to alpha * w_q + (1 - alpha) * w_mix; called after every optimiser step."""
         self.w_q.lerp_(self.w_mix, 1.0 - self._alpha)
 

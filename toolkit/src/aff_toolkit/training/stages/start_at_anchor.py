@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.light_network import LightNetwork
+from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
@@ -48,7 +48,7 @@ def start_at_anchor(
         TooFewPhotographsError: There are not more photographs than dimensions.
     """
     network = encoder.network
-    head = network.whitening if isinstance(network, LightNetwork) and _is_network_of(network, extractor) else None
+    head = network.whitening if isinstance(network, LightweightEncoder) and _is_network_of(network, extractor) else None
     if learned and isinstance(head, nn.Linear):
         mixer.set_anchor(head.weight, head.bias)
         return True
@@ -62,7 +62,7 @@ def start_at_anchor(
     return True
 
 
-def _is_network_of(network: LightNetwork, extractor: ExtractorSpec) -> bool:
+def _is_network_of(network: LightweightEncoder, extractor: ExtractorSpec) -> bool:
     """Return whether a query network pools what the extractor does: of the same trunk, with the same colours."""
     if extractor.family != EfficientNetLiteExtractor.FAMILY:
         return False

@@ -1,0 +1,188 @@
+"""Searches with the same photographs in our service, in its floor, behind LitServe and by a symmetric service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from aff_benchmarks.bench.baselines.litserve_trials import (
+    LitserveSetting,
+    LitserveTrial,
+    best_for_many,
+    best_for_one,
+    try_litserve,
+)
+from aff_benchmarks.bench.baselines.running_baseline import Baseline, running_baseline
+from aff_benchmarks.bench.baselines.search_cost import (
+    Asked,
+    SearchCost,
+    cost_of_floor,
+    cost_of_service,
+)
+from aff_benchmarks.bench.bench_query import jpeg_photograph
+from aff_benchmarks.bench.query_floor import QueryFloor
+from aff_benchmarks.bench.query_service import QueryService, running_query_service
+from aff_benchmarks.bench.search_requests import form_requests, raw_requests
+from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_gallery
+from aff_client.search_calls import search_embedding
+from aff_shared.bundles.bundle import load_manifest
+from aff_shared.resource_limits import usable_cores
+from aff_shared.store.settings import StoreSettings
+from query_api.settings import QuerySettings
+
+_PHOTOGRAPHS = 16
+
+
+class Counts(BaseModel):
+    """How much is asked in a repetition.
+
+    Attributes:
+        alone: Searches of one client.
+        together: Searches of many clients, in all.
+        clients: Many.
+        clip_alone: As the first, of the symmetric service, whose searches take seconds.
+        clip_together: As the second.
+        clip_clients: As the third.
+        tower: Of the symmetric service.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alone: int = 200
+    together: int = 400
+    clients: int = 16
+    clip_alone: int = 5
+    clip_together: int = 8
+    clip_clients: int = 4
+    tower: str = "large"
+
+
+class Comparison(BaseModel):
+    """What was measured; one cost of each in each repetition.
+
+    Attributes:
+        ours: Our service.
+        floor: Decoding, encoder and vector search in a bare loop.
+        clip: The symmetric service.
+        litserve_one: LitServe with the setting that serves one client best.
+        litserve_many: LitServe with the setting that serves many clients best; often the same.
+        trials: Of LitServe's settings, before the repetitions.
+        photograph_bytes: Mean size of the photographs.
+        embedding_bytes: Of a search with an embedding that was made on the device.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ours: list[SearchCost]
+    floor: list[SearchCost]
+    clip: list[SearchCost]
+    litserve_one: list[SearchCost]
+    litserve_many: list[SearchCost]
+    trials: list[LitserveTrial]
+    photograph_bytes: float
+    embedding_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    ours: QueryService
+    floor: QueryFloor
+    clip: Baseline
+    litserve: dict[LitserveSetting, Baseline]
+
+
+def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Counts) -> Comparison:
+    """Measure all of them, in turn within each repetition.
+
+    Args:
+        bundle: Directory of the model bundle.
+        images: Of the galleries.
+        repetitions: Of everything but LitServe's trials.
+        counts: Of searches.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+        RuntimeError: A service did not start, or refused a search.
+    """
+    photographs = [jpeg_photograph(number, (480, 640)) for number in range(_PHOTOGRAPHS)]
+    asked = Asked(raw_requests(photographs), counts.alone, counts.together, counts.clients)
+    with tempfile.TemporaryDirectory() as name:
+        served, copies = _galleries(bundle, Path(name), images)
+        trials = try_litserve(bundle, copies[1:], asked)
+        one, many = best_for_one(trials), best_for_many(trials)
+        with _all_running(bundle, served, copies, dict.fromkeys((one, many)), images, counts) as running:
+            rounds = [_round(running, photographs, asked, counts) for _ in range(repetitions)]
+    return Comparison(
+        ours=[found["ours"] for found in rounds],
+        floor=[found["floor"] for found in rounds],
+        clip=[found["clip"] for found in rounds],
+        litserve_one=[found[one] for found in rounds],
+        litserve_many=[found[many] for found in rounds],
+        trials=trials,
+        photograph_bytes=float(np.mean([len(photograph) for photograph in photographs])),
+        embedding_bytes=_embedding_bytes(bundle),
+    )
+
+
+def _galleries(bundle: Path, directory: Path, images: int) -> tuple[Path, list[Path]]:
+    """Write a gallery; also gives its collection's copies: one for the floor, and one for each LitServe worker."""
+    served, cores = directory / "served", usable_cores()
+    write_gallery(StoreSettings(url="", edge_path=served), load_manifest(bundle).space, images)
+    copies = [directory / f"copy-{number}" for number in range(1 + 2 * cores)]
+    for copy in copies:
+        shutil.copytree(served, copy)
+    return served, [collection_directory(copy) for copy in copies]
+
+
+@contextmanager
+def _all_running(
+    bundle: Path,
+    served: Path,
+    copies: Sequence[Path],
+    settings: dict[LitserveSetting, None],
+    images: int,
+    counts: Counts,
+) -> Iterator[_Running]:
+    with ExitStack() as stack:
+        quiet = {"AFF_LOG_REQUESTS": "none"}  # as the others are
+        litserve, free = {}, list(copies[1:])
+        for setting in settings:
+            arguments = setting.arguments(bundle, free)
+            litserve[setting] = stack.enter_context(running_baseline("litserve_service", arguments))
+            free = free[setting.workers :]
+        yield _Running(
+            ours=stack.enter_context(running_query_service(bundle, served, quiet)),
+            floor=stack.enter_context(closing(QueryFloor(bundle, copies[0], QuerySettings()))),
+            clip=stack.enter_context(
+                running_baseline("clip_service", ["--images", str(images), "--tower", counts.tower])
+            ),
+            litserve=litserve,
+        )
+
+
+def _round(
+    running: _Running, photographs: Sequence[bytes], asked: Asked, counts: Counts
+) -> dict[str | LitserveSetting, SearchCost]:
+    forms = Asked(form_requests(photographs), counts.clip_alone, counts.clip_together, counts.clip_clients)
+    found: dict[str | LitserveSetting, SearchCost] = {
+        "ours": cost_of_service(running.ours.port, running.ours.process.pid, asked),
+        "floor": cost_of_floor(running.floor, photographs, alone=counts.alone, together=counts.together),
+    }
+    for setting, baseline in running.litserve.items():
+        found[setting] = cost_of_service(baseline.port, baseline.pid, asked)
+    return {**found, "clip": cost_of_service(running.clip.port, running.clip.pid, forms)}
+
+
+def _embedding_bytes(bundle: Path) -> int:
+    """Return the size of the body of a search with an embedding, which is the same for every one."""
+    manifest = load_manifest(bundle)
+    call = search_embedding(np.zeros(manifest.space.dimension, np.float32), manifest.fingerprint, {})
+    return len(json.dumps(call.options["json"], separators=(",", ":")).encode())

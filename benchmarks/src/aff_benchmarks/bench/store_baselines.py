@@ -1,0 +1,115 @@
+"""Vector searches without a store: every vector compared by numpy, and faiss's graph."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aff_benchmarks.bench.exact_neighbours import mean_recall
+from aff_shared.errors import MissingExtraError
+
+HITS = 10
+_M, _EF_CONSTRUCT = 16, 100
+_EF_LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class RivalSearch:
+    """What a baseline's search takes.
+
+    Attributes:
+        recall_at_10: Mean share of the ten nearest vectors that are among its ten hits.
+        passes_p50_ms: Median milliseconds of a search, of each pass over the queries.
+        ef: Nodes that the search of a graph keeps; 0 where every vector is compared.
+        built_s: Seconds that its index took.
+    """
+
+    recall_at_10: float
+    passes_p50_ms: list[float]
+    ef: int = 0
+    built_s: float = 0.0
+
+
+def numpy_search(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], nearest: NDArray[np.int64], passes: int
+) -> RivalSearch:
+    """Compare every vector: a product of matrix and vector, in as many threads as BLAS takes, and its ten largest.
+
+    Args:
+        vectors: (N, D), unit length.
+        queries: (Q, D).
+        nearest: (Q, 10), rows of the nearest vectors.
+        passes: Over the queries.
+    """
+
+    def search(query: NDArray[np.float32]) -> NDArray[np.int64]:
+        scores = vectors @ query
+        best = np.argpartition(scores, -HITS)[-HITS:]
+        return np.asarray(best[np.argsort(-scores[best])])
+
+    return _timed(search, queries, nearest, passes)
+
+
+def faiss_search(
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    nearest: NDArray[np.int64],
+    passes: int,
+    *,
+    recall: float,
+) -> RivalSearch:
+    """Search faiss's HNSW graph (m 16, ef_construct 100, one thread) as fast as this recall allows.
+
+    Args:
+        vectors: (N, D), unit length.
+        queries: (Q, D).
+        nearest: (Q, 10), rows of the nearest vectors.
+        passes: Over the queries.
+        recall: At 10, that the search has to reach: the least ef of a ladder that does is taken, else the largest.
+
+    Raises:
+        MissingExtraError: faiss is not installed.
+    """
+    try:
+        import faiss  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError("faiss is not installed: pip install 'aff-toolkit[bench]'", item="faiss") from error
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexHNSWFlat(vectors.shape[1], _M)  # L2 orders unit vectors as their products do, and is faster
+    index.hnsw.efConstruction = _EF_CONSTRUCT
+    began = time.perf_counter()
+    index.add(vectors)
+    built_s = time.perf_counter() - began
+
+    def search(query: NDArray[np.float32]) -> NDArray[np.int64]:
+        return np.asarray(index.search(query[None], HITS)[1][0])
+
+    for ef in _EF_LADDER:
+        index.hnsw.efSearch = ef
+        found = _timed(search, queries, nearest, 1)
+        if found.recall_at_10 >= recall:
+            break
+    found = _timed(search, queries, nearest, passes)
+    return RivalSearch(found.recall_at_10, found.passes_p50_ms, ef=ef, built_s=built_s)
+
+
+def _timed(
+    search: Callable[[NDArray[np.float32]], NDArray[np.int64]],
+    queries: NDArray[np.float32],
+    nearest: NDArray[np.int64],
+    passes: int,
+) -> RivalSearch:
+    medians = []
+    for _ in range(passes):
+        times, found = [], []
+        for query in queries:
+            began = time.perf_counter()
+            found.append(search(query).tolist())
+            times.append(1000 * (time.perf_counter() - began))
+        medians.append(statistics.median(times))
+    return RivalSearch(mean_recall(found, nearest.tolist()), medians)

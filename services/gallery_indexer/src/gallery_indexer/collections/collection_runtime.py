@@ -1,0 +1,177 @@
+"""One collection of the gallery with the model that embeds for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
+from aff_shared.bundles.bundle_signature import verify_signature
+from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_store import GalleryStore
+from gallery_indexer.features.device import device_named
+from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
+from gallery_indexer.indexing.index_gallery import IndexGallery
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures
+from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.retrying_store import RetryingStore
+from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
+from gallery_indexer.settings import IndexerSettings
+from gallery_indexer.workers.encoder_process import EncoderProcess
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """A bundle whose gallery side is loaded."""
+
+    manifest: BundleManifest
+    encoder: ImageEncoder
+
+    def close(self) -> None:
+        """End the encoder's process, where it has one."""
+        if isinstance(self.encoder, EncoderProcess):
+            self.encoder.close()
+
+
+async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: EncoderLoader) -> LoadedBundle:
+    """Verify a bundle and load its gallery side.
+
+    Raises:
+        BundleError: It is missing, altered, or does not fit this release.
+        MissingExtraError: An extractor needs a package that is not installed.
+    """
+
+    def load() -> LoadedBundle:
+        if settings.bundle_public_key is not None:
+            verify_signature(path, settings.bundle_public_key)
+        manifest = load_manifest(path)
+        verify_files(path, manifest, manifest.gallery_files)
+        on_card = device_named(settings.device).type == "cuda"
+        if settings.worker_processes == "never" or not (on_card or settings.worker_processes == "always"):
+            return LoadedBundle(manifest, load_encoder(path, manifest, device=settings.device))
+        encoder = EncoderProcess(
+            load_encoder,
+            path,
+            manifest,
+            device=settings.device,
+            slots=BATCHES_ALIVE * settings.batch_size,
+            timeout_s=settings.encode_timeout_s,
+        )
+        return LoadedBundle(manifest, encoder)
+
+    return await asyncio.to_thread(load)
+
+
+@dataclass(slots=True, eq=False)
+class CollectionRuntime:
+    """What embeds images and writes them into one collection; closed once nothing uses it.
+
+    Attributes:
+        bundle: Of the collection's embedding space.
+        store: Of the collection.
+        index_gallery: The use case.
+        pipeline: Its pipeline.
+    """
+
+    bundle: LoadedBundle
+    store: GalleryStore
+    index_gallery: IndexGallery
+    pipeline: IndexingPipeline
+    _users: int = field(default=0, init=False)
+    _closable: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without users."""
+        self._closable.set()
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """Manifest of the bundle."""
+        return self.bundle.manifest
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """What embeds."""
+        return self.bundle.encoder
+
+    @classmethod
+    async def open(
+        cls,
+        bundle: LoadedBundle,
+        catalogue: GalleryCatalogue,
+        settings: IndexerSettings,
+        metrics: IndexMetrics,
+        tokens: FeatureCache | None = None,
+        budget: PixelBudget | None = None,
+    ) -> CollectionRuntime:
+        """Put together what a collection needs; where the store fails, the bundle is closed.
+
+        With `tokens`, the features of images are kept there; `budget` is that of all collections together.
+        """
+        try:
+            store = await catalogue.collection(bundle.manifest.space)
+        except BaseException:
+            await asyncio.to_thread(bundle.close)
+            raise
+        patient = RetryingStore(store, wait_s=settings.store_wait_s)
+        keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
+        pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features, budget)
+        limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
+        index_gallery = IndexGallery(
+            patient, bundle.manifest.space, pipeline, metrics, limits, [one.name for one in bundle.manifest.extractors]
+        )
+        return cls(bundle, store, index_gallery, pipeline)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Count a user of the pipeline or the encoder: inside the context they are not closed."""
+        self._users += 1
+        self._closable.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._closable.set()
+
+    async def close_when_unused(self) -> None:
+        """Wait for the users; then end the pipeline's workers, and the encoder's process where it has one."""
+        await self._closable.wait()
+        await asyncio.to_thread(self.bundle.close)  # first: a batch that hangs in it would hold up the pipeline
+        await asyncio.to_thread(self.pipeline.close)
+
+    def stop_waiting(self) -> None:
+        """Close in spite of the users: the service ends."""
+        self._closable.set()
+
+
+def open_pipeline(
+    encoder: ImageEncoder,
+    store: RetryingStore,
+    settings: IndexerSettings,
+    metrics: IndexMetrics,
+    keep_features: KeepFeatures | None = None,
+    budget: PixelBudget | None = None,
+) -> IndexingPipeline:
+    """Put together the pipeline that the settings ask for."""
+    return IndexingPipeline(
+        encoder,
+        store,
+        settings.image_limits,
+        metrics,
+        batch_size=settings.batch_size,
+        batch_wait_s=settings.batch_wait_ms / 1000,
+        decode_workers=settings.decode_workers,
+        decode_timeout_s=settings.decode_timeout_s,
+        arena=encoder.arena if isinstance(encoder, EncoderProcess) else None,
+        thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
+        keep_features=keep_features,
+        budget=budget or PixelBudget(settings.max_large_pixels, settings.image_limits),
+    )

@@ -1,0 +1,131 @@
+"""Fuses a gallery again with another mixer, from the kept tokens: no image is decoded, no extractor runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from aff_shared.errors import RemixError
+from aff_shared.schemas.gallery_jobs import FusedCollection
+from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
+from gallery_indexer.collections.collection_runtime import CollectionRuntime
+from gallery_indexer.collections.gallery_jobs import JobProgress, Work
+from gallery_indexer.collections.index_collections import IndexCollections
+from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.image_encoder import FeatureFuser
+
+_PAGE = 128
+_NAMED_IDS = 1000
+
+
+class RemixGallery:
+    """Fuses a gallery again as a job; given again, it goes on with what is not there yet.
+
+    Args:
+        collections: The gallery.
+        tokens: The kept tokens; None where none are kept.
+    """
+
+    def __init__(self, collections: IndexCollections, tokens: FeatureCache | None) -> None:
+        self._collections = collections
+        self._tokens = tokens
+
+    async def prepare(self, bundle_name: str) -> Work:
+        """Create the collection of a bundle, as a build does, and return the job that fills it.
+
+        Raises:
+            RemixError: No tokens are kept, or the bundle has other extractors than the live one.
+            BundleUnknownError: There is no such bundle.
+            BundleError: It cannot be used.
+            StoreError: The store failed.
+        """
+        if self._tokens is None:
+            raise RemixError("this service keeps no tokens (AFF_INDEX_KEPT_TOKENS_PATH)")
+        live = await self._collections.live()
+        kind = TokenKind.of(self._collections.manifest_of(bundle_name))
+        if kind.extractors != TokenKind.of(live.manifest).extractors:
+            detail = "it has other extractors than the live bundle, so it has to be built from the sources"
+            raise RemixError(detail, item=bundle_name)
+        built = await self._collections.build(bundle_name)
+        target = self._collections.opened(built.space.id)
+        if target is None:
+            raise RemixError("its collection was dropped at once", item=bundle_name)
+        return _Filling(self._tokens, live.store, target).run
+
+
+@dataclass(slots=True)
+class _Filling:
+    """Fills a collection from the live one's images and their tokens."""
+
+    tokens: FeatureCache
+    live: GalleryStore
+    target: CollectionRuntime
+    missing: int = 0
+    missing_ids: list[str] = field(default_factory=list)
+
+    async def run(self, progress: JobProgress) -> None:
+        """Do it, page by page."""
+        cursor: str | None = None
+        with self.target.in_use():
+            progress.expect(await self.live.count())
+            progress.note(self._result())
+            while True:
+                page = await self.live.scroll(limit=_PAGE, cursor=cursor)
+                await self._fill(page.points)
+                progress.advance(len(page.points))
+                progress.note(self._result())
+                cursor = page.cursor
+                if cursor is None:
+                    return
+
+    async def _fill(self, points: Sequence[GalleryPoint]) -> None:
+        """Write what the target lacks, again where an image was changed meanwhile."""
+        live, target = self.live, self.target
+        while points:
+            there = await target.store.fetch([point.record.item_id for point in points])
+            lacking = [point for point in points if not _same(there.get(point.record.item_id), point)]
+            contents = [point.record.content_sha256 for point in lacking]
+            found = await asyncio.to_thread(self.tokens.fetch, TokenKind.of(target.manifest), contents)
+            with_tokens = [point for point in lacking if point.record.content_sha256 in found]
+            self._note_missing([point for point in lacking if point.record.content_sha256 not in found])
+            if not with_tokens:
+                return
+            assert isinstance(target.encoder, FeatureFuser), "a gallery encoder fuses"
+            features = [found[point.record.content_sha256] for point in with_tokens]
+            embeddings = await asyncio.to_thread(target.encoder.fuse, features)
+            thumbnails = await live.thumbnails([point.record.item_id for point in with_tokens])
+            now = datetime.now(UTC)
+            await target.store.upsert(
+                [
+                    GalleryPoint(replace(point.record, indexed_at=now), embedding, thumbnails.get(point.record.item_id))
+                    for point, embedding in zip(with_tokens, embeddings, strict=True)
+                ]
+            )
+            after = await live.fetch([point.record.item_id for point in with_tokens])
+            gone = [point.record.item_id for point in with_tokens if point.record.item_id not in after]
+            await target.store.delete(gone)
+            points = [
+                after[point.record.item_id]
+                for point in with_tokens
+                if point.record.item_id in after and not _same(after[point.record.item_id], point)
+            ]
+
+    def _note_missing(self, points: Sequence[GalleryPoint]) -> None:
+        self.missing += len(points)
+        self.missing_ids = [*self.missing_ids, *(point.record.item_id for point in points)][:_NAMED_IDS]
+
+    def _result(self) -> FusedCollection:
+        return FusedCollection(
+            space=self.target.manifest.space, missing=self.missing, missing_ids=list(self.missing_ids)
+        )
+
+
+def _same(one: GalleryPoint | None, other: GalleryPoint) -> bool:
+    """Say whether two collections hold the same content and payload."""
+    return (
+        one is not None
+        and one.record.content_sha256 == other.record.content_sha256
+        and one.record.payload == other.record.payload
+    )

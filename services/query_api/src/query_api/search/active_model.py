@@ -1,0 +1,145 @@
+"""Which model and which collection searches use: always a pair, and the live one's as soon as it is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.bundles.bundle_repository import BundleRepository
+from aff_shared.errors import AffError
+from aff_shared.single_flight import SingleFlight
+from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, live_one
+from aff_shared.store.gallery_store import GalleryStore
+from query_api.embedding.photograph_embedder import OnnxModelRef
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedEncoder:
+    """A bundle, and the graph of it that photographs are encoded with."""
+
+    manifest: BundleManifest
+    graph: OnnxModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    """What a search uses from its beginning to its end: the store is that of the encoder's own embedding space."""
+
+    manifest: BundleManifest
+    graph: OnnxModelRef
+    store: GalleryStore
+
+
+class ActiveModel:
+    """Follows the live collection without a restart.
+
+    When another collection becomes live, its bundle is looked for beside the service's own and loaded in the
+    background; the former pair serves until then, and as long as it has to where there is no such bundle.
+
+    Args:
+        catalogue: The collections.
+        shelf: Where the bundles lie.
+        first: The shelf's default, loaded.
+        load: Loads a bundle.
+        interval_s: For how long a good answer of the catalogue is trusted, in seconds.
+    """
+
+    def __init__(
+        self,
+        catalogue: GalleryCatalogue,
+        shelf: BundleRepository,
+        first: LoadedEncoder,
+        load: Callable[[Path], Awaitable[LoadedEncoder]],
+        interval_s: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._shelf = shelf
+        self._loaded = first
+        self._load = load
+        self._interval_s = interval_s
+        self._trusted_until = -1.0
+        self._forgotten = 0
+        self._seen = False
+        self._loading: asyncio.Task[AffError | None] | None = None
+        self._following = SingleFlight(self._follow)
+
+    async def serving(self) -> ModelSnapshot:
+        """Return what to search with now.
+
+        Raises:
+            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf, and the
+                collection of the service's own is not there.
+            GalleryMissingError: No gallery has been created, or it was deleted.
+            BundleError: The bundle of the live collection cannot be used.
+            StoreUnavailableError: The store cannot be asked.
+        """
+        if time.monotonic() >= self._trusted_until:
+            await self._following.make()
+        loaded = self._loaded
+        store = await self._catalogue.collection(loaded.manifest.space)
+        return ModelSnapshot(loaded.manifest, loaded.graph, store)
+
+    async def require_live(self) -> ModelSnapshot:
+        """Return what to search with, where that is the live collection; errors as `serving`.
+
+        Raises:
+            EmbeddingSpaceMismatchError: Another collection is live, and its bundle is not loaded.
+        """
+        serving = await self.serving()
+        live = live_one(await self._catalogue.collections(), seen=self._seen)
+        serving.manifest.space.require_same(live.space, here="the query encoder", there="the gallery")
+        return serving
+
+    def forget(self) -> None:
+        """Ask the catalogue again at the next search: a collection was dropped."""
+        self._trusted_until = -1.0
+        self._forgotten += 1
+        self._following.renew()
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        self._following.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+
+    async def _follow(self) -> None:
+        forgotten = self._forgotten
+        collections = await self._catalogue.collections()
+        live = live_one(collections, seen=self._seen)
+        self._seen = True
+        if live.space != self._loaded.manifest.space:
+            await self._follow_to(live, collections)
+        if forgotten == self._forgotten:
+            self._trusted_until = time.monotonic() + self._interval_s
+
+    async def _follow_to(self, live: Collection, collections: Sequence[Collection]) -> None:
+        path = await asyncio.to_thread(self._shelf.of_space, live.space.id)
+        ours_is_there = any(collection.space == self._loaded.manifest.space for collection in collections)
+        if path is None:
+            if not ours_is_there:
+                self._loaded.manifest.space.require_same(live.space, here="the query encoder", there="the gallery")
+            _logger.warning("no bundle for the live collection %s: the former one serves on", live.space.id[:12])
+            return
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load_from(path))
+        if not ours_is_there and (failure := await self._loading):
+            raise failure
+
+    async def _load_from(self, path: Path) -> AffError | None:
+        """Load the pair of a bundle, or return why that fails."""
+        try:
+            self._loaded = await self._load(path)
+        except AffError as error:
+            _logger.warning("cannot follow the live collection: %s", error)
+            return error
+        manifest = self._loaded.manifest
+        _logger.info("searches the live collection %s with bundle %s", manifest.space.id[:12], manifest.title)
+        return None

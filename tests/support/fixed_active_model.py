@@ -1,0 +1,24 @@
+"""A ActiveModel of one encoder, whose bundle lies nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aff_shared.bundles.bundle_repository import BundleRepository
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from query_api.search.active_model import ActiveModel, LoadedEncoder
+
+
+def fixed_active_model(
+    catalogue: GalleryCatalogue, space: EmbeddingSpace, encoder: Any, *, interval_s: float
+) -> ActiveModel:
+    manifest = SimpleNamespace(space=space, fingerprint="f" * 64)
+    first = LoadedEncoder(cast("Any", manifest), encoder)
+    return ActiveModel(catalogue, BundleRepository(Path("nowhere/bundle")), first, _refuse, interval_s)
+
+
+async def _refuse(path: Path) -> LoadedEncoder:
+    raise AssertionError(f"there is no other bundle, and {path} is none")

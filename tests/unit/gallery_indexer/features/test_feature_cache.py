@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aff_shared.bundles.bundle import FeatureSpec
+from gallery_indexer.features import feature_cache
+from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureShardError
+from gallery_indexer.features.tokens import ImageFeatures, Tokens
+
+SPECS = (
+    FeatureSpec(name="whole", kind="global", dimension=8, max_tokens=1),
+    FeatureSpec(name="parts", kind="local", dimension=4, max_tokens=5),
+)
+KIND, OTHER = TokenKind("k" * 64, SPECS), TokenKind("o" * 64, SPECS)
+
+
+def _image(number: int) -> tuple[str, ImageFeatures]:
+    """An image whose features follow from its number; every fifth has no parts, every seventh no whole."""
+    rng = np.random.default_rng(number)
+    parts = 0 if number % 5 == 0 else 1 + number % 4
+    whole = rng.standard_normal((0 if number % 7 == 0 else 1, 8)).astype(np.float16)
+    local = Tokens(rng.standard_normal((parts, 4)).astype(np.float16), rng.random((parts, 2)).astype(np.float16))
+    return f"{number:064x}", {"whole": Tokens(whole), "parts": local}
+
+
+def _same(one: ImageFeatures, other: ImageFeatures) -> None:
+    for name in ("whole", "parts"):
+        np.testing.assert_array_equal(one[name].values, other[name].values)
+    np.testing.assert_array_equal(one["parts"].positions, other["parts"].positions)
+
+
+def _open(path: Path, **changes: Any) -> FeatureCache:
+    return FeatureCache(path, **{"shard_images": 10, **changes})
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_features_come_back_as_they_were_whether_they_lie_in_a_shard_or_not(tmp_path: Path, batch: int) -> None:
+    tokens, images = _open(tmp_path), [_image(number) for number in range(37)]
+    for start in range(0, len(images), batch):
+        tokens.keep(KIND, images[start : start + batch])
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) == 3
+    for again in (tokens, _open(tmp_path)):
+        found = again.fetch(KIND, [sha256 for sha256, _ in images])
+        assert len(found) == again.count() == 37
+        for sha256, features in images:
+            _same(found[sha256], features)
+    assert tokens.size_bytes() > 0
+
+
+def test_what_is_not_kept_is_not_found(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    tokens.keep(KIND, [_image(1)])
+    assert list(tokens.fetch(KIND, [_image(1)[0], _image(2)[0]])) == [_image(1)[0]]
+
+
+def test_tokens_of_other_extractors_are_never_mixed_up(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    content, features = _image(1)
+    tokens.keep(KIND, [(content, features)])
+    assert tokens.fetch(OTHER, [content]) == {}
+    tokens.keep(OTHER, [(content, _image(2)[1])])
+    _same(tokens.fetch(KIND, [content])[content], features)
+    _same(tokens.fetch(OTHER, [content])[content], _image(2)[1])
+
+
+def test_an_image_that_is_kept_already_stays_as_it_is(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    content, features = _image(1)
+    for _ in range(3):
+        tokens.keep(KIND, [(content, features)])
+    assert tokens.count() == 1
+
+
+def test_a_shard_that_a_killed_process_wrote_and_did_not_name_is_removed(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    tokens.keep(KIND, [_image(number) for number in range(14)])
+    tokens.close()
+    for suffix in (".safetensors", ".json", ".safetensors.partial"):
+        (tmp_path / "shards" / f"shard-00001{suffix}").write_bytes(b"half")
+    again = _open(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [
+        "shard-00000.json",
+        "shard-00000.safetensors",
+    ]
+    again.keep(KIND, [_image(number) for number in range(14, 24)])
+    assert len(again.fetch(KIND, [_image(number)[0] for number in range(24)])) == 24
+
+
+def _immense(number: int) -> tuple[str, ImageFeatures]:
+    content, features = _image(number)
+    parts = Tokens(np.full((1, 4), np.inf, dtype=np.float16), np.zeros((1, 2), dtype=np.float16))
+    return content, {**features, "parts": parts}
+
+
+def test_what_no_shard_can_hold_is_named_and_not_kept(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    with pytest.raises(FeatureNotFiniteError, match=f"{_image(2)[0]}: parts"):
+        tokens.keep(KIND, [_image(1), _immense(2)])
+    assert tokens.count() == 0
+
+
+def test_a_database_of_before_that_holds_such_an_image_recovers_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = _open(tmp_path)
+    with monkeypatch.context() as earlier_version:
+        earlier_version.setattr(feature_cache, "not_finite", lambda _: [])
+        tokens.keep(KIND, [_image(1), _immense(2), _image(3)])
+        with pytest.raises(FeatureNotFiniteError):
+            tokens.keep(KIND, [_image(number) for number in range(4, 15)])
+    tokens.close()
+    again = _open(tmp_path)
+    assert _image(2)[0] in caplog.text
+    again.keep(KIND, [_image(number) for number in range(15, 25)])
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) == 2
+    found = again.fetch(KIND, [_image(number)[0] for number in range(1, 25)])
+    assert found.keys() == {_image(number)[0] for number in range(1, 25)} - {_image(2)[0]}
+
+
+def test_a_shard_that_is_gone_is_named(tmp_path: Path) -> None:
+    tokens = _open(tmp_path)
+    tokens.keep(KIND, [_image(number) for number in range(10)])
+    shutil.rmtree(tmp_path / "shards")
+    with pytest.raises(FeatureShardError, match=r"shard-00000"):
+        tokens.fetch(KIND, [_image(3)[0]])

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class _Doubler:
+    """Doubles numbers; works only while `free`, and refuses a batch with a 13 in it."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.batches.append(list(numbers))
+        await self.free.wait()
+        if 13 in numbers:
+            raise ValueError("thirteen")
+        return [2 * number for number in numbers]
+
+
+def _former(work: _Doubler, *, size: int = 4, wait_s: float = 60.0) -> DynamicBatcher[int, int]:
+    return DynamicBatcher(work, size=lambda: size, wait_s=wait_s)
+
+
+async def _submitted_later(former: DynamicBatcher[int, int], number: int, ready: asyncio.Event) -> int:
+    with former.expecting():
+        await ready.wait()
+    return await former.submit(number)
+
+
+async def test_every_caller_gets_the_result_of_its_own_item() -> None:
+    work = _Doubler()
+    former = _former(work)
+    assert await asyncio.gather(*map(former.submit, range(10))) == [2 * number for number in range(10)]
+    assert work.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+async def test_an_item_alone_is_not_kept_waiting_when_nothing_is_expected() -> None:
+    assert await asyncio.wait_for(_former(_Doubler()).submit(1), timeout=5) == 2
+
+
+async def test_a_batch_waits_for_what_is_expected() -> None:
+    work, ready = _Doubler(), asyncio.Event()
+    former = _former(work)
+    callers = [asyncio.create_task(_submitted_later(former, number, ready)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    early = asyncio.create_task(former.submit(0))
+    await asyncio.sleep(0.05)
+    assert work.batches == []
+    ready.set()
+    await asyncio.gather(early, *callers)
+    assert sorted(work.batches[0]) == [0, 1, 2]
+
+
+async def test_a_batch_waits_no_longer_than_it_may() -> None:
+    work, never = _Doubler(), asyncio.Event()
+    former = _former(work, wait_s=0.05)
+    caller = asyncio.create_task(_submitted_later(former, 1, never))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(former.submit(0), timeout=5) == 0
+    assert work.batches == [[0]]
+    caller.cancel()
+
+
+async def test_what_is_expected_and_never_comes_is_not_waited_for() -> None:
+    former, never = _former(_Doubler()), asyncio.Event()
+    caller = asyncio.create_task(_submitted_later(former, 1, never))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(former.submit(0))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    assert await asyncio.wait_for(waiting, timeout=5) == 0
+
+
+async def test_two_batches_are_given_away_at_most_and_the_others_fill_up_meanwhile() -> None:
+    work = _Doubler()
+    former = _former(work, size=3)
+    work.free.clear()
+    callers = []
+    for number in range(8):
+        callers.append(asyncio.create_task(former.submit(number)))
+        await asyncio.sleep(0.01)
+    assert work.batches == [[0], [1]]
+    work.free.set()
+    await asyncio.gather(*callers)
+    assert work.batches == [[0], [1], [2, 3, 4], [5, 6, 7]]
+
+
+async def test_an_error_of_a_batch_is_told_to_each_of_its_callers_and_to_no_other() -> None:
+    former = _former(_Doubler(), size=2)
+    results = await asyncio.gather(*map(former.submit, (12, 13, 14)), return_exceptions=True)
+    assert [str(result) for result in results] == ["thirteen", "thirteen", "28"]
+
+
+async def test_what_a_caller_gave_up_is_not_worked_on() -> None:
+    work = _Doubler()
+    former = _former(work, size=1)
+    work.free.clear()
+    callers = [asyncio.create_task(former.submit(number)) for number in range(4)]
+    await asyncio.sleep(0.01)
+    callers[2].cancel()
+    work.free.set()
+    assert [await caller for caller in (callers[0], callers[1], callers[3])] == [0, 2, 6]
+    assert [2] not in work.batches
