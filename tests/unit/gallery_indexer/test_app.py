@@ -626,7 +626,7 @@ async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle:
         "fingerprint": bundle.manifest.fingerprint,
         "space": bundle.manifest.space.model_dump(),
     }
-    assert document == told | {"store": "memory", "feature_cache": None}
+    assert document == told | {"store": "memory", "kept_tokens": None}
     assert collection.pop("live_since") is not None
     assert collection == told | {"live": True}
 

@@ -137,7 +137,7 @@ GALLERY_STATUS: Example = {
     "space": _SPACE,
     "collections": [_LIVE_COLLECTION, COLLECTION_STATUS],
     "activity": {**_SUMMARY, "images_per_s": 118.5, "in_flight": 64},
-    "feature_cache": {"images": 50_000, "size_bytes": 760_000_000},
+    "kept_tokens": {"images": 50_000, "size_bytes": 760_000_000},
 }
 BUILD_REQUEST: Example = {"bundle": "landmarks-2"}
 GALLERY_JOB: Example = {

@@ -66,7 +66,7 @@ class GalleryStatus(BaseModel):
         space: Of the live collection.
         collections: The live one first, then those that were live last.
         activity: Of this indexer.
-        feature_cache: Of this indexer; null where it keeps none.
+        kept_tokens: Of this indexer; null where it keeps none.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_STATUS))
@@ -78,7 +78,7 @@ class GalleryStatus(BaseModel):
     space: EmbeddingSpace
     collections: list[CollectionStatus]
     activity: IndexActivity
-    feature_cache: KeptTokensStatus | None
+    kept_tokens: KeptTokensStatus | None
 
 
 class BuildRequest(BaseModel):

@@ -98,7 +98,7 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     assert (fused["state"], fused["done"], fused["total"], fused["result"]["missing"]) == ("finished", 6, 6, 0)
     assert "6 images looked at. Next: aff gallery verify" in running.aff("remix", "--mixer", "old").stdout
     assert running.told("verify", old)["missing"] == 0
-    assert running.told("list")["feature_cache"]["images"] == 6
+    assert running.told("list")["kept_tokens"]["images"] == 6
     running.told("drop", old)
     assert running.told("rollback", code=1)["code"] == "collection_not_found"
 

@@ -78,7 +78,7 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         space=live.space,
         collections=described,
         activity=components.metrics.activity(),
-        feature_cache=kept,
+        kept_tokens=kept,
     )
 
 
