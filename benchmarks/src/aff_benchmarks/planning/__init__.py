@@ -1,1 +1,1 @@
-"""What a gallery of a given size and rate of searches needs."""
+"""Capacity planning: the machines that a gallery of a given size and search rate requires."""

@@ -8,11 +8,8 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from aff_benchmarks.planning.cluster import least_nodes
-from aff_benchmarks.planning.gallery_bytes import embedding_bytes, graph_bytes
-from aff_benchmarks.planning.plan import make_plan
-from aff_benchmarks.planning.plan_request import PlanRequest
-from aff_benchmarks.planning.unit_costs import UnitCosts
+from aff_benchmarks.planning.plan import embedding_bytes, graph_bytes, least_nodes, make_plan
+from aff_benchmarks.planning.plan_request import PlanRequest, UnitCosts
 from aff_toolkit.cli.main import app
 
 MILLION = PlanRequest(images=1_000_000, qps=100, dimension=128)
