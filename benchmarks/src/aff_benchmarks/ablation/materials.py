@@ -11,14 +11,17 @@ import torch
 from accelerate.accelerator import Accelerator
 from safetensors.torch import load_file, save_file
 
-from aff_benchmarks.ablation.ablation_config import AblationConfig, FrozenTrunkSection, NetworkSection
-from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
+from aff_benchmarks.ablation.ablation_config import (
+    AblationConfig,
+    BenchmarkNotFoundError,
+    FrozenTrunkSection,
+    NetworkSection,
+    UnusableGridError,
+)
 from aff_benchmarks.ablation.benchmark import Benchmark
-from aff_benchmarks.ablation.frozen_trunk import FrozenTrunkEncoder, FrozenTrunkSet
-from aff_benchmarks.ablation.noise_extractor import NoiseExtractor
+from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, FrozenTrunkSet, NoiseExtractor
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
-from aff_toolkit.data.instances import without_single_images
-from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk

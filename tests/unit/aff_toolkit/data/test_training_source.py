@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.data.photograph_files import FolderError
+from aff_toolkit.data.image_files import FolderError
 from aff_toolkit.data.photograph_source import FolderSource, ScenesSource
 from aff_toolkit.data.training_source import TrainingSource, absent_sources, licences_of, load_sources
 from tests.support.images import jpeg_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_toolkit.data.scenes.splits import HELD_OUT
+from aff_toolkit.data.scenes.view import HELD_OUT
 from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import open_set_protocol, scenes_protocol
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aff_shared.schemas.problem import Problem, problem_of
-from aff_toolkit.data.photograph_folders import UnreadableFolderError
+from aff_toolkit.data.image_files import UnreadableFolderError
 from aff_toolkit.indexing.failure_list import FailureList
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from aff_shared.errors import ImageTooManyBytesError
-from aff_toolkit.data.photograph_folders import UnreadableFolderError
+from aff_toolkit.data.image_files import UnreadableFolderError
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
 

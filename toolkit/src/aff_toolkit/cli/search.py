@@ -23,8 +23,8 @@ from aff_shared.schemas.searching import SearchHit, SearchResponse
 from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
 from aff_toolkit.data.contact_sheet import Cell, contact_sheet
-from aff_toolkit.data.photograph_files import encodable
-from aff_toolkit.data.read_photograph import read_photograph
+from aff_toolkit.data.image_files import encodable
+from aff_toolkit.data.photograph import read_photograph
 
 _ROW = 5
 

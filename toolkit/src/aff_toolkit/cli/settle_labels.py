@@ -24,9 +24,11 @@ def settle_labels(images: Path, labelled: bool | None, console: Console, *, ask:
         LabelsUnclearError: The subfolders look like albums, and nobody can be asked.
         AffError: The path cannot be read.
     """
-    from aff_toolkit.data.album_folders import look_like_albums  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.data.describe_source import describe_source, name_some  # noqa: PLC0415
-    from aff_toolkit.data.folder import survey_folder  # noqa: PLC0415
+    from aff_toolkit.data.folder import (
+        look_like_albums,  # noqa: PLC0415 - torch takes seconds
+        survey_folder,  # noqa: PLC0415
+    )
     from aff_toolkit.data.photograph_source import FolderSource, source_of_path  # noqa: PLC0415
     from aff_toolkit.errors import LabelsUnclearError  # noqa: PLC0415
 

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.photograph_file import load_below
+from aff_toolkit.data.photograph import Photograph, load_below
 from aff_toolkit.data.text_table import PATH_COLUMNS, TextTable, find_column
 from aff_toolkit.errors import PhotographListError
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.photograph_file import load_below
+from aff_toolkit.data.photograph import Photograph, load_below
 from aff_toolkit.errors import PhotographListError
 
 _COLUMNS = ["landmark_id", "images"]

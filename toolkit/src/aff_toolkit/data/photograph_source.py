@@ -12,7 +12,7 @@ from aff_toolkit.data.csv_file import csv_photographs
 from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from aff_toolkit.data.gldv2 import gldv2_photographs
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.scene_photographs import scene_photographs
+from aff_toolkit.data.scenes.view import scene_photographs
 from aff_toolkit.errors import PhotographListError, PhotographSourceError
 
 

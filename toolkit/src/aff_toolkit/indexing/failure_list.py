@@ -13,8 +13,7 @@ from typing import TextIO
 
 from aff_shared.schemas.indexing import JsonObject
 from aff_shared.schemas.problem import Problem
-from aff_toolkit.data.photograph_files import encodable
-from aff_toolkit.data.photograph_folders import UnreadableFolderError
+from aff_toolkit.data.image_files import UnreadableFolderError, encodable
 from aff_toolkit.indexing.file_systems import Place
 
 _COLUMNS = ("id", "source", "code", "detail", "payload")

@@ -12,9 +12,14 @@ from fsspec import filesystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from aff_toolkit.data.photograph_files import with_escapes_undone
-from aff_toolkit.data.photograph_folders import Listing, UnreadableFolderError, list_folder, photograph_folders
-from aff_toolkit.data.read_photograph import max_image_bytes, read_photograph, regular_file_size, too_many_bytes
+from aff_toolkit.data.image_files import (
+    Listing,
+    UnreadableFolderError,
+    list_folder,
+    photograph_folders,
+    with_escapes_undone,
+)
+from aff_toolkit.data.photograph import max_image_bytes, read_photograph, regular_file_size, too_many_bytes
 from aff_toolkit.indexing.file_pattern import FilePattern
 from aff_toolkit.indexing.remote_reads import read_patiently
 from aff_toolkit.indexing.source_item import SourceError

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from glob import has_magic
 from pathlib import PurePosixPath
 
-from aff_toolkit.data.photograph_files import IMAGE_SUFFIXES, encodable, is_image_name
-from aff_toolkit.data.photograph_folders import UnreadableFolderError
+from aff_toolkit.data.image_files import IMAGE_SUFFIXES, UnreadableFolderError, encodable, is_image_name
 from aff_toolkit.indexing.file_pattern import FilePattern
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem

@@ -11,7 +11,7 @@ from typing import Self
 
 from aff_shared.schemas.indexing import IndexSummary, JsonObject
 from aff_shared.schemas.problem import Problem
-from aff_toolkit.data.photograph_folders import UnreadableFolderError
+from aff_toolkit.data.image_files import UnreadableFolderError
 from aff_toolkit.indexing.failure_list import FailureList
 
 

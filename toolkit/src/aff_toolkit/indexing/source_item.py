@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from aff_shared.errors import AffError
 from aff_shared.schemas.indexing import JsonObject
 from aff_shared.schemas.item_id import canonical_id
-from aff_toolkit.data.photograph_files import encodable
+from aff_toolkit.data.image_files import encodable
 
 _AROUND = re.compile(r"^(?:\.{1,2}/+)+")
 

@@ -12,8 +12,8 @@ from glob import has_magic
 
 from aff_shared.errors import AffError
 from aff_shared.schemas.indexing import JsonObject
-from aff_toolkit.data.photograph_files import encodable, is_hidden, is_image_name
-from aff_toolkit.data.read_photograph import max_image_bytes, too_many_bytes
+from aff_toolkit.data.image_files import encodable, is_hidden, is_image_name
+from aff_toolkit.data.photograph import max_image_bytes, too_many_bytes
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
 from aff_toolkit.indexing.web_urls import without_query

@@ -7,16 +7,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from aff_toolkit.data.scenes.canvas import Canvas, Pixels, Point
-from aff_toolkit.data.scenes.ornaments import draw_ornament, draw_sign
-from aff_toolkit.data.scenes.palette import Colour, Palette, shifted
-from aff_toolkit.data.scenes.roofs import draw_roof
+from aff_toolkit.data.scenes.canvas import SIGNS, Canvas, Colour, Palette, Pixels, Point, pick, shifted
+
+Rng = np.random.Generator
 
 SIZE = 288
 _GROUND = SIZE - 4
 _CACHED = 512
 _SEED = 20230618
 _LIT_PANE = (214, 190, 120)
+_LETTERS = "ABCDEFGHKLMNOPRSTUVXYZ"
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_LETTERING = (245, 240, 225)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -35,7 +37,7 @@ def draw_facade(instance: int) -> tuple[Pixels, Pixels]:
 
 
 class _FacadePainter:
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Rng) -> None:
         self.rng = rng
         self.canvas = Canvas(SIZE)
         self.palette = Palette.draw(rng)
@@ -145,3 +147,98 @@ class _FacadePainter:
         stains = cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
         stains = stains + cv2.resize(fine, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         self.canvas.pixels = np.clip(self.canvas.pixels + stains[..., None], 0, 255).astype(np.uint8)
+
+
+def draw_roof(canvas: Canvas, rng: Rng, palette: Palette, left: int, right: int, top: int) -> None:
+    """Put a roof of some kind on a block."""
+    kind = _ROOFS[rng.integers(len(_ROOFS))]
+    height = min(top - 6, int((right - left) * rng.uniform(0.2, 0.9)))
+    kind(canvas, rng, palette, left, right, top, height)
+
+
+def _gable(canvas: Canvas, _rng: Rng, palette: Palette, left: int, right: int, top: int, height: int) -> None:
+    canvas.build([(left - 4, top), ((left + right) // 2, top - height), (right + 4, top)], palette.roof)
+
+
+def _dome(canvas: Canvas, _rng: Rng, palette: Palette, left: int, right: int, top: int, height: int) -> None:
+    middle = (left + right) // 2
+    outline = cv2.ellipse2Poly((middle, top), ((right - left) // 2, max(4, height)), 0, 180, 360, 6)
+    canvas.build([(int(x), int(y)) for x, y in outline], palette.roof)
+    peak = max(2, top - height - 16)
+    canvas.build([(middle - 2, top - height), (middle, peak), (middle + 2, top)], palette.trim)
+
+
+def _steps(canvas: Canvas, rng: Rng, palette: Palette, left: int, right: int, top: int, height: int) -> None:
+    steps = int(rng.integers(2, 5))
+    for step in range(steps):
+        inset = step * (right - left) // (2 * steps)
+        canvas.build_box(left + inset, top - (step + 1) * height // steps, right - inset, top, palette.wall)
+
+
+def _battlements(canvas: Canvas, rng: Rng, palette: Palette, left: int, right: int, top: int, _height: int) -> None:
+    count = int(rng.integers(4, 10))
+    half = max(2, (right - left) // (3 * count))
+    for x in np.linspace(left, right, count, endpoint=False).astype(int).tolist():
+        canvas.build_box(x, top - 12, x + 2 * half, top, palette.wall)
+
+
+def _flat(canvas: Canvas, _rng: Rng, palette: Palette, left: int, right: int, top: int, _height: int) -> None:
+    canvas.build_box(left - 3, top - 7, right + 3, top, palette.trim)
+
+
+_ROOFS = (_gable, _dome, _steps, _battlements, _flat)
+
+
+def draw_ornament(canvas: Canvas, rng: Rng, palette: Palette, left: int, right: int, top: int) -> None:
+    """Draw a clock, a rose window, a mural, a grille, or nothing, on the main block."""
+    centre = (int(rng.integers(left + 20, right - 20)), int(rng.integers(top + 14, top + 80)))
+    radius = int(rng.integers(9, 20))
+    kind = int(rng.integers(len(_ORNAMENTS) + 1))
+    if kind < len(_ORNAMENTS):
+        _ORNAMENTS[kind](canvas, rng, palette, centre, radius)
+
+
+def draw_sign(canvas: Canvas, rng: Rng, left: int, right: int, top: int, bottom: int) -> None:
+    """Draw a sign with letters somewhere on the main block."""
+    text = "".join(rng.choice(list(_LETTERS), rng.integers(3, 7)))
+    scale = rng.uniform(0.5, 0.85)
+    (width, height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    x = int(rng.integers(left, max(left + 1, right - width - 8)))
+    y = int(rng.integers(top + 30, bottom - 50))
+    canvas.box(x, y - height - 5, x + width + 8, y + 5, pick(rng, SIGNS))
+    cv2.putText(canvas.pixels, text, (x + 4, y), _FONT, scale, _LETTERING, 1, cv2.LINE_AA)
+
+
+def _clock(canvas: Canvas, rng: Rng, palette: Palette, centre: Point, radius: int) -> None:
+    dark = shifted(palette.roof, -20)
+    canvas.disc(centre, radius, dark)
+    canvas.disc(centre, radius - 3, shifted(palette.wall, 45))
+    for angle in rng.uniform(0, 2 * np.pi, 2):
+        cv2.line(canvas.pixels, centre, _on_circle(centre, 0.7 * radius, angle), dark, 2, cv2.LINE_AA)
+
+
+def _rose_window(canvas: Canvas, rng: Rng, palette: Palette, centre: Point, radius: int) -> None:
+    petals = int(rng.integers(5, 11))
+    canvas.disc(centre, radius + 4, palette.trim)
+    for angle in np.linspace(0, 2 * np.pi, petals, endpoint=False):
+        canvas.disc(_on_circle(centre, 0.65 * radius, angle), max(2, radius // 4), palette.glass)
+
+
+def _mural(canvas: Canvas, rng: Rng, _palette: Palette, centre: Point, radius: int) -> None:
+    for _ in range(int(rng.integers(4, 9))):
+        corners = np.array(centre) + rng.integers(-radius - 8, radius + 9, (int(rng.integers(3, 6)), 2))
+        canvas.paint(corners.tolist(), pick(rng, SIGNS))
+
+
+def _grille(canvas: Canvas, _rng: Rng, palette: Palette, centre: Point, radius: int) -> None:
+    x, y = centre
+    for offset in range(-radius, radius + 1, 7):
+        start, end = (x + offset, y - radius), (x + offset, y + radius)
+        canvas.line(start, end, shifted(palette.roof, -20), 2)
+
+
+def _on_circle(centre: Point, radius: float, angle: float) -> Point:
+    return centre[0] + int(radius * np.cos(angle)), centre[1] + int(radius * np.sin(angle))
+
+
+_ORNAMENTS = (_clock, _rose_window, _mural, _grille)

@@ -10,8 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.photograph_file import load_below
+from aff_toolkit.data.photograph import Photograph, load_below
 from aff_toolkit.errors import BenchmarkError, PhotographListError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
 from aff_toolkit.evaluation.ragged import Ragged

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_toolkit.data.folder import unlabelled_photographs
-from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.photograph_file import load_below
-from aff_toolkit.data.read_photograph import read_photograph
+from aff_toolkit.data.photograph import Photograph, load_below, read_photograph
 from aff_toolkit.errors import BenchmarkError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
 from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.data.csv_file import csv_photographs
-from aff_toolkit.data.instances import without_single_images
-from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.errors import PhotographListError
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol
 from aff_toolkit.evaluation.relevance import leave_one_out

@@ -17,7 +17,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import augment
-from aff_toolkit.data.instances import without_single_images
+from aff_toolkit.data.photograph import without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.batch import Batch

@@ -6,8 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from aff_shared.errors import AffError
-from aff_toolkit.data.instances import single_image_instances, without_single_images
-from aff_toolkit.data.photograph import Photograph
+from aff_toolkit.data.photograph import Photograph, single_image_instances, without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.evaluation.protocols import Protocol

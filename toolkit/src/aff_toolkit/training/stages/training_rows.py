@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from aff_toolkit.data.instances import single_image_instances
+from aff_toolkit.data.photograph import single_image_instances
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.training.engine.pseudo_instances import (
     PseudoInstancesSection,

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.data.photograph_files import is_hidden, is_image_name
-from aff_toolkit.data.photograph_folders import PhotographFolder, UnreadableFolderError, photograph_folders
+from aff_toolkit.data.image_files import (
+    PhotographFolder,
+    UnreadableFolderError,
+    is_hidden,
+    is_image_name,
+    photograph_folders,
+)
 
 
 def write(root: Path, *names: str) -> Path:

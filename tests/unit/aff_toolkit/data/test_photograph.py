@@ -6,10 +6,18 @@ import os
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aff_shared.errors import ImageTooManyBytesError, InvalidParameterError
-from aff_toolkit.data.read_photograph import PhotographUnreadableError, read_photograph
+from aff_toolkit.data.photograph import (
+    Photograph,
+    PhotographUnreadableError,
+    read_photograph,
+    single_image_instances,
+    without_single_images,
+)
+from aff_toolkit.errors import TooFewImagesError
 
 
 def test_a_file_within_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +72,19 @@ def test_a_limit_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("AFF_MAX_IMAGE_BYTES", "32 MiB")
     with pytest.raises(InvalidParameterError, match="AFF_MAX_IMAGE_BYTES"):
         read_photograph(tmp_path / "a.jpg")
+
+
+def photographs(*instances: str) -> list[Photograph]:
+    return [Photograph(str(i), name, lambda: np.zeros((1, 1, 3), np.uint8)) for i, name in enumerate(instances)]
+
+
+def test_instances_of_one_image_are_found_and_left_out() -> None:
+    assert single_image_instances(["b", "a", "b", "c"]) == ["a", "c"]
+    kept, left_out = without_single_images(photographs("b", "a", "b", "c"))
+    assert [photograph.name for photograph in kept] == ["0", "2"]
+    assert left_out == ["a", "c"]
+
+
+def test_labels_that_never_repeat_are_refused() -> None:
+    with pytest.raises(TooFewImagesError, match="none of the 3 instances"):
+        without_single_images(photographs("a", "b", "c"))
