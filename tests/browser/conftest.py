@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aff_benchmarks.bench.query_service import QueryService, running_query_service
-from aff_benchmarks.report.browser_embeddings import find_chromium
+from aff_benchmarks.bench.services import QueryService, running_query_service
+from aff_benchmarks.report.live_steps import find_chromium
 from aff_client.index_client import IndexerClient, Upload
 from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.local.local_service import local_services

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from aff_benchmarks.bench.query_service import QueryService, running_query_service
+from aff_benchmarks.bench.services import QueryService, running_query_service
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings

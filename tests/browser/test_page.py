@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 
-from aff_benchmarks.bench.query_service import QueryService, running_query_service
+from aff_benchmarks.bench.services import QueryService, running_query_service
 from tests.browser.conftest import SCENES, VIEWS, photograph
 from tests.support.nginx import find_nginx, nginx_before
 from tests.support.tiny_bundle import TINY_BUNDLE

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from aff_benchmarks.bench.query_service import running_query_service
+from aff_benchmarks.bench.services import running_query_service
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient, Upload
 from aff_toolkit.local.local_service import local_services

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aff_benchmarks.bench.process_watch import with_children
-from aff_toolkit.local.free_ports import free_ports
+from aff_benchmarks.bench.measuring import with_children
+from aff_toolkit.local.local_service import free_ports
 from tests.e2e.conftest import ROOT
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aff_benchmarks.bench.query_service import running_query_service
+from aff_benchmarks.bench.services import running_query_service
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings

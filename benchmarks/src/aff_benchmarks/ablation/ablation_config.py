@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
+from aff_shared.errors import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.training.recipe.training_recipe import CompactCnnSection, RootSiftSection, TrainingRecipe
@@ -109,3 +109,41 @@ def load_ablation_config(benchmark: str) -> AblationConfig:
         raise UnusableGridError(f"is not TOML: {error}", item=str(path)) from error
     except ValidationError as error:
         raise UnusableGridError(describe_validation_error(error), item=str(path)) from error
+
+
+class AblationError(AffError):
+    """An ablation cannot go on."""
+
+    code = "ablation_failed"
+    title = "Ablation failed"
+
+
+class BenchmarkNotFoundError(AblationError):
+    """No configuration bears the benchmark's name."""
+
+    code = "benchmark_not_found"
+    status = 404
+    title = "Benchmark not found"
+
+
+class UnusableGridError(AblationError):
+    """The features or losses do not make variants that can be told apart."""
+
+    code = "grid_unusable"
+    status = 422
+    title = "Unusable grid of variants"
+
+
+class RunsNotComparableError(AblationError):
+    """Two runs were not scored on the same queries."""
+
+    code = "runs_not_comparable"
+    title = "Runs cannot be compared"
+
+
+class ResultNotWrittenError(AblationError):
+    """A run or a report could not be written."""
+
+    code = "result_not_written"
+    status = 507
+    title = "Result not written"

@@ -18,10 +18,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.ablation.ablation_errors import RunsNotComparableError
-from aff_benchmarks.ablation.paired_difference import precisions_of, runs_by_seed
+from aff_benchmarks.ablation.ablation_config import RunsNotComparableError
 from aff_benchmarks.ablation.variant import Pairing, RunResult
 from aff_toolkit.evaluation.paired_bootstrap import bootstrap_interval, difference, ratio
 
@@ -122,3 +122,20 @@ def _measured(
         "high": high,
         "verdict": judge(per_seed, low, high, comparison.threshold),
     }
+
+
+def runs_by_seed(runs: Sequence[RunResult], variant: str) -> dict[int, RunResult]:
+    """Return the runs of a variant by seed, in the order of the seeds."""
+    return {run.seed: run for run in sorted(runs, key=lambda run: run.seed) if run.variant == variant}
+
+
+def precisions_of(runs: Mapping[int, RunResult], seeds: Sequence[int], pairing: Pairing) -> NDArray[np.float64]:
+    """Return the average precisions of some seeds, (S, Q).
+
+    Raises:
+        RunsNotComparableError: The runs do not have the same number of queries.
+    """
+    rows = [runs[seed].average_precisions[pairing] for seed in seeds]
+    if len({len(row) for row in rows}) > 1:
+        raise RunsNotComparableError("its runs have different numbers of queries", item=runs[seeds[0]].variant)
+    return np.array(rows, dtype=np.float64)

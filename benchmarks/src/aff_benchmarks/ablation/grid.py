@@ -7,10 +7,9 @@ from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.ablation.ablation_config import AblationConfig
-from aff_benchmarks.ablation.ablation_errors import UnusableGridError
+from aff_benchmarks.ablation.ablation_config import AblationConfig, UnusableGridError
 from aff_benchmarks.ablation.comparison import HARMLESS, Comparison
-from aff_benchmarks.ablation.noise_extractor import NOISE
+from aff_benchmarks.ablation.networks import NOISE
 from aff_benchmarks.ablation.variant import Variant
 from aff_shared.bundles.bundle import FeatureSpec
 from aff_toolkit.training.engine.update_rule import UpdateRule

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.ablation.ablation_config import AblationConfig
-from aff_benchmarks.ablation.ablation_errors import ResultNotWrittenError
+from aff_benchmarks.ablation.ablation_config import AblationConfig, ResultNotWrittenError
 from aff_benchmarks.ablation.comparison import Comparison, ComparisonResult, Verdict, compare
 from aff_benchmarks.ablation.grid import Finding, Grid
 from aff_benchmarks.ablation.variant import Pairing, RunResult

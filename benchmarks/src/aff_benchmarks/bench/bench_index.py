@@ -18,7 +18,7 @@ import cv2
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.bench.alternate import alternate
+from aff_benchmarks.bench.measuring import alternate
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
 from aff_shared.schemas.embedding_space import EmbeddingSpace
@@ -29,7 +29,7 @@ from aff_toolkit.data.scenes.view import render_view
 from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle, open_pipeline
 from gallery_indexer.features.device import device_named
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import ImageEncoder, PreparedImage
+from gallery_indexer.features.image_encoder import EncoderInput, ImageEncoder
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.payload_limits import PayloadLimits
@@ -167,7 +167,7 @@ def _repeated(things: Sequence[_Thing], count: int) -> list[_Thing]:
     return list(itertools.islice(itertools.cycle(things), count))
 
 
-def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> tuple[list[PreparedImage], float]:
+def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> tuple[list[EncoderInput], float]:
     """Decode and prepare in one thread; also gives the seconds that it took."""
     prepare = PhotographPreparation(IndexerSettings().image_limits, encoder.preprocessings)
     started = time.perf_counter()
@@ -179,7 +179,7 @@ def _throughput(
     bundle: Path,
     encoder: GalleryEncoder,
     files: Sequence[bytes],
-    prepared: Sequence[PreparedImage],
+    prepared: Sequence[EncoderInput],
     rounds: int,
 ) -> tuple[float, float, float]:
     """Give the seconds of indexing, those of the bare encoder, and the cores that the latter keeps busy."""

@@ -15,11 +15,9 @@ import cv2
 from pydantic import BaseModel, ConfigDict
 
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_benchmarks.bench.load import Outcome, closed_loop, open_loop
-from aff_benchmarks.bench.process_tree import resident_mib
-from aff_benchmarks.bench.query_floor import QueryFloor
-from aff_benchmarks.bench.query_service import QueryService, running_query_service
-from aff_benchmarks.bench.search_requests import form_requests, raw_requests
+from aff_benchmarks.bench.load import Outcome, closed_loop, form_requests, open_loop, raw_requests
+from aff_benchmarks.bench.measuring import resident_mib
+from aff_benchmarks.bench.services import QueryFloor, QueryService, running_query_service
 from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.bench.alternate import alternate
 from aff_benchmarks.bench.bench_index import encoded_photograph
+from aff_benchmarks.bench.measuring import alternate
 from aff_shared.bundles.bundle import load_manifest
 from gallery_indexer.features.device import device_named
 from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import PreparedImage
+from gallery_indexer.features.image_encoder import EncoderInput
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
 from gallery_indexer.settings import IndexerSettings
 
@@ -54,7 +54,7 @@ def bench_remix(bundle: Path, images: int, rounds: int, device: str) -> RemixBen
     names = [hashlib.sha256(file).hexdigest() for file in files]
     starts = range(0, images, settings.batch_size)
 
-    def prepared(start: int) -> list[PreparedImage]:
+    def prepared(start: int) -> list[EncoderInput]:
         batch = files[start : start + settings.batch_size]
         return [prepare(file, "bench").image for file in batch]
 

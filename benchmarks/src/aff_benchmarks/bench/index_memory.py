@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from aff_benchmarks.bench.bench_index import OpenedIndex
 from aff_shared.schemas.embedding_space import EmbeddingSpace
@@ -25,7 +26,7 @@ from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageFeatures
 from gallery_indexer.indexing.uploaded_image import UploadedImage
 
 _DIMENSION = 512
@@ -42,12 +43,15 @@ class _StandIn:
         rng = np.random.default_rng(0)
         self._projection = rng.standard_normal((3 * _SIDE**2, _DIMENSION)).astype(np.float32)
 
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features, "nothing is kept here"
         rows = np.stack([pixels.reshape(-1) for (pixels,) in images]).astype(np.float32) - 127.5
         projected = rows @ self._projection
         projected /= np.linalg.norm(projected, axis=1, keepdims=True)
         return [EncodedImage(row, ("stand_in",)) for row in projected]
+
+    def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
+        raise NotImplementedError("this stand-in has no features")
 
 
 class _AnonymousPeak:

@@ -13,8 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from aff_benchmarks.bench.load import http_request
-from aff_benchmarks.bench.search_requests import MULTIPART, multipart
+from aff_benchmarks.bench.load import MULTIPART, http_request, multipart
 from aff_client import SearchClient
 from aff_client.answers import key_header
 from aff_client.search_calls import search_embedding, search_similar

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aff_benchmarks.bench.load import Outcome
 from aff_benchmarks.bench.load_mix import Kind
-from aff_benchmarks.bench.process_watch import ProcessOverTime
+from aff_benchmarks.bench.measuring import ProcessOverTime
 
 GROWTH_GOAL_MB_PER_MIN = 1.0
 """Most that the resident memory of a process may grow, after the warm-up."""

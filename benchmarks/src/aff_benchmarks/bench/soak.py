@@ -17,7 +17,7 @@ from aff_benchmarks.bench.bench_query import jpeg_photograph
 from aff_benchmarks.bench.load import Connections, Outcome, at_moments
 from aff_benchmarks.bench.load_mix import CHANGES, Asked, Kind, LoadMix, mix_of_gallery
 from aff_benchmarks.bench.load_report import GROWTH_GOAL_MB_PER_MIN, KindLoad, LoadBench
-from aff_benchmarks.bench.process_watch import ProcessOverTime, watch, with_children
+from aff_benchmarks.bench.measuring import ProcessOverTime, watch, with_children
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings

@@ -71,7 +71,7 @@ def features(
     as_json: JsonOption = False,
 ) -> None:
     """Compare an extraction from JPEG files to a feature store with the extractors alone."""
-    from aff_benchmarks.bench.bench_features import bench_features  # noqa: PLC0415 - torch takes seconds
+    from aff_benchmarks.bench.bench_training import bench_features  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
         found = bench_features(bundle, images, rounds)
@@ -204,8 +204,10 @@ def extractors(
     as_json: JsonOption = False,
 ) -> None:
     """Measure extractors at their own input sizes, with fresh weights, beside the machine's matrix throughput."""
-    from aff_benchmarks.bench.bench_extractors import bench_extractor  # noqa: PLC0415 - torch takes seconds
-    from aff_benchmarks.bench.benched_extractors import benched_extractors  # noqa: PLC0415
+    from aff_benchmarks.bench.bench_extractors import (
+        bench_extractor,
+        benched_extractors,
+    )
     from gallery_indexer.features.device import device_named  # noqa: PLC0415
 
     found = []

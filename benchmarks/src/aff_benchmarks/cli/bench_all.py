@@ -34,7 +34,7 @@ def everything(
     as_json: JsonOption = False,
 ) -> None:
     """Measure everything that the README claims, side by side: `bench.json`, README.md and plots. Takes an hour."""
-    from aff_benchmarks.report.bench_all import SECTIONS, bench_all  # noqa: PLC0415 - torch takes seconds
+    from aff_benchmarks.report.report import SECTIONS, bench_all  # noqa: PLC0415 - torch takes seconds
     from aff_benchmarks.report.section import BenchContext  # noqa: PLC0415
 
     with exit_on_error(as_json):

@@ -18,7 +18,7 @@ def shards(
     as_json: JsonOption = False,
 ) -> None:
     """Search one gallery in one shard and in several, and merge their hits: what is found, what it costs."""
-    from aff_benchmarks.bench.sharded_search import SHARD_COUNTS, measure_sharding  # noqa: PLC0415 - a while to import
+    from aff_benchmarks.bench.gallery_growth import SHARD_COUNTS, measure_sharding  # noqa: PLC0415 - a while to import
 
     found = []
     with exit_on_error(as_json):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from aff_benchmarks.bench.bench_encoders import EncoderFigures, measure_encoder
 from aff_benchmarks.report.encoder_materials import WAYS, EncoderTrainings, Way
-from aff_benchmarks.report.figure import Figure, figure, ratio_of
 from aff_benchmarks.report.report import shown
-from aff_benchmarks.report.section import BenchContext, Section, Table
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
 from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
 from aff_benchmarks.report.trained_encoders import EncoderScore, gallery_references, train_encoders
 from aff_toolkit.models.base_bundle import BaseBundle

@@ -8,13 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts, compare_services
-from aff_benchmarks.bench.baselines.litserve_trials import LitserveSetting, best_for_many, best_for_one
-from aff_benchmarks.bench.baselines.search_cost import SearchCost
-from aff_benchmarks.report.bars import draw_bars
-from aff_benchmarks.report.figure import Figure, figure, ratio_of
+from aff_benchmarks.bench.baselines.search_cost import LitserveSetting, SearchCost, best_for_many, best_for_one
 from aff_benchmarks.report.report import shown
-from aff_benchmarks.report.section import BenchContext, Section, Table
-from aff_benchmarks.report.theme import new_plot, save_plot
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
+from aff_benchmarks.report.theme import draw_bars, new_plot, save_plot
 from aff_shared.errors import MissingExtraError
 
 PLOT = "query_cost.svg"

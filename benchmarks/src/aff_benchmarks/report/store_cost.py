@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.bench.exact_neighbours import exact_neighbours
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_benchmarks.bench.store_baselines import HITS, RivalSearch, faiss_search, numpy_search
-from aff_benchmarks.bench.store_writes import StoreWrites, measure_store
-from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
-from aff_benchmarks.report.figure import Figure, figure, ratio_of
-from aff_benchmarks.report.section import BenchContext, Section, Table
+from aff_benchmarks.bench.store_baselines import HITS, RivalSearch, exact_neighbours, faiss_search, numpy_search
+from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_point, synthetic_queries
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
 from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
 from aff_shared.bundles.bundle import load_manifest
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryStore
+from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 
 _QUERIES = 200
@@ -175,3 +180,67 @@ def _plot(costs: Sequence[SizeCost], path: Path) -> None:
     recall.set(xscale="log", xlabel="images", title="recall@10", ylim=(0.98, 1.001))
     latency.legend()
     save_plot(figure, path)
+
+
+_BATCH = 128
+
+
+class StoreWrites(BaseModel):
+    """What was measured.
+
+    Attributes:
+        upserts_per_s: Durable ones, 128 at a time, one call after the other.
+        p50_ms: Of a search of what was just written, one after the other.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    upserts_per_s: float
+    p50_ms: float
+
+
+async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
+    """Write a gallery of synthetic embeddings, search it, and drop it.
+
+    Args:
+        settings: Of the store; it gets a collection of a name of its own, which is not live.
+        images: To write.
+        queries: (Q, D).
+
+    Raises:
+        StoreError: The store is away, or refuses.
+    """
+    dimension = queries.shape[1]
+    space = EmbeddingSpace(id="0" * 64, dimension=dimension)
+    own_name = f"aff-bench-{secrets.token_hex(4)}"
+    catalogue = await open_catalogue(settings.model_copy(update={"collection": own_name}))
+    store = await catalogue.collection(space)
+    try:
+        await store.create(space)
+        upserts_per_s = images / await _write(store, images, dimension)
+        p50_ms = statistics.median([await _search(store, query) for query in queries])
+    finally:
+        await catalogue.drop(space.id)
+        await catalogue.close()
+    return StoreWrites(upserts_per_s=upserts_per_s, p50_ms=p50_ms)
+
+
+async def _write(store: GalleryStore, images: int, dimension: int) -> float:
+    """Return the seconds that the store took."""
+    seconds, written = 0.0, 0
+    for vectors in synthetic_embeddings(images, dimension, seed=0):
+        for start in range(0, len(vectors), _BATCH):
+            points = [
+                synthetic_point(written + row, vectors[row]) for row in range(start, min(start + _BATCH, len(vectors)))
+            ]
+            began = time.perf_counter()
+            await store.upsert(points)
+            seconds += time.perf_counter() - began
+        written += len(vectors)
+    return seconds
+
+
+async def _search(store: GalleryStore, query: NDArray[np.float32]) -> float:
+    began = time.perf_counter()
+    await store.search(query, limit=10)
+    return 1000 * (time.perf_counter() - began)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.ablation.ablation_config import load_ablation_config
-from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError, UnusableGridError
+from aff_benchmarks.ablation.ablation_config import BenchmarkNotFoundError, UnusableGridError, load_ablation_config
 from tests.support.tiny_ablation import TINY_ABLATION_TOML
 
 ROOT = Path(__file__).parents[4]

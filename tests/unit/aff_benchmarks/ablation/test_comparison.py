@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from pydantic import ValidationError
 
-from aff_benchmarks.ablation.ablation_errors import RunsNotComparableError
+from aff_benchmarks.ablation.ablation_config import RunsNotComparableError
 from aff_benchmarks.ablation.comparison import Comparison, compare, judge
 from aff_benchmarks.ablation.variant import PairingScores, RunResult
 

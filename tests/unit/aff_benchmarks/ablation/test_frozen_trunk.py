@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from aff_benchmarks.ablation.frozen_trunk import FrozenTrunkEncoder, FrozenTrunkSet, start_at_trunk
+from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, FrozenTrunkSet, start_at_trunk
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph

@@ -6,8 +6,7 @@ import tomllib
 
 import pytest
 
-from aff_benchmarks.ablation.ablation_config import AblationConfig
-from aff_benchmarks.ablation.ablation_errors import UnusableGridError
+from aff_benchmarks.ablation.ablation_config import AblationConfig, UnusableGridError
 from aff_benchmarks.ablation.grid import Grid
 from aff_shared.bundles.bundle import FeatureSpec
 from tests.support.tiny_ablation import TINY_ABLATION_TOML

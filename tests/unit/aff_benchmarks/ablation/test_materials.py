@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from aff_benchmarks.ablation.ablation_config import AblationConfig
-from aff_benchmarks.ablation.ablation_errors import BenchmarkNotFoundError
+from aff_benchmarks.ablation.ablation_config import AblationConfig, BenchmarkNotFoundError
 from aff_benchmarks.ablation.benchmark import Benchmark
 from aff_benchmarks.ablation.materials import make_materials
 from aff_toolkit.evaluation.protocols import open_set_protocol

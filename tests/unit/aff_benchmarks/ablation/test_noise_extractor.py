@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aff_benchmarks.ablation.noise_extractor import NOISE, NoiseExtractor
+from aff_benchmarks.ablation.networks import NOISE, NoiseExtractor
 from tests.support.images import gradient, quarters
 
 

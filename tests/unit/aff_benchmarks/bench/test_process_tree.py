@@ -6,8 +6,7 @@ import subprocess
 import sys
 import time
 
-from aff_benchmarks.bench.process_tree import cpu_seconds, end_tree, resident_mib
-from aff_benchmarks.bench.process_watch import with_children
+from aff_benchmarks.bench.measuring import cpu_seconds, end_tree, resident_mib, with_children
 
 _BUSY = """
 import subprocess, sys, time

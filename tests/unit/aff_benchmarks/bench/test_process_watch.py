@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.bench.process_watch import ProcessOverTime, Sample, sample, watch, with_children
+from aff_benchmarks.bench.measuring import ProcessOverTime, Sample, sample, watch, with_children
 
 
 def test_slopes_are_those_of_the_least_squares() -> None:

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from aff_benchmarks.bench.exact_neighbours import exact_neighbours
-from aff_benchmarks.bench.merge_hits import merge_hits
-from aff_benchmarks.bench.sharded_search import measure_sharding
+from aff_benchmarks.bench.gallery_growth import measure_sharding, merge_hits
+from aff_benchmarks.bench.store_baselines import exact_neighbours
 from aff_shared.store.gallery_store import GalleryHit, GalleryRecord
 from aff_toolkit.cli.main import app
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aff_benchmarks.report import accuracy as module
-from aff_benchmarks.report.ablation_results import read_ablation
+from aff_benchmarks.report.accuracy import read_ablation
 from aff_benchmarks.report.live_steps import Step, live_steps
 from aff_benchmarks.report.section import BenchContext
 from aff_toolkit.evaluation.protocols import scenes_protocol

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_benchmarks.report import browser_embeddings as module
-from aff_benchmarks.report.browser_embeddings import BrowserMissingError, browser_embeddings
+from aff_benchmarks.report import live_steps as module
+from aff_benchmarks.report.live_steps import BrowserMissingError, browser_embeddings
 from aff_shared.bundles.bundle import load_manifest
 from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.local.local_service import local_services

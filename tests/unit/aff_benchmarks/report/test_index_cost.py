@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.report import index_cost as module
-from aff_benchmarks.report.index_cost import PLOT, index_cost
+from aff_benchmarks.report import throughput as module
 from aff_benchmarks.report.section import BenchContext
+from aff_benchmarks.report.throughput import PLOT, index_cost
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 

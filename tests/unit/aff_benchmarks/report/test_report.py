@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.report.figure import figure, ratio_of
-from aff_benchmarks.report.machine import Machine, this_machine
 from aff_benchmarks.report.report import read_report, shown, write_report
-from aff_benchmarks.report.section import Section, Table
+from aff_benchmarks.report.section import Machine, Section, Table, figure, ratio_of, this_machine
 
 MACHINE = Machine(
     processor="Slow One",

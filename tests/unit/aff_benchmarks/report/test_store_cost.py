@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_benchmarks.bench.exact_neighbours import exact_neighbours
-from aff_benchmarks.bench.store_baselines import faiss_search, numpy_search
+from aff_benchmarks.bench.store_baselines import exact_neighbours, faiss_search, numpy_search
 from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
 from aff_benchmarks.report import store_cost as module
 from aff_benchmarks.report.section import BenchContext

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from aff_benchmarks.bench.bench_training import TrainingBenchSettings
-from aff_benchmarks.report import training_and_features as module
+from aff_benchmarks.report import throughput as module
 from aff_benchmarks.report.section import BenchContext
-from aff_benchmarks.report.training_and_features import CARDS, training_and_features
+from aff_benchmarks.report.throughput import CARDS, training_and_features
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 RUN = {

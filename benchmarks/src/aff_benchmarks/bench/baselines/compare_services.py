@@ -13,24 +13,20 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from aff_benchmarks.bench.baselines.litserve_trials import (
-    LitserveSetting,
-    LitserveTrial,
-    best_for_many,
-    best_for_one,
-    try_litserve,
-)
-from aff_benchmarks.bench.baselines.running_baseline import Baseline, running_baseline
 from aff_benchmarks.bench.baselines.search_cost import (
     Asked,
+    LitserveSetting,
+    LitserveTrial,
     SearchCost,
+    best_for_many,
+    best_for_one,
     cost_of_floor,
     cost_of_service,
+    try_litserve,
 )
 from aff_benchmarks.bench.bench_query import jpeg_photograph
-from aff_benchmarks.bench.query_floor import QueryFloor
-from aff_benchmarks.bench.query_service import QueryService, running_query_service
-from aff_benchmarks.bench.search_requests import form_requests, raw_requests
+from aff_benchmarks.bench.load import form_requests, raw_requests
+from aff_benchmarks.bench.services import Baseline, QueryFloor, QueryService, running_baseline, running_query_service
 from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_gallery
 from aff_client.search_calls import search_embedding
 from aff_shared.bundles.bundle import load_manifest

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aff_benchmarks.bench.baselines.litserve_trials import (
+from aff_benchmarks.bench.baselines.search_cost import (
     LitserveSetting,
     LitserveTrial,
+    SearchCost,
     best_for_many,
     best_for_one,
     litserve_settings,
 )
-from aff_benchmarks.bench.baselines.search_cost import SearchCost
 
 
 def _trial(workers: int, p50_ms: float, per_s: float) -> LitserveTrial:
