@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.local.free_ports import free_ports
+from aff_toolkit.local.local_service import free_ports
 
 _START_S = 20.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from efficientnet_lite_pytorch import EfficientNet
 
-from aff_toolkit.weights.packaged_weights import read_packaged_weights
+from aff_toolkit.weights.released_weights import read_packaged_weights
 
 
 def packaged_efficientnet_lite(variant: str) -> str:

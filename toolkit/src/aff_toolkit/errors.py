@@ -17,6 +17,7 @@ ForeignCheckpointError             422  foreign_checkpoint_unusable
 ├── UnknownFormatError             422  foreign_checkpoint_format_unknown
 ├── CheckpointKeysError            422  foreign_checkpoint_keys
 └── ConvertedNotWrittenError       507  converted_not_written
+GroundTruthError                   422  ground_truth_invalid
 PhotographSourceError              422  photograph_source_invalid
 ├── PhotographListError            422  photograph_list_invalid
 ├── LabelsUnclearError             422  labels_unclear
@@ -176,6 +177,14 @@ class BenchmarkError(EvaluationError):
     code = "benchmark_unusable"
     status = 422
     title = "Unusable benchmark"
+
+
+class GroundTruthError(AffError):
+    """A file of ground truth cannot be used."""
+
+    code = "ground_truth_invalid"
+    status = 422
+    title = "Unusable ground truth"
 
 
 class NothingToScoreError(BenchmarkError):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
 from aff_toolkit.data.scenes.view import render_view
-from aff_toolkit.demo.photographs import DemoPhotographs, render_demo_photographs
+from aff_toolkit.demo import DemoPhotographs, render_demo_photographs
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_training import TinyTraining

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from aff_toolkit.errors import GroundTruthError
 from aff_toolkit.evaluation.listed_relevance import listed_relevance
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
 
 
 def write(directory: Path, *rows: str, columns: str = "path,instance,role,positives,junk") -> Path:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
+from aff_toolkit.errors import GroundTruthError
 from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, RevisitedGroundTruth, read_revisited
 from aff_toolkit.evaluation.revisited_scores import RANKS, score_revisited
 

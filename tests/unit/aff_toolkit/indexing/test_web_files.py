@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from aff_toolkit.indexing.remote_reads import Refusal
+from aff_toolkit.indexing.remote_files import Refusal, sendable
 from aff_toolkit.indexing.source import SourceKind, source_items
 from aff_toolkit.indexing.source_item import SourceError
-from aff_toolkit.indexing.web_urls import sendable
 
 
 @dataclass
@@ -81,7 +80,7 @@ def web() -> Iterator[_Web]:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
-    monkeypatch.setattr("aff_toolkit.indexing.remote_reads.time.sleep", waited.append)
+    monkeypatch.setattr("aff_toolkit.indexing.remote_files.time.sleep", waited.append)
     return waited
 
 

@@ -12,8 +12,7 @@ import torch
 
 from aff_shared.bundles.bundle import MANIFEST_NAME
 from aff_shared.errors import BundleFormatError, BundleIntegrityError
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.prototypes_file import read_prototypes
+from aff_toolkit.models.base_bundle import BaseBundle, read_prototypes, write_prototypes
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_embeddings import embed_rows
 from tests.support.tiny_training import TinyTraining
@@ -51,3 +50,23 @@ def test_an_altered_bundle_and_one_of_a_newer_format_are_refused(tiny_training: 
     (newer / MANIFEST_NAME).write_text(json.dumps({**manifest, "format_version": 9}), encoding="utf-8")
     with pytest.raises(BundleFormatError, match="newer"):
         BaseBundle.open(newer)
+
+
+def test_prototypes_come_back_with_the_names_of_their_instances(tmp_path: Path) -> None:
+    prototypes = torch.tensor([[0.5, -1.25], [2.0, 0.0]])
+    write_prototypes(tmp_path / "p.safetensors", prototypes, ["tower", "brücke"])
+    found, instances = read_prototypes(tmp_path / "p.safetensors")
+    torch.testing.assert_close(found, prototypes)
+    assert instances == ["tower", "brücke"]
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(BundleFormatError, match="holds no prototypes"):
+        read_prototypes(tmp_path / "p.safetensors")
+
+
+def test_a_name_too_few_is_refused(tmp_path: Path) -> None:
+    write_prototypes(tmp_path / "p.safetensors", torch.ones(3, 2), ["a", "b"])
+    with pytest.raises(BundleFormatError, match="3 prototypes with 2 names"):
+        read_prototypes(tmp_path / "p.safetensors")

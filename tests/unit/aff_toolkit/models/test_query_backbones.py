@@ -15,13 +15,12 @@ from torch import nn
 from aff_shared.errors import MissingExtraError
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.onnx_weights import load_onnx_weights
 from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.models.shufflenet import ShuffleNetV2
-from aff_toolkit.weights.packaged_weights import find_packaged_weights
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
+from aff_toolkit.models.trunks import ShuffleNetV2
+from aff_toolkit.weights.released_weights import find_packaged_weights
 from tests.support.released_checkpoints import randomise
 from tests.support.released_efficientnet_lite import released_efficientnet_lite
 from tests.support.settled_query_encoder import coloured_tiles

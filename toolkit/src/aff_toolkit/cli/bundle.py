@@ -10,8 +10,8 @@ import typer
 from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 from aff_toolkit.cli.metrics_table import metrics_tables
+from aff_toolkit.export.bundle_files import repair_bundle
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
-from aff_toolkit.export.repair_bundle import repair_bundle
 
 app = typer.Typer(help="Look at a model bundle, check it, and mend it.", no_args_is_help=True)
 

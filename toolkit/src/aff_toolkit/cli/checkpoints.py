@@ -15,7 +15,7 @@ app = typer.Typer(help="Convert checkpoints that others released.", no_args_is_h
 @app.command("list")
 def list_formats(as_json: JsonOption = False) -> None:
     """Show the formats that can be converted."""
-    from aff_toolkit.weights.formats.checkpoint_formats import CHECKPOINT_FORMATS  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS  # noqa: PLC0415 - torch takes seconds
 
     if as_json:
         print_json([{"name": form.name, "source": form.source} for form in CHECKPOINT_FORMATS.values()])
@@ -32,8 +32,10 @@ def convert(
     as_json: JsonOption = False,
 ) -> None:
     """Check every weight of a checkpoint, and write safetensors with an extractor's specification."""
-    from aff_toolkit.weights.convert_checkpoint import convert_checkpoint  # noqa: PLC0415
-    from aff_toolkit.weights.formats.checkpoint_formats import format_named  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.weights.convert_checkpoint import (
+        convert_checkpoint,  # noqa: PLC0415
+        format_named,  # noqa: PLC0415 - torch takes seconds
+    )
 
     with exit_on_error(as_json):
         spec = convert_checkpoint(file, format_named(form), directory)

@@ -12,13 +12,13 @@ from rich.table import Table
 
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient
+from aff_toolkit import demo as run_demo
 from aff_toolkit.cli import search as search_command
 from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
 from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
-from aff_toolkit.demo.photographs import render_demo_photographs
-from aff_toolkit.demo.run_demo import DemoReport, run_demo
+from aff_toolkit.demo import DemoReport, render_demo_photographs
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source import source_items

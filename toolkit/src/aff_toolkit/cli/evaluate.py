@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aff_shared.bundles.bundle import BundleManifest
     from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
     from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-    from aff_toolkit.evaluation.evaluation_config import EvaluationConfig, Mode
+    from aff_toolkit.evaluation.evaluation_record import EvaluationConfig, Mode
     from aff_toolkit.evaluation.rankings.rankings import Rankings
     from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 
@@ -81,7 +81,7 @@ def evaluate(
 ) -> None:
     """Export the rankings of a bundle on a benchmark, score them, and report."""
     from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice  # noqa: PLC0415
-    from aff_toolkit.evaluation.evaluation_config import EvaluationConfig  # noqa: PLC0415
+    from aff_toolkit.evaluation.evaluation_record import EvaluationConfig  # noqa: PLC0415
     from aff_toolkit.evaluation.report.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
@@ -121,7 +121,7 @@ def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> 
 
 
 def _modes(given: list[str] | None, *, live: bool) -> list[Mode]:
-    from aff_toolkit.evaluation.evaluation_config import MODES  # noqa: PLC0415
+    from aff_toolkit.evaluation.evaluation_record import MODES  # noqa: PLC0415
 
     unknown = next((name for name in given or () if name not in MODES), None)
     if unknown is not None:
@@ -184,7 +184,7 @@ def _search_live(
 
 
 def _tell(report: EvaluationReport, directory: Path) -> None:
-    from aff_toolkit.evaluation.report.figure_names import figure_name  # noqa: PLC0415
+    from aff_toolkit.evaluation.report.evaluation_report import figure_name  # noqa: PLC0415
 
     first = next(iter(report.modes.values()))
     figures = list(next(iter(first.setups.values())).figures)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aff_toolkit.data.csv_file import ListedRow, listed_rows
+from aff_toolkit.errors import GroundTruthError
 from aff_toolkit.evaluation.relevance import Relevance
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
 
 QUERY = "query"
 JUNK = "junk"

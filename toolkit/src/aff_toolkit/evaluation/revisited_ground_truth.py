@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy._core.multiarray import _reconstruct, scalar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from aff_shared.schemas.payload_filter import describe_validation_error
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError, read_plain_pickle
+from aff_toolkit.errors import GroundTruthError
 
 Setup = Literal["easy", "medium", "hard"]
 SETUPS: tuple[Setup, ...] = ("easy", "medium", "hard")
 
 _RELEVANT: dict[Setup, tuple[str, ...]] = {"easy": ("easy",), "medium": ("easy", "hard"), "hard": ("hard",)}
 _IGNORED: dict[Setup, tuple[str, ...]] = {"easy": ("junk", "hard"), "medium": ("junk",), "hard": ("junk", "easy")}
+# Under the names that numpy 1 and numpy 2 write.
+_ADMITTED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    **{
+        (f"numpy.{core}.multiarray", name): value
+        for core in ("core", "_core")
+        for name, value in (("_reconstruct", _reconstruct), ("scalar", scalar))
+    },
+}
 
 
 def _listed(value: Any) -> Any:
@@ -81,3 +94,29 @@ def read_revisited(path: Path) -> RevisitedGroundTruth:
     if beyond and not 0 <= min(beyond) <= max(beyond) < len(truth.imlist):
         raise GroundTruthError(f"names rows beyond the {len(truth.imlist)} gallery images", item=str(path))
     return truth
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """Admits numbers, strings, lists, dictionaries and numpy arrays."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Give an admitted global; every other one is refused before it is imported."""
+        if (module, name) not in _ADMITTED:
+            raise GroundTruthError(f"names {module}.{name}, which plain data does not need: it is not read")
+        return _ADMITTED[module, name]
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """Read a pickle that holds plain data and numpy arrays.
+
+    Raises:
+        GroundTruthError: It cannot be read, is no pickle, or names something that could run.
+    """
+    try:
+        return _RestrictedUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except OSError as error:
+        raise GroundTruthError(f"cannot be read: {error.strerror}", item=str(path)) from error
+    except GroundTruthError as error:
+        raise GroundTruthError(error.detail, item=str(path)) from error
+    except Exception as error:
+        raise GroundTruthError(f"is no pickle of ground truth: {error}", item=str(path)) from error

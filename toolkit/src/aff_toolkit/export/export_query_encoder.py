@@ -6,9 +6,9 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
 
-from aff_toolkit.export.strip_traces import strip_traces
 from aff_toolkit.models.query_encoder import QueryEncoder
 
 
@@ -31,3 +31,13 @@ def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
             verbose=False,
         )
     strip_traces(path)
+
+
+def strip_traces(path: Path) -> None:
+    """Take the exporter's notes out of an ONNX file: they hold source paths of the machine that exported it."""
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)

@@ -16,7 +16,7 @@ from onnxruntime.quantization.quantize import quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from aff_toolkit.errors import QuantisationError
-from aff_toolkit.export.strip_traces import strip_traces
+from aff_toolkit.export.export_query_encoder import strip_traces
 from aff_toolkit.weights.half_weights import restore_weights
 from query_api.embedding.onnx_query_encoder import ONNX_RUNTIME_ERRORS
 

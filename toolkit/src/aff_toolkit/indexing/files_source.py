@@ -8,10 +8,9 @@ from glob import has_magic
 from pathlib import PurePosixPath
 
 from aff_toolkit.data.image_files import IMAGE_SUFFIXES, UnreadableFolderError, encodable, is_image_name
-from aff_toolkit.indexing.file_pattern import FilePattern
-from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.indexing.file_systems import FilePattern, Place
+from aff_toolkit.indexing.remote_files import without_query
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
-from aff_toolkit.indexing.web_urls import without_query
 
 
 def file_items(location: str, passed_over: Counter[str] | None = None) -> Iterator[SourceItem]:

@@ -11,8 +11,8 @@ from aff_shared.schemas.indexing import JsonObject
 from aff_toolkit.data.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.manifest_tables import IMAGE, PAYLOAD, ManifestRow, ManifestTable, csv_table, parquet_table
+from aff_toolkit.indexing.remote_files import is_web, without_query
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
-from aff_toolkit.indexing.web_urls import is_web, without_query
 
 _SHOWN_CHARACTERS = 100
 

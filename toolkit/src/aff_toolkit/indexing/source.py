@@ -9,9 +9,9 @@ from enum import Enum, auto
 from aff_toolkit.indexing.file_systems import Place, has_protocol
 from aff_toolkit.indexing.files_source import file_items
 from aff_toolkit.indexing.manifest_source import manifest_items
+from aff_toolkit.indexing.remote_files import without_query
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, below, storable
 from aff_toolkit.indexing.tar_source import tar_items
-from aff_toolkit.indexing.web_urls import without_query
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _PARQUET = ".parquet"

@@ -15,8 +15,8 @@ from aff_shared.schemas.indexing import JsonObject
 from aff_toolkit.data.image_files import encodable, is_hidden, is_image_name
 from aff_toolkit.data.photograph import max_image_bytes, too_many_bytes
 from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.indexing.remote_files import without_query
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
-from aff_toolkit.indexing.web_urls import without_query
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _JSON = ".json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,10 +17,12 @@ from types import MappingProxyType
 from aff_client import SearchClient, ServiceError, ServiceUnreachableError
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import ServiceNotReadyError
-from aff_toolkit.local.free_ports import free_ports
 
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 20.0
+# Below the range that systems take outgoing connections from (Linux: 32768 upwards): between our look and the
+# service's start nothing but another service can take one of these.
+_FIRST, _LAST = 20_000, 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +94,27 @@ def _wait(services: LocalServices, log_path: Path) -> None:
         except (ServiceError, ServiceUnreachableError) as error:
             last_words = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
             raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nothing listens on, all different.
+
+    Raises:
+        OSError: There are not as many.
+    """
+    found: list[int] = []
+    for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
+        if len(found) == count:
+            return found
+        if _is_free(port):
+            found.append(port)
+    raise OSError(errno.EADDRINUSE, f"fewer than {count} ports of {_FIRST} to {_LAST} are free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_model
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
 from aff_shared.errors import BundleFormatError
+from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.prototypes_file import read_prototypes
-from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from gallery_indexer.features.mixers.build_mixer import build_mixer
+
+PROTOTYPES_FILE = "prototypes.safetensors"
+_TENSOR, _INSTANCES = "prototypes", "instances"
+_SCHEME = "bundle:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +95,68 @@ class BaseBundle:
             target = directory / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.directory / path, target)
+
+
+def write_prototypes(path: Path, prototypes: Tensor, instances: Sequence[str]) -> None:
+    """Write prototypes in half precision with the names of their instances.
+
+    Args:
+        path: Of the file.
+        prototypes: (C, D), of any length.
+        instances: C names.
+    """
+    content = {_TENSOR: prototypes.to(torch.float16).contiguous()}
+    save_file(content, path, metadata={_INSTANCES: json.dumps(list(instances))})
+    path.chmod(0o644)
+
+
+def read_prototypes(path: Path) -> tuple[Tensor, list[str]]:
+    """Read prototypes (C, D) float32 and the C names of their instances.
+
+    Raises:
+        BundleFormatError: Not a file that write_prototypes wrote.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            prototypes: Tensor = file.get_tensor(_TENSOR).float()
+            instances: list[str] = json.loads(file.metadata()[_INSTANCES])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise BundleFormatError(f"holds no prototypes with names: {error}", item=str(path)) from error
+    if len(instances) != len(prototypes):
+        raise BundleFormatError(f"{len(prototypes)} prototypes with {len(instances)} names", item=str(path))
+    return prototypes, instances
+
+
+def is_bundled(source: str) -> bool:
+    """Return whether weights are those of a bundle's query encoder."""
+    return source.startswith(_SCHEME)
+
+
+def bundle_of(source: str) -> BaseBundle:
+    """Open the bundle of a source.
+
+    Raises:
+        BundleError: Missing, altered, or of a newer format.
+    """
+    return BaseBundle.open(Path(source.removeprefix(_SCHEME)))
+
+
+def read_bundled_network(source: str) -> LightweightEncoder:
+    """Read the network of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
+
+    Raises:
+        BundleError: Missing, altered, or of a newer format.
+        ExtractorUnavailableError: This release has no such network, or the network has no trunk.
+    """
+    bundle = bundle_of(source)
+    name = query_backbone_of(bundle.manifest)
+    encoder = None if name is None else QUERY_BACKBONES[name].build(bundle.manifest.space.dimension)
+    if encoder is None or not isinstance(encoder.network, LightweightEncoder):
+        raise ExtractorUnavailableError("its query encoder cannot be taken for an extractor", item=source)
+    bundle.load_query_encoder(encoder)
+    return encoder.network
+
+
+def describe_bundled(manifest: BundleManifest) -> str:
+    """Return which bundle a query encoder is of, for the manifest of another one."""
+    return f"query encoder of the bundle {manifest.name}, fingerprint {manifest.fingerprint}"

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
-from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 

@@ -7,17 +7,29 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from aff_toolkit.errors import ExtractorUnavailableError
-from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
-from aff_toolkit.models.efficientnet_lite_weights import read_efficientnet_lite_weights
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.models.shufflenet import ShuffleNetV2
-from aff_toolkit.models.timm_trunk import TimmTrunk
-from aff_toolkit.weights.hub_models import load_vision_model, model_folder
-from aff_toolkit.weights.packaged_weights import find_packaged_weights, is_packaged
-from aff_toolkit.weights.released_weights import load_released_weights, read_released_weights
-from aff_toolkit.weights.timm_release import TIMM_WEIGHTS, read_timm_weights
+from aff_toolkit.models.base_bundle import bundle_of, is_bundled, read_bundled_network
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
+from aff_toolkit.models.trunks import ShuffleNetV2, TimmTrunk
+from aff_toolkit.weights.hub_models import TIMM_WEIGHTS, load_vision_model, model_folder, read_timm_weights
+from aff_toolkit.weights.released_weights import (
+    find_packaged_weights,
+    is_packaged,
+    load_released_weights,
+    read_released_weights,
+)
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
+
+_OWN = "conv_stem.weight"
+_CLASSIFIER = "_fc."
+_OF_THE_NETWORK = {"_conv_stem": "conv_stem", "_bn0": "bn_stem", "_conv_head": "conv_head", "_bn1": "bn_head"}
+_OF_A_BLOCK = {
+    "_expand_conv": "conv_expand",
+    "_bn0": "bn_expand",
+    "_depthwise_conv": "conv_depthwise",
+    "_bn1": "bn_depthwise",
+    "_project_conv": "conv_project",
+    "_bn2": "bn_project",
+}
 
 
 def require_pretrained(source: str | None) -> None:
@@ -64,3 +76,37 @@ def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Ma
     if not isinstance(trunk, TimmTrunk):
         return load_vision_model(folder).state_dict()
     return read_timm_weights(folder / TIMM_WEIGHTS)
+
+
+def read_efficientnet_lite_weights(source: str) -> Mapping[str, Tensor]:
+    """Read weights of EfficientNetLite, with the names of its PyTorch port or with its own.
+
+    Args:
+        source: See read_released_weights; or `bundle:DIRECTORY`, the trunk of a bundle's query encoder.
+
+    Raises:
+        BundleError: The bundle is missing, altered, or of a newer format.
+        ExtractorUnavailableError: The package is not here, or not the known one.
+        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
+    """
+    if is_bundled(source):
+        return read_bundled_network(source).trunk.state_dict()
+    found = read_released_weights(source)
+    if _OWN in found:
+        return found
+    return {own: tensor for name, tensor in found.items() if (own := efficientnet_lite_name(name)) is not None}
+
+
+def efficientnet_lite_name(name: str) -> str | None:
+    """Return the name that EfficientNetLite has for a weight of the port; None for its classifier's and unknown ones.
+
+    Args:
+        name: As `_blocks.3._bn0.running_mean`.
+    """
+    if name.startswith(_CLASSIFIER):
+        return None
+    *block, layer, weight = name.split(".")
+    own = (_OF_A_BLOCK if block else _OF_THE_NETWORK).get(layer)
+    if own is None:
+        return None
+    return ".".join(["blocks", *block[1:], own, weight]) if block else f"{own}.{weight}"

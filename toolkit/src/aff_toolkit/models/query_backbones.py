@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from aff_shared.bundles.bundle import BundleManifest
-from aff_toolkit.models.lightweight_encoder import (
+from aff_toolkit.models.query_encoder import (
     LightweightEncoder,
+    QueryEncoder,
     efficientnet,
     efficientnet_lite,
     mobilenet_v2,
+    residual_query_encoder,
     shufflenet_v2,
     timm_mobilenet,
 )
-from aff_toolkit.models.query_encoder import QueryEncoder, residual_query_encoder
 from gallery_indexer.features.networks.colour_histogram import COLOUR_WEIGHT
 
 

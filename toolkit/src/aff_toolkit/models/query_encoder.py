@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aff_toolkit.models.trunks import CHANNELS, ShuffleNetV2, timm_trunk
+from gallery_indexer.features.networks.colour_histogram import BINS, ColourHistogram
+from gallery_indexer.features.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
+from gallery_indexer.features.networks.layers import GeM, normalise
 from gallery_indexer.features.networks.residual_network import ResidualNetwork
+
+_MOMENTUM = 0.1
+_EFFICIENTNETS: dict[str, dict[str, Any]] = {
+    "b0": {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
+    "b3": {"width_coefficient": 1.2, "depth_coefficient": 1.4, "hidden_dim": 1536},
+}
 
 
 class QueryEncoder(nn.Module):
@@ -35,3 +52,144 @@ class QueryEncoder(nn.Module):
 def residual_query_encoder(width: int, dimension: int) -> QueryEncoder:
     """Return the query encoder on this project's own residual network."""
     return QueryEncoder(ResidualNetwork(width, dimension))
+
+
+class LightweightEncoder(nn.Module):
+    """A trunk without its classifier.
+
+    Attributes:
+        trunk: Gives activations (B, C, h, w) of (B, 3, H, W) pixels as `normalisation` leaves them.
+        colour_weight: See __init__.
+        whitening: From C to D: a linear layer, and the batch normalisation that follows it where there is one.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        channels: int,
+        dimension: int,
+        *,
+        normalisation: Callable[[Tensor], Tensor] = normalise,
+        normalises_embeddings: bool = True,
+        colour_weight: float = 0.0,
+    ) -> None:
+        """Put the head on a trunk.
+
+        Args:
+            trunk: See the class.
+            channels: C.
+            dimension: D of the embedding.
+            normalisation: Of the pixels, as the trunk's pretrained weights expect it; ImageNet's mean and deviation.
+            normalises_embeddings: Whether batch statistics centre and scale the whitening while it learns. Without
+                them it is one nn.Linear of pooled vectors of unit length, which can be set to a whitening that was
+                fitted on such vectors.
+            colour_weight: Factor of the photograph's colour histogram, which stands beside the pooled activations; 0
+                leaves it out.
+        """
+        super().__init__()
+        _start_afresh(trunk)
+        self.trunk = trunk
+        self.pool = GeM()
+        self.colours = ColourHistogram() if colour_weight else None
+        linear = nn.Linear(channels + (BINS if colour_weight else 0), dimension)
+        self.whitening = nn.Sequential(linear, nn.BatchNorm1d(dimension)) if normalises_embeddings else linear
+        self._normalisation = normalisation
+        self._pools_unit_vectors = not normalises_embeddings
+        self.colour_weight = colour_weight
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed (B, 3, H, W) pixels from 0 to 255: (B, D), unit length."""
+        return F.normalize(self.whitening(self.pooled(pixels)), dim=-1)
+
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """Return the input of the whitening for (B, 3, H, W) pixels: (B, C), colours last where it has them."""
+        pooled: Tensor = self.pool(self.trunk(self._normalisation(pixels)))
+        if self._pools_unit_vectors:
+            pooled = F.normalize(pooled, dim=-1)
+        if self.colours is not None:
+            pooled = torch.cat([pooled, self.colour_weight * self.colours(pixels)], dim=-1)
+        return pooled
+
+
+def _start_afresh(trunk: nn.Module) -> None:
+    """Give a trunk weights that it can learn from (He et al., ICCV 2015), and normalisations that average over batches.
+
+    transformers draws EfficientNet's scales around 0, so that neither activations nor gradients come through, and takes
+    TensorFlow's decay for torch's momentum, so that the running statistics are those of the last batch alone.
+    """
+    for module in trunk.modules():
+        if isinstance(module, nn.Conv2d):
+            outputs = module.out_channels // module.groups
+            nn.init.normal_(module.weight, std=(2 / (outputs * math.prod(module.kernel_size))) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.momentum = _MOMENTUM
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+class _MobileNetV2Trunk(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        activations: Tensor = self.model(pixel_values=pixels).last_hidden_state
+        return activations
+
+
+class _EfficientNetTrunk(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.embeddings, self.encoder = model.embeddings, model.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        activations: Tensor = self.encoder(self.embeddings(pixels)).last_hidden_state
+        return activations
+
+
+def mobilenet_v2(multiplier: float, dimension: int) -> LightweightEncoder:
+    """Return MobileNetV2 (Sandler et al., CVPR 2018) of that width."""
+    from transformers import MobileNetV2Config, MobileNetV2Model  # noqa: PLC0415 - takes seconds
+
+    config = MobileNetV2Config(depth_multiplier=multiplier)
+    model = MobileNetV2Model(config, add_pooling_layer=False)
+    channels = model.conv_1x1.convolution.out_channels
+    # The released weights expect pixels from -1 to 1.
+    to_unit = partial(normalise, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return LightweightEncoder(_MobileNetV2Trunk(model), channels, dimension, normalisation=to_unit)
+
+
+def efficientnet(variant: str, dimension: int) -> LightweightEncoder:
+    """Return EfficientNet (Tan and Le, ICML 2019), `b0` or `b3`."""
+    from transformers import EfficientNetConfig, EfficientNetModel  # noqa: PLC0415 - takes seconds
+
+    config = EfficientNetConfig(**_EFFICIENTNETS[variant])
+    return LightweightEncoder(_EfficientNetTrunk(EfficientNetModel(config)), config.hidden_dim, dimension)
+
+
+def efficientnet_lite(variant: Variant, dimension: int, *, colour_weight: float = 0.0) -> LightweightEncoder:
+    """Return EfficientNet-Lite, whose whitening is one linear layer, so that it can start as a fitted one."""
+    return LightweightEncoder(
+        EfficientNetLite(variant),
+        OUT_CHANNELS,
+        dimension,
+        normalisation=Tensor.float,
+        normalises_embeddings=False,
+        colour_weight=colour_weight,
+    )
+
+
+def shufflenet_v2(dimension: int) -> LightweightEncoder:
+    """Return ShuffleNetV2 of width 1.0."""
+    return LightweightEncoder(ShuffleNetV2(), CHANNELS, dimension)
+
+
+def timm_mobilenet(name: str, dimension: int) -> LightweightEncoder:
+    """Return MobileNetV3 (Howard et al., ICCV 2019) or MobileNetV4 (Qin et al., ECCV 2024) by its name in timm.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+    """
+    return LightweightEncoder(*timm_trunk(name), dimension)

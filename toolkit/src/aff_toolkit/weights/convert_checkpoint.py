@@ -20,9 +20,12 @@ from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import (
     CheckpointKeysError,
     ConvertedNotWrittenError,
+    UnknownFormatError,
     UnreadableCheckpointError,
 )
-from aff_toolkit.weights.formats.checkpoint_format import CheckpointFormat
+from aff_toolkit.weights.checkpoint_format import CheckpointFormat
+from aff_toolkit.weights.pycls_formats import CVNET_FORMATS, DELG_FORMATS, DOLG_FORMATS
+from aff_toolkit.weights.torchvision_formats import GEM_FORMATS, HOW_FORMATS, TOKEN_FORMATS
 
 _SHOWN = 8
 # What NumPy's arrays are rebuilt with, by its names before 2.0 and since; none of it runs anything of the file's.
@@ -34,6 +37,15 @@ _ARRAYS: list[Any] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("float32", "float64", "int64")),
 ]
+_FORMATS: tuple[CheckpointFormat, ...] = (
+    *DELG_FORMATS,
+    *DOLG_FORMATS,
+    *CVNET_FORMATS,
+    *TOKEN_FORMATS,
+    *GEM_FORMATS,
+    *HOW_FORMATS,
+)
+CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _FORMATS}
 
 
 def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> ExtractorSpec:
@@ -111,3 +123,14 @@ def _fitting(form: CheckpointFormat, found: Mapping[str, Tensor], file: Path) ->
     if told:
         raise CheckpointKeysError(f"is not of the format {form.name}; weights " + "; ".join(told), item=str(file))
     return {name: renamed[name].to(tensor.dtype).contiguous().clone() for name, tensor in wanted.items()}
+
+
+def format_named(name: str) -> CheckpointFormat:
+    """Return the format of that name.
+
+    Raises:
+        UnknownFormatError: There is none; names those that there are.
+    """
+    if name not in CHECKPOINT_FORMATS:
+        raise UnknownFormatError(f"there is no such format; there are {', '.join(CHECKPOINT_FORMATS)}", item=name)
+    return CHECKPOINT_FORMATS[name]

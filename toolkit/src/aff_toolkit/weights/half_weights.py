@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from aff_toolkit.weights.stored_precision import SMALL_TENSOR
-
 _CAST = "Cast"
 _SUFFIX = "_float16"
+Stored = Literal["fp32", "fp16"]
+# Numbers of a tensor, at most, that stays float32 under fp16. Such tensors, of which the first layers are made, weigh
+# nothing, and what is rounded there goes through all that follows.
+SMALL_TENSOR = 4_000
 
 
 def halve_weights(path: Path) -> None:

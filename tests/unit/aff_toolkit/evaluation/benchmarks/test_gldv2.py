@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_toolkit.errors import BenchmarkError, NothingToScoreError, PhotographListError
+from aff_toolkit.errors import BenchmarkError, GroundTruthError, NothingToScoreError, PhotographListError
 from aff_toolkit.evaluation.benchmarks.gldv2 import gldv2_benchmark
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
 from tests.support.images import jpeg_bytes
 
 INDEX = "id\naaa1\nbbb2\nccc3\n"

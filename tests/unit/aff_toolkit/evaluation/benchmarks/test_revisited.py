@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from aff_shared.errors import AffError
-from aff_toolkit.errors import BenchmarkError
-from aff_toolkit.evaluation.benchmarks.revisited import RevisitedName, revisited_benchmark
-from aff_toolkit.evaluation.benchmarks.stored_box import crop_of_stored_box
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
+from aff_toolkit.errors import BenchmarkError, GroundTruthError
+from aff_toolkit.evaluation.benchmarks.revisited import RevisitedName, crop_of_stored_box, revisited_benchmark
 from tests.support.images import encode, jpeg_bytes, quarters
 
 OFFICIAL = Path(__file__).parents[6] / "shared" / "data" / "revisited"

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from aff_shared.errors import ImageError
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
 from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
 from aff_toolkit.evaluation.rankings.exact_search import search_exactly
+from aff_toolkit.evaluation.relevance import Ragged
 from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, read_revisited
 from aff_toolkit.evaluation.revisited_scores import score_revisited, score_revisited_positions
 

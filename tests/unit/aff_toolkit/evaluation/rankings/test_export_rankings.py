@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aff_toolkit.errors import BenchmarkError
-from aff_toolkit.evaluation.baselines.colour_histogram import colour_histograms
-from aff_toolkit.evaluation.baselines.rootsift_vlad import RootSiftVladBaseline
+from aff_toolkit.evaluation.baselines import RootSiftVladBaseline, colour_histograms
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-from aff_toolkit.evaluation.evaluation_config import BASELINES, MODES, EvaluationConfig, Method, Mode
+from aff_toolkit.evaluation.evaluation_record import BASELINES, MODES, EvaluationConfig, Method, Mode, rankings_path
 from aff_toolkit.evaluation.rankings import embeddings as embeddings_module
 from aff_toolkit.evaluation.rankings import export_rankings as export_module
-from aff_toolkit.evaluation.rankings import side_encoders
-from aff_toolkit.evaluation.rankings.evaluation_record import rankings_path
+from aff_toolkit.evaluation.rankings import export_rankings as side_encoders
 from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings, write_rankings
+from aff_toolkit.evaluation.relevance import Ragged
 
 LABELLED = Ragged.of([np.array([4, 2]), np.array([], np.int64), np.array([0])])
 RANKINGS = Rankings(

@@ -11,8 +11,7 @@ from PIL import Image
 
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
-from aff_toolkit.evaluation.evaluation_config import EvaluationConfig
-from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
+from aff_toolkit.evaluation.evaluation_record import EvaluationConfig, EvaluationRecord, rankings_path
 from aff_toolkit.evaluation.rankings.rankings import Rankings, write_rankings
 from aff_toolkit.evaluation.report.score_evaluation import score_evaluation
 from tests.support.photograph_folder import write_photographs

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.benchmarks.benchmark import Judgements
-from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.rankings import Rankings
+from aff_toolkit.evaluation.relevance import Ragged
 from aff_toolkit.evaluation.report.score_setup import precision_at_recall, score_setup
 
 

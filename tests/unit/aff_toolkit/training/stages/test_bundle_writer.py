@@ -17,7 +17,7 @@ from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_file
 from aff_shared.schemas.preprocessing import preprocess
 from aff_toolkit.errors import ExportMismatchError
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
-from aff_toolkit.export.export_section import ExportSection
+from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.onnx_weights import load_onnx_weights
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
@@ -30,7 +30,7 @@ from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement
-from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS
+from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.tiny_training import TinyTraining, tiny_recipe

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from aff_toolkit.data.scenes.view import render_view
-from aff_toolkit.export.export_section import ExportSection
+from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.onnx_weights import load_onnx_weights
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.stages.export import export_pair
 from aff_toolkit.training.stages.joint_training import TrainedPair
-from aff_toolkit.weights.stored_precision import Stored
+from aff_toolkit.weights.half_weights import Stored
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.settled_query_encoder import coloured_tiles

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from aff_toolkit.export.export_section import ExportSection
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.prototypes_file import read_prototypes
+from aff_toolkit.export.export_gate import ExportSection
+from aff_toolkit.models.base_bundle import BaseBundle, read_prototypes
 from aff_toolkit.models.query_encoder import residual_query_encoder
 from aff_toolkit.training.recipe.training_recipe import BaseSection, TrainingRecipe
 from aff_toolkit.training.stages.gallery_side import GallerySide

@@ -15,8 +15,8 @@ from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import LightweightEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.stages.start_at_anchor import fit_partial_whitening, start_at_anchor
 from gallery_indexer.features.mixers.anchored import AnchoredMixer

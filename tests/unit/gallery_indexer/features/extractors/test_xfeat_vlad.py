@@ -16,8 +16,7 @@ from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice
-from aff_toolkit.models.extractors.xfeat_vlad_choice import XFeatVladChoice
+from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice, XFeatVladChoice
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from aff_toolkit.weights.formats.efficientnet_lite_names import efficientnet_lite_name
-from aff_toolkit.weights.packaged_weights import read_packaged_weights
+from aff_toolkit.models.pretrained_trunk import efficientnet_lite_name
+from aff_toolkit.weights.released_weights import read_packaged_weights
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite, Variant
 from gallery_indexer.features.networks.frozen import frozen
 from tests.support.released_efficientnet_lite import packaged_efficientnet_lite, released_efficientnet_lite

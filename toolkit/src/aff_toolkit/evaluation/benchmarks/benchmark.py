@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import BenchmarkError, NothingToScoreError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.evaluation.relevance import Ragged
 
 Rule = Literal["trapezoid", "mean_precision"]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_toolkit.errors import BenchmarkError
-from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.benchmarks.csv_file import csv_benchmark
-from aff_toolkit.evaluation.benchmarks.folder import folder_benchmark
+from aff_toolkit.data.folder import folder_photographs
+from aff_toolkit.errors import BenchmarkError, NothingToScoreError
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.benchmarks.gldv2 import gldv2_benchmark
 from aff_toolkit.evaluation.benchmarks.revisited import revisited_benchmark
-from aff_toolkit.evaluation.benchmarks.scenes import scenes_benchmark
+from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
+from aff_toolkit.evaluation.relevance import leave_one_out
 
 BenchmarkName = Literal["roxford5k", "rparis6k", "gldv2", "csv", "folder", "scenes"]
+_QUERIES_EACH = 2
+_GALLERY_EACH = 6
+_DISTRACTORS_EACH = 8
+_DIFFICULTY = 0.5
 
 
 class BenchmarkChoice(BaseModel):
@@ -76,3 +81,76 @@ def _read(name: BenchmarkName, path: Path, distractors: Path | None, min_side: i
             return csv_benchmark(path, min_side=min_side)
         case _:
             return folder_benchmark(path, min_side=min_side)
+
+
+def csv_benchmark(path: Path, *, min_side: int | None = None) -> Benchmark:
+    """Return the benchmark of a CSV file with the columns path, instance and role.
+
+    A distractor is a gallery image; it is a positive of no query, unless a query bears its instance or lists it.
+
+    Args:
+        path: See open_set_protocol.
+        min_side: See load_photograph_file.
+
+    Raises:
+        PhotographListError: See csv_photographs.
+        GroundTruthError: See listed_relevance.
+        NothingToScoreError: No query has a positive.
+    """
+    protocol = open_set_protocol(path, name="csv", min_side=min_side)
+    return protocol_benchmark(replace(protocol, description=protocol.description.removesuffix(", exact search")))
+
+
+def folder_benchmark(root: Path, *, min_side: int | None = None) -> Benchmark:
+    """Return the benchmark of a folder.
+
+    With the subfolders `queries` and `gallery`, each with a subfolder per instance, equal names of instances are
+    positives. Any other folder is one tree with a subfolder per instance: each photograph of an instance with two or
+    more is a query once, and all the others are its gallery.
+
+    Args:
+        root: The folder.
+        min_side: See load_photograph_file.
+
+    Raises:
+        FolderError: Not a folder, not readable, without images, or with images that lie in no subfolder.
+        NothingToScoreError: No query has a positive.
+    """
+    if (root / "queries").is_dir() and (root / "gallery").is_dir():
+        protocol = Protocol(
+            name="folder",
+            description=f"folder {root.name}: queries against gallery; whole image",
+            queries=folder_photographs(root / "queries", min_side=min_side),
+            gallery=folder_photographs(root / "gallery", min_side=min_side),
+        )
+        return protocol_benchmark(protocol)
+    return protocol_benchmark(_leave_one_out_protocol(root, min_side))
+
+
+def _leave_one_out_protocol(root: Path, min_side: int | None) -> Protocol:
+    gallery = folder_photographs(root, min_side=min_side)
+    asked, listed = leave_one_out([photograph.instance for photograph in gallery])
+    if not asked:
+        raise NothingToScoreError("no instance has two photographs, so none can be left out", item=str(root))
+    description = f"folder {root.name}: each photograph against all the others (leave one out); whole image"
+    return Protocol("folder", description, [gallery[row] for row in asked], gallery, listed)
+
+
+def scenes_benchmark(instances: int) -> Benchmark:
+    """Return a benchmark of held-out landmarks with 2 queries and 6 gallery views each, and 8 distractors for each.
+
+    Args:
+        instances: Number of landmarks, at least 1.
+    """
+    protocol = scenes_protocol(
+        instances=instances,
+        queries_each=_QUERIES_EACH,
+        gallery_each=_GALLERY_EACH,
+        distractors=_DISTRACTORS_EACH * instances,
+        difficulty=_DIFFICULTY,
+    )
+    description = (
+        f"procedural scenes, held out: {instances} landmarks x {_QUERIES_EACH} queries and {_GALLERY_EACH} gallery "
+        f"views, {_DISTRACTORS_EACH * instances} distractors, difficulty {_DIFFICULTY:g}; whole image"
+    )
+    return protocol_benchmark(replace(protocol, description=description))

@@ -11,10 +11,9 @@ from typing import Literal
 import numpy as np
 
 from aff_toolkit.data.photograph import Photograph, load_below
-from aff_toolkit.errors import BenchmarkError, PhotographListError
+from aff_toolkit.errors import BenchmarkError, GroundTruthError, PhotographListError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark, Judgements
-from aff_toolkit.evaluation.ragged import Ragged
-from aff_toolkit.evaluation.restricted_unpickler import GroundTruthError
+from aff_toolkit.evaluation.relevance import Ragged
 
 INDEX_CSVS = ("index.csv", "index_image_to_landmark.csv")
 SOLUTION_CSV = "retrieval_solution_v2.1.csv"

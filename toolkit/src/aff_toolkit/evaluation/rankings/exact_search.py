@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_toolkit.evaluation.ragged import Ragged
 from aff_toolkit.evaluation.rankings.embeddings import Chunk, Embeddings
 from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
+from aff_toolkit.evaluation.relevance import Ragged
 
 _QUERY_BLOCK = 256
 

@@ -8,19 +8,39 @@ from pathlib import Path
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
 from aff_toolkit.errors import BenchmarkError
+from aff_toolkit.evaluation.baselines import (
+    COLOUR_HISTOGRAM_SIZE,
+    FITTED_ON,
+    ROOTSIFT_VLAD_SIZE,
+    RootSiftVladBaseline,
+    colour_histograms,
+)
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import BASELINES, PAIRINGS, EvaluationConfig, Method, Mode, Side
-from aff_toolkit.evaluation.rankings.embeddings import Embeddings, embed_photographs
-from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord, rankings_path
+from aff_toolkit.evaluation.evaluation_record import (
+    BASELINE_DIMENSIONS,
+    BASELINES,
+    PAIRINGS,
+    Bar,
+    EvaluationConfig,
+    EvaluationRecord,
+    Method,
+    Mode,
+    Side,
+    rankings_path,
+)
+from aff_toolkit.evaluation.rankings.embeddings import Embeddings, Encode, embed_photographs
 from aff_toolkit.evaluation.rankings.exact_search import search_exactly
-from aff_toolkit.evaluation.rankings.progress import Bar
 from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings, write_rankings
-from aff_toolkit.evaluation.rankings.side_encoders import SideEncoders
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 
 # Of queries and gallery together; RootSIFT and VLAD take about 50 ms and 33 kB of the disk for each.
 BASELINES_UP_TO = 20_000
 
 SearchLive = Callable[[Benchmark, BundleManifest, int], Rankings]
+_BASELINE_SIZE = max(COLOUR_HISTOGRAM_SIZE, ROOTSIFT_VLAD_SIZE)
+_CODEBOOK = "rootsift-vlad.safetensors"
+_ONNX_THREADS = 2
 
 
 class ExportRankings:
@@ -118,3 +138,74 @@ def _require_readable(rankings: Rankings, benchmark: Benchmark) -> None:
         if len(unreadable) == count:
             first = next(iter(unreadable.values()))
             raise BenchmarkError(f"none of its {count} {part} can be read: {first}", item=benchmark.name)
+
+
+class SideEncoders:
+    """Loads or fits each encoder when it is first asked for, and keeps it."""
+
+    def __init__(
+        self, config: EvaluationConfig, bundle: Path, manifest: BundleManifest, directory: Path, bar: Bar
+    ) -> None:
+        self._config = config
+        self._bundle = bundle
+        self._manifest = manifest
+        self._directory = directory
+        self._bar = bar
+        self._encoders: dict[Side, Encode] = {}
+        self._benchmarks: dict[int, Benchmark] = {}
+
+    def encoder(self, side: Side) -> Encode:
+        """Return the encoder.
+
+        Raises:
+            BundleError: The bundle cannot be used.
+            RankingsNotWrittenError: The disk refuses the codebook of a baseline.
+        """
+        if side not in self._encoders:
+            self._encoders[side] = self._make(side)
+        return self._encoders[side]
+
+    def dimension(self, side: Side) -> int:
+        """Return D of what the encoder gives."""
+        return BASELINE_DIMENSIONS[side] if side in BASELINES else self._manifest.space.dimension
+
+    def benchmark(self, side: Side) -> Benchmark:
+        """Return the benchmark whose photographs are decoded for the encoder.
+
+        A large JPEG is decoded at a reduced size, which the bundle's inputs decide for the bundle, as its services do;
+        the figures of a baseline must not depend on the bundle that it stands beside.
+        """
+        size = _BASELINE_SIZE if side in BASELINES else _largest_input(self._manifest)
+        if size not in self._benchmarks:
+            self._benchmarks[size] = self._config.benchmark.open(min_side=size)
+        return self._benchmarks[size]
+
+    def _make(self, side: Side) -> Encode:
+        match side:
+            case "heavy":
+                return GalleryEncoder.load(self._bundle, self._manifest, device="auto").encode
+            case "light":
+                precision = self._config.precision
+                return OnnxQueryEncoder.load(
+                    self._bundle, self._manifest, threads=_ONNX_THREADS, precision=precision
+                ).encode
+            case "colour-histogram":
+                return colour_histograms
+            case "rootsift-vlad":
+                return self._rootsift_vlad().encode
+
+    def _rootsift_vlad(self) -> RootSiftVladBaseline:
+        path = self._directory / "codebooks" / _CODEBOOK
+        fitted = RootSiftVladBaseline.read(path)
+        if fitted is None:
+            gallery = self.benchmark("rootsift-vlad").gallery
+            with self._bar("codebook, rootsift-vlad", min(FITTED_ON, len(gallery))) as advance:
+                fitted = RootSiftVladBaseline.fit(gallery, advance)
+            fitted.write(path)
+        return fitted
+
+
+def _largest_input(manifest: BundleManifest) -> int:
+    """Return the side of the largest encoder input."""
+    sizes = [manifest.query_encoder.preprocessing.size, *(e.preprocessing.size for e in manifest.extractors)]
+    return max(sizes)

@@ -19,9 +19,9 @@ from aff_shared.schemas.searching import SearchResponse
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import RankingsMismatchError
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.ragged import Ragged
-from aff_toolkit.evaluation.rankings.progress import Advance, Bar
+from aff_toolkit.evaluation.evaluation_record import Advance, Bar
 from aff_toolkit.evaluation.rankings.rankings import NOT_RANKED, Rankings
+from aff_toolkit.evaluation.relevance import Ragged
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source_item import SourceItem

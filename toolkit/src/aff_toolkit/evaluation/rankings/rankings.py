@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.evaluation.ragged import Ragged
+from aff_toolkit.evaluation.relevance import Ragged
 
 NOT_RANKED = -1
 

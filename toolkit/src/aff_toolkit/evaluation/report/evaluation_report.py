@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.evaluation_config import BASELINE_DIMENSIONS, EvaluationConfig, Method
-from aff_toolkit.evaluation.rankings.evaluation_record import EvaluationRecord
+from aff_toolkit.evaluation.evaluation_record import BASELINE_DIMENSIONS, EvaluationConfig, EvaluationRecord, Method
 from aff_toolkit.evaluation.rankings.rankings import Rankings
-from aff_toolkit.evaluation.report.method_names import method_name
 from aff_toolkit.evaluation.report.score_setup import SetupScores, score_setup
 
 _RULES = {
     "trapezoid": "AP is the trapezoid area under precision-recall, as the official evaluator of Revisited Oxford and "
     "Paris has it; ignored images are taken out of the ranking",
     "mean_precision": "AP is the mean of the precisions at the ranks of the positives; mAP@100 is GLDv2's",
+}
+_FIGURE_NAMES = {"map": "mAP", "recall": "R", "mp": "mP"}
+_METHOD_NAMES: dict[Method, str] = {
+    "asymmetric": "asymmetric",
+    "symmetric": "symmetric",
+    "light-only": "light only (query encoder on both sides)",
+    "colour-histogram": "colour histogram",
+    "rootsift-vlad": "RootSIFT + VLAD",
 }
 
 
@@ -121,3 +127,14 @@ def _protocol(record: EvaluationRecord, benchmark: Benchmark) -> str:
         f"{benchmark.description}; single scale; {record.dimension} dimensions; {search}; {len(benchmark.queries)} "
         f"queries, {len(benchmark.gallery)} gallery images; {_RULES[benchmark.rule]}."
     )
+
+
+def figure_name(key: str) -> str:
+    """Return `mAP@100` for `map_at_100`, `R@1` for `recall_at_1`, `mP@5` for `mp_at_5`."""
+    figure, _, rank = key.partition("_at_")
+    return f"{_FIGURE_NAMES[figure]}@{rank}" if rank else _FIGURE_NAMES[figure]
+
+
+def method_name(method: Method) -> str:
+    """Return the name of a mode, or that of a baseline with its dimension: `RootSIFT + VLAD, 8,192-d`."""
+    return _METHOD_NAMES[method] + (f", {BASELINE_DIMENSIONS[method]:,}-d" if method in BASELINE_DIMENSIONS else "")

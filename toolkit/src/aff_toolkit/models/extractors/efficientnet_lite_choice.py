@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.models.bundled_query_encoder import bundle_of, describe_bundled, is_bundled, read_bundled_network
-from aff_toolkit.models.efficientnet_lite_weights import read_efficientnet_lite_weights
+from aff_toolkit.models.base_bundle import bundle_of, describe_bundled, is_bundled, read_bundled_network
 from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, Choice, Installation
+from aff_toolkit.models.pretrained_trunk import read_efficientnet_lite_weights
 from aff_toolkit.weights.released_weights import describe_source, load_released_weights, save_tensors
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite

@@ -12,12 +12,10 @@ from pydantic import Field, ValidationError
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.errors import ExtractorUnavailableError
-from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, BackboneChoice, Choice, Installation
+from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, BackboneChoice, Choice, Installation, TimmChoice
 from aff_toolkit.models.extractors.efficientnet_lite_choice import EfficientNetLiteChoice
-from aff_toolkit.models.extractors.fit_rootsift_vlad import fit_rootsift_vlad
-from aff_toolkit.models.extractors.timm_choice import TimmChoice
-from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice
-from aff_toolkit.models.extractors.xfeat_vlad_choice import XFeatVladChoice
+from aff_toolkit.models.extractors.fit_vlad import fit_rootsift_vlad
+from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice, XFeatVladChoice
 from aff_toolkit.weights.hub_models import (
     architecture_of,
     load_vision_model,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,15 +16,15 @@ from aff_shared.errors import AffError
 from aff_shared.schemas.preprocessing import preprocess
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.extractors.fit_codebook import fit_codebook
-from aff_toolkit.models.extractors.fit_pca_whitening import fit_pca_whitening
-from gallery_indexer.features.extractors.vlad_encoder import VladEncoder
+from gallery_indexer.features.extractors.rootsift import detect_keypoints, sift_detector
+from gallery_indexer.features.extractors.vlad import PcaWhitening, VladEncoder
 
 _PHOTOGRAPHS = 2000
 _DESCRIPTORS_EACH = 50
 
 Array = NDArray[np.float32]
 Describe = Callable[[NDArray[np.uint8]], Array]
+_ROUNDS = 30
 
 
 def fit_vlad(spec: ExtractorSpec, describe: Describe, photographs: Sequence[Photograph], *, seed: int) -> VladEncoder:
@@ -65,3 +67,54 @@ def _require_enough(found: int, needed: int, what: str, name: str) -> None:
     if found < needed:
         detail = f"{found} {what}, {needed} are needed; take more photographs, or fewer centres and dimensions"
         raise TooFewPhotographsError(detail, item=name)
+
+
+def fit_codebook(descriptors: Array, clusters: int, random: np.random.Generator) -> Array:
+    """Find centres by k-means from k-means++ seeds.
+
+    Args:
+        descriptors: (n, d) float32, n >= clusters.
+        clusters: k.
+        random: Where the seeds come from.
+
+    Returns:
+        (k, d) float32.
+    """
+    cv2.setRNGSeed(int(random.integers(2**31)))
+    until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, _ROUNDS, 1e-4)
+    labels = np.zeros((len(descriptors), 1), dtype=np.int32)
+    _, _, centres = cv2.kmeans(descriptors, clusters, labels, until, 1, cv2.KMEANS_PP_CENTERS)
+    return np.asarray(centres, dtype=np.float32)
+
+
+def fit_pca_whitening(vectors: NDArray[np.float32], dimension: int) -> PcaWhitening:
+    """Fit the whitening on vectors (n, d) with n > dimension.
+
+    The eigenvectors are taken of the small matrix of inner products (n, n): if u is one of unit length, to the
+    eigenvalue s, then X^T u / sqrt(s) is the component, and s / (n - 1) the variance along it.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    centred = vectors - mean
+    eigenvalues, eigenvectors = np.linalg.eigh(centred @ centred.T)
+    strongest = slice(None, -dimension - 1, -1)
+    scales = np.sqrt(len(vectors) - 1) / np.maximum(eigenvalues[strongest], 1e-12)
+    projection = (eigenvectors[:, strongest] * scales).T @ centred
+    return PcaWhitening(mean.astype(np.float32), projection.astype(np.float32))
+
+
+def fit_rootsift_vlad(spec: ExtractorSpec, photographs: Sequence[Photograph], weights: Path, *, seed: int) -> None:
+    """Fit the extractor on a sample of the photographs and write its weights; equal seeds give equal weights.
+
+    Args:
+        spec: Of family `rootsift_vlad`; says how many centres, and how wide the VLAD is at last.
+        photographs: See fit_vlad.
+        weights: Where codebook and whitening go.
+        seed: Of all that is drawn.
+
+    Raises:
+        TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+    """
+    sift = sift_detector(spec.config["max_descriptors"])
+    encoder = fit_vlad(spec, lambda pixels: detect_keypoints(sift, pixels).descriptors, photographs, seed=seed)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    encoder.save(weights)

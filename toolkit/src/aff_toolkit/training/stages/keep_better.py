@@ -9,11 +9,11 @@ from aff_shared.bundles.bundle import load_manifest
 from aff_toolkit.data.training_source import describe_sources
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.export.bundle_files import put_bundle
 from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import FEWEST_INSTANCES, Judgement, can_judge
-from aff_toolkit.training.stages.put_bundle import put_bundle
 from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
 from aff_toolkit.training.stages.training_report import REPORT_NAME, write_report
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.bundled_query_encoder import bundle_of, is_bundled
+from aff_toolkit.models.base_bundle import BaseBundle, bundle_of, is_bundled
 from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
 from aff_toolkit.models.query_encoder import QueryEncoder

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.lightweight_encoder import LightweightEncoder
-from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
 from gallery_indexer.features.mixers.anchored import AnchoredMixer

@@ -19,7 +19,7 @@ from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import TrainingNotWrittenError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.models.bundled_query_encoder import is_bundled
+from aff_toolkit.models.base_bundle import is_bundled
 from aff_toolkit.models.pretrained_trunk import require_pretrained
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.head_fitting import LAST_LAYER, fitted_layer, pooled_photographs

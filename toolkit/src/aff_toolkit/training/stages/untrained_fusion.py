@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.extractors.fit_pca_whitening import fit_pca_whitening
+from aff_toolkit.models.extractors.fit_vlad import fit_pca_whitening
 from aff_toolkit.training.features.calibration_photographs import sample_readable
 from aff_toolkit.training.features.feature_store import FeatureStore
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.vlad_encoder import PcaWhitening
+from gallery_indexer.features.extractors.vlad import PcaWhitening
 from gallery_indexer.features.mixers.masked_mean import pooled
 
 _SAMPLE = 2000

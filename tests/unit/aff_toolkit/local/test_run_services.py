@@ -1,0 +1,65 @@
+"""Which bundle a gallery is going to be served with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.errors import StoreUnavailableError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import Collection
+from aff_toolkit.local.run_services import describe_served_bundle
+from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+from tests.support.other_mixer import write_other_mixer
+from tests.support.tiny_bundle import TINY_BUNDLE
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bundles of different spaces beside each other: `photos` and `own`."""
+    root = tmp_path_factory.mktemp("shelf")
+    shutil.copytree(TINY_BUNDLE, root / "photos")
+    write_other_mixer(root / "photos", root / "own", name="own")
+    return root
+
+
+async def catalogue_of(manifest: BundleManifest) -> MemoryGalleryCatalogue:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(manifest.space)
+    return catalogue
+
+
+async def test_the_bundle_of_the_gallery_s_own_space_is_named_with_its_fingerprint(shelf: Path) -> None:
+    own = load_manifest(shelf / "own")
+    expected = f"bundle own, fingerprint {own.fingerprint[:12]}"
+    assert await describe_served_bundle(shelf / "own", await catalogue_of(own)) == expected
+    assert await describe_served_bundle(shelf / "own", MemoryGalleryCatalogue()) == expected
+
+
+async def test_a_gallery_of_another_space_is_announced_with_the_bundle_that_it_is_searched_with(shelf: Path) -> None:
+    photos = load_manifest(shelf / "photos")
+    told = await describe_served_bundle(shelf / "own", await catalogue_of(photos))
+    assert told.startswith("Warning: this gallery is of another embedding space than bundle own, fingerprint ")
+    assert f"Its live collection is searched with bundle {photos.name}, fingerprint {photos.fingerprint[:12]}." in told
+    assert "aff gallery build SOURCE --bundle own" in told
+
+
+async def test_a_gallery_of_a_space_of_which_no_bundle_is_here_is_announced(shelf: Path) -> None:
+    catalogue = MemoryGalleryCatalogue()
+    await catalogue.create(EmbeddingSpace(id="f" * 64, dimension=16))
+    told = await describe_served_bundle(shelf / "own", catalogue)
+    assert "no bundle of its space lies beside it: searches will be refused" in told
+
+
+async def test_of_a_store_that_is_away_nothing_is_said(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_: MemoryGalleryCatalogue) -> list[Collection]:
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(MemoryGalleryCatalogue, "collections", away)
+    told = await describe_served_bundle(shelf / "own", MemoryGalleryCatalogue())
+    assert told == f"bundle {load_manifest(shelf / 'own').title}"

@@ -1,1 +1,0 @@
-"""`make demo`: asymmetric retrieval end to end, over HTTP."""

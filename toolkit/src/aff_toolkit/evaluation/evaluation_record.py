@@ -1,0 +1,168 @@
+"""What is evaluated and how the gallery is searched, as configured and as recorded in `evaluation.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aff_shared.bundles.bundle import BundleManifest
+from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
+from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
+from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
+
+# Which encoders of the bundle meet.
+Mode = Literal["asymmetric", "symmetric", "light-only"]
+# What stands beside the bundle and needs no training.
+Baseline = Literal["colour-histogram", "rootsift-vlad"]
+# What has rankings of its own, and a row in the report.
+Method = Mode | Baseline
+
+Side = Literal["light", "heavy"] | Baseline
+
+MODES: tuple[Mode, ...] = ("asymmetric", "symmetric", "light-only")
+BASELINES: tuple[Baseline, ...] = ("colour-histogram", "rootsift-vlad")
+BASELINE_DIMENSIONS: Mapping[str, int] = MappingProxyType({"colour-histogram": 512, "rootsift-vlad": 8192})
+
+# The encoder of the queries, and that of the gallery, in the order of the report.
+PAIRINGS: dict[Method, tuple[Side, Side]] = {
+    "asymmetric": ("light", "heavy"),
+    "symmetric": ("heavy", "heavy"),
+    "light-only": ("light", "light"),
+    "colour-histogram": ("colour-histogram", "colour-histogram"),
+    "rootsift-vlad": ("rootsift-vlad", "rootsift-vlad"),
+}
+_RECORD_NAME = "evaluation.json"
+Advance = Callable[[int], None]
+Bar = Callable[[str, int], AbstractContextManager[Advance]]
+
+
+class EvaluationConfig(BaseModel):
+    """How an evaluation runs.
+
+    Attributes:
+        benchmark: What is evaluated on.
+        search: `exact` compares every query with every gallery image; `live` asks the services over HTTP.
+        depth: Gallery images of each ranking that are kept. Exact search knows the rank of every labelled image
+            beyond it too; the live services give no more than this.
+        precision: Of the query encoder, in exact search; live, the services decide.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benchmark: BenchmarkChoice
+    search: Literal["exact", "live"] = "exact"
+    depth: int = Field(default=1000, ge=1)
+    precision: Literal["auto", "fp32", "int8"] = "auto"
+
+
+class EvaluationRecord(BaseModel):
+    """Configuration and identities of an evaluation.
+
+    Attributes:
+        key: sha256 over all that decides the rankings: benchmark, bundle, way of searching.
+        benchmark_key: sha256 over photographs and ground truth: see Benchmark.key.
+        bundle: Name of the bundle.
+        fingerprint: Of the bundle.
+        space_id: Of the embedding space.
+        dimension: Of the embeddings.
+        precision: Of the query encoder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    key: str
+    benchmark_key: str
+    config: EvaluationConfig
+    bundle: str
+    fingerprint: str
+    space_id: str
+    dimension: int
+    precision: str
+
+    @classmethod
+    def of(cls, config: EvaluationConfig, manifest: BundleManifest, benchmark: Benchmark) -> EvaluationRecord:
+        """Describe the evaluation of a bundle."""
+        precision: str = config.precision
+        if config.search == "live":
+            precision = "as served"
+        elif precision == "auto":
+            precision = "int8" if manifest.query_encoder.int8_model else "fp32"
+        path, benchmark_key = config.benchmark.path, benchmark.key()
+        decides = [benchmark_key, str(path and path.resolve()), manifest.fingerprint, config.search, config.depth]
+        return cls(
+            key=hashlib.sha256(json.dumps([*decides, precision]).encode()).hexdigest(),
+            benchmark_key=benchmark_key,
+            config=config,
+            bundle=manifest.name,
+            fingerprint=manifest.fingerprint,
+            space_id=manifest.space.id,
+            dimension=manifest.space.dimension,
+            precision=precision,
+        )
+
+    @classmethod
+    def read(cls, directory: Path) -> EvaluationRecord:
+        """Read the record of a directory.
+
+        Raises:
+            RankingsError: There is none, or it is of another release.
+        """
+        path = directory / _RECORD_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RankingsError(f"no evaluation there: {error.strerror}", item=str(path)) from error
+        except ValidationError as error:
+            raise RankingsError("written by another release; evaluate again", item=str(path)) from error
+
+    def begin(self, directory: Path) -> None:
+        """Take a directory for this evaluation, or find that it is this one's already.
+
+        Raises:
+            RankingsError: It holds a record of another release; as RankingsMismatchError, another evaluation; as
+                RankingsNotWrittenError, it cannot be written.
+        """
+        path = directory / _RECORD_NAME
+        if path.exists():
+            found = EvaluationRecord.read(directory)
+            if found.key != self.key:
+                raise RankingsMismatchError(
+                    f"holds another evaluation: {', '.join(self._differences(found))}; choose another --out",
+                    item=str(directory),
+                )
+            return
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")  # a kill or a full disk leaves no half record
+            partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            partial.rename(path)
+        except OSError as error:
+            raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
+
+    def _differences(self, found: EvaluationRecord) -> Iterator[str]:
+        """Say in what another record differs."""
+        ours, theirs = self.config.benchmark, found.config.benchmark
+        compared = {
+            "benchmark": (theirs.name, ours.name),
+            "path": (theirs.path, ours.path),
+            "bundle": (found.fingerprint[:12], self.fingerprint[:12]),
+            "search": (found.config.search, self.config.search),
+            "depth": (found.config.depth, self.config.depth),
+            "precision": (found.precision, self.precision),
+        }
+        yield from (f"{name} {theirs}, not {ours}" for name, (theirs, ours) in compared.items() if theirs != ours)
+        if ours.name == theirs.name and found.benchmark_key != self.benchmark_key:
+            yield "other photographs or labels"
+
+
+def rankings_path(directory: Path, method: Method) -> Path:
+    """Return where the rankings of a mode or a baseline lie."""
+    return directory / "rankings" / f"{method}.safetensors"

@@ -1,1 +1,0 @@
-"""Checkpoints that others released, brought into the form that this project reads."""
