@@ -19,7 +19,7 @@ WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 IMAGES := services/gallery_indexer services/query_api toolkit
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo serve test coverage fuzz lint format openapi photos-bundle tests-bundle locks audit sbom clean
+.PHONY: help install web demo serve test test-all coverage fuzz lint format openapi photos-bundle tests-bundle locks audit sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,8 +46,11 @@ demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUE
 serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
 	$(BIN)/aff serve
 
-test: $(STAMP) ## Run every test, on every core
-	$(BIN)/pytest -n auto --dist loadfile
+test: $(STAMP) ## Run the quick tests, on every core; five minutes on two
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not browser"
+
+test-all: $(STAMP) ## Run every test, on every core; a quarter of an hour on two
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 coverage: $(STAMP) ## The same with coverage of the shipped packages, at least 90 percent; takes twice as long
 	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered

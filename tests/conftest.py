@@ -1,24 +1,39 @@
-"""Fixtures of every test directory."""
+"""Fixtures of every test directory, and which directories and fixtures make a test slow."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from tests.support.tiny_training import TinyTraining
 
-# How long an example takes says how busy the machine is, and nothing about the code.
+TESTS = Path(__file__).parent
+SLOW_DIRECTORIES = {"e2e", "fuzz"}
+SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a process of their own
+
+# How long an example takes depends on how busy the machine is, not on the code.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow directories and with slow fixtures, before tests are deselected by their marks."""
+    for item in items:
+        in_slow_directory = item.path.relative_to(TESTS).parts[0] in SLOW_DIRECTORIES
+        if in_slow_directory or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
-def _small_numbers_are_kept() -> None:
-    """ONNX Runtime, as the query encoder sets it, makes its thread take denormal numbers for zero; hypothesis minds."""
+def _denormal_numbers_are_kept() -> None:
+    """Undo what ONNX Runtime sets in its thread for the query encoder: hypothesis rejects flushed denormal numbers."""
     if sys.float_info.min / 2 == 0:
         import torch  # noqa: PLC0415 - it takes seconds
 
@@ -31,8 +46,17 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny_training(tmp_path_factory: pytest.TempPathFactory) -> TinyTraining:
-    """A bundle of the smallest recipe, trained once for the whole run; tests that alter it work on a copy."""
-    from tests.support.tiny_training import train_tiny_bundle  # noqa: PLC0415 - torch takes seconds
+def tiny_training(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TinyTraining:
+    """A bundle of the smallest recipe, trained once for all workers; tests that alter it work on a copy."""
+    from aff_shared.bundles.bundle import load_manifest  # noqa: PLC0415 - torch takes seconds
+    from tests.support.tiny_training import TinyTraining, train_tiny_bundle  # noqa: PLC0415
 
-    return train_tiny_bundle(tmp_path_factory.mktemp("tiny-training"))
+    base = tmp_path_factory.getbasetemp()
+    directory = (base if worker_id == "master" else base.parent) / "tiny-training"
+    done = directory / "done"
+    with FileLock(f"{directory}.lock"):
+        if done.exists():
+            return TinyTraining(directory / "bundle", directory / "work", load_manifest(directory / "bundle"))
+        training = train_tiny_bundle(directory)
+        done.touch()
+        return training
