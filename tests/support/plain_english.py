@@ -53,7 +53,7 @@ BANNED = {
     r"\bhe?ld to\b": "checked against, compared with",
     r"\bby (itself|themselves)\b": "automatically; alone; separately",
     # Roundabout grammar.
-    r"\bof (its|their|your|our|his) own\b|\bof (yours|ours|theirs|others)\b": "its own, your, separate, of other clients",
+    r"\bof (its|their|your|our|his) own\b|\bof (yours|ours|theirs|others)\b": "its own, your, separate",
     r"(?<!there\s)\b(is|are) (no|none)\b(?! (longer|more|less|fewer|better|worse|such|sooner))": "is not (a)",
     r"\bwhat (is there|there is)\b": "existing",
     r"\bwhere there (is|are|was|were) (one|none|no|some)\b": "if any; if there is no",
@@ -105,30 +105,34 @@ def findings_in(path: Path) -> Iterator[Finding]:
 
 
 def texts_of(suffix: str, source: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield first line, text, and whether it is a docstring: of Python, docstrings, strings of several words, comments."""
+    """Yield the first line of each text, the text, and whether it is a docstring.
+
+    Texts of Python are comments, docstrings, and strings of three words or more, with `…` for values in f-strings.
+    """
     if suffix != ".py":
         yield 1, source, False
         return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string.lstrip("# "), False
-    tree = ast.parse(source)
-    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if _has_docstring(node)}
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            pieces = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-            yield node.lineno, "".join(map(str, pieces)), False
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
-            if id(node) in docstrings:
-                yield node.lineno, node.value, True
-            elif node.value.count(" ") > 1:
-                yield node.lineno, node.value, False
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = {id(node.body[0].value) for node in nodes if _has_docstring(node)}
+    inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        text = "" if id(node) in inside else _text_of(node)
+        if id(node) in docstrings or text.count(" ") > 1:
+            yield node.lineno, text, id(node) in docstrings
 
 
 def _has_docstring(node: ast.AST) -> bool:
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None
+
+
+def _text_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def files_below(path: Path) -> list[Path]:
@@ -140,8 +144,8 @@ def main() -> None:
     """List the findings in the paths of the command line, and count them per phrasing."""
     found = [finding for name in sys.argv[1:] for path in files_below(Path(name)) for finding in findings_in(path)]
     for one in found:
-        print(f"{one.path}:{one.line}: '{one.phrase}' -> {one.instead}\n    {one.text[:140]}")
-    print(f"{len(found)} findings in {len({one.path for one in found})} files")
+        sys.stdout.write(f"{one.path}:{one.line}: '{one.phrase}' -> {one.instead}\n    {one.text[:140]}\n")
+    sys.stdout.write(f"{len(found)} findings in {len({one.path for one in found})} files\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The documentation names what there is."""
+"""Commands, settings, links and figures in the documentation match the code."""
 
 import re
 import shlex
@@ -21,8 +21,8 @@ from aff_shared.web.access_settings import AccessSettings
 from aff_shared.web.observe_settings import ObserveSettings
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
-from aff_toolkit.training.engine.update_rule import UpdateRule
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
+from aff_toolkit.training.engine.joint_model import UpdateRule
+from aff_toolkit.training.losses.compatibility import CompatibilityLoss
 from aff_toolkit.training.recipe.joint_section import JointSection
 from aff_toolkit.training.recipe.training_recipe import MixerSection, QueryEncoderSection, TrainingRecipe
 from gallery_indexer.features.shards import store_errors  # noqa: F401
@@ -43,14 +43,15 @@ def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
     assert [variable for variable in variables if variable not in text] == []
 
 
-def test_every_make_target_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()))
+def test_every_make_target_named_for_users_exists() -> None:
+    pages = [ROOT / "README.md", ROOT / "docs" / "getting-started.md"]
+    named = {name for page in pages for name in re.findall(r"\bmake ([a-z-]+)", page.read_text())}
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert named <= set(re.findall(r"make ([a-z-]+)", listed)) | {"help"}
 
 
 def test_every_link_in_the_documentation_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
 
@@ -64,10 +65,13 @@ def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
 @needs_photos_bundle
 def test_the_readmes_accuracy_on_real_photographs_is_that_of_the_bundles_manifest() -> None:
     metrics = load_manifest(PHOTOS_BUNDLE).metrics
-    section = (ROOT / "README.md").read_text().split("### Accuracy on real photographs")[1].split("\n#")[0]
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("### Accuracy on real photographs")[1].split("\n#")[0]
     rows = re.findall(r"^\| .*?\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| `(\w+)` \|$", section, re.MULTILINE)
     assert len(rows) >= 1
-    for *shown_figures, protocol in rows:
+    claims = re.findall(r"\*\*([\d.]+) %\*\*: .*? reaches ([\d.]+) %, and .*?\s([\d.]+) %\.", readme, re.DOTALL)
+    ((asymmetric, light_only, symmetric),) = claims
+    for *shown_figures, protocol in [*rows, (asymmetric, symmetric, light_only, "open_set")]:
         scores = metrics[protocol]["scores"]
         pairings = ("asymmetric", "symmetric", "light_only")
         assert shown_figures == [f"{100 * scores[pairing]['map']:.1f}" for pairing in pairings], protocol
@@ -202,7 +206,7 @@ def test_the_citation_names_the_version_that_the_packages_have() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     versions = {
         tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]["version"]
-        for package in ("shared", "services/query_api", "services/gallery_indexer", "toolkit")
+        for package in ("shared", "client", "services/query_api", "services/gallery_indexer", "toolkit", "benchmarks")
     }
     assert versions == {citation["version"]}
 
@@ -223,12 +227,15 @@ def test_every_command_in_the_guides_is_one() -> None:
         assert given <= options | {"--help"}, line
 
 
-def test_the_readmes_figures_are_those_of_the_committed_report() -> None:
+def test_the_figures_of_readme_and_performance_guide_are_those_of_the_committed_report() -> None:
     report = read_report(ROOT / "docs" / "results" / "bench")
-    section = (ROOT / "README.md").read_text().split("## What it measures")[1].split("\n## ")[0]
+    guide = (ROOT / "docs" / "performance.md").read_text()
+    section = guide.split("## Compared with other systems")[1].split("\n## ")[0]
     rows = re.findall(r"\| ([\d.,]+)[^|]* \| `(\w+)\.(\w+)` \|$", section, re.MULTILINE)
     assert len(rows) >= 8
-    for value, key, figure in rows:
+    readme = (ROOT / "README.md").read_text()
+    ((ratio,),) = [re.findall(r"1/(\d+) of the processor time", readme)]
+    for value, key, figure in [*rows, (ratio, "query_cost", "clip_cpu_over_ours")]:
         assert value == shown(report.sections[key].figures[figure].median), (key, figure)
 
 

@@ -1,4 +1,4 @@
-"""The README's API section, row by row and command by command, against running services."""
+"""The API guide and the README against running services: every error of the table, every curl command, the Python."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.support.images import bomb_png, jpeg_bytes, png_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "api.md").read_text()
 NAME = "photo.jpg"
 PHOTOGRAPH = jpeg_bytes(render_view(7, 0))
 ONE_PIXEL = png_bytes(np.zeros((1, 1, 3), np.uint8))
@@ -74,7 +76,7 @@ def encoded_body(service: str, path: str) -> Search:
     )
 
 
-# Input of the README's table: how to send it to the query service, and to the indexer.
+# Input of the guide's table: how to send it to the query service, and to the indexer.
 REQUESTS: dict[str, list[Search]] = {
     "empty body or file": [search(b""), index(b"")],
     "a text file named .jpg": [search(b"no picture, just words\n"), index(b"no picture, just words\n")],
@@ -89,33 +91,33 @@ REQUESTS: dict[str, list[Search]] = {
         search_json("/search/embedding", embedding=[1.0, 0.0]),
         search_json("/search/embedding", embedding=[0.5] * load_manifest(TINY_BUNDLE).space.dimension),
     ],
-    "similar to an image that there is not": [
+    "similar to an image that does not exist": [
         lambda services: httpx.post(f"{services.query_url}/search/similar/{NAME}.gone")
     ],
     "a body that is neither a form nor an image": [search_json("/search")],
     "`items` that is not JSON": [index(items="{id: 1")],
-    "as many `items` as there are not images": [index(items='[{"id": "a"}, {"id": "b"}]')],
+    "a different number of `items` and images": [index(items='[{"id": "a"}, {"id": "b"}]')],
     "an id with a part `.` or `..`, or ending in `/thumbnail`": [
         index(items=json.dumps([{"id": item_id}])) for item_id in ("a/./b", "../a", "a/thumbnail")
     ],
-    "a form that does not end": [cut_form("query_url", "/search"), cut_form("indexer_url", "/index")],
+    "an incomplete form": [cut_form("query_url", "/search"), cut_form("indexer_url", "/index")],
     "a body with `Content-Encoding`": [encoded_body("query_url", "/search"), encoded_body("indexer_url", "/index")],
     "body over the limit": [search(bytes(34 * 2**20)), index(bytes(129 * 2**20))],
 }
 
 
-def readme_table() -> list[tuple[str, int, str, str]]:
-    section = README.split("### What bad input gets")[1].split("\n## ")[0]
+def error_table() -> list[tuple[str, int, str, str]]:
+    section = GUIDE.split("## Errors")[1].split("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line][2:]
     return [(row[0], int(row[1]), row[2].strip("`"), row[3].strip("`")) for row in rows]
 
 
 def test_the_table_and_the_requests_of_this_test_are_the_same_inputs() -> None:
-    assert {row[0] for row in readme_table()} == set(REQUESTS)
+    assert {row[0] for row in error_table()} == set(REQUESTS)
 
 
-@pytest.mark.parametrize(("given", "status", "code", "item"), readme_table(), ids=lambda value: str(value)[:24])
-def test_bad_input_gets_the_problem_of_the_readme(
+@pytest.mark.parametrize(("given", "status", "code", "item"), error_table(), ids=lambda value: str(value)[:24])
+def test_bad_input_is_answered_with_the_documented_problem(
     services: LocalServices, given: str, status: int, code: str, item: str
 ) -> None:
     for send in REQUESTS[given]:
@@ -127,7 +129,7 @@ def test_bad_input_gets_the_problem_of_the_readme(
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:
-    """Take the problem of a refused request, or of the one receipt of an indexed batch."""
+    """Return the problem of a rejected request, or of the only receipt of an indexed batch."""
     if answer.is_success:
         (receipt,) = answer.json()["receipts"]
         assert receipt["status"] == "rejected"
@@ -138,9 +140,9 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_every_curl_command_of_the_readme_works(services: LocalServices, tmp_path: Path) -> None:
-    commands = re.findall(r"^curl .+$", README, re.M)
-    assert len(commands) >= 3
+def test_every_curl_command_works(services: LocalServices, tmp_path: Path) -> None:
+    commands = re.findall(r"^curl .+$", README + GUIDE, re.M)
+    assert len(commands) >= 6
     for command in commands:
         for file in re.findall(r"@(\w+\.jpg)", command):
             (tmp_path / file).write_bytes(jpeg_bytes(render_view(7, 1, size=(600, 800))))
@@ -152,6 +154,16 @@ def test_every_curl_command_of_the_readme_works(services: LocalServices, tmp_pat
         assert {"receipts", "payload"} & answer.keys() or answer["hits"], command
 
 
-def test_the_filter_of_the_readme_is_a_filter() -> None:
-    example = re.search(r"```json\n(.+?)\n```", README, re.S)[1]
+def test_the_example_filter_is_valid() -> None:
+    example = re.search(r"```json\n(.+?)\n```", GUIDE, re.S)[1]
     assert len(PayloadFilter.model_validate_json(example).must) == 4
+
+
+def test_the_python_of_the_readme_runs(services: LocalServices, tmp_path: Path) -> None:
+    assert index()(services).status_code == 200
+    (tmp_path / "holiday.jpg").write_bytes(PHOTOGRAPH)
+    (code,) = re.findall(r"```python\n(.+?)```", README, re.S)
+    run = [sys.executable, "-c", code.replace("http://localhost:8001", services.query_url)]
+    lines = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert 1 <= len(lines) <= 5
+    assert all(re.match(r"-?[01]\.\d{3} \S+ \{", line) for line in lines), lines
