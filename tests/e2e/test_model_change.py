@@ -21,7 +21,7 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app as create_indexer_app
-from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
 from gallery_indexer.settings import IndexerSettings
 from query_api.app import create_app as create_query_app
 from query_api.settings import QuerySettings
@@ -44,7 +44,7 @@ class _GalleryEncoder:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
 
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features
         return [EncodedImage(_embedding(tuple(image[0][0, 0]), self._dimension), ("eye",)) for image in images]
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.schemas.preprocessing import Preprocessing
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
-from gallery_indexer.features.tokens import Tokens
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, Tokens
 
 Colour = tuple[int, int, int]
 
@@ -49,7 +48,7 @@ class FakeGalleryEncoder:
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means
 
-    def encode_images(self, prepared: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, prepared: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         images = [photograph for (photograph,) in prepared]
         embeddings = self.encode(images)
         return [

@@ -10,8 +10,8 @@ import pytest
 from aff_shared.bundles.bundle import FeatureSpec
 from gallery_indexer.features import feature_cache
 from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.image_encoder import ImageFeatures, Tokens
 from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureShardError
-from gallery_indexer.features.tokens import ImageFeatures, Tokens
 
 SPECS = (
     FeatureSpec(name="whole", kind="global", dimension=8, max_tokens=1),

@@ -6,7 +6,7 @@ import torch
 
 from aff_shared.bundles.bundle import load_manifest
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import BatchTooLargeError, Pixels, PreparedImage
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncoderInput, Pixels
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
 from tests.support.tiny_bundle import TINY_BUNDLE
 
@@ -21,7 +21,7 @@ def _photographs(*sizes: tuple[int, int]) -> list[Pixels]:
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
 
-def _prepared(encoder: GalleryEncoder, photograph: Pixels) -> PreparedImage:
+def _prepared(encoder: GalleryEncoder, photograph: Pixels) -> EncoderInput:
     return prepare_photograph(photograph, encoder.preprocessings)
 
 

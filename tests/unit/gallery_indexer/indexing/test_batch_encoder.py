@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
@@ -12,7 +12,7 @@ from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 POISON = (13, 13, 13)
 
 
-def _images(count: int, *, poisoned: int | None = None) -> list[PreparedImage]:
+def _images(count: int, *, poisoned: int | None = None) -> list[EncoderInput]:
     images = [np.full((2, 2, 3), (place + 100, 0, 0), dtype=np.uint8) for place in range(count)]
     if poisoned is not None:
         images[poisoned][:] = POISON

@@ -15,8 +15,7 @@ from aff_shared.images.decoding import ImageLimits
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem, Receipt
 from aff_shared.store.gallery_store import GalleryStore
-from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
-from gallery_indexer.features.tokens import ImageFeatures, Tokens
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageFeatures, Tokens
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline, KeepFeatures
@@ -263,7 +262,7 @@ async def test_receipts_stand_in_the_order_of_the_images_whatever_became_of_them
 class _ImmenseGreen(FakeGalleryEncoder):
     """Finds a value in green photographs that float16 cannot hold."""
 
-    def encode_images(self, prepared: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, prepared: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         encoded = super().encode_images(prepared, with_features=with_features)
         immense = {"eye": Tokens(np.array([[np.inf, 0, 0, 0]], dtype=np.float16))}
         green = [tuple(photograph[0, 0]) == GREEN_COLOUR for (photograph,) in prepared]

@@ -15,7 +15,7 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.workers.worker_life import WorkerStartError
-from gallery_indexer.features.image_encoder import EncodedImage, ImageEncoder, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder
 from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.identified_image import identify
 from gallery_indexer.indexing.index_metrics import IndexMetrics
@@ -46,7 +46,7 @@ class _EncoderOfZeros:
     def __init__(self, *extractors: str) -> None:
         self._extractors = extractors
 
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         assert not with_features
         return [EncodedImage(np.zeros(4, dtype=np.float32), self._extractors) for _ in images]
 

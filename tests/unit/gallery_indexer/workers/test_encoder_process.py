@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_shared.errors import BundleNotFoundError, EncoderError, WorkerError
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderLoader, PreparedImage
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, EncoderLoader
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
@@ -27,7 +27,7 @@ DEADLY, ENDLESS = (9, 9, 9), (8, 8, 8)
 
 
 class _StoppedEncoder(FakeGalleryEncoder):
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         colours = [tuple(pixels[0, 0]) for (pixels,) in images]
         if DEADLY in colours:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +46,7 @@ def _process(
     return EncoderProcess(load, bundle, manifest, device="cpu", slots=slots, timeout_s=timeout_s)
 
 
-def _plain(encoder: EncoderProcess, slot: int, colour: tuple[int, int, int]) -> PreparedImage:
+def _plain(encoder: EncoderProcess, slot: int, colour: tuple[int, int, int]) -> EncoderInput:
     pixels = np.full((16, 16, 3), colour, dtype=np.uint8)
     return encoder.arena.image(encoder.arena.store(slot, (pixels,)))
 

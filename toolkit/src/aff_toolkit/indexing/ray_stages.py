@@ -27,7 +27,7 @@ from aff_toolkit.indexing.ray_store import StageStore
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
 from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.identified_image import IdentifiedImage, identify
@@ -213,7 +213,7 @@ class Embed:
         return _table(rows)
 
 
-def _pixels(row: Row) -> PreparedImage:
+def _pixels(row: Row) -> EncoderInput:
     return tuple(
         np.frombuffer(data, dtype=np.uint8).reshape(shape)
         for data, shape in zip(row["pixels"], row["shapes"], strict=True)

@@ -14,7 +14,6 @@ from gallery_indexer.collections.collection_runtime import CollectionRuntime
 from gallery_indexer.collections.gallery_jobs import JobProgress, Work
 from gallery_indexer.collections.index_collections import IndexCollections
 from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
-from gallery_indexer.features.image_encoder import FeatureFuser
 
 _PAGE = 128
 _NAMED_IDS = 1000
@@ -92,7 +91,6 @@ class _Filling:
             self._note_missing([point for point in lacking if point.record.content_sha256 not in found])
             if not with_tokens:
                 return
-            assert isinstance(target.encoder, FeatureFuser), "a gallery encoder fuses"
             features = [found[point.record.content_sha256] for point in with_tokens]
             embeddings = await asyncio.to_thread(target.encoder.fuse, features)
             thumbnails = await live.thumbnails([point.record.item_id for point in with_tokens])

@@ -17,10 +17,9 @@ from aff_shared.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.features.device import device_named, limit_threads
 from gallery_indexer.features.extractors.extractor import Extractor, FeatureBatch, Images
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, PreparedImage
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, ImageFeatures
 from gallery_indexer.features.image_features import batch_of, images_of
 from gallery_indexer.features.mixers.build_mixer import build_mixer
-from gallery_indexer.features.tokens import ImageFeatures
 
 
 class GalleryEncoder:
@@ -70,7 +69,7 @@ class GalleryEncoder:
         """Embed a batch of (H, W, 3) uint8 upright RGB images: (B, D) float32, unit length."""
         return self.mix(self.extract(images))
 
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> list[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
         try:
             features: dict[str, FeatureBatch] = {}
@@ -88,7 +87,7 @@ class GalleryEncoder:
         ]
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
-        """See FeatureFuser."""
+        """See ImageEncoder."""
         return self.mix(batch_of(images, self._features))
 
     @torch.inference_mode()

@@ -9,7 +9,7 @@ import torch
 
 from aff_shared.bundles.bundle import FeatureSpec
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.tokens import ImageFeatures, Tokens
+from gallery_indexer.features.image_encoder import ImageFeatures, Tokens
 
 
 def images_of(batch: Mapping[str, FeatureBatch], specs: Sequence[FeatureSpec]) -> list[dict[str, Tokens]]:

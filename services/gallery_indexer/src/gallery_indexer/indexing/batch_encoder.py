@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from aff_shared.workers.worker_life import WorkerStartError
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, ImageEncoder, PreparedImage
+from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, ImageEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 
 _GROW_AFTER = 64
@@ -38,7 +38,7 @@ class BatchEncoder:
         self.size = batch_size
         """Most images of a batch now."""
 
-    def encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
+    def encode(self, images: Sequence[EncoderInput]) -> list[EncodedImage | None]:
         """Embed prepared images; None stands for one on which the encoder fails.
 
         Raises:
@@ -49,7 +49,7 @@ class BatchEncoder:
             encoded += self._encode(images[len(encoded) : len(encoded) + self.size])
         return encoded
 
-    def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
+    def _encode(self, images: Sequence[EncoderInput]) -> list[EncodedImage | None]:
         try:
             with self._metrics.encoding(len(images)):
                 encoded = self._encoder.encode_images(images, with_features=self._with_features)

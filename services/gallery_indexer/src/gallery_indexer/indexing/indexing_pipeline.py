@@ -15,8 +15,7 @@ from aff_shared.images.decoding import ImageLimits
 from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.workers.worker_life import WorkerStartError
-from gallery_indexer.features.image_encoder import EncodedImage, ImageEncoder, PreparedImage
-from gallery_indexer.features.tokens import ImageFeatures, not_finite
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures, not_finite
 from gallery_indexer.indexing.batch_encoder import BatchEncoder
 from gallery_indexer.indexing.decode_pool import DecodePool
 from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
@@ -142,7 +141,7 @@ class IndexingPipeline:
                 await stack.enter_async_context(self._budget.holding([data]))
             yield stack.aclose
 
-    async def _encode(self, images: Sequence[PreparedImage]) -> list[EncodedImage | None]:
+    async def _encode(self, images: Sequence[EncoderInput]) -> list[EncodedImage | None]:
         run = asyncio.get_running_loop().run_in_executor
         return await run(self._encoding, self._batch_encoder.encode, images)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
-from gallery_indexer.features.image_encoder import Pixels, PreparedImage
+from gallery_indexer.features.image_encoder import EncoderInput, Pixels
 from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
 
 
@@ -24,7 +24,7 @@ class PreparedPhotograph:
         prepare_s: Seconds that the rest took.
     """
 
-    image: PreparedImage
+    image: EncoderInput
     width: int
     height: int
     thumbnail: bytes | None
@@ -70,7 +70,7 @@ class PhotographPreparation:
         return max(thumbnail_side, *(preprocessing.size for preprocessing in self.preprocessings))
 
 
-def prepare_photograph(photograph: Pixels, preprocessings: tuple[Preprocessing, ...]) -> PreparedImage:
+def prepare_photograph(photograph: Pixels, preprocessings: tuple[Preprocessing, ...]) -> EncoderInput:
     """Preprocess an (H, W, 3) uint8 upright RGB photograph for each extractor; equal ones share the pixels."""
     prepared = {spec: preprocess(photograph, spec) for spec in dict.fromkeys(preprocessings)}
     return tuple(prepared[spec] for spec in preprocessings)

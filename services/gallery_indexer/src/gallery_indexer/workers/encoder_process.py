@@ -16,8 +16,13 @@ from aff_shared.workers.frames import Frame, Part
 from aff_shared.workers.serve import name_of
 from aff_shared.workers.worker_life import WorkerStartError
 from aff_shared.workers.worker_process import WorkerProcess
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderLoader, PreparedImage
-from gallery_indexer.features.tokens import ImageFeatures
+from gallery_indexer.features.image_encoder import (
+    BatchTooLargeError,
+    EncodedImage,
+    EncoderInput,
+    EncoderLoader,
+    ImageFeatures,
+)
 from gallery_indexer.workers.encoder_worker import (
     EncodeAnswer,
     EncodeRequest,
@@ -80,7 +85,7 @@ class EncoderProcess:
             self.close()
             raise
 
-    def encode_images(self, images: Sequence[PreparedImage], *, with_features: bool = False) -> Sequence[EncodedImage]:
+    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> Sequence[EncodedImage]:
         """See ImageEncoder; the images lie in the arena."""
         references = tuple(image.reference for image in images if isinstance(image, SharedImage))
         answer, frame = self._ask(EncodeRequest(images=references, with_features=with_features), (), len(images))
@@ -91,7 +96,7 @@ class EncoderProcess:
         return [EncodedImage(*one) for one in zip(embeddings, answer.extractors, features, strict=True)]
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
-        """See FeatureFuser."""
+        """See ImageEncoder."""
         features, parts = features_sent(images)
         answer, frame = self._ask(EncodeRequest(features=features), parts, len(images))
         embeddings: NDArray[np.float32] = frame.array(0, "float32", answer.shape)

@@ -11,8 +11,13 @@ from pydantic import NonNegativeInt
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.workers.frames import Frame, Message, Part
 from aff_shared.workers.serve import Handler, object_named
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncoderLoader, FeatureFuser, ImageEncoder
-from gallery_indexer.features.tokens import ImageFeatures, Tokens
+from gallery_indexer.features.image_encoder import (
+    BatchTooLargeError,
+    EncoderLoader,
+    ImageEncoder,
+    ImageFeatures,
+    Tokens,
+)
 from gallery_indexer.workers.shared_pixel_buffer import PixelReference, SharedPixelBuffer
 
 
@@ -150,7 +155,6 @@ def _encoded(
 
 
 def _fused(encoder: ImageEncoder, request: EncodeRequest, frame: Frame) -> tuple[EncodeAnswer, list[Part]]:
-    assert isinstance(encoder, FeatureFuser), "a gallery encoder fuses"
     embeddings = encoder.fuse(features_of(request.features, frame, first_part=0))
     rows, dimension = embeddings.shape
     return EncodeAnswer(shape=(rows, dimension)), [embeddings]

@@ -13,7 +13,7 @@ import numpy as np
 
 from aff_shared.errors import WorkerError
 from aff_shared.schemas.preprocessing import Preprocessing
-from gallery_indexer.features.image_encoder import Pixels, PreparedImage
+from gallery_indexer.features.image_encoder import EncoderInput, Pixels
 
 _CHANNELS = 3
 
@@ -31,7 +31,7 @@ class PixelReference:
     sizes: tuple[tuple[int, int], ...]
 
 
-class SharedImage(PreparedImage):
+class SharedImage(EncoderInput):
     """A prepared image whose pixels lie in an arena."""
 
     reference: PixelReference
@@ -59,7 +59,7 @@ class SharedPixelBuffer:
         self.file = _anonymous_file(slots * self._slot_bytes) if file is None else file
         self._memory = np.frombuffer(mmap.mmap(self.file, slots * self._slot_bytes), dtype=np.uint8)
 
-    def store(self, slot: int, image: PreparedImage) -> PixelReference:
+    def store(self, slot: int, image: EncoderInput) -> PixelReference:
         """Write a prepared image into a slot; pixels that extractors share are written once."""
         sizes = tuple((len(pixels), pixels.shape[1]) for pixels in image)
         shared = self.image(PixelReference(slot, sizes))

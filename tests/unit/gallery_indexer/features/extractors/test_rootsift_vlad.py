@@ -14,8 +14,7 @@ from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.rootsift import RootSift, rootsift, rootsift_spec
 from gallery_indexer.features.extractors.rootsift_vlad import rootsift_vlad_spec
-from gallery_indexer.features.extractors.vlad import vlad
-from gallery_indexer.features.extractors.vlad_encoder import PcaWhitening, VladEncoder
+from gallery_indexer.features.extractors.vlad import PcaWhitening, VladEncoder, vlad
 
 random = np.random.default_rng(0)
 CODEBOOK = rootsift(random.random((4, 128)).astype(np.float32))

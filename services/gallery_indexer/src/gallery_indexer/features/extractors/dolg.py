@@ -16,13 +16,10 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
-from gallery_indexer.features.extractors.shape_batches import Pixels, on_device
-from gallery_indexer.features.networks.imagenet import normalise
-from gallery_indexer.features.networks.pooling import GeM
-from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
+from gallery_indexer.features.networks.frozen import autocast
+from gallery_indexer.features.networks.layers import GeM, normalise, scaled
 from gallery_indexer.features.networks.resnet import Depth, ResNet, stage_width
-from gallery_indexer.features.networks.scaled import scaled
 from gallery_indexer.features.networks.spatial_attention import SpatialAttention
 
 _INPUT_SIZE = 1024

@@ -18,8 +18,7 @@ from gallery_indexer.features.extractors.rootsift import (
     sift_detector,
     strongest_tokens,
 )
-from gallery_indexer.features.extractors.vlad import VladNormalisation
-from gallery_indexer.features.extractors.vlad_encoder import VladEncoder
+from gallery_indexer.features.extractors.vlad import VladEncoder, VladNormalisation
 
 
 class RootSiftVlad:

@@ -1,30 +1,35 @@
-"""Batches of photographs that one tensor can hold."""
+"""Convolutional extractors: photographs of one shape form a batch."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
+from gallery_indexer.features.networks.frozen import frozen
 
 Pixels = NDArray[np.uint8]
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def shape_batches(images: Images, spec: Preprocessing) -> Iterator[tuple[list[int], Pixels]]:
-    """Bring photographs to the input size and give those of one shape together.
+    """Preprocess photographs and group them by shape.
 
     Args:
         images: Photographs (H, W, 3) uint8 upright RGB.
-        spec: How they are brought to the input size.
+        spec: The preprocessing.
 
     Yields:
-        Places of photographs among `images`, and their pixels (B, h, w, 3) uint8 RGB.
+        Indices into `images`, and the pixels (B, h, w, 3) uint8 RGB of these photographs.
     """
     places: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place, image in enumerate(images):
@@ -34,11 +39,11 @@ def shape_batches(images: Images, spec: Preprocessing) -> Iterator[tuple[list[in
 
 
 def on_device(pixels: Pixels, device: torch.device) -> Tensor:
-    """Bring (B, h, w, 3) pixels to a device as (B, 3, h, w), channels last; a card copies while the host goes on."""
+    """Move (B, h, w, 3) pixels to a device as (B, 3, h, w), channels last; copies to a GPU are asynchronous."""
     tensor = torch.from_numpy(pixels)
     if device.type == "cuda":
         pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        np.copyto(pinned.numpy(), pixels)  # torch would wake a thread on every core, and have them spin afterwards
+        np.copyto(pinned.numpy(), pixels)  # torch's copy would start a busy-waiting thread on every core
         tensor = pinned.to(device, non_blocking=True)
     return tensor.permute(0, 3, 1, 2)
 
@@ -48,15 +53,15 @@ def extract_by_shape(
     spec: Preprocessing,
     features: Callable[[Pixels], Mapping[str, FeatureBatch]],
 ) -> dict[str, FeatureBatch]:
-    """Run a convolutional network on the photographs of each shape, and give the features in the photographs' order.
+    """Run a convolutional network on the photographs of each shape; return the features in the photographs' order.
 
-    It sees powers of two of them at a time: cuDNN plans every convolution for every new shape, batch size included, and
-    planning three ResNet-101 takes a second, so few batch sizes have to do.
+    Batch sizes are powers of two: cuDNN plans every convolution for each new shape and batch size, which takes a second
+    for three ResNet-101, so there should be few sizes.
 
     Args:
         images: Photographs (H, W, 3) uint8 upright RGB.
-        spec: How they are brought to the input size.
-        features: Gives the features of (B, h, w, 3) uint8 pixels; local ones padded to one number of tokens.
+        spec: The preprocessing.
+        features: Returns the features of (B, h, w, 3) uint8 pixels; local features padded to one number of tokens.
     """
     order: list[int] = []
     parts: list[Mapping[str, FeatureBatch]] = []
@@ -69,7 +74,7 @@ def extract_by_shape(
 
 
 def _powers_of_two(count: int) -> Iterator[tuple[int, int]]:
-    """Cut a range into parts, the largest first: 13 into 0 to 8, 8 to 12, 12 to 13."""
+    """Split a range into parts, the largest first: 13 into 0 to 8, 8 to 12, 12 to 13."""
     start = 0
     while start < count:
         end = start + (1 << (count - start).bit_length() - 1)
@@ -90,3 +95,27 @@ def _joined(parts: list[FeatureBatch], order: Tensor) -> FeatureBatch:
         join([part.positions for part in parts]),
         join([part.strengths for part in parts]),
     )
+
+
+class LandmarkExtractor(ABC, Generic[_Network]):
+    """Base class: a frozen convolutional network that runs on photographs of one shape at a time.
+
+    Args:
+        spec: Features and preprocessing.
+        network: The network with its weights.
+        device: The device it runs on.
+    """
+
+    def __init__(self, spec: ExtractorSpec, network: _Network, device: torch.device) -> None:
+        self.spec = spec
+        self._network = frozen(network, device, spec.config)
+        self._device = device
+
+    @torch.inference_mode()
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """See Extractor."""
+        return extract_by_shape(images, self.spec.preprocessing, self._features)
+
+    @abstractmethod
+    def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
+        """Return the features of (B, h, w, 3) uint8 RGB pixels at the input size, by their names."""

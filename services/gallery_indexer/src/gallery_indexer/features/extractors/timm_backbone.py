@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.extractors.hub_backbone import GlobalHead
-from gallery_indexer.features.extractors.patch_features import pool_patches, strongest_patches
+from gallery_indexer.features.extractors.local_features import pool_patches, strongest_patches
 from gallery_indexer.features.extractors.shape_batches import on_device, shape_batches
-from gallery_indexer.features.networks.imagenet import normalise
-from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.networks.frozen import autocast
+from gallery_indexer.features.networks.layers import normalise
 from gallery_indexer.features.networks.timm_package import import_timm
 
 _MAP_AXES = 4

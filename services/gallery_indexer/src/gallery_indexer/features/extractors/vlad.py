@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 VladNormalisation = Literal["signed_sqrt", "intra"]
 
@@ -47,3 +51,85 @@ def unit_rows(rows: Array) -> Array:
     """Bring rows (n, d) to unit length; a row of zeros stays."""
     unit: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _EPSILON)
     return unit
+
+
+@dataclass(frozen=True, slots=True)
+class PcaWhitening:
+    """Centres a vector and projects it on principal components, each divided by its deviation (Jegou and Chum, 2012).
+
+    Attributes:
+        mean: (d,) float32.
+        projection: (D, d) float32.
+    """
+
+    mean: Array
+    projection: Array
+
+    def apply(self, vector: Array) -> Array:
+        """Whiten a vector (d,): (D,) float32, unit length."""
+        whitened: Array = unit_rows((self.projection @ (vector - self.mean))[None])[0]
+        return whitened
+
+
+@dataclass(frozen=True, slots=True)
+class VladEncoder:
+    """Sums up the descriptors of an image.
+
+    Attributes:
+        codebook: (k, d) float32 centres of the descriptors.
+        normalisation: Of the residuals; see `vlad`.
+        whitening: From k * d channels to fewer.
+    """
+
+    codebook: Array
+    normalisation: VladNormalisation
+    whitening: PcaWhitening | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where whitening and codebook do not fit."""
+        channels = (self.codebook.size,)
+        if self.whitening is not None and {self.whitening.mean.shape, self.whitening.projection.shape[1:]} != {
+            channels
+        }:
+            raise ValueError(f"the whitening is not for the {channels[0]} channels of the codebook")
+
+    @property
+    def dimension(self) -> int:
+        """D, width of what `encode` gives."""
+        return self.codebook.size if self.whitening is None else len(self.whitening.projection)
+
+    def encode(self, descriptors: Array) -> Array:
+        """Sum up descriptors (n, d) float32 in (D,) float32: unit length, or zero where there is no residual."""
+        whole = vlad(descriptors, self.codebook, self.normalisation)
+        if self.whitening is None:
+            return whole
+        if not whole.any():  # whitened, it would be minus the mean: a vector like any other
+            return np.zeros(self.dimension, dtype=np.float32)
+        return self.whitening.apply(whole)
+
+    def require(self, width: int, dimension: int) -> None:
+        """Raise ValueError where it does not make `dimension` channels of descriptors that are `width` wide."""
+        if self.codebook.shape[1:] != (width,) or self.dimension != dimension:
+            raise ValueError(f"a codebook {self.codebook.shape} makes no VLAD of {dimension} dimensions")
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], normalisation: VladNormalisation) -> VladEncoder:
+        """Take what `arrays` gives; raises KeyError or ValueError where it is something else."""
+        whitening = PcaWhitening(arrays["mean"], arrays["projection"]) if "projection" in arrays else None
+        return cls(arrays["codebook"], normalisation, whitening)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the fitted parts by their names in a file."""
+        parts = {"codebook": self.codebook}
+        if self.whitening is not None:
+            parts |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
+        return {name: np.ascontiguousarray(array) for name, array in parts.items()}
+
+    @classmethod
+    def load(cls, weights: Path, normalisation: VladNormalisation) -> VladEncoder:
+        """Read what `save` wrote; raises KeyError or ValueError where it is something else."""
+        return cls.from_arrays(load_file(weights), normalisation)
+
+    def save(self, weights: Path) -> None:
+        """Write the fitted parts as safetensors."""
+        save_file(self.arrays(), weights)

@@ -13,11 +13,10 @@ from torch import Tensor
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
-from gallery_indexer.features.extractors.shape_batches import Pixels, on_device
-from gallery_indexer.features.extractors.strongest_tokens import strongest_tokens
+from gallery_indexer.features.extractors.local_features import strongest_tokens
+from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
 from gallery_indexer.features.extractors.xfeat_keypoints import XFeatKeypoints, detect_xfeat_keypoints
-from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.networks.frozen import autocast
 from gallery_indexer.features.networks.xfeat import DESCRIPTOR_WIDTH, XFeat
 
 

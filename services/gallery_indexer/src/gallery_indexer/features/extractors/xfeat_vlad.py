@@ -14,13 +14,11 @@ from torch import Tensor
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
-from gallery_indexer.features.extractors.shape_batches import Pixels, on_device
-from gallery_indexer.features.extractors.vlad import VladNormalisation
-from gallery_indexer.features.extractors.vlad_encoder import VladEncoder
+from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
+from gallery_indexer.features.extractors.vlad import VladEncoder, VladNormalisation
 from gallery_indexer.features.extractors.xfeat import XFeatConfig, xfeat_feature, xfeat_tokens
 from gallery_indexer.features.extractors.xfeat_keypoints import XFeatKeypoints, detect_xfeat_keypoints
-from gallery_indexer.features.networks.precision import autocast
+from gallery_indexer.features.networks.frozen import autocast
 from gallery_indexer.features.networks.xfeat import DESCRIPTOR_WIDTH, XFeat
 
 NETWORK = "network."  # before the names of the network's weights in the file, beside those of VladEncoder

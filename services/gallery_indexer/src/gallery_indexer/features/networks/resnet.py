@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from gallery_indexer.features.networks.fused import convolved
+from gallery_indexer.features.networks.frozen import convolved
 
 Depth = Literal[18, 50, 101, 152]
 

@@ -1,6 +1,6 @@
 import torch
 
-from gallery_indexer.features.networks.pooling import GeM
+from gallery_indexer.features.networks.layers import GeM
 
 
 def test_gem_with_exponent_one_is_the_mean() -> None:
