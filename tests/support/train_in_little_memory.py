@@ -14,12 +14,9 @@ import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor, nn
 
-from aff_toolkit.training.engine.batch import Batch
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.engine.trainable import Side, Trainable
+from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable
 from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
-from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
 from gallery_indexer.features.shards import shard
 from tests.support.private_memory_limit import limit_private_memory

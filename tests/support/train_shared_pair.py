@@ -22,8 +22,7 @@ from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.query_encoder import residual_query_encoder
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.running_statistics import average_running_statistics
+from aff_toolkit.training.engine.optimisation import OptimisationSection, average_running_statistics
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.features.extract_features import extract_features

@@ -12,12 +12,14 @@ from aff_benchmarks.ablation.comparison import HARMLESS, Comparison
 from aff_benchmarks.ablation.networks import NOISE
 from aff_benchmarks.ablation.variant import Variant
 from aff_shared.bundles.bundle import FeatureSpec
-from aff_toolkit.training.engine.update_rule import UpdateRule
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
-from aff_toolkit.training.losses.compatible_embeddings import CompatibleEmbeddings
-from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
-from aff_toolkit.training.losses.regression import Regression
+from aff_toolkit.training.engine.joint_model import UpdateRule
+from aff_toolkit.training.losses.classification import ArcFace
+from aff_toolkit.training.losses.compatibility import (
+    CompatibilityLoss,
+    CompatibleEmbeddings,
+    ContextualSimilarity,
+    Regression,
+)
 
 FULL = "full"
 RETENTION = 0.88

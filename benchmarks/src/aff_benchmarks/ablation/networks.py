@@ -20,7 +20,7 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.stages.start_at_anchor import fit_partial_whitening
+from aff_toolkit.training.stages.query_side import fit_partial_whitening
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 

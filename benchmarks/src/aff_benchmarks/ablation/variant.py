@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aff_shared.bundles.bundle import MixerKind
-from aff_toolkit.training.engine.update_rule import UpdateRule
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
+from aff_toolkit.training.engine.joint_model import UpdateRule
+from aff_toolkit.training.losses.compatibility import CompatibilityLoss
 
 Pairing = Literal["asymmetric", "symmetric", "light_only"]
 Share = Annotated[float, Field(ge=0, le=1)]

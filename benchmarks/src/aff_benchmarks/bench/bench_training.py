@@ -17,18 +17,15 @@ from aff_toolkit.data.folder import unlabelled_photographs
 from aff_toolkit.data.scenes.view import render_view, scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.training.engine.joint_model import JointModel
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.engine.shared_classifier import SharedClassifier
+from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, UpdateRule
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
-from aff_toolkit.training.engine.training_set import TrainingSet
-from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
+from aff_toolkit.training.losses.classification import ArcFace
+from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 

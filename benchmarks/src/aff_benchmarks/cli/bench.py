@@ -10,8 +10,7 @@ from aff_benchmarks.cli.bench_all import everything
 from aff_benchmarks.cli.bench_load import load
 from aff_benchmarks.cli.bench_shards import shards
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, BundlePath, Device, JsonOption, exit_on_error, output, print_json
 
 app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
 app.command("all")(everything)

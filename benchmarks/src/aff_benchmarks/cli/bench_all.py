@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, BundlePath, JsonOption, exit_on_error, messages, output, print_json
 
 _SIZES = (10_000, 100_000)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, BundlePath, JsonOption, exit_on_error, output, print_json
 
 if TYPE_CHECKING:
     from aff_benchmarks.bench.load_report import LoadBench

@@ -14,7 +14,7 @@ from aff_shared.bundles.bundle import MixerSpec
 from aff_toolkit.data.photograph_source import ScenesSource
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings

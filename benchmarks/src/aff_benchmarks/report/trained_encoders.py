@@ -25,15 +25,13 @@ from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.sampling import generator_of, paired_batches
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
-from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, paired_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_embeddings import embed_rows
-from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES
-from aff_toolkit.training.losses.regression import Regression
+from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES, Regression
 from aff_toolkit.training.recipe.joint_section import JointSection
 from aff_toolkit.training.recipe.training_recipe import BaseSection, MixerSection, QueryEncoderSection, TrainingRecipe
 from aff_toolkit.training.stages.joint_training import train_pair

@@ -15,7 +15,7 @@ from aff_benchmarks.report.trained_encoders import (
 )
 from aff_toolkit.data.photograph_source import ScenesSource
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 SHORT = OptimisationSection(epochs=1, batch_size=8, learning_rate=1e-3)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from rich.table import Table
+from typer.testing import CliRunner
 
 from aff_shared.errors import AffError
 from aff_toolkit.cli import main as module
-from aff_toolkit.cli.console import exit_on_error, messages, output, print_json
-from aff_toolkit.cli.printable import printable
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, BundlePath, exit_on_error, messages, output, print_json, printable
+from aff_toolkit.cli.main import app as aff
 
 EVIL = "a\x1b[31m\x07\x9bm\u202e\x7f\udce9é日😀"
 SHOWN = "a\\x1b[31m\\x07\\x9bm\\u202e\\x7f\\udce9é日😀"
@@ -70,3 +72,38 @@ def test_what_the_encoding_of_a_terminal_lacks_is_written_as_escapes(
     module.main()
     sys.stdout.flush()
     assert written.getvalue() == b"\\u65e5.jpg\n"
+
+
+app = typer.Typer()
+
+
+@app.command()
+def tell(bundle: BundlePath = DEFAULT_BUNDLE) -> None:
+    typer.echo(bundle)
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the default bundle is found, as if a checkout had it."""
+    bundle = tmp_path / "checkout" / "bundles" / "photos"
+    monkeypatch.setattr("aff_toolkit.cli.console.default_bundle", lambda: bundle)
+    return bundle
+
+
+def test_without_the_option_the_default_bundle_is_looked_for(found: Path) -> None:
+    assert CliRunner().invoke(app).stdout == f"{found}\n"
+
+
+@pytest.mark.parametrize("named", ["bundles/own", "bundles/photos"])
+def test_a_bundle_that_is_named_is_taken_as_it_is(found: Path, named: str) -> None:
+    assert CliRunner().invoke(app, ["--bundle", named]).stdout == f"{named}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", "demo", "index", "train", "evaluate", "features extract", "gallery rebuild", "bench all", "bench load"],
+)
+def test_the_help_shows_the_default_without_a_path_of_this_machine(command: str) -> None:
+    shown = CliRunner().invoke(aff, [*command.split(), "--help"], env={"COLUMNS": "200"}).stdout
+    assert "bundles/photos" in shown
+    assert str(Path.cwd()) not in shown

@@ -14,8 +14,16 @@ from aff_client import SearchClient
 from aff_client.index_client import IndexerClient
 from aff_toolkit import demo as run_demo
 from aff_toolkit.cli import search as search_command
-from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    BundlePath,
+    JsonOption,
+    exit_on_error,
+    images_bar,
+    messages,
+    output,
+    print_json,
+)
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
 from aff_toolkit.demo import DemoReport, render_demo_photographs

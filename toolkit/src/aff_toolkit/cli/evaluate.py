@@ -12,8 +12,16 @@ import typer
 from rich.table import Table
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    BundlePath,
+    JsonOption,
+    exit_on_error,
+    images_bar,
+    messages,
+    output,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from aff_shared.bundles.bundle import BundleManifest

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aff_toolkit.cli.console import JsonOption, exit_on_error, images_bar, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, BundlePath, Device
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    BundlePath,
+    Device,
+    JsonOption,
+    exit_on_error,
+    images_bar,
+    messages,
+    output,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from aff_toolkit.data.photograph import Photograph

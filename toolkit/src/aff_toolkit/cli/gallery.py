@@ -12,12 +12,18 @@ from aff_client.index_client import IndexerClient
 from aff_shared.errors import CollectionNotFoundError
 from aff_shared.schemas.gallery import Backup, CollectionComparison, CollectionStatus, GalleryStatus
 from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
-from aff_toolkit.cli.gallery_files import export_files, import_files
+from aff_toolkit.cli.console import (
+    DEFAULT_INDEXER_URL,
+    IndexerUrl,
+    JsonOption,
+    exit_on_error,
+    messages,
+    output,
+    print_json,
+)
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, tell_jobs
-from aff_toolkit.cli.gallery_rebuild import rebuild
+from aff_toolkit.cli.gallery_offline import export_files, import_files, rebuild
 from aff_toolkit.cli.index import index as index_source
-from aff_toolkit.cli.options import DEFAULT_INDEXER_URL, IndexerUrl
 
 app = typer.Typer(help="Change the model of a gallery without a pause of its searches.", no_args_is_help=True)
 app.command()(rebuild)

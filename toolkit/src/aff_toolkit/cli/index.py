@@ -16,10 +16,19 @@ import typer
 
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import AffError
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    DEFAULT_INDEXER_URL,
+    BundlePath,
+    IndexerUrl,
+    JsonOption,
+    exit_on_error,
+    messages,
+    output,
+    print_json,
+    printable,
+)
 from aff_toolkit.cli.indexing_bar import IndexingBar
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, DEFAULT_INDEXER_URL, BundlePath, IndexerUrl
-from aff_toolkit.cli.printable import printable
 from aff_toolkit.indexing.files_source import in_words
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary

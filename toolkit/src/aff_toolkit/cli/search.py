@@ -20,8 +20,7 @@ from aff_client import SearchClient
 from aff_shared.errors import AffError
 from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_shared.schemas.searching import SearchHit, SearchResponse
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
-from aff_toolkit.cli.options import DEFAULT_QUERY_URL, QueryUrl
+from aff_toolkit.cli.console import DEFAULT_QUERY_URL, JsonOption, QueryUrl, exit_on_error, messages, output, print_json
 from aff_toolkit.data.contact_sheet import Cell, contact_sheet
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph

@@ -14,9 +14,8 @@ from aff_shared.web.logs import configure_logging
 from aff_shared.web.observe_settings import ObserveSettings
 from aff_shared.web.serving import prepare_process, run_on_event_loop, settings_errors_told
 from aff_shared.web.tracing import configure_tracing
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, print_json
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, print_json
 from aff_toolkit.cli.keys import make_key
-from aff_toolkit.cli.options import DEFAULT_BUNDLE
 
 
 class Only(enum.StrEnum):

@@ -12,9 +12,16 @@ import typer
 from rich.console import Console
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
-from aff_toolkit.cli.metrics_table import fallen, metrics_tables
-from aff_toolkit.cli.options import DEFAULT_BUNDLE, find_default_bundle
+from aff_toolkit.cli.bundle import fallen, metrics_tables
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    JsonOption,
+    exit_on_error,
+    find_default_bundle,
+    messages,
+    output,
+    print_json,
+)
 from aff_toolkit.cli.settle_labels import settle_labels
 
 if TYPE_CHECKING:

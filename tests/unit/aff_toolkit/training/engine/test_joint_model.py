@@ -16,20 +16,14 @@ from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.models.query_encoder import residual_query_encoder
-from aff_toolkit.training.engine.batch import Batch
-from aff_toolkit.training.engine.build_optimiser import build_optimiser
-from aff_toolkit.training.engine.joint_model import JointModel, Stage
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.engine.shared_classifier import SharedClassifier
+from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, Stage, UpdateRule
+from aff_toolkit.training.engine.optimisation import OptimisationSection, build_optimiser
 from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
-from aff_toolkit.training.engine.training_set import TrainingSet
-from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import DEFAULT_LOSSES, CompatibilityLoss
-from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
+from aff_toolkit.training.losses.classification import ArcFace
+from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES, CompatibilityLoss, ContextualSimilarity
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 
@@ -216,3 +210,44 @@ def test_the_decoupled_mixer_does_not_depend_on_what_the_query_side_learns(
     for name, value in reference.mixer.state_dict().items():
         torch.testing.assert_close(other.mixer.state_dict()[name], value, rtol=0, atol=0)
     torch.testing.assert_close(other.classifier.w_q, reference.classifier.w_q, rtol=0, atol=0)
+
+
+def test_the_query_prototypes_start_as_a_copy() -> None:
+    classifier = SharedClassifier(5, 3, alpha=0.9)
+    torch.testing.assert_close(classifier.w_q, classifier.w_mix.detach())
+
+
+def test_the_query_prototypes_follow_by_momentum() -> None:
+    classifier = SharedClassifier(2, 2, alpha=0.9)
+    classifier.w_q.fill_(1.0)
+    torch.nn.init.constant_(classifier.w_mix, 3.0)
+    classifier.ema_update()
+    torch.testing.assert_close(classifier.w_q, torch.full((2, 2), 0.9 * 1.0 + 0.1 * 3.0))
+
+
+def test_alpha_zero_copies() -> None:
+    classifier = SharedClassifier(2, 2, alpha=0.0)
+    torch.nn.init.constant_(classifier.w_mix, 3.0)
+    classifier.ema_update()
+    torch.testing.assert_close(classifier.w_q, classifier.w_mix.detach())
+
+
+def test_no_gradient_ever_reaches_the_query_prototypes() -> None:
+    classifier = SharedClassifier(2, 2, alpha=0.9)
+    assert [name for name, _ in classifier.named_parameters()] == ["w_mix"]
+    assert not classifier.w_q.requires_grad
+
+
+def test_the_query_side_sees_the_learning_prototypes_only_when_it_is_coupled() -> None:
+    classifier = SharedClassifier(2, 2, alpha=0.9)
+    assert classifier.prototypes_for_query(coupled=True) is classifier.w_mix
+    assert classifier.prototypes_for_query(coupled=False) is classifier.w_q
+
+
+def test_settling_copies_whatever_alpha_is() -> None:
+    classifier = SharedClassifier(2, 2, alpha=1.0)
+    torch.nn.init.constant_(classifier.w_mix, 3.0)
+    classifier.ema_update()
+    assert not torch.equal(classifier.w_q, classifier.w_mix)
+    classifier.settle()
+    torch.testing.assert_close(classifier.w_q, classifier.w_mix.detach())

@@ -19,12 +19,10 @@ from aff_toolkit.errors import (
     TooFewPhotographsError,
     TrainingDivergedError,
 )
-from aff_toolkit.training.engine.batch import Batch
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.sampling import generator_of, shuffled_batches
-from aff_toolkit.training.engine.trainable import Side, Trainable
+from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable
 from aff_toolkit.training.engine.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_set import Batch, generator_of, shuffled_batches
 from tests.support.full_disk import no_file_beyond
 
 PHOTOGRAPHS = 24

@@ -8,7 +8,7 @@ import pytest
 
 from aff_toolkit.data.photograph_source import PathSource, ScenesSource, UnlabelledSource
 from aff_toolkit.data.training_source import TrainingSource
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.recipe.joint_section import JointSection
 

@@ -9,19 +9,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.errors import ExportMismatchError, QuantisationError
 from aff_toolkit.export.export_gate import ExportSection
+from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.onnx_weights import load_onnx_weights
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.training.stages.export import export_pair
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
+from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QUERY_ENCODER_FILE, QueryGraphs, export_pair
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.weights.half_weights import Stored
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
-from tests.support.settled_query_encoder import coloured_tiles
+from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 from tests.support.tiny_bundle import TINY_BUNDLE
-from tests.support.tiny_training import tiny_recipe
+from tests.support.tiny_query_encoder import tiny_query_encoder
+from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 BACKBONE, D, SIZE = "residual-16", 128, 112
 PHOTOGRAPHS = [render_view(scene, 0, size=(120, 160)) for scene in range(4)]
@@ -88,3 +96,56 @@ def test_the_query_encoder_embeds_as_before_within_a_thousandth(fp32: BaseBundle
 
 def test_other_users_may_read_the_files(fp16: BaseBundle) -> None:
     assert (fp16.directory / "mixer.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+SIZE_QUERY_GRAPHS = 32
+
+
+@pytest.fixture
+def graphs(tiny_training: TinyTraining, tmp_path: Path) -> QueryGraphs:
+    store = FeatureStore.open(tiny_training.work / "features")
+    photographs = CalibrationPhotographs(
+        store, sample_readable(store, 12, seed=1), Preprocessing(resize="stretch", size=SIZE_QUERY_GRAPHS)
+    )
+    manifest = write_dummy_bundle(tmp_path, dimension=8, int8_query_encoder=b"a graph of an earlier run")
+    return QueryGraphs(tmp_path, manifest, photographs)
+
+
+@pytest.fixture
+def exported(graphs: QueryGraphs) -> QueryEncoder:
+    encoder = settled_query_encoder(8, SIZE_QUERY_GRAPHS)
+    export_query_encoder(encoder, SIZE_QUERY_GRAPHS, graphs.directory / QUERY_ENCODER_FILE)
+    return encoder
+
+
+def test_the_graph_of_the_trained_network_passes(graphs: QueryGraphs, exported: QueryEncoder) -> None:
+    figures = graphs.require_trained_network(exported, 0.9999)
+    assert figures.photographs == 12
+    assert 0.9999 <= figures.min_cosine <= figures.mean_cosine <= 1 + 1e-6
+    assert (graphs.directory / QUERY_ENCODER_FILE).exists()
+
+
+def test_the_graph_of_another_network_is_refused_and_deleted(graphs: QueryGraphs, exported: QueryEncoder) -> None:
+    with torch.no_grad():
+        exported.network.whitening[0].weight[0] *= -1
+    with pytest.raises(ExportMismatchError, match="12 photographs"):
+        graphs.require_trained_network(exported, 0.9999)
+    assert not (graphs.directory / QUERY_ENCODER_FILE).exists()
+
+
+def test_the_int8_graph_is_compared_to_the_float32_one_and_can_be_dropped(
+    graphs: QueryGraphs, exported: QueryEncoder
+) -> None:
+    assert exported
+    figures = graphs.quantise()
+    assert figures.photographs == 12
+    assert 0.5 < figures.min_cosine < 1
+    graphs.drop_int8()
+    assert not (graphs.directory / INT8_QUERY_ENCODER_FILE).exists()
+    graphs.drop_int8()
+
+
+def test_a_graph_that_cannot_be_quantised_is_told(graphs: QueryGraphs) -> None:
+    (graphs.directory / QUERY_ENCODER_FILE).write_bytes(tiny_query_encoder())
+    with pytest.raises(QuantisationError, match="nothing to quantise"):
+        graphs.quantise()

@@ -12,10 +12,10 @@ import torch
 from aff_shared.errors import ImageError
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.training.engine.update_rule import UpdateRule
+from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.stages.held_out import TrainingPhotographs
 from aff_toolkit.training.stages.time_estimate import TimeEstimate, estimate_time
-from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from tests.support.tiny_bundle import TINY_BUNDLE

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
-from aff_toolkit.training.engine.sampling import generator_of
+from aff_toolkit.training.engine.training_set import generator_of
 from aff_toolkit.training.engine.validation import stretch
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.losses.contextual_similarity import contextual_similarity_loss
+from aff_toolkit.training.losses.compatibility import contextual_similarity_loss
 
 # Name of the stage of a training in which the layer's inputs are computed.
 LAST_LAYER = "last layer"

@@ -7,24 +7,70 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import USUAL, Augmentation, augment
 from aff_toolkit.models.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.batch import Batch
-from aff_toolkit.training.engine.shared_classifier import SharedClassifier
-from aff_toolkit.training.engine.trainable import Side, Trainable
-from aff_toolkit.training.engine.update_rule import UpdateRule
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
-from aff_toolkit.training.losses.loss_inputs import LossInputs
-from aff_toolkit.training.losses.regression import regression_loss
+from aff_toolkit.training.engine.optimisation import Side, Trainable
+from aff_toolkit.training.engine.training_set import Batch
+from aff_toolkit.training.losses.classification import ArcFace, LossInputs
+from aff_toolkit.training.losses.compatibility import CompatibilityLoss, regression_loss
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 
 Stage = Literal["joint", "gallery", "query"]
 
 _PIXEL_DIMENSIONS = 4
+
+
+class UpdateRule(BaseModel):
+    """Which prototypes and targets the query encoder learns from, and where its gradient ends.
+
+    Attributes:
+        kind: `momentum`: the query encoder learns from w_q, which follows w_mix and receives no gradient, and its
+            gradient never reaches the mixer. `coupled`: it learns from w_mix itself, and its gradient reaches w_mix
+            and the mixer. `two_stage`: mixer and w_mix are trained first; then the query encoder, against both frozen.
+            `gallery_only`: mixer and w_mix are trained, and the query encoder keeps the weights that it starts with.
+        alpha: Share of w_q that a step of `momentum` keeps; 0 copies w_mix after every step.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["momentum", "coupled", "two_stage", "gallery_only"] = "momentum"
+    alpha: float = Field(default=0.99, ge=0, le=1)
+
+
+class SharedClassifier(nn.Module):
+    """Prototypes `w_mix`, which learn with the mixer, and `w_q`, which follow them for the query side.
+
+    Attributes:
+        w_mix: (C, D) parameter.
+        w_q: (C, D) buffer; no gradient ever reaches it.
+    """
+
+    w_q: Tensor
+
+    def __init__(self, classes: int, dimension: int, alpha: float) -> None:
+        super().__init__()
+        self._alpha = alpha
+        self.w_mix = nn.Parameter(torch.empty(classes, dimension))
+        nn.init.xavier_uniform_(self.w_mix)
+        self.register_buffer("w_q", self.w_mix.detach().clone())
+
+    @torch.no_grad()
+    def ema_update(self) -> None:
+        """Set w_q to alpha * w_q + (1 - alpha) * w_mix; called after every optimiser step."""
+        self.w_q.lerp_(self.w_mix, 1.0 - self._alpha)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Set w_q to w_mix: the two stages' second one starts so."""
+        self.w_q.copy_(self.w_mix)
+
+    def prototypes_for_query(self, *, coupled: bool) -> Tensor:
+        """Return what the query side is classified by: w_mix itself, with its gradient, or w_q."""
+        return self.w_mix if coupled else self.w_q
 
 
 class JointModel(Trainable):

@@ -20,15 +20,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
 from aff_toolkit.errors import TooFewPhotographsError, TrainingDivergedError
-from aff_toolkit.training.engine.batch import Batch
-from aff_toolkit.training.engine.build_optimiser import build_optimiser
 from aff_toolkit.training.engine.checkpoints import Checkpoints, TrainingState
-from aff_toolkit.training.engine.learning_rate import learning_rate
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.engine.read_ahead import read_ahead
-from aff_toolkit.training.engine.running_statistics import average_running_statistics
-from aff_toolkit.training.engine.trainable import Trainable
+from aff_toolkit.training.engine.optimisation import (
+    OptimisationSection,
+    Trainable,
+    average_running_statistics,
+    build_optimiser,
+    learning_rate,
+)
 from aff_toolkit.training.engine.training_log import StageLog
+from aff_toolkit.training.engine.training_set import Batch, read_ahead
 
 SELECTED = "asymmetric_map"
 

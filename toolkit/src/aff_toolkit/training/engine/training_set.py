@@ -1,8 +1,12 @@
-"""The training set of a stage: rows of a feature store, with labels."""
+"""The training set of a stage: rows of a feature store with labels, their batches, and reading them ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +14,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aff_toolkit.training.engine.batch import Batch
 from aff_toolkit.training.features.feature_store import FeatureStore
+from gallery_indexer.features.extractors.extractor import FeatureBatch
+
+_SEED_STRIDE = 1_000_003
+_Place = TypeVar("_Place")
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B photographs of the training set.
+
+    Attributes:
+        pixels: (B, S, S, 3) uint8, not augmented yet; or (B, C) float32, vectors that a frozen trunk of the query
+            encoder gave of augmented photographs.
+        labels: (B,) int64 in [0, C).
+        features: What the frozen extractors gave, by the feature's name; empty where a training needs none.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    features: dict[str, FeatureBatch]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`, which may still copy it from pinned memory when this returns."""
+        features = {name: feature.to(device, non_blocking=True) for name, feature in self.features.items()}
+        return Batch(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), features)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory from which a card copies while the host goes on."""
+        features = {name: feature.pin_memory() for name, feature in self.features.items()}
+        return Batch(self.pixels.pin_memory(), self.labels.pin_memory(), features)
 
 
 class TrainingSet(Dataset[Batch]):
@@ -60,3 +97,57 @@ class TrainingSet(Dataset[Batch]):
     def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:  # noqa: ARG002 - a subclass takes copies by it
         """Return what the query encoder learns from, of rows of the store: their pixels, which a step augments."""
         return torch.from_numpy(self._store.read_pixels(rows))
+
+
+def generator_of(seed: int, number: int) -> torch.Generator:
+    """Return the source of the random choices of one epoch or one step."""
+    return torch.Generator().manual_seed(seed * _SEED_STRIDE + number)
+
+
+def shuffled_batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Return every row once, in random order, in full batches (size,) int64; a last part is left out."""
+    rows = torch.randperm(samples, generator=generator)
+    return list(rows[: samples // size * size].view(-1, size))
+
+
+def paired_batches(labels: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Return batches of size / 2 pairs of rows with equal labels, every row at most once.
+
+    Args:
+        labels: (N,) int64.
+        size: Rows of a batch; even.
+        generator: Source of every random choice.
+
+    Returns:
+        Full batches (size,) int64; odd rows and a last part are left out, in equal number in every epoch.
+    """
+    shuffled = torch.randperm(len(labels), generator=generator)
+    rows = shuffled[labels[shuffled].argsort(stable=True)]
+    runs = rows.split(torch.bincount(labels).tolist())
+    pairs = torch.cat([rows.new_empty(0, 2), *(run[: len(run) // 2 * 2].view(-1, 2) for run in runs)])
+    pairs = pairs[torch.randperm(len(pairs), generator=generator)]
+    per_batch = size // 2
+    return list(pairs[: len(pairs) // per_batch * per_batch].reshape(-1, size))
+
+
+def read_ahead(read: Callable[[_Place], _Read], places: Iterable[_Place], *, threads: int) -> Iterator[_Read]:
+    """Give `read(place)` of every place in order; up to twice as many as there are threads wait read.
+
+    Threads rather than processes: reading mapped files and pinning memory leave the interpreter free, and nothing has
+    to be sent from one process to another, nor a process be started.
+
+    Raises:
+        Exception: What `read` raises, in its place.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as readers:
+        waiting: deque[Future[_Read]] = deque()
+        try:
+            for place in places:
+                waiting.append(readers.submit(read, place))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -12,15 +12,12 @@ from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
 from aff_toolkit.training.engine.head_fitting import ContextualFitting, HeadFitting, RidgeFitting
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.joint_model import UpdateRule
+from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
-from aff_toolkit.training.engine.update_rule import UpdateRule
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
-from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
-from aff_toolkit.training.losses.regression import Regression
-from aff_toolkit.training.recipe.evaluation_section import EvaluationSection
-from aff_toolkit.training.recipe.joint_section import JointSection
+from aff_toolkit.training.losses.classification import ArcFace
+from aff_toolkit.training.losses.compatibility import CompatibilityLoss, ContextualSimilarity, Regression
+from aff_toolkit.training.recipe.joint_section import EvaluationSection, JointSection
 from aff_toolkit.training.recipe.training_recipe import (
     BaseSection,
     MixerSection,

@@ -16,9 +16,8 @@ from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
 from aff_toolkit.models.fine_tuning import FineTuning
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
-from aff_toolkit.training.recipe.evaluation_section import EvaluationSection
-from aff_toolkit.training.recipe.joint_section import JointSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection
+from aff_toolkit.training.recipe.joint_section import EvaluationSection, JointSection
 from gallery_indexer.features.extractors.compact_cnn import compact_cnn_spec
 
 _LITE0_BLOCKS = 16

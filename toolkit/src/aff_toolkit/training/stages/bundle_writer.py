@@ -22,8 +22,8 @@ from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
 from aff_toolkit.models.base_bundle import bundle_of, is_bundled
 from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.features.calibration_photographs import CalibrationPhotographs, sample_readable
 from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import (
     INT8_PAIRING,
@@ -33,11 +33,10 @@ from aff_toolkit.training.stages.evaluate_bundle import (
     embeddings_of,
     evaluate_bundles,
 )
-from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, export_pair
+from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QueryGraphs, export_pair
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
-from aff_toolkit.training.stages.query_graphs import QueryGraphs
 from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"

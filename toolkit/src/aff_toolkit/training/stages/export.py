@@ -1,17 +1,31 @@
-"""Writes the models of a trained pair into the directory of a bundle."""
+"""The models of a bundle: written, compared with the trained networks, and quantised."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from aff_shared.bundles.bundle import MixerSpec, QueryEncoderSpec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aff_shared.bundles.bundle import BundleManifest, MixerSpec, QueryEncoderSpec
+from aff_shared.errors import BundleFormatError, EncoderError
 from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.errors import ExportMismatchError, QuantisationError
+from aff_toolkit.export.export_gate import CosineFigures, Encode, compare_embeddings, require_same_embeddings
 from aff_toolkit.export.export_query_encoder import export_query_encoder
+from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.weights.half_weights import halve_weights
 from aff_toolkit.weights.released_weights import save_tensors
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
+from query_api.embedding.query_encoder import Precision
 
 QUERY_ENCODER_FILE = "query_encoder.onnx"
 INT8_QUERY_ENCODER_FILE = "query_encoder.int8.onnx"
@@ -19,6 +33,7 @@ MIXER_FILE = "mixer.safetensors"
 
 # safetensors keeps what it writes from other users, and the services in containers run as one.
 _READABLE = 0o644
+_THREADS = 2
 
 
 def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:
@@ -40,3 +55,61 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
     """Describe the mixer that a recipe asks for."""
     return recipe.mixer.spec(MIXER_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryGraphs:
+    """A float32 graph, and the int8 graph that is made of it.
+
+    Attributes:
+        directory: Of the bundle; holds the float32 graph.
+        manifest: Names both graphs; no file is verified by it.
+        photographs: Of the training.
+    """
+
+    directory: Path
+    manifest: BundleManifest
+    photographs: CalibrationPhotographs
+
+    def require_trained_network(self, trained: QueryEncoder, min_cosine: float) -> CosineFigures:
+        """Compare the float32 graph to the network that it was exported from; delete it where it differs.
+
+        Raises:
+            ExportMismatchError: See require_same_embeddings; or what it gives are no unit vectors.
+        """
+        path = self.directory / QUERY_ENCODER_FILE
+        try:
+            exported = self._load("fp32")
+            return require_same_embeddings(_encode_in_torch(trained), exported, self.photographs, min_cosine)
+        except (BundleFormatError, EncoderError, ExportMismatchError) as error:
+            path.unlink()
+            raise ExportMismatchError(error.detail, item=path.name) from error
+
+    def quantise(self) -> CosineFigures:
+        """Write the int8 graph, and compare it to the float32 one.
+
+        Raises:
+            QuantisationError: There is no int8 graph, or what it gives are no unit vectors.
+        """
+        path = self.directory / INT8_QUERY_ENCODER_FILE
+        quantise_query_encoder(self.directory / QUERY_ENCODER_FILE, self.photographs, path)
+        try:
+            return compare_embeddings(self._load("fp32"), self._load("int8"), self.photographs)
+        except (BundleFormatError, EncoderError) as error:
+            raise QuantisationError(error.detail, item=path.name) from error
+
+    def drop_int8(self) -> None:
+        """Delete the int8 graph, if there is one."""
+        (self.directory / INT8_QUERY_ENCODER_FILE).unlink(missing_ok=True)
+
+    def _load(self, precision: Precision) -> Encode:
+        return OnnxQueryEncoder.load(self.directory, self.manifest, threads=_THREADS, precision=precision).encode
+
+
+def _encode_in_torch(encoder: QueryEncoder) -> Encode:
+    @torch.inference_mode()
+    def encode(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = encoder(torch.from_numpy(np.stack(images))).numpy()
+        return embeddings
+
+    return encode

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from aff_shared.bundles.bundle import ExtractorSpec
+from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.base_bundle import BaseBundle, bundle_of, is_bundled
 from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.features.calibration_photographs import sample_readable
+from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import sample_readable
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.pretraining import Pretraining
+from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
+from gallery_indexer.features.mixers.anchored import AnchoredMixer
+from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 _CALIBRATION_IMAGES = 256
+_ROWS = 1024
+_LEAST_VARIANCE = 1e-12
 
 
 def start_query_encoder(
@@ -59,3 +68,96 @@ def _starts_at(base: BaseBundle, recipe: TrainingRecipe) -> bool:
 def _calibration_images(recipe: TrainingRecipe, store: FeatureStore) -> Tensor:
     sample = sample_readable(store, _CALIBRATION_IMAGES, recipe.seed)
     return torch.from_numpy(store.read_pixels(sample))
+
+
+def start_at_anchor(
+    mixer: AnchoredMixer,
+    encoder: QueryEncoder,
+    store: FeatureStore,
+    extractor: ExtractorSpec,
+    whitening: float,
+    *,
+    learned: bool,
+) -> bool:
+    """Set the anchor and the query encoder to one whitening: fitted on the photographs, or the encoder's own.
+
+    A query encoder of another network than the anchor's keeps its own head, and has to learn the space.
+
+    Args:
+        mixer: Its anchor is set.
+        encoder: Its whitening layer is set, where it is the anchor's network.
+        store: Holds the feature.
+        extractor: Gives the feature.
+        whitening: Exponent of the variances, from 0 to 0.5; see fit_partial_whitening.
+        learned: Whether the query encoder has a head that an earlier training left, which the anchor then takes over.
+
+    Returns:
+        Whether the query encoder starts at the anchor too.
+
+    Raises:
+        TooFewPhotographsError: There are not more photographs than dimensions.
+    """
+    network = encoder.network
+    head = network.whitening if isinstance(network, LightweightEncoder) and _is_network_of(network, extractor) else None
+    if learned and isinstance(head, nn.Linear):
+        mixer.set_anchor(head.weight, head.bias)
+        return True
+    weight, bias = fit_partial_whitening(_vectors(store, mixer.anchor_name), len(mixer.anchor_bias), whitening)
+    mixer.set_anchor(weight, bias)
+    if not isinstance(head, nn.Linear):
+        return False
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    return True
+
+
+def _is_network_of(network: LightweightEncoder, extractor: ExtractorSpec) -> bool:
+    """Return whether a query network pools what the extractor does: of the same trunk, with the same colours."""
+    if extractor.family != EfficientNetLiteExtractor.FAMILY:
+        return False
+    config, trunk = EfficientNetLiteConfig.model_validate(extractor.config), network.trunk
+    same = isinstance(trunk, EfficientNetLite) and trunk.variant == config.variant
+    return same and (network.colour_weight, network.pool.exponent.item()) == (
+        config.colour_weight,
+        config.gem_exponent,
+    )
+
+
+def fit_partial_whitening(vectors: NDArray[np.float32], dimension: int, exponent: float) -> tuple[Tensor, Tensor]:
+    """Fit a projection to principal components whose variances are partly evened out.
+
+    Whole whitening (exponent 0.5; Jegou and Chum, ECCV 2012) gives the weakest components, which are mostly noise, the
+    same say as the strongest; none (0) leaves the say to what all photographs have in common.
+
+    Args:
+        vectors: (n, d).
+        dimension: D of the projection, at most d.
+        exponent: Components are divided by their variance to this power.
+
+    Returns:
+        Weight (D, d) and bias (D,) float32 of the linear map; its outputs have a mean length of 1 on the vectors.
+
+    Raises:
+        TooFewPhotographsError: n is not above D.
+    """
+    if len(vectors) <= dimension:
+        detail = f"{len(vectors)} photographs are too few to fit {dimension} dimensions on; take a smaller dimension"
+        raise TooFewPhotographsError(detail, item="mixer.anchor")
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    centred = vectors - mean
+    variances, components = np.linalg.eigh(centred.T @ centred / (len(vectors) - 1))
+    strongest = slice(None, -dimension - 1, -1)
+    scales = np.maximum(variances[strongest], _LEAST_VARIANCE) ** -exponent
+    projection = (components[:, strongest] * scales).T
+    projection /= np.linalg.norm(centred @ projection.T, axis=1).mean()
+    return torch.from_numpy(projection).float(), torch.from_numpy(-projection @ mean).float()
+
+
+def _vectors(store: FeatureStore, feature: str) -> NDArray[np.float32]:
+    rows = np.flatnonzero(store.readable)
+    parts = [
+        store.read_features(rows[first : first + _ROWS], [feature])[feature].values[:, 0].numpy()
+        for first in range(0, len(rows), _ROWS)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)

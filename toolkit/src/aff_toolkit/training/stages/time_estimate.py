@@ -17,9 +17,8 @@ from aff_toolkit.training.engine.joint_model import Stage
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import MEASURING
-from aff_toolkit.training.stages.held_out import MOST_DISTRACTORS
+from aff_toolkit.training.stages.held_out import MOST_DISTRACTORS, TrainingPhotographs
 from aff_toolkit.training.stages.joint_training import stages_of
-from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 
 FEATURES = "features"

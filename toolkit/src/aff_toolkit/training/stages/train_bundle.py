@@ -33,14 +33,13 @@ from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRec
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.evaluate_bundle import StoredFeatures
 from aff_toolkit.training.stages.gallery_side import GallerySide, prepare_gallery_side
+from aff_toolkit.training.stages.held_out import TrainingPhotographs
 from aff_toolkit.training.stages.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.stages.judgement import Judgement
 from aff_toolkit.training.stages.keep_better import require_judge, write_kept
 from aff_toolkit.training.stages.pretraining import Pretraining
-from aff_toolkit.training.stages.query_side import start_query_encoder
-from aff_toolkit.training.stages.start_at_anchor import start_at_anchor
+from aff_toolkit.training.stages.query_side import start_at_anchor, start_query_encoder
 from aff_toolkit.training.stages.time_estimate import estimate_time
-from aff_toolkit.training.stages.training_photographs import TrainingPhotographs
 from aff_toolkit.training.stages.training_rows import (
     TrainingRows,
     describe_groups,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.extractors.fit_vlad import fit_pca_whitening
-from aff_toolkit.training.features.store_embeddings import sample_readable
 from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import sample_readable
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.extractors.vlad import PcaWhitening
 from gallery_indexer.features.mixers.masked_mean import pooled

@@ -1,7 +1,6 @@
 import pytest
 
-from aff_toolkit.training.engine.learning_rate import learning_rate
-from aff_toolkit.training.engine.optimisation_section import OptimisationSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection, learning_rate
 
 
 def section(decay: str) -> OptimisationSection:

@@ -9,13 +9,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from aff_toolkit.training.losses.arcface import ArcFace
-from aff_toolkit.training.losses.compatibility_loss import CompatibilityLoss
-from aff_toolkit.training.losses.compatible_embeddings import CompatibleEmbeddings
-from aff_toolkit.training.losses.contextual_similarity import ContextualSimilarity
-from aff_toolkit.training.losses.contrastive import Contrastive
-from aff_toolkit.training.losses.loss_inputs import LossInputs
-from aff_toolkit.training.losses.regression import Regression
+from aff_toolkit.training.losses.classification import ArcFace, LossInputs
+from aff_toolkit.training.losses.compatibility import (
+    CompatibilityLoss,
+    CompatibleEmbeddings,
+    ContextualSimilarity,
+    Contrastive,
+    Regression,
+)
 
 LOSSES = [ArcFace(), Regression(), Contrastive(), ContextualSimilarity(), CompatibleEmbeddings()]
 

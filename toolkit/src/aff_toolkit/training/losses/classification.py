@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-
-from aff_toolkit.training.losses.loss_inputs import LossInputs, LossSettings
 
 _EDGE = 1e-6
 _SHORTEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class LossInputs:
+    """A batch in the embedding space.
+
+    The caller decides where gradients go: decoupled, `g` is detached and `prototypes` is the buffer w_q; coupled, both
+    carry gradients. A loss detaches neither.
+
+    Attributes:
+        q: (B, D) float32, unit length: embeddings of the query encoder.
+        g: (B, D) float32, unit length: embeddings of the mixer for the same photographs.
+        prototypes: (C, D) float32, of any length.
+        labels: (B,) int64 in [0, C).
+    """
+
+    q: Tensor
+    g: Tensor
+    prototypes: Tensor
+    labels: Tensor
+
+
+class LossSettings(BaseModel):
+    """Base of the settings of a loss.
+
+    Attributes:
+        weight: Factor of the loss in the sum.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=1.0, gt=0)
 
 
 def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
@@ -52,3 +83,21 @@ class ArcFace(LossSettings):
     def __call__(self, inputs: LossInputs) -> Tensor:
         """Return the unweighted loss, a scalar."""
         return arcface_loss(inputs.q, inputs.prototypes, inputs.labels, scale=self.scale, margin=self.margin)
+
+
+def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
+    """Supervised contrastive loss within a batch (Khosla et al., NeurIPS 2020, eq. 2).
+
+    Args:
+        embeddings: (B, D), unit length.
+        labels: (B,) int64; every label stands at least twice.
+        temperature: Divisor of the cosines.
+
+    Returns:
+        Scalar, the mean over the batch.
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
+    positive = (labels[:, None] == labels[None]) & ~itself
+    log_shares = logits.log_softmax(dim=1).masked_fill(~positive, 0.0)
+    return -(log_shares.sum(dim=1) / positive.sum(dim=1)).mean()

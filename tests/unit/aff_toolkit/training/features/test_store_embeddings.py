@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
-from aff_toolkit.training.features.calibration_photographs import CalibrationPhotographs, sample_readable
 from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
 from tests.support.tiny_training import TinyTraining
 
 

@@ -1,0 +1,183 @@
+"""`aff gallery export`, `import` and `rebuild`: work on the store itself, without a running indexer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aff_shared.errors import GalleryMissingError, StoreRejectedError
+from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_shared.store.embedded.edge_rebuild import RebuiltGallery, rebuild_gallery
+from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.settings import StoreSettings
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, images_bar, output, print_json
+from gallery_indexer.collections.portable_manifest import Manifest
+
+_TO_BE_INDEXED = 3
+Directory = Annotated[Path, typer.Argument(help="Of the files: a manifest, and Parquet.")]
+Gallery = Annotated[
+    Path | None, typer.Option(help="Directory of an embedded gallery; without it, the one of QDRANT_URL or QDRANT_*.")
+]
+
+
+def rebuild(
+    gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Directory of the indexer's model bundle.", show_default=str(DEFAULT_BUNDLE))
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an embedded gallery whole again whose files are damaged; stop the services before.
+
+    Damaged files are set aside. Where another collection is whole, searches go there, and the damaged one is filled
+    from kept tokens (AFF_INDEX_KEPT_TOKENS_PATH). Status 3 where sources have to be indexed again.
+    """
+    with exit_on_error(as_json):
+        store = StoreSettings(**_given(edge_path=gallery))
+        if store.url:
+            raise StoreRejectedError("QDRANT_URL names a server, whose gallery Qdrant itself recovers")
+        rebuilt = asyncio.run(rebuild_gallery(store))
+        filled = _fill(store, bundle, rebuilt)
+    whole = {_fused(job).space for job in filled if job.state == "finished" and not _fused(job).missing}
+    empty = [space.id[:12] for space in rebuilt.emptied if space not in whole] + rebuilt.nameless
+    if as_json:
+        print_json(_described(rebuilt, filled, empty))
+    else:
+        _show_rebuilt(rebuilt, filled, empty)
+    if empty:
+        raise typer.Exit(_TO_BE_INDEXED)
+
+
+def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) -> list[GalleryJob]:
+    lacking = [space for space in rebuilt.emptied if space != rebuilt.live]
+    if not lacking:
+        return []
+    from aff_toolkit.indexing.fill_from_tokens import fill_from_tokens  # noqa: PLC0415 - torch takes seconds
+    from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
+
+    settings = IndexerSettings(**_given(bundle_path=bundle), store=store, host="127.0.0.1")
+    return asyncio.run(fill_from_tokens(settings, lacking))
+
+
+def _fused(job: GalleryJob) -> FusedCollection:
+    assert isinstance(job.result, FusedCollection), "a job that was started has a collection"
+    return job.result
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _described(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list[str]) -> dict[str, Any]:
+    return {
+        "aside": None if rebuilt.aside is None else str(rebuilt.aside),
+        "live": None if rebuilt.live is None else rebuilt.live.id,
+        "images": rebuilt.images,
+        "filled": [job.model_dump(mode="json") for job in filled],
+        "to_be_indexed": empty,
+    }
+
+
+def _show_rebuilt(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list[str]) -> None:
+    if rebuilt.aside is None:
+        output.print(f"Nothing is damaged; the live collection has {rebuilt.images} images.")
+        return
+    output.print(f"The damaged files lie in {rebuilt.aside} now.")
+    for job in filled:
+        fused = _fused(job)
+        output.print(f"{fused.space.id[:12]}: {job.done - fused.missing} images from kept tokens")
+    if rebuilt.live is not None:
+        output.print(f"Searches go to {rebuilt.live.id[:12]}, which has {rebuilt.images} images.")
+    if empty:
+        output.print(
+            f"Not whole: {', '.join(empty)}. Next: start the services, then aff index SOURCE for every source, or "
+            f"aff gallery restore BACKUP --force"
+        )
+
+
+def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOption = False) -> None:
+    """Write a gallery into a new directory, as a backup: Parquet files that pandas and others read.
+
+    Services that use an embedded gallery have to be stopped; those on a Qdrant server may run. Given again after an
+    interruption, it goes on.
+    """
+    from gallery_indexer.collections.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
+
+    settings = _settings(gallery)
+
+    async def write(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
+        return await export_gallery(catalogue, directory.absolute(), progress, settings.payload_schema)
+
+    with exit_on_error(as_json):
+        if not settings.url and not settings.edge_path.is_dir():
+            raise GalleryMissingError(f"there is no gallery in {settings.edge_path}", item=str(settings.edge_path))
+        manifest = _with_bar("exporting", settings, write)
+    _show_manifest(manifest, directory, as_json, "in")
+
+
+def import_files(
+    directory: Directory,
+    gallery: Gallery = None,
+    force: Annotated[bool, typer.Option(help="Replace a gallery that has images.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a gallery from a directory of files, which may be a backup, into the place of the present one.
+
+    It is built beside that one and compared before. Services as for `export`; its model bundle has to be theirs.
+    """
+    from gallery_indexer.collections.import_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
+
+    async def read(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
+        if not force:
+            await require_replaceable(catalogue, directory.name)
+        return await import_gallery(catalogue, directory.absolute(), progress)
+
+    with exit_on_error(as_json):
+        manifest = _with_bar("importing", _settings(gallery), read)
+    _show_manifest(manifest, directory, as_json, "from")
+
+
+class _Bar:
+    """Shows images as they are counted."""
+
+    def __init__(self, advance: Any) -> None:
+        self._advance = advance
+        self._total: int | None = None
+
+    def expect(self, images: int) -> None:
+        self._total = images
+
+    def advance(self, images: int) -> None:
+        self._advance(images, self._total)
+
+
+def _settings(gallery: Path | None) -> StoreSettings:
+    return StoreSettings() if gallery is None else StoreSettings(url="", edge_path=gallery)
+
+
+def _with_bar(
+    description: str, settings: StoreSettings, work: Callable[[GalleryCatalogue, _Bar], Awaitable[Manifest]]
+) -> Manifest:
+    async def run() -> Manifest:
+        catalogue = await open_catalogue(settings)
+        try:
+            with images_bar(description, None) as advance:
+                return await work(catalogue, _Bar(advance))
+        finally:
+            await catalogue.close()
+
+    return asyncio.run(run())
+
+
+def _show_manifest(manifest: Manifest, directory: Path, as_json: bool, where: str) -> None:
+    if as_json:
+        print_json(manifest.described(directory.name).model_dump(mode="json"))
+        return
+    for collection in manifest.collections:
+        live = " (live)" if collection.live else ""
+        output.print(f"{collection.space.id[:12]}{live}: {collection.count} images {where} {directory}")
