@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
+    from tests.support.tiny_bundle import TinyBundle
     from tests.support.tiny_training import TinyTraining
 
 TESTS = Path(__file__).parent
@@ -43,6 +44,15 @@ def _denormal_numbers_are_kept() -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle() -> TinyBundle:
+    """The committed bundle of the tests; tests that alter it work on a copy."""
+    from aff_shared.bundles.bundle import load_manifest  # noqa: PLC0415 - tests without a bundle start faster
+    from tests.support.tiny_bundle import TINY_BUNDLE, TinyBundle  # noqa: PLC0415
+
+    return TinyBundle(TINY_BUNDLE, load_manifest(TINY_BUNDLE))
 
 
 @pytest.fixture(scope="session")

@@ -70,20 +70,22 @@ async def test_a_started_service_is_ready_and_tells_name_and_fingerprint(
     }
 
 
-async def test_the_stages_of_a_search_are_in_the_metrics(client: httpx.AsyncClient) -> None:
-    await _search(client)
-    text = (await client.get("/metrics")).text
+async def test_the_stages_of_a_search_are_in_the_metrics(service: QueryService, gallery: MemoryGalleryStore) -> None:
+    async with service.running(gallery) as client:
+        await _search(client)
+        text = (await client.get("/metrics")).text
     for stage in ("decode", "encode", "search"):
         assert f'aff_search_stage_duration_seconds_count{{stage="{stage}"}} 1.0' in text
 
 
 async def test_a_search_by_embedding_counts_in_the_stage_that_it_has_alone(
-    client: httpx.AsyncClient, service: QueryService
+    service: QueryService, gallery: MemoryGalleryStore
 ) -> None:
     body = {"embedding": tiny_embedding((255, 0, 0)).tolist(), "fingerprint": service.manifest.fingerprint}
-    assert (await client.post("/search/embedding", json=body)).status_code == 200
-    assert (await client.post("/search/similar/red")).status_code == 200
-    text = (await client.get("/metrics")).text
+    async with service.running(gallery) as client:
+        assert (await client.post("/search/embedding", json=body)).status_code == 200
+        assert (await client.post("/search/similar/red")).status_code == 200
+        text = (await client.get("/metrics")).text
     for stage, searches in (("decode", 0), ("encode", 0), ("search", 2)):
         assert f'aff_search_stage_duration_seconds_count{{stage="{stage}"}} {searches}.0' in text
 

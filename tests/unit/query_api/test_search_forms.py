@@ -134,11 +134,13 @@ async def test_what_is_like_a_gallery_image_is_found_without_that_image(client: 
 _OTHERS = [(0, 255, 0), (0, 0, 255), (255, 255, 255)]
 
 
-async def test_an_id_with_slashes_can_be_searched_with(client: httpx.AsyncClient, gallery: MemoryGalleryStore) -> None:
+async def test_an_id_with_slashes_can_be_searched_with(service: QueryService, gallery: MemoryGalleryStore) -> None:
     point = (await gallery.fetch(["red"]))["red"]
     record = type(point.record)(**{**_fields(point.record), "item_id": "a/b c.jpg"})
     await gallery.upsert([type(point)(record, point.embedding)])
-    assert _ids(await client.post("/search/similar/a/b%20c.jpg", params={"limit": 1})) == ["red"]
+    async with service.running(gallery) as client:
+        response = await client.post("/search/similar/a/b%20c.jpg", params={"limit": 1})
+    assert _ids(response) == ["red"]
 
 
 def _fields(record: Any) -> dict[str, Any]:
