@@ -10,6 +10,8 @@ import pytest
 from aff_shared.images.decoding import ImageLimits, decode_image
 from tests.support.largest_images import LARGEST_IMAGES
 
+pytestmark = pytest.mark.slow
+
 MOST_MB = 450
 PROCESS = Path("/proc/self")
 

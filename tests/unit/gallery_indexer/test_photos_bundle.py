@@ -55,6 +55,7 @@ def test_the_smallest_photograph_has_an_embedding(gallery: GalleryEncoder, manif
     assert np.isfinite(queries(manifest, [TINY])).all()
 
 
+@pytest.mark.slow
 def test_a_blank_image_is_nobodys_first_hit(
     gallery: GalleryEncoder, manifest: BundleManifest, photographs: list[Image]
 ) -> None:

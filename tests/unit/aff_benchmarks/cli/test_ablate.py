@@ -20,6 +20,8 @@ from gallery_indexer.features.mixers.build_mixer import build_mixer
 from tests.support.tiny_ablation import TINY_ABLATION_TOML
 from tests.support.tiny_training import tiny_mixer_spec
 
+pytestmark = pytest.mark.slow
+
 cli = CliRunner()
 VARIANTS = ("full", "arcface_two_stage", "raw_cnn_a_gem")
 

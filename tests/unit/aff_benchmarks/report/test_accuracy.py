@@ -65,6 +65,7 @@ def test_aff_is_compared_with_the_best_baseline_seed_by_seed(tmp_path: Path, mon
     assert path.rows[3] == ["encoded in Chromium", "", "", "ONNX, float32", "not measured: there is no Chromium"]
 
 
+@pytest.mark.slow
 def test_every_step_of_the_live_path_is_taken() -> None:
     protocol = scenes_protocol(instances=3, queries_each=1, gallery_each=2, distractors=4, difficulty=0.3)
     steps = {step.name: step for step in live_steps(TINY_BUNDLE, protocol)}

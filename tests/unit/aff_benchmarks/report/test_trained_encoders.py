@@ -18,6 +18,8 @@ from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.training.engine.optimisation import OptimisationSection
 from tests.support.tiny_bundle import TINY_BUNDLE
 
+pytestmark = pytest.mark.slow
+
 SHORT = OptimisationSection(epochs=1, batch_size=8, learning_rate=1e-3)
 FEW = EncoderTrainings(
     backbones=("residual-8",),

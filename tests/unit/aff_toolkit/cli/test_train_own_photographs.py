@@ -107,6 +107,7 @@ def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_gallerie
     assert f"{int8_of(manifest)} an int8 query encoder: mAP" in result.stderr
 
 
+@pytest.mark.slow
 @needs_photos_bundle
 @pytest.mark.usefixtures("gaining")
 def test_on_the_default_bundle_the_last_layer_alone_is_fitted_without_labels(unlabelled: Path, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_a_recipe_trains_and_leaves_a_bundle_that_serves(name: str, tmp_path: Pa
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_path: Path) -> None:
     recipe = shrunk(CONFIGS / "own-dinov2.toml", tmp_path, labelled=False)
     # A light network: what the recipe's own costs is tried with labels.
@@ -113,6 +114,7 @@ def test_photographs_without_labels_are_grouped_by_what_the_extractors_find(tmp_
     assert encoder.encode([np.zeros((64, 64, 3), np.uint8)]).shape == (1, recipe.dimension)
 
 
+@pytest.mark.slow
 def test_a_gallery_side_needs_no_network(tmp_path: Path) -> None:
     vlad = {"kind": "rootsift_vlad", "size": 80, "local_tokens": 4, "clusters": 4}
     recipe = shrunk(CONFIGS / "own-dinov2.toml", tmp_path).model_dump(mode="json")
@@ -140,6 +142,7 @@ def small_photos_recipe(name: str, folder: Path, **query_encoder: Any) -> Traini
     return TrainingRecipe.model_validate(recipe)
 
 
+@pytest.mark.slow
 def test_the_recipes_of_the_default_bundle_start_at_the_light_network_and_learn_from_there(tmp_path: Path) -> None:
     folder, first, second = photographs(tmp_path / "photographs"), tmp_path / "first", tmp_path / "second"
     for output, recipe in (

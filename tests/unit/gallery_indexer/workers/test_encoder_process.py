@@ -109,6 +109,7 @@ def test_an_image_of_a_batch_is_not_at_fault_where_the_process_was_killed(fake: 
     np.testing.assert_allclose(encoded.embedding, [0, 0.5**0.5, 0, 0.5**0.5], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", [DEADLY, ENDLESS])
 def test_an_image_that_stops_the_encoder_is_rejected_alone(colour: tuple[int, int, int], tmp_path: Path) -> None:
     manifest = write_dummy_bundle(tmp_path, dimension=4)

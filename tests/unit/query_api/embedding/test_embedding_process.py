@@ -83,6 +83,7 @@ async def test_a_request_that_was_given_up_takes_no_thread_for_ever_and_leaves_n
             np.testing.assert_array_equal((await process.embed([BLUE], graph)).embeddings[0], blue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("photograph", "timeout_s"), [(Photograph(DEADLY, "deadly.png"), 60.0), (Photograph(ENDLESS, "endless.png"), 5.0)]
 )

@@ -26,6 +26,8 @@ from aff_toolkit.training.features.store_description import (
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.shards.shard import shard_path
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[5]
 SIDE, TOKENS, WIDTH = 256, 100, 256
 SHARDS, SHARD_PHOTOGRAPHS = 96, 128

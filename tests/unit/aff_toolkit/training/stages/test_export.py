@@ -31,6 +31,8 @@ from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_query_encoder
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
+pytestmark = pytest.mark.slow
+
 BACKBONE, D, SIZE = "residual-16", 128, 112
 PHOTOGRAPHS = [render_view(scene, 0, size=(120, 160)) for scene in range(4)]
 
