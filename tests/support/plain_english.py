@@ -60,7 +60,7 @@ BANNED = {
     r"\b(is|are|was|were) away\b": "unavailable",
     r"\b(is|are) gone\b": "was deleted, no longer exists",
     r"\bnothing of\b": "none of",
-    r"\bwith \w+ between\b": "comma-separated",
+    r"\bwith commas between\b": "comma-separated",
     r"\btak(e|es|en) (\w+ ){0,5}over to\b": "migrate",
     r"\bpages? of (another|other) (site|origin)s?\b": "cross-origin",
     # Terms.

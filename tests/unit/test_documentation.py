@@ -36,7 +36,7 @@ LOSSES = get_args(get_args(CompatibilityLoss)[0])
 
 @pytest.mark.parametrize("settings", [AccessSettings, ObserveSettings, StoreSettings, IndexerSettings, QuerySettings])
 def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text()
+    text = (ROOT / "docs" / "settings.md").read_text()
     prefix = settings.model_config["env_prefix"]
     names = settings.model_fields.keys() - {"store", "access", "observe"}
     variables = [f"`{prefix}{name.upper()}`" for name in names]
