@@ -10,7 +10,7 @@ from aff_shared.errors import AffError, ImageError
 def _tree(error_class: type[AffError], depth: int = 0) -> Iterator[tuple[int, str, int, str]]:
     yield depth, error_class.__name__, error_class.status, error_class.code
     for child in error_class.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(f"{errors.__name__}."):
             yield from _tree(child, depth + 1)
 
 
