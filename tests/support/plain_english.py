@@ -64,7 +64,7 @@ BANNED = {
     r"\btak(e|es|en) (\w+ ){0,5}over to\b": "migrate",
     r"\bpages? of (another|other) (site|origin)s?\b": "cross-origin",
     # Terms.
-    r"(?<!connection\s)(?<!connections\s)\brefus(e|es|ed|al|als|ing)\b(?! (or resets? )?connections?)": "reject",
+    r"(?<!connection\s)(?<!connections\s)(?<!connections\sare\s)\brefus(e|es|ed|al|als|ing)\b(?! (or resets? )?connections?)": "reject",
     r"\b(an?|the|each|no|every|graphics|NVIDIA|two|several) cards?\b": "GPU",
     r"\bthe house\b": "the packages, the architecture",
 }  # fmt: skip
