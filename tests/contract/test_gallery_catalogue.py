@@ -123,7 +123,7 @@ async def test_creations_at_the_same_moment_make_one_collection(catalogue: Galle
 
 @pytest.fixture(autouse=True)
 def nobody_else_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aff_shared.store.server.server_catalogue._FOLLOWED_S", 0)
+    monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
 
 
 async def test_collections_that_were_built_beside_take_the_place_of_all_at_one_moment(

@@ -19,7 +19,7 @@ import pytest
 
 from aff_shared.errors import GalleryMissingError, StoreUnavailableError
 from aff_shared.store.gallery_catalogue import live_one
-from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
+from aff_shared.store.server.catalogue import QdrantServerCatalogue
 from aff_shared.store.settings import StoreSettings
 from tests.contract.conftest import needs_server
 from tests.support.fault_proxy import FaultProxy, Hang, Mode, Pass, Refuse, Reset, fault_proxy

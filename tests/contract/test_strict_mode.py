@@ -9,7 +9,7 @@ from qdrant_client import models
 
 from aff_shared.errors import InvalidFilterError, StoreRefusalError
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
+from aff_shared.store.server.catalogue import QdrantServerCatalogue
 from tests.contract.conftest import needs_server
 from tests.support.gallery_points import make_points, make_space
 from tests.support.gallery_stores import gallery_catalogue_of_kind

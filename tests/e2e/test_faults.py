@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from tests.support.fault_proxy import Hang, Mode, Pass, Refuse, Reset, Slow
 from tests.support.faulty_store import (
     LONGEST_CALL_S,
@@ -180,7 +180,7 @@ async def test_searches_go_on_by_themselves_when_the_store_has_restarted(store: 
 async def test_searches_follow_a_restoration_also_where_the_catalogue_is_seldom_asked(
     store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aff_shared.store.server.server_catalogue._FOLLOWED_S", 0)
+    monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
     async with store.query_service(tmp_path, space_check_interval_s=3600) as client:
         assert nearest(await search(client, "red")) == "red"
         other = await open_catalogue(store.settings)

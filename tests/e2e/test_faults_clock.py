@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aff_shared.web.access_settings import AccessKey, AccessSettings, Scope
+from aff_shared.web.settings import AccessKey, AccessSettings, Scope
 from tests.support.fault_proxy import Pass, Refuse
 from tests.support.faulty_store import FaultyStore, acknowledged, faulty_store, index, nearest, problem, search
 

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 from aff_shared.errors import StoreDamagedError, StoreError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint
-from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.main import app
 from gallery_indexer.app import create_app

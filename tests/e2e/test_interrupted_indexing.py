@@ -16,7 +16,7 @@ import pytest
 
 from aff_client import ServiceUnreachableError
 from aff_client.index_client import IndexerClient
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary

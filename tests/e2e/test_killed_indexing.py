@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint
-from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from tests.support.index_photographs import SPACE, photograph
 

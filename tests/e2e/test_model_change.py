@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app as create_indexer_app
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput

@@ -13,8 +13,8 @@ import pytest
 
 from aff_shared.errors import InvalidFilterError
 from aff_shared.schemas.payload_filter import parse_filter
-from aff_shared.store.embedded.edge_gallery import EdgeGallery
-from aff_shared.store.server.server_points import to_filter as to_server_filter
+from aff_shared.store.embedded.shard import EdgeGallery
+from aff_shared.store.server.conversion import to_filter as to_server_filter
 from aff_shared.store.settings import StoreSettings
 from tests.fuzz.cases import run_cases
 from tests.fuzz.mutations import mutated

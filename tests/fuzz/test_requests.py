@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from aff_shared.store.embedded.edge_catalogue import QdrantEdgeCatalogue
+from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app as create_indexer
 from gallery_indexer.settings import IndexerSettings

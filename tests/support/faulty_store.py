@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.app import create_app
 from gallery_indexer.settings import IndexerSettings

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryStore
-from aff_shared.store.open_catalogue import open_catalogue
-from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
-from aff_shared.store.server.server_nodes import ServerNodes
+from aff_shared.store.server.catalogue import QdrantServerCatalogue
+from aff_shared.store.server.nodes import ServerNodes
 from aff_shared.store.settings import StoreSettings
 from tests.support.gallery_points import make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client

@@ -15,8 +15,7 @@ import numpy as np
 from aff_shared.errors import GalleryMissingError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter
-from aff_shared.schemas.payload_key import key_parts
+from aff_shared.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter, key_parts
 from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
 from aff_shared.store.layout import point_id
 

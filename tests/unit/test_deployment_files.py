@@ -21,8 +21,7 @@ from aff_shared.bundles.bundle import load_manifest
 from aff_shared.bundles.default_bundle import DEFAULT_BUNDLE
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web import serving
-from aff_shared.web.access_settings import AccessSettings
-from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.settings import AccessSettings, ObserveSettings
 from aff_toolkit.cli import serve as serve_command
 from aff_toolkit.cli.main import app
 from aff_toolkit.local import run_services as local

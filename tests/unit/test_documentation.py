@@ -17,8 +17,7 @@ from aff_benchmarks.report.report import read_report, shown
 from aff_shared.bundles.bundle import MixerKind, load_manifest
 from aff_shared.errors import AffError
 from aff_shared.store.settings import StoreSettings
-from aff_shared.web.access_settings import AccessSettings
-from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.settings import AccessSettings, ObserveSettings
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training.engine.joint_model import UpdateRule

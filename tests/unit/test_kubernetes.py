@@ -22,9 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from aff_shared.errors import AccessSettingsError
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web import serving
-from aff_shared.web.access_settings import AccessSettings
-from aff_shared.web.listen_settings import ListenSettings
-from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.settings import AccessSettings, ListenSettings, ObserveSettings
 from gallery_indexer.settings import IndexerSettings
 from query_api.search.search_metrics import SearchMetrics
 from query_api.settings import QuerySettings

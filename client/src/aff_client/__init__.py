@@ -1,8 +1,7 @@
 """Typed clients of the query service, for Python: `pip install 'aff-shared[client]'`."""
 
-from aff_client.answers import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client.answers import ForeignAnswerError, ServiceError, ServiceUnreachableError, ServiceUrlError
 from aff_client.search_client import AsyncSearchClient, SearchClient
-from aff_client.service_url import ServiceUrlError
 
 __all__ = [
     "AsyncSearchClient",

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from aff_shared.errors import AffError, KeyInvalidError
 from aff_shared.schemas.problem import Problem, problem_of
-from aff_shared.web.request_id import REQUEST_ID_HEADER, current_request_id, new_request_id
+from aff_shared.schemas.service import REQUEST_ID_HEADER, current_request_id, new_request_id
+from aff_shared.schemas.text_forms import NEEDED, checked_http_url
 
 _Answer = TypeVar("_Answer")
 
@@ -151,3 +152,30 @@ def _retry_after_s(answer: httpx.Response) -> float:
         return max(0.0, parsedate_to_datetime(given).timestamp() - time.time())
     except ValueError:
         return 0.0
+
+
+class ServiceUrlError(AffError):
+    """What was given as the address of a service is no URL of one."""
+
+    code = "service_url_invalid"
+    status = 422
+    title = "Not the URL of a service"
+
+
+def service_url(given: str) -> httpx.URL:
+    """Return the address of a service.
+
+    Args:
+        given: Such as `http://127.0.0.1:8001`, or below a path, `https://shop.example/photos`.
+
+    Raises:
+        ServiceUrlError: It is none.
+    """
+    try:
+        url = httpx.URL(checked_http_url(given))
+        assert url.host, "an international name is decoded now, and not in the middle of an error"
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise ServiceUrlError(NEEDED, item=given) from error
+    except ValueError as error:
+        raise ServiceUrlError(str(error), item=given) from error
+    return url

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from aff_client.service_client import ServiceClient
-from aff_shared.schemas.gallery import CollectionStatus, GalleryStatus
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import CollectionStatus, GalleryJob, GalleryStatus
 from aff_shared.schemas.indexing import (
     IndexResponse,
     JsonObject,

@@ -17,10 +17,10 @@ from aff_client.answers import (
     key_header,
     raise_unreachable,
     read_answer,
+    service_url,
 )
 from aff_client.search_calls import Call, HitArguments, PhotographArguments
 from aff_client.service_client import ServiceClient
-from aff_client.service_url import service_url
 from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.searching import BatchResponse, EncoderDescription, EncoderFile, SearchResponse
 

@@ -18,8 +18,8 @@ from aff_client.answers import (
     key_header,
     raise_unreachable,
     read_answer,
+    service_url,
 )
-from aff_client.service_url import service_url
 
 _Answer = TypeVar("_Answer")
 

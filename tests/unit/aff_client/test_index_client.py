@@ -17,7 +17,7 @@ from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import png_bytes
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 pytestmark = pytest.mark.anyio
 
@@ -53,11 +53,11 @@ def test_what_was_indexed_is_found_with_its_payload(indexer: IndexerClient, sear
     assert [(hit.id, hit.payload) for hit in answer.hits] == [("client/3", {"place": "client-quay"})]
 
 
-def test_the_gallery_tells_its_state(indexer: IndexerClient, tiny_training: TinyTraining) -> None:
+def test_the_gallery_tells_its_state(indexer: IndexerClient, tiny_bundle: TinyBundle) -> None:
     before = indexer.gallery()
     indexer.index([upload("client/5", 5)])
     assert indexer.gallery().count == before.count + 1
-    assert before.fingerprint == tiny_training.manifest.fingerprint
+    assert before.fingerprint == tiny_bundle.manifest.fingerprint
 
 
 def test_a_refused_request_carries_the_problem_of_the_service(searcher: SearchClient) -> None:

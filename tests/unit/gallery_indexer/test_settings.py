@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from aff_shared.store.server import server_catalogue
+from aff_shared.store.server import catalogue as server_catalogue
 from gallery_indexer.settings import IndexerSettings
 
 

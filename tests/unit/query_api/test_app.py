@@ -21,7 +21,7 @@ from aff_shared.errors import (
     ListenError,
     StoreLockedError,
 )
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.web.serving import ServedApp, serve
 from query_api.app import create_app
 from tests.support.detachable_gallery_store import DetachableGalleryStore

@@ -6,7 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from aff_shared.store.embedded.edge_directory import EdgeDirectory
+from aff_shared.store.embedded.directory import EdgeDirectory
 from tests.support.query_service import QueryService
 
 

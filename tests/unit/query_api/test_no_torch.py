@@ -7,8 +7,8 @@ FORBIDDEN = ("torch", "torchvision", "timm", "transformers", "cv2")
 # The store adapters are imported only when they are opened; they belong to the service all the same.
 ENTRANCES = (
     "query_api.__main__",
-    "aff_shared.store.embedded.qdrant_edge",
-    "aff_shared.store.server.qdrant_server",
+    "aff_shared.store.embedded.store",
+    "aff_shared.store.server.store",
 )
 
 

@@ -23,7 +23,7 @@ from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
-from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
+from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.data.scenes.view import render_view
 from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle, open_pipeline

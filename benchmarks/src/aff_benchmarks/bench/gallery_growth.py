@@ -25,7 +25,7 @@ from aff_benchmarks.bench.synthetic_gallery import (
     write_gallery,
 )
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.gallery_store import GalleryHit
 from aff_shared.store.settings import Quantization, StoreSettings
 

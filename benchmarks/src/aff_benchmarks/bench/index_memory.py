@@ -24,7 +24,7 @@ from aff_benchmarks.bench.bench_index import OpenedIndex
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
+from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageFeatures
 from gallery_indexer.indexing.uploaded_image import UploadedImage

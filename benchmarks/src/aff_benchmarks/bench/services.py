@@ -19,7 +19,7 @@ from types import MappingProxyType
 from aff_benchmarks.bench.measuring import end_tree
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.images.decoding import decode_image
-from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.local.local_service import free_ports
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

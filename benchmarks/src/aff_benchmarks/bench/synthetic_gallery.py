@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.store.embedded.edge_catalogue import QdrantEdgeCatalogue
+from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
 

@@ -26,7 +26,7 @@ from aff_client.index_client import IndexerClient, Upload
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.preprocessing import preprocess
-from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import Quantization, StoreSettings
 from aff_toolkit.data.scenes.view import render_view

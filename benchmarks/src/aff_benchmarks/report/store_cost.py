@@ -22,8 +22,8 @@ from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, 
 from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.gallery_store import GalleryStore
-from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 
 _QUERIES = 200

@@ -15,9 +15,8 @@ from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
 from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.schemas.indexing import IndexLine
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
-from aff_shared.store.open_catalogue import open_catalogue
-from aff_shared.web.documented_schemas import document_schemas
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
+from aff_shared.web.routing import document_schemas
 from aff_shared.web.service import create_service
 from gallery_indexer.collections.backup_gallery import BackupGallery
 from gallery_indexer.collections.collection_runtime import CollectionRuntime, load_bundle

@@ -12,7 +12,7 @@ from aff_shared.bundles.default_bundle import default_bundle
 from aff_shared.images.decoding import ImageLimits
 from aff_shared.resource_limits import usable_cores
 from aff_shared.store.settings import StoreSettings
-from aff_shared.web.listen_settings import ListenSettings, queued_bytes
+from aff_shared.web.settings import ListenSettings, queued_bytes
 
 _MIB = 2**20
 

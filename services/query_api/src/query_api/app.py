@@ -17,17 +17,15 @@ from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.bundles.bundle_signature import verify_signature
 from aff_shared.errors import BundleError, StoreError
 from aff_shared.images.pixel_budget import PixelBudget
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.service import create_service
 from query_api.components import Components
 from query_api.embedding.embedding_process import EmbeddingProcess
 from query_api.embedding.photograph_embedder import BudgetedEmbedder, OnnxModelRef
 from query_api.embedding.query_encoder import choose_precision
 from query_api.http.encoder_routes import router as encoder_router
-from query_api.http.load_shedding import LoadSheddingMiddleware
 from query_api.http.page_files import install_page
-from query_api.http.routes import operation_router, router
+from query_api.http.routes import LoadSheddingMiddleware, operation_router, router
 from query_api.search.active_model import ActiveModel, LoadedEncoder
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_metrics import SearchMetrics

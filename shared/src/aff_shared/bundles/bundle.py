@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from aff_shared.bundles.bundle_identity import fingerprint, space_id
 from aff_shared.bundles.bundle_specs import (
     BundleFile,
     ExtractorSpec,
@@ -25,6 +24,8 @@ from aff_shared.bundles.bundle_specs import (
     MixerSpec,
     QueryEncoderSpec,
     Spec,
+    fingerprint,
+    space_id,
 )
 from aff_shared.bundles.default_bundle import missing_default_hint
 from aff_shared.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError

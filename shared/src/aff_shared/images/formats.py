@@ -19,9 +19,9 @@ from aff_shared.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
-from aff_shared.images.depth import encoded_file, load_colour
+from aff_shared.images.colour import encoded_file, load_colour
 from aff_shared.images.files.avif import is_avif, open_avif
-from aff_shared.images.files.avif_size import check_announced_size
+from aff_shared.images.files.heif_boxes import check_announced_size
 from aff_shared.images.files.jpeg import open_jpeg
 from aff_shared.images.files.jpeg_end import is_cut, with_end_marker
 from aff_shared.images.files.png import open_png

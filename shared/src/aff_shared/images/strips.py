@@ -16,8 +16,7 @@ from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from aff_shared.images.colour import grey_levels, is_deep_grey, strip_rows, strips_of
-from aff_shared.images.depth import encoded_file
+from aff_shared.images.colour import encoded_file, grey_levels, is_deep_grey, strip_rows, strips_of
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from aff_shared.schemas.payload_filter import MOMENT_FORM, GeoPoint, Moment
-from aff_shared.schemas.payload_key import key_parts
+from aff_shared.schemas.payload_filter import MOMENT_FORM, GeoPoint, Moment, key_parts
 
 PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 

@@ -8,13 +8,12 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aff_shared.schemas import examples
-from aff_shared.schemas.base64_text import decode_base64
 from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.schemas.payload_key import PayloadKey
+from aff_shared.schemas.payload_filter import PayloadFilter, PayloadKey
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.schemas.problem import Problem
+from aff_shared.schemas.text_forms import decode_base64
 
 _MAX_DIMENSION = 65_536
 

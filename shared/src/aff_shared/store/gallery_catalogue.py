@@ -10,6 +10,7 @@ from typing import Protocol
 from aff_shared.errors import CollectionLiveError, CollectionNotFoundError, GalleryMissingError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.gallery_store import GalleryStore
+from aff_shared.store.settings import StoreSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +161,20 @@ def in_order(collections: Sequence[Collection]) -> list[Collection]:
         return (not collection.live, -since, collection.space.id)
 
     return sorted(collections, key=key)
+
+
+async def open_catalogue(settings: StoreSettings) -> GalleryCatalogue:
+    """Open the gallery; only the adapter that is used gets imported.
+
+    Raises:
+        StoreLockedError: Another process holds the embedded engine's directory.
+        StoreDamagedError: Files of the embedded engine are not what was written.
+        StoreUnavailableError: The embedded engine's directory cannot be read.
+    """
+    if settings.url:
+        from aff_shared.store.server.catalogue import QdrantServerCatalogue  # noqa: PLC0415
+
+        return QdrantServerCatalogue(settings)
+    from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue  # noqa: PLC0415
+
+    return await QdrantEdgeCatalogue.open(settings)

@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from prometheus_client import Counter
+
 from aff_shared.errors import StoreThrottledError, StoreUnavailableError
-from aff_shared.store.store_metrics import store_failures
 
 _Result = TypeVar("_Result")
 
@@ -77,3 +78,8 @@ async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float)
             _logger.warning("waiting for the store: %s", error)
             await asyncio.sleep(min(left_s, max(asked_s, pause_s * random.uniform(0.5, 1.0))))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+store_failures = Counter(
+    "aff_store_failures", "Calls to the store that failed, each try by itself.", ("code",), registry=None
+)

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from aff_shared.schemas.http_url import checked_http_url
-from aff_shared.schemas.payload_key import PayloadKey
+from aff_shared.schemas.payload_filter import PayloadKey
 from aff_shared.schemas.payload_schema import PayloadType
+from aff_shared.schemas.text_forms import checked_http_url
 
 Quantization = Literal["none", "int8", "turbo8", "turbo4", "turbo2", "turbo1", "binary"]
 MemoryPlacement = Literal["cold", "cached", "pinned"]

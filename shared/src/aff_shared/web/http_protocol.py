@@ -9,7 +9,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aff_shared.errors import AffError, ConnectionLimitError, HeadTimeoutError, HeadTooLargeError, RequestError
-from aff_shared.web.middleware.refused_requests import remix_scope
+from aff_shared.web.middleware import reject_request
 
 _RETRY_AFTER_S = 1
 _UNREAD = "-"
@@ -58,10 +58,10 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             self._parse_as_it_is(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, AffError) else RequestError(f"not well-formed HTTP: {error}"))
+            self._reject(cause if isinstance(cause, AffError) else RequestError(f"not well-formed HTTP: {error}"))
         else:
             if self._head_bytes > self.max_head_bytes and (self._head_timer is not None or self._awaits_body()):
-                self._refuse(self._too_large())
+                self._reject(self._too_large())
 
     def on_message_begin(self) -> None:
         """Begin to wait for the head of a further request."""
@@ -142,20 +142,20 @@ class HeaderLimitProtocol(HttpToolsProtocol):
 
     def _on_late_head(self) -> None:
         if self._head_begun:
-            self._refuse(HeadTimeoutError(f"the head did not arrive within {self.head_timeout_s:g} s"))
+            self._reject(HeadTimeoutError(f"the head did not arrive within {self.head_timeout_s:g} s"))
         else:
             self.transport.close()
 
     def _too_large(self) -> HeadTooLargeError:
         return HeadTooLargeError(f"the head, or a trailer, is larger than the limit of {self.max_head_bytes} bytes")
 
-    def _refuse(self, error: AffError) -> None:
+    def _reject(self, error: AffError) -> None:
         """Answer with an error, after the answers that are due before, and close the connection."""
         self._ended = True
         if not self._awaits_body():
             self._begin_unread_request()
         self.cycle.keep_alive = False
-        remix_scope(self.cycle.scope, error)
+        reject_request(self.cycle.scope, error)
         self.cycle.message_event.set()
         if self.cycle.response_complete:  # before its body had ended
             self.transport.close()

@@ -13,8 +13,8 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from aff_shared.web.observe_settings import ObserveSettings
-from aff_shared.web.request_id import current_request_id
+from aff_shared.schemas.service import current_request_id
+from aff_shared.web.settings import ObserveSettings
 
 _FIELDS = ("timestamp", "levelname", "name", "message", "request_id")
 _GATHERED_S = 0.02

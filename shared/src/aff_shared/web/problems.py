@@ -36,7 +36,7 @@ from aff_shared.errors import (
     ServiceOverloadedError,
 )
 from aff_shared.schemas.problem import PROBLEM_MEDIA_TYPE, Problem, problem_of
-from aff_shared.web.documented_schemas import document_schemas, reference
+from aff_shared.web.routing import document_schemas, reference
 
 _ANY_ROUTE: tuple[type[AffError], ...] = (
     RequestError,

@@ -12,26 +12,15 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Pro
 from starlette.middleware import Middleware
 from starlette.types import Lifespan
 
-from aff_shared.schemas.health import Health
-from aff_shared.store.store_metrics import store_failures
-from aff_shared.web.access_settings import Scope
-from aff_shared.web.byte_budget import ByteBudget
-from aff_shared.web.listen_settings import ListenSettings
-from aff_shared.web.metrics import RequestMetrics
-from aff_shared.web.middleware.access_control import AccessControl
-from aff_shared.web.middleware.body_admission import BodyAdmission
-from aff_shared.web.middleware.body_limit import BodyLimit
-from aff_shared.web.middleware.body_timeout import BodyTimeout
-from aff_shared.web.middleware.content_encoding import RefuseContentEncoding
-from aff_shared.web.middleware.head_requests import HeadRequests
-from aff_shared.web.middleware.refused_requests import RaiseRefused
-from aff_shared.web.middleware.request_log import RequestLog
-from aff_shared.web.middleware.security_headers import SecurityHeaders
+from aff_shared.schemas.service import REQUEST_ID_HEADER, Health
+from aff_shared.store.retry import store_failures
+from aff_shared.web.access_control import AccessControl
+from aff_shared.web.body_limits import BodyLimits, ByteBudget
+from aff_shared.web.middleware import HeadRequests, RaiseRejected, RootPath, SecurityHeaders
+from aff_shared.web.observability import RequestLog, RequestMetrics, TraceRequests
 from aff_shared.web.problems import AnswerErrors, install_problem_handlers, problem_responses
-from aff_shared.web.request_id import REQUEST_ID_HEADER
-from aff_shared.web.root_path import RootPath
-from aff_shared.web.scoped_router import document_access, scoped_router
-from aff_shared.web.tracing import TraceRequests
+from aff_shared.web.routing import document_access, scoped_router
+from aff_shared.web.settings import ListenSettings, Scope
 
 
 def create_service(
@@ -74,11 +63,13 @@ def create_service(
     app.state.access = AccessControl(listen.access, listen.host)
     install_problem_handlers(app, app.state.registry)
     document_access(app)
-    app.add_middleware(BodyAdmission, admission=_admission(listen, app.state.registry))
-    app.add_middleware(BodyTimeout, timeout_s=listen.body_timeout_s)
-    app.add_middleware(BodyLimit, max_body_bytes=listen.max_body_bytes)
-    app.add_middleware(RefuseContentEncoding)
-    app.add_middleware(RaiseRefused)
+    app.add_middleware(
+        BodyLimits,
+        max_bytes=listen.max_body_bytes,
+        timeout_s=listen.body_timeout_s,
+        budget=_byte_budget(listen, app.state.registry),
+    )
+    app.add_middleware(RaiseRejected)
     app.add_middleware(AnswerErrors)
     app.add_middleware(HeadRequests)
     if listen.access.cors_origins:
@@ -120,11 +111,11 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def _admission(listen: ListenSettings, registry: CollectorRegistry) -> ByteBudget:
-    admission = ByteBudget(listen.max_queued_requests, listen.max_queued_bytes)
-    held = Gauge("aff_http_queued_bytes", "Bytes of the bodies that are worked on now.", registry=registry)
-    held.set_function(lambda: admission.held_bytes)
-    return admission
+def _byte_budget(listen: ListenSettings, registry: CollectorRegistry) -> ByteBudget:
+    budget = ByteBudget(listen.max_queued_requests, listen.max_queued_bytes)
+    held = Gauge("aff_http_queued_bytes", "Bytes of request bodies in progress.", registry=registry)
+    held.set_function(lambda: budget.held_bytes)
+    return budget
 
 
 def _operation_id(route: APIRoute) -> str:

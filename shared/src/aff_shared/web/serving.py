@@ -19,11 +19,11 @@ from pydantic_settings import SettingsError
 from uvicorn.loops.auto import auto_loop_factory
 
 from aff_shared.errors import AffError, ListenError
-from aff_shared.heap import bound_heap
+from aff_shared.resource_limits import bound_heap
 from aff_shared.web.http_protocol import limited_http
-from aff_shared.web.listen_settings import ListenSettings
 from aff_shared.web.logs import configure_logging
-from aff_shared.web.tracing import configure_tracing
+from aff_shared.web.observability import configure_tracing
+from aff_shared.web.settings import ListenSettings
 
 _GRACE_S = 10
 _OPEN_FILES = 65_536

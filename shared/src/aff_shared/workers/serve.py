@@ -20,9 +20,9 @@ from operator import attrgetter
 from typing import Any
 
 from aff_shared.errors import AffError, EncoderError
-from aff_shared.heap import bound_heap
+from aff_shared.resource_limits import bound_heap
 from aff_shared.web.logs import configure_logging
-from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.settings import ObserveSettings
 from aff_shared.workers.frames import Failure, Frame, Message, Part, encode_frame, receive_frame
 
 Handler = Callable[[Frame], tuple[Message, Sequence[Part]]]

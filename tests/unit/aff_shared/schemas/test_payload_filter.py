@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from aff_shared.errors import InvalidFilterError
-from aff_shared.schemas.payload_filter import MAX_CONDITIONS, Condition, PayloadFilter, Range, parse_filter
-from aff_shared.schemas.payload_key import key_parts
+from aff_shared.schemas.payload_filter import MAX_CONDITIONS, Condition, PayloadFilter, Range, key_parts, parse_filter
 
 
 @pytest.mark.parametrize("text", [None, "", "  \n"])

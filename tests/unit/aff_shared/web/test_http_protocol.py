@@ -15,10 +15,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from uvicorn.server import ServerState
 
-from aff_shared.web.access_settings import AccessSettings
 from aff_shared.web.http_protocol import limited_http
-from aff_shared.web.listen_settings import ListenSettings
 from aff_shared.web.service import create_service
+from aff_shared.web.settings import AccessSettings, ListenSettings
 
 HEAD_TIMEOUT_S = 0.3
 KEEP_ALIVE_S = 1
@@ -173,10 +172,10 @@ UNREADABLE = {
 async def test_what_is_no_http_is_a_problem_as_any_other(
     service: _Service, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO", "aff_shared.web.middleware.request_log"):
+    with caplog.at_level("INFO", "aff_shared.web.observability"):
         answer = await _answer(service.port, sent)
     _require_frame(answer, 400, "request_malformed")
-    assert [record.status for record in caplog.records if record.name.endswith("request_log")] == [400]  # type: ignore[attr-defined]
+    assert [record.status for record in caplog.records if record.name.endswith("observability")] == [400]  # type: ignore[attr-defined]
     assert service.metric("aff_http_problems_total", code="request_malformed") == 1
 
 
@@ -190,13 +189,13 @@ async def test_a_connection_too_many_is_a_problem_as_any_other(
     held = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(MAX_CONNECTIONS)]
     await asyncio.sleep(0.05)
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: https://shop.example\r\nX-Request-Id: mine\r\n\r\n"
-    with caplog.at_level("INFO", "aff_shared.web.middleware.request_log"):
+    with caplog.at_level("INFO", "aff_shared.web.observability"):
         answer = await _answer(service.port, request)
     _require_frame(answer, 503, "connection_limit")
     assert b"\r\nretry-after: 1\r\n" in answer
     assert b"\r\nx-request-id: mine\r\n" in answer
     assert b"\r\naccess-control-allow-origin: https://shop.example\r\n" in answer
-    assert [(line.path, line.status) for line in caplog.records if line.name.endswith("request_log")] == [  # type: ignore[attr-defined]
+    assert [(line.path, line.status) for line in caplog.records if line.name.endswith("observability")] == [  # type: ignore[attr-defined]
         ("/healthz", 503)
     ]
     assert service.metric("aff_http_problems_total", code="connection_limit") == 1

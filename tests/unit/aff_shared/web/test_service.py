@@ -13,9 +13,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from aff_shared.errors import EncoderError, ImageError, ImageNotFoundError, WorkerError
-from aff_shared.web.listen_settings import ListenSettings
 from aff_shared.web.problems import problem_responses
 from aff_shared.web.service import create_service
+from aff_shared.web.settings import ListenSettings
 from aff_shared.workers.worker_life import WorkerStartError
 from tests.support.problems import require_problem
 

@@ -16,10 +16,9 @@ import pytest
 from fastapi import FastAPI
 
 from aff_shared.errors import ListenError
-from aff_shared.web.access_settings import AccessSettings, Scope
-from aff_shared.web.listen_settings import ListenSettings
 from aff_shared.web.service import create_service
 from aff_shared.web.serving import ServedApp, prepare_process, run_on_event_loop, serve
+from aff_shared.web.settings import AccessSettings, ListenSettings, Scope
 
 pytestmark = pytest.mark.anyio
 

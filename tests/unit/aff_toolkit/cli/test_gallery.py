@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
-from aff_shared.store.embedded.edge_directory import acquire_lock
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.embedded.directory import acquire_lock
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.main import app
 from aff_toolkit.local.local_service import LocalServices, local_services

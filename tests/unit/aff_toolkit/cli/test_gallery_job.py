@@ -11,7 +11,7 @@ import pytest
 from aff_client import ServiceError, ServiceUnreachableError
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import BackupError, JobNotFoundError
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import GalleryJob
 from aff_shared.schemas.problem import problem_of
 from aff_toolkit.cli import gallery_job
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from aff_shared.web.access_settings import AccessSettings
-from aff_shared.web.middleware.access_control import AccessControl
+from aff_shared.web.access_control import AccessControl
+from aff_shared.web.settings import AccessSettings
 from aff_toolkit.cli.main import app
 
 

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from aff_shared.bundles.bundle import load_manifest
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
-from aff_shared.web.access_settings import AccessSettings, Scope
+from aff_shared.web.settings import AccessSettings, Scope
 from aff_toolkit.cli import serve as serve_command
 from aff_toolkit.cli.main import app
 from aff_toolkit.local import run_services as local

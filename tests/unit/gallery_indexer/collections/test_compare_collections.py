@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aff_shared.schemas.gallery import CollectionComparison
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import CollectionComparison, GalleryJob
 from aff_shared.store.gallery_store import GalleryPage
 from aff_shared.store.layout import point_id
 from gallery_indexer.collections import compare_collections as module

@@ -25,9 +25,8 @@ from aff_shared.errors import (
     GalleryMissingError,
     StoreUnavailableError,
 )
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryPage, GalleryPoint
-from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections import export_gallery as exporting
 from gallery_indexer.collections.export_gallery import export_gallery
@@ -59,7 +58,7 @@ class _Counter:
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aff_shared.store.server.server_catalogue._FOLLOWED_S", 0)
+    monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
     monkeypatch.setattr(exporting, "STORE_WAIT_S", 0)
     monkeypatch.setattr("gallery_indexer.collections.import_gallery.STORE_WAIT_S", 0)
     monkeypatch.setattr(exporting, "_PART_ROWS", 20)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from aff_shared.errors import BackupError, JobNotFoundError, JobRunningError, JobStoppedError, StoreUnavailableError
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import GalleryJob
 from gallery_indexer.collections.gallery_jobs import GalleryJobs, JobProgress, Work
 
 pytestmark = pytest.mark.anyio

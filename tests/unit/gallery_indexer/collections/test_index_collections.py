@@ -23,10 +23,9 @@ from aff_shared.errors import (
 )
 from aff_shared.schemas.indexing import IndexItem, LookupImage, Receipt
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint
-from aff_shared.store.open_catalogue import open_catalogue
-from aff_shared.store.server.server_catalogue import QdrantServerCatalogue
+from aff_shared.store.server.catalogue import QdrantServerCatalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections.collection_runtime import CollectionRuntime, LoadedBundle, load_bundle
 from gallery_indexer.collections.edit_gallery import EditGallery

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import RemixError
-from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_shared.schemas.gallery import FusedCollection, GalleryJob
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.gallery_store import GalleryPoint
 from gallery_indexer.collections.collection_runtime import CollectionRuntime, load_bundle

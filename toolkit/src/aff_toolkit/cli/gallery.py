@@ -10,8 +10,14 @@ from rich.table import Table
 
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import CollectionNotFoundError
-from aff_shared.schemas.gallery import Backup, CollectionComparison, CollectionStatus, GalleryStatus
-from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
+from aff_shared.schemas.gallery import (
+    Backup,
+    CollectionComparison,
+    CollectionStatus,
+    FusedCollection,
+    GalleryJob,
+    GalleryStatus,
+)
 from aff_toolkit.cli.console import (
     DEFAULT_INDEXER_URL,
     IndexerUrl,

@@ -7,7 +7,7 @@ import time
 
 from aff_client import ServiceError
 from aff_client.index_client import IndexerClient
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import GalleryJob
 from aff_toolkit.cli.console import images_bar, output
 from aff_toolkit.indexing.patience import patiently
 

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from aff_shared.errors import GalleryMissingError, StoreRejectedError
-from aff_shared.schemas.gallery_jobs import FusedCollection, GalleryJob
-from aff_shared.store.embedded.edge_rebuild import RebuiltGallery, rebuild_gallery
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.schemas.gallery import FusedCollection, GalleryJob
+from aff_shared.store.embedded.rebuild import RebuiltGallery, rebuild_gallery
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, images_bar, output, print_json
 from gallery_indexer.collections.portable_manifest import Manifest

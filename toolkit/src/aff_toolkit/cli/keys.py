@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from aff_shared.errors import AccessSettingsError
-from aff_shared.web.access_settings import AccessKey, AccessSettings, Scope
+from aff_shared.web.settings import AccessKey, AccessSettings, Scope
 from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Make keys for the services.")

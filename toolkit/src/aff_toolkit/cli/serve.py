@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from aff_shared.store.settings import StoreSettings
-from aff_shared.web.access_settings import AccessSettings, Scope
 from aff_shared.web.logs import configure_logging
-from aff_shared.web.observe_settings import ObserveSettings
+from aff_shared.web.observability import configure_tracing
 from aff_shared.web.serving import prepare_process, run_on_event_loop, settings_errors_told
-from aff_shared.web.tracing import configure_tracing
+from aff_shared.web.settings import AccessSettings, ObserveSettings, Scope
 from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, print_json
 from aff_toolkit.cli.keys import make_key
 

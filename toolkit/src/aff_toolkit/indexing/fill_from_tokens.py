@@ -9,7 +9,7 @@ from functools import partial
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import RemixError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.schemas.gallery_jobs import GalleryJob
+from aff_shared.schemas.gallery import GalleryJob
 from gallery_indexer.app import create_app
 from gallery_indexer.components import Components
 from gallery_indexer.settings import IndexerSettings

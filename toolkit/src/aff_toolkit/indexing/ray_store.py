@@ -9,9 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.store.gallery_catalogue import GalleryCatalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint
-from aff_shared.store.open_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.indexing.retrying_store import RetryingStore
 

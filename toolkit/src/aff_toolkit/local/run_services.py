@@ -8,8 +8,7 @@ from pathlib import Path
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
-from aff_shared.store.gallery_catalogue import GalleryCatalogue, live_one
-from aff_shared.store.open_catalogue import open_catalogue
+from aff_shared.store.gallery_catalogue import GalleryCatalogue, live_one, open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.serving import ServedApp, serve
 from gallery_indexer.app import create_app as create_indexer_app

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.errors import StoreLockedError
 from aff_shared.images.decoding import decode_image
-from aff_shared.store.embedded.edge_gallery import EdgeGallery
+from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.settings import StoreSettings
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from query_api.settings import QuerySettings

@@ -20,7 +20,7 @@ from PIL import Image
 
 from aff_benchmarks.bench.bench_index import encoded_photograph
 from aff_shared.bundles.bundle import load_manifest
-from aff_shared.store.embedded.qdrant_edge import QdrantEdgeStore
+from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder

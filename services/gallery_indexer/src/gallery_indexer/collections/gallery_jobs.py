@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aff_shared.errors import AffError, JobNotFoundError, JobRunningError, JobStoppedError
-from aff_shared.schemas.gallery_jobs import GalleryJob, JobKind, JobResult
+from aff_shared.schemas.gallery import GalleryJob, JobKind, JobResult
 from aff_shared.schemas.problem import Problem, problem_of
 
 _KEPT = 32

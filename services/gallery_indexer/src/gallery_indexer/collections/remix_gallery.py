@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from aff_shared.errors import RemixError
-from aff_shared.schemas.gallery_jobs import FusedCollection
+from aff_shared.schemas.gallery import FusedCollection
 from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
 from gallery_indexer.collections.collection_runtime import CollectionRuntime
 from gallery_indexer.collections.gallery_jobs import JobProgress, Work

@@ -24,7 +24,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from aff_shared.bundles.bundle import BundleManifest, FeatureSpec
-from aff_shared.bundles.bundle_identity import extractors_id
+from aff_shared.bundles.bundle_specs import extractors_id
 from gallery_indexer.features.image_encoder import ImageFeatures, Tokens, not_finite
 from gallery_indexer.features.image_features import batch_of
 from gallery_indexer.features.shards.shard import map_shard, shard_path, write_shard

@@ -26,17 +26,17 @@ from aff_shared.schemas.gallery import (
     BackupRequest,
     BuildRequest,
     CollectionStatus,
+    GalleryJob,
     GalleryStatus,
     KeptTokensStatus,
     RestoreRequest,
     SwitchRequest,
     VerifyRequest,
 )
-from aff_shared.schemas.gallery_jobs import GalleryJob
 from aff_shared.store.gallery_catalogue import Collection, live_one
-from aff_shared.web.access_settings import Scope
 from aff_shared.web.problems import problem_responses
-from aff_shared.web.scoped_router import scoped_router
+from aff_shared.web.routing import scoped_router
+from aff_shared.web.settings import Scope
 from gallery_indexer.collections.compare_collections import prepare_comparison
 from gallery_indexer.collections.gallery_jobs import Work
 from gallery_indexer.components import Components, CurrentComponents

@@ -17,10 +17,10 @@ from aff_shared.errors import (
     RequestError,
     TooManyImagesError,
 )
-from aff_shared.schemas.base64_text import decode_base64
 from aff_shared.schemas.examples import INDEX_REQUEST
 from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_shared.schemas.payload_filter import describe_validation_error
+from aff_shared.schemas.text_forms import decode_base64
 from aff_shared.web.uploads import UploadForm, is_form, read_form
 from gallery_indexer.indexing.uploaded_image import ImageLocation, UploadedImage
 

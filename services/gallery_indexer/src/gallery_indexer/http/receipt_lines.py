@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from aff_shared.errors import AffError
 from aff_shared.schemas.indexing import IndexLine, IndexSummary, Receipt
 from aff_shared.schemas.problem import problem_of
-from aff_shared.web.documented_schemas import reference
+from aff_shared.web.routing import reference
 
 _MEDIA_TYPE = "application/x-ndjson"
 

@@ -12,7 +12,6 @@ from aff_shared.errors import (
     TooManyImagesError,
     WorkerError,
 )
-from aff_shared.schemas.health import Readiness
 from aff_shared.schemas.indexing import (
     DeletedImages,
     DeleteRequest,
@@ -22,14 +21,12 @@ from aff_shared.schemas.indexing import (
     LookupRequest,
     LookupResponse,
 )
+from aff_shared.schemas.service import REQUEST_ID_PARAMETER, Readiness
 from aff_shared.store.gallery_store import GalleryRecord
-from aff_shared.web.access_settings import Scope
-from aff_shared.web.item_routes import NamedItem, item_route
-from aff_shared.web.middleware.body_admission import place_of
+from aff_shared.web.body_limits import place_of
 from aff_shared.web.problems import problem_responses
-from aff_shared.web.request_id import REQUEST_ID_PARAMETER
-from aff_shared.web.scoped_router import scoped_router
-from aff_shared.web.thumbnails import THUMBNAIL, thumbnail_response
+from aff_shared.web.routing import THUMBNAIL, NamedItem, item_route, scoped_router, thumbnail_response
+from aff_shared.web.settings import Scope
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.http.read_payload_change import PAYLOAD_BODY, read_payload_change

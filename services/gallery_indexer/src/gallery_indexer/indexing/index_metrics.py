@@ -11,8 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aff_shared.schemas.gallery import IndexActivity
 from aff_shared.schemas.indexing import Receipt
-from aff_shared.web.metrics import LATENCY_BUCKETS_S
-from aff_shared.web.tracing import span
+from aff_shared.web.observability import LATENCY_BUCKETS_S, span
 from gallery_indexer.indexing.recent_rate import RecentRate
 
 Stage = Literal["fetch", "decode", "prepare", "encode", "keep", "upsert"]

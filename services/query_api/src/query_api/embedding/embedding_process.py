@@ -7,11 +7,17 @@ from collections.abc import Sequence
 
 from aff_shared.errors import DecoderFailedError, WorkerError
 from aff_shared.images.decoding import ImageLimits
-from aff_shared.web.tracing import span
+from aff_shared.web.observability import span
 from aff_shared.workers.worker_life import WorkerStartError
 from aff_shared.workers.worker_process import WorkerProcess
-from query_api.embedding.photograph_embedder import EmbeddedPhotographs, OnnxModelRef, Photograph
-from query_api.embedding.wire_format import EmbedAnswer, EmbeddingSetup, EmbedRequest
+from query_api.embedding.photograph_embedder import (
+    EmbedAnswer,
+    EmbeddedPhotographs,
+    EmbeddingSetup,
+    EmbedRequest,
+    OnnxModelRef,
+    Photograph,
+)
 
 
 class EmbeddingProcess:

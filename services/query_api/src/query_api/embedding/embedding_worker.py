@@ -10,8 +10,14 @@ from aff_shared.errors import BundleIntegrityError
 from aff_shared.workers.frames import Frame, Part
 from aff_shared.workers.serve import Handler
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
-from query_api.embedding.photograph_embedder import OnnxModelRef, Photograph, embed_photographs
-from query_api.embedding.wire_format import EmbedAnswer, EmbeddingSetup, EmbedRequest
+from query_api.embedding.photograph_embedder import (
+    EmbedAnswer,
+    EmbeddingSetup,
+    EmbedRequest,
+    OnnxModelRef,
+    Photograph,
+    embed_photographs,
+)
 
 _KEPT = 2  # the former encoder is still asked for a moment when another collection becomes live
 

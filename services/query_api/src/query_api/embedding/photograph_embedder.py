@@ -10,10 +10,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt
 
 from aff_shared.errors import EncoderError
 from aff_shared.images.decoding import Crop, ImageLimits, decode_image
 from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.workers.frames import Message
 from query_api.embedding.query_encoder import Precision, QueryEncoder
 
 
@@ -128,3 +130,43 @@ def embed_photographs(
     return EmbeddedPhotographs(
         embeddings, decode_ms=1000 * (decoded - began), encode_ms=1000 * (time.perf_counter() - decoded)
     )
+
+
+class EmbeddingSetup(Message):
+    """What the process starts with.
+
+    Attributes:
+        limits: What a photograph may be.
+        onnx_threads: That ONNX Runtime uses for one request.
+    """
+
+    limits: ImageLimits
+    onnx_threads: int
+
+
+class EmbedRequest(Message):
+    """Asks for embeddings; without photographs, that the encoder be loaded. The image files are the frame's parts.
+
+    Attributes:
+        graph: Which encoder.
+        names: Of the photographs.
+        crops: Of the photographs.
+    """
+
+    graph: OnnxModelRef
+    names: tuple[str, ...]
+    crops: tuple[Crop | None, ...]
+
+
+class EmbedAnswer(Message):
+    """Goes with the embeddings, float32.
+
+    Attributes:
+        shape: Of the embeddings.
+        decode_ms: Milliseconds that decoding took.
+        encode_ms: Milliseconds that preprocessing and encoder took.
+    """
+
+    shape: tuple[NonNegativeInt, NonNegativeInt]
+    decode_ms: float
+    encode_ms: float

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from fastapi import APIRouter, Request
+from starlette.types import Receive, Send
+from starlette.types import Scope as ConnectionScope
 
 from aff_shared.errors import (
     AffError,
@@ -18,7 +20,6 @@ from aff_shared.errors import (
     StoreError,
     TooManyImagesError,
 )
-from aff_shared.schemas.health import Readiness
 from aff_shared.schemas.payload_filter import parse_filter
 from aff_shared.schemas.problem import problem_of
 from aff_shared.schemas.searching import (
@@ -28,13 +29,13 @@ from aff_shared.schemas.searching import (
     SearchOptions,
     SearchResponse,
 )
-from aff_shared.web.access_settings import Scope
-from aff_shared.web.item_routes import ID_PARAMETER, NamedItem, item_route
+from aff_shared.schemas.service import Readiness
+from aff_shared.web.middleware import HttpMiddleware, route_path
 from aff_shared.web.problems import problem_responses
-from aff_shared.web.scoped_router import scoped_router
+from aff_shared.web.routing import ID_PARAMETER, NamedItem, item_route, scoped_router
+from aff_shared.web.settings import Scope
 from query_api.components import components_of
-from query_api.http.read_search_request import described_request, read_photograph_search
-from query_api.http.search_options import query_parameters, read_options
+from query_api.http.read_search_request import described_request, query_parameters, read_options, read_photograph_search
 from query_api.search.search_query import search_query
 
 router = scoped_router(Scope.SEARCH)
@@ -119,3 +120,13 @@ async def readyz(request: Request) -> Readiness:
     """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
     manifest = (await components_of(request).gallery.require_live()).manifest
     return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
+
+
+class LoadSheddingMiddleware(HttpMiddleware):
+    """ASGI middleware: raises ServiceOverloadedError for a search before its body is read, if the queue is full."""
+
+    async def serve(self, scope: ConnectionScope, receive: Receive, send: Send) -> None:
+        """See HttpMiddleware."""
+        if route_path(scope).startswith("/search"):
+            scope["app"].state.components.queue.require_room()
+        await self._app(scope, receive, send)

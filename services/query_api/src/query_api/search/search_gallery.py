@@ -22,7 +22,7 @@ from aff_shared.errors import (
 )
 from aff_shared.schemas.searching import SearchHit, SearchResponse, SearchTimings
 from aff_shared.store.gallery_store import Embedding
-from aff_shared.web.tracing import span
+from aff_shared.web.observability import span
 from query_api.embedding.photograph_embedder import Photograph, PhotographEmbedder
 from query_api.search.active_model import ActiveModel, ModelSnapshot
 from query_api.search.search_metrics import SearchMetrics

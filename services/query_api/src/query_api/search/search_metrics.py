@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aff_shared.schemas.searching import SearchTimings
-from aff_shared.web.metrics import LATENCY_BUCKETS_S
+from aff_shared.web.observability import LATENCY_BUCKETS_S
 
 
 class SearchMetrics:

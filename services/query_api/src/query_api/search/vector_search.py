@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_key import key_parts
+from aff_shared.schemas.payload_filter import key_parts
 from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryStore
 from query_api.search.search_query import SearchQuery
 

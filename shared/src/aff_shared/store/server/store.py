@@ -1,0 +1,251 @@
+"""One collection of a Qdrant server (1.16 or later), through the official async client.
+
+The embedding space stands in the collection's metadata.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from qdrant_client import models
+
+from aff_shared.errors import GalleryMissingError, StoreRejectedError
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.schemas.indexing import JsonObject
+from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.store.layout import (
+    PAYLOAD_KEY,
+    THUMBNAIL_KEY,
+    VECTOR_NAME,
+    by_item,
+    exclusive_threshold,
+    filter_key,
+    is_indexed,
+    points_of,
+    replaced_points,
+    thumbnail_of,
+)
+from aff_shared.store.server.conversion import (
+    creation_arguments,
+    from_record,
+    read_fan_out_change,
+    required_space_of,
+    search_parameters,
+    to_filter,
+    to_hit,
+    to_struct,
+)
+from aff_shared.store.server.limits import CollectionLimits, in_parts, limits_of
+from aff_shared.store.server.nodes import Request, ServerNodes
+
+_Result = TypeVar("_Result")
+
+_logger = logging.getLogger(__name__)
+_WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
+
+
+class QdrantServerStore:
+    """A gallery in one collection.
+
+    Args:
+        nodes: The server, and the settings; the caller closes it.
+        collection: Name of the collection.
+    """
+
+    name = "qdrant_server"
+
+    def __init__(self, nodes: ServerNodes, collection: str) -> None:
+        self._nodes = nodes
+        self._settings = nodes.settings
+        self._gallery = collection
+        self._known_limits: CollectionLimits | None = None
+        self._in_parts = partial(in_parts, wait_s=nodes.settings.rate_limit_wait_s)
+
+    def address(self, collection: str) -> None:
+        """Go on with the collection of that name, which took the place of this one."""
+        if collection != self._gallery:
+            self._gallery, self._known_limits = collection, None
+
+    async def create(self, space: EmbeddingSpace) -> None:
+        """Create the collection; several processes may do so at once."""
+        if await self._holds(space):
+            return
+        arguments = creation_arguments(space, self._settings)
+        try:
+            await self._nodes.administer(lambda client: client.create_collection(self._gallery, **arguments))
+        except StoreRejectedError:
+            # It may be there by now: another process's, or a timed-out attempt's.
+            if not await self._holds(space):
+                raise
+
+    async def space(self) -> EmbeddingSpace:
+        """Return the space that is written in the collection's metadata."""
+        return required_space_of(await self.info(), self._gallery)
+
+    async def info(self) -> models.CollectionInfo:
+        """Return what the server says of the collection, whose limits are respected from now on."""
+        info = await self._nodes.administer(lambda client: client.get_collection(self._gallery), reads=True)
+        limits = limits_of(info.config.strict_mode_config, self._settings)
+        if limits != self._known_limits and (lower := limits.changes(limits_of(None, self._settings))):
+            _logger.warning("strict mode of the collection %s: %s", self._gallery, lower)
+        self._known_limits = limits
+        return info
+
+    async def index_payload(self) -> None:
+        """Create the payload indexes of the declared keys, where they are missing."""
+        info = await self.info()
+        for key, kind in self._settings.payload_schema.items():
+            if not is_indexed(key, info.payload_schema):
+                await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
+        if change := read_fan_out_change(info.config.params, self._settings):
+            await self._nodes.administer(
+                lambda client: client.update_collection(self._gallery, collection_params=change)
+            )
+
+    async def upsert(self, points: Sequence[GalleryPoint]) -> None:
+        """Write points in batches; returns when the server has applied them."""
+        await self._in_parts(self._upsert, points, (await self._limits()).batch_size)
+        replaced = replaced_points([point.record.item_id for point in points])
+        await self._in_parts(self._delete_points, replaced, len(replaced))
+
+    async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+        """Return the points of those ids that exist, by item id."""
+        asked = points_of(item_ids)
+        records = await self._retrieve([*asked], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+        return by_item({str(record.id): from_record(record) for record in records}, asked)
+
+    async def set_payload(self, item_id: str, payload: JsonObject) -> None:
+        """Replace the caller's payload of a point."""
+        # By a filter, which passes over what does not exist.
+        there = models.Filter(must=[models.HasIdCondition(has_id=[*points_of([item_id])])])
+        part = {PAYLOAD_KEY: payload}
+        await self._nodes.call(lambda client: client.set_payload(self._gallery, part, points=there, wait=True))
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the thumbnails of those ids that have one."""
+        asked = points_of(item_ids)
+        records = await self._retrieve([*asked], with_payload=[THUMBNAIL_KEY])
+        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
+
+    async def delete(self, item_ids: Sequence[str]) -> None:
+        """Delete the points of those ids; ids that do not exist are passed over."""
+        points = [*points_of(item_ids)]
+        await self._in_parts(self._delete_points, points, len(points))
+
+    async def delete_matching(self, payload_filter: PayloadFilter) -> None:
+        """Delete every point that the filter matches."""
+        await self._delete(models.FilterSelector(filter=to_filter(payload_filter)))
+
+    async def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int,
+        payload_filter: PayloadFilter | None = None,
+        score_threshold: float | None = None,
+        exact: bool = False,
+        with_embeddings: bool = False,
+    ) -> list[GalleryHit]:
+        """Return at most `limit` nearest records by falling cosine similarity."""
+        parameters = search_parameters(self._settings, await self._limits(), exact=exact)
+        found = await self._read(
+            lambda client: client.query_points(
+                self._gallery,
+                query=embedding.tolist(),
+                using=VECTOR_NAME,
+                query_filter=to_filter(payload_filter),
+                search_params=parameters,
+                limit=limit,
+                with_payload=_WITHOUT_THUMBNAIL,
+                with_vectors=with_embeddings,
+                score_threshold=exclusive_threshold(score_threshold),
+            )
+        )
+        return [to_hit(point, with_embedding=with_embeddings) for point in found.points]
+
+    async def most_hits(self) -> int | None:
+        """Return how many hits a search may ask for; None for any number."""
+        return (await self._limits()).query_limit
+
+    async def count(self, payload_filter: PayloadFilter | None = None) -> int:
+        """Return the exact number of points (that the filter matches)."""
+        result = await self._read(
+            lambda client: client.count(self._gallery, count_filter=to_filter(payload_filter), exact=True)
+        )
+        return result.count
+
+    async def scroll(
+        self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
+    ) -> GalleryPage:
+        """Return the next `limit` points, in the order of their point ids."""
+        page_size = (await self._limits()).query_limit or limit
+        points: list[GalleryPoint] = []
+        while True:
+            wanted = min(page_size, limit - len(points))
+            records, cursor = await self._page(wanted, cursor, payload_filter)
+            points += [from_record(record) for record in records]
+            if cursor is None or len(points) >= limit:
+                return GalleryPage(points=points, cursor=cursor)
+
+    async def close(self) -> None:
+        """Do nothing: the connections are the catalogue's."""
+
+    async def _limits(self) -> CollectionLimits:
+        if self._known_limits is None:
+            await self.info()
+        assert self._known_limits is not None, "reading the collection sets them"
+        return self._known_limits
+
+    async def _upsert(self, batch: Sequence[GalleryPoint]) -> None:
+        structs = [to_struct(point) for point in batch]
+        await self._nodes.call(lambda client: client.upsert(self._gallery, structs, wait=True))
+
+    async def _delete_points(self, points: Sequence[str]) -> None:
+        await self._delete(models.PointIdsList(points=[*points]))
+
+    async def _delete(self, selector: models.PointsSelector) -> None:
+        await self._nodes.call(lambda client: client.delete(self._gallery, selector, wait=True))
+
+    async def _retrieve(self, points: Sequence[str], **what: Any) -> list[models.Record]:
+        """Return the points of these ids that exist, with the parts that are named."""
+        records: list[models.Record] = []
+
+        async def retrieve(part: Sequence[str]) -> None:
+            records.extend(await self._read(lambda client: client.retrieve(self._gallery, part, **what)))
+
+        await self._in_parts(retrieve, points, len(points))
+        return records
+
+    async def _page(
+        self, limit: int, offset: str | None, payload_filter: PayloadFilter | None
+    ) -> tuple[list[models.Record], str | None]:
+        records, following = await self._read(
+            lambda client: client.scroll(
+                self._gallery,
+                scroll_filter=to_filter(payload_filter),
+                limit=limit,
+                offset=offset,
+                with_payload=_WITHOUT_THUMBNAIL,
+                with_vectors=True,
+            )
+        )
+        return records, None if following is None else str(following)
+
+    async def _index_key(self, key: str, kind: models.PayloadSchemaType) -> None:
+        await self._nodes.administer(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
+
+    async def _holds(self, space: EmbeddingSpace) -> bool:
+        """Say whether the collection exists; raises where it does, with another space."""
+        try:
+            found = await self.space()
+        except GalleryMissingError:
+            return False
+        space.require_same(found, here="the model bundle", there=f"the gallery {self._gallery!r}")
+        return True
+
+    async def _read(self, request: Request[_Result]) -> _Result:
+        return await self._nodes.call(request, reads=True)

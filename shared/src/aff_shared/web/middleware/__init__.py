@@ -1,1 +1,0 @@
-"""Middleware of both services, one concern each."""

@@ -1,0 +1,172 @@
+"""Routes that need a scope, routes of one image, and their OpenAPI descriptions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.json_schema import models_json_schema
+
+from aff_shared.errors import ImageNotFoundError, InvalidParameterError
+from aff_shared.schemas.item_id import ItemId
+from aff_shared.web.settings import Scope
+
+_SCHEME = {"type": "http", "scheme": "bearer", "description": "A key of the service, where it has keys."}
+
+
+class ScopedRoute(APIRoute):
+    """A route that asks `app.state.access` before anything of the body is read."""
+
+    scope: ClassVar[Scope]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A service without keys needs none.
+        self.openapi_extra = {**(self.openapi_extra or {}), "security": [{"key": [self.scope.value]}, {}]}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+
+        async def answer_if_allowed(request: Request) -> Response:
+            request.state.caller = request.app.state.access.require(request, self.scope)
+            return await answer(request)
+
+        return answer_if_allowed
+
+
+def scoped_router(scope: Scope, *, tags: list[str] | None = None) -> APIRouter:
+    """Return a router whose routes need a scope."""
+    return APIRouter(route_class=type("ScopedRoute", (ScopedRoute,), {"scope": scope}), tags=list(tags or ()))
+
+
+def document_access(app: FastAPI) -> None:
+    """Describe the key in the OpenAPI document; its operations say what they need one for."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["components"].setdefault("securitySchemes", {})["key"] = _SCHEME
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend its document
+
+
+ID_PARAMETER = "id"
+
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
+_ID = TypeAdapter[str](ItemId)
+_SCHEMA = _ID.json_schema()
+
+
+async def _named_item(request: Request) -> str:
+    """Return the id that a request names.
+
+    Raises:
+        InvalidParameterError: It is missing, named twice, or none.
+    """
+    place, in_path = ("item_id", request.path_params.get("item_id")) if "item_id" in request.path_params else ("", None)
+    if in_path and request.scope["path"].endswith("\n"):
+        in_path += "\n"  # the pattern of a route leaves it out, and the id would be that of another image
+    given = [one for one in (in_path, *request.query_params.getlist(ID_PARAMETER)) if one]
+    if len(given) != 1:
+        raise InvalidParameterError("the id of one image is needed, once", item=place or ID_PARAMETER)
+    try:
+        return _ID.validate_python(given[0])
+    except ValidationError as error:
+        raise InvalidParameterError(error.errors()[0]["msg"], item=place or ID_PARAMETER) from error
+
+
+NamedItem = Annotated[str, Depends(_named_item)]
+"""The id of the image that a request is about, for the endpoint of an `item_route`."""
+
+
+def item_route(
+    router: APIRouter, method: str, by_query: str, by_path: str, **options: Any
+) -> Callable[[_Endpoint], _Endpoint]:
+    """Return a decorator that serves an endpoint at two addresses.
+
+    The query holds any id. A path does not come through every client and proxy as it was written: some merge slashes.
+
+    Args:
+        router: Gets the routes.
+        method: Of HTTP.
+        by_query: Path of the address with `?id=`.
+        by_path: Path with `{item_id:path}`.
+        options: As for `APIRouter.add_api_route`.
+    """
+    extra = options.pop("openapi_extra", {})
+
+    def register(endpoint: _Endpoint) -> _Endpoint:
+        name = endpoint.__name__
+        for path, operation, place, parameter in (
+            (by_query, f"{name}_by_id", "query", ID_PARAMETER),
+            (by_path, name, "path", "item_id"),
+        ):
+            described = {"name": parameter, "in": place, "required": True, "schema": _SCHEMA}
+            parameters = [described, *extra.get("parameters", ())]
+            documented = {**extra, "parameters": parameters}
+            router.add_api_route(path, endpoint, methods=[method], name=operation, openapi_extra=documented, **options)
+        return endpoint
+
+    return register
+
+
+_REF_TEMPLATE = "#/components/schemas/{model}"
+
+
+def reference(model: type[BaseModel]) -> dict[str, str]:
+    """Return the schema that refers to a documented model."""
+    return {"$ref": _REF_TEMPLATE.format(model=model.__name__)}
+
+
+def document_schemas(app: FastAPI, *models: type[BaseModel]) -> None:
+    """Put models, and those that they refer to, into the components of an application's OpenAPI document."""
+    generate = app.openapi
+    _, found = models_json_schema([(model, "serialization") for model in models], ref_template=_REF_TEMPLATE)
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, schema in found["$defs"].items():
+            schemas.setdefault(name, schema)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way to extend its document
+
+
+_MEDIA_TYPE = "image/webp"
+
+THUMBNAIL: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A WebP file.", "content": {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+}
+"""OpenAPI's description of the answer; a 304 has neither body nor schema."""
+
+
+class ThumbnailSource(Protocol):
+    """What gives thumbnails."""
+
+    async def thumbnails(self, item_ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the thumbnails that are kept of these images, by their ids."""
+        ...
+
+
+async def thumbnail_response(source: ThumbnailSource, item_id: str, request: Request) -> Response:
+    """Answer with a thumbnail, or with 304 where the caller's `If-None-Match` names it.
+
+    Raises:
+        ImageNotFoundError: None is kept of this image.
+        StoreError: The source is away.
+    """
+    thumbnail = (await source.thumbnails([item_id])).get(item_id)
+    if thumbnail is None:
+        raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
+    tag = f'"{hashlib.sha256(thumbnail).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(thumbnail, media_type=_MEDIA_TYPE, headers=headers)
