@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from aff_client.index_client import IndexerClient, Upload
 from aff_toolkit.cli.main import app
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 cli = CliRunner()
 SHORT = ["--minutes", "0.05", "--warm-up", "0.5", "--index-share", "0.4", "--json"]
 
 
-def test_both_services_are_started_and_loaded(tiny_training: TinyTraining) -> None:
-    words = ["--bundle", str(tiny_training.bundle), "--gallery", "50", "--rate", "20", "--even"]
+@pytest.mark.slow
+def test_both_services_are_started_and_loaded(tiny_bundle: TinyBundle) -> None:
+    words = ["--bundle", str(tiny_bundle.bundle), "--gallery", "50", "--rate", "20", "--even"]
     result = cli.invoke(app, ["bench", "load", *words, *SHORT])
     found = json.loads(result.stdout)
     assert result.exit_code == (0 if found["goals"]["growth"] else 3)
@@ -31,6 +33,7 @@ def test_both_services_are_started_and_loaded(tiny_training: TinyTraining) -> No
         assert 20 < process["samples"][0]["anonymous_mb"] < process["samples"][0]["resident_mb"]
 
 
+@pytest.mark.slow
 def test_a_running_pair_keeps_its_gallery(services: LocalServices) -> None:
     with IndexerClient(services.indexer_url) as indexer:
         indexer.index([Upload("bench-load.jpg", "bench-load.jpg", jpeg_bytes())])
@@ -44,6 +47,7 @@ def test_a_running_pair_keeps_its_gallery(services: LocalServices) -> None:
     assert found["failed"] == 0
 
 
+@pytest.mark.slow
 def test_failures_end_with_status_3_and_are_named(services: LocalServices) -> None:
     nobody = ["--query-url", services.query_url, "--indexer-url", "http://127.0.0.1:9"]
     result = cli.invoke(app, ["bench", "load", *nobody, "--rate", "20", *SHORT])

@@ -12,14 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
+from tests.support.tiny_bundle import TinyBundle
 from tests.support.tiny_training import TinyTraining
 
 cli = CliRunner()
 
 
 @pytest.fixture
-def copy(tiny_training: TinyTraining, tmp_path: Path) -> Path:
-    return shutil.copytree(tiny_training.bundle, tmp_path / "bundle")
+def copy(tiny_bundle: TinyBundle, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_bundle.bundle, tmp_path / "bundle")
 
 
 def test_inspect_shows_identity_features_figures_and_licences(tiny_training: TinyTraining) -> None:
@@ -39,22 +40,20 @@ def test_inspect_shows_identity_features_figures_and_licences(tiny_training: Tin
         assert words in result.stdout
 
 
-def test_inspect_gives_the_manifest_to_machines(tiny_training: TinyTraining) -> None:
-    result = cli.invoke(app, ["bundle", "inspect", str(tiny_training.bundle), "--json"])
-    assert json.loads(result.stdout) == tiny_training.manifest.model_dump(mode="json")
+def test_inspect_gives_the_manifest_to_machines(tiny_bundle: TinyBundle) -> None:
+    result = cli.invoke(app, ["bundle", "inspect", str(tiny_bundle.bundle), "--json"])
+    assert json.loads(result.stdout) == tiny_bundle.manifest.model_dump(mode="json")
 
 
-def test_verify_counts_the_files_of_a_whole_bundle(tiny_training: TinyTraining) -> None:
-    words = cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle)])
+def test_verify_counts_the_files_of_a_whole_bundle(tiny_bundle: TinyBundle) -> None:
+    words = cli.invoke(app, ["bundle", "verify", str(tiny_bundle.bundle)])
     assert words.exit_code == 0, words.output
-    assert "5 files" in words.stdout
-    document = json.loads(cli.invoke(app, ["bundle", "verify", str(tiny_training.bundle), "--json"]).stdout)
-    sizes = [
-        path.stat().st_size for path in tiny_training.bundle.rglob("*") if path.suffix in {".onnx", ".safetensors"}
-    ]
+    assert "3 files" in words.stdout
+    document = json.loads(cli.invoke(app, ["bundle", "verify", str(tiny_bundle.bundle), "--json"]).stdout)
+    sizes = [path.stat().st_size for path in tiny_bundle.bundle.rglob("*") if path.suffix in {".onnx", ".safetensors"}]
     assert document == {
-        "fingerprint": tiny_training.manifest.fingerprint,
-        "files": 5,
+        "fingerprint": tiny_bundle.manifest.fingerprint,
+        "files": 3,
         "size_bytes": sum(sizes),
         "ok": True,
     }
@@ -79,12 +78,12 @@ def test_a_directory_without_a_bundle_is_named(command: str, tmp_path: Path) -> 
     assert "no readable bundle.json" in result.stderr
 
 
-def test_the_command_that_verify_names_mends_the_bundle(tiny_training: TinyTraining, copy: Path) -> None:
+def test_the_command_that_verify_names_mends_the_bundle(tiny_bundle: TinyBundle, copy: Path) -> None:
     lost = copy / "extractors" / "compact_cnn.safetensors"
     lost.unlink()
     problem = json.loads(cli.invoke(app, ["bundle", "verify", str(copy), "--json"]).stdout)
     command = re.search(r"aff (bundle repair .+) --from FOLDER", problem["detail"])[1]
-    mended = cli.invoke(app, [*shlex.split(command), "--from", str(tiny_training.bundle), "--json"])
+    mended = cli.invoke(app, [*shlex.split(command), "--from", str(tiny_bundle.bundle), "--json"])
     assert json.loads(mended.stdout) == {"repaired": ["extractors/compact_cnn.safetensors"]}
     assert cli.invoke(app, ["bundle", "verify", str(copy)]).exit_code == 0
 

@@ -17,7 +17,7 @@ from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.demo import DemoPhotographs, render_demo_photographs
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 LANDMARKS = 14
 
@@ -31,12 +31,13 @@ def demo(bundle: Path, *arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["demo", "--bundle", str(bundle), *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_procedural_demo_reports_and_draws(
-    tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aff_toolkit.cli.demo.render_demo_photographs", few_photographs)
     (tmp_path / "gallery").mkdir()
-    result = demo(tiny_training.bundle, "--out", tmp_path)
+    result = demo(tiny_bundle.bundle, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "recall@10" in result.stdout
     assert "make demo GALLERY=folder QUERY=photo.jpg" in result.stdout
@@ -58,7 +59,7 @@ def test_the_procedural_demo_reports_and_draws(
     assert 0.0 <= report["recall_at_1"] <= report["recall_at_10"] <= 1.0
     assert 0.0 < report["query_latency_ms"]["p50"] <= report["query_latency_ms"]["p95"]
     assert report["index_images_per_s"] > 0.0
-    assert report["fingerprint"] == tiny_training.manifest.fingerprint
+    assert report["fingerprint"] == tiny_bundle.manifest.fingerprint
     assert report["store"] == "qdrant_edge"
     with Image.open(tmp_path / "results.png") as picture:
         assert picture.size[1] > 12 * 150
@@ -86,25 +87,27 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("running")
-def test_own_photographs_are_indexed_and_searched(tiny_training: TinyTraining, own: Path, tmp_path: Path) -> None:
+def test_own_photographs_are_indexed_and_searched(tiny_bundle: TinyBundle, own: Path, tmp_path: Path) -> None:
     options = ("--gallery", own, "--query", own / "own-1.jpg", "--out", tmp_path / "out")
-    words = demo(tiny_training.bundle, *options)
+    words = demo(tiny_bundle.bundle, *options)
     assert words.exit_code == 0, words.output
     assert "not indexed: broken.jpg" in words.stderr
     assert "hits; decode" in words.stdout
     with Image.open(tmp_path / "out" / "results.png") as picture:
         assert picture.width > 300
-    assert json.loads(demo(tiny_training.bundle, *options, "--json").stdout)["hits"]
+    assert json.loads(demo(tiny_bundle.bundle, *options, "--json").stdout)["hits"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("running")
 def test_a_photograph_that_the_indexer_rejects_ends_the_procedural_demo(
-    tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = few_photographs().queries[0].__class__("demo/broken", "broken.jpg", b"text", {"instance": "none"})
     monkeypatch.setattr("aff_toolkit.cli.demo.render_demo_photographs", lambda: DemoPhotographs([broken], []))
-    result = demo(tiny_training.bundle, "--out", tmp_path)
+    result = demo(tiny_bundle.bundle, "--out", tmp_path)
     assert result.exit_code == 1
     assert "The demo failed: broken.jpg" in result.stderr
 
@@ -116,6 +119,7 @@ def test_a_gallery_and_a_query_go_together(option: str, tmp_path: Path) -> None:
     assert "go together" in result.stderr
 
 
+@pytest.mark.slow
 def test_services_that_do_not_start_tell_their_last_words(tmp_path: Path) -> None:
     result = demo(tmp_path / "none", "--out", tmp_path, "--json")
     assert result.exit_code == 1

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from aff_toolkit.cli.main import app
 from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.photograph_folder import write_photographs
-from tests.support.tiny_bundle import TINY_BUNDLE
+from tests.support.tiny_bundle import TinyBundle
 from tests.support.tiny_training import TinyTraining
 
 ROOT = Path(__file__).parents[4]
@@ -35,18 +35,18 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def evaluate(training: TinyTraining, *words: object) -> Result:
+def evaluate(training: TinyBundle | TinyTraining, *words: object) -> Result:
     return CliRunner().invoke(app, ["evaluate", *map(str, words), "--bundle", str(training.bundle)])
 
 
-def measured(training: TinyTraining, *words: object) -> dict[str, Any]:
+def measured(training: TinyBundle | TinyTraining, *words: object) -> dict[str, Any]:
     result = evaluate(training, *words, "--json")
     assert result.exit_code == 0, result.output
     report: dict[str, Any] = json.loads(result.stdout)
     return report
 
 
-def problem(training: TinyTraining, *words: object) -> dict[str, Any]:
+def problem(training: TinyBundle | TinyTraining, *words: object) -> dict[str, Any]:
     result = evaluate(training, *words, "--json")
     assert result.exit_code == 1, result.output
     told: dict[str, Any] = json.loads(result.stdout)
@@ -96,11 +96,12 @@ def write_gldv2(directory: Path, photographs: Path) -> Path:
     return directory
 
 
-def test_scenes_need_nothing_and_report_every_mode(tiny_training: TinyTraining, tmp_path: Path) -> None:
-    result = evaluate(tiny_training, "scenes", "--instances", 2)
+@pytest.mark.slow
+def test_scenes_need_nothing_and_report_every_mode(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    result = evaluate(tiny_bundle, "scenes", "--instances", 2)
     assert result.exit_code == 0, result.output
     (directory,) = (tmp_path / "out" / "evaluate").iterdir()
-    assert directory.name == f"scenes-2-{tiny_training.manifest.name}-{tiny_training.manifest.fingerprint[:8]}"
+    assert directory.name == f"scenes-2-{tiny_bundle.manifest.name}-{tiny_bundle.manifest.fingerprint[:8]}"
     assert [name for name in REPORT if (directory / name).exists()] == REPORT
     report = json.loads((directory / "report.json").read_text())
     assert list(report["modes"]) == [*MODES, *BASELINES]
@@ -111,23 +112,23 @@ def test_scenes_need_nothing_and_report_every_mode(tiny_training: TinyTraining, 
 
 
 def test_a_list_is_measured_in_the_modes_that_were_asked_for(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    report = measured(tiny_training, "csv", path, "--mode", "light-only", "--mode", "symmetric")
+    report = measured(tiny_bundle, "csv", path, "--mode", "light-only", "--mode", "symmetric")
     assert list(report["modes"]) == ["symmetric", "light-only", *BASELINES]
     assert (report["queries"], report["gallery"]) == (2, 6)
-    assert report["fingerprint"] == tiny_training.manifest.fingerprint
+    assert report["fingerprint"] == tiny_bundle.manifest.fingerprint
     assert report["configuration"]["benchmark"]["path"] == str(path)
     assert (tmp_path / "out" / "evaluate").is_dir()
 
 
 def test_the_baselines_can_be_left_out_and_join_the_report_later(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     words = ("csv", write_list(tmp_path / "list.csv", photographs), "--mode", "symmetric", "--out", "here")
-    assert list(measured(tiny_training, *words, "--no-baselines")["modes"]) == ["symmetric"]
-    report = measured(tiny_training, *words)
+    assert list(measured(tiny_bundle, *words, "--no-baselines")["modes"]) == ["symmetric"]
+    report = measured(tiny_bundle, *words)
     assert {name: one["name"] for name, one in report["modes"].items()} == {
         "symmetric": "symmetric",
         "colour-histogram": "colour histogram, 512-d",
@@ -136,16 +137,17 @@ def test_the_baselines_can_be_left_out_and_join_the_report_later(
     assert [one["dimension"] for one in report["modes"].values()] == [report["dimension"], 512, 8192]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("live", [False, True])
 def test_listed_junk_is_taken_out_of_the_ranking_in_every_mode(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, live: bool
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, live: bool
 ) -> None:
     """The query's own photograph would be found first; it is junk, and everything else a positive."""
     names = [f"{photographs}/{instance}/0.png" for instance in (500, 501, 502)]
     rows = [f"{names[0]},a,query,{names[1]};{names[2]},{names[0]}", *(f"{name},a,gallery,," for name in names)]
     path = tmp_path / "list.csv"
     path.write_text("path,instance,role,positives,junk\n" + "\n".join(rows), encoding="utf-8")
-    report = measured(tiny_training, "csv", path, *(["--live"] if live else []))
+    report = measured(tiny_bundle, "csv", path, *(["--live"] if live else []))
     assert list(report["modes"]) == (["asymmetric"] if live else [*MODES, *BASELINES])
     assert {one["setups"]["all"]["figures"]["map"] for one in report["modes"].values()} == {1.0}
 
@@ -161,9 +163,9 @@ def test_the_precision_of_the_query_encoder_is_told(
 
 
 def test_each_photograph_of_a_folder_is_searched_in_all_the_others(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    report = measured(tiny_training, "folder", photographs, "--mode", "symmetric", "--out", tmp_path / "here")
+    report = measured(tiny_bundle, "folder", photographs, "--mode", "symmetric", "--out", tmp_path / "here")
     assert (report["queries"], report["gallery"]) == (12, 12)
     assert "leave one out" in report["protocol"]
     assert json.loads((tmp_path / "here" / "report.json").read_text()) == report
@@ -171,10 +173,10 @@ def test_each_photograph_of_a_folder_is_searched_in_all_the_others(
 
 @pytest.mark.parametrize("name", ["roxford5k", "rparis6k"])
 def test_revisited_benchmarks_are_scored_in_three_setups(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, name: str
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, name: str
 ) -> None:
     directory = write_revisited(tmp_path / name, name, photographs)
-    report = measured(tiny_training, name, directory, "--mode", "symmetric")
+    report = measured(tiny_bundle, name, directory, "--mode", "symmetric")
     setups = report["modes"]["symmetric"]["setups"]
     assert list(setups) == ["easy", "medium", "hard"]
     # Each query is a photograph of the gallery too, and that one is its only easy positive.
@@ -183,18 +185,18 @@ def test_revisited_benchmarks_are_scored_in_three_setups(
     assert "cropped to their boxes" in report["protocol"]
 
 
-def test_distractors_join_the_gallery(tiny_training: TinyTraining, photographs: Path, tmp_path: Path) -> None:
+def test_distractors_join_the_gallery(tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path) -> None:
     directory = write_revisited(tmp_path / "roxford5k", "roxford5k", photographs)
     words = ("--distractors", photographs, "--mode", "light-only")
-    report = measured(tiny_training, "roxford5k", directory, *words)
+    report = measured(tiny_bundle, "roxford5k", directory, *words)
     assert report["gallery"] == 12 + 12
     assert "with 12 distractors" in report["protocol"]
 
 
 def test_gldv2_is_scored_for_public_and_private_queries(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    report = measured(tiny_training, "gldv2", write_gldv2(tmp_path / "gldv2", photographs), "--mode", "asymmetric")
+    report = measured(tiny_bundle, "gldv2", write_gldv2(tmp_path / "gldv2", photographs), "--mode", "asymmetric")
     setups = report["modes"]["asymmetric"]["setups"]
     assert {setup: scores["queries"] for setup, scores in setups.items()} == {"public": 1, "private": 1}
     assert report["query_names"] == ["abc5002", "abc5012"]
@@ -202,25 +204,26 @@ def test_gldv2_is_scored_for_public_and_private_queries(
 
 
 def test_rankings_are_scored_again_without_the_bundle(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    report = measured(tiny_training, "csv", path, "--mode", "light-only", "--out", "here")
+    report = measured(tiny_bundle, "csv", path, "--mode", "light-only", "--out", "here")
     (tmp_path / "here" / "report.json").unlink()
     result = CliRunner().invoke(app, ["evaluate", "score", "here", "--bundle", "nowhere", "--json"])
     assert json.loads(result.stdout) == report
     assert json.loads((tmp_path / "here" / "report.json").read_text()) == report
 
 
+@pytest.mark.slow
 def test_the_live_path_finds_what_exact_search_finds(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
     (tmp_path / "text.png").write_text("text")
     with path.open("a", encoding="utf-8") as rows:
         rows.write("\ntext.png,500,gallery\ntext.png,501,query\n")
-    live = measured(tiny_training, "csv", path, "--live")
-    exact = measured(tiny_training, "csv", path, "--mode", "asymmetric")
+    live = measured(tiny_bundle, "csv", path, "--live")
+    exact = measured(tiny_bundle, "csv", path, "--mode", "asymmetric")
     found = live["modes"]["asymmetric"]["setups"]["all"]["average_precisions"]
     assert found == pytest.approx(exact["modes"]["asymmetric"]["setups"]["all"]["average_precisions"])
     for report in (live, exact):
@@ -232,30 +235,32 @@ def test_the_live_path_finds_what_exact_search_finds(
     assert live["modes"]["asymmetric"]["seconds"]["query_p95"] > 0
     assert live["precision"] == "as served"
     names = sorted(one.name.rsplit("-", 1)[-1] for one in (tmp_path / "out" / "evaluate").iterdir())
-    assert names == sorted([tiny_training.manifest.fingerprint[:8], "live"])
+    assert names == sorted([tiny_bundle.manifest.fingerprint[:8], "live"])
 
 
+@pytest.mark.slow
 def test_a_search_that_the_service_refuses_is_told_and_no_photograph_is_blamed(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "5")
     monkeypatch.setenv("AFF_QUERY_DEFAULT_LIMIT", "5")
     path = write_list(tmp_path / "list.csv", photographs)
-    told = problem(tiny_training, "csv", path, "--live")
+    told = problem(tiny_bundle, "csv", path, "--live")
     assert (told["code"], told["item"]) == ("parameter_invalid", "limit")
     assert "at most 5, not 6" in told["detail"]
 
 
+@pytest.mark.slow
 def test_running_services_keep_their_gallery_for_a_second_run_and_refuse_another_benchmark(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    with local_services(tiny_training.bundle, tmp_path / "gallery", tmp_path / "services.log") as services:
+    with local_services(tiny_bundle.bundle, tmp_path / "gallery", tmp_path / "services.log") as services:
         live = ("--live", "--indexer-url", services.indexer_url, "--query-url", services.query_url)
-        first, second = (measured(tiny_training, "csv", path, *live, "--out", out) for out in ("first", "second"))
+        first, second = (measured(tiny_bundle, "csv", path, *live, "--out", out) for out in ("first", "second"))
         lines = path.read_text().splitlines()
         path.write_text("\n".join(lines[:-1]), encoding="utf-8")
-        told = problem(tiny_training, "csv", path, *live, "--out", "third")
+        told = problem(tiny_bundle, "csv", path, *live, "--out", "third")
     setups = [report["modes"]["asymmetric"]["setups"] for report in (first, second)]
     assert setups[0] == setups[1]
     assert (told["code"], told["item"]) == ("rankings_mismatch", services.indexer_url)
@@ -263,14 +268,14 @@ def test_running_services_keep_their_gallery_for_a_second_run_and_refuse_another
 
 
 def test_services_that_run_another_bundle_are_refused(
-    tiny_training: TinyTraining, services: LocalServices, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, tiny_training: TinyTraining, services: LocalServices, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    words = ["evaluate", "csv", str(path), "--bundle", str(TINY_BUNDLE), "--json"]
+    words = ["evaluate", "csv", str(path), "--bundle", str(tiny_training.bundle), "--json"]
     words += ["--live", "--indexer-url", services.indexer_url, "--query-url", services.query_url]
     told = json.loads(CliRunner().invoke(app, words).stdout)
     assert told["code"] == "rankings_mismatch"
-    assert f"runs the bundle {tiny_training.manifest.fingerprint[:12]}" in told["detail"]
+    assert f"runs the bundle {tiny_bundle.manifest.fingerprint[:12]}" in told["detail"]
 
 
 class Malicious:
@@ -279,23 +284,23 @@ class Malicious:
 
 
 def test_a_pickle_that_would_run_code_is_refused_by_name(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     directory = write_revisited(tmp_path / "rparis6k", "rparis6k", photographs)
     (directory / "gnd_rparis6k.pkl").write_bytes(pickle.dumps({"imlist": Malicious()}))
-    told = problem(tiny_training, "rparis6k", directory)
+    told = problem(tiny_bundle, "rparis6k", directory)
     assert told["code"] == "ground_truth_invalid"
     assert "builtins.eval" in told["detail"]
     assert told["item"] == str(directory / "gnd_rparis6k.pkl")
 
 
 def test_photographs_that_are_gone_are_named_and_the_others_measured(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     directory = write_revisited(tmp_path / "roxford5k", "roxford5k", photographs)
     (directory / "jpg" / "500_0.jpg").unlink()
     (directory / "jpg" / "query_501.jpg").unlink()
-    result = evaluate(tiny_training, "roxford5k", directory, "--mode", "light-only", "--out", "here")
+    result = evaluate(tiny_bundle, "roxford5k", directory, "--mode", "light-only", "--out", "here")
     assert result.exit_code == 0
     assert "1 gallery images could not be read, the first: 500_0: cannot be read" in result.stderr
     assert "1 queries could not be read, the first: query_501: cannot be read" in result.stderr
@@ -324,28 +329,28 @@ def test_photographs_that_are_gone_are_named_and_the_others_measured(
     ],
 )
 def test_bad_input_is_told_by_code_and_item(
-    tiny_training: TinyTraining, tmp_path: Path, words: list[str], code: str, item: str
+    tiny_bundle: TinyBundle, tmp_path: Path, words: list[str], code: str, item: str
 ) -> None:
     (tmp_path / "columns.csv").write_text("file,label\na,b\n", encoding="utf-8")
     (tmp_path / "junk.csv").write_text("path,instance,role,junk\nq,a,query,b\na,a,gallery,\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
-    told = problem(tiny_training, *words)
+    told = problem(tiny_bundle, *words)
     assert told["code"] == code
     assert told["item"].endswith(item)
 
 
 def test_a_directory_of_another_evaluation_is_refused(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
-    measured(tiny_training, "csv", path, "--mode", "light-only", "--out", "here")
-    told = problem(tiny_training, "csv", path, "--mode", "light-only", "--depth", 3, "--out", "here")
+    measured(tiny_bundle, "csv", path, "--mode", "light-only", "--out", "here")
+    told = problem(tiny_bundle, "csv", path, "--mode", "light-only", "--depth", 3, "--out", "here")
     assert (told["code"], told["item"]) == ("rankings_mismatch", "here")
     assert "depth 1000, not 3" in told["detail"]
 
 
-def test_an_unknown_benchmark_is_told_with_those_there_are(tiny_training: TinyTraining) -> None:
-    result = evaluate(tiny_training, "oxford")
+def test_an_unknown_benchmark_is_told_with_those_there_are(tiny_bundle: TinyBundle) -> None:
+    result = evaluate(tiny_bundle, "oxford")
     assert result.exit_code == 2
     assert "'oxford'" in result.stderr
     assert "roxford5k" in result.stderr

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from aff_toolkit.cli.main import app
 from aff_toolkit.training.features.feature_store import FeatureStore
 from tests.support.photograph_folder import write_photographs
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 cli = CliRunner()
 
@@ -29,9 +29,9 @@ def run(*words: str) -> dict[str, object]:
 
 
 def test_the_plan_of_all_photographs_is_the_store_to_the_byte(
-    photographs: Path, tiny_training: TinyTraining, tmp_path: Path
+    photographs: Path, tiny_bundle: TinyBundle, tmp_path: Path
 ) -> None:
-    options = ["--bundle", str(tiny_training.bundle), "--copies", "2", "--pixel-size", "32"]
+    options = ["--bundle", str(tiny_bundle.bundle), "--copies", "2", "--pixel-size", "32"]
     planned = run("plan", str(photographs), "--out", str(tmp_path / "store"), *options)
     assert not (tmp_path / "store").exists()
     made = run("extract", str(photographs), str(tmp_path / "store"), *options)
@@ -40,19 +40,17 @@ def test_the_plan_of_all_photographs_is_the_store_to_the_byte(
     assert planned["fits"] is True
 
 
-def test_the_plan_by_a_sample_is_near_the_store(photographs: Path, tiny_training: TinyTraining, tmp_path: Path) -> None:
-    options = ["--bundle", str(tiny_training.bundle), "--pixel-size", "64"]
+def test_the_plan_by_a_sample_is_near_the_store(photographs: Path, tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+    options = ["--bundle", str(tiny_bundle.bundle), "--pixel-size", "64"]
     planned = run("plan", str(photographs), "--sample", "15", *options)
     made = run("extract", str(photographs), str(tmp_path / "store"), *options)
     assert planned["size_bytes"] == pytest.approx(made["size_bytes"], rel=0.05)
 
 
-def test_an_unreadable_photograph_is_told_and_the_store_is_verified(
-    tiny_training: TinyTraining, tmp_path: Path
-) -> None:
+def test_an_unreadable_photograph_is_told_and_the_store_is_verified(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     folder = write_photographs(tmp_path / "photographs", instances=2, views=2, labelled=False)
     (folder / "broken.jpg").write_text("no photograph")
-    words = ["features", "extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_training.bundle)]
+    words = ["features", "extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_bundle.bundle)]
     result = cli.invoke(app, words)
     assert result.exit_code == 0
     assert f"{folder}: 5 photographs without labels" in result.stderr
@@ -61,9 +59,9 @@ def test_an_unreadable_photograph_is_told_and_the_store_is_verified(
     assert run("verify", str(tmp_path / "store"))["key"] == FeatureStore.open(tmp_path / "store").key
 
 
-def test_an_altered_shard_is_told_with_what_to_do(tiny_training: TinyTraining, tmp_path: Path) -> None:
+def test_an_altered_shard_is_told_with_what_to_do(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     folder = write_photographs(tmp_path / "photographs", instances=2, views=2, labelled=False)
-    words = ["extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_training.bundle)]
+    words = ["extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_bundle.bundle)]
     before = run(*words)
     shard = tmp_path / "store" / "shard-00000.safetensors"
     content = bytearray(shard.read_bytes())

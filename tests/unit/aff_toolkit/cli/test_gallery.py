@@ -25,7 +25,9 @@ from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.gallery_points import make_points, make_space
 from tests.support.other_mixer import write_other_mixer
 from tests.support.plain_photograph import plain_png
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A gallery of six photographs in the collection of the bundle `old`; `new` lies beside it."""
     directory = tmp_path_factory.mktemp("model-change")
-    shutil.copytree(tiny_training.bundle, directory / "bundles" / "old")
+    shutil.copytree(tiny_bundle.bundle, directory / "bundles" / "old")
     old = load_manifest(directory / "bundles" / "old")
     new = write_other_mixer(directory / "bundles" / "old", directory / "bundles" / "new", name="new")
     photographs = directory / "photographs"

@@ -24,7 +24,7 @@ from aff_toolkit.evaluation.rankings.rankings import Rankings, read_rankings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.photograph_folder import write_photographs
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 
 @contextmanager
@@ -53,11 +53,11 @@ def export(
 
 
 def test_each_mode_ranks_by_the_two_encoders_of_its_name(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    found = export(tiny_training.bundle, photographs, tmp_path, list(MODES))
-    heavy = GalleryEncoder.load(tiny_training.bundle, tiny_training.manifest, device="cpu").encode
-    light = OnnxQueryEncoder.load(tiny_training.bundle, tiny_training.manifest, threads=1).encode
+    found = export(tiny_bundle.bundle, photographs, tmp_path, list(MODES))
+    heavy = GalleryEncoder.load(tiny_bundle.bundle, tiny_bundle.manifest, device="cpu").encode
+    light = OnnxQueryEncoder.load(tiny_bundle.bundle, tiny_bundle.manifest, threads=1).encode
     images = [one.load() for one in BenchmarkChoice(name="folder", path=photographs).open().gallery]
     sides = {"light": light(images), "heavy": heavy(images)}
     for mode, (query_side, gallery_side) in {
@@ -70,9 +70,9 @@ def test_each_mode_ranks_by_the_two_encoders_of_its_name(
 
 
 def test_the_baselines_rank_by_what_needs_no_training(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=None)
+    found = export(tiny_bundle.bundle, photographs, tmp_path, ["light-only"], baselines=None)
     gallery = BenchmarkChoice(name="folder", path=photographs).open().gallery
     images = [one.load() for one in gallery]
     sides = {
@@ -86,16 +86,16 @@ def test_the_baselines_rank_by_what_needs_no_training(
 
 
 def test_the_baselines_are_left_out_of_a_large_benchmark_unless_they_are_asked_for(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "BASELINES_UP_TO", 9 + 9 - 1)
-    assert list(export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=None)) == ["light-only"]
-    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+    assert list(export(tiny_bundle.bundle, photographs, tmp_path, ["light-only"], baselines=None)) == ["light-only"]
+    found = export(tiny_bundle.bundle, photographs, tmp_path, ["light-only"], baselines=True)
     assert list(found) == ["light-only", *BASELINES]
 
 
 def test_a_killed_baseline_keeps_its_codebook_and_its_finished_shards(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
     monkeypatch.setattr(embeddings_module, "_BATCH", 1)
@@ -114,15 +114,15 @@ def test_a_killed_baseline_keeps_its_codebook_and_its_finished_shards(
     monkeypatch.setattr(RootSiftVladBaseline, "encode", counted)
     monkeypatch.setattr(RootSiftVladBaseline, "fit", counted_fit)
     with pytest.raises(KeyboardInterrupt):
-        export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+        export(tiny_bundle.bundle, photographs, tmp_path, ["light-only"], baselines=True)
     seen[0] = 100
-    found = export(tiny_training.bundle, photographs, tmp_path, ["light-only"], baselines=True)
+    found = export(tiny_bundle.bundle, photographs, tmp_path, ["light-only"], baselines=True)
     assert (seen[0], fits[0]) == (100 + 5, 1)
     assert np.diff(found["rootsift-vlad"].scores, axis=1).max() <= 0.0
 
 
 def test_a_baseline_sees_the_same_pixels_beside_every_bundle(
-    tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), np.uint8)
     for name in ("a/1.jpg", "a/2.jpg"):
@@ -135,16 +135,16 @@ def test_a_baseline_sees_the_same_pixels_beside_every_bundle(
         return colour_histograms(images)
 
     monkeypatch.setattr(side_encoders, "colour_histograms", noted)
-    export(tiny_training.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"], baselines=True)
-    assert max(e.preprocessing.size for e in tiny_training.manifest.extractors) < 300
+    export(tiny_bundle.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"], baselines=True)
+    assert max(e.preprocessing.size for e in tiny_bundle.manifest.extractors) < 300
     assert min(sides) >= 320
 
 
 def test_a_killed_export_embeds_no_finished_shard_again_and_ends_with_the_same_rankings(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
-    whole = export(tiny_training.bundle, photographs, tmp_path / "whole", ["symmetric"])["symmetric"]
+    whole = export(tiny_bundle.bundle, photographs, tmp_path / "whole", ["symmetric"])["symmetric"]
     encode, seen = GalleryEncoder.encode, [0]
 
     def counted(self: GalleryEncoder, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -156,36 +156,36 @@ def test_a_killed_export_embeds_no_finished_shard_again_and_ends_with_the_same_r
     monkeypatch.setattr(embeddings_module, "_BATCH", 1)
     monkeypatch.setattr(GalleryEncoder, "encode", counted)
     with pytest.raises(KeyboardInterrupt):
-        export(tiny_training.bundle, photographs, tmp_path / "killed", ["symmetric"])
+        export(tiny_bundle.bundle, photographs, tmp_path / "killed", ["symmetric"])
     seen[0] = 100
-    resumed = export(tiny_training.bundle, photographs, tmp_path / "killed", ["symmetric"])["symmetric"]
+    resumed = export(tiny_bundle.bundle, photographs, tmp_path / "killed", ["symmetric"])["symmetric"]
     assert seen[0] == 100 + 5
     assert np.array_equal(resumed.rows, whole.rows)
     assert np.array_equal(resumed.ranks.values, whole.ranks.values)
 
 
 def test_finished_modes_are_not_made_again_and_another_one_joins_them(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    export(tiny_training.bundle, photographs, tmp_path, ["asymmetric"])
+    export(tiny_bundle.bundle, photographs, tmp_path, ["asymmetric"])
     before = rankings_path(tmp_path, "asymmetric").stat().st_mtime_ns
-    found = export(tiny_training.bundle, photographs, tmp_path, ["asymmetric", "light-only"])
+    found = export(tiny_bundle.bundle, photographs, tmp_path, ["asymmetric", "light-only"])
     assert rankings_path(tmp_path, "asymmetric").stat().st_mtime_ns == before
     assert list(found) == ["asymmetric", "light-only"]
 
 
 def test_a_ranking_is_kept_to_its_depth_and_labelled_images_keep_their_ranks_beyond_it(
-    tiny_training: TinyTraining, photographs: Path, tmp_path: Path
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
-    found = export(tiny_training.bundle, photographs, tmp_path, ["asymmetric"], depth=2)["asymmetric"]
+    found = export(tiny_bundle.bundle, photographs, tmp_path, ["asymmetric"], depth=2)["asymmetric"]
     assert found.rows.shape == (9, 2)
     assert int(found.ranks.values.max()) >= 2
     assert len(found.ranks.values) == 9 * 3  # two positives, and the photograph itself
 
 
-def test_a_gallery_of_which_nothing_can_be_read_is_refused(tiny_training: TinyTraining, tmp_path: Path) -> None:
+def test_a_gallery_of_which_nothing_can_be_read_is_refused(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     for name in ("a/1.jpg", "a/2.jpg"):
         (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photographs" / name).write_text("text")
     with pytest.raises(BenchmarkError, match=r"none of its 2 gallery images can be read: a/1\.jpg"):
-        export(tiny_training.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"])
+        export(tiny_bundle.bundle, tmp_path / "photographs", tmp_path / "out", ["light-only"])

@@ -15,13 +15,13 @@ from aff_toolkit.evaluation.evaluation_record import EvaluationConfig, Evaluatio
 from aff_toolkit.evaluation.rankings.rankings import Rankings, write_rankings
 from aff_toolkit.evaluation.report.score_evaluation import score_evaluation
 from tests.support.photograph_folder import write_photographs
-from tests.support.tiny_training import TinyTraining
+from tests.support.tiny_bundle import TinyBundle
 
 GREEN, RED = (30, 160, 70), (210, 60, 50)
 
 
 @pytest.fixture
-def evaluated(tiny_training: TinyTraining, tmp_path: Path) -> Path:
+def evaluated(tiny_bundle: TinyBundle, tmp_path: Path) -> Path:
     """Queries a and b of two instances; a finds its positive first, b cannot be read."""
     photographs = tmp_path / "photographs"
     for part, view in (("queries", 1), ("gallery", 2)):
@@ -29,7 +29,7 @@ def evaluated(tiny_training: TinyTraining, tmp_path: Path) -> Path:
     (photographs / "queries" / "501" / "0.png").write_text("text")
     choice = BenchmarkChoice(name="folder", path=photographs)
     benchmark = choice.open()
-    record = EvaluationRecord.of(EvaluationConfig(benchmark=choice), tiny_training.manifest, benchmark)
+    record = EvaluationRecord.of(EvaluationConfig(benchmark=choice), tiny_bundle.manifest, benchmark)
     record.begin(tmp_path)
     labelled = benchmark.labelled()
     rankings = Rankings(
@@ -44,7 +44,7 @@ def evaluated(tiny_training: TinyTraining, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_json_report_holds_figures_protocol_and_identities(evaluated: Path, tiny_training: TinyTraining) -> None:
+def test_the_json_report_holds_figures_protocol_and_identities(evaluated: Path, tiny_bundle: TinyBundle) -> None:
     score_evaluation(evaluated)
     report = json.loads((evaluated / "report.json").read_text())
     scores = report["modes"]["symmetric"]["setups"]["all"]
@@ -55,18 +55,18 @@ def test_the_json_report_holds_figures_protocol_and_identities(evaluated: Path, 
         "500/0.png": pytest.approx(5 / 6),
         "501/0.png": 0.0,
     }
-    assert report["fingerprint"] == tiny_training.manifest.fingerprint
+    assert report["fingerprint"] == tiny_bundle.manifest.fingerprint
     assert report["configuration"]["benchmark"]["name"] == "folder"
     for words in ("whole image", "single scale", "exact search", "2 queries, 4 gallery images"):
         assert words in report["protocol"]
 
 
-def test_the_markdown_report_holds_the_same(evaluated: Path, tiny_training: TinyTraining) -> None:
+def test_the_markdown_report_holds_the_same(evaluated: Path, tiny_bundle: TinyBundle) -> None:
     report = score_evaluation(evaluated)
     text = (evaluated / "report.md").read_text()
     assert "| symmetric | 41.67 | 41.67 | 50.00 | 50.00 | 50.00 | 2 | 0 |" in text
     assert report.protocol in text
-    assert tiny_training.manifest.fingerprint in text
+    assert tiny_bundle.manifest.fingerprint in text
     assert '"depth":1000' in text
     assert "- symmetric: search 0.25 s" in text
     assert "1 queries could not be read and score 0" in text
