@@ -21,10 +21,9 @@ from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.uploaded_image import UploadedImage
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.plain_photograph import plain_png
 
@@ -40,7 +39,7 @@ async def index(gallery: Path, count: int) -> None:
     metrics = IndexMetrics(CollectorRegistry())
     catalogue = await open_catalogue(StoreSettings(url="", edge_path=gallery))
     await catalogue.create(SPACE)
-    store = RetryingStore(await catalogue.collection(SPACE), wait_s=0.0)
+    store = await catalogue.collection(SPACE)
     pipeline = IndexingPipeline(
         FakeGalleryEncoder(),
         store,
@@ -50,9 +49,10 @@ async def index(gallery: Path, count: int) -> None:
         batch_wait_s=0.02,
         decode_workers=2,
         decode_timeout_s=60.0,
+        store_wait_s=0.0,
     )
     with closing(pipeline):
-        use_case = IndexGallery(store, SPACE, pipeline, metrics, PayloadLimits(100))
+        use_case = IndexGallery(store, SPACE, pipeline, metrics, PayloadLimits(100), store_wait_s=0.0)
         print("ready", flush=True)  # noqa: T201 - read by the parent
         for start in range(0, count, _REQUEST):
             numbers = range(start, min(start + _REQUEST, count))

@@ -8,7 +8,7 @@ from gallery_indexer.settings import IndexerSettings
 
 
 def main() -> None:
-    """Serve until the process is asked to end."""
+    """Serve until the process is terminated."""
     run_service(IndexerSettings, create_app)
 
 

@@ -45,17 +45,17 @@ def create_app(
     *,
     load_encoder: EncoderLoader = GalleryEncoder.load,
 ) -> FastAPI:
-    """Make the service; bundle and store are opened when it starts.
+    """Create the service; bundle and store are opened when it starts.
 
     Args:
-        settings: How it runs.
-        catalogue: A gallery that is shared with others and that they close; None opens the one of the settings.
-        load_encoder: Loads the encoder of the bundle.
+        settings: Settings of the service.
+        catalogue: A gallery that the caller shares and closes; None opens the one of the settings.
+        load_encoder: Loads the encoder of a bundle.
 
     Returns:
-        The application. Its start raises BundleError where the bundle is missing or altered, MissingExtraError where
-        an extractor needs a package that is not installed, and StoreError where the embedded store cannot be opened. A
-        server that is away, or a gallery of another space, leaves it running but not ready.
+        The application. Its start raises BundleError if the bundle is missing or altered, MissingExtraError if an
+        extractor needs a package that is not installed, and StoreError if the embedded store cannot be opened. With an
+        unavailable server, or a gallery of another space, it runs but is not ready.
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -86,28 +86,28 @@ async def _running(
             catalogue = await open_catalogue(settings.store)
             stack.push_async_callback(catalogue.close)
 
-        tokens = None
+        cache = None
         if settings.kept_tokens_path is not None:
-            tokens = await asyncio.to_thread(FeatureCache, settings.kept_tokens_path)
-            stack.callback(tokens.close)
+            cache = await asyncio.to_thread(FeatureCache, settings.kept_tokens_path)
+            stack.callback(cache.close)
 
         budget = PixelBudget(settings.max_large_pixels, settings.image_limits)
 
         async def open_collection(path: Path) -> CollectionRuntime:
             loaded = await load_bundle(path, settings, load_encoder)
-            return await CollectionRuntime.open(loaded, catalogue, settings, metrics, tokens, budget)
+            return await CollectionRuntime.open(loaded, catalogue, settings, metrics, cache, budget)
 
         collections = IndexCollections(
             catalogue,
             BundleRepository(settings.bundle_path),
-            await CollectionRuntime.open(bundle, catalogue, settings, metrics, tokens, budget),
+            await CollectionRuntime.open(bundle, catalogue, settings, metrics, cache, budget),
             open_collection,
             metrics,
             interval_s=settings.catalogue_interval_s,
             store_wait_s=settings.store_wait_s,
             create_gallery=settings.create_gallery,
         )
-        del bundle  # theirs to close and forget
+        del bundle  # `collections` closes it, and may then free its memory
         stack.push_async_callback(collections.close)
         edit_gallery = EditGallery(
             collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
@@ -123,9 +123,9 @@ async def _running(
             edit_gallery=edit_gallery,
             metrics=metrics,
             remote_image_loader=remote_image_loader,
-            feature_cache=tokens,
+            feature_cache=cache,
             jobs=jobs,
-            remix_gallery=RemixGallery(collections, tokens),
+            remix_gallery=RemixGallery(collections, cache),
             backup_gallery=BackupGallery(catalogue, collections, settings.backups_path, settings.store.payload_schema),
         )
         await _try_to_open_gallery(collections)
@@ -133,9 +133,9 @@ async def _running(
 
 
 async def _try_to_open_gallery(collections: IndexCollections) -> None:
-    """Open the gallery now where that is possible; `GET /readyz` and `POST /index` try again."""
+    """Open the gallery if possible; otherwise `GET /readyz` and `POST /index` try again."""
     try:
         await collections.refresh()
-        _logger.info("indexes with bundle %s", (await collections.live()).manifest.title)
+        _logger.info("indexing with bundle %s", (await collections.live()).manifest.title)
     except StoreError as error:
         _logger.warning("not ready: %s", error)

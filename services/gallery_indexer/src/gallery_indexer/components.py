@@ -1,4 +1,4 @@
-"""What the routes work with, put together by the composition root."""
+"""The components that the routes use; app.py creates them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gallery_indexer.settings import IndexerSettings
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """The collaborators of the running service."""
+    """The components of the running service."""
 
     settings: IndexerSettings
     catalogue: GalleryCatalogue
@@ -35,7 +35,7 @@ class Components:
     backup_gallery: BackupGallery
 
 
-async def _of_request(request: Request) -> Components:  # one that is not async would cost a thread's turn
+async def _of_request(request: Request) -> Components:  # async: FastAPI runs other dependencies in a thread
     components: Components = request.app.state.components
     return components
 

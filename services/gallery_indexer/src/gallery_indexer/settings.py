@@ -18,47 +18,45 @@ _MIB = 2**20
 
 
 class IndexerSettings(ListenSettings):
-    """How the gallery indexer runs; how it listens is told by `ListenSettings`.
+    """Settings of the gallery indexer, in addition to those of `ListenSettings`.
 
     Attributes:
-        bundle_path: Directory of the model bundle; the bundles of other collections are looked for beside it.
-        bundle_public_key: minisign's, in base64; bundles have to be signed with it then.
-        device: Where the encoder runs; `auto` takes CUDA where there is a card.
-        max_images_per_request: Most images in one request.
+        bundle_path: Directory of the model bundle; its parent directory is searched for bundles of other collections.
+        bundle_public_key: A minisign public key in base64; if set, bundles have to be signed with it.
+        device: Device of the encoder; `auto` is CUDA if there is a GPU.
+        max_images_per_request: Largest number of images in a request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
-        image_limits: What an image may be before it is decoded.
-        batch_size: Most images that are embedded, or written, together, whichever requests they came with.
-        batch_wait_ms: Longest wait of an idle encoder for images that are being decoded, before a smaller batch is
-            embedded.
-        decode_workers: Threads or processes that decode photographs and bring them to the input sizes; as many as
-            cores.
-        max_large_pixels: Most pixels of large images (more than `image_limits.large_pixels`) that are decoded at once;
-            one that comes alone may have more. Others wait.
-        worker_processes: Whether photographs are decoded, and the encoder runs, in processes of their own: `auto` has
-            it so where the encoder runs on a card, which the service's threads would keep waiting.
-        decode_timeout_s: Longest time for an image in a process that decodes; then that is killed and started anew, and
-            the image rejected.
-        encode_timeout_s: Longest time for an image in the encoder's process; a batch has so much for each of its
-            images. Then that is killed and started anew, and the batch halved until the image at fault stands alone.
-        store_wait_s: Longest wait for a store that is away; nothing is lost meanwhile.
-        create_gallery: When an empty gallery is begun by itself: `auto` where the store has never held one, `always`
-            where it holds none when the service starts, `never` unless `aff gallery create` asks for it. One that is
-            lost while the service runs is never begun anew.
-        url_sources: Whether images may be named by their URLs, which the service then gets.
-        url_schemes: Schemes of such URLs.
-        url_hosts: Hosts that may be asked, and hosts below a name that begins with a dot; none means any. The addresses
+        image_limits: Limits of images before they are decoded.
+        batch_size: Largest number of images that are embedded or written together, of any requests.
+        batch_wait_ms: Longest wait of an idle encoder for images in preparation, before a smaller batch is embedded.
+        decode_workers: Number of threads or processes that decode and resize photographs; the cores by default.
+        max_large_pixels: Most pixels of large images (more than `image_limits.large_pixels`) that are decoded at a
+            time; others wait. A single image may have more.
+        worker_processes: Whether decoding and the encoder run in separate processes: `auto` if the encoder runs on a
+            GPU, which the service's threads would delay.
+        decode_timeout_s: Longest time for an image in a decoding process; then the process is replaced and the image
+            rejected.
+        encode_timeout_s: Longest time for an image in the encoder's process, multiplied by the number of images of a
+            batch; then the process is replaced, and the batch halved until the image at fault is alone.
+        store_wait_s: Longest wait for an unavailable store; no image is lost meanwhile.
+        create_gallery: When an empty gallery is created automatically: `auto` if the store never had one, `always` if
+            it has none when the service starts, `never` only by `aff gallery create`. A gallery that is deleted while
+            the service runs is never created again automatically.
+        url_sources: Whether images may be named by URL, which the service then fetches.
+        url_schemes: Allowed schemes of such URLs.
+        url_hosts: Allowed hosts; a name with a leading dot allows its subdomains, an empty list any host. Addresses
             have to be public in any case.
         url_timeout_s: Longest time for one image, redirects included.
-        url_max_redirects: Most redirects on the way to an image; each is checked like the URL itself.
-        source_root: Directory below which images may be named by their paths; None allows none.
-        backups_path: Directory of backups; None allows none.
-        thumbnail_side: Pixels of the longer side of the thumbnails that are kept; 0 keeps none.
-        thumbnail_quality: Of their WebP compression.
-        kept_tokens_path: Directory in which the extractors' features of indexed images are kept, so that another mixer
-            can fuse them again; None keeps none.
-        catalogue_interval_s: Longest time until a collection that another process made, switched or dropped is noticed;
-            less than a restoration waits before it drops the former collections of a server.
-        store: Which Qdrant holds the gallery (`QDRANT_*`).
+        url_max_redirects: Largest number of redirects per image; each is checked like the URL.
+        source_root: Directory below which images may be named by path; None allows no paths.
+        backups_path: Directory of backups; None allows no backups.
+        thumbnail_side: Longer side of stored thumbnails in pixels; 0 stores none.
+        thumbnail_quality: Quality of their WebP compression.
+        kept_tokens_path: Directory of the cached features of indexed images, from which another mixer can embed them;
+            None caches none.
+        catalogue_interval_s: Longest time until a collection that another process created, switched or dropped is
+            detected; shorter than a restoration's wait before it drops the former collections of a server.
+        store: Settings of the Qdrant store (`QDRANT_*`).
     """
 
     model_config = SettingsConfigDict(env_prefix="AFF_INDEX_", env_nested_delimiter="__", frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,7 +40,6 @@ from tests.support.qdrant_rest_server import qdrant_rest_server
 pytestmark = pytest.mark.anyio
 
 LIVE, OTHER = make_space("live"), make_space("other", dimension=3)
-KINDS = ("edge", "server", "nodes")
 COUNT = 50
 
 
@@ -122,7 +120,7 @@ async def _exported(directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize(("source", "target"), list(itertools.permutations(KINDS, 2)))
+@pytest.mark.parametrize(("source", "target"), [("edge", "server"), ("server", "nodes"), ("nodes", "edge")])
 async def test_a_gallery_moves_between_stores_with_all_that_it_holds(source: str, target: str, tmp_path: Path) -> None:
     progress, back = _Counter(), _Counter()
     async with _catalogue(source, tmp_path / "source") as catalogue:

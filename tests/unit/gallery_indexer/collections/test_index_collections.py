@@ -32,9 +32,9 @@ from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.index_collections import IndexCollections
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle

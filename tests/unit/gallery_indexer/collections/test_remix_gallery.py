@@ -24,7 +24,7 @@ from gallery_indexer.collections.remix_gallery import RemixGallery
 from gallery_indexer.features.feature_cache import FeatureCache
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.uploaded_image import UploadedImage
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.images import jpeg_bytes

@@ -68,7 +68,7 @@ async def _service(root: Path, catalogue: MemoryGalleryCatalogue) -> AsyncIterat
         yield client
 
 
-@pytest.mark.parametrize("path", ["/gallery/collections", "/gallery/remix"])
+@pytest.mark.parametrize("path", ["/gallery/collections", "/gallery/remix", "/gallery/refuse"])
 async def test_a_bundle_that_the_service_does_not_have_is_not_found(
     tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -204,3 +204,14 @@ async def test_what_was_interrupted_long_ago_is_removed_by_the_next_backup(tmp_p
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
     assert sorted(path.name for path in (tmp_path / "backups").iterdir()) == [".new.partial", "b"]
+
+
+async def test_the_former_path_of_a_remix_starts_the_same_job_and_is_not_documented(tmp_path: Path) -> None:
+    body, key = {"bundle": "mine"}, {"Idempotency-Key": "first"}
+    async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
+        job = await _ended(client, await client.post("/gallery/refuse", json=body, headers=key))
+        assert (job["kind"], job["item"], job["state"]) == ("remix", "mine", "finished")
+        assert (await client.post("/gallery/remix", json=body, headers=key)).json()["id"] == job["id"]
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    assert "/gallery/remix" in paths
+    assert "/gallery/refuse" not in paths

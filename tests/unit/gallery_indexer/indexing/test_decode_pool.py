@@ -16,8 +16,7 @@ from aff_shared.images.decoding import DecodedImage, ImageLimits, decode_image
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.indexing import photograph_preparation
 from gallery_indexer.indexing.decode_pool import DecodePool
-from gallery_indexer.indexing.photograph_preparation import PhotographPreparation, PreparedPhotograph
-from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
+from gallery_indexer.indexing.photograph_preparation import PhotographPreparation, PreparedPhotograph, ThumbnailMaker
 from gallery_indexer.workers.shared_pixel_buffer import PixelReference, SharedPixelBuffer
 from tests.support.plain_photograph import plain_png
 from tests.support.stopped_decoder import DEADLY, ENDLESS, stopped_decoder
@@ -34,9 +33,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def _pool(*, slots: int = 4, arena: bool = True, timeout_s: float = 60.0) -> DecodePool:
+def _pool(*, slots: int = 4, buffer: bool = True, timeout_s: float = 60.0) -> DecodePool:
     return DecodePool(
-        PREPARATION, 2, SharedPixelBuffer(PREPARATION.preprocessings, slots) if arena else None, timeout_s
+        PREPARATION, 2, SharedPixelBuffer(PREPARATION.preprocessings, slots) if buffer else None, timeout_s
     )
 
 
@@ -47,14 +46,14 @@ async def _prepared(pool: DecodePool, data: bytes, name: str) -> PreparedPhotogr
 
 @pytest.fixture(params=["threads", "processes"])
 async def pool(request: pytest.FixtureRequest) -> AsyncIterator[DecodePool]:
-    with closing(_pool(arena=request.param == "processes")) as pool:
+    with closing(_pool(buffer=request.param == "processes")) as pool:
         yield pool
 
 
 async def test_a_photograph_is_prepared_for_each_extractor(pool: DecodePool) -> None:
     async with pool.prepared(RED, "red.png") as prepared:
         assert (prepared.width, prepared.height) == (60, 40)
-        small, half, again = prepared.image
+        small, half, again = prepared.pixels
         assert (small.shape, half.shape) == ((32, 32, 3), (20, 30, 3))
         assert small is again
         assert np.all(small == (255, 0, 0))
@@ -71,6 +70,7 @@ async def test_an_error_names_the_image(pool: DecodePool) -> None:
     assert raised.value.item == "empty.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "timeout_s"), [(DEADLY, 60.0), (ENDLESS, 5.0)])
 async def test_an_image_that_stops_its_decoder_is_the_only_one_that_fails(
     data: bytes, timeout_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -106,7 +106,7 @@ async def test_a_photograph_is_not_blamed_where_no_process_can_be_started(monkey
     ],
 )
 def test_a_place_outside_of_its_slot_is_rejected(reference: PixelReference) -> None:
-    with pytest.raises(WorkerError, match="other sizes"):
+    with pytest.raises(WorkerError, match="does not have the sizes"):
         SharedPixelBuffer(PREPARATION.preprocessings, 4).image(reference)
 
 
@@ -121,7 +121,7 @@ async def test_a_caller_that_goes_away_counts_until_its_image_is_no_longer_decod
         return decode_image(*args, **kwargs)
 
     monkeypatch.setattr(photograph_preparation, "decode_image", decode_slowly)
-    with closing(_pool(arena=False)) as pool:  # of two threads
+    with closing(_pool(buffer=False)) as pool:  # of two threads
         *decoded, waiting = [asyncio.create_task(_prepared(pool, RED, str(number))) for number in range(3)]
         await asyncio.to_thread(begun.wait, 20)
         for task in (*decoded, waiting):
@@ -139,7 +139,7 @@ async def test_an_image_waits_for_a_slot_and_never_takes_one_that_is_written_to(
         async def prepared_right(colour: tuple[int, int, int]) -> bool:
             async with pool.prepared(plain_png(colour), "plain.png") as prepared:
                 await asyncio.sleep(0.005)
-                return bool(np.all(prepared.image[0] == colour))
+                return bool(np.all(prepared.pixels[0] == colour))
 
         given_up = [asyncio.create_task(prepared_right(colour)) for colour in colours]
         await asyncio.sleep(0.002)

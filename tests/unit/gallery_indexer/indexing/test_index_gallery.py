@@ -18,10 +18,9 @@ from aff_shared.store.gallery_store import GalleryStore
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageFeatures, Tokens
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline, KeepFeatures
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.uploaded_image import UploadedImage
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -51,20 +50,33 @@ def _index_gallery(
     keep_features: KeepFeatures | None = None,
 ) -> Iterator[IndexGallery]:
     metrics = IndexMetrics(registry or CollectorRegistry())
-    patient = RetryingStore(store, wait_s=store_wait_s)
     pipeline = IndexingPipeline(
         encoder,
-        patient,
+        store,
         ImageLimits(),
         metrics,
         batch_size=batch_size,
         batch_wait_s=1.0,
         decode_workers=2,
         decode_timeout_s=60.0,
+        store_wait_s=store_wait_s,
         keep_features=keep_features,
     )
     with closing(pipeline):
-        yield IndexGallery(patient, SPACE, pipeline, metrics, PayloadLimits(100, {"year": "integer"}), ["eye"])
+        yield IndexGallery(
+            store,
+            SPACE,
+            pipeline,
+            metrics,
+            PayloadLimits(100, {"year": "integer"}),
+            ["eye"],
+            store_wait_s=store_wait_s,
+        )
+
+
+async def _index(index_gallery: IndexGallery, images: Sequence[UploadedImage]) -> list[Receipt]:
+    """Return the receipts in the images' order."""
+    return sorted([receipt async for receipt in index_gallery.receipts(images)], key=lambda receipt: receipt.index)
 
 
 def _image(
@@ -91,7 +103,7 @@ async def _payload(store: GalleryStore, item_id: str) -> dict[str, Any]:
 async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        receipts = await index_gallery.index([_image(RED, "red", {"colour": "red"}, "red.png")])
+        receipts = await _index(index_gallery, [_image(RED, "red", {"colour": "red"}, "red.png")])
     assert receipts == [
         Receipt(index=0, id="red", name="red.png", status="indexed", extractors=("eye",), found_nothing=())
     ]
@@ -108,7 +120,7 @@ async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
 async def test_an_image_without_an_id_takes_the_hash_of_its_content() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        (receipt,) = await index_gallery.index([_image(RED)])
+        (receipt,) = await _index(index_gallery, [_image(RED)])
     assert receipt.id == hashlib.sha256(RED).hexdigest()
 
 
@@ -116,8 +128,8 @@ async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
     encoder = FakeGalleryEncoder()
     images = [_image(RED, "red", {"a": 1}), _image(BLUE)]
     with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
-        await index_gallery.index(images)
-        receipts = await index_gallery.index(images)
+        await _index(index_gallery, images)
+        receipts = await _index(index_gallery, images)
     assert _statuses(receipts) == ["duplicate", "duplicate"]
     assert encoder.batch_sizes == [2]
 
@@ -125,9 +137,9 @@ async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
 async def test_receipts_and_the_gallery_say_which_extractors_found_something() -> None:
     store, images = MemoryGalleryStore(SPACE), [_image(RED, "red"), _image(BLACK, "black"), _image(b"", "broken")]
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        new = await index_gallery.index(images)
-        again = await index_gallery.index([_image(RED, "red"), _image(BLACK, "black", {"a": 1})])
-        replaced = await index_gallery.index([_image(BLACK, "red")])
+        new = await _index(index_gallery, images)
+        again = await _index(index_gallery, [_image(RED, "red"), _image(BLACK, "black", {"a": 1})])
+        replaced = await _index(index_gallery, [_image(BLACK, "red")])
     assert [receipt.extractors for receipt in new] == [("eye",), (), None]
     assert [receipt.found_nothing for receipt in new] == [(), ("eye",), None]
     assert _statuses(again) == ["duplicate", "updated"]
@@ -143,10 +155,10 @@ async def test_receipts_and_the_gallery_say_which_extractors_found_something() -
 async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_nobody_knows() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        await index_gallery.index([_image(RED, "red")])
+        await _index(index_gallery, [_image(RED, "red")])
         point = (await store.fetch(["red"]))["red"]
         await store.upsert([replace(point, record=replace(point.record, extractors=None))])
-        (receipt,) = await index_gallery.index([_image(RED, "red")])
+        (receipt,) = await _index(index_gallery, [_image(RED, "red")])
     assert (receipt.status, receipt.extractors, receipt.found_nothing) == ("duplicate", None, None)
 
 
@@ -154,9 +166,9 @@ async def test_another_payload_is_an_update_without_embedding() -> None:
     store = MemoryGalleryStore(SPACE)
     encoder = FakeGalleryEncoder()
     with _index_gallery(store, encoder) as index_gallery:
-        await index_gallery.index([_image(RED, "red", {"a": 1})])
+        await _index(index_gallery, [_image(RED, "red", {"a": 1})])
         before = (await store.fetch(["red"]))["red"]
-        receipts = await index_gallery.index([_image(RED, "red", {"a": True})])
+        receipts = await _index(index_gallery, [_image(RED, "red", {"a": True})])
     after = (await store.fetch(["red"]))["red"]
     assert _statuses(receipts) == ["updated"]
     assert after.record.payload == {"a": True}
@@ -168,9 +180,9 @@ async def test_another_payload_is_an_update_without_embedding() -> None:
 async def test_an_image_sent_without_a_payload_keeps_the_one_it_has() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        await index_gallery.index([_image(RED, "photo", {"a": 1})])
-        same_content = await index_gallery.index([_image(RED, "photo")])
-        other_content = await index_gallery.index([_image(BLUE, "photo")])
+        await _index(index_gallery, [_image(RED, "photo", {"a": 1})])
+        same_content = await _index(index_gallery, [_image(RED, "photo")])
+        other_content = await _index(index_gallery, [_image(BLUE, "photo")])
     assert _statuses([*same_content, *other_content]) == ["duplicate", "updated"]
     assert await _payload(store, "photo") == {"a": 1}
 
@@ -178,8 +190,8 @@ async def test_an_image_sent_without_a_payload_keeps_the_one_it_has() -> None:
 async def test_an_empty_payload_takes_the_place_of_the_stored_one() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        await index_gallery.index([_image(RED, "red", {"a": 1})])
-        receipts = await index_gallery.index([_image(RED, "red", {})])
+        await _index(index_gallery, [_image(RED, "red", {"a": 1})])
+        receipts = await _index(index_gallery, [_image(RED, "red", {})])
     assert _statuses(receipts) == ["updated"]
     assert await _payload(store, "red") == {}
 
@@ -187,8 +199,8 @@ async def test_an_empty_payload_takes_the_place_of_the_stored_one() -> None:
 async def test_other_content_under_the_same_id_is_embedded_again() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        await index_gallery.index([_image(RED, "photo")])
-        receipts = await index_gallery.index([_image(BLUE, "photo")])
+        await _index(index_gallery, [_image(RED, "photo")])
+        receipts = await _index(index_gallery, [_image(BLUE, "photo")])
     point = (await store.fetch(["photo"]))["photo"]
     assert _statuses(receipts) == ["updated"]
     assert point.record.content_sha256 == hashlib.sha256(BLUE).hexdigest()
@@ -199,7 +211,7 @@ async def test_other_content_under_the_same_id_is_embedded_again() -> None:
 async def test_the_same_image_twice_in_a_request_is_embedded_once() -> None:
     encoder = FakeGalleryEncoder()
     with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
-        receipts = await index_gallery.index([_image(RED), _image(BLUE), _image(RED)])
+        receipts = await _index(index_gallery, [_image(RED), _image(BLUE), _image(RED)])
     assert _statuses(receipts) == ["indexed", "indexed", "duplicate"]
     assert encoder.batch_sizes == [2]
 
@@ -207,8 +219,8 @@ async def test_the_same_image_twice_in_a_request_is_embedded_once() -> None:
 async def test_the_same_image_twice_with_another_payload_ends_with_the_last_payload() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        receipts = await index_gallery.index(
-            [_image(RED, "red", {"a": 1}), _image(RED, "red"), _image(RED, "red", {"a": 2})]
+        receipts = await _index(
+            index_gallery, [_image(RED, "red", {"a": 1}), _image(RED, "red"), _image(RED, "red", {"a": 2})]
         )
     assert _statuses(receipts) == ["indexed", "duplicate", "updated"]
     assert await _payload(store, "red") == {"a": 2}
@@ -217,7 +229,7 @@ async def test_the_same_image_twice_with_another_payload_ends_with_the_last_payl
 async def test_one_id_with_two_contents_in_a_request_keeps_the_first() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        receipts = await index_gallery.index([_image(RED, "photo"), _image(BLUE, "photo", name="b.png")])
+        receipts = await _index(index_gallery, [_image(RED, "photo"), _image(BLUE, "photo", name="b.png")])
     assert _codes(receipts) == [None, "id_repeated"]
     assert receipts[1].error is not None
     assert receipts[1].error.item == "b.png"
@@ -227,7 +239,7 @@ async def test_one_id_with_two_contents_in_a_request_keeps_the_first() -> None:
 
 async def test_a_repeat_of_an_image_that_is_rejected_is_rejected_too() -> None:
     with _index_gallery(MemoryGalleryStore(SPACE), FakeGalleryEncoder()) as index_gallery:
-        receipts = await index_gallery.index([_image(b"", "a"), _image(b"", "a")])
+        receipts = await _index(index_gallery, [_image(b"", "a"), _image(b"", "a")])
     assert _codes(receipts) == ["image_empty", "image_empty"]
 
 
@@ -244,8 +256,8 @@ async def test_receipts_stand_in_the_order_of_the_images_whatever_became_of_them
         _image(RED, "wordy", {"text": "x" * 100}),
     ]
     with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
-        await index_gallery.index([_image(RED, "known")])
-        receipts = await index_gallery.index(images)
+        await _index(index_gallery, [_image(RED, "known")])
+        receipts = await _index(index_gallery, images)
     assert [receipt.index for receipt in receipts] == list(range(7))
     assert [receipt.id for receipt in receipts] == [image.item.id for image in images]
     assert [*zip(_statuses(receipts), _codes(receipts), strict=True)] == [
@@ -277,7 +289,7 @@ async def test_an_image_whose_features_cannot_be_kept_is_rejected_alone_and_noth
         kept.extend(sha256 for sha256, _ in images)
 
     with _index_gallery(store, _ImmenseGreen(), keep_features=keep) as index_gallery:
-        receipts = await index_gallery.index([_image(RED, "red"), _image(GREEN, "green"), _image(BLUE, "blue")])
+        receipts = await _index(index_gallery, [_image(RED, "red"), _image(GREEN, "green"), _image(BLUE, "blue")])
     assert _statuses(receipts) == ["indexed", "rejected", "indexed"]
     assert receipts[1].error is not None
     assert (receipts[1].error.code, receipts[1].error.item) == ("encoder_failed", "green")
@@ -290,7 +302,7 @@ async def test_new_images_are_embedded_in_batches() -> None:
     encoder = FakeGalleryEncoder()
     images = [_image(plain_png((value, 0, 0))) for value in range(7)]
     with _index_gallery(MemoryGalleryStore(SPACE), encoder, batch_size=3) as index_gallery:
-        receipts = await index_gallery.index(images)
+        receipts = await _index(index_gallery, images)
     assert _statuses(receipts) == ["indexed"] * 7
     assert sorted(encoder.batch_sizes) == [1, 3, 3]
 
@@ -300,10 +312,10 @@ async def test_a_store_that_fails_midway_loses_nothing_and_doubles_nothing() -> 
     images = [_image(plain_png((value, 0, 0))) for value in range(5)]
     with _index_gallery(store, FakeGalleryEncoder(), batch_size=1) as index_gallery:
         with pytest.raises(StoreUnavailableError):
-            await index_gallery.index(images)
+            await _index(index_gallery, images)
         assert await store.count() == 2
         store.writes_left = None
-        receipts = await index_gallery.index(images)
+        receipts = await _index(index_gallery, images)
     assert sorted(_statuses(receipts)) == ["duplicate"] * 2 + ["indexed"] * 3
     assert await store.count() == 5
 
@@ -313,7 +325,7 @@ async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
     await store.create(EmbeddingSpace(id="b" * 64, dimension=4))
     encoder = FakeGalleryEncoder()
     with _index_gallery(store, encoder) as index_gallery, pytest.raises(EmbeddingSpaceMismatchError):
-        await index_gallery.index([_image(RED)])
+        await _index(index_gallery, [_image(RED)])
     assert encoder.batch_sizes == []
     assert await store.count() == 0
 
@@ -322,7 +334,7 @@ async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
 async def test_a_malformed_id_rejects_its_own_image_alone(bad: str) -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
-        receipts = await index_gallery.index([_image(RED, bad, name="red.png"), _image(GREEN, "green")])
+        receipts = await _index(index_gallery, [_image(RED, bad, name="red.png"), _image(GREEN, "green")])
     assert _statuses(receipts) == ["rejected", "indexed"]
     assert _codes(receipts) == ["items_invalid", None]
     assert receipts[0].error is not None

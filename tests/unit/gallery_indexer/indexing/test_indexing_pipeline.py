@@ -16,14 +16,10 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.workers.worker_life import WorkerStartError
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder
-from gallery_indexer.indexing.encoded_record import EncodedRecord
-from gallery_indexer.indexing.identified_image import identify
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.index_task import IndexTask
+from gallery_indexer.indexing.index_task import IndexTask, UploadedImage
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.workers.shared_pixel_buffer import SharedPixelBuffer
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
@@ -69,31 +65,32 @@ async def _pipeline(
     *,
     batch_size: int = 8,
     store_wait_s: float = 0.0,
-    arena: SharedPixelBuffer | None = None,
+    buffer: SharedPixelBuffer | None = None,
 ) -> AsyncIterator[IndexingPipeline]:
     store = store or MemoryGalleryStore()
     await store.create(EmbeddingSpace(id="a" * 64, dimension=4))
     pipeline = IndexingPipeline(
         encoder,
-        RetryingStore(store, wait_s=store_wait_s),
+        store,
         ImageLimits(),
         IndexMetrics(registry or CollectorRegistry()),
         batch_size=batch_size,
         batch_wait_s=5.0,
         decode_workers=2,
         decode_timeout_s=60.0,
-        arena=arena,
+        store_wait_s=store_wait_s,
+        buffer=buffer,
     )
     with closing(pipeline):
         yield pipeline
 
 
-def _entry(data: bytes, name: str = "photo.png") -> IndexTask:
-    return IndexTask((identify(0, UploadedImage(data=data, name=name), PayloadLimits(0)),), None)
+def _task(data: bytes, name: str = "photo.png") -> IndexTask:
+    return IndexTask.of(0, UploadedImage(data=data, name=name), PayloadLimits(0))
 
 
-async def _embed(pipeline: IndexingPipeline, *entries: IndexTask) -> list[EncodedRecord | AffError]:
-    return await asyncio.gather(*map(pipeline.embed, entries))
+async def _embed(pipeline: IndexingPipeline, *tasks: IndexTask) -> list[GalleryPoint | AffError]:
+    return await asyncio.gather(*map(pipeline.embed, tasks))
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -106,23 +103,23 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def test_each_image_of_a_batch_gets_its_own_embedding_and_size() -> None:
     encoder = FakeGalleryEncoder()
-    entries = _entry(plain_png(RED, width=40, height=30)), _entry(plain_png(BLUE, width=20, height=50))
+    tasks = _task(plain_png(RED, width=40, height=30)), _task(plain_png(BLUE, width=20, height=50))
     async with _pipeline(encoder) as pipeline:
-        red, blue = await _embed(pipeline, *entries)
-    assert isinstance(red, EncodedRecord)
-    assert isinstance(blue, EncodedRecord)
+        red, blue = await _embed(pipeline, *tasks)
+    assert isinstance(red, GalleryPoint)
+    assert isinstance(blue, GalleryPoint)
     half = 0.5**0.5  # mean colour (1, 0, 0) with the constant 1, brought to unit length
     np.testing.assert_allclose(red.embedding, [half, 0, 0, half], atol=1e-6)
     np.testing.assert_allclose(blue.embedding, [0, 0, half, half], atol=1e-6)
-    assert (red.width, red.height, blue.width, blue.height) == (40, 30, 20, 50)
-    assert (red.extractors, blue.extractors) == (("eye",), ("eye",))
+    assert (red.record.width, red.record.height, blue.record.width, blue.record.height) == (40, 30, 20, 50)
+    assert (red.record.extractors, blue.record.extractors) == (("eye",), ("eye",))
     assert encoder.batch_sizes == [2]
 
 
 async def test_what_was_embedded_together_is_written_together() -> None:
     store = _RecordingStore()
     async with _pipeline(FakeGalleryEncoder(), store) as pipeline:
-        await _embed(pipeline, *(_entry(plain_png((value, 0, 0))) for value in range(6)))
+        await _embed(pipeline, *(_task(plain_png((value, 0, 0))) for value in range(6)))
     assert store.writes == [6]
     assert await store.count() == 6
 
@@ -130,21 +127,21 @@ async def test_what_was_embedded_together_is_written_together() -> None:
 async def test_an_image_that_does_not_decode_leaves_the_others_their_embeddings() -> None:
     encoder = FakeGalleryEncoder()
     async with _pipeline(encoder) as pipeline:
-        empty, red = await _embed(pipeline, _entry(b"", "empty.png"), _entry(plain_png(RED)))
+        empty, red = await _embed(pipeline, _task(b"", "empty.png"), _task(plain_png(RED)))
     assert isinstance(empty, EmptyImageError)
     assert empty.item == "empty.png"
-    assert isinstance(red, EncodedRecord)
+    assert isinstance(red, GalleryPoint)
     assert red.embedding[0] > 0
     assert encoder.batch_sizes == [1]
 
 
 async def test_an_image_that_makes_the_encoder_raise_fails_alone() -> None:
     store = _RecordingStore()
-    entries = _entry(plain_png(RED)), _entry(plain_png(GREEN), "bad.png"), _entry(plain_png(BLUE))
+    tasks = _task(plain_png(RED)), _task(plain_png(GREEN), "bad.png"), _task(plain_png(BLUE))
     async with _pipeline(FakeGalleryEncoder(poison=GREEN), store) as pipeline:
-        red, green, blue = await _embed(pipeline, *entries)
-    assert isinstance(red, EncodedRecord)
-    assert isinstance(blue, EncodedRecord)
+        red, green, blue = await _embed(pipeline, *tasks)
+    assert isinstance(red, GalleryPoint)
+    assert isinstance(blue, GalleryPoint)
     assert red.embedding[0] > 0
     assert blue.embedding[2] > 0
     assert isinstance(green, EncoderError)
@@ -157,9 +154,9 @@ async def test_an_image_is_not_rejected_where_the_process_that_decodes_cannot_be
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     encoder, store = FakeGalleryEncoder(), MemoryGalleryStore()
-    async with _pipeline(encoder, store, arena=SharedPixelBuffer(encoder.preprocessings, 4)) as pipeline:
+    async with _pipeline(encoder, store, buffer=SharedPixelBuffer(encoder.preprocessings, 4)) as pipeline:
         with pytest.raises(WorkerError, match="cannot be started"):
-            await pipeline.embed(_entry(plain_png(RED)))
+            await pipeline.embed(_task(plain_png(RED)))
     assert await store.count() == 0
 
 
@@ -173,21 +170,21 @@ async def test_images_are_not_rejected_where_the_process_that_embeds_cannot_be_s
     async with _pipeline(FakeGalleryEncoder()) as pipeline:
         for colour in (RED, GREEN):
             with pytest.raises(WorkerStartError):
-                await pipeline.embed(_entry(plain_png(colour)))
+                await pipeline.embed(_task(plain_png(colour)))
 
 
 async def test_a_vector_that_is_not_of_unit_length_is_never_stored() -> None:
     store = MemoryGalleryStore()
     async with _pipeline(_EncoderOfZeros("eye"), store) as pipeline:
-        (result,) = await _embed(pipeline, _entry(plain_png(RED)))
+        (result,) = await _embed(pipeline, _task(plain_png(RED)))
     assert isinstance(result, EncoderError)
-    assert result.detail == "the encoder gave no unit vector for this image"
+    assert result.detail == "the encoder returned no unit vector for this image"
     assert await store.count() == 0
 
 
 async def test_an_image_in_which_no_extractor_finds_anything_is_refused_with_that_reason() -> None:
     async with _pipeline(_EncoderOfZeros()) as pipeline:
-        (result,) = await _embed(pipeline, _entry(plain_png(RED)))
+        (result,) = await _embed(pipeline, _task(plain_png(RED)))
     assert isinstance(result, EncoderError)
     assert "no extractor of the bundle finds anything" in result.detail
 
@@ -200,7 +197,7 @@ async def test_four_batches_of_images_are_alive_at_most_whatever_is_asked() -> N
         return registry.get_sample_value("aff_index_stage_duration_seconds_count", {"stage": "prepare"})
 
     async with _pipeline(encoder, registry=registry, batch_size=2) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_entry(plain_png((value, 0, 0))))) for value in range(12)]
+        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(12)]
         await _until(lambda: prepared() == 8)
         await asyncio.sleep(0.1)  # time enough for a ninth, were it allowed
         assert prepared() == 8
@@ -214,13 +211,13 @@ async def test_four_batches_of_images_are_alive_at_most_whatever_is_asked() -> N
 async def test_a_batch_is_decoded_while_another_is_embedded_and_a_third_is_written() -> None:
     encoder, store = FakeGalleryEncoder(), _HeldStore()
     async with _pipeline(encoder, store, batch_size=1) as pipeline:
-        first = asyncio.create_task(pipeline.embed(_entry(plain_png(RED))))
+        first = asyncio.create_task(pipeline.embed(_task(plain_png(RED))))
         await _until(lambda: store.writing == 1)
         encoder.gate.clear()
         encoder.called.clear()
-        second = asyncio.create_task(pipeline.embed(_entry(plain_png(BLUE))))
+        second = asyncio.create_task(pipeline.embed(_task(plain_png(BLUE))))
         await _until(encoder.called.is_set)
-        empty = await pipeline.embed(_entry(b""))
+        empty = await pipeline.embed(_task(b""))
         assert isinstance(empty, EmptyImageError)
         assert not first.done()
         assert not second.done()
@@ -244,12 +241,12 @@ class _HeldStore(MemoryGalleryStore):
 async def test_a_store_that_is_away_is_waited_for_and_nothing_is_lost() -> None:
     store = InterruptibleGalleryStore(writes_left=1)
     async with _pipeline(FakeGalleryEncoder(), store, batch_size=2, store_wait_s=30.0) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_entry(plain_png((value, 0, 0))))) for value in range(8)]
+        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(8)]
         await _until(lambda: store.refused > 0)
         assert await store.count() == 2
         store.writes_left = None
         results = await asyncio.gather(*asked)
-    assert all(isinstance(result, EncodedRecord) for result in results)
+    assert all(isinstance(result, GalleryPoint) for result in results)
     assert await store.count() == 8
 
 
@@ -258,7 +255,7 @@ async def test_a_store_that_stays_away_fails_the_images_in_the_end() -> None:
     async with _pipeline(FakeGalleryEncoder(), store, store_wait_s=0.1) as pipeline:
         store.writes_left = 0
         with pytest.raises(StoreUnavailableError):
-            await pipeline.embed(_entry(plain_png(RED)))
+            await pipeline.embed(_task(plain_png(RED)))
     assert store.refused > 1
 
 
@@ -266,10 +263,10 @@ async def test_an_image_whose_caller_went_away_takes_no_place() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     async with _pipeline(encoder, batch_size=1) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_entry(plain_png((value, 0, 0))))) for value in range(4)]
+        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(4)]
         await _until(encoder.called.is_set)
         for task in asked:
             task.cancel()
         encoder.gate.set()
-        result = await asyncio.wait_for(pipeline.embed(_entry(plain_png(BLUE))), timeout=10)
-    assert isinstance(result, EncodedRecord)
+        result = await asyncio.wait_for(pipeline.embed(_task(plain_png(BLUE))), timeout=10)
+    assert isinstance(result, GalleryPoint)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aff_shared.errors import AffError
-from gallery_indexer.indexing.uploaded_image import ImageLocation, UploadedImage
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.remote.remote_image_loader import RemoteImageLoader
 
 pytestmark = pytest.mark.anyio
@@ -38,10 +38,10 @@ def root(tmp_path: Path) -> Path:
 
 
 async def _fetch(named: RemoteImageLoader, *paths: str) -> list[bytes | str]:
-    images = [UploadedImage(data=ImageLocation(path=path), name=path) for path in paths]
+    images = [UploadedImage(data=None, name=path, path=path) for path in paths]
     found: list[bytes | str] = []
     for image in await named.fetch(images):
-        assert not isinstance(image.data, ImageLocation)
+        assert image.data is not None
         found.append(image.data.code if isinstance(image.data, AffError) else image.data)
     return found
 
@@ -76,8 +76,8 @@ async def test_a_request_takes_no_more_bytes_than_its_body_might_have_had(root: 
 
 async def test_what_the_operator_does_not_allow_is_refused_in_words_that_name_the_setting() -> None:
     images = [
-        UploadedImage(data=ImageLocation(path="a.jpg"), name="a.jpg"),
-        UploadedImage(data=ImageLocation(url="https://photos.example/a.jpg"), name="url"),
+        UploadedImage(data=None, path="a.jpg", name="a.jpg"),
+        UploadedImage(data=None, url="https://photos.example/a.jpg", name="url"),
         UploadedImage(data=b"sent"),
     ]
     path, url, sent = await _named(None).fetch(images)

@@ -254,10 +254,10 @@ async def test_a_host_and_a_path_in_other_letters_are_encoded() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("status/401", "401 Unauthorized .*: it wants credentials"),
-        ("status/403", "403 Forbidden .*: it refuses access, or the URL's signature is wrong or has expired"),
+        ("status/401", "401 Unauthorized .*: it requires credentials"),
+        ("status/403", "403 Forbidden .*: access is denied, or the URL's signature is wrong or has expired"),
         ("status/404", "404 Not Found"),
-        ("status/429", r"429 Too Many Requests and asks to wait \(Retry-After: 120\)"),
+        ("status/429", r"429 Too Many Requests with Retry-After: 120"),
         ("slow", "within 0.2 s"),
     ],
 )

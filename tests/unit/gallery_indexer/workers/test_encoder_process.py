@@ -48,7 +48,7 @@ def _process(
 
 def _plain(encoder: EncoderProcess, slot: int, colour: tuple[int, int, int]) -> EncoderInput:
     pixels = np.full((16, 16, 3), colour, dtype=np.uint8)
-    return encoder.arena.image(encoder.arena.store(slot, (pixels,)))
+    return encoder.buffer.image(encoder.buffer.store(slot, (pixels,)))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_embeddings_are_those_of_the_same_encoder_in_this_process() -> None:
     photographs = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((300, 401), (90, 640))]
     prepared = [prepare_photograph(photograph, here.preprocessings) for photograph in photographs]
     with closing(_process(GalleryEncoder.load, TINY_BUNDLE, manifest)) as there:
-        shared = [there.arena.image(there.arena.store(slot, image)) for slot, image in enumerate(prepared)]
+        shared = [there.buffer.image(there.buffer.store(slot, image)) for slot, image in enumerate(prepared)]
         encoded = there.encode_images(shared, with_features=True)
         fused = there.fuse([one.features for one in encoded if one.features is not None])
     expected = here.encode_images(prepared, with_features=True)

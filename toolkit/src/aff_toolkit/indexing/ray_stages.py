@@ -22,22 +22,18 @@ from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.errors import AffError
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.problem import problem_of
+from aff_shared.store.gallery_store import GalleryPoint
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.ray_store import StageStore
 from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
-from gallery_indexer.indexing.batch_encoder import BatchEncoder
-from gallery_indexer.indexing.encoded_record import EncodedRecord
-from gallery_indexer.indexing.identified_image import IdentifiedImage, identify
+from gallery_indexer.indexing.batch_encoder import BatchEncoder, require_usable
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.index_task import IndexTask
-from gallery_indexer.indexing.indexing_pipeline import encoded_record
+from gallery_indexer.indexing.index_task import IndexTask, UploadedImage
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
-from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
-from gallery_indexer.indexing.uploaded_image import UploadedImage
+from gallery_indexer.indexing.photograph_preparation import PhotographPreparation, ThumbnailMaker
 from gallery_indexer.settings import IndexerSettings
 
 _READ_AT_A_TIME = 32
@@ -165,20 +161,20 @@ class Prepare:
         item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
         limits = PayloadLimits(self.settings.max_payload_bytes, self.settings.store.payload_schema)
         try:
-            incoming = UploadedImage(data=row["data"], name=row["location"], item=item)
-            image = identify(0, incoming, limits)
-            prepared: Row = {**row, "id": image.item_id, "data": None, "sha256": image.content_sha256}
-            if not IndexTask((image,), stored).needs_embedding:
+            task = IndexTask.of(0, UploadedImage(data=row["data"], name=row["location"], item=item), limits)
+            task.stored = stored
+            prepared: Row = {**row, "id": task.item_id, "data": None, "sha256": task.content_sha256}
+            if not task.needs_embedding:
                 return prepared
-            photograph = self._prepare(image.data, image.label)
+            photograph = self._prepare(task.data, task.label)
         except AffError as error:
             return _failed(row, error)
         return prepared | {
             "thumbnail": photograph.thumbnail,
             "width": photograph.width,
             "height": photograph.height,
-            "pixels": [one.tobytes() for one in photograph.image],
-            "shapes": [list(one.shape) for one in photograph.image],
+            "pixels": [one.tobytes() for one in photograph.pixels],
+            "shapes": [list(one.shape) for one in photograph.pixels],
         }
 
     @cached_property
@@ -222,7 +218,7 @@ def _pixels(row: Row) -> EncoderInput:
 
 def _with_embedding(row: Row, encoded: EncodedImage | None) -> Row:
     try:
-        image = encoded_record(encoded, row["width"], row["height"], label=row["id"])
+        image = require_usable(encoded, label=row["id"])
     except AffError as error:
         return _failed(row, error)
     return {**row, "pixels": None, "embedding": image.embedding.tolist(), "extractors": list(image.extractors)}
@@ -247,25 +243,25 @@ class Write:
         stored = self._store.fetch([row["id"] for row in going])
         points = []
         for row in going:
-            entry = IndexTask((_identified(row),), stored.get(row["id"]))
-            embedded = _embedded(row)
-            if embedded is not None:
-                points.append(entry.embedded_point(embedded))
-            elif entry.needs_payload:
-                self._store.set_payload(row["id"], entry.payload)
-            (receipt,) = entry.receipts(embedded)
+            task = _task(row, stored.get(row["id"]))
+            point = None
+            if row["embedding"] is not None:
+                point = task.point(_encoded(row), row["width"], row["height"], row["thumbnail"])
+                points.append(point)
+            elif task.needs_payload:
+                self._store.set_payload(row["id"], task.payload)
+            (receipt,) = task.receipts(point)
             row.update(status=receipt.status, embedding=None)
         if points:
             self._store.upsert(points)
         return _table(rows)
 
 
-def _identified(row: Row) -> IdentifiedImage:
-    return IdentifiedImage(0, row["location"], row["id"], b"", row["sha256"], json.loads(row["payload"]))
+def _task(row: Row, stored: GalleryPoint | None) -> IndexTask:
+    item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
+    image = UploadedImage(data=None, name=row["location"], item=item)
+    return IndexTask(row["id"], row["sha256"], b"", [(0, image)], stored)
 
 
-def _embedded(row: Row) -> EncodedRecord | None:
-    if row["embedding"] is None:
-        return None
-    embedding = np.asarray(row["embedding"], dtype=np.float32)
-    return EncodedRecord(embedding, row["width"], row["height"], tuple(row["extractors"]), row["thumbnail"])
+def _encoded(row: Row) -> EncodedImage:
+    return EncodedImage(np.asarray(row["embedding"], dtype=np.float32), tuple(row["extractors"]))

@@ -11,8 +11,8 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
 from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.retry import retry_for
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.indexing.retrying_store import RetryingStore
 
 _Result = TypeVar("_Result")
 
@@ -47,19 +47,19 @@ class OpenedStore:
         self._loop = asyncio.new_event_loop()
         self._catalogue: GalleryCatalogue = self._run(open_catalogue(settings))
         self._run(self._catalogue.create(space))
-        self._store = RetryingStore(self._run(self._catalogue.collection(space)), wait_s=_WAIT_S)
+        self._store = self._run(self._catalogue.collection(space))
 
     def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """See GalleryStore."""
-        return self._run(self._store.fetch(item_ids))
+        return self._run(retry_for(lambda: self._store.fetch(item_ids), wait_s=_WAIT_S))
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """See GalleryStore."""
-        self._run(self._store.upsert(points))
+        self._run(retry_for(lambda: self._store.upsert(points), wait_s=_WAIT_S))
 
     def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """See GalleryStore."""
-        self._run(self._store.set_payload(item_id, payload))
+        self._run(retry_for(lambda: self._store.set_payload(item_id, payload), wait_s=_WAIT_S))
 
     def close(self) -> None:
         """Close the store."""

@@ -1,4 +1,4 @@
-"""One collection of the gallery with the model that embeds for it."""
+"""A collection of the gallery with its encoder and indexing pipeline."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures
 from gallery_indexer.indexing.payload_limits import PayloadLimits
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
+from gallery_indexer.indexing.photograph_preparation import ThumbnailMaker
 from gallery_indexer.settings import IndexerSettings
 from gallery_indexer.workers.encoder_process import EncoderProcess
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBundle:
-    """A bundle whose gallery side is loaded."""
+    """A bundle with its loaded encoder."""
 
     manifest: BundleManifest
     encoder: ImageEncoder
 
     def close(self) -> None:
-        """End the encoder's process, where it has one."""
+        """Stop the encoder's process, if it has one."""
         if isinstance(self.encoder, EncoderProcess):
             self.encoder.close()
 
@@ -44,7 +43,7 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
     """Verify a bundle and load its gallery side.
 
     Raises:
-        BundleError: It is missing, altered, or does not fit this release.
+        BundleError: The bundle is missing, altered, or incompatible with this release.
         MissingExtraError: An extractor needs a package that is not installed.
     """
 
@@ -53,8 +52,8 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
             verify_signature(path, settings.bundle_public_key)
         manifest = load_manifest(path)
         verify_files(path, manifest, manifest.gallery_files)
-        on_card = device_named(settings.device).type == "cuda"
-        if settings.worker_processes == "never" or not (on_card or settings.worker_processes == "always"):
+        on_gpu = device_named(settings.device).type == "cuda"
+        if settings.worker_processes == "never" or not (on_gpu or settings.worker_processes == "always"):
             return LoadedBundle(manifest, load_encoder(path, manifest, device=settings.device))
         encoder = EncoderProcess(
             load_encoder,
@@ -71,13 +70,13 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
 
 @dataclass(slots=True, eq=False)
 class CollectionRuntime:
-    """What embeds images and writes them into one collection; closed once nothing uses it.
+    """Everything that is needed to index into one collection; closed when no request uses it.
 
     Attributes:
-        bundle: Of the collection's embedding space.
-        store: Of the collection.
-        index_gallery: The use case.
-        pipeline: Its pipeline.
+        bundle: The bundle of the collection's embedding space.
+        store: The store of the collection.
+        index_gallery: Indexes images of a request.
+        pipeline: The pipeline that it uses.
     """
 
     bundle: LoadedBundle
@@ -88,17 +87,17 @@ class CollectionRuntime:
     _closable: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
-        """Begin without users."""
+        """Start without users."""
         self._closable.set()
 
     @property
     def manifest(self) -> BundleManifest:
-        """Manifest of the bundle."""
+        """The manifest of the bundle."""
         return self.bundle.manifest
 
     @property
     def encoder(self) -> ImageEncoder:
-        """What embeds."""
+        """The encoder of the bundle."""
         return self.bundle.encoder
 
     @classmethod
@@ -108,30 +107,43 @@ class CollectionRuntime:
         catalogue: GalleryCatalogue,
         settings: IndexerSettings,
         metrics: IndexMetrics,
-        tokens: FeatureCache | None = None,
+        cache: FeatureCache | None = None,
         budget: PixelBudget | None = None,
     ) -> CollectionRuntime:
-        """Put together what a collection needs; where the store fails, the bundle is closed.
+        """Open a collection; if the store fails, the bundle is closed.
 
-        With `tokens`, the features of images are kept there; `budget` is that of all collections together.
+        Args:
+            bundle: The bundle of the collection's embedding space.
+            catalogue: The collections.
+            settings: Settings of the indexer.
+            metrics: Records receipts and stage times.
+            cache: Stores the features of indexed images; None stores none.
+            budget: Budget of the pixels of large images, shared by all collections.
+
+        Raises:
+            StoreError: The store failed.
         """
         try:
             store = await catalogue.collection(bundle.manifest.space)
         except BaseException:
             await asyncio.to_thread(bundle.close)
             raise
-        patient = RetryingStore(store, wait_s=settings.store_wait_s)
-        keep_features = None if tokens is None else partial(tokens.keep, TokenKind.of(bundle.manifest))
-        pipeline = open_pipeline(bundle.encoder, patient, settings, metrics, keep_features, budget)
-        limits = PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
+        keep_features = None if cache is None else partial(cache.keep, TokenKind.of(bundle.manifest))
+        pipeline = open_pipeline(bundle.encoder, store, settings, metrics, keep_features, budget)
         index_gallery = IndexGallery(
-            patient, bundle.manifest.space, pipeline, metrics, limits, [one.name for one in bundle.manifest.extractors]
+            store,
+            bundle.manifest.space,
+            pipeline,
+            metrics,
+            PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema),
+            [extractor.name for extractor in bundle.manifest.extractors],
+            store_wait_s=settings.store_wait_s,
         )
         return cls(bundle, store, index_gallery, pipeline)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Count a user of the pipeline or the encoder: inside the context they are not closed."""
+        """Count a user of the pipeline or the encoder: they are not closed during the context."""
         self._users += 1
         self._closable.clear()
         try:
@@ -142,25 +154,25 @@ class CollectionRuntime:
                 self._closable.set()
 
     async def close_when_unused(self) -> None:
-        """Wait for the users; then end the pipeline's workers, and the encoder's process where it has one."""
+        """Wait for the users; then stop the encoder's process, if it has one, and the pipeline's workers."""
         await self._closable.wait()
-        await asyncio.to_thread(self.bundle.close)  # first: a batch that hangs in it would hold up the pipeline
+        await asyncio.to_thread(self.bundle.close)  # first: a batch that hangs in it would block the pipeline
         await asyncio.to_thread(self.pipeline.close)
 
     def stop_waiting(self) -> None:
-        """Close in spite of the users: the service ends."""
+        """Close in spite of users: the service stops."""
         self._closable.set()
 
 
 def open_pipeline(
     encoder: ImageEncoder,
-    store: RetryingStore,
+    store: GalleryStore,
     settings: IndexerSettings,
     metrics: IndexMetrics,
     keep_features: KeepFeatures | None = None,
     budget: PixelBudget | None = None,
 ) -> IndexingPipeline:
-    """Put together the pipeline that the settings ask for."""
+    """Return a pipeline with these settings."""
     return IndexingPipeline(
         encoder,
         store,
@@ -170,7 +182,8 @@ def open_pipeline(
         batch_wait_s=settings.batch_wait_ms / 1000,
         decode_workers=settings.decode_workers,
         decode_timeout_s=settings.decode_timeout_s,
-        arena=encoder.arena if isinstance(encoder, EncoderProcess) else None,
+        store_wait_s=settings.store_wait_s,
+        buffer=encoder.buffer if isinstance(encoder, EncoderProcess) else None,
         thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
         keep_features=keep_features,
         budget=budget or PixelBudget(settings.max_large_pixels, settings.image_limits),

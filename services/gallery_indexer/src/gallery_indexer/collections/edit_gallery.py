@@ -1,4 +1,4 @@
-"""Changes to what is in the gallery already, in every collection; nothing is embedded again."""
+"""Deletes images and changes payloads, in every collection; nothing is embedded again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class EditGallery:
     """Deletes images, and changes their payloads.
 
     Args:
-        collections: The gallery.
-        payload_limits: What a payload may be.
+        collections: The collections of the gallery.
+        payload_limits: Limits of payloads.
     """
 
     def __init__(self, collections: IndexCollections, payload_limits: PayloadLimits) -> None:
@@ -28,19 +28,19 @@ class EditGallery:
         self._payload_limits = payload_limits
 
     async def delete(self, item_ids: Sequence[str]) -> int:
-        """Delete images by their ids; returns how many the live collection held.
+        """Delete images by their ids; returns how many the live collection had.
 
         Raises:
             StoreError: The store failed.
         """
         live, *others = await self._collections.stores()
         deleted = len(await live.fetch(item_ids))
-        for store in (*others, live):  # the live one last: until then a failed deletion is seen, and can be repeated
+        for store in (*others, live):  # the live one last: a failed deletion is visible until then and can be repeated
             await store.delete(item_ids)
         return deleted
 
     async def delete_matching(self, payload_filter: PayloadFilter) -> int:
-        """Delete the images whose payload fits, likewise."""
+        """Delete the images whose payload matches; returns how many the live collection had."""
         live, *others = await self._collections.stores()
         deleted = await live.count(payload_filter)
         for store in (*others, live):
@@ -48,7 +48,7 @@ class EditGallery:
         return deleted
 
     async def delete_all(self) -> int:
-        """Delete every image; the collections stay."""
+        """Delete every image, but no collection; returns how many the live collection had."""
         live, *others = await self._collections.stores()
         deleted = await live.count()
         for store in (*others, live):
@@ -56,18 +56,18 @@ class EditGallery:
         return deleted
 
     async def change_payload(self, item_id: str, change: Callable[[JsonObject], JsonObject]) -> JsonObject:
-        """Replace an image's payload by what a function makes of it; returns the new one.
+        """Replace an image's payload by the result of a function of it; returns the new payload.
 
         Raises:
-            ImageNotFoundError: The gallery holds no image of this id.
+            ImageNotFoundError: The gallery has no image with this id.
             InvalidItemsError: The new payload cannot be stored.
             StoreError: The store failed.
         """
         stores = await self._collections.stores()
-        there = (await stores[0].fetch([item_id])).get(item_id)
-        if there is None:
-            raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
-        payload = change(there.record.payload)
+        point = (await stores[0].fetch([item_id])).get(item_id)
+        if point is None:
+            raise ImageNotFoundError("the gallery has no image with this id", item=item_id)
+        payload = change(point.record.payload)
         require_storable(payload, self._payload_limits, item=item_id)
         for store in stores:
             await store.set_payload(item_id, payload)
@@ -75,7 +75,7 @@ class EditGallery:
 
 
 def merged(payload: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch (RFC 7396): members of objects are merged, null removes one, all else replaces."""
+    """Apply a JSON merge patch (RFC 7396): members of objects are merged, null removes one, other values replace."""
     if not isinstance(patch, dict):
         return patch
     result = dict(payload) if isinstance(payload, dict) else {}

@@ -1,4 +1,4 @@
-"""Every write reaches every collection of the gallery, so that a switch from one to another loses nothing."""
+"""Indexes into every collection of the gallery, so that a switch between collections loses no image."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from aff_shared.store.retry import retry_for
 from gallery_indexer.collections.collection_runtime import CollectionRuntime
 from gallery_indexer.collections.merge_receipts import merge_receipts
 from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.uploaded_image import UploadedImage
+from gallery_indexer.indexing.index_task import UploadedImage
 
 _logger = logging.getLogger(__name__)
 
 
 class IndexCollections:
-    """Keeps a model for every collection, and indexes into all of them.
+    """Holds an encoder for every collection, and indexes into all of them.
 
-    A collection whose bundle does not lie on the shelf gets nothing: that is told, and matters only where it is live.
-    Another process may create, switch or drop collections; this one notices within `interval_s`.
+    A collection whose bundle is not in the repository is not written; that is logged, and an error only for the live
+    one. Other processes may create, switch or drop collections; this one detects it within `interval_s`.
 
     Args:
         catalogue: The collections.
-        shelf: Where the bundles lie.
-        first: The shelf's default, opened; its collection is created where there is none.
-        open_collection: Loads a bundle, given its directory.
-        metrics: Learns of receipts.
-        interval_s: For how long the list of collections is trusted, in seconds.
-        store_wait_s: Longest wait for a store that is away, in seconds.
-        create_gallery: When the first collection is created by itself; see IndexerSettings.
+        bundles: The bundle repository.
+        default: The opened default bundle; its collection is created if there is none.
+        open_collection: Opens the collection of a bundle, given the bundle's directory.
+        metrics: Counts receipts.
+        interval_s: How long the list of collections is cached, in seconds.
+        store_wait_s: Longest wait for an unavailable store, in seconds.
+        create_gallery: When the first collection is created automatically; see IndexerSettings.
     """
 
     def __init__(
         self,
         catalogue: GalleryCatalogue,
-        shelf: BundleRepository,
-        first: CollectionRuntime,
+        bundles: BundleRepository,
+        default: CollectionRuntime,
         open_collection: Callable[[Path], Awaitable[CollectionRuntime]],
         metrics: IndexMetrics,
         *,
@@ -56,28 +56,29 @@ class IndexCollections:
         create_gallery: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         self._catalogue = catalogue
-        self._shelf = shelf
-        self._default_space = first.manifest.space
+        self._bundles = bundles
+        self._default_space = default.manifest.space
         self._open_collection = open_collection
         self._metrics = metrics
         self._interval_s = interval_s
         self._store_wait_s = store_wait_s
         self._create_gallery = create_gallery
         self.seen = False
-        self._opened = {first.manifest.space.id: first}
+        """Whether a live collection was ever seen."""
+        self._opened = {default.manifest.space.id: default}
         self._payload_indexed: set[str] = set()
         self._retired: dict[CollectionRuntime, asyncio.Task[None]] = {}
         self._collections: Sequence[Collection] = []
-        self._trusted_until = -1.0
+        self._cached_until = -1.0
         self._refreshing = asyncio.Lock()
-        self._noticing = SingleFlight(self.refresh)
+        self._shared_refresh = SingleFlight(self.refresh)
 
     async def refresh(self) -> Sequence[Collection]:
-        """Read which collections there are, and open and close accordingly; the first one is created.
+        """Read the list of collections, open and close encoders accordingly, and create the first collection.
 
         Raises:
-            GalleryMissingError: None is live, and one was, or none is to be created.
-            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf.
+            GalleryMissingError: No collection is live, and there was one before, or none may be created.
+            EmbeddingSpaceMismatchError: The repository has no bundle of the live collection's space.
             BundleError: A bundle cannot be used.
             StoreError: The store failed.
         """
@@ -87,42 +88,42 @@ class IndexCollections:
                 self.seen = self.seen or (self._create_gallery != "always" and await self._catalogue.was_begun())
                 if self.seen or self._create_gallery == "never":
                     live_one(collections, seen=self.seen)
-                collections = await self._begin()
+                collections = await self._create_first()
             self.seen = True
             await self._open_and_close(collections)
             self._collections = collections
-            self._trusted_until = time.monotonic() + self._interval_s
+            self._cached_until = time.monotonic() + self._interval_s
             return collections
 
     async def live(self) -> CollectionRuntime:
-        """Return the live collection; errors as `refresh`, after waiting for a store that is away."""
+        """Return the live collection; errors as `refresh`, after waiting for an unavailable store."""
         return (await self._current())[0]
 
     async def ready(self) -> CollectionRuntime:
-        """Return the live collection as the store tells it now; errors as `refresh`.
+        """Return the live collection after a refresh; errors as `refresh`.
 
-        A store that is away is not waited for, and those who ask at the same time share the answer.
+        Does not wait for an unavailable store; concurrent callers share one refresh.
         """
-        await self._noticing.make()
+        await self._shared_refresh.make()
         return await self.live()
 
     def opened(self, space_id: str) -> CollectionRuntime | None:
-        """Return a collection that is written to; None where its bundle is missing."""
+        """Return a collection that is written; None if its bundle is missing."""
         return self._opened.get(space_id)
 
     async def receipts(self, images: Sequence[UploadedImage]) -> AsyncGenerator[Receipt, None]:
-        """Index images into every collection; a receipt for each as soon as it is done everywhere.
+        """Index images into every collection; yield a receipt per image when it is done in all of them.
 
         Raises:
-            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf.
-            StoreError: The store failed; what was written before stays.
+            EmbeddingSpaceMismatchError: The repository has no bundle of the live collection's space.
+            StoreError: The store failed; points written before remain.
         """
         opened = await self._current()
         streams = [collection.index_gallery.receipts(images) for collection in opened]
         merged = streams[0] if len(streams) == 1 else merge_receipts(streams)
-        with ExitStack() as users:
+        with ExitStack() as uses:
             for collection in opened:
-                users.enter_context(collection.in_use())
+                uses.enter_context(collection.in_use())
             try:
                 async for receipt in merged:
                     self._metrics.count(receipt)
@@ -131,33 +132,33 @@ class IndexCollections:
                 await merged.aclose()
 
     async def index(self, images: Sequence[UploadedImage]) -> list[Receipt]:
-        """Index images as `receipts`, and return the receipts in the images' order."""
+        """Index images as `receipts`; return the receipts in the images' order."""
         return sorted([receipt async for receipt in self.receipts(images)], key=lambda receipt: receipt.index)
 
     async def up_to_date(self, images: Sequence[LookupImage]) -> list[str]:
-        """Return the ids of those images that every collection holds just so; errors as `receipts`."""
-        known = [await collection.index_gallery.up_to_date(images) for collection in await self._current()]
-        everywhere = set[str].intersection(*map(set, known))
-        return [item_id for item_id in known[0] if item_id in everywhere]
+        """Return the ids of those images that are up to date in every collection; errors as `receipts`."""
+        found = [await collection.index_gallery.up_to_date(images) for collection in await self._current()]
+        everywhere = set[str].intersection(*map(set, found))
+        return [item_id for item_id in found[0] if item_id in everywhere]
 
     async def stores(self) -> list[GalleryStore]:
-        """Return the store of every collection, whether its bundle is here or not, the live one first."""
+        """Return the store of every collection, also of those without a bundle, the live one first."""
         return [await self._catalogue.collection(collection.space) for collection in await self.refresh()]
 
     def manifest_of(self, bundle_name: str) -> BundleManifest:
-        """Return the manifest of a bundle of the shelf; raises BundleError."""
-        return load_manifest(self._shelf.named(bundle_name))
+        """Return the manifest of a bundle of the repository; raises BundleError."""
+        return load_manifest(self._bundles.named(bundle_name))
 
     async def build(self, bundle_name: str) -> Collection:
-        """Create the collection of a bundle beside the live one; from now on it gets every write.
+        """Create the collection of a bundle in addition to the live one; it receives every write from now on.
 
         Raises:
             BundleUnknownError: There is no such bundle.
-            BundleError: It cannot be used.
+            BundleError: The bundle cannot be used.
             CollectionNotFoundError: Another process dropped the collection at once.
             StoreError: The store failed.
         """
-        path = self._shelf.named(bundle_name)
+        path = self._bundles.named(bundle_name)
         space = self.manifest_of(bundle_name).space
         async with self._refreshing:
             live_one(await self._catalogue.collections(), seen=self.seen)
@@ -167,26 +168,26 @@ class IndexCollections:
         return find_collection(await self.refresh(), space.id)
 
     async def create(self) -> None:
-        """Begin an empty gallery where none is live; errors as `refresh`."""
+        """Create an empty gallery if no collection is live; errors as `refresh`."""
         async with self._refreshing:
             if any(collection.live for collection in await self._catalogue.collections()):
                 return
-            await self._begin()
+            await self._create_first()
         await self.reopen()
 
     async def reopen(self) -> None:
-        """Open every collection anew, after a restoration; errors as `refresh`."""
+        """Close and reopen every collection, after a restoration; errors as `refresh`."""
         async with self._refreshing:
             for space_id in list(self._opened):
                 self._retire(self._opened.pop(space_id))
             self._payload_indexed.clear()
-            self._collections = []  # so that a store that is away is waited for, and then named
-            self._trusted_until = -1.0
+            self._collections = []  # so that `live` waits for an unavailable store, and then raises
+            self._cached_until = -1.0
         await self.refresh()
 
     async def close(self) -> None:
-        """Close every collection, also those that are in use."""
-        self._noticing.cancel()
+        """Close every collection, also those in use."""
+        self._shared_refresh.cancel()
         while self._opened:
             self._retire(self._opened.popitem()[1])
         for collection in self._retired:
@@ -194,13 +195,13 @@ class IndexCollections:
         await asyncio.gather(*self._retired.values())
 
     async def _current(self) -> list[CollectionRuntime]:
-        """Return the collections that are written to, the live one first."""
-        if time.monotonic() >= self._trusted_until:
+        """Return the collections that are written, the live one first."""
+        if time.monotonic() >= self._cached_until:
             try:
                 wait_s = 0.0 if self._collections else self._store_wait_s
-                await retry_for(self._noticing.make, wait_s=wait_s)
+                await retry_for(self._shared_refresh.make, wait_s=wait_s)
             except StoreUnavailableError:
-                if not self._collections:  # else the writes themselves wait
+                if not self._collections:  # else the writes wait
                     raise
         live = live_one(self._collections)
         opened = [self._opened.get(collection.space.id) for collection in self._collections]
@@ -208,9 +209,9 @@ class IndexCollections:
             raise self._mismatch(live)
         return [collection for collection in opened if collection is not None]
 
-    async def _begin(self) -> Sequence[Collection]:
-        """Create the first collection, and make it live also where another one was."""
-        _logger.info("there is no gallery: an empty one is begun")
+    async def _create_first(self) -> Sequence[Collection]:
+        """Create the default bundle's collection and make it live, also if another one was live before."""
+        _logger.info("there is no gallery: creating an empty one")
         await self._catalogue.create(self._default_space)
         await self._catalogue.switch(self._default_space.id)
         return await self._catalogue.collections()
@@ -223,22 +224,21 @@ class IndexCollections:
             if opened is not None and collection.space.id not in self._payload_indexed:
                 await opened.store.index_payload()
                 self._payload_indexed.add(collection.space.id)
-        there = {collection.space.id for collection in collections}
-        for space_id in self._opened.keys() - there:
+        for space_id in self._opened.keys() - {collection.space.id for collection in collections}:
             self._retire(self._opened.pop(space_id))
             self._payload_indexed.discard(space_id)
 
     async def _open(self, collection: Collection) -> None:
-        path = await asyncio.to_thread(self._shelf.of_space, collection.space.id)
+        path = await asyncio.to_thread(self._bundles.of_space, collection.space.id)
         if path is not None:
             self._opened[collection.space.id] = await self._open_collection(path)
         elif collection.live:
             raise self._mismatch(collection)
         else:
-            _logger.warning("no bundle for the collection %s: it goes stale", collection.space.id[:12])
+            _logger.warning("no bundle for the collection %s: it is not updated", collection.space.id[:12])
 
     def _retire(self, collection: CollectionRuntime) -> None:
-        """Close a collection in the background, once the requests that still use it have ended."""
+        """Close a collection in the background, after the requests that use it."""
         self._retired[collection] = asyncio.create_task(collection.close_when_unused())
         self._retired[collection].add_done_callback(lambda _: self._retired.pop(collection))
 
@@ -247,4 +247,4 @@ class IndexCollections:
             self._default_space.require_same(live.space, here="the model bundle", there="the gallery")
         except EmbeddingSpaceMismatchError as error:
             return error
-        return EmbeddingSpaceMismatchError("the model bundle was replaced since the service started; start it again")
+        return EmbeddingSpaceMismatchError("the model bundle was replaced after the service started; restart it")

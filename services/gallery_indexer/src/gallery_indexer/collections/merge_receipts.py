@@ -1,4 +1,4 @@
-"""One receipt per image of what several collections answered."""
+"""Merges the receipts of several collections into one per image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _Done = tuple[int, Receipt | None]
 
 
 async def merge_receipts(streams: Sequence[AsyncGenerator[Receipt, None]]) -> AsyncGenerator[Receipt, None]:
-    """Give a receipt for an image as soon as every stream has given one.
+    """Yield a receipt for an image as soon as every stream has yielded one.
 
-    A collection that is dropped meanwhile is not waited for.
+    A collection that is dropped meanwhile no longer counts.
 
     Args:
-        streams: Each gives one receipt per image, in any order; the first one is the live collection's.
+        streams: Streams of one receipt per image, in any order; the first one is the live collection's.
 
     Raises:
         AffError: A stream failed, or all collections were dropped; the streams are closed.
@@ -36,9 +36,9 @@ async def merge_receipts(streams: Sequence[AsyncGenerator[Receipt, None]]) -> As
                 running -= 1
                 if await tasks[place]:  # raises what the stream raised
                     waited_for.discard(place)
-            for index in [index for index, given in answers.items() if waited_for and waited_for <= given.keys()]:
-                given = answers.pop(index)
-                yield _merged([given[place] for place in sorted(given)])
+            for index in [index for index, found in answers.items() if waited_for and waited_for <= found.keys()]:
+                found = answers.pop(index)
+                yield _merged([found[place] for place in sorted(found)])
         if not waited_for:
             raise GalleryMissingError("every collection was dropped meanwhile")
     finally:
@@ -48,7 +48,7 @@ async def merge_receipts(streams: Sequence[AsyncGenerator[Receipt, None]]) -> As
 
 
 async def _drain(place: int, stream: AsyncGenerator[Receipt, None], done: asyncio.Queue[_Done]) -> bool:
-    """Pass on what a stream gives, then None; returns whether its collection was dropped meanwhile."""
+    """Put the receipts of a stream into the queue, then None; return whether its collection was dropped meanwhile."""
     try:
         async for receipt in stream:
             done.put_nowait((place, receipt))
@@ -61,7 +61,7 @@ async def _drain(place: int, stream: AsyncGenerator[Receipt, None], done: asynci
 
 
 def _merged(receipts: Sequence[Receipt]) -> Receipt:
-    """Say what became of an image: rejected where one collection lacks it, a duplicate where none changed."""
+    """Merge the receipts of an image: rejected if one collection rejected it, a duplicate if none changed."""
     for receipt in receipts:
         if receipt.status == "rejected":
             return receipt

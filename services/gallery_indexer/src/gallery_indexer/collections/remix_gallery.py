@@ -1,4 +1,4 @@
-"""Fuses a gallery again with another mixer, from the kept tokens: no image is decoded, no extractor runs."""
+"""Fuses a gallery with another mixer, from cached features: no image is decoded, no extractor runs."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ _NAMED_IDS = 1000
 
 
 class RemixGallery:
-    """Fuses a gallery again as a job; given again, it goes on with what is not there yet.
+    """Fills the collection of another mixer as a job; a repeated job continues with the missing images.
 
     Args:
-        collections: The gallery.
-        tokens: The kept tokens; None where none are kept.
+        collections: The collections of the gallery.
+        cache: The cached features; None if features are not cached.
     """
 
-    def __init__(self, collections: IndexCollections, tokens: FeatureCache | None) -> None:
+    def __init__(self, collections: IndexCollections, cache: FeatureCache | None) -> None:
         self._collections = collections
-        self._tokens = tokens
+        self._cache = cache
 
     async def prepare(self, bundle_name: str) -> Work:
-        """Create the collection of a bundle, as a build does, and return the job that fills it.
+        """Create the collection of a bundle and return the job that fills it.
 
         Raises:
-            RemixError: No tokens are kept, or the bundle has other extractors than the live one.
+            RemixError: Features are not cached, or the bundle has other extractors than the live one.
             BundleUnknownError: There is no such bundle.
-            BundleError: It cannot be used.
+            BundleError: The bundle cannot be used.
             StoreError: The store failed.
         """
-        if self._tokens is None:
-            raise RemixError("this service keeps no tokens (AFF_INDEX_KEPT_TOKENS_PATH)")
+        if self._cache is None:
+            raise RemixError("this service does not keep features (AFF_INDEX_KEPT_TOKENS_PATH)")
         live = await self._collections.live()
         kind = TokenKind.of(self._collections.manifest_of(bundle_name))
         if kind.extractors != TokenKind.of(live.manifest).extractors:
-            detail = "it has other extractors than the live bundle, so it has to be built from the sources"
+            detail = "the bundle has other extractors than the live one; index the images again instead"
             raise RemixError(detail, item=bundle_name)
         built = await self._collections.build(bundle_name)
         target = self._collections.opened(built.space.id)
         if target is None:
-            raise RemixError("its collection was dropped at once", item=bundle_name)
-        return _Filling(self._tokens, live.store, target).run
+            raise RemixError("the collection was dropped at once", item=bundle_name)
+        return _Filling(self._cache, live.store, target).run
 
 
 @dataclass(slots=True)
 class _Filling:
-    """Fills a collection from the live one's images and their tokens."""
+    """Fills a collection from the live one's records and the cached features."""
 
-    tokens: FeatureCache
+    cache: FeatureCache
     live: GalleryStore
     target: CollectionRuntime
     missing: int = 0
     missing_ids: list[str] = field(default_factory=list)
 
     async def run(self, progress: JobProgress) -> None:
-        """Do it, page by page."""
+        """Fill the collection, page by page."""
         cursor: str | None = None
         with self.target.in_use():
             progress.expect(await self.live.count())
@@ -80,33 +80,33 @@ class _Filling:
                     return
 
     async def _fill(self, points: Sequence[GalleryPoint]) -> None:
-        """Write what the target lacks, again where an image was changed meanwhile."""
+        """Write the images that the target lacks; repeat for images that were changed meanwhile."""
         live, target = self.live, self.target
         while points:
-            there = await target.store.fetch([point.record.item_id for point in points])
-            lacking = [point for point in points if not _same(there.get(point.record.item_id), point)]
+            existing = await target.store.fetch([point.record.item_id for point in points])
+            lacking = [point for point in points if not _same(existing.get(point.record.item_id), point)]
             contents = [point.record.content_sha256 for point in lacking]
-            found = await asyncio.to_thread(self.tokens.fetch, TokenKind.of(target.manifest), contents)
-            with_tokens = [point for point in lacking if point.record.content_sha256 in found]
-            self._note_missing([point for point in lacking if point.record.content_sha256 not in found])
-            if not with_tokens:
+            cached = await asyncio.to_thread(self.cache.fetch, TokenKind.of(target.manifest), contents)
+            with_features = [point for point in lacking if point.record.content_sha256 in cached]
+            self._note_missing([point for point in lacking if point.record.content_sha256 not in cached])
+            if not with_features:
                 return
-            features = [found[point.record.content_sha256] for point in with_tokens]
+            features = [cached[point.record.content_sha256] for point in with_features]
             embeddings = await asyncio.to_thread(target.encoder.fuse, features)
-            thumbnails = await live.thumbnails([point.record.item_id for point in with_tokens])
+            thumbnails = await live.thumbnails([point.record.item_id for point in with_features])
             now = datetime.now(UTC)
             await target.store.upsert(
                 [
                     GalleryPoint(replace(point.record, indexed_at=now), embedding, thumbnails.get(point.record.item_id))
-                    for point, embedding in zip(with_tokens, embeddings, strict=True)
+                    for point, embedding in zip(with_features, embeddings, strict=True)
                 ]
             )
-            after = await live.fetch([point.record.item_id for point in with_tokens])
-            gone = [point.record.item_id for point in with_tokens if point.record.item_id not in after]
+            after = await live.fetch([point.record.item_id for point in with_features])
+            gone = [point.record.item_id for point in with_features if point.record.item_id not in after]
             await target.store.delete(gone)
             points = [
                 after[point.record.item_id]
-                for point in with_tokens
+                for point in with_features
                 if point.record.item_id in after and not _same(after[point.record.item_id], point)
             ]
 
@@ -121,7 +121,7 @@ class _Filling:
 
 
 def _same(one: GalleryPoint | None, other: GalleryPoint) -> bool:
-    """Say whether two collections hold the same content and payload."""
+    """Return whether two points have the same content and payload."""
     return (
         one is not None
         and one.record.content_sha256 == other.record.content_sha256

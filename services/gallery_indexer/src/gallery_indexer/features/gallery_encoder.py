@@ -99,7 +99,7 @@ class GalleryEncoder:
 
 
 def _found_something(specs: Sequence[FeatureSpec], features: Mapping[str, FeatureBatch]) -> NDArray[np.bool_]:
-    """Say of each of B images whether one of these features has a token: (B,)."""
+    """Return for each of B images whether one of these features has a token: (B,) bool."""
     present = [features[spec.name].mask.any(dim=1).cpu().numpy() for spec in specs]
     rows: NDArray[np.bool_] = np.any(present, axis=0)
     return rows

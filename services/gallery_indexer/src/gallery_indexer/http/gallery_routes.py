@@ -1,4 +1,4 @@
-"""HTTP routes for the gallery as a whole: its collections, and which of them is live."""
+"""HTTP routes for the gallery as a whole: its collections, backups and jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ IdempotencyKey = Annotated[
     Header(
         max_length=128,
         examples=["nightly-backup-2026-05-17"],
-        description="Chosen by the caller: a request that is sent again with it returns the job that it has started.",
+        description="A value that the client chooses: a repeated request with it returns the job of the first one.",
     ),
 ]
 JobId = Annotated[str, Path(examples=[GALLERY_JOB["id"]])]
@@ -60,15 +60,15 @@ _BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtra
 
 @status_router.get("/gallery", responses=problem_responses(StoreError))
 async def get_gallery(components: CurrentComponents) -> GalleryStatus:
-    """Say what the gallery holds, in which embedding spaces, and what this indexer did since its start."""
+    """Return the gallery's size, collections and embedding spaces, and this indexer's activity since its start."""
     collections = await components.catalogue.collections()
     live = live_one(collections, seen=components.collections.seen)
     described = [await _describe(components, collection) for collection in collections]
-    tokens = components.feature_cache
-    kept = None
-    if tokens is not None:
-        kept = KeptTokensStatus(
-            images=await asyncio.to_thread(tokens.count), size_bytes=await asyncio.to_thread(tokens.size_bytes)
+    cache = components.feature_cache
+    cached = None
+    if cache is not None:
+        cached = KeptTokensStatus(
+            images=await asyncio.to_thread(cache.count), size_bytes=await asyncio.to_thread(cache.size_bytes)
         )
     return GalleryStatus(
         count=described[0].count,
@@ -78,13 +78,13 @@ async def get_gallery(components: CurrentComponents) -> GalleryStatus:
         space=live.space,
         collections=described,
         activity=components.metrics.activity(),
-        kept_tokens=kept,
+        kept_tokens=cached,
     )
 
 
 @router.post("/gallery", responses=problem_responses(StoreError, BundleError))
 async def create_gallery(components: CurrentComponents) -> GalleryStatus:
-    """Begin an empty gallery where there is none; one that is there stays as it is."""
+    """Create an empty gallery if there is none; an existing one is not changed."""
     await components.collections.create()
     return await get_gallery(components)
 
@@ -95,20 +95,22 @@ async def create_gallery(components: CurrentComponents) -> GalleryStatus:
     status_code=201,
 )
 async def build_collection(asked: BuildRequest, components: CurrentComponents) -> CollectionStatus:
-    """Create the collection of another bundle beside the live one.
+    """Create the collection of another bundle in addition to the live one.
 
-    From now on it gets every image that is indexed; index the others again to fill it. Searches go on as before.
+    Images that are indexed from now on are written to it, too; index the others again to fill it. Searches continue to
+    use the live collection.
     """
     return await _describe(components, await components.collections.build(asked.bundle))
 
 
+@router.post("/gallery/refuse", status_code=202, deprecated=True, include_in_schema=False)  # its former name
 @router.post("/gallery/remix", responses=problem_responses(RemixError, JobRunningError, *_BUILT), status_code=202)
 async def remix_gallery(
     asked: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
-    """Begin to fill the collection of another mixer on the same extractors from the kept tokens.
+    """Start a job that fills the collection of another mixer on the same extractors from the cached features.
 
-    No image is decoded and no extractor runs. Given again, it goes on with what is not there yet.
+    No image is decoded and no extractor runs. A repeated request continues with the missing images.
     """
     return await components.jobs.start(
         "remix", asked.bundle, lambda: components.remix_gallery.prepare(asked.bundle), key=idempotency_key
@@ -117,19 +119,19 @@ async def remix_gallery(
 
 @router.get("/gallery/jobs")
 async def list_jobs(components: CurrentComponents) -> list[GalleryJob]:
-    """List the job that runs and the last that ended, the newest first; a service that starts has none."""
+    """List the running job and the last jobs that ended, the newest first; a restart clears the list."""
     return components.jobs.jobs()
 
 
 @router.get("/gallery/jobs/{job_id}", responses=problem_responses(JobNotFoundError))
 async def get_job(job_id: JobId, components: CurrentComponents) -> GalleryJob:
-    """Say how far a job is, and what came of it."""
+    """Return the progress and the result of a job."""
     return components.jobs.job(job_id)
 
 
 @router.post("/gallery/live", responses=problem_responses(*_NAMED))
 async def switch_collection(asked: SwitchRequest, components: CurrentComponents) -> GalleryStatus:
-    """Make another collection the live one, at one moment for everybody; the former one stays, for the way back."""
+    """Make another collection the live one, atomically for all clients; the former one remains, to switch back."""
     await components.catalogue.switch(asked.space)
     await components.collections.refresh()
     return await get_gallery(components)
@@ -139,7 +141,7 @@ async def switch_collection(asked: SwitchRequest, components: CurrentComponents)
 async def verify_collection(
     asked: VerifyRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
-    """Begin to compare a collection with the live one: the same images, and do searches find the same?"""
+    """Start a job that compares a collection with the live one: their images, and the hits of searches."""
     return await components.jobs.start(
         "verify", asked.space, lambda: prepare_comparison(components.catalogue, asked), key=idempotency_key
     )
@@ -149,7 +151,7 @@ async def verify_collection(
 async def create_backup(
     asked: BackupRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
-    """Begin to write all collections into a new backup; searches go on."""
+    """Start a job that writes all collections into a new backup; searches continue."""
     return await components.jobs.start(
         "backup", asked.name, lambda: components.backup_gallery.prepare_backup(asked.name), key=idempotency_key
     )
@@ -165,7 +167,7 @@ async def list_backups(components: CurrentComponents) -> list[Backup]:
 async def restore_backup(
     asked: RestoreRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
-    """Begin to replace the gallery by a backup."""
+    """Start a job that replaces the gallery with a backup."""
 
     async def prepare() -> Work:
         return await components.backup_gallery.prepare_restoration(asked.name, force=asked.force)
@@ -177,7 +179,7 @@ async def restore_backup(
     "/gallery/collections/{space}", responses=problem_responses(*_NAMED, CollectionLiveError), status_code=204
 )
 async def drop_collection(space: Annotated[str, Path(examples=[SPACE_ID])], components: CurrentComponents) -> None:
-    """Remove a collection that is not live, with all its embeddings."""
+    """Delete a collection that is not live, with all its embeddings."""
     await components.catalogue.drop(space)
     await components.collections.refresh()
 
@@ -187,7 +189,7 @@ async def _describe(components: Components, collection: Collection) -> Collectio
     store = await components.catalogue.collection(collection.space)
     try:
         count = await store.count()
-    except GalleryMissingError:  # dropped at this moment
+    except GalleryMissingError:  # dropped meanwhile
         count = 0
     return CollectionStatus(
         space=collection.space,

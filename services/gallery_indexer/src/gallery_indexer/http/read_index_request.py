@@ -1,4 +1,4 @@
-"""Takes the images out of the two forms of `POST /index`."""
+"""Reads the images of `POST /index`, from a form or from JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexRequest
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_shared.schemas.text_forms import decode_base64
 from aff_shared.web.uploads import UploadForm, is_form, read_form
-from gallery_indexer.indexing.uploaded_image import ImageLocation, UploadedImage
+from gallery_indexer.indexing.index_task import UploadedImage
 
 _Document = TypeVar("_Document")
 
@@ -48,8 +48,8 @@ REQUEST_BODY: dict[str, Any] = {
                     "items": {
                         "type": "array",
                         "items": IndexItem.model_json_schema(),
-                        "description": "What the caller says of each image, in the order of `images`: a part for each, "
-                        "or one part with the list.",
+                        "description": "Id and payload of each image, in the order of `images`: one part per image, or "
+                        "one part with a list.",
                     },
                 },
             },
@@ -66,25 +66,25 @@ REQUEST_BODY: dict[str, Any] = {
         },
     },
 }
-"""OpenAPI's description of the two forms."""
+"""OpenAPI description of the two forms."""
 
 
 async def read_index_request(request: Request, *, max_images: int, max_items_bytes: int) -> list[UploadedImage]:
     """Read a multipart form, or JSON with base64.
 
     Args:
-        request: The request; its body is already limited in size.
-        max_images: Most images in one request.
-        max_items_bytes: Largest JSON text beside the files of a form.
+        request: The request; the size of its body is already limited.
+        max_images: Largest number of images in a request.
+        max_items_bytes: Largest size of the JSON text in a form.
 
     Raises:
-        TooManyImagesError: More than `max_images`.
-        InvalidItemsError: The JSON is malformed, or does not fit the images.
-        InvalidParameterError: No images, or an unknown field.
-        RequestError: Neither of the two forms.
+        TooManyImagesError: There are more than `max_images`.
+        InvalidItemsError: The JSON is malformed or does not match the images.
+        InvalidParameterError: There are no images, or there is an unknown field.
+        RequestError: The content type is neither of the two.
     """
     if is_form(request):
-        # One more file than images: many clients send the items as a file too.
+        # One file more than images: many clients send the items as a file too.
         form = await read_form(request, file_field="images", max_files=max_images + 1, max_text_bytes=max_items_bytes)
         images = await asyncio.to_thread(_from_form, form)
     elif request.headers.get("content-type", "").lower().startswith("application/json"):
@@ -99,21 +99,21 @@ async def read_index_request(request: Request, *, max_images: int, max_items_byt
 def _from_form(form: UploadForm) -> list[UploadedImage]:
     unknown = form.parts.keys() - _FORM_FIELDS
     if unknown:
-        raise InvalidParameterError("the form has the fields images and items only", item=min(unknown))
+        raise InvalidParameterError("the form may only have the fields images and items", item=min(unknown))
     files = form.files("images")
     if not files:
-        raise InvalidParameterError("at least one image file is needed", item="images")
+        raise InvalidParameterError("at least one image file is required", item="images")
     items = _read_items(form.texts("items"), len(files))
     return [UploadedImage(data=file.data, name=file.name, item=item) for file, item in zip(files, items, strict=True)]
 
 
 def _read_items(texts: Sequence[str], count: int) -> Sequence[IndexItem]:
-    """Read a part with the list, or a part for each item, which is how OpenAPI has it."""
+    """Read one part with a list, or one part per item, as OpenAPI clients send it."""
     parts = [_json(text.encode(errors="replace"), "items") for text in texts if text.strip()]
     if not parts:
         return [IndexItem()] * count
-    listed = parts[0] if len(parts) == 1 and not isinstance(parts[0], dict) else parts
-    items = _validated(_ITEMS, listed, "items")
+    document = parts[0] if len(parts) == 1 and not isinstance(parts[0], dict) else parts
+    items = _validated(_ITEMS, document, "items")
     if len(items) != count:
         raise InvalidItemsError(f"{len(items)} items for {count} images", item="items")
     return items
@@ -127,8 +127,7 @@ def _from_json(body: bytes) -> list[UploadedImage]:
 def _from_item(index: int, image: IndexImage) -> UploadedImage:
     item = IndexItem(id=image.id, payload=image.payload)
     if image.image is None:
-        location = ImageLocation(url=image.url, path=image.path)
-        return UploadedImage(data=location, name=image.url or image.path, item=item)
+        return UploadedImage(data=None, name=image.url or image.path, item=item, url=image.url, path=image.path)
     try:
         return UploadedImage(data=decode_base64(image.image), item=item)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Receipts as newline-delimited JSON, sent while a request is worked on."""
+"""Receipts as newline-delimited JSON, sent while the request is processed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MEDIA_TYPE = "application/x-ndjson"
 
 RECEIPT_LINES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A receipt per image; as lines, one `IndexLine` each, where the caller accepts them.",
+        "description": "A receipt per image; as lines of one `IndexLine` each if the client accepts them.",
         "content": {_MEDIA_TYPE: {"schema": reference(IndexLine)}},
     }
 }
-"""OpenAPI's description of the answer."""
+"""OpenAPI description of the response."""
 
 _logger = logging.getLogger(__name__)
 
 
-def wants_lines(request: Request) -> bool:
-    """Say whether the caller accepts newline-delimited JSON."""
+def accepts_lines(request: Request) -> bool:
+    """Return whether the client accepts newline-delimited JSON."""
     return _MEDIA_TYPE in request.headers.get("accept", "").lower()
 
 
@@ -40,11 +40,11 @@ def summed(receipts: Iterable[Receipt]) -> IndexSummary:
 
 
 class ReceiptLines(StreamingResponse):
-    """An answer of one IndexLine per line.
+    """A response with one IndexLine per line.
 
     Args:
         first: The first receipt.
-        others: The other receipts; closed when the answer ends, however it ends.
+        others: The other receipts; closed when the response ends, also if it fails.
     """
 
     def __init__(self, first: Receipt, others: AsyncGenerator[Receipt, None]) -> None:
@@ -53,15 +53,15 @@ class ReceiptLines(StreamingResponse):
 
     @classmethod
     async def begin(cls, receipts: AsyncGenerator[Receipt, None]) -> Self:
-        """Wait for the first receipt, so that a request that fails before it gets the status of its error.
+        """Wait for the first receipt, so that a request that fails before it has the status of its error.
 
         Raises:
-            StoreError: It failed so.
+            StoreError: The store failed before the first receipt.
         """
         return cls(await anext(receipts), receipts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the lines; where the caller goes away, what is not done is given up."""
+        """Send the lines; if the client disconnects, the remaining images are cancelled."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -76,7 +76,7 @@ async def _lines(first: Receipt, others: AsyncGenerator[Receipt, None]) -> Async
             statuses[receipt.status] += 1
             yield _line(IndexLine(receipt=receipt))
     except AffError as error:
-        _logger.warning("indexing ended early: %s", error)
+        _logger.warning("indexing stopped early: %s", error)
         yield _line(IndexLine(problem=problem_of(error)))
     else:
         yield _line(IndexLine(summary=_summary(statuses)))

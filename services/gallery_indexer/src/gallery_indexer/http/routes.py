@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
+from pydantic_core import from_json
 
 from aff_shared.errors import (
     ImageNotFoundError,
@@ -12,12 +16,14 @@ from aff_shared.errors import (
     TooManyImagesError,
     WorkerError,
 )
+from aff_shared.schemas.examples import PAYLOAD, PAYLOAD_PATCH
 from aff_shared.schemas.indexing import (
     DeletedImages,
     DeleteRequest,
     DeleteResponse,
     GalleryImage,
     IndexResponse,
+    JsonObject,
     LookupRequest,
     LookupResponse,
 )
@@ -27,16 +33,26 @@ from aff_shared.web.body_limits import place_of
 from aff_shared.web.problems import problem_responses
 from aff_shared.web.routing import THUMBNAIL, NamedItem, item_route, scoped_router, thumbnail_response
 from aff_shared.web.settings import Scope
+from gallery_indexer.collections.edit_gallery import merged
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
-from gallery_indexer.http.read_payload_change import PAYLOAD_BODY, read_payload_change
-from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, summed, wants_lines
-from gallery_indexer.remote.remote_image_loader import has_locations
+from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, accepts_lines, summed
 
 router = scoped_router(Scope.INDEX)
 operation_router = APIRouter()
 
 _IMAGE = ("/images", "/images/{item_id:path}")
+_MERGE_PATCH = "application/merge-patch+json"
+_SCHEMA = {"type": "object", "additionalProperties": True}  # a generated client sends nothing without the second
+
+_PAYLOAD_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"title": "Payload", **_SCHEMA}, "example": PAYLOAD},
+        _MERGE_PATCH: {"schema": {"title": "PayloadPatch", **_SCHEMA}, "example": PAYLOAD_PATCH},
+    },
+}
+"""OpenAPI description of the two forms."""
 
 
 @router.post(
@@ -50,19 +66,19 @@ _IMAGE = ("/images", "/images/{item_id:path}")
     openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
 async def index_images(request: Request, components: CurrentComponents) -> IndexResponse | Response:
-    """Index images: a receipt for each, in order; a bad image is rejected alone.
+    """Index images; returns a receipt per image, in order. A bad image is rejected alone.
 
-    The same content under the same id is a duplicate and costs nothing; other content replaces it. With `Accept:
-    application/x-ndjson` the receipts are sent one by one, as the images are done.
+    The same content under the same id is a duplicate and is not embedded again; other content replaces it. With
+    `Accept: application/x-ndjson`, each receipt is sent as soon as its image is done.
     """
     settings = components.settings
     images = await read_index_request(
         request, max_images=settings.max_images_per_request, max_items_bytes=settings.max_body_bytes
     )
-    if has_locations(images):
-        place_of(request).take(settings.max_body_bytes)  # for what is fetched, which nobody announces
+    if any(image.data is None for image in images):
+        place_of(request).take(settings.max_body_bytes)  # for the images to fetch, whose sizes are unknown
         images = await components.remote_image_loader.fetch(images)
-    if wants_lines(request):
+    if accepts_lines(request):
         return await ReceiptLines.begin(components.collections.receipts(images))
     receipts = await components.collections.index(images)
     return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
@@ -70,7 +86,7 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
 
 @router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
 async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> LookupResponse:
-    """Say which images the gallery holds already, so that they need not be sent; nothing is written."""
+    """Return which images are in the gallery already and need not be sent; nothing is written."""
     limit = components.settings.max_images_per_request
     if len(asked.images) > limit:
         raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
@@ -87,20 +103,20 @@ async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> 
     response_class=Response,
 )
 async def get_thumbnail(item_id: NamedItem, request: Request, components: CurrentComponents) -> Response:
-    """Give the thumbnail of an image."""
+    """Return the thumbnail of an image."""
     store = (await components.collections.live()).store
     return await thumbnail_response(store, item_id, request)
 
 
 @item_route(router, "GET", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
 async def get_image(item_id: NamedItem, components: CurrentComponents) -> GalleryImage:
-    """Say what the gallery knows of an image."""
+    """Return the record of an image."""
     return (await _find(components, item_id)).described()
 
 
 @item_route(router, "DELETE", *_IMAGE, tags=["gallery"], responses=problem_responses(ImageNotFoundError, StoreError))
 async def delete_image(item_id: NamedItem, components: CurrentComponents) -> DeleteResponse:
-    """Take an image out of the gallery."""
+    """Delete an image from the gallery."""
     record = await _find(components, item_id)
     await components.edit_gallery.delete([record.item_id])
     return DeleteResponse(id=record.item_id)
@@ -108,7 +124,7 @@ async def delete_image(item_id: NamedItem, components: CurrentComponents) -> Del
 
 @router.post("/images/delete", tags=["gallery"], responses=problem_responses(InvalidParameterError, StoreError))
 async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> DeletedImages:
-    """Take images out of the gallery: by their ids, by a filter on their payloads, or all of them."""
+    """Delete images from the gallery: by their ids, by a filter on their payloads, or all of them."""
     edit = components.edit_gallery
     if asked.ids is not None:
         return DeletedImages(deleted=await edit.delete(asked.ids))
@@ -123,20 +139,20 @@ async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> 
     *_IMAGE,
     tags=["gallery"],
     responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
-    openapi_extra={"requestBody": PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
+    openapi_extra={"requestBody": _PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
 async def change_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
     """Change the payload of an image without embedding it again.
 
-    The body is the new payload; as `application/merge-patch+json` (RFC 7396), what is to be changed of it.
+    The body is the new payload, or, as `application/merge-patch+json` (RFC 7396), the changes to the present one.
     """
-    await components.edit_gallery.change_payload(item_id, await read_payload_change(request))
+    await components.edit_gallery.change_payload(item_id, await _payload_change(request))
     return await get_image(item_id, components)
 
 
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
-    """Say that images can be indexed now; the gallery is created where it is not there yet."""
+    """Report whether images can be indexed; creates the gallery if there is none yet."""
     manifest = (await components.collections.ready()).manifest
     return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
 
@@ -144,5 +160,22 @@ async def readyz(components: CurrentComponents) -> Readiness:
 async def _find(components: Components, item_id: str) -> GalleryRecord:
     points = await (await components.collections.live()).store.fetch([item_id])
     if item_id not in points:
-        raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+        raise ImageNotFoundError("the gallery has no image with this id", item=item_id)
     return points[item_id].record
+
+
+async def _payload_change(request: Request) -> Callable[[JsonObject], JsonObject]:
+    """Return a function from the present payload to the new one, from either form of the body.
+
+    Raises:
+        InvalidItemsError: The body is not a JSON object.
+    """
+    try:
+        document = from_json(await request.body(), allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidItemsError(f"not JSON: {error}", item="body") from error
+    if not isinstance(document, dict):
+        raise InvalidItemsError("a payload has to be a JSON object", item="body")
+    if request.headers.get("content-type", "").lower().startswith(_MERGE_PATCH):
+        return lambda payload: merged(payload, document)
+    return lambda _: document

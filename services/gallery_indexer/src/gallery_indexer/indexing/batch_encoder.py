@@ -1,30 +1,40 @@
-"""Embeds batches in spite of single images that make the encoder fail, and of a device that is short of memory."""
+"""Embeds batches; isolates images on which the encoder fails, and adapts the batch size to the device's memory."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
+from aff_shared.errors import EncoderError
 from aff_shared.workers.worker_life import WorkerStartError
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, ImageEncoder
+from gallery_indexer.features.image_encoder import (
+    BatchTooLargeError,
+    EncodedImage,
+    EncoderInput,
+    ImageEncoder,
+    not_finite,
+)
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 
 _GROW_AFTER = 64
+_UNIT_TOLERANCE = 1e-3
 
 _logger = logging.getLogger(__name__)
 
 
 class BatchEncoder:
-    """Halves a batch on which the encoder fails, until the image at fault stands alone.
+    """Halves a batch on which the encoder fails until the image at fault is alone. For one thread.
 
-    A batch that does not fit on the device is halved too, and later batches are no larger than what fitted; after 64 of
-    them without a failure, twice as large ones are tried. For one thread.
+    A batch that does not fit into the device's memory is halved too, and later batches are no larger than one that
+    fitted; after 64 of those without a failure, the size doubles.
 
     Args:
-        encoder: Embeds.
-        metrics: Learns of batches.
-        batch_size: Most images of a batch.
-        with_features: Whether what the extractors found is wanted, too.
+        encoder: The encoder.
+        metrics: Records batches.
+        batch_size: Largest batch.
+        with_features: Whether to return the extractors' features, too.
     """
 
     def __init__(
@@ -36,10 +46,10 @@ class BatchEncoder:
         self._with_features = with_features
         self._fitted = 0
         self.size = batch_size
-        """Most images of a batch now."""
+        """Largest batch at present."""
 
     def encode(self, images: Sequence[EncoderInput]) -> list[EncodedImage | None]:
-        """Embed prepared images; None stands for one on which the encoder fails.
+        """Embed prepared images; None for each image on which the encoder fails.
 
         Raises:
             WorkerStartError: The encoder's process cannot be started.
@@ -69,10 +79,30 @@ class BatchEncoder:
         self.size = min(self.size, max(1, failed // 2))
         self._fitted = 0
         self._metrics.count_out_of_memory()
-        _logger.warning("no memory on the device for a batch of %d; going on with %d", failed, self.size)
+        _logger.warning("a batch of %d does not fit into the device's memory; continuing with %d", failed, self.size)
 
     def _grow(self) -> None:
         if self.size < self._batch_size:
             self._fitted += 1
             if self._fitted == _GROW_AFTER:
                 self.size, self._fitted = min(2 * self.size, self._batch_size), 0
+
+
+def require_usable(encoded: EncodedImage | None, *, label: str) -> EncodedImage:
+    """Return the output of the encoder for an image.
+
+    Args:
+        encoded: One result of `BatchEncoder.encode`.
+        label: Name of the image, for the message.
+
+    Raises:
+        EncoderError: The encoder failed, or returned no unit vector or features that cannot be stored.
+    """
+    if encoded is None:
+        raise EncoderError("the encoder failed on this image; the log has the reason", item=label)
+    if names := not_finite(encoded.features or {}):
+        raise EncoderError(f"features cannot be kept: {', '.join(names)} beyond float16 (65,504), or NaN", item=label)
+    if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
+        reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
+        raise EncoderError(f"the encoder returned no unit vector for this image{reason}", item=label)
+    return encoded

@@ -1,4 +1,4 @@
-"""Prepares photographs beside the encoder: in threads, or in processes."""
+"""Prepares photographs in threads or in processes."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from gallery_indexer.workers.shared_pixel_buffer import PixelReference, SharedPi
 
 
 class PreparationSetup(Message):
-    """What a process starts with.
+    """First message to a process.
 
     Attributes:
-        preparation: What it does.
-        arena_file: Descriptor of the arena.
-        arena_slots: Slots of the arena.
+        preparation: The preparation to run.
+        buffer_file: File descriptor of the shared buffer.
+        buffer_slots: Number of its slots.
     """
 
     preparation: PhotographPreparation
-    arena_file: int
-    arena_slots: int
+    buffer_file: int
+    buffer_slots: int
 
 
 class PrepareRequest(Message):
-    """Asks for an image file, the frame's part, to be prepared.
+    """Request to prepare an image file, which is the frame's part.
 
     Attributes:
-        name: Of the image, for errors.
-        slot: Of the arena, where the pixels go.
+        name: Name of the image, for errors.
+        slot: Slot of the shared buffer for the pixels.
     """
 
     name: str
@@ -43,7 +43,7 @@ class PrepareRequest(Message):
 
 
 class PrepareAnswer(Message):
-    """Goes with the thumbnail, where one is wanted; see PreparedPhotograph and PixelReference."""
+    """Answer of a process; the frame's part is the thumbnail, if any. See PreparedPhotograph and PixelReference."""
 
     sizes: tuple[tuple[int, int], ...]
     width: int
@@ -53,60 +53,59 @@ class PrepareAnswer(Message):
 
 
 class DecodePool:
-    """Workers that decode photographs and bring them to the input sizes.
+    """Workers that decode photographs and resize them to the input sizes.
 
-    They are processes where the pixels go to an arena, from which an encoder in another process takes them; else they
-    are threads. A photograph on which a worker process dies, or with which it does not end, is the only one that
-    suffers.
+    With a shared buffer they are processes that write the pixels into it, for an encoder in another process; without
+    one they are threads. If a process crashes or exceeds the timeout, only its photograph fails.
 
     Args:
-        preparation: What they do.
-        workers: Their number.
-        arena: Where the pixels go.
+        preparation: The preparation to run.
+        workers: Number of workers.
+        buffer: Shared memory for the pixels; None for threads.
         timeout_s: Longest time for a photograph in a process, in seconds.
     """
 
     def __init__(
-        self, preparation: PhotographPreparation, workers: int, arena: SharedPixelBuffer | None, timeout_s: float
+        self, preparation: PhotographPreparation, workers: int, buffer: SharedPixelBuffer | None, timeout_s: float
     ) -> None:
         self._preparation = preparation
-        self._arena = arena
+        self._buffer = buffer
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="prepare")
         self._processes: list[WorkerProcess] = []
         self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
         self._slots: asyncio.LifoQueue[int] = asyncio.LifoQueue()
-        if arena is not None:
-            setup = PreparationSetup(preparation=preparation, arena_file=arena.file, arena_slots=arena.slots)
+        if buffer is not None:
+            setup = PreparationSetup(preparation=preparation, buffer_file=buffer.file, buffer_slots=buffer.slots)
             self._processes = [_process(setup, timeout_s) for _ in range(workers)]
             for process in self._processes:
                 self._idle.put_nowait(process)
-            for slot in reversed(range(arena.slots)):
+            for slot in reversed(range(buffer.slots)):
                 self._slots.put_nowait(slot)
 
     @asynccontextmanager
     async def prepared(self, data: bytes, name: str) -> AsyncIterator[PreparedPhotograph]:
-        """Prepare an image file; the pixels are there as long as the context.
+        """Prepare an image file; the pixels are valid during the context.
 
-        Cancelling returns when the image is no longer worked on: until then its pixels take memory.
+        Cancelling waits until the worker has finished with the image, whose pixels are in memory until then.
 
         Raises:
-            ImageError: One of its subclasses says what is wrong with the image.
+            ImageError: The image is invalid or exceeds a limit; the subclass names the reason.
             WorkerStartError: No process can be started.
         """
-        if self._arena is None:
+        if self._buffer is None:
             yield await self._prepared_in_thread(data, name)
             return
         slot = await self._slots.get()
-        preparing = asyncio.create_task(self._prepared(self._arena, slot, data, name))
+        preparing = asyncio.create_task(self._prepared_in_process(self._buffer, slot, data, name))
         try:
             yield await asyncio.shield(preparing)
-        finally:  # the caller may have gone away before the process has written to the slot
+        finally:  # the caller may have been cancelled before the process wrote to the slot
             preparing.add_done_callback(lambda _: self._slots.put_nowait(slot))
             if not preparing.done():
                 await asyncio.wait([preparing])
 
     def close(self) -> None:
-        """End the workers; what processes work on is given up, and what waits for threads cancelled."""
+        """Stop the workers; images in processes are abandoned, images that wait for threads are cancelled."""
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.close()
@@ -116,25 +115,27 @@ class DecodePool:
         try:
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
-            if not job.cancel():  # it has begun
+            if not job.cancel():  # it is running
                 await asyncio.gather(asyncio.wrap_future(job), return_exceptions=True)
             raise
 
-    async def _prepared(self, arena: SharedPixelBuffer, slot: int, data: bytes, name: str) -> PreparedPhotograph:
+    async def _prepared_in_process(
+        self, buffer: SharedPixelBuffer, slot: int, data: bytes, name: str
+    ) -> PreparedPhotograph:
         process = await self._idle.get()
         try:
             request = PrepareRequest(name=name, slot=slot)
             answer, frame = await process.call(request, [data], PrepareAnswer)
-            image = arena.image(PixelReference(slot, answer.sizes))
+            pixels = buffer.image(PixelReference(slot, answer.sizes))
         except WorkerStartError:
             raise
         except WorkerError as error:
-            await process.start()  # raises where the image is not the reason
+            await process.start()  # raises if the image is not the reason
             raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=name) from error
         finally:
             self._idle.put_nowait(process)
         return PreparedPhotograph(
-            image,
+            pixels,
             answer.width,
             answer.height,
             frame.parts[0] if frame.parts else None,
@@ -144,15 +145,15 @@ class DecodePool:
 
 
 def open_preparation(frame: Frame) -> Handler:
-    """Return what prepares the photograph of a request, in a process."""
+    """Return the handler of a worker process's requests."""
     setup = frame.read(PreparationSetup)
-    arena = SharedPixelBuffer(setup.preparation.preprocessings, setup.arena_slots, setup.arena_file)
+    buffer = SharedPixelBuffer(setup.preparation.preprocessings, setup.buffer_slots, setup.buffer_file)
 
     def prepare(frame: Frame) -> tuple[PrepareAnswer, list[Part]]:
         request = frame.read(PrepareRequest)
         prepared = setup.preparation(frame.parts[0], request.name)
         answer = PrepareAnswer(
-            sizes=arena.store(request.slot, prepared.image).sizes,
+            sizes=buffer.store(request.slot, prepared.pixels).sizes,
             width=prepared.width,
             height=prepared.height,
             decode_s=prepared.decode_s,
@@ -165,4 +166,4 @@ def open_preparation(frame: Frame) -> Handler:
 
 def _process(setup: PreparationSetup, timeout_s: float) -> WorkerProcess:
     opener = name_of(open_preparation)
-    return WorkerProcess("prepares photographs", opener, setup, timeout_s=timeout_s, files=[setup.arena_file])
+    return WorkerProcess("prepares photographs", opener, setup, timeout_s=timeout_s, files=[setup.buffer_file])

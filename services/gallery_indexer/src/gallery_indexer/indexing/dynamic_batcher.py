@@ -1,4 +1,4 @@
-"""Forms batches of what concurrent callers submit one by one."""
+"""Collects items of concurrent callers into batches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ _Result = TypeVar("_Result")
 
 _Batch = list[tuple[_Item, asyncio.Future[_Result]]]
 
-_AHEAD = 2  # batches that are worked on: while one is, the next one stands ready
+_AHEAD = 2  # batches in progress: one runs and the next one is ready
 
 
 class DynamicBatcher(Generic[_Item, _Result]):
-    """Hands what was submitted to a worker, in batches, in the order of submission.
+    """Passes submitted items to a worker in batches, in the order of submission.
 
-    A batch is given away when it is full, or when nothing more is expected; a smaller one also when its first item has
-    waited long enough and the worker has nothing else to do. While two batches are given away and unfinished, items
-    collect.
+    A batch starts when it is full or when no more items are expected. A smaller one also starts when its first item has
+    waited for `wait_s` and the worker is idle. At most two batches are in progress; other items wait.
 
     Args:
-        work: Makes the results of a batch, one per item; what it raises is raised for every item of the batch.
-        size: Tells the most items of a batch.
-        wait_s: Longest wait of an idle worker for more items that are expected, in seconds.
+        work: Returns the results of a batch, one per item; an error is raised for every item of the batch.
+        size: Returns the largest number of items in a batch.
+        wait_s: Longest wait of an idle worker for expected items, in seconds.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class DynamicBatcher(Generic[_Item, _Result]):
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """Say that an item may be submitted at the end of the context, so that a batch waits for it."""
+        """Announce an item that may be submitted at the end of the context, so that a batch waits for it."""
         self._expected += 1
         try:
             yield
@@ -57,7 +56,7 @@ class DynamicBatcher(Generic[_Item, _Result]):
             self._changed.set()
 
     async def submit(self, item: _Item) -> _Result:
-        """Return what became of an item; raises what its batch raised."""
+        """Return the result of an item; raises the error of its batch."""
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._submitted.append((item, future))
         self._changed.set()
@@ -90,7 +89,7 @@ class DynamicBatcher(Generic[_Item, _Result]):
         self._changed.set()
 
     def _take(self) -> _Batch[_Item, _Result]:
-        """Take a batch, without what its callers gave up."""
+        """Take a batch, without cancelled items."""
         batch: _Batch[_Item, _Result] = []
         while self._submitted and len(batch) < self._size():
             item, future = self._submitted.popleft()
@@ -114,7 +113,7 @@ class DynamicBatcher(Generic[_Item, _Result]):
 
 
 def _fail(waiting: Sequence[asyncio.Future[_Result]], error: BaseException) -> None:
-    """Raise an error for callers; that the worker was closed cancels them."""
+    """Raise an error for the callers; cancel them if the worker was closed."""
     for future in waiting:
         if isinstance(error, asyncio.CancelledError):
             future.cancel()

@@ -1,101 +1,180 @@
-"""One entry of the gallery, with the images of a request that claim it."""
+"""The images of an index request, and one task for each gallery item they write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
-from aff_shared.errors import AffError
-from aff_shared.schemas.indexing import JsonObject, Receipt
+from aff_shared.errors import AffError, InvalidItemsError, RepeatedIdError
+from aff_shared.schemas.indexing import IndexItem, JsonObject, Receipt
+from aff_shared.schemas.item_id import canonical_id, require_addressable
+from aff_shared.schemas.problem import problem_of
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
-from gallery_indexer.indexing.encoded_record import EncodedRecord
-from gallery_indexer.indexing.identified_image import IdentifiedImage
-from gallery_indexer.indexing.payload_limits import same_payload
+from gallery_indexer.features.image_encoder import EncodedImage
+from gallery_indexer.indexing.payload_limits import PayloadLimits, require_storable, same_payload
 
 
 @dataclass(frozen=True, slots=True)
-class IndexTask:
-    """What a request does to one id: as if its images had come one after the other.
+class UploadedImage:
+    """One image of a request.
 
     Attributes:
-        images: Images of this id and of one content, in the request's order; at least one.
-        stored: What the gallery holds under the id.
+        data: The encoded image file; an error if the request has no readable one; None until it is fetched from `url`
+            or `path`.
+        name: File name of the upload, if it has one.
+        item: The caller's id and payload.
+        url: URL of an image that is fetched.
+        path: Path of an image that is read below the source directory.
     """
 
-    images: tuple[IdentifiedImage, ...]
-    stored: GalleryPoint | None
+    data: bytes | AffError | None
+    name: str | None = None
+    item: IndexItem = field(default_factory=IndexItem)
+    url: str | None = None
+    path: str | None = None
+
+
+@dataclass(slots=True)
+class IndexTask:
+    """All images of a request with one id and one content, processed as if they had arrived one after the other.
+
+    Attributes:
+        item_id: The caller's id in NFC, or `content_sha256`.
+        content_sha256: Hex digest of `data`.
+        data: The encoded image file.
+        images: The images with their positions in the request, in its order; at least one.
+        stored: The gallery's point of this id; None if there is none.
+    """
+
+    item_id: str
+    content_sha256: str
+    data: bytes
+    images: list[tuple[int, UploadedImage]]
+    stored: GalleryPoint | None = None
+
+    @classmethod
+    def of(cls, position: int, image: UploadedImage, payload_limits: PayloadLimits) -> IndexTask:
+        """Return the task of a single image.
+
+        Raises:
+            ImageError: The request has no readable image file.
+            InvalidItemsError: The id or the payload is invalid.
+        """
+        if isinstance(image.data, AffError):
+            raise image.data
+        assert image.data is not None, "fetched before"
+        item_id = None if image.item.id is None else _usable_id(image.item.id, image.name)
+        content_sha256 = hashlib.sha256(image.data).hexdigest()
+        task = cls(item_id or content_sha256, content_sha256, image.data, [(position, image)])
+        if image.item.payload is not None:
+            require_storable(image.item.payload, payload_limits, item=task.label)
+        return task
+
+    @property
+    def label(self) -> str:
+        """Name of the image in error messages."""
+        return self.images[0][1].name or self.item_id
 
     @property
     def needs_embedding(self) -> bool:
-        """Whether the content is not the one that was embedded."""
-        return self.stored is None or self.stored.record.content_sha256 != self.images[0].content_sha256
+        """Whether the content differs from the stored image's."""
+        return self.stored is None or self.stored.record.content_sha256 != self.content_sha256
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether the payload differs from the stored one."""
+        return self.stored is not None and not same_payload(self.payload, self._stored_payload)
 
     @property
     def payload(self) -> JsonObject:
-        """The payload once the request is done: the last one given, else the stored one."""
-        given = [image.payload for image in self.images if image.payload is not None]
-        return given[-1] if given else self._stored_payload
+        """The payload after the request: the last one in it, else the stored one."""
+        payloads = [image.item.payload for _, image in self.images if image.item.payload is not None]
+        return payloads[-1] if payloads else self._stored_payload
 
     @property
     def _stored_payload(self) -> JsonObject:
         return self.stored.record.payload if self.stored else {}
 
-    def embedded_point(self, embedded: EncodedRecord) -> GalleryPoint:
-        """Return the point of a new content."""
-        record = GalleryRecord(
-            item_id=self.images[0].item_id,
-            content_sha256=self.images[0].content_sha256,
-            width=embedded.width,
-            height=embedded.height,
-            indexed_at=datetime.now(UTC),
-            payload=self.payload,
-            extractors=embedded.extractors,
-        )
-        return GalleryPoint(record, embedded.embedding, embedded.thumbnail)
-
-    @property
-    def needs_payload(self) -> bool:
-        """Whether what is stored has another payload."""
-        return self.stored is not None and not same_payload(self.payload, self._stored_payload)
-
-    def receipts(self, embedded: EncodedRecord | None = None) -> list[Receipt]:
-        """Return a receipt per image, for an entry that is in the gallery now.
+    def point(self, encoded: EncodedImage, width: int, height: int, thumbnail: bytes | None) -> GalleryPoint:
+        """Return the point to write.
 
         Args:
-            embedded: What a new content became.
+            encoded: Output of the encoder.
+            width: Width of the upright photograph in pixels.
+            height: Height of the upright photograph in pixels.
+            thumbnail: A WebP file; None for no thumbnail.
         """
-        receipts = []
-        known = embedded if embedded is not None else self.stored.record if self.stored else None
-        extractors = known.extractors if known else None
-        payload = self._stored_payload
-        for image in self.images:
-            changed = image.payload is not None and not same_payload(image.payload, payload)
-            receipts.append(image.receipt("updated" if changed else "duplicate", extractors))
-            payload = payload if image.payload is None else image.payload
-        if self.needs_embedding:
-            receipts[0] = self.images[0].receipt("updated" if self.stored else "indexed", extractors)
+        record = GalleryRecord(
+            item_id=self.item_id,
+            content_sha256=self.content_sha256,
+            width=width,
+            height=height,
+            indexed_at=datetime.now(UTC),
+            payload=self.payload,
+            extractors=encoded.extractors,
+        )
+        return GalleryPoint(record, encoded.embedding, thumbnail)
+
+    def receipts(self, written: GalleryPoint | None = None) -> list[Receipt]:
+        """Return a receipt per image of a task that is done.
+
+        Args:
+            written: The new point, if the content was embedded.
+        """
+        point = written or self.stored
+        extractors = point.record.extractors if point else None
+        receipts, payload = [], self._stored_payload
+        for position, image in self.images:
+            changed = image.item.payload is not None and not same_payload(image.item.payload, payload)
+            payload = payload if image.item.payload is None else image.item.payload
+            status: Literal["indexed", "updated", "duplicate"] = "updated" if changed else "duplicate"
+            if self.needs_embedding and not receipts:
+                status = "updated" if self.stored else "indexed"
+            receipts.append(
+                Receipt(index=position, id=self.item_id, name=image.name, status=status, extractors=extractors)
+            )
         return receipts
 
     def rejections(self, error: AffError) -> list[Receipt]:
-        """Return a receipt per image, for an entry whose content cannot be embedded."""
-        return [image.rejection(error) for image in self.images]
+        """Return a receipt per image of a task that failed."""
+        return [_rejection(position, self.item_id, image.name, error) for position, image in self.images]
 
 
-def group_by_id(
-    images: Iterable[IdentifiedImage],
-) -> tuple[dict[str, list[IdentifiedImage]], list[IdentifiedImage]]:
-    """Bring together what shares an id.
+def plan_tasks(
+    images: Sequence[UploadedImage], payload_limits: PayloadLimits
+) -> tuple[dict[str, IndexTask], list[Receipt]]:
+    """Group the images of a request by id.
 
     Returns:
-        Images of one id and one content, by id; and those whose id stands before them with other content.
+        The tasks by item id, and the receipts of images that are rejected at once: the file, the id or the payload is
+        invalid, or an earlier image of the request has the same id with other content.
     """
-    groups: dict[str, list[IdentifiedImage]] = {}
-    conflicting = []
-    for image in images:
-        group = groups.setdefault(image.item_id, [])
-        if group and group[0].content_sha256 != image.content_sha256:
-            conflicting.append(image)
-        else:
-            group.append(image)
-    return groups, conflicting
+    tasks: dict[str, IndexTask] = {}
+    rejected: list[Receipt] = []
+    for position, image in enumerate(images):
+        try:
+            task = IndexTask.of(position, image, payload_limits)
+        except AffError as error:
+            rejected.append(_rejection(position, image.item.id, image.name, error))
+            continue
+        first = tasks.setdefault(task.item_id, task)
+        if first.content_sha256 != task.content_sha256:
+            detail = f"an earlier image of this request has the id {task.item_id!r} and other content"
+            rejected += task.rejections(RepeatedIdError(detail, item=task.label))
+        elif first is not task:
+            first.images += task.images
+    return tasks, rejected
+
+
+def _usable_id(item_id: str, name: str | None) -> str:
+    try:
+        return canonical_id(require_addressable(item_id))
+    except ValueError as error:
+        raise InvalidItemsError(str(error), item=name or item_id) from error
+
+
+def _rejection(position: int, item_id: str | None, name: str | None, error: AffError) -> Receipt:
+    return Receipt(index=position, id=item_id, name=name, status="rejected", error=problem_of(error))

@@ -1,4 +1,4 @@
-"""From encoded image files to points in the store: bounded stages that overlap, whatever the number of requests."""
+"""From encoded image files to points in the store: bounded, overlapping stages shared by all requests."""
 
 from __future__ import annotations
 
@@ -6,60 +6,55 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-
-import numpy as np
 
 from aff_shared.errors import AffError, EncoderError, ImageError
 from aff_shared.images.decoding import ImageLimits
 from aff_shared.images.pixel_budget import PixelBudget
-from aff_shared.store.gallery_store import GalleryPoint
+from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
+from aff_shared.store.retry import retry_for
 from aff_shared.workers.worker_life import WorkerStartError
-from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures, not_finite
-from gallery_indexer.indexing.batch_encoder import BatchEncoder
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures
+from gallery_indexer.indexing.batch_encoder import BatchEncoder, require_usable
 from gallery_indexer.indexing.decode_pool import DecodePool
 from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
-from gallery_indexer.indexing.encoded_record import EncodedRecord
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import IndexTask
-from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.thumbnail_maker import ThumbnailMaker
+from gallery_indexer.indexing.photograph_preparation import PhotographPreparation, ThumbnailMaker
 from gallery_indexer.workers.shared_pixel_buffer import SharedPixelBuffer
 
 KeepFeatures = Callable[[Sequence[tuple[str, ImageFeatures]]], None]
 
-BATCHES_ALIVE = 4  # one is prepared, one waits, one is embedded, one is written
-_UNIT_TOLERANCE = 1e-3
+BATCHES_ALIVE = 4  # one in preparation, one waiting, one in the encoder, one being written
 
 
 class IndexingPipeline:
     """Prepares images in several threads or processes, embeds them in one thread, and writes them.
 
-    Batches are formed of the images of all requests. While a batch is embedded, the one before it is written and the
-    next one is decoded and prepared. No more than four batches of images are alive at the encoder's input sizes, and
-    `decode_workers` at their full ones; further images wait with their callers.
+    Batches contain images of all requests. While one batch is embedded, the previous one is written and the next one is
+    decoded and prepared. At most four batches of images are in memory at the encoder's input sizes, and
+    `decode_workers` images at full size; the callers of further images wait.
 
     Args:
-        encoder: Embeds.
-        store: Where the points go.
-        limits: What an image may be before it is decoded.
-        metrics: Learns of the stages.
-        batch_size: Most images that are embedded, or written, together.
-        batch_wait_s: Longest wait for images that are being decoded, before a smaller batch is embedded; in seconds.
-        decode_workers: Threads or processes that decode and prepare.
+        encoder: The gallery encoder.
+        store: The collection.
+        limits: Limits of images before they are decoded.
+        metrics: Records stage times.
+        batch_size: Largest batch for the encoder and for the store.
+        batch_wait_s: Longest wait for images in preparation before a smaller batch is embedded, in seconds.
+        decode_workers: Number of threads or processes that decode and prepare.
         decode_timeout_s: Longest time for an image in such a process, in seconds.
-        arena: Where they put the pixels, for an encoder in another process; see DecodePool.
-        thumbnails: Of the images that are written; None makes none.
-        keep_features: Keeps what the extractors found of images, given with the sha256 of their contents; called in a
-            thread before the images are written. None keeps nothing.
-        budget: Of the pixels of large images, for which they wait; None has none.
+        store_wait_s: Longest wait for an unavailable store, in seconds.
+        buffer: Shared memory for the pixels, if the encoder runs in another process; see DecodePool.
+        thumbnails: Makes the thumbnails; None for none.
+        keep_features: Stores the extractors' features of images, with the sha256 of their contents; called in a thread
+            before the images are written. None stores none.
+        budget: Budget of the pixels of large images; None for no limit.
     """
 
     def __init__(
         self,
         encoder: ImageEncoder,
-        store: RetryingStore,
+        store: GalleryStore,
         limits: ImageLimits,
         metrics: IndexMetrics,
         *,
@@ -67,12 +62,14 @@ class IndexingPipeline:
         batch_wait_s: float,
         decode_workers: int,
         decode_timeout_s: float,
-        arena: SharedPixelBuffer | None = None,
+        store_wait_s: float,
+        buffer: SharedPixelBuffer | None = None,
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
         budget: PixelBudget | None = None,
     ) -> None:
         self._store = store
+        self._store_wait_s = store_wait_s
         self._metrics = metrics
         self._keep_features = keep_features
         self._budget = budget
@@ -81,61 +78,52 @@ class IndexingPipeline:
         )
         self._places = asyncio.Semaphore(BATCHES_ALIVE * batch_size)
         preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails)
-        self._preparing = DecodePool(preparation, decode_workers, arena, decode_timeout_s)
+        self._decode_pool = DecodePool(preparation, decode_workers, buffer, decode_timeout_s)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._to_encode = DynamicBatcher(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)
         self._to_keep = DynamicBatcher(self._keep, size=lambda: batch_size, wait_s=0.0)
         self._to_write = DynamicBatcher(self._write, size=lambda: batch_size, wait_s=0.0)
 
-    async def embed(self, entry: IndexTask) -> EncodedRecord | AffError:
-        """Embed the content of an entry and write its point.
+    async def embed(self, task: IndexTask) -> GalleryPoint | AffError:
+        """Embed the content of a task and write its point.
 
         Returns:
-            What the image became, once it is in the store; or the ImageError or EncoderError that it met.
+            The point, after it was written; or the ImageError or EncoderError of the image.
 
         Raises:
-            StoreError: It could not be written.
-            WorkerStartError: No process can be started to decode or embed it.
+            StoreError: The point could not be written.
+            WorkerStartError: No process can be started to decode or embed the image.
         """
-        image = entry.images[0]
         with self._metrics.in_flight():
-            async with self._large_image(image.data) as decoded, self._places:
+            async with self._large_image(task.data) as release_budget, self._places:
                 try:
                     async with AsyncExitStack() as stack:
                         with self._to_encode.expecting():
-                            preparing = self._preparing.prepared(image.data, image.label)
+                            preparing = self._decode_pool.prepared(task.data, task.label)
                             prepared = await stack.enter_async_context(preparing)
-                        await decoded()
+                        await release_budget()
                         self._metrics.observe("decode", prepared.decode_s)
                         self._metrics.observe("prepare", prepared.prepare_s)
-                        encoded = await self._to_encode.submit(prepared.image)
-                    embedded = encoded_record(encoded, prepared.width, prepared.height, label=image.label)
-                    embedded = replace(embedded, thumbnail=prepared.thumbnail)
-                except WorkerStartError:  # no fault of the image
+                        result = await self._to_encode.submit(prepared.pixels)
+                    encoded = require_usable(result, label=task.label)
+                except WorkerStartError:  # not the image's fault
                     raise
                 except (ImageError, EncoderError) as error:
                     return error
-                if encoded is not None and encoded.features is not None:
-                    await self._to_keep.submit((image.content_sha256, encoded.features))
-                await self.write(entry.embedded_point(embedded))
-                return embedded
-
-    async def write(self, point: GalleryPoint) -> None:
-        """Write a point, together with others; returns when it is in the store.
-
-        Raises:
-            StoreError: It could not be written.
-        """
-        await self._to_write.submit(point)
+                if encoded.features is not None:
+                    await self._to_keep.submit((task.content_sha256, encoded.features))
+                point = task.point(encoded, prepared.width, prepared.height, prepared.thumbnail)
+                await self._to_write.submit(point)
+                return point
 
     def close(self) -> None:
-        """End the workers; what waits for them is cancelled."""
-        self._preparing.close()
+        """Stop the workers; queued images are cancelled."""
+        self._decode_pool.close()
         self._encoding.shutdown(cancel_futures=True)
 
     @asynccontextmanager
     async def _large_image(self, data: bytes) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Hold the pixels of a large image, until the context ends or what it returns is called."""
+        """Reserve the pixels of a large image until the context ends or the returned function is called."""
         async with AsyncExitStack() as stack:
             if self._budget is not None:
                 await stack.enter_async_context(self._budget.holding([data]))
@@ -146,34 +134,12 @@ class IndexingPipeline:
         return await run(self._encoding, self._batch_encoder.encode, images)
 
     async def _keep(self, images: Sequence[tuple[str, ImageFeatures]]) -> list[None]:
-        assert self._keep_features is not None, "features are asked for only to be kept"
+        assert self._keep_features is not None, "only then are features requested"
         with self._metrics.time("keep"):
             await asyncio.to_thread(self._keep_features, images)
         return [None] * len(images)
 
     async def _write(self, points: Sequence[GalleryPoint]) -> list[None]:
         with self._metrics.time("upsert"):
-            await self._store.upsert(points)
+            await retry_for(lambda: self._store.upsert(points), wait_s=self._store_wait_s)
         return [None] * len(points)
-
-
-def encoded_record(encoded: EncodedImage | None, width: int, height: int, *, label: str) -> EncodedRecord:
-    """Return what an image became.
-
-    Args:
-        encoded: What the encoder gave; None where it failed on the image.
-        width: Pixels of the upright photograph.
-        height: Pixels of the upright photograph.
-        label: Name of the image, for the message.
-
-    Raises:
-        EncoderError: The encoder failed, gave no unit vector, or features that cannot be kept.
-    """
-    if encoded is None:
-        raise EncoderError("the encoder failed on this image; the log says why", item=label)
-    if names := not_finite(encoded.features or {}):
-        raise EncoderError(f"features cannot be kept: {', '.join(names)} beyond float16 (65,504), or NaN", item=label)
-    if not abs(np.linalg.norm(encoded.embedding) - 1.0) < _UNIT_TOLERANCE:
-        reason = "" if encoded.extractors else ": no extractor of the bundle finds anything in it"
-        raise EncoderError(f"the encoder gave no unit vector for this image{reason}", item=label)
-    return EncodedRecord(encoded.embedding, width, height, encoded.extractors)

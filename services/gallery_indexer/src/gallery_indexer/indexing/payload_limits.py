@@ -1,4 +1,4 @@
-"""What a payload may hold, so that every store takes it and gives it back unchanged."""
+"""Limits of payloads, such that every store accepts and returns them unchanged."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class PayloadLimits:
-    """What the operator allows.
+    """Limits that the operator sets.
 
     Attributes:
         max_bytes: Largest size as compact JSON, in bytes of UTF-8.
-        schema: Declared types of keys.
+        schema: Declared types of payload keys.
     """
 
     max_bytes: int
@@ -35,7 +35,7 @@ def require_storable(payload: JsonObject, limits: PayloadLimits, *, item: str) -
 
     Args:
         payload: The caller's JSON object.
-        limits: What the operator allows.
+        limits: Limits that the operator sets.
         item: Name of the image, for the message.
 
     Raises:
@@ -60,10 +60,10 @@ def require_storable(payload: JsonObject, limits: PayloadLimits, *, item: str) -
 
 
 def same_payload(one: Any, other: Any) -> bool:
-    """Say whether two payloads are the same JSON.
+    """Return whether two payloads are the same JSON.
 
-    Numbers with a fraction may differ in their last digit, since Qdrant changes it in about one of eight; and
-    `true` is not `1`, as it is to Python.
+    Fractions may differ in their last digit, since Qdrant changes it in about one of eight. `true` and `1` differ,
+    unlike in Python.
     """
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same_payload(one[key], other[key]) for key in one)

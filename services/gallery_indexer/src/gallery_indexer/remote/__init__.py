@@ -1,1 +1,1 @@
-"""Images that a request names by URL."""
+"""Images that a request names by URL or path."""

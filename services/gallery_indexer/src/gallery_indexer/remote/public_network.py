@@ -1,4 +1,4 @@
-"""Connections to the public internet alone, and not into the operator's own network."""
+"""Connections to the public internet only, and not into the operator's network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class PublicNetwork(httpcore.AnyIOBackend):
-    """Connects to a host where every address of it is allowed; one could be chosen otherwise that is not.
+    """Connects to a host if all its addresses are allowed.
 
-    The connection goes to the address that was checked: a name server that answers otherwise a moment later changes
-    nothing. The name stays that of the host, for which the certificate has to be.
+    The connection is made to an address that was checked, so a later answer of the name server has no effect. The
+    certificate is checked against the host's name.
 
     Args:
-        resolve: Returns the addresses of a host and port; None asks the system.
-        is_allowed: Says whether an address may be connected to; None allows public ones.
+        resolve: Returns the addresses of a host and port; None uses the system's resolver.
+        is_allowed: Returns whether an address may be connected to; None allows public ones.
     """
 
     def __init__(self, resolve: Resolve | None = None, is_allowed: Callable[[str], bool] | None = None) -> None:
@@ -36,15 +36,15 @@ class PublicNetwork(httpcore.AnyIOBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - as httpcore has it
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Connect.
 
         Raises:
-            ImageSourceRefusedError: The host has an address that is not allowed.
-            ImageUnreachableError: It has none.
+            ImageSourceRefusedError: An address of the host is not allowed.
+            ImageUnreachableError: The host has no address.
         """
         addresses = await self._resolve(host, port)
         if not addresses:
@@ -55,13 +55,13 @@ class PublicNetwork(httpcore.AnyIOBackend):
 
 
 def is_public(address: str) -> bool:
-    """Say whether an address belongs to the public internet, also where it carries another one in itself."""
+    """Return whether an address, and every address embedded in it, is part of the public internet."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
-    return all(one.is_global and not one.is_multicast for one in [parsed, *_carried(parsed)])
+    return all(one.is_global and not one.is_multicast for one in [parsed, *_embedded(parsed)])
 
 
-def _carried(address: _Address) -> list[_Address]:
-    """Return the IPv4 addresses within an IPv6 one: mapped, 6to4, Teredo, NAT64."""
+def _embedded(address: _Address) -> list[_Address]:
+    """Return the IPv4 addresses within an IPv6 address: mapped, 6to4, Teredo, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     found: list[_Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]

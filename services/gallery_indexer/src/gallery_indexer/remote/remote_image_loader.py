@@ -1,4 +1,4 @@
-"""Fetches the images that a request only names, as far as the operator allows it."""
+"""Fetches images that a request names by URL or path, if the operator allows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aff_shared.errors import (
     ImageTooManyBytesError,
     ImageUnreachableError,
 )
-from gallery_indexer.indexing.uploaded_image import ImageLocation, UploadedImage
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.remote.url_images import UrlImages
 from gallery_indexer.settings import IndexerSettings
 
@@ -24,10 +24,10 @@ class RemoteImageLoader:
     """Reads images by URL, and by path below a directory.
 
     Args:
-        urls: Gets URLs; None where the operator allows none.
-        root: Directory of the paths; None where the operator allows none.
+        urls: Fetches URLs; None to reject them.
+        root: Directory of the paths; None to reject paths.
         max_image_bytes: Largest image.
-        max_request_bytes: Most bytes that are fetched for one request.
+        max_request_bytes: Largest sum of the images of one request.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RemoteImageLoader:
 
     @classmethod
     def of_settings(cls, settings: IndexerSettings) -> RemoteImageLoader:
-        """Allow what the settings allow."""
+        """Return a loader with the limits of the settings."""
         limit = settings.image_limits.max_image_bytes
         urls = None
         if settings.url_sources:
@@ -54,21 +54,21 @@ class RemoteImageLoader:
         return cls(urls, settings.source_root, max_image_bytes=limit, max_request_bytes=settings.max_body_bytes)
 
     async def fetch(self, images: Sequence[UploadedImage]) -> list[UploadedImage]:
-        """Replace each location by the image, or by why it could not be had; the others stay as they are."""
+        """Return the images with the data, or the error, of each one that has to be fetched."""
         places = asyncio.Semaphore(_AT_A_TIME)
         left_bytes = self._max_request_bytes
 
         async def fetched(image: UploadedImage) -> UploadedImage:
             nonlocal left_bytes
-            if not isinstance(image.data, ImageLocation):
+            if image.data is not None:
                 return image
             async with places:
                 try:
-                    data = await self._read(image.data)
+                    data = await self._read(image)
                     left_bytes -= len(data)
                     if left_bytes < 0:
                         limit = self._max_request_bytes
-                        raise ImageTooManyBytesError(f"the images of a request have more than {limit} bytes in all")
+                        raise ImageTooManyBytesError(f"the images of the request have more than {limit} bytes in total")
                 except AffError as error:
                     error.item = image.name
                     return replace(image, data=error)
@@ -81,30 +81,25 @@ class RemoteImageLoader:
         if self._urls is not None:
             await self._urls.close()
 
-    async def _read(self, location: ImageLocation) -> bytes:
-        if location.url is not None:
+    async def _read(self, image: UploadedImage) -> bytes:
+        if image.url is not None:
             if self._urls is None:
-                raise ImageSourceRefusedError("this service takes no URLs (AFF_INDEX_URL_SOURCES)")
-            return await self._urls.get(location.url)
-        assert location.path is not None, "one of the two is set"
-        return await asyncio.to_thread(self._read_path, location.path)
+                raise ImageSourceRefusedError("this service does not accept URLs (AFF_INDEX_URL_SOURCES)")
+            return await self._urls.get(image.url)
+        assert image.path is not None, "one of the two is set"
+        return await asyncio.to_thread(self._read_path, image.path)
 
     def _read_path(self, path: str) -> bytes:
         if self._root is None:
-            raise ImageSourceRefusedError("this service takes no paths (AFF_INDEX_SOURCE_ROOT)")
+            raise ImageSourceRefusedError("this service does not accept paths (AFF_INDEX_SOURCE_ROOT)")
         try:
-            place = (self._root / path).resolve()
-            if not place.is_relative_to(self._root):
-                raise ImageSourceRefusedError("the path leads out of the directory of the sources")
-            if not place.is_file():
+            file = (self._root / path).resolve()
+            if not file.is_relative_to(self._root):
+                raise ImageSourceRefusedError("the path leads out of the source directory")
+            if not file.is_file():
                 raise ImageUnreachableError("there is no such file")
-            if place.stat().st_size > self._max_image_bytes:
+            if file.stat().st_size > self._max_image_bytes:
                 raise ImageTooManyBytesError(f"more than {self._max_image_bytes} bytes")
-            return place.read_bytes()
+            return file.read_bytes()
         except (OSError, ValueError, RuntimeError) as error:  # unreadable, a null byte, a loop of links
             raise ImageUnreachableError("cannot be read") from error
-
-
-def has_locations(images: Sequence[UploadedImage]) -> bool:
-    """Say whether one of the images is only named."""
-    return any(isinstance(image.data, ImageLocation) for image in images)

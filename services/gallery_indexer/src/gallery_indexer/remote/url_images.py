@@ -1,4 +1,4 @@
-"""Gets images by URL without becoming a way into the operator's own network."""
+"""Fetches images by URL without giving access to the operator's network."""
 
 from __future__ import annotations
 
@@ -29,27 +29,26 @@ _ERRORS = (
 )
 _SHOWN_CHARACTERS = 100
 _EXPLANATIONS = {
-    401: ": it wants credentials",
-    403: ": it refuses access, or the URL's signature is wrong or has expired",
+    401: ": it requires credentials",
+    403: ": access is denied, or the URL's signature is wrong or has expired",
 }
 
 
 class UrlImages:
-    """Gets the body of a URL, when scheme, host and every address of the host are allowed.
+    """Fetches the body of a URL whose scheme, host and host addresses are allowed.
 
-    A connection serves one scheme, host name and port; its address was checked, and its certificate is that of the
-    host. No cookies are kept. Redirects are followed by hand, each checked anew. Proxies of the environment are not
-    used.
+    A connection is used for one scheme, host name and port, with a checked address and certificate. Cookies are not
+    stored. Each redirect is checked like the URL. Proxies of the environment are not used.
 
     Args:
         schemes: Allowed schemes.
-        hosts: Allowed hosts, `.example.org` for all below; none for any.
-        timeout_s: Longest time for one image.
-        max_redirects: Most redirects.
+        hosts: Allowed hosts, `.example.org` for all subdomains; empty for any host.
+        timeout_s: Longest time for one image, in seconds.
+        max_redirects: Largest number of redirects.
         max_bytes: Largest body.
-        resolve: As for PublicNetwork.
-        is_allowed: As for PublicNetwork.
-        ssl_context: Which certificates are trusted; None for those of public authorities.
+        resolve: See PublicNetwork.
+        is_allowed: See PublicNetwork.
+        ssl_context: Trusted certificates; None for those of public authorities.
     """
 
     def __init__(
@@ -81,9 +80,9 @@ class UrlImages:
         """Return the body.
 
         Raises:
-            ImageSourceRefusedError: The URL, or one that it redirects to, is not allowed.
+            ImageSourceRefusedError: The URL or a redirect is not allowed.
             ImageTooManyBytesError: The body is too large.
-            ImageUnreachableError: There is no such host or page, or it took too long.
+            ImageUnreachableError: There is no such host or page, or the timeout was exceeded.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -93,7 +92,7 @@ class UrlImages:
                         return body
                     url = urljoin(url, location)
         except TimeoutError as error:
-            raise ImageUnreachableError(f"not there within {self._timeout_s:g} s") from error
+            raise ImageUnreachableError(f"not received within {self._timeout_s:g} s") from error
         except _ERRORS as error:
             raise ImageUnreachableError(f"cannot be fetched: {error or type(error).__name__}") from error
         raise ImageUnreachableError(f"more than {self._max_redirects} redirects")
@@ -103,19 +102,19 @@ class UrlImages:
         await self._connections.aclose()
 
     async def _request(self, url: str) -> tuple[bytes, str | None]:
-        """Return a body, or where a redirect leads."""
-        there = httpx.URL(url)  # leaves what is percent-encoded as it is: a signature may cover it
-        self._require_allowed(there)
-        if there.port is not None and not 0 < there.port <= _LAST_PORT:
-            raise httpx.InvalidURL(f"there is no port {there.port}")
-        place = httpcore.URL(scheme=there.raw_scheme, host=there.raw_host, port=there.port, target=there.raw_path)
-        headers = [("Host", there.netloc.decode()), *_HEADERS]
-        async with self._connections.stream("GET", place, headers=headers) as answer:
+        """Return the body, or the target of a redirect."""
+        parsed = httpx.URL(url)  # does not change percent-encoding, which a signature may cover
+        self._require_allowed(parsed)
+        if parsed.port is not None and not 0 < parsed.port <= _LAST_PORT:
+            raise httpx.InvalidURL(f"there is no port {parsed.port}")
+        target = httpcore.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+        headers = [("Host", parsed.netloc.decode()), *_HEADERS]
+        async with self._connections.stream("GET", target, headers=headers) as answer:
             head = httpx.Response(answer.status, headers=answer.headers, extensions=answer.extensions)
             if head.has_redirect_location:
                 return b"", head.headers["location"]
             if not head.is_success:
-                raise ImageUnreachableError(_refusal(head))
+                raise ImageUnreachableError(_failure(head))
             return await self._body(answer.aiter_stream()), None
 
     async def _body(self, parts: AsyncIterable[bytes]) -> bytes:
@@ -126,23 +125,23 @@ class UrlImages:
                 raise ImageTooManyBytesError(f"more than {self._max_bytes} bytes")
         return bytes(body)
 
-    def _require_allowed(self, there: httpx.URL) -> None:
-        if there.scheme not in self._schemes:
-            raise ImageSourceRefusedError(f"the scheme {there.scheme!r} is not allowed")
-        spellings = {there.host, there.raw_host.decode()}  # of a name in other letters
+    def _require_allowed(self, url: httpx.URL) -> None:
+        if url.scheme not in self._schemes:
+            raise ImageSourceRefusedError(f"the scheme {url.scheme!r} is not allowed")
+        spellings = {url.host, url.raw_host.decode()}  # Unicode and punycode
         allowed = not self._hosts or any(
             host == name or (name.startswith(".") and host.endswith(name)) for name in self._hosts for host in spellings
         )
-        if not there.host or not allowed:
-            raise ImageSourceRefusedError(f"the host {there.host!r} is not allowed")
+        if not url.host or not allowed:
+            raise ImageSourceRefusedError(f"the host {url.host!r} is not allowed")
 
 
-def _refusal(response: httpx.Response) -> str:
+def _failure(response: httpx.Response) -> str:
     wait = response.headers.get("retry-after")
-    asks = f" and asks to wait (Retry-After: {wait[:_SHOWN_CHARACTERS]})" if wait else ""
+    retry = f" with Retry-After: {wait[:_SHOWN_CHARACTERS]}" if wait else ""
     explanation = _EXPLANATIONS.get(response.status_code, "")
     return (
         f"the host answers {response.status_code} {response.reason_phrase[:_SHOWN_CHARACTERS]}".rstrip()
-        + asks
+        + retry
         + explanation
     )

@@ -1,1 +1,1 @@
-"""The process that feeds a graphics card."""
+"""The encoder in a separate process, and the pixels it shares with others."""

@@ -1,4 +1,4 @@
-"""An encoder in a process of its own."""
+"""An encoder in a separate process."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ from gallery_indexer.workers.encoder_worker import (
 )
 from gallery_indexer.workers.shared_pixel_buffer import SharedImage, SharedPixelBuffer
 
-_MAX_ANSWER_BYTES = 2**32  # it may hold the features of a whole batch
+_MAX_ANSWER_BYTES = 2**32  # the features of a whole batch
 
 
 class EncoderProcess:
-    """Feeds a card from a process of its own, so that no other Python keeps it waiting.
+    """An ImageEncoder that runs in a separate process, so that the service's threads do not delay a GPU.
 
-    Python runs in one thread of a process at a time. An encoder on a card is hundreds of short calls per batch, and
-    next to the threads of a service each of them waits for its turn. Pixels come through an arena. A process that dies,
-    as one does with the card's context, or that hangs, is started anew for the next batch.
+    One thread of a Python process runs at a time. An encoder on a GPU makes hundreds of short calls per batch, each of
+    which would wait for the other threads of the service. Pixels are passed in shared memory. A process that crashes,
+    for example with its CUDA context, or exceeds the timeout is replaced for the next batch.
 
     Args:
-        load: Loads the encoder there: a function of a module, or a method of a class.
-        bundle_directory: Where the bundle lies.
-        manifest: Its manifest.
-        device: Of the encoder.
-        slots: Prepared images that are alive at the same time.
-        timeout_s: Longest time for an image, in seconds; a batch has so much for each of its images.
+        load: Loads the encoder in the process: a function of a module, or a method of a class.
+        bundle_directory: Directory of the bundle.
+        manifest: Manifest of the bundle.
+        device: Device of the encoder.
+        slots: Largest number of prepared images in memory.
+        timeout_s: Longest time per image, in seconds; a batch has this time for each of its images.
 
     Raises:
-        AffError: What `load` raised.
+        AffError: `load` failed.
     """
 
     def __init__(
@@ -66,17 +66,17 @@ class EncoderProcess:
         timeout_s: float,
     ) -> None:
         self.preprocessings = tuple(extractor.preprocessing for extractor in manifest.extractors)
-        self.arena = SharedPixelBuffer(self.preprocessings, slots)
+        self.buffer = SharedPixelBuffer(self.preprocessings, slots)
         self._one_at_a_time = threading.Lock()
         self._closed = False
-        self._loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # of the thread that asks
+        self._loop = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # runs in the calling thread
         setup = EncoderSetup(
             load=name_of(load),
             bundle_directory=bundle_directory,
             manifest=manifest,
             device=device,
-            arena_file=self.arena.file,
-            arena_slots=slots,
+            buffer_file=self.buffer.file,
+            buffer_slots=slots,
         )
         self._worker = _process(setup, timeout_s)
         try:
@@ -86,9 +86,9 @@ class EncoderProcess:
             raise
 
     def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> Sequence[EncodedImage]:
-        """See ImageEncoder; the images lie in the arena."""
+        """See ImageEncoder; the images are in the shared buffer."""
         references = tuple(image.reference for image in images if isinstance(image, SharedImage))
-        answer, frame = self._ask(EncodeRequest(images=references, with_features=with_features), (), len(images))
+        answer, frame = self._call(EncodeRequest(images=references, with_features=with_features), (), len(images))
         embeddings = frame.array(0, "float32", answer.shape)
         features: Sequence[ImageFeatures | None] = [None] * len(images)
         if with_features:
@@ -98,25 +98,25 @@ class EncoderProcess:
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
         """See ImageEncoder."""
         features, parts = features_sent(images)
-        answer, frame = self._ask(EncodeRequest(features=features), parts, len(images))
+        answer, frame = self._call(EncodeRequest(features=features), parts, len(images))
         embeddings: NDArray[np.float32] = frame.array(0, "float32", answer.shape)
         return embeddings
 
     def close(self) -> None:
-        """End the process; a batch in it is given up."""
+        """Stop the process; a batch in it is abandoned."""
         self._closed = True
         self._worker.close()
         with self._one_at_a_time:
             self._loop.close()
 
-    def _ask(self, request: EncodeRequest, parts: Sequence[Part], images: int) -> tuple[EncodeAnswer, Frame]:
-        """Ask once for several images, of which the caller tries fewer, and twice for one: it may not be at fault."""
+    def _call(self, request: EncodeRequest, parts: Sequence[Part], images: int) -> tuple[EncodeAnswer, Frame]:
+        """Send a request once for several images, which the caller splits, and twice for a single image."""
         attempt = self._worker.ask if images > 1 else self._worker.call
         with self._one_at_a_time:
             if self._closed:
                 raise WorkerStartError("the encoder has been closed")
-            asking: Any = attempt(request, parts, EncodeAnswer, items=images)
-            answer, frame = self._loop.run(asking)
+            call: Any = attempt(request, parts, EncodeAnswer, items=images)
+            answer, frame = self._loop.run(call)
         if answer.too_large is not None:
             raise BatchTooLargeError(answer.too_large)
         return answer, frame
@@ -128,6 +128,6 @@ def _process(setup: EncoderSetup, timeout_s: float) -> WorkerProcess:
         name_of(open_encoder),
         setup,
         timeout_s=timeout_s,
-        files=[setup.arena_file],
+        files=[setup.buffer_file],
         max_answer_bytes=_MAX_ANSWER_BYTES,
     )

@@ -1,4 +1,4 @@
-"""What runs in the encoder's process, and what the service and that process send to each other."""
+"""The code of the encoder's process, and the messages between it and the service."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from gallery_indexer.workers.shared_pixel_buffer import PixelReference, SharedPi
 
 
 class EncoderSetup(Message):
-    """What the process starts with.
+    """First message to the process.
 
     Attributes:
-        load: Name of what loads the encoder.
-        bundle_directory: Where the bundle lies.
-        manifest: Its manifest.
-        device: Of the encoder.
-        arena_file: Descriptor of the arena.
-        arena_slots: Slots of the arena.
+        load: Name of the function that loads the encoder.
+        bundle_directory: Directory of the bundle.
+        manifest: Manifest of the bundle.
+        device: Device of the encoder.
+        buffer_file: File descriptor of the shared buffer.
+        buffer_slots: Number of its slots.
     """
 
     load: str
     bundle_directory: Path
     manifest: BundleManifest
     device: str
-    arena_file: int
-    arena_slots: int
+    buffer_file: int
+    buffer_slots: int
 
 
 class SentTokens(Message):
-    """Tokens of one feature: a part of values and, for a local feature, one of positions, both float16.
+    """Tokens of one feature: a part with the values and, for a local feature, one with positions, both float16.
 
     Attributes:
-        name: Of the feature.
-        shape: Of the values.
+        name: Name of the feature.
+        shape: Shape of the values.
         local: Whether there are positions.
     """
 
@@ -59,12 +59,12 @@ SentFeatures = tuple[tuple[SentTokens, ...], ...]
 
 
 class EncodeRequest(Message):
-    """Asks for embeddings, of images or of what extractors found in them.
+    """Request to embed images, or to fuse features of images.
 
     Attributes:
-        images: Where they lie in the arena.
-        with_features: Whether what the extractors found is wanted, too.
-        features: Without images: of each, what the parts hold.
+        images: References to images in the shared buffer.
+        with_features: Whether to return the extractors' features, too.
+        features: The features to fuse, if there are no images; their values are the parts.
     """
 
     images: tuple[PixelReference, ...] = ()
@@ -73,13 +73,13 @@ class EncodeRequest(Message):
 
 
 class EncodeAnswer(Message):
-    """Goes with the embeddings, float32, and the tokens.
+    """Answer; its parts are the embeddings, float32, and the tokens.
 
     Attributes:
-        shape: Of the embeddings.
-        extractors: Of each image, those that found something in it.
-        features: Of each image, where they were asked for.
-        too_large: Why the batch does not fit on the device; None where it does.
+        shape: Shape of the embeddings.
+        extractors: Per image, the extractors that found something in it.
+        features: Features per image, if requested.
+        too_large: Error message of a batch that does not fit into the device's memory, else None.
     """
 
     shape: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
@@ -89,7 +89,7 @@ class EncodeAnswer(Message):
 
 
 def features_sent(images: Sequence[ImageFeatures]) -> tuple[SentFeatures, list[Part]]:
-    """Return what stands for the features of images in a message, and the parts."""
+    """Return the message of the features of images, and its parts."""
     parts: list[Part] = []
     for image in images:
         for tokens in image.values():
@@ -107,10 +107,10 @@ def features_sent(images: Sequence[ImageFeatures]) -> tuple[SentFeatures, list[P
 
 
 def features_of(sent: SentFeatures, frame: Frame, first_part: int) -> list[ImageFeatures]:
-    """Put the features of images together again.
+    """Return the features of images from a message and its parts.
 
     Raises:
-        WorkerError: Message and parts do not fit.
+        WorkerError: Message and parts do not match.
     """
     images: list[ImageFeatures] = []
     for image in sent:
@@ -125,17 +125,17 @@ def features_of(sent: SentFeatures, frame: Frame, first_part: int) -> list[Image
 
 
 def open_encoder(frame: Frame) -> Handler:
-    """Load the encoder, and return what answers requests with it."""
+    """Load the encoder, and return the handler of requests."""
     setup = frame.read(EncoderSetup)
     load: EncoderLoader = object_named(setup.load)
     encoder = load(setup.bundle_directory, setup.manifest, device=setup.device)
     preprocessings = [extractor.preprocessing for extractor in setup.manifest.extractors]
-    arena = SharedPixelBuffer(preprocessings, setup.arena_slots, setup.arena_file)
+    buffer = SharedPixelBuffer(preprocessings, setup.buffer_slots, setup.buffer_file)
 
     def encode(frame: Frame) -> tuple[EncodeAnswer, list[Part]]:
         request = frame.read(EncodeRequest)
         try:
-            return _fused(encoder, request, frame) if request.features else _encoded(encoder, request, arena)
+            return _fused(encoder, request, frame) if request.features else _encoded(encoder, request, buffer)
         except BatchTooLargeError as error:
             return EncodeAnswer(too_large=str(error)), []
 
@@ -143,9 +143,9 @@ def open_encoder(frame: Frame) -> Handler:
 
 
 def _encoded(
-    encoder: ImageEncoder, request: EncodeRequest, arena: SharedPixelBuffer
+    encoder: ImageEncoder, request: EncodeRequest, buffer: SharedPixelBuffer
 ) -> tuple[EncodeAnswer, list[Part]]:
-    images = [arena.image(one) for one in request.images]
+    images = [buffer.image(one) for one in request.images]
     encoded = encoder.encode_images(images, with_features=request.with_features)
     embeddings = np.stack([one.embedding for one in encoded])
     features, parts = features_sent([one.features for one in encoded if one.features is not None])

@@ -1,4 +1,4 @@
-"""Pixels that several processes share, so that no process has to send them to another."""
+"""Pixels in memory that several processes share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHANNELS = 3
 
 @dataclass(frozen=True, slots=True)
 class PixelReference:
-    """Where a prepared image lies in an arena.
+    """Reference to a prepared image in a shared buffer.
 
     Attributes:
         slot: Number of its slot.
@@ -32,26 +32,26 @@ class PixelReference:
 
 
 class SharedImage(EncoderInput):
-    """A prepared image whose pixels lie in an arena."""
+    """The input of an encoder with its pixels in a shared buffer."""
 
     reference: PixelReference
 
 
 class SharedPixelBuffer:
-    """Memory for a number of prepared images, each in a slot of its own.
+    """Shared memory for prepared images, one per slot.
 
-    Memory that was never written to takes none. Who owns a slot is the business of the process that made the arena.
+    Pages that were never written take no memory. The process that created the buffer assigns the slots.
 
     Args:
-        preprocessings: Of the extractors.
-        slots: Images that are alive at the same time.
-        file: Descriptor of an arena that another process made with the same arguments, and left to this one.
+        preprocessings: Preprocessing of each extractor.
+        slots: Number of slots.
+        file: File descriptor of a buffer that another process created with the same arguments; None creates one.
     """
 
     def __init__(self, preprocessings: Sequence[Preprocessing], slots: int, file: int | None = None) -> None:
         self.slots = slots
         self._preprocessings = tuple(preprocessings)
-        self._offsets: dict[Preprocessing, int] = {}  # in a slot; those that are equal share the pixels
+        self._offsets: dict[Preprocessing, int] = {}  # in a slot; equal preprocessings share the pixels
         self._slot_bytes = 0
         for one in dict.fromkeys(preprocessings):
             self._offsets[one] = self._slot_bytes
@@ -60,7 +60,7 @@ class SharedPixelBuffer:
         self._memory = np.frombuffer(mmap.mmap(self.file, slots * self._slot_bytes), dtype=np.uint8)
 
     def store(self, slot: int, image: EncoderInput) -> PixelReference:
-        """Write a prepared image into a slot; pixels that extractors share are written once."""
+        """Write a prepared image into a slot; shared pixels are written once."""
         sizes = tuple((len(pixels), pixels.shape[1]) for pixels in image)
         shared = self.image(PixelReference(slot, sizes))
         for view, pixels in {id(view): (view, pixels) for view, pixels in zip(shared, image, strict=True)}.values():
@@ -68,15 +68,15 @@ class SharedPixelBuffer:
         return shared.reference
 
     def image(self, reference: PixelReference) -> SharedImage:
-        """Return the image that lies there, without copying; it changes when its slot is written to again.
+        """Return the image of a reference as views, which change when the slot is written again.
 
         Raises:
-            WorkerError: No image that was prepared for these extractors lies in a slot like that.
+            WorkerError: The slot does not exist, or the sizes are not those of these extractors.
         """
         placed = list(zip(self._preprocessings, reference.sizes, strict=False))
         fitting = all(1 <= height <= one.size and 1 <= width <= one.size for one, (height, width) in placed)
         if not fitting or len(reference.sizes) != len(self._preprocessings) or not 0 <= reference.slot < self.slots:
-            raise WorkerError("the prepared image has other sizes than its extractors take")
+            raise WorkerError("the prepared image does not have the sizes of its extractors' inputs")
         start = reference.slot * self._slot_bytes
         views = {part: self._view(start + self._offsets[part[0]], *part[1]) for part in dict.fromkeys(placed)}
         image = SharedImage(views[part] for part in placed)
@@ -84,7 +84,7 @@ class SharedPixelBuffer:
         return image
 
     def __del__(self) -> None:
-        """Let go of the file; the memory goes with the last view."""
+        """Close the file; the memory is freed with the last view."""
         os.close(self.file)
 
     def _view(self, offset: int, height: int, width: int) -> Pixels:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from aff_toolkit.models.pretrained_trunk import efficientnet_lite_name
+from aff_toolkit.models.pretrained_weights import efficientnet_lite_name
 from aff_toolkit.weights.released_weights import read_packaged_weights
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite, Variant
 from gallery_indexer.features.networks.frozen import frozen

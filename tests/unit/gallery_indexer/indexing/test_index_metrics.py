@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from gallery_indexer.indexing import recent_rate
-from gallery_indexer.indexing.recent_rate import RecentRate
+from gallery_indexer.indexing import index_metrics
+from gallery_indexer.indexing.index_metrics import RecentRate
 
 
 def test_the_rate_is_that_of_the_last_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(recent_rate, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(index_metrics, "time", SimpleNamespace(monotonic=lambda: clock.now))
     rate = RecentRate()
     assert rate.per_s() == 0
     for second in range(200):
