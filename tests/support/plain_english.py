@@ -64,7 +64,8 @@ BANNED = {
     r"\btak(e|es|en) (\w+ ){0,5}over to\b": "migrate",
     r"\bpages? of (another|other) (site|origin)s?\b": "cross-origin",
     # Terms.
-    r"(?<!connection\s)(?<!connections\s)(?<!connections\sare\s)\brefus(e|es|ed|al|als|ing)\b(?! (or resets? )?connections?)": "reject",
+    r"(?<!connection\s)(?<!connections\s)(?<!connections\sare\s)\brefus(e|es|ed|al|als|ing)\b"
+    r"(?! (or resets? )?connections?)": "reject",
     r"\b(an?|the|each|no|every|graphics|NVIDIA|two|several) cards?\b": "GPU",
     r"\bthe house\b": "the packages, the architecture",
 }  # fmt: skip
@@ -91,7 +92,7 @@ class Finding(NamedTuple):
 
 
 def findings_in(path: Path) -> Iterator[Finding]:
-    """Yield the findings of a Python or Markdown file."""
+    """Yield the findings in a file."""
     source = path.read_text(encoding="utf-8")
     for first, text, docstring in texts_of(path.suffix, source):
         plain = _QUOTED.sub(lambda match: "`" * len(match[0]), text)  # identifiers and addresses are no prose
@@ -107,10 +108,12 @@ def findings_in(path: Path) -> Iterator[Finding]:
 def texts_of(suffix: str, source: str) -> Iterator[tuple[int, str, bool]]:
     """Yield the first line of each text, the text, and whether it is a docstring.
 
-    Texts of Python are comments, docstrings, and strings of three words or more, with `…` for values in f-strings.
+    Texts of Python are comments, docstrings, and strings of three words or more, with `…` for values in f-strings. Of
+    files that are neither Python nor Markdown, only comments after `#` are texts.
     """
     if suffix != ".py":
-        yield 1, source, False
+        text = source if suffix == ".md" else re.sub(r"^(?:.*?(?<!\S)#+|.*$)", "", source, flags=re.MULTILINE)
+        yield 1, text, False
         return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
