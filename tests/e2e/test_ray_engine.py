@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.images.decoding import ImageLimits
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
+from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
@@ -50,7 +50,7 @@ async def _points(gallery: Path) -> dict[str, GalleryPoint]:
 
 def _embedding(encoder: GalleryEncoder, data: bytes) -> NDArray[np.float32]:
     prepared = PhotographPreparation(ImageLimits(), encoder.preprocessings)(data, "photo")
-    return encoder.encode_images([prepared.image])[0].embedding
+    return encoder.encode_images([prepared.pixels])[0].embedding
 
 
 async def _index_before(gallery: Path, space: EmbeddingSpace, images: dict[str, bytes], vector: Any) -> None:
