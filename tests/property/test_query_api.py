@@ -25,7 +25,7 @@ from tests.support.tiny_bundle import TINY_BUNDLE
 ROOT = Path(__file__).parents[2]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SETTINGS = hypothesis.settings(
-    max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+    max_examples=15, derandomize=True, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
 )
 
 _document = schemathesis.openapi.from_path(ROOT / "docs" / "openapi" / "query_api.json")

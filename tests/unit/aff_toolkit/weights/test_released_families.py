@@ -31,6 +31,7 @@ def test_features_are_those_of_the_file(name: str, tmp_path: Path) -> None:
             np.testing.assert_allclose(found[feature][figure], values, rtol=1e-3, atol=1e-4, err_msg=figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHALLOWEST)
 def test_photographs_of_several_shapes_come_back_in_their_order(name: str, tmp_path: Path) -> None:
     spec = installed_with_fresh_weights(CHECKPOINT_FORMATS[name], tmp_path)
