@@ -6,46 +6,22 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.schemas.searching import BatchResponse, EncoderDescription, SearchResponse
+from aff_shared.schemas.searching import (
+    BatchResponse,
+    EncoderDescription,
+    HitArguments,
+    PhotographArguments,
+    SearchResponse,
+)
 
 _Answer = TypeVar("_Answer")
-
-
-class HitArguments(TypedDict, total=False):
-    """What may be said of the hits of any search; None is left out.
-
-    Attributes:
-        limit: Most hits.
-        score_threshold: Least cosine similarity of a hit.
-        filter: Payload filter, as the schema, as JSON text, or as what that would be in Python.
-        group_by: Key of the payload of which every value gives one hit at most.
-        expand: Hits that the query is expanded with.
-        with_embedding: Whether the answer holds the query's embedding.
-    """
-
-    limit: int | None
-    score_threshold: float | None
-    filter: PayloadFilter | Mapping[str, Any] | str | None
-    group_by: str | None
-    expand: int | None
-    with_embedding: bool | None
-
-
-class PhotographArguments(HitArguments, total=False):
-    """What may be said of a search with a photograph.
-
-    Attributes:
-        crop: Region of the upright photograph, "x1,y1,x2,y2" in pixels.
-    """
-
-    crop: str | None
 
 
 @dataclass(frozen=True, slots=True)

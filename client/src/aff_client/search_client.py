@@ -19,10 +19,17 @@ from aff_client.answers import (
     read_answer,
     service_url,
 )
-from aff_client.search_calls import Call, HitArguments, PhotographArguments
+from aff_client.search_calls import Call
 from aff_client.service_client import ServiceClient
 from aff_shared.schemas.indexing import GalleryImage
-from aff_shared.schemas.searching import BatchResponse, EncoderDescription, EncoderFile, SearchResponse
+from aff_shared.schemas.searching import (
+    BatchResponse,
+    EncoderDescription,
+    EncoderFile,
+    HitArguments,
+    PhotographArguments,
+    SearchResponse,
+)
 
 _Answer = TypeVar("_Answer")
 

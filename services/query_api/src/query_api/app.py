@@ -21,7 +21,7 @@ from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.service import create_service
 from query_api.components import Components
 from query_api.embedding.embedding_process import EmbeddingProcess
-from query_api.embedding.photograph_embedder import BudgetedEmbedder, OnnxModelRef
+from query_api.embedding.photograph_embedder import OnnxModelRef
 from query_api.embedding.query_encoder import choose_precision
 from query_api.http.encoder_routes import router as encoder_router
 from query_api.http.page_files import install_page
@@ -70,9 +70,7 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
 @asynccontextmanager
 async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalogue | None) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        embedder = EmbeddingProcess(
-            settings.image_limits, settings.search_threads, settings.onnx_threads, settings.embed_timeout_s
-        )
+        embedder = _embedding_process(settings)
         stack.push_async_callback(embedder.close)
 
         async def load(path: Path) -> LoadedEncoder:
@@ -101,17 +99,23 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         queue = SearchQueue(
             settings.max_active_searches, settings.max_waiting_searches, settings.max_wait_ms / 1000, metrics
         )
-        finder = VectorSearch(settings.expansion_alpha, settings.group_reach)
-        budget = PixelBudget(
-            settings.max_large_pixels,
-            settings.image_limits,
-            max_waiting=settings.max_active_searches // 2,
-            max_wait_s=settings.max_wait_ms / 1000,
-        )
-        search_gallery = SearchGallery(gallery, BudgetedEmbedder(embedder, budget), finder, queue, metrics)
+        finder = VectorSearch(settings.expansion_alpha, settings.group_reach, settings.default_limit)
+        search_gallery = SearchGallery(gallery, embedder, finder, queue, metrics)
         app.state.components = Components(settings, gallery, search_gallery, queue)
-        await _say_whether_ready(gallery, first)
+        await _log_readiness(gallery, first)
         yield
+
+
+def _embedding_process(settings: QuerySettings) -> EmbeddingProcess:
+    budget = PixelBudget(
+        settings.max_large_pixels,
+        settings.image_limits,
+        max_waiting=settings.max_active_searches // 2,
+        max_wait_s=settings.max_wait_ms / 1000,
+    )
+    return EmbeddingProcess(
+        settings.image_limits, budget, settings.search_threads, settings.onnx_threads, settings.embed_timeout_s
+    )
 
 
 def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
@@ -120,7 +124,7 @@ def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
     return load_manifest(path)
 
 
-async def _say_whether_ready(gallery: ActiveModel, first: LoadedEncoder) -> None:
+async def _log_readiness(gallery: ActiveModel, first: LoadedEncoder) -> None:
     try:
         serving = await gallery.require_live()
         _logger.info("searches with bundle %s", serving.manifest.title)

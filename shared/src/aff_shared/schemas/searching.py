@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from aff_shared.schemas import examples
 from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter, PayloadKey
+from aff_shared.schemas.payload_filter import PayloadFilter, PayloadKey, parse_filter
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.schemas.problem import Problem
 from aff_shared.schemas.text_forms import decode_base64
@@ -19,9 +20,10 @@ _MAX_DIMENSION = 65_536
 
 
 class HitOptions(BaseModel):
-    """What may be said of the hits of any search.
+    """Options of every search.
 
-    Every default is null, which generated clients leave out: an option is given once, in the query or in the form.
+    Every default is null, which generated clients leave out: an option is sent once, in the query or in the form.
+    `HitArguments` lists the same options for Python clients.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,15 +55,17 @@ class HitOptions(BaseModel):
     ] = None
     with_embedding: Annotated[
         bool | None,
-        Field(description="Whether the answer holds the query's embedding; null is no.", examples=[True]),
+        Field(description="Whether the response contains the query's embedding; null means no.", examples=[True]),
     ] = None
+    filter: PayloadFilter | None = None
 
 
 class SearchOptions(HitOptions):
     """Query parameters of a search."""
 
     filter: Annotated[
-        str | None,
+        PayloadFilter | None,
+        BeforeValidator(parse_filter, json_schema_input_type=str | None),
         Field(
             description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
             "of match, any_of, range, datetime_range, geo_radius, geo_box.",
@@ -80,6 +84,36 @@ class PhotographOptions(SearchOptions):
             examples=["120,40,620,480"],
         ),
     ] = None
+
+
+class HitArguments(TypedDict, total=False):
+    """`HitOptions` as keyword arguments of a Python client; None is not sent.
+
+    Attributes:
+        limit: Maximum number of hits.
+        score_threshold: Minimum cosine similarity of a hit.
+        filter: Payload filter: the model, its JSON text, or the equivalent Python object.
+        group_by: Payload key; at most one hit is returned for each of its values.
+        expand: Number of first hits that the query is expanded with.
+        with_embedding: Whether the response contains the query's embedding.
+    """
+
+    limit: int | None
+    score_threshold: float | None
+    filter: PayloadFilter | Mapping[str, Any] | str | None
+    group_by: str | None
+    expand: int | None
+    with_embedding: bool | None
+
+
+class PhotographArguments(HitArguments, total=False):
+    """`PhotographOptions` as keyword arguments of a Python client.
+
+    Attributes:
+        crop: Region of the upright photograph, "x1,y1,x2,y2" in pixels.
+    """
+
+    crop: str | None
 
 
 def _numbers(value: Any) -> Any:
@@ -109,7 +143,6 @@ class EmbeddingSearch(HitOptions):
         BeforeValidator(_numbers, json_schema_input_type=list[float] | str),
     ]
     fingerprint: Sha256
-    filter: PayloadFilter | None = None
 
 
 class SearchHit(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, Required, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,24 @@ class GalleryPage:
     cursor: str | None
 
 
+class NearestQuery(TypedDict, total=False):
+    """Keyword arguments of `GalleryStore.search`.
+
+    Attributes:
+        limit: Maximum number of hits, at least 1.
+        payload_filter: Return only records that it matches.
+        score_threshold: Return only records of at least this cosine similarity.
+        exact: Compare with every point instead of searching the HNSW graph.
+        with_embeddings: Also return the embeddings of the hits.
+    """
+
+    limit: Required[int]
+    payload_filter: PayloadFilter | None
+    score_threshold: float | None
+    exact: bool
+    with_embeddings: bool
+
+
 class GalleryStore(Protocol):
     """Where gallery embeddings live.
 
@@ -149,25 +167,12 @@ class GalleryStore(Protocol):
         """Delete every point that the filter matches."""
         ...
 
-    async def search(
-        self,
-        embedding: Embedding,
-        *,
-        limit: int,
-        payload_filter: PayloadFilter | None = None,
-        score_threshold: float | None = None,
-        exact: bool = False,
-        with_embeddings: bool = False,
-    ) -> list[GalleryHit]:
+    async def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
         """Return at most `limit` nearest records by falling cosine similarity.
 
         Args:
             embedding: (D,) float32, unit length, of the gallery's space.
-            limit: At least 1.
-            payload_filter: Only records that it matches.
-            score_threshold: Only records of at least this cosine similarity.
-            exact: Compare with every point instead of walking the HNSW graph.
-            with_embeddings: Read the hits' embeddings, too.
+            query: Keyword arguments, see NearestQuery.
         """
         ...
 

@@ -17,6 +17,7 @@ from aff_shared.errors import (
     WorkerError,
 )
 from aff_shared.images.decoding import Crop, ImageLimits
+from aff_shared.images.pixel_budget import PixelBudget
 from query_api.embedding.embedding_process import EmbeddingProcess
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from query_api.embedding.photograph_embedder import OnnxModelRef, Photograph, embed_photographs
@@ -37,7 +38,7 @@ def graph(tmp_path: Path) -> OnnxModelRef:
 
 @asynccontextmanager
 async def _running(threads: int = 2, timeout_s: float = 60.0) -> AsyncIterator[EmbeddingProcess]:
-    process = EmbeddingProcess(ImageLimits(), threads, 1, timeout_s)
+    process = EmbeddingProcess(ImageLimits(), PixelBudget(100_000_000, ImageLimits()), threads, 1, timeout_s)
     yield process
     await process.close()
 

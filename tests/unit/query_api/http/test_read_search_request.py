@@ -177,7 +177,7 @@ async def test_an_option_that_is_given_twice_is_refused(
 async def test_a_crop_of_several_images_is_refused(client: httpx.AsyncClient) -> None:
     files = [("image", ("a.png", RED)), ("image", ("b.png", RED))]
     detail = await _refused(client, 422, "parameter_invalid", "crop", files=files, params={"crop": "0,0,9,9"})
-    assert detail == "a crop is of one image, and several were sent"
+    assert detail == "a crop applies to one image, and several were sent"
 
 
 async def test_a_heap_of_images_is_refused_unread(client: httpx.AsyncClient) -> None:

@@ -16,10 +16,10 @@ from aff_shared.errors import (
     ServiceOverloadedError,
     TruncatedImageError,
 )
+from aff_shared.schemas.searching import HitOptions
 from query_api.embedding.photograph_embedder import Photograph
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_metrics import SearchMetrics
-from query_api.search.search_query import SearchQuery
 from query_api.search.search_queue import SearchQueue
 from query_api.search.vector_search import VectorSearch
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
@@ -65,7 +65,7 @@ def _search_gallery(
     return SearchGallery(
         fixed_active_model(MemoryGalleryCatalogue(store), SPACE, encoder, interval_s=0),
         LocalEmbedder(),
-        VectorSearch(expansion_alpha=3.0, group_reach=64),
+        VectorSearch(expansion_alpha=3.0, group_reach=64, default_limit=10),
         SearchQueue(active, waiting, max_wait_s=0.2, metrics=metrics),
         metrics,
     )
@@ -73,7 +73,7 @@ def _search_gallery(
 
 async def test_hits_stand_by_falling_cosine_similarity() -> None:
     response = await _search_gallery(await _gallery(), FakeGalleryEncoder()).search(
-        [Photograph(RED, "red.png")], SearchQuery(limit=5)
+        [Photograph(RED, "red.png")], HitOptions(limit=5)
     )
     assert [hit.id for hit in response.hits] == ["red", "blue"]
     # (1, 0, 0, 1) and (0, 0, 1, 1), both of length sqrt(2), have the inner product 1
@@ -85,7 +85,7 @@ async def test_the_event_loop_is_free_while_a_photograph_is_encoded() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     search = asyncio.create_task(
-        _search_gallery(await _gallery(), encoder).search([Photograph(RED, "red.png")], SearchQuery(limit=5))
+        _search_gallery(await _gallery(), encoder).search([Photograph(RED, "red.png")], HitOptions(limit=5))
     )
     for _ in range(20):
         await asyncio.sleep(0.001)
@@ -97,14 +97,14 @@ async def test_the_event_loop_is_free_while_a_photograph_is_encoded() -> None:
 async def test_a_photograph_that_cannot_be_decoded_is_named() -> None:
     search_gallery = _search_gallery(await _gallery(), FakeGalleryEncoder())
     with pytest.raises(TruncatedImageError) as caught:
-        await search_gallery.search([Photograph(RED[:50], "half.png")], SearchQuery(limit=1))
+        await search_gallery.search([Photograph(RED[:50], "half.png")], HitOptions(limit=1))
     assert caught.value.item == "half.png"
 
 
 async def test_a_photograph_that_cannot_be_encoded_is_named() -> None:
     search_gallery = _search_gallery(await _gallery(), _FailingEncoder())
     with pytest.raises(EncoderError) as caught:
-        await search_gallery.search([Photograph(RED, "odd.png")], SearchQuery(limit=1))
+        await search_gallery.search([Photograph(RED, "odd.png")], HitOptions(limit=1))
     assert caught.value.item == "odd.png"
 
 
@@ -118,7 +118,7 @@ class _OppositeEncoder(FakeGalleryEncoder):
 async def test_photographs_that_cancel_each_other_are_named_as_the_fault_of_the_request() -> None:
     search_gallery = _search_gallery(await _gallery(), _OppositeEncoder())
     with pytest.raises(EmbeddingsCancelError) as caught:
-        await search_gallery.search([Photograph(RED, "a.png"), Photograph(RED, "b.png")], SearchQuery(limit=1))
+        await search_gallery.search([Photograph(RED, "a.png"), Photograph(RED, "b.png")], HitOptions(limit=1))
     assert (caught.value.status, caught.value.item) == (422, "a.png, b.png")
 
 
@@ -126,14 +126,14 @@ async def test_a_gallery_of_another_space_is_not_searched_and_nothing_is_encoded
     store, encoder = MemoryGalleryStore(), FakeGalleryEncoder()
     await store.create(make_space("another", dimension=4))
     with pytest.raises(EmbeddingSpaceMismatchError):
-        await _search_gallery(store, encoder).search([Photograph(RED, "red.png")], SearchQuery(limit=1))
+        await _search_gallery(store, encoder).search([Photograph(RED, "red.png")], HitOptions(limit=1))
     assert encoder.batch_sizes == []
 
 
 async def test_a_gallery_that_is_missing_is_said_to_be() -> None:
     with pytest.raises(GalleryMissingError):
         await _search_gallery(MemoryGalleryStore(), FakeGalleryEncoder()).search(
-            [Photograph(RED, "red.png")], SearchQuery(limit=1)
+            [Photograph(RED, "red.png")], HitOptions(limit=1)
         )
 
 
@@ -141,12 +141,12 @@ async def test_a_search_too_many_is_refused_at_once_and_the_others_are_answered(
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, active=1, waiting=1)
-    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1)))
+    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1)))
     await _until(encoder.called.is_set)
-    second = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1)))
+    second = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1)))
     await asyncio.sleep(0)
     with pytest.raises(ServiceOverloadedError) as caught:
-        await search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1))
+        await search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1))
     assert caught.value.headers == {"Retry-After": "1"}
     encoder.gate.set()
     assert [response.hits[0].id for response in await asyncio.gather(first, second)] == ["red", "red"]
@@ -156,10 +156,10 @@ async def test_no_search_waits_longer_than_it_may() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, active=1)
-    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1)))
+    first = asyncio.create_task(search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1)))
     await _until(encoder.called.is_set)
     with pytest.raises(ServiceOverloadedError, match=r"within 0\.2 s"):
-        await search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1))
+        await search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1))
     encoder.gate.set()
     await first
-    assert (await search_gallery.search([Photograph(RED, "red.png")], SearchQuery(limit=1))).hits
+    assert (await search_gallery.search([Photograph(RED, "red.png")], HitOptions(limit=1))).hits

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aff_shared.errors import StoreRefusalError
+from aff_shared.schemas.searching import HitOptions
 from aff_shared.store.gallery_store import Embedding, GalleryHit
-from query_api.search.search_query import SearchQuery
 from query_api.search.vector_search import VectorSearch, expanded
 from tests.support.gallery_points import make_point, make_space, unit
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -46,28 +46,30 @@ async def _gallery() -> _CountingStore:
 
 
 def _finder(*, group_reach: int = 64) -> VectorSearch:
-    return VectorSearch(expansion_alpha=3.0, group_reach=group_reach)
+    return VectorSearch(expansion_alpha=3.0, group_reach=group_reach, default_limit=10)
 
 
-async def _found(store: MemoryGalleryStore, wanted: SearchQuery, finder: VectorSearch, **options: str) -> list[str]:
-    return [hit.record.item_id for hit in await finder.find(store, EAST, wanted, **options)]
+async def _found(
+    store: MemoryGalleryStore, options: HitOptions, finder: VectorSearch, excluded: str | None = None
+) -> list[str]:
+    return [hit.record.item_id for hit in await finder.find(store, EAST, options, excluded=excluded)]
 
 
 async def test_a_group_gives_its_nearest_image_alone_and_images_without_the_key_are_no_hits() -> None:
-    wanted = SearchQuery(limit=3, group_by="at.place")
-    assert await _found(await _gallery(), wanted, _finder()) == ["a1", "b1", "c1"]
+    options = HitOptions(limit=3, group_by="at.place")
+    assert await _found(await _gallery(), options, _finder()) == ["a1", "b1", "c1"]
 
 
 async def test_more_images_are_looked_through_until_there_are_groups_enough() -> None:
     store = await _gallery()
     await store.upsert([make_point(f"near{i}", unit([1, 0.001 * i, 0]), {"at": {"place": "a"}}) for i in range(30)])
-    assert await _found(store, SearchQuery(limit=2, group_by="at.place"), _finder()) == ["near0", "b1"]
+    assert await _found(store, HitOptions(limit=2, group_by="at.place"), _finder()) == ["near0", "b1"]
     assert store.limits == [8, 32, 64]
 
 
 async def test_no_more_images_are_looked_through_than_the_reach() -> None:
     store = await _gallery()
-    assert await _found(store, SearchQuery(limit=3, group_by="at.place"), _finder(group_reach=2)) == ["a1"]
+    assert await _found(store, HitOptions(limit=3, group_by="at.place"), _finder(group_reach=2)) == ["a1"]
     assert store.limits == [2]
 
 
@@ -77,8 +79,8 @@ async def test_no_more_images_are_looked_through_than_a_search_of_the_store_may_
 ) -> None:
     store = await _gallery()
     store.most = 3
-    wanted = SearchQuery(limit=2, group_by="at.place")
-    hits = await _finder().find(store, EAST, wanted, excluded=excluded)
+    options = HitOptions(limit=2, group_by="at.place")
+    hits = await _finder().find(store, EAST, options, excluded=excluded)
     assert [hit.record.item_id for hit in hits] == found
     assert store.limits == [3]
 
@@ -87,20 +89,20 @@ async def test_more_groups_than_a_search_of_the_store_may_ask_for_are_the_reques
     store = await _gallery()
     store.most = 2
     with pytest.raises(StoreRefusalError, match="3 is more than the 2"):
-        await _found(store, SearchQuery(limit=3, group_by="at.place"), _finder())
+        await _found(store, HitOptions(limit=3, group_by="at.place"), _finder())
 
 
 async def test_an_excluded_image_is_no_hit_and_takes_no_place() -> None:
-    assert await _found(await _gallery(), SearchQuery(limit=2), _finder(), excluded="a1") == ["a2", "b1"]
-    wanted = SearchQuery(limit=2, group_by="at.place")
-    assert await _found(await _gallery(), wanted, _finder(), excluded="a1") == ["a2", "b1"]
+    assert await _found(await _gallery(), HitOptions(limit=2), _finder(), excluded="a1") == ["a2", "b1"]
+    options = HitOptions(limit=2, group_by="at.place")
+    assert await _found(await _gallery(), options, _finder(), excluded="a1") == ["a2", "b1"]
 
 
 async def test_an_expansion_searches_again_with_the_mean_of_query_and_hits() -> None:
     store = await _gallery()
     # In the direction of the first hit there is one more image, at a right angle to the plane of the others.
     await store.upsert([make_point("beyond", unit([np.cos(0.1), np.sin(0.1), 3.0]))])
-    hits = await _finder().find(store, EAST, SearchQuery(limit=9, expand=2))
+    hits = await _finder().find(store, EAST, HitOptions(limit=9, expand=2))
     first, second = np.cos(0.1), np.cos(0.2)
     along = np.array([1, 0, 0]) + first**3 * np.array([np.cos(0.1), np.sin(0.1), 0])
     along += second**3 * np.array([np.cos(0.2), np.sin(0.2), 0])
@@ -112,8 +114,8 @@ async def test_an_expansion_searches_again_with_the_mean_of_query_and_hits() -> 
 
 async def test_an_expansion_leaves_the_excluded_image_out() -> None:
     store = await _gallery()
-    with_it = await _finder().find(store, EAST, SearchQuery(limit=1, expand=1), excluded="c1")
-    without = await _finder().find(store, EAST, SearchQuery(limit=1, expand=1), excluded="a1")
+    with_it = await _finder().find(store, EAST, HitOptions(limit=1, expand=1), excluded="c1")
+    without = await _finder().find(store, EAST, HitOptions(limit=1, expand=1), excluded="a1")
     assert with_it[0].record.item_id == "a1"
     assert without[0].record.item_id == "a2"
     assert without[0].score == pytest.approx(float(np.cos(0.1)), abs=0.002)  # between 0 and 0.2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aff_shared.errors import DecoderFailedError, WorkerError
 from aff_shared.images.decoding import ImageLimits
+from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.web.observability import span
 from aff_shared.workers.worker_life import WorkerStartError
 from aff_shared.workers.worker_process import WorkerProcess
@@ -21,20 +22,24 @@ from query_api.embedding.photograph_embedder import (
 
 
 class EmbeddingProcess:
-    """A PhotographEmbedder that asks `query_api.embedding.embedding_worker`.
+    """A PhotographEmbedder that calls `query_api.embedding.embedding_worker` in another process.
 
     Python runs in one thread of a process at a time, and the embedded store keeps it for as long as a search takes:
     photographs that are encoded in the same process wait for HTTP and store, which wait for them. And a photograph that
     stops its decoder does not stop the service.
 
     Args:
-        limits: What a photograph may be.
+        limits: Limits on a photograph.
+        budget: Pixel budget of the service; large photographs wait for it, others do not.
         threads: Requests whose photographs are decoded and encoded at the same time.
         onnx_threads: That ONNX Runtime uses for one of them.
         timeout_s: Longest time for a photograph, in seconds.
     """
 
-    def __init__(self, limits: ImageLimits, threads: int, onnx_threads: int, timeout_s: float) -> None:
+    def __init__(
+        self, limits: ImageLimits, budget: PixelBudget, threads: int, onnx_threads: int, timeout_s: float
+    ) -> None:
+        self._budget = budget
         self._worker = WorkerProcess(
             "embeds photographs",
             "query_api.embedding.embedding_worker:open_embedding",
@@ -53,7 +58,16 @@ class EmbeddingProcess:
         await self._embed([], graph)
 
     async def embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
-        """See PhotographEmbedder."""
+        """See PhotographEmbedder.
+
+        Raises:
+            ServiceOverloadedError: The budget has no room for a large photograph.
+        """
+        async with self._budget.holding(one.data for one in photographs):
+            return await self._embed_or_blame(photographs, graph)
+
+    async def _embed_or_blame(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
+        """Embed photographs; if the process dies, and can be started again, the photographs are the cause."""
         with span("embed"):
             try:
                 return await self._embed(photographs, graph)

@@ -14,7 +14,6 @@ from pydantic import NonNegativeInt
 
 from aff_shared.errors import EncoderError
 from aff_shared.images.decoding import Crop, ImageLimits, decode_image
-from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.workers.frames import Message
 from query_api.embedding.query_encoder import Precision, QueryEncoder
 
@@ -77,28 +76,6 @@ class PhotographEmbedder(Protocol):
             BundleError: The graph had to be loaded again, and cannot be.
         """
         ...
-
-
-class BudgetedEmbedder:
-    """A PhotographEmbedder that has large photographs wait for each other, so that ordinary ones need not.
-
-    Args:
-        embedder: Embeds.
-        budget: Of the service.
-    """
-
-    def __init__(self, embedder: PhotographEmbedder, budget: PixelBudget) -> None:
-        self._embedder = embedder
-        self._budget = budget
-
-    async def embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
-        """See PhotographEmbedder.
-
-        Raises:
-            ServiceOverloadedError: There is no room for a large photograph now.
-        """
-        async with self._budget.holding(one.data for one in photographs):
-            return await self._embedder.embed(photographs, graph)
 
 
 def embed_photographs(

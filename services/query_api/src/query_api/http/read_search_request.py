@@ -1,4 +1,8 @@
-"""Takes photographs and options out of the two forms of `POST /search` and of `POST /search/batch`."""
+"""Reads photographs and options from the forms of `POST /search` and `POST /search/batch`.
+
+FastAPI's own parameter models inspect the types of their fields in every request, which takes a quarter of the frame's
+time (docs/performance.md).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,9 @@ from pydantic import ValidationError
 
 from aff_shared.errors import InvalidParameterError, RequestError, TooManyImagesError
 from aff_shared.images.decoding import Crop
-from aff_shared.schemas.payload_filter import parse_filter
-from aff_shared.schemas.searching import PhotographOptions, SearchOptions
+from aff_shared.schemas.searching import HitOptions, PhotographOptions, SearchOptions
 from aff_shared.web.uploads import UploadedFile, is_form, read_form
 from query_api.embedding.photograph_embedder import Photograph
-from query_api.search.search_query import SearchQuery, search_query
 from query_api.settings import QuerySettings
 
 _IMAGE_FIELD = "image"
@@ -25,10 +27,10 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 def described_request(description: str, *, raw: bool) -> dict[str, Any]:
-    """Describe, for OpenAPI, options and a form with images; and the image itself as the body, where that is taken.
+    """Return the OpenAPI description of the options, of a form with images, and of one image as the body.
 
     Args:
-        description: Of the field with the images.
+        description: Description of the field with the images.
         raw: Whether one image may be the body.
     """
     options = PhotographOptions.model_json_schema()["properties"]
@@ -50,26 +52,26 @@ def described_request(description: str, *, raw: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class PhotographSearch:
-    """A search with photographs, as it was asked for; `names` are their file names, where some were sent."""
+    """A search request with photographs; `names` are the file names that were sent."""
 
     photographs: list[Photograph]
     names: list[str | None]
-    wanted: SearchQuery
+    options: PhotographOptions
 
 
 async def read_photograph_search(request: Request, settings: QuerySettings) -> PhotographSearch:
     """Read a multipart form with the field `image`, once or several times, or the image as the body.
 
     Args:
-        request: The request; its body is already limited in size.
-        settings: Default and maximum of `limit`, and of the images.
+        request: Request; its body size is limited already.
+        settings: Maximum of `limit` and of images.
 
     Raises:
-        InvalidParameterError: An option out of range, unknown, or given twice; no image; a crop of several images.
+        InvalidParameterError: An option out of range, unknown, or sent twice; no image; a crop of several images.
         InvalidFilterError: The filter does not have the documented form.
         InvalidCropError: The crop is malformed.
         TooManyImagesError: More images than the service takes.
-        RequestError: Neither of the two forms.
+        RequestError: The content type is not supported.
     """
     fields: dict[str, str | None] = {}
     content_type = request.headers.get("content-type", "").lower()
@@ -82,26 +84,26 @@ async def read_photograph_search(request: Request, settings: QuerySettings) -> P
             "send multipart/form-data with a field image, or the image itself as image/* or application/octet-stream",
             item="content-type",
         )
-    options = read_options(PhotographOptions, request, fields.items())
+    options = read_options(PhotographOptions, request, fields.items(), max_limit=settings.max_limit)
     crop = Crop.parse(options.crop) if options.crop is not None else None
     if crop is not None and len(images) > 1:
-        raise InvalidParameterError("a crop is of one image, and several were sent", item="crop")
+        raise InvalidParameterError("a crop applies to one image, and several were sent", item="crop")
     return PhotographSearch(
         photographs=[Photograph(image.data, image.name or _IMAGE_FIELD, crop) for image in images],
         names=[image.name for image in images],
-        wanted=search_query(options, parse_filter(options.filter), settings),
+        options=options,
     )
 
 
 async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFile], dict[str, str | None]]:
-    # A file for each option beside the images: many clients send JSON as a file.
+    # Besides the images, one file for each option: many clients send JSON as a file.
     max_files = max_images + len(PhotographOptions.model_fields)
     form = await read_form(request, file_field=_IMAGE_FIELD, max_files=max_files, max_text_bytes=_MAX_TEXT_BYTES)
     images = form.files(_IMAGE_FIELD)
     if not images:
-        raise InvalidParameterError("an image is needed: a file in this field of the form", item=_IMAGE_FIELD)
+        raise InvalidParameterError("an image is required: a file in this field of the form", item=_IMAGE_FIELD)
     if len(images) > max_images:
-        raise TooManyImagesError(f"{len(images)} images, the limit is {max_images} in one request")
+        raise TooManyImagesError(f"{len(images)} images in one request, and the limit is {max_images}")
     return images, {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
 
 
@@ -109,7 +111,7 @@ _Options = TypeVar("_Options", bound=SearchOptions)
 
 
 def query_parameters(model: type[SearchOptions]) -> list[dict[str, Any]]:
-    """Describe, for OpenAPI, options that may be query parameters."""
+    """Return the OpenAPI description of options as query parameters."""
     described = []
     for name, schema in model.model_json_schema()["properties"].items():
         shown = {key: value for key, value in schema.items() if key != "default"}
@@ -124,28 +126,39 @@ def read_options(
     request: Request,
     fields: Iterable[tuple[str, str | None]] = (),
     *,
-    passed_over: Collection[str] = (),
+    max_limit: int,
+    ignored: Collection[str] = (),
 ) -> _Options:
     """Read the options of a request.
 
     Args:
-        model: Of the options.
-        request: Its query parameters are looked at.
-        fields: Options that its form holds.
-        passed_over: Query parameters that are no options.
+        model: Schema of the options.
+        request: Request whose query parameters are read.
+        fields: Options in the form of the request.
+        max_limit: Maximum of `limit`.
+        ignored: Query parameters that are not options.
 
     Raises:
-        InvalidParameterError: An option is unknown, out of range, or given twice.
+        InvalidParameterError: An option is unknown, out of range, or sent twice.
+        InvalidFilterError: The filter does not have the documented form.
     """
     given: dict[str, str | None] = {}
     for name, value in (*request.query_params.multi_items(), *fields):
-        if name in passed_over:
+        if name in ignored:
             continue
         if name in given:
-            raise InvalidParameterError("given more than once, as a query parameter or in the form", item=name)
+            raise InvalidParameterError("sent more than once, as a query parameter or in the form", item=name)
         given[name] = value
     try:
-        return model.model_validate(given)
+        options = model.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidParameterError(first["msg"], item=str(first["loc"][0])) from error
+    require_limit(options, max_limit)
+    return options
+
+
+def require_limit(options: HitOptions, max_limit: int) -> None:
+    """Raise InvalidParameterError if `limit` is over the maximum of the service."""
+    if options.limit is not None and options.limit > max_limit:
+        raise InvalidParameterError(f"at most {max_limit}, not {options.limit}", item="limit")

@@ -20,7 +20,6 @@ from aff_shared.errors import (
     StoreError,
     TooManyImagesError,
 )
-from aff_shared.schemas.payload_filter import parse_filter
 from aff_shared.schemas.problem import problem_of
 from aff_shared.schemas.searching import (
     BatchResponse,
@@ -35,8 +34,13 @@ from aff_shared.web.problems import problem_responses
 from aff_shared.web.routing import ID_PARAMETER, NamedItem, item_route, scoped_router
 from aff_shared.web.settings import Scope
 from query_api.components import components_of
-from query_api.http.read_search_request import described_request, query_parameters, read_options, read_photograph_search
-from query_api.search.search_query import search_query
+from query_api.http.read_search_request import (
+    described_request,
+    query_parameters,
+    read_options,
+    read_photograph_search,
+    require_limit,
+)
 
 router = scoped_router(Scope.SEARCH)
 operation_router = APIRouter()
@@ -49,38 +53,36 @@ _WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageEr
     "/search",
     tags=["search"],
     responses=problem_responses(*_WITH_PHOTOGRAPHS, EmbeddingsCancelError),
-    openapi_extra=described_request(
-        "The photograph, or several of the same thing: their mean is searched with.", raw=True
-    ),
+    openapi_extra=described_request("One photograph, or several of the same thing, whose mean is the query.", raw=True),
 )
 async def search(request: Request) -> SearchResponse:
     """Find the gallery images that show the same thing as a photograph.
 
-    Send the photograph as the field `image` of a form, or as the body itself. Options are query parameters or
-    fields of the form; none may be given twice. Several photographs of the same thing make one query.
+    Send the photograph as the field `image` of a form, or as the request body. Options are query parameters or
+    fields of the form; each may be sent once. Several photographs of the same thing are combined into one query.
     """
     components = components_of(request)
-    asked = await read_photograph_search(request, components.settings)
-    return await components.search_gallery.search(asked.photographs, asked.wanted)
+    received = await read_photograph_search(request, components.settings)
+    return await components.search_gallery.search(received.photographs, received.options)
 
 
 @router.post(
     "/search/batch",
     tags=["search"],
     responses=problem_responses(*_WITH_PHOTOGRAPHS),
-    openapi_extra=described_request("The photographs: each is searched with by itself.", raw=False),
+    openapi_extra=described_request("Photographs; each is a separate query.", raw=False),
 )
 async def search_batch(request: Request) -> BatchResponse:
-    """Search with several photographs at once, each by itself; a bad one gives its error in its place."""
+    """Search with several photographs, one query each; the result of an unusable photograph is its error."""
     components = components_of(request)
-    asked = await read_photograph_search(request, components.settings)
-    results = await components.search_gallery.search_each(asked.photographs, asked.wanted)
+    received = await read_photograph_search(request, components.settings)
+    results = await components.search_gallery.search_each(received.photographs, received.options)
     return BatchResponse(
         results=[
             BatchResult(name=name, error=problem_of(result))
             if isinstance(result, AffError)
             else BatchResult(name=name, result=result)
-            for name, result in zip(asked.names, results, strict=True)
+            for name, result in zip(received.names, results, strict=True)
         ]
     )
 
@@ -90,12 +92,12 @@ async def search_batch(request: Request) -> BatchResponse:
     tags=["search"],
     responses=problem_responses(*_ANY_SEARCH, EncoderMismatchError, InvalidEmbeddingError),
 )
-async def search_embedding(asked: EmbeddingSearch, request: Request) -> SearchResponse:
-    """Search with an embedding that a device made by itself, with the encoder of `GET /encoder`."""
+async def search_embedding(received: EmbeddingSearch, request: Request) -> SearchResponse:
+    """Search with an embedding that the client computed with the encoder of `GET /encoder`."""
     components = components_of(request)
-    wanted = search_query(asked, asked.filter, components.settings)
-    embedding = np.asarray(asked.embedding, dtype=np.float64)
-    return await components.search_gallery.search_embedding(embedding, asked.fingerprint, wanted)
+    require_limit(received, components.settings.max_limit)
+    embedding = np.asarray(received.embedding, dtype=np.float64)
+    return await components.search_gallery.search_embedding(embedding, received.fingerprint, received)
 
 
 @item_route(
@@ -108,16 +110,15 @@ async def search_embedding(asked: EmbeddingSearch, request: Request) -> SearchRe
     openapi_extra={"parameters": query_parameters(SearchOptions)},
 )
 async def search_similar(item_id: NamedItem, request: Request) -> SearchResponse:
-    """Find what is like an image of the gallery; it is no hit itself."""
+    """Find images similar to an image of the gallery, which is not a hit itself."""
     components = components_of(request)
-    options = read_options(SearchOptions, request, passed_over={ID_PARAMETER})
-    wanted = search_query(options, parse_filter(options.filter), components.settings)
-    return await components.search_gallery.search_similar(item_id, wanted)
+    options = read_options(SearchOptions, request, max_limit=components.settings.max_limit, ignored={ID_PARAMETER})
+    return await components.search_gallery.search_similar(item_id, options)
 
 
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(request: Request) -> Readiness:
-    """Say that searches can be answered now: the gallery is there, in the encoder's embedding space."""
+    """Report that the service can search: the gallery exists in the embedding space of the encoder."""
     manifest = (await components_of(request).gallery.require_live()).manifest
     return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
 

@@ -1,10 +1,10 @@
-"""The use cases of the service: a photograph, an embedding or a gallery image in, the nearest gallery images out."""
+"""The use cases of the service: search with photographs, an embedding, or an image of the gallery."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,12 @@ from aff_shared.errors import (
     InvalidCropError,
     InvalidEmbeddingError,
 )
-from aff_shared.schemas.searching import SearchHit, SearchResponse, SearchTimings
+from aff_shared.schemas.searching import HitOptions, SearchHit, SearchResponse, SearchTimings
 from aff_shared.store.gallery_store import Embedding
 from aff_shared.web.observability import span
 from query_api.embedding.photograph_embedder import Photograph, PhotographEmbedder
 from query_api.search.active_model import ActiveModel, ModelSnapshot
 from query_api.search.search_metrics import SearchMetrics
-from query_api.search.search_query import SearchQuery
 from query_api.search.search_queue import SearchQueue
 from query_api.search.vector_search import VectorSearch
 
@@ -34,20 +33,21 @@ _UNIT_TOLERANCE = 1e-2
 _SMALLEST_MEAN = 1e-3
 
 _Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class SearchGallery:
-    """Makes a query's embedding, and searches the store with it.
+    """Embeds a query and searches the gallery with it.
 
-    Every search may raise ServiceOverloadedError, and StoreError where the gallery is missing, of another space, or
-    cannot be searched.
+    Every search may raise ServiceOverloadedError, and StoreError if the gallery is missing, of another embedding
+    space, or cannot be searched.
 
     Args:
-        gallery: Tells the model and the collection.
+        gallery: Model and collection that searches use.
         embedder: Embeds photographs.
-        finder: Searches.
-        queue: Admits searches.
-        metrics: Learns how long the stages take.
+        finder: Searches the store.
+        queue: Limits concurrent searches.
+        metrics: Records stage times.
     """
 
     def __init__(
@@ -64,76 +64,62 @@ class SearchGallery:
         self._queue = queue
         self._metrics = metrics
 
-    async def search(self, photographs: Sequence[Photograph], wanted: SearchQuery) -> SearchResponse:
-        """Search with a photograph, or with the mean of several of the same thing.
+    async def search(self, photographs: Sequence[Photograph], options: HitOptions) -> SearchResponse:
+        """Search with a photograph, or with the mean of several photographs of the same thing.
 
         Raises:
             ImageError: A photograph cannot be used.
             InvalidCropError: A crop is not inside its photograph.
-            EmbeddingsCancelError: The photographs have no mean to search with.
+            EmbeddingsCancelError: The mean of the embeddings is zero.
             EncoderError: The encoder failed on them.
         """
-        return await self._admitted(lambda serving: self._search(photographs, wanted, serving))
+        return await self._run(self._search, photographs, options)
 
     async def search_each(
-        self, photographs: Sequence[Photograph], wanted: SearchQuery
+        self, photographs: Sequence[Photograph], options: HitOptions
     ) -> list[SearchResponse | AffError]:
-        """Search with each of several photographs; one that cannot be used gives its error in its place."""
-
-        async def each(serving: ModelSnapshot) -> list[SearchResponse | AffError]:
-            return [await self._search_or_error(photograph, wanted, serving) for photograph in photographs]
-
-        return await self._admitted(each)
+        """Search with each of several photographs; the result of an unusable photograph is its error."""
+        return await self._run(self._search_each, photographs, options)
 
     async def search_embedding(
-        self, embedding: NDArray[np.floating], fingerprint: str, wanted: SearchQuery
+        self, embedding: NDArray[np.floating], fingerprint: str, options: HitOptions
     ) -> SearchResponse:
-        """Search with an embedding that was made elsewhere.
+        """Search with an embedding that the caller computed.
 
         Args:
             embedding: (D,), unit length.
-            fingerprint: Of the encoder that made it.
-            wanted: Which hits.
+            fingerprint: Fingerprint of the encoder that made it.
+            options: Options of the search.
 
         Raises:
             EncoderMismatchError: The gallery is searched with another encoder now.
-            InvalidEmbeddingError: Of another width, or no unit vector.
+            InvalidEmbeddingError: The embedding has another dimension, or is not a unit vector.
         """
+        return await self._run(self._search_embedding, embedding, fingerprint, options)
 
-        async def search(serving: ModelSnapshot) -> SearchResponse:
-            _require_usable(embedding, fingerprint, serving)
-            unit = (embedding / np.linalg.norm(embedding)).astype(np.float32)
-            return await self._found(serving, unit, wanted)
-
-        return await self._admitted(search)
-
-    async def search_similar(self, item_id: str, wanted: SearchQuery) -> SearchResponse:
-        """Search with an image of the gallery, which is no hit itself.
+    async def search_similar(self, item_id: str, options: HitOptions) -> SearchResponse:
+        """Search with an image of the gallery, which is not a hit itself.
 
         Raises:
             ImageNotFoundError: The gallery holds no such image.
         """
+        return await self._run(self._search_similar, item_id, options)
 
-        async def search(serving: ModelSnapshot) -> SearchResponse:
-            point = (await serving.store.fetch([item_id])).get(item_id)
-            if point is None:
-                raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
-            return await self._found(serving, point.embedding, wanted, excluded=point.record.item_id)
-
-        return await self._admitted(search)
-
-    async def _admitted(self, search: Callable[[ModelSnapshot], Awaitable[_Result]]) -> _Result:
+    async def _run(
+        self, search: Callable[[ModelSnapshot, *_Arguments], Awaitable[_Result]], *arguments: *_Arguments
+    ) -> _Result:
+        """Wait for a place in the queue, and search; again if the collection has been dropped in the meantime."""
         async with self._queue.place():
             try:
-                return await search(await self._gallery.serving())
-            except GalleryMissingError:  # the collection was dropped after a switch, or there never was one
+                return await search(await self._gallery.serving(), *arguments)
+            except GalleryMissingError:  # the collection was dropped after a switch, or no gallery was created
                 self._gallery.forget()
-                return await search(await self._gallery.serving())
+                return await search(await self._gallery.serving(), *arguments)
 
     async def _search(
-        self, photographs: Sequence[Photograph], wanted: SearchQuery, serving: ModelSnapshot
+        self, model: ModelSnapshot, photographs: Sequence[Photograph], options: HitOptions
     ) -> SearchResponse:
-        embedded = await self._embedder.embed(photographs, serving.graph)
+        embedded = await self._embedder.embed(photographs, model.graph)
         embedding = embedded.embeddings[0]
         if len(photographs) > 1:
             embedding = embedded.embeddings.mean(axis=0)
@@ -143,46 +129,62 @@ class SearchGallery:
                 raise EmbeddingsCancelError("they have nothing in common: their embeddings cancel out", item=names)
             embedding = embedding / norm
         spent_ms = {"decode": embedded.decode_ms, "encode": embedded.encode_ms}
-        return await self._found(serving, embedding, wanted, spent_ms=spent_ms)
+        return await self._found(model, embedding, options, spent_ms=spent_ms)
 
-    async def _search_or_error(
-        self, photograph: Photograph, wanted: SearchQuery, serving: ModelSnapshot
-    ) -> SearchResponse | AffError:
-        try:
-            return await self._search([photograph], wanted, serving)
-        except (ImageError, InvalidCropError, EncoderError) as error:
-            return error
+    async def _search_each(
+        self, model: ModelSnapshot, photographs: Sequence[Photograph], options: HitOptions
+    ) -> list[SearchResponse | AffError]:
+        results: list[SearchResponse | AffError] = []
+        for photograph in photographs:
+            try:
+                results.append(await self._search(model, [photograph], options))
+            except (ImageError, InvalidCropError, EncoderError) as error:
+                results.append(error)
+        return results
+
+    async def _search_embedding(
+        self, model: ModelSnapshot, embedding: NDArray[np.floating], fingerprint: str, options: HitOptions
+    ) -> SearchResponse:
+        _require_usable(embedding, fingerprint, model)
+        unit = (embedding / np.linalg.norm(embedding)).astype(np.float32)
+        return await self._found(model, unit, options)
+
+    async def _search_similar(self, model: ModelSnapshot, item_id: str, options: HitOptions) -> SearchResponse:
+        point = (await model.store.fetch([item_id])).get(item_id)
+        if point is None:
+            raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
+        return await self._found(model, point.embedding, options, excluded=point.record.item_id)
 
     async def _found(
         self,
-        serving: ModelSnapshot,
+        model: ModelSnapshot,
         embedding: Embedding,
-        wanted: SearchQuery,
+        options: HitOptions,
         *,
         excluded: str | None = None,
         spent_ms: Mapping[str, float] | None = None,
     ) -> SearchResponse:
         began = time.perf_counter()
         with span("search the store"):
-            hits = await self._finder.find(serving.store, embedding, wanted, excluded=excluded)
+            hits = await self._finder.find(model.store, embedding, options, excluded=excluded)
         stages_ms = {**(spent_ms or {}), "search": 1000 * (time.perf_counter() - began)}
-        self._metrics.observe(stages_ms, serving.manifest.fingerprint)
+        self._metrics.observe(stages_ms, model.manifest.fingerprint)
         return SearchResponse(
             hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
             timings_ms=SearchTimings(**{"decode": 0.0, "encode": 0.0, **stages_ms}),
-            fingerprint=serving.manifest.fingerprint,
-            embedding=embedding.tolist() if wanted.with_embedding else None,
+            fingerprint=model.manifest.fingerprint,
+            embedding=embedding.tolist() if options.with_embedding else None,
         )
 
 
-def _require_usable(embedding: NDArray[np.floating], fingerprint: str, serving: ModelSnapshot) -> None:
-    if fingerprint != serving.manifest.fingerprint:
+def _require_usable(embedding: NDArray[np.floating], fingerprint: str, model: ModelSnapshot) -> None:
+    if fingerprint != model.manifest.fingerprint:
         raise EncoderMismatchError(
             f"it was made by the encoder {fingerprint[:12]}, the gallery is searched with "
-            f"{serving.manifest.fingerprint[:12]}: see GET /encoder",
+            f"{model.manifest.fingerprint[:12]}: see GET /encoder",
             item="fingerprint",
         )
-    dimension = serving.manifest.space.dimension
+    dimension = model.manifest.space.dimension
     if len(embedding) != dimension:
         raise InvalidEmbeddingError(f"{len(embedding)} numbers; the gallery has {dimension}", item="embedding")
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""From a query's embedding to hits: one vector search, or a few."""
+"""Vector search: from the embedding of a query to hits, with grouping and query expansion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from aff_shared.schemas.indexing import JsonObject
 from aff_shared.schemas.payload_filter import key_parts
+from aff_shared.schemas.searching import HitOptions
 from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryStore
-from query_api.search.search_query import SearchQuery
 
 _GROUP_FACTOR = 4
 
@@ -22,84 +22,87 @@ class VectorSearch:
     """Searches a store.
 
     Attributes:
-        expansion_alpha: Exponent of the similarities that weight the hits of an expansion.
-        group_reach: Most images that are looked through for hits of different groups; fewer where the store allows
+        expansion_alpha: Exponent of the similarities that weight the hits of a query expansion.
+        group_reach: Maximum number of images that are searched for hits of different groups; fewer if the store allows
             fewer hits.
+        default_limit: Maximum number of hits if the options name none.
     """
 
     expansion_alpha: float
     group_reach: int
+    default_limit: int
 
     async def find(
-        self, store: GalleryStore, embedding: Embedding, wanted: SearchQuery, *, excluded: str | None = None
+        self, store: GalleryStore, embedding: Embedding, options: HitOptions, *, excluded: str | None = None
     ) -> list[GalleryHit]:
-        """Return the hits of a query by falling similarity.
+        """Return the hits of a query by descending similarity.
 
         Args:
-            store: Searched.
+            store: Store that is searched.
             embedding: (D,) float32, unit length.
-            wanted: Which hits.
-            excluded: Id of an image that is none.
+            options: Options of the search.
+            excluded: Id of an image that is not returned.
 
         Raises:
             StoreError: The gallery is missing, or cannot be searched.
         """
-        if wanted.expand:
-            embedding = await self._expanded(store, embedding, wanted, excluded)
-        if wanted.group_by is None:
-            return await _nearest(store, embedding, wanted, wanted.limit, excluded)
-        farthest = await self._reach_in(store, wanted.limit, excluded)
-        reach = min(_GROUP_FACTOR * wanted.limit, farthest)
+        limit = options.limit or self.default_limit
+        if options.expand:
+            embedding = await self._expanded(store, embedding, options, options.expand, excluded)
+        if options.group_by is None:
+            return await _nearest(store, embedding, options, limit, excluded)
+        farthest = await self._reach_in(store, limit, excluded)
+        reach = min(_GROUP_FACTOR * limit, farthest)
         while True:
-            hits = await _nearest(store, embedding, wanted, reach, excluded)
-            found = _first_of_groups(hits, wanted.group_by)
-            if len(found) >= wanted.limit or len(hits) < reach or reach == farthest:
-                return found[: wanted.limit]
+            hits = await _nearest(store, embedding, options, reach, excluded)
+            found = _first_of_groups(hits, options.group_by)
+            if len(found) >= limit or len(hits) < reach or reach == farthest:
+                return found[:limit]
             reach = min(_GROUP_FACTOR * reach, farthest)
 
     async def _reach_in(self, store: GalleryStore, limit: int, excluded: str | None) -> int:
-        """Return the reach, lowered to what a store allows; a limit above that is for the store to refuse."""
+        """Return the reach, lowered to what the store allows; the store itself rejects a `limit` above that."""
         most = await store.most_hits()
         if most is None:
             return self.group_reach
         return min(self.group_reach, max(limit, most - (excluded is not None)))
 
     async def _expanded(
-        self, store: GalleryStore, embedding: Embedding, wanted: SearchQuery, excluded: str | None
+        self, store: GalleryStore, embedding: Embedding, options: HitOptions, count: int, excluded: str | None
     ) -> Embedding:
         """Return the alpha-weighted mean of a query and its first hits (Radenovic et al., TPAMI 2018)."""
         hits = await store.search(
             embedding,
-            limit=wanted.expand + (excluded is not None),
-            payload_filter=wanted.payload_filter,
+            limit=count + (excluded is not None),
+            payload_filter=options.filter,
             with_embeddings=True,
         )
-        return expanded(embedding, _without(hits, excluded, wanted.expand), self.expansion_alpha)
+        return expanded(embedding, _without(hits, excluded, count), self.expansion_alpha)
 
 
 def expanded(embedding: Embedding, hits: Sequence[GalleryHit], alpha: float) -> Embedding:
-    """Return the unit vector along the sum of a query and its hits, each by its similarity to the power of alpha.
+    """Return the unit vector along the sum of a query and its hits, each weighted by its similarity to the power alpha.
 
     Args:
         embedding: (D,) float32, unit length.
-        hits: With their embeddings.
-        alpha: 0 weights all alike.
+        hits: Hits with their embeddings.
+        alpha: Exponent; 0 weights all hits equally.
     """
     total = embedding.astype(np.float64)
     for hit in hits:
-        assert hit.embedding is not None, "they were asked for"
+        assert hit.embedding is not None, "the search requests embeddings"
         total += max(hit.score, 0.0) ** alpha * hit.embedding
     return (total / np.linalg.norm(total)).astype(np.float32)
 
 
 async def _nearest(
-    store: GalleryStore, embedding: Embedding, wanted: SearchQuery, limit: int, excluded: str | None
+    store: GalleryStore, embedding: Embedding, options: HitOptions, limit: int, excluded: str | None
 ) -> list[GalleryHit]:
     hits = await store.search(
         embedding,
         limit=limit + (excluded is not None),
-        payload_filter=wanted.payload_filter,
-        score_threshold=wanted.score_threshold,
+        payload_filter=options.filter,
+        score_threshold=options.score_threshold,
     )
     return _without(hits, excluded, limit)
 
@@ -109,7 +112,7 @@ def _without(hits: Sequence[GalleryHit], excluded: str | None, limit: int) -> li
 
 
 def _first_of_groups(hits: Sequence[GalleryHit], key: str) -> list[GalleryHit]:
-    """Keep the first hit of every value of a key; hits without the key go."""
+    """Return the first hit of every value of a key, without the hits that lack the key."""
     found: dict[str, GalleryHit] = {}
     path = key_parts(key)
     for hit in hits:
@@ -120,7 +123,7 @@ def _first_of_groups(hits: Sequence[GalleryHit], key: str) -> list[GalleryHit]:
 
 
 def _value(payload: JsonObject, path: Sequence[str]) -> Any:
-    """Return what stands at the end of a path into nested objects."""
+    """Return the value at the end of a path into nested objects; None if there is none."""
     value: Any = payload
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import qdrant_edge as edge
 
@@ -32,7 +33,7 @@ from aff_shared.store.embedded.conversion import (
 )
 from aff_shared.store.embedded.directory import EdgeDirectory
 from aff_shared.store.embedded.graph import EdgeGraphCopy, indexing_pays
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
 from aff_shared.store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
@@ -135,23 +136,15 @@ class EdgeGallery:
             self._delete([record.id for record in records])
         return following
 
-    def search(
-        self,
-        embedding: Embedding,
-        *,
-        limit: int,
-        payload_filter: PayloadFilter | None = None,
-        score_threshold: float | None = None,
-        exact: bool = False,
-        with_embeddings: bool = False,
-    ) -> list[GalleryHit]:
+    def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
         """See GalleryStore."""
+        with_embeddings = query.get("with_embeddings", False)
         request = edge.QueryRequest(
-            limit=limit,
+            limit=query["limit"],
             query=edge.Query.Nearest(embedding.tolist(), using=VECTOR_NAME),
-            filter=to_filter(payload_filter),
-            score_threshold=exclusive_threshold(score_threshold),
-            params=search_parameters(self._settings, exact=exact),
+            filter=to_filter(query.get("payload_filter")),
+            score_threshold=exclusive_threshold(query.get("score_threshold")),
+            params=search_parameters(self._settings, exact=query.get("exact", False)),
             with_payload=_WITHOUT_THUMBNAIL,
             with_vector=with_embeddings,
         )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from aff_shared.errors import GalleryMissingError, StoreError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
@@ -28,7 +28,7 @@ from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_shared.store.embedded.errors import error_of_call, error_on_opening, is_of_the_engine
 from aff_shared.store.embedded.graph import LONGEST_S, QUIET_S, EdgeGraphCopy, copy_files, index_in_child
 from aff_shared.store.embedded.shard import EdgeGallery
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
 from aff_shared.store.settings import StoreSettings
 
 _logger = logging.getLogger(__name__)
@@ -113,27 +113,9 @@ class QdrantEdgeStore:
             cursor = await self._write(partial(self._gallery.delete_matching, payload_filter, cursor))
         self._index_when_quiet()
 
-    async def search(
-        self,
-        embedding: Embedding,
-        *,
-        limit: int,
-        payload_filter: PayloadFilter | None = None,
-        score_threshold: float | None = None,
-        exact: bool = False,
-        with_embeddings: bool = False,
-    ) -> list[GalleryHit]:
-        """Return at most `limit` nearest records by falling cosine similarity."""
-        return await self._call(
-            lambda: self._gallery.search(
-                embedding,
-                limit=limit,
-                payload_filter=payload_filter,
-                score_threshold=score_threshold,
-                exact=exact,
-                with_embeddings=with_embeddings,
-            )
-        )
+    async def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
+        """Return the nearest records by descending cosine similarity."""
+        return await self._call(lambda: self._gallery.search(embedding, **query))
 
     async def most_hits(self) -> int | None:
         """Return None: any number."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from qdrant_client import models
 
@@ -16,7 +16,7 @@ from aff_shared.errors import GalleryMissingError, StoreRejectedError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
 from aff_shared.store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
@@ -140,29 +140,21 @@ class QdrantServerStore:
         """Delete every point that the filter matches."""
         await self._delete(models.FilterSelector(filter=to_filter(payload_filter)))
 
-    async def search(
-        self,
-        embedding: Embedding,
-        *,
-        limit: int,
-        payload_filter: PayloadFilter | None = None,
-        score_threshold: float | None = None,
-        exact: bool = False,
-        with_embeddings: bool = False,
-    ) -> list[GalleryHit]:
-        """Return at most `limit` nearest records by falling cosine similarity."""
-        parameters = search_parameters(self._settings, await self._limits(), exact=exact)
+    async def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
+        """Return the nearest records by descending cosine similarity."""
+        parameters = search_parameters(self._settings, await self._limits(), exact=query.get("exact", False))
+        with_embeddings = query.get("with_embeddings", False)
         found = await self._read(
             lambda client: client.query_points(
                 self._gallery,
                 query=embedding.tolist(),
                 using=VECTOR_NAME,
-                query_filter=to_filter(payload_filter),
+                query_filter=to_filter(query.get("payload_filter")),
                 search_params=parameters,
-                limit=limit,
+                limit=query["limit"],
                 with_payload=_WITHOUT_THUMBNAIL,
                 with_vectors=with_embeddings,
-                score_threshold=exclusive_threshold(score_threshold),
+                score_threshold=exclusive_threshold(query.get("score_threshold")),
             )
         )
         return [to_hit(point, with_embedding=with_embeddings) for point in found.points]
