@@ -1,1 +1,1 @@
-"""The paper's findings, measured: variants of the method trained with several seeds, and judged in pairs."""
+"""Ablations of the paper's findings: variants of the method, trained with several seeds and compared in pairs."""

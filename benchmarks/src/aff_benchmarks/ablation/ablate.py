@@ -1,4 +1,4 @@
-"""An ablation from its configuration to its report."""
+"""Ablations: train the variants with several seeds in parallel, keep the results, and write the reports."""
 
 from __future__ import annotations
 
@@ -23,130 +23,128 @@ from aff_benchmarks.ablation.plots import write_curves, write_plots
 from aff_benchmarks.ablation.report import AblationReport, make_report, write_report
 from aff_benchmarks.ablation.run_variant import run_variant
 from aff_benchmarks.ablation.variant import RunResult, Variant
-from aff_toolkit.training.engine.training_log import StageLog, TrainingLog
+from aff_toolkit.training.engine.training_log import TrainingLog
+
+_Results = tuple[RunResult, ...]
+
+_materials: Materials | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ablate:
-    """Makes the materials, trains the variants, writes the report.
+def run_ablation(
+    config: AblationConfig,
+    work_directory: Path,
+    processes: int,
+    console: Console,
+    out: Path,
+    *,
+    only: Sequence[str] | None = None,
+) -> list[AblationReport]:
+    """Run the missing trainings and write `<benchmark>.json`, `.md` and `.png` for each benchmark.
 
-    Attributes:
-        config: What to do.
-        work_directory: Features, networks and finished runs.
-        processes: Trainings at a time.
-        console: Where progress is shown.
+    Args:
+        config: Configuration.
+        work_directory: Directory of features, networks and finished runs.
+        processes: Number of parallel trainings.
+        console: Console for progress messages.
+        out: Directory of the reports.
+        only: Names of the variants to train; None for all. The reports include earlier results of the others.
+
+    Raises:
+        AffError: The configuration cannot be used, or a training failed.
     """
+    log = TrainingLog(work_directory, console)
+    materials = make_materials(config, work_directory, log)
+    grid = Grid(config, materials.features)
+    runner = AblationRuns(materials, processes)
+    chosen = _chosen(grid, only)
+    with log.stage("runs", len(chosen) * len(config.seeds), "runs") as bar:
 
-    config: AblationConfig
-    work_directory: Path
-    processes: int
-    console: Console
+        def show(results: _Results) -> None:
+            bar.advance()
+            for result in results:
+                figures = ", ".join(f"{name} {100 * scores.map:.1f}" for name, scores in result.scores.items())
+                run = f"{result.variant}, seed {result.seed}, {result.benchmark}"
+                console.print(f"{run}: mAP {figures}; {result.seconds:.0f} s")
 
-    def run(self, out: Path, *, only: Sequence[str] | None = None) -> list[AblationReport]:
-        """Run what is missing and write `<benchmark>.json`, `.md` and `.png` into `out`, for each benchmark.
+        runs = runner.run(chosen, show)
+    others = [variant for variant in grid.variants if variant not in chosen]
+    runs += [run for variant in others for seed in config.seeds for run in runner.finished(variant, seed)]
+    return [_write(config, benchmark, grid, runs, out) for benchmark in materials.benchmarks]
 
-        Args:
-            out: Directory of the report.
-            only: Names of the variants to train; all when None. The others count with what they have.
 
-        Raises:
-            AffError: What of the configuration cannot be used, or why a training cannot go on.
-        """
-        log = TrainingLog(self.work_directory, self.console)
-        materials = make_materials(self.config, self.work_directory, log)
-        grid = Grid(self.config, materials.features)
-        runner = RunAblation(materials, self.processes)
-        chosen = _chosen(grid, only)
-        total = len(chosen) * len(self.config.seeds)
-        with log.stage("runs", total, "runs") as bar:
-            runs = runner.run(chosen, lambda results: self._tell(bar, results))
-        others = [variant for variant in grid.variants if variant not in chosen]
-        runs += [run for variant in others for seed in self.config.seeds for run in runner.kept(variant, seed)]
-        return [self._report(benchmark, grid, runs, out) for benchmark in materials.benchmarks]
-
-    def _report(self, benchmark: Benchmark, grid: Grid, runs: Sequence[RunResult], out: Path) -> AblationReport:
-        own = [run for run in runs if run.benchmark == benchmark.protocol.name]
-        report = make_report(self.config, benchmark.protocol, grid, own)
-        page = write_report(report, out)
-        write_plots(report, self.config, page.with_suffix(".png"))
-        if any(run.curve for run in own):
-            write_curves(report.benchmark, own, page.with_name(f"{report.benchmark}-curves.png"))
-        return report
-
-    def _tell(self, bar: StageLog, results: Sequence[RunResult]) -> None:
-        bar.advance()
-        for result in results:
-            figures = ", ".join(f"{name} {100 * scores.map:.1f}" for name, scores in result.scores.items())
-            where = f"{result.variant}, seed {result.seed}, {result.benchmark}"
-            self.console.print(f"{where}: mAP {figures}; {result.seconds:.0f} s")
+def _write(
+    config: AblationConfig, benchmark: Benchmark, grid: Grid, runs: Sequence[RunResult], out: Path
+) -> AblationReport:
+    own = [run for run in runs if run.benchmark == benchmark.protocol.name]
+    report = make_report(config, benchmark.protocol, grid, own)
+    page = write_report(report, out)
+    write_plots(report, config, page.with_suffix(".png"))
+    if any(run.curve for run in own):
+        write_curves(report.benchmark, own, page.with_name(f"{report.benchmark}-curves.png"))
+    return report
 
 
 def _chosen(grid: Grid, only: Sequence[str] | None) -> list[Variant]:
     names = [variant.name for variant in grid.variants]
     unknown = sorted(set(only or []) - set(names))
     if unknown:
-        raise UnusableGridError(f"there is no such variant; there are {', '.join(names)}", item=unknown[0])
+        raise UnusableGridError(f"unknown variant; known: {', '.join(names)}", item=unknown[0])
     return [variant for variant in grid.variants if only is None or variant.name in only]
 
 
-OnRun = Callable[[tuple[RunResult, ...]], None]
-
-_materials: Materials | None = None
-
-
-class KeptRun(BaseModel):
-    """A run on the disk.
+class FinishedRun(BaseModel):
+    """A run on disk.
 
     Attributes:
-        key: sha256 over everything that the run follows from.
-        results: What it measured, by benchmark.
+        key: sha256 of everything that determines the run.
+        results: Results by benchmark.
     """
 
     model_config = ConfigDict(frozen=True)
 
     key: str
-    results: tuple[RunResult, ...]
+    results: _Results
 
 
 @dataclass(frozen=True, slots=True)
-class RunAblation:
-    """Trains what is not there yet.
+class AblationRuns:
+    """Trains variants, and keeps finished runs.
 
     Attributes:
-        materials: What the trainings share.
-        processes: Trainings at a time, each in a process of one thread: small networks gain more from that than from
-            several threads in one training.
+        materials: Shared inputs of the trainings.
+        processes: Number of parallel trainings, each in a process with one thread: small networks gain more from that
+            than from several threads per training.
     """
 
     materials: Materials
     processes: int
 
-    def run(self, variants: Sequence[Variant], on_run: OnRun) -> list[RunResult]:
-        """Return the results of all variants with all seeds; seed by seed, so that an early look compares variants.
+    def run(self, variants: Sequence[Variant], on_run: Callable[[_Results], None]) -> list[RunResult]:
+        """Return the results of all variants with all seeds, in the order of seeds, then variants.
 
         Raises:
-            TrainingError: A training cannot go on.
-            ResultNotWrittenError: The disk is full or refuses; runs that are finished are kept.
+            TrainingError: A training failed.
+            ResultNotWrittenError: A result cannot be written; finished runs are kept.
         """
-        wanted = [(variant, seed) for seed in self.materials.config.seeds for variant in variants]
-        kept = {(variant.name, seed): self.kept(variant, seed) for variant, seed in wanted}
-        finished = [results for results in kept.values() if results]
-        for results in finished:
+        needed = [(variant, seed) for seed in self.materials.config.seeds for variant in variants]
+        earlier = {(variant.name, seed): self.finished(variant, seed) for variant, seed in needed}
+        found = [results for results in earlier.values() if results]
+        for results in found:
             on_run(results)
-        for results in self._train([(v, s) for v, s in wanted if not kept[v.name, s]]):
-            finished.append(results)
+        for results in self._train([(v, s) for v, s in needed if not earlier[v.name, s]]):
+            found.append(results)
             on_run(results)
-        return [result for results in finished for result in results]
+        return [result for results in found for result in results]
 
-    def kept(self, variant: Variant, seed: int) -> tuple[RunResult, ...]:
-        """Return the results of a run that was finished with these settings; none where there is no such run."""
+    def finished(self, variant: Variant, seed: int) -> _Results:
+        """Return the results of a finished run with the same settings, or an empty tuple."""
         try:
-            run = KeptRun.model_validate_json(self._path(variant, seed).read_bytes())
+            run = FinishedRun.model_validate_json(self._path(variant, seed).read_bytes())
         except (OSError, ValidationError):
             return ()
         return run.results if run.key == self._key(variant, seed) else ()
 
-    def _train(self, missing: Sequence[tuple[Variant, int]]) -> Iterator[tuple[RunResult, ...]]:
+    def _train(self, missing: Sequence[tuple[Variant, int]]) -> Iterator[_Results]:
         if not missing:
             return
         config, directory = self.materials.config, self.materials.directory
@@ -156,7 +154,7 @@ class RunAblation:
             initializer=_start_process,
             initargs=(config, directory),
         ) as pool:
-            pending: dict[Future[tuple[RunResult, ...]], Variant] = {
+            pending: dict[Future[_Results], Variant] = {
                 pool.submit(_run_here, variant, seed, directory / "logs" / f"{variant.name}-{seed}"): variant
                 for variant, seed in missing
             }
@@ -167,17 +165,17 @@ class RunAblation:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _keep(self, variant: Variant, results: tuple[RunResult, ...]) -> tuple[RunResult, ...]:
+    def _keep(self, variant: Variant, results: _Results) -> _Results:
         seed = results[0].seed
         path = self._path(variant, seed)
         partial = path.with_suffix(".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            run = KeptRun(key=self._key(variant, seed), results=results)
+            run = FinishedRun(key=self._key(variant, seed), results=results)
             partial.write_text(run.model_dump_json(), encoding="utf-8")
             partial.rename(path)
         except OSError as error:
-            detail = f"{error.strerror}. Make room and start again: finished runs are kept"
+            detail = f"{error.strerror}. Free disk space and start again: finished runs are kept"
             raise ResultNotWrittenError(detail, item=str(path)) from error
         return results
 
@@ -198,13 +196,13 @@ def _start_process(config: AblationConfig, directory: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when the ablation is killed; a pool's processes would train what is queued for hours."""
+    """End this process when the ablation is killed; otherwise the pool would train queued runs for hours."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _run_here(variant: Variant, seed: int, log_directory: Path) -> tuple[RunResult, ...]:
-    assert _materials is not None, "the pool's initialiser opens them"
+def _run_here(variant: Variant, seed: int, log_directory: Path) -> _Results:
+    assert _materials is not None, "the initialiser opens them"
     return run_variant(_materials, variant, seed, log_directory)

@@ -1,4 +1,13 @@
-"""The configuration of an ablation, read from a TOML file: its extractors, its benchmarks, and what is varied."""
+"""The configuration of an ablation, read from a TOML file, and the errors of ablations.
+
+```
+AblationError                     500  ablation_failed
+├── BenchmarkNotFoundError        404  benchmark_not_found
+├── UnusableGridError             422  grid_unusable
+├── RunsNotComparableError        500  runs_not_comparable
+└── ResultNotWrittenError         507  result_not_written
+```
+"""
 
 from __future__ import annotations
 
@@ -8,12 +17,51 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aff_shared.errors import AffError
+from aff_shared.errors.base import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.data.training_source import TrainingSource
-from aff_toolkit.training.recipe.training_recipe import CompactCnnSection, RootSiftSection, TrainingRecipe
+from aff_toolkit.training.recipe.sections import CompactCnnSection, RootSiftSection
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 
 _CONFIGS = Path(__file__).parents[3] / "configs" / "ablation"
+
+
+class AblationError(AffError):
+    """An ablation failed."""
+
+    code = "ablation_failed"
+    title = "Ablation failed"
+
+
+class BenchmarkNotFoundError(AblationError):
+    """No configuration has the benchmark's name."""
+
+    code = "benchmark_not_found"
+    status = 404
+    title = "Benchmark not found"
+
+
+class UnusableGridError(AblationError):
+    """The features or losses of a configuration do not define distinct variants."""
+
+    code = "grid_unusable"
+    status = 422
+    title = "Unusable grid of variants"
+
+
+class RunsNotComparableError(AblationError):
+    """Two runs have different queries."""
+
+    code = "runs_not_comparable"
+    title = "Runs cannot be compared"
+
+
+class ResultNotWrittenError(AblationError):
+    """A run or a report could not be written."""
+
+    code = "result_not_written"
+    status = 507
+    title = "Result not written"
 
 
 class _Section(BaseModel):
@@ -24,9 +72,9 @@ class NetworkSection(_Section):
     """A compact network that is trained as an extractor.
 
     Attributes:
-        seed: Of its weights and its training; two networks of one ablation differ at least in it.
-        compact_cnn: Its size and its training.
-        sources: Its photographs; those of the recipe's pretraining when None.
+        seed: Seed of weights and training, different for each network.
+        compact_cnn: Size and training.
+        sources: Training photographs; None for those of the recipe's pretraining.
     """
 
     seed: int
@@ -35,12 +83,12 @@ class NetworkSection(_Section):
 
 
 class FrozenTrunkSection(_Section):
-    """A query encoder whose trunk is frozen; its head is all that learns.
+    """A query encoder with a frozen trunk and a trained head.
 
     Attributes:
-        feature: The trunk's vectors: a global feature of one of the recipe's extractors.
-        copies: Versions of each training photograph whose vectors are kept: itself, and augmented ones.
-        augmented_size: Side in pixels at which a photograph is augmented for them.
+        feature: Name of a global feature of the recipe's extractors: the trunk's vectors.
+        copies: Stored versions of each training photograph: the original, and augmented ones.
+        augmented_size: Side in pixels of the augmented versions.
     """
 
     feature: str
@@ -49,23 +97,22 @@ class FrozenTrunkSection(_Section):
 
 
 class AblationConfig(_Section):
-    """What an ablation trains and measures.
+    """The trainings and benchmarks of an ablation.
 
     Attributes:
-        name: Of the benchmark; also names the report.
-        seeds: One training of each variant for each.
-        features: Names of the features that the full mixer takes, in the order in which they are added one by one:
+        name: Name of the configuration and of its reports.
+        seeds: Seeds; each variant is trained once per seed.
+        features: Names of the full mixer's features, in the order in which they are added one by one:
             `cnn_<network>_gem`, `cnn_<network>_attention`, `rootsift`, and those of the recipe's extractors.
-        noise_dimension: Width of the useless feature.
-        alphas: Momenta that are compared, ascending; the first is 0.
-        networks: Compact networks that are trained as extractors, by name, a letter each.
-        rootsift: Size and number of the SIFT keypoints; no feature of theirs when None.
-        frozen_trunk: Of the query encoder; None trains the recipe's query encoder from pixels.
-        curve_interval_epochs: Epochs between two measurements of the first seed's runs during the training; none when
-            None.
-        recipe: Everything else: photographs, pretraining, extractors that somebody else trained, mixer, query encoder,
-            joint training, evaluation. Each scene or open set of the evaluation is a benchmark with a report of its
-            own. The first ArcFace of `joint.losses` is the one of the variants that are trained by ArcFace alone.
+        noise_dimension: Dimension of the useless feature.
+        alphas: Compared momenta, ascending from 0.
+        networks: Compact networks that are trained as extractors, by a name of one letter.
+        rootsift: Size and number of the SIFT keypoints; None for no such feature.
+        frozen_trunk: Frozen trunk of the query encoder; None to train the recipe's query encoder from pixels.
+        curve_interval_epochs: Epochs between measurements during the training, with the first seed; None for none.
+        recipe: Everything else: photographs, pretraining, pretrained extractors, mixer, query encoder, joint training,
+            evaluation. Each scene or open set of the evaluation is a benchmark with a separate report. The variants
+            with ArcFace alone use the first ArcFace of `joint.losses`.
     """
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -83,7 +130,7 @@ class AblationConfig(_Section):
     def _measures_something(self) -> AblationConfig:
         evaluation = self.recipe.evaluation
         if evaluation.scenes is None and not evaluation.open_sets:
-            raise ValueError("recipe.evaluation: name scenes, or an open set")
+            raise ValueError("recipe.evaluation: set scenes or open_sets")
         anchor, trunk = self.recipe.mixer.anchor, self.frozen_trunk
         if anchor is not None and (trunk is None or trunk.feature != anchor):
             raise ValueError("recipe.mixer.anchor: only the feature of frozen_trunk can be the anchor")
@@ -93,57 +140,19 @@ class AblationConfig(_Section):
 
 
 def load_ablation_config(benchmark: str) -> AblationConfig:
-    """Read the configuration of a benchmark that comes with the project, or of a path to a TOML file.
+    """Read a configuration of this project by name, or a TOML file by path.
 
     Raises:
-        BenchmarkNotFoundError: There is none of that name, and no such file.
-        UnusableGridError: It is not TOML, or a setting is unknown or out of range.
+        BenchmarkNotFoundError: The file does not exist.
+        UnusableGridError: The file is not TOML, or a setting is unknown or out of range.
     """
     path = Path(benchmark) if benchmark.endswith(".toml") else _CONFIGS / f"{benchmark}.toml"
     try:
         return AblationConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        known = ", ".join(sorted(found.stem for found in _CONFIGS.glob("*.toml"))) or "none here"
+        known = ", ".join(sorted(found.stem for found in _CONFIGS.glob("*.toml"))) or "none"
         raise BenchmarkNotFoundError(f"cannot be read: {error.strerror}; known: {known}", item=benchmark) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UnusableGridError(f"is not TOML: {error}", item=str(path)) from error
     except ValidationError as error:
         raise UnusableGridError(describe_validation_error(error), item=str(path)) from error
-
-
-class AblationError(AffError):
-    """An ablation cannot go on."""
-
-    code = "ablation_failed"
-    title = "Ablation failed"
-
-
-class BenchmarkNotFoundError(AblationError):
-    """No configuration bears the benchmark's name."""
-
-    code = "benchmark_not_found"
-    status = 404
-    title = "Benchmark not found"
-
-
-class UnusableGridError(AblationError):
-    """The features or losses do not make variants that can be told apart."""
-
-    code = "grid_unusable"
-    status = 422
-    title = "Unusable grid of variants"
-
-
-class RunsNotComparableError(AblationError):
-    """Two runs were not scored on the same queries."""
-
-    code = "runs_not_comparable"
-    title = "Runs cannot be compared"
-
-
-class ResultNotWrittenError(AblationError):
-    """A run or a report could not be written."""
-
-    code = "result_not_written"
-    status = 507
-    title = "Result not written"

@@ -1,8 +1,7 @@
-"""What an ablation is measured on: queries and gallery in feature stores, and what counts as found."""
+"""Benchmarks of an ablation: queries and gallery in feature stores, with relevance judgements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +15,16 @@ from aff_toolkit.evaluation.retrieval_scores import QueryScores, rank_positives
 from aff_toolkit.training.features.feature_store import FeatureStore
 
 Embeddings = NDArray[np.float32]
-Embed = Callable[[FeatureStore], Embeddings]
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A protocol whose features are extracted.
+    """A protocol with extracted features.
 
     Attributes:
-        protocol: What was extracted.
+        protocol: Protocol.
         queries: Store of its queries.
-        gallery: Store of its gallery, distractors included.
+        gallery: Store of its gallery, including distractors.
     """
 
     protocol: Protocol
@@ -38,29 +36,29 @@ class Benchmark:
         """Open the stores `<name>-queries` and `<name>-gallery` in a directory.
 
         Raises:
-            FeatureStoreError: One is missing or altered.
+            FeatureStoreError: A store is missing or altered.
         """
         queries, gallery = (FeatureStore.open(directory / f"{protocol.name}-{part}") for part in ("queries", "gallery"))
         return cls(protocol, queries, gallery)
 
     @property
     def readable_relevance(self) -> Relevance:
-        """Positives and junk by the rows of the readable photographs; what cannot be read counts neither way."""
+        """Positives and junk as rows of the readable photographs; unreadable ones are ignored."""
         whole = self.protocol.relevance()
-        asked = np.flatnonzero(self.queries.readable).tolist()
+        queries = np.flatnonzero(self.queries.readable).tolist()
         places = np.where(self.gallery.readable, np.cumsum(self.gallery.readable) - 1, -1)
         lists = (
-            [[int(place) for place in places[rows[query]] if place >= 0] for query in asked]
+            [[int(place) for place in places[rows[query]] if place >= 0] for query in queries]
             for rows in (whole.relevant, whole.ignored)
         )
         return Relevance.of(*lists)
 
     def score(self, queries: Embeddings, gallery: Embeddings) -> tuple[PairingScores, tuple[float, ...]]:
-        """Return scores, and the average precision of each query that has a positive.
+        """Return mean scores, and the average precision of each query with a positive.
 
         Args:
-            queries: (Q, D), unit length, of the readable queries.
-            gallery: (G, D), unit length, of the readable gallery.
+            queries: Embeddings (Q, D) of the readable queries, unit length.
+            gallery: Embeddings (G, D) of the readable gallery, unit length.
         """
         relevance = self.readable_relevance
         positions = rank_positives(queries, gallery, relevance)

@@ -1,15 +1,15 @@
-"""One comparison of two variants, or of two pairings of one, and the rule that judges it.
+"""Comparisons of two variants, or of two pairings of one variant, and the rule for their verdict.
 
-The rule, the same for every comparison. Per seed, take the statistic (a difference of mAP, or a ratio) between the two
-runs of that seed. Over queries, take the 95 % interval of the statistic of the mean over seeds (paired bootstrap). Then
+Per seed, compute the statistic (a difference of mAP, or a ratio) between the two runs of that seed. Over queries,
+compute the 95 % interval of the statistic of the mean over seeds (paired bootstrap). Then
 
 - `holds`: at least three seeds, the statistic above the threshold in each of them, and the interval above it too;
 - `fails`: at least three seeds, the statistic below the threshold in each of them, and the interval below it too;
 - `inconclusive`: everything else.
 
-The seeds answer for the chance of training, the interval for the chance of the queries; a verdict needs both. The
-threshold of "beats" is 0; that of "never hurts" and "hardly hurts" is minus one mAP point (non-inferiority); that of
-retention is the paper's 0.88.
+The seeds cover the randomness of training, the interval that of the queries; a verdict requires both. The threshold of
+"beats" is 0; that of "never hurts" and "hardly hurts" is minus one mAP point (non-inferiority); that of retention is
+the paper's 0.88.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aff_toolkit.evaluation.paired_bootstrap import bootstrap_interval, differen
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 
-MIN_SEEDS = 3
+_MIN_SEEDS = 3
 HARMLESS = 0.01
 
 
@@ -36,16 +36,16 @@ class _Model(BaseModel):
 
 
 class Comparison(_Model):
-    """What a finding claims of two sets of runs.
+    """A claim on two sets of runs.
 
     Attributes:
-        label: What differs, in few words.
+        label: Short description.
         first: Variant that the claim favours.
-        second: Variant that it is compared with.
-        first_pairing: Whose average precisions of `first`.
-        second_pairing: Whose of `second`.
+        second: Variant to compare with.
+        first_pairing: Pairing of `first`.
+        second_pairing: Pairing of `second`.
         statistic: `difference` of mAP, or `ratio`.
-        threshold: What the statistic must exceed, 0..1.
+        threshold: Value that the statistic must exceed, 0 to 1.
     """
 
     label: str
@@ -58,16 +58,16 @@ class Comparison(_Model):
 
 
 class ComparisonResult(Comparison):
-    """A comparison with what was measured; everything from 0 to 1.
+    """A comparison and its result; figures from 0 to 1.
 
     Attributes:
         seeds: Seeds that both variants finished.
-        per_seed: The statistic of each seed.
-        mean: Over seeds; None without a seed.
+        per_seed: Statistic by seed.
+        mean: Mean over seeds; None without a seed.
         deviation: Sample standard deviation over seeds; None below two seeds.
         low: Lower end of the 95 % interval over queries.
-        high: Its upper end.
-        verdict: By the module's rule.
+        high: Upper end of the interval.
+        verdict: Verdict by the module's rule.
     """
 
     seeds: tuple[int, ...] = ()
@@ -81,7 +81,7 @@ class ComparisonResult(Comparison):
 
 def judge(per_seed: Sequence[float], low: float, high: float, threshold: float) -> Verdict:
     """Apply the module's rule."""
-    if len(per_seed) < MIN_SEEDS:
+    if len(per_seed) < _MIN_SEEDS:
         return "inconclusive"
     if min(per_seed) > threshold and low > threshold:
         return "holds"
@@ -91,12 +91,12 @@ def judge(per_seed: Sequence[float], low: float, high: float, threshold: float) 
 
 
 def compare(comparison: Comparison, runs: Sequence[RunResult]) -> ComparisonResult:
-    """Measure and judge a comparison on the seeds that both variants finished.
+    """Evaluate a comparison on the seeds that both variants finished.
 
     Raises:
-        RunsNotComparableError: The runs were not scored on the same number of queries.
+        RunsNotComparableError: The runs have different numbers of queries.
     """
-    firsts, seconds = runs_by_seed(runs, comparison.first), runs_by_seed(runs, comparison.second)
+    firsts, seconds = _runs_by_seed(runs, comparison.first), _runs_by_seed(runs, comparison.second)
     seeds = tuple(seed for seed in firsts if seed in seconds)
     if not seeds:
         return ComparisonResult(**comparison.model_dump())
@@ -106,8 +106,8 @@ def compare(comparison: Comparison, runs: Sequence[RunResult]) -> ComparisonResu
 def _measured(
     comparison: Comparison, firsts: Mapping[int, RunResult], seconds: Mapping[int, RunResult], seeds: Sequence[int]
 ) -> dict[str, object]:
-    first = precisions_of(firsts, seeds, comparison.first_pairing)
-    second = precisions_of(seconds, seeds, comparison.second_pairing)
+    first = _precisions(firsts, seeds, comparison.first_pairing)
+    second = _precisions(seconds, seeds, comparison.second_pairing)
     if first.shape != second.shape:
         detail = f"{first.shape[1]} queries, but {second.shape[1]} in {comparison.second}"
         raise RunsNotComparableError(detail, item=comparison.first)
@@ -124,18 +124,14 @@ def _measured(
     }
 
 
-def runs_by_seed(runs: Sequence[RunResult], variant: str) -> dict[int, RunResult]:
+def _runs_by_seed(runs: Sequence[RunResult], variant: str) -> dict[int, RunResult]:
     """Return the runs of a variant by seed, in the order of the seeds."""
     return {run.seed: run for run in sorted(runs, key=lambda run: run.seed) if run.variant == variant}
 
 
-def precisions_of(runs: Mapping[int, RunResult], seeds: Sequence[int], pairing: Pairing) -> NDArray[np.float64]:
-    """Return the average precisions of some seeds, (S, Q).
-
-    Raises:
-        RunsNotComparableError: The runs do not have the same number of queries.
-    """
+def _precisions(runs: Mapping[int, RunResult], seeds: Sequence[int], pairing: Pairing) -> NDArray[np.float64]:
+    """Return the average precisions (S, Q) of these seeds."""
     rows = [runs[seed].average_precisions[pairing] for seed in seeds]
     if len({len(row) for row in rows}) > 1:
-        raise RunsNotComparableError("its runs have different numbers of queries", item=runs[seeds[0]].variant)
+        raise RunsNotComparableError("runs have different numbers of queries", item=runs[seeds[0]].variant)
     return np.array(rows, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The variants that an ablation trains, and the findings of the paper that it compares them for."""
+"""The variants of an ablation, and the findings that compare them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _MIXERS = ("mlp", "laff", "orthogonal")
 
 
 class Finding(BaseModel):
-    """A claim of the paper, and the comparisons that it stands or falls with.
+    """A claim and the comparisons that decide it.
 
     Attributes:
-        number: In the table of the method's findings; None for a question of this project's own.
-        claim: In words.
-        comparisons: The claim holds when all of them do, and fails when one of them does.
-        beside: Comparisons that are shown, and decide nothing.
+        number: Number of the paper's finding; None for a question of this project.
+        claim: Text.
+        comparisons: Deciding comparisons: the claim holds if all of them hold, and fails if one fails.
+        informative: Comparisons without effect on the verdict.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,16 +47,16 @@ class Finding(BaseModel):
     number: int | None
     claim: str
     comparisons: tuple[Comparison, ...]
-    beside: tuple[Comparison, ...] = ()
+    informative: tuple[Comparison, ...] = ()
 
 
 def single(feature: str) -> str:
-    """Return the name of the variant whose mixer takes one feature."""
+    """Return the name of the variant with one feature through the mixer."""
     return f"single_{feature}"
 
 
 def raw(feature: str) -> str:
-    """Return the name of the variant whose gallery is one global feature as it is, learned by regression (AML)."""
+    """Return the name of the variant with one unchanged global feature as the gallery, and regression (AML)."""
     return f"raw_{feature}"
 
 
@@ -66,11 +66,11 @@ def first(count: int, total: int) -> str:
 
 
 def momentum(alpha: float, losses: Sequence[CompatibilityLoss] = ()) -> str:
-    """Return the name of the variant with the paper's loss and a momentum; of the full one where that is the same.
+    """Return the name of the variant with the paper's loss and a momentum; that of the full one if it is the same.
 
     Args:
-        alpha: The momentum.
-        losses: Of the full variant.
+        alpha: Momentum.
+        losses: Losses of the full variant.
     """
     same = alpha == UpdateRule().alpha and [loss.kind for loss in losses] == ["arcface"]
     return FULL if same else f"arcface_{alpha:g}"
@@ -80,23 +80,23 @@ class Grid:
     """Variants and findings of a configuration.
 
     Attributes:
-        variants: Each once.
+        variants: Distinct variants.
         findings: In the paper's order, then the project's own questions.
     """
 
     def __init__(self, config: AblationConfig, features: Sequence[FeatureSpec]) -> None:
-        """Lay out a grid over the features that the extractors give.
+        """Create the grid over the features of the extractors.
 
         Raises:
-            UnusableGridError: A feature of the configuration is not given by any extractor, or comes twice.
+            UnusableGridError: A feature of the configuration is not one of the extractors', or is listed twice.
         """
         known = {feature.name: feature for feature in features}
         unknown = [name for name in config.features if name not in known]
         if unknown or len(set(config.features)) < len(config.features):
             raise UnusableGridError(
-                f"there is no feature {', '.join(unknown)}; there are {', '.join(known)}"
+                f"unknown features: {', '.join(unknown)}; known: {', '.join(known)}"
                 if unknown
-                else "one is named twice",
+                else "a feature is listed twice",
                 item="features",
             )
         self._config = config
@@ -114,7 +114,7 @@ class Grid:
         return momentum(alpha, self._config.recipe.joint.losses)
 
     def _of(self, part: tuple[str, ...]) -> str:
-        """Return the name of the variant with the features of one kind; often it is there already by another name."""
+        """Return the name of the variant with the features of one kind, which may exist under another name."""
         if len(part) == 1:
             return single(part[0])
         if part == self._names[: len(part)]:
@@ -166,7 +166,7 @@ class Grid:
                     *(_symmetric(f"+ {name}", after, before, -HARMLESS) for name, (before, after) in added),
                     *(_symmetric(f"all > {kind} alone", FULL, self._of(part)) for kind, part in self._parts.items()),
                 ),
-                beside=tuple(
+                informative=tuple(
                     _pair(f"+ {name}, asymmetric", after, before, -HARMLESS) for name, (before, after) in added
                 ),
             ),
@@ -174,7 +174,7 @@ class Grid:
                 number=3,
                 claim="The transformer beats MLP, LAFF and orthogonal fusion (mixer on both sides)",
                 comparisons=tuple(_symmetric(f"transformer > {kind}", FULL, kind) for kind in _MIXERS),
-                beside=tuple(_pair(f"transformer > {kind}, asymmetric", FULL, kind) for kind in _MIXERS),
+                informative=tuple(_pair(f"transformer > {kind}, asymmetric", FULL, kind) for kind in _MIXERS),
             ),
         )
 
@@ -202,7 +202,7 @@ class Grid:
                 number=7,
                 claim="A useless extractor hardly hurts: less than one point",
                 comparisons=(_pair("with noise", NOISE, FULL, -HARMLESS),),
-                beside=(_symmetric("with noise, mixer on both sides", NOISE, FULL, -HARMLESS),),
+                informative=(_symmetric("with noise, mixer on both sides", NOISE, FULL, -HARMLESS),),
             ),
             Finding(
                 number=8,

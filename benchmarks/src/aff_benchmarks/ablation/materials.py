@@ -1,4 +1,4 @@
-"""What every training of an ablation shares: extractors, their features of all photographs, the query backbone."""
+"""Shared inputs of an ablation's trainings: extractors, features of all photographs, the query backbone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
+from aff_toolkit.models.pretrained_weights import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.training_log import TrainingLog
@@ -51,11 +51,11 @@ class Materials:
     """Feature stores with pixels, and the pretrained query backbone, in one work directory.
 
     Attributes:
-        config: What they were made by.
-        directory: Where they lie.
-        training: Photographs that every variant learns from.
-        light: The same photographs as the frozen trunk of the query encoder sees them; None where there is none.
-        benchmarks: What every variant is measured on.
+        config: Configuration.
+        directory: Work directory.
+        training: Training photographs.
+        light: Vectors of the frozen trunk for the same photographs; None without a frozen trunk.
+        benchmarks: Benchmarks.
     """
 
     config: AblationConfig
@@ -66,10 +66,10 @@ class Materials:
 
     @classmethod
     def open(cls, config: AblationConfig, directory: Path) -> Materials:
-        """Open what `make_materials` has made.
+        """Open the results of `make_materials`.
 
         Raises:
-            BenchmarkNotFoundError: The photographs of a benchmark are not here.
+            BenchmarkNotFoundError: The photographs of a benchmark are missing.
             FeatureStoreError: A store is missing or altered.
         """
         light = FeatureStore.open(directory / _LIGHT) if config.frozen_trunk else None
@@ -78,24 +78,24 @@ class Materials:
 
     @property
     def features(self) -> tuple[FeatureSpec, ...]:
-        """Every feature of the stores."""
+        """All features of the stores."""
         return self.training.features
 
     @property
     def keys(self) -> list[str]:
-        """What the stores were made from."""
+        """Keys of the stores' inputs."""
         stores = [self.training, *(store for one in self.benchmarks for store in (one.queries, one.gallery))]
         return [store.key for store in (stores if self.light is None else [*stores, self.light])]
 
     def photographs(self, features: Sequence[str]) -> TrainingSet:
-        """Return what a variant learns from, whose mixer takes these features."""
+        """Return the training set of a variant with these features."""
         section = self.config.frozen_trunk
         if section is None or self.light is None:
             return TrainingSet(self.training, features)
         return FrozenTrunkSet(self.training, features, self.light, section.feature)
 
     def new_query_encoder(self, seed: int) -> QueryEncoder:
-        """Return the query encoder with the pretrained backbone, or on the frozen one, and a fresh whitening layer."""
+        """Return a query encoder with the pretrained or frozen backbone, and a random whitening layer."""
         torch.manual_seed(seed)
         recipe, section = self.config.recipe, self.config.frozen_trunk
         if section is not None:
@@ -108,12 +108,12 @@ class Materials:
 
 
 def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) -> Materials:
-    """Pretrain what starts from scratch and extract all features; what is finished already is taken up.
+    """Pretrain networks and extract features; finished parts are reused.
 
     Raises:
-        BenchmarkNotFoundError: The photographs of a benchmark are not here.
-        UnusableGridError: No extractor gives the feature of the frozen trunk.
-        AffError: A source or the weights of an extractor cannot be used, or a training cannot go on.
+        BenchmarkNotFoundError: The photographs of a benchmark are missing.
+        UnusableGridError: No extractor has the feature of the frozen trunk.
+        AffError: A source or the weights of an extractor cannot be used, or a training failed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     protocols = _protocols_of(config)
@@ -134,7 +134,7 @@ def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) ->
 def _protocols_of(config: AblationConfig) -> list[Protocol]:
     missing = [str(path) for path in config.recipe.evaluation.open_sets if not path.exists()]
     if missing:
-        raise BenchmarkNotFoundError(f"its photographs are not here: {', '.join(missing)}", item=config.name)
+        raise BenchmarkNotFoundError(f"photographs are missing: {', '.join(missing)}", item=config.name)
     return protocols_of_recipe(config.recipe)
 
 
@@ -196,7 +196,7 @@ def _extract_light(
     given = {f.name: spec for spec in specs for f in spec.features if f.kind == "global"}
     if section.feature not in given:
         raise UnusableGridError(
-            f"no extractor gives it as a global feature; there are {', '.join(given)}", item=section.feature
+            f"not a global feature of an extractor; known: {', '.join(given)}", item=section.feature
         )
     trunk = [given[section.feature]]
     settings = StoreSettings(

@@ -1,7 +1,7 @@
-"""A query encoder whose trunk is frozen: its vectors are computed once, and a head on top is all that learns.
+"""Networks of ablations: a query encoder with a frozen trunk, and a useless extractor.
 
-A training then takes seconds where one from pixels takes minutes, on two cores; many variants, seeds and steps are
-affordable. What a trunk would learn is left out.
+The trunk's vectors are computed once, and only a head is trained. On two cores, a training takes seconds instead of
+minutes from pixels, which allows many variants, seeds and steps. The effect of training the trunk is not measured.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from aff_toolkit.training.stages.query_side import fit_partial_whitening
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 
+NOISE = "noise"
+
 
 class FrozenTrunkEncoder(QueryEncoder):
     """A whitening layer on vectors of a frozen trunk, and L2 (Wu et al., CVPR 2023)."""
 
     def __init__(self, channels: int, dimension: int, *, normalises_embeddings: bool = True) -> None:
-        """Build the head with fresh weights.
+        """Create the head with random weights.
 
         Args:
-            channels: Width of the trunk's vectors.
-            dimension: D of the embedding.
+            channels: Dimension of the trunk's vectors.
+            dimension: Embedding dimension D.
             normalises_embeddings: Whether batch statistics centre and scale the embeddings; see LightweightEncoder.
         """
         whitening = nn.Linear(channels, dimension)
@@ -46,37 +48,37 @@ class FrozenTrunkEncoder(QueryEncoder):
 
 
 class FrozenTrunkSet(TrainingSet):
-    """The photographs of a store; what the query encoder learns from are vectors instead of pixels."""
+    """The photographs of a store, with the trunk's vectors instead of pixels for the query encoder."""
 
     def __init__(self, store: FeatureStore, features: Sequence[str], light: FeatureStore, feature: str) -> None:
-        """Take the readable rows of a store.
+        """Select the readable rows of a store.
 
         Args:
-            store: Holds the features named.
-            features: What the mixer takes.
-            light: Holds the vectors of the same photographs, in several augmented copies.
-            feature: Their name.
+            store: Store with the mixer's features.
+            features: Names of the mixer's features.
+            light: Store with the trunk's vectors of the same photographs, in several augmented copies.
+            feature: Name of the trunk's feature.
         """
         super().__init__(store, features)
         self._light, self._feature = light, feature
 
     def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
-        """Return vectors of copies at random, by epoch and rows: (B, C) float32."""
+        """Return the vectors (B, C) float32 of copies that are random by epoch and rows."""
         copies = np.random.default_rng([epoch, int(rows[0])]).integers(self._light.copies, size=len(rows))
         return self._light.read_features(rows, [self._feature], copies)[self._feature].values[:, 0]
 
 
 def start_at_trunk(mixer: AnchoredMixer, encoder: FrozenTrunkEncoder, store: FeatureStore, exponent: float) -> None:
-    """Set the anchor and the head to one whitening of the trunk's vectors, fitted on the photographs of a store.
+    """Initialise the anchor and the head with one whitening of the trunk's vectors, fitted on a store.
 
     Args:
-        mixer: Its anchor is the trunk's feature.
-        encoder: Without batch statistics.
-        store: Holds the feature.
+        mixer: Mixer with the trunk's feature as its anchor.
+        encoder: Query encoder without batch statistics.
+        store: Store with the feature.
         exponent: See fit_partial_whitening.
 
     Raises:
-        TooFewPhotographsError: There are not more photographs than dimensions.
+        TooFewPhotographsError: The store has no more photographs than dimensions.
     """
     vectors = read_vectors(store, mixer.anchor_name).numpy()
     weight, bias = fit_partial_whitening(vectors, len(mixer.anchor_bias), exponent)
@@ -87,16 +89,13 @@ def start_at_trunk(mixer: AnchoredMixer, encoder: FrozenTrunkEncoder, store: Fea
 
 
 def read_vectors(store: FeatureStore, feature: str) -> Tensor:
-    """Return the vectors (N, C) of the readable photographs of a store, as they are."""
+    """Return the vectors (N, C) of the readable photographs of a store, unchanged."""
     found = store.read_features(np.flatnonzero(store.readable), [feature])[feature]
     return found.values[:, 0]
 
 
-NOISE = "noise"
-
-
 class NoiseExtractor:
-    """Gives a random unit vector per photograph: equal pixels give equal noise, and nothing else does."""
+    """A useless extractor (finding 7): a random unit vector per photograph, seeded by its pixels."""
 
     def __init__(self, dimension: int) -> None:
         self.spec = ExtractorSpec(

@@ -1,4 +1,4 @@
-"""The plots of an ablation: alpha, features added one by one, mixers compared."""
+"""The plots of an ablation: momentum, features added one by one, mixers, and training curves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from aff_benchmarks.ablation.report import AblationReport
 from aff_benchmarks.ablation.variant import Pairing, RunResult
 
 _COLOURS: dict[Pairing, str] = {"asymmetric": "tab:blue", "symmetric": "tab:orange"}
+_LINES = ("solid", "dotted", "dashed")
 _DPI = 110
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """Variants side by side, each under its label."""
+    """Variants of a panel with their labels."""
 
     title: str
     labels: dict[str, str]
@@ -31,10 +32,10 @@ class _Panel:
 
 
 def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> None:
-    """Write a PNG of the panels with something to compare: means over seeds, with the sample deviation as bars.
+    """Write a PNG of the panels with at least two finished variants: means and sample deviations over seeds.
 
     Raises:
-        ResultNotWrittenError: The disk is full or refuses.
+        ResultNotWrittenError: The file cannot be written.
     """
     panels = [
         panel for panel in _panels(config) if sum(bool(report.variants[name]["seeds"]) for name in panel.labels) > 1
@@ -46,12 +47,9 @@ def write_plots(report: AblationReport, config: AblationConfig, path: Path) -> N
         _draw(axes, report, panel)
         if number == 1:
             axes.legend()
-    shown = f"mAP in percent, {len(report.seeds)} seeds" if panels else "too little was run to compare"
+    shown = f"mAP in percent, {len(report.seeds)} seeds" if panels else "too few runs to compare"
     figure.suptitle(f"{report.benchmark}: {shown}")
-    try:
-        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
-    except OSError as error:
-        raise ResultNotWrittenError(f"{error.strerror}", item=str(path)) from error
+    _save(figure, path)
 
 
 def _panels(config: AblationConfig) -> tuple[_Panel, ...]:
@@ -81,22 +79,17 @@ def _draw(axes: Axes, report: AblationReport, panel: _Panel) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-_DPI = 110
-_LINES = ("solid", "dotted", "dashed")
-_PAIRINGS: tuple[Pairing, ...] = ("asymmetric", "symmetric")
-
-
 def write_curves(title: str, runs: Sequence[RunResult], path: Path) -> None:
-    """Write a PNG of mAP over epochs, a line per variant with a curve; of two stages the second one.
+    """Write a PNG of mAP over epochs, one line per variant; of two-stage trainings the second stage.
 
     Raises:
-        ResultNotWrittenError: The disk is full or refuses.
+        ResultNotWrittenError: The file cannot be written.
     """
     figure = Figure(figsize=(14, 6), layout="constrained")
     FigureCanvasAgg(figure)
     drawn = sorted((run for run in runs if run.curve), key=lambda run: run.variant)
-    for number, pairing in enumerate(_PAIRINGS, start=1):
-        axes = figure.add_subplot(1, len(_PAIRINGS), number)
+    for number, pairing in enumerate(_COLOURS, start=1):
+        axes = figure.add_subplot(1, len(_COLOURS), number)
         for place, run in enumerate(drawn):
             epochs, maps = zip(*((point.epoch, 100 * point.map[pairing]) for point in run.curve), strict=True)
             axes.plot(epochs, maps, color=f"C{place % 10}", linestyle=_LINES[place // 10 % 3], label=run.variant)
@@ -104,6 +97,10 @@ def write_curves(title: str, runs: Sequence[RunResult], path: Path) -> None:
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     figure.suptitle(f"{title}: mAP in percent during the training, one seed")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
     except OSError as error:

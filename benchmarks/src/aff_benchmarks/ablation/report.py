@@ -20,14 +20,14 @@ PAIRINGS: tuple[Pairing, ...] = ("asymmetric", "symmetric", "light_only")
 
 
 class JudgedFinding(BaseModel):
-    """A finding with what was measured.
+    """A finding and its results.
 
     Attributes:
-        number: In the table of the method's findings; None for a question of this project's own.
-        claim: In words.
-        verdict: `holds` when every comparison holds, `fails` when one fails, else `inconclusive`.
-        figures: The comparisons that the verdict follows from.
-        beside: Comparisons that decide nothing.
+        number: Number of the paper's finding; None for a question of this project.
+        claim: Text.
+        verdict: `holds` if every comparison holds, `fails` if one fails, else `inconclusive`.
+        figures: Deciding comparisons.
+        informative: Comparisons without effect on the verdict.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,25 +36,25 @@ class JudgedFinding(BaseModel):
     claim: str
     verdict: Verdict
     figures: tuple[ComparisonResult, ...]
-    beside: tuple[ComparisonResult, ...]
+    informative: tuple[ComparisonResult, ...]
 
     @property
     def was_run(self) -> bool:
-        """Whether anything of it was measured."""
-        return any(figure.mean is not None for figure in (*self.figures, *self.beside))
+        """Whether any comparison was measured."""
+        return any(figure.mean is not None for figure in (*self.figures, *self.informative))
 
 
 class AblationReport(BaseModel):
-    """What an ablation found; figures from 0 to 1.
+    """The results of an ablation on one benchmark; figures from 0 to 1.
 
     Attributes:
-        benchmark: Name of the configuration.
-        protocol: What has to stand beside the figures.
+        benchmark: Name of the benchmark.
+        protocol: Description of the protocol.
         seeds: Seeds of the configuration.
-        variants: By name: what was trained, and per pairing the mAP of every seed that finished.
-        findings: The paper's.
-        questions: The project's own.
-        configuration: The whole configuration.
+        variants: Settings by variant, with the mAP of every finished seed by pairing.
+        findings: Findings of the paper.
+        questions: Questions of this project.
+        configuration: Complete configuration.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,9 +69,9 @@ class AblationReport(BaseModel):
 
 
 def make_report(config: AblationConfig, protocol: Protocol, grid: Grid, runs: Sequence[RunResult]) -> AblationReport:
-    """Judge every finding by the runs that finished, on one benchmark.
+    """Evaluate every finding on the finished runs of one benchmark.
 
-    Where the configuration has several, the protocol's name follows its own.
+    If the configuration has several benchmarks, the protocol's name is appended to its name.
     """
     several = (config.recipe.evaluation.scenes is not None) + len(config.recipe.evaluation.open_sets) > 1
     judged = [judge_finding(finding, runs) for finding in grid.findings]
@@ -90,7 +90,7 @@ def make_report(config: AblationConfig, protocol: Protocol, grid: Grid, runs: Se
 
 
 def judge_finding(finding: Finding, runs: Sequence[RunResult]) -> JudgedFinding:
-    """Compare what a finding compares, and give the verdict."""
+    """Evaluate the comparisons of a finding."""
     figures = tuple(compare(comparison, runs) for comparison in finding.comparisons)
     verdicts = {figure.verdict for figure in figures}
     verdict: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "holds"
@@ -99,7 +99,7 @@ def judge_finding(finding: Finding, runs: Sequence[RunResult]) -> JudgedFinding:
         claim=finding.claim,
         verdict=verdict,
         figures=figures,
-        beside=tuple(compare(comparison, runs) for comparison in finding.beside),
+        informative=tuple(compare(comparison, runs) for comparison in finding.informative),
     )
 
 
@@ -118,7 +118,7 @@ def write_report(report: AblationReport, directory: Path) -> Path:
     """Write `<benchmark>.json` and `<benchmark>.md`; return the latter.
 
     Raises:
-        ResultNotWrittenError: The disk is full or refuses.
+        ResultNotWrittenError: A file cannot be written.
     """
     page = directory / f"{report.benchmark}.md"
     try:
@@ -147,8 +147,8 @@ def markdown(report: AblationReport) -> str:
         f"Protocol: {report.protocol}. Seeds: {', '.join(map(str, report.seeds))}. mAP in percent, differences in",
         "points.",
         "",
-        "A comparison holds when the statistic lies above its threshold in every seed (at least three), and the 95 %",
-        "interval over queries (paired bootstrap) lies above it too; it fails when both lie below; else it is",
+        "A comparison holds if the statistic is above its threshold in every seed (at least three), and the 95 %",
+        "interval over queries (paired bootstrap) is above it too; it fails if both are below; otherwise it is",
         "inconclusive.",
         "",
         "## Findings",
@@ -180,7 +180,7 @@ def markdown(report: AblationReport) -> str:
 
 def _rows_of(finding: JudgedFinding) -> list[str]:
     rows = []
-    for place, figure in enumerate((*finding.figures, *finding.beside)):
+    for place, figure in enumerate((*finding.figures, *finding.informative)):
         number = ("" if finding.number is None else str(finding.number)) if place == 0 else ""
         claim, verdict = (finding.claim, f"**{finding.verdict}**") if place == 0 else ("", "")
         shown = figure.verdict if place < len(finding.figures) else f"({figure.verdict})"

@@ -1,4 +1,4 @@
-"""One training of an ablation: a variant with a seed, scored on the benchmarks."""
+"""One training of an ablation: a variant with a seed, and its scores on the benchmarks."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PairScores = Mapping[Pairing, tuple[PairingScores, tuple[float, ...]]]
 
 
 def run_variant(materials: Materials, variant: Variant, seed: int, log_directory: Path) -> tuple[RunResult, ...]:
-    """Train a variant from a seed and score it; a function of its arguments alone, but for rounding.
+    """Train a variant with a seed and score it; reproducible up to rounding.
 
     Returns:
-        What was measured, benchmark by benchmark.
+        Results by benchmark.
 
     Raises:
         TrainingError: See TrainingLoop.run.
@@ -85,10 +85,10 @@ def run_variant(materials: Materials, variant: Variant, seed: int, log_directory
 
 @dataclass(slots=True)
 class _Curve:
-    """Scores a pair on all benchmarks whenever the training asks for it, and chooses nothing.
+    """Scores a pair on all benchmarks during the training, without selecting a checkpoint.
 
     Attributes:
-        points: By benchmark, what was reached so far.
+        points: Scores so far, by benchmark.
     """
 
     materials: Materials
@@ -114,7 +114,7 @@ def _draws_curve(materials: Materials, seed: int) -> bool:
 
 
 def _features_of(materials: Materials, variant: Variant) -> tuple[FeatureSpec, ...]:
-    """Return the variant's features in its order of the stores, and the anchor where the mixers have one."""
+    """Return the variant's features in its order, and the anchor of an anchored mixer."""
     names = [*variant.features, materials.config.recipe.mixer.anchor]
     return tuple(feature for name in names for feature in materials.features if feature.name == name)
 
@@ -134,11 +134,11 @@ def score_pair(
     """Return scores and average precisions of the three pairings of two models in evaluation mode.
 
     Args:
-        materials: Tells what the query encoder takes.
+        materials: Materials of the ablation.
         benchmark: Queries and gallery.
-        mixer: Takes `features`.
-        query_encoder: Takes pixels, or vectors of the frozen trunk.
-        features: Names of features of the stores.
+        mixer: Mixer of `features`.
+        query_encoder: Query encoder of pixels, or of vectors of the frozen trunk.
+        features: Names of features in the stores.
     """
     trunk = materials.config.frozen_trunk
     feature = None if trunk is None else trunk.feature

@@ -1,4 +1,4 @@
-"""One way of the method that an ablation trains, and what one training of it measured."""
+"""The variants of the method that an ablation trains, and the results of their trainings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class _Model(BaseModel):
 
 
 class Variant(_Model):
-    """What sets one training apart from the others; everything else is the benchmark's configuration.
+    """The settings that distinguish one variant; the configuration has all others.
 
     Attributes:
-        name: Follows from the rest (see `grid`); also a part of file names.
-        features: Names of the features that the mixer takes, in its order.
-        mixer: Which way of fusion.
-        losses: Compatibility losses of the query side; their weighted sum is what it learns from.
-        update: What the query side learns against.
+        name: Name derived from the settings (see `grid`), also part of file names.
+        features: Names of the mixer's features, in its order.
+        mixer: Kind of mixer.
+        losses: Compatibility losses of the query side, summed by weight.
+        update: Update rule of the query side's prototypes.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_.+]+$")
@@ -41,17 +41,17 @@ class Variant(_Model):
 
 
 class PairingScores(_Model):
-    """Figures from 0 to 1, means over the queries."""
+    """Mean scores over the queries, from 0 to 1."""
 
     map: Share
     recall_at_1: Share
 
 
 class CurvePoint(_Model):
-    """What a training had reached after some of its epochs.
+    """The scores during a training.
 
     Attributes:
-        epoch: Epochs that were over.
+        epoch: Number of finished epochs.
         map: mAP by pairing.
     """
 
@@ -60,18 +60,19 @@ class CurvePoint(_Model):
 
 
 class RunResult(_Model):
-    """What one training with one seed measured on one benchmark.
+    """The results of one training with one seed on one benchmark.
 
     Attributes:
-        benchmark: Name of its protocol.
+        benchmark: Name of the protocol.
         variant: Name of the variant.
-        seed: Of weights, batches and augmentations.
-        scores: By pairing: `asymmetric` searches the gallery side's embeddings with the query encoder's; `symmetric`
-            embeds queries with the gallery side too; `light_only` embeds the gallery with the query encoder.
-        average_precisions: By pairing, (Q,) from 0 to 1; all runs of a benchmark have the same queries in one order.
+        seed: Seed of weights, batches and augmentations.
+        scores: Scores by pairing: `asymmetric` searches the gallery side's embeddings with the query encoder's;
+            `symmetric` also embeds queries with the gallery side; `light_only` also embeds the gallery with the query
+            encoder.
+        average_precisions: Average precisions (Q,) by pairing, 0 to 1; the same queries in all runs of a benchmark.
         seconds: Wall time of the training.
         images_per_s: Photographs per second of the training.
-        curve: What it had reached on the way, where that was measured.
+        curve: Scores during the training, if measured.
     """
 
     benchmark: str = ""

@@ -1,1 +1,1 @@
-"""Measurements of speed, as ratios taken in one run."""
+"""Speed, memory and recall measurements, reported as ratios within one run."""

@@ -1,4 +1,4 @@
-"""What the query backbones cost: parameters, arithmetic, size of the graph, latency on this machine."""
+"""The cost of query backbones: parameters, arithmetic, size of the graph, latency on this machine."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _RUNS, _WARM_UP = 20, 3
 
 
 class EncoderFigures(BaseModel):
-    """What a query backbone costs.
+    """The cost of a query backbone.
 
     Attributes:
-        name: Of the backbone.
-        parameters: Their number.
-        mflop: 10^6 multiplications with an addition, of one photograph.
-        onnx_mb: 10^6 bytes of the float32 graph.
-        latency_ms: Of one photograph as the query service encodes it, the median of some runs.
-        size: Pixels of a side.
-        dimension: Of the embedding.
-        threads: Of ONNX Runtime.
+        name: Backbone.
+        parameters: Number of parameters.
+        mflop: 10^6 multiply-adds per photograph.
+        onnx_mb: Size of the float32 graph in 10^6 bytes.
+        latency_ms: Median latency of encoding one photograph as the query service does.
+        size: Input side in pixels.
+        dimension: Embedding dimension D.
+        threads: Threads of ONNX Runtime.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,7 +47,7 @@ class EncoderFigures(BaseModel):
 
 
 def measure_encoder(name: str, *, size: int, dimension: int, threads: int) -> EncoderFigures:
-    """Build a backbone with fresh weights, export it, and run the graph."""
+    """Build a backbone with random weights, export it, and run the graph."""
     torch.manual_seed(0)
     encoder = QUERY_BACKBONES[name].build(dimension).eval()
     image = torch.zeros(1, size, size, 3, dtype=torch.uint8)

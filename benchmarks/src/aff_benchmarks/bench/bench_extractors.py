@@ -1,4 +1,4 @@
-"""How fast extractors run here, and what share of the machine's matrix throughput that is."""
+"""The speed of extractors, relative to the machine's matrix throughput; random weights are as fast as trained ones."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _MATRIX_SIDE = {"cuda": 8192, "cpu": 2048}
 
 
 class ExtractorBench(BaseModel):
-    """What was measured of one extractor.
+    """The speed of one extractor.
 
     Attributes:
-        name: Format of its checkpoints, or what the model of the hub is called.
-        input_size: Pixels of the longest side of the photographs, which are of 4:3.
+        name: Checkpoint format, or name of the hub model.
+        input_size: Longest side in pixels of the photographs, which are 4:3.
         precision: `fp32` or `bf16`.
-        scales: How many times a photograph is seen.
+        scales: Number of scales at which a photograph is processed.
         gflop_per_image: 10^9 floating-point operations (a multiply and an add are two), over all scales.
-        images_per_s: From decoded photographs in memory to features.
-        tflop_per_s: The product of the two.
-        matrix_tflop_per_s: Of a large product of matrices in the same precision, in the same run.
-        share: Of the last but one in the last.
+        images_per_s: Images per second from decoded photographs in memory to features.
+        tflop_per_s: Product of the two.
+        matrix_tflop_per_s: Speed of a large matrix product in the same precision, in the same run.
+        share: `tflop_per_s` relative to `matrix_tflop_per_s`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,7 +59,7 @@ class ExtractorBench(BaseModel):
 
 
 def bench_extractor(name: str, *, precision: str, batch_size: int, rounds: int, device: torch.device) -> ExtractorBench:
-    """Measure an extractor of `benched_extractors` at its own input size."""
+    """Measure an extractor of `benched_extractors` at its input size."""
     with tempfile.TemporaryDirectory() as temporary:
         spec = benched_extractors(precision)[name](Path(temporary))
         extractor = load_extractor(spec, Path(temporary), device)
@@ -83,9 +83,9 @@ def bench_extractor(name: str, *, precision: str, batch_size: int, rounds: int, 
 
 
 def matrix_flop_per_s(device: torch.device, precision: str, rounds: int) -> float:
-    """Measure a product of two large square matrices, in floating-point operations per second.
+    """Return the floating-point operations per second of a product of two large square matrices.
 
-    On a card, fp32 is measured in TF32, which torch lets convolutions of fp32 run in.
+    On a GPU, fp32 is measured in TF32, the default of torch for fp32 convolutions.
     """
     side = _MATRIX_SIDE[device.type]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -123,18 +123,18 @@ def _median_seconds(call: Callable[[], object], rounds: int, device: torch.devic
 _WEIGHTS = "weights.safetensors"
 _CENTRED = (0.5, 0.5, 0.5)
 
-# Writes weights into a directory, and describes the extractor that they make.
+# Writes weights into a directory, and returns the extractor's specification.
 Writer = Callable[[Path], ExtractorSpec]
 
 
 @dataclass(frozen=True, slots=True)
 class _HubModel:
-    """A model of the hub by its architecture.
+    """A hub model's architecture.
 
     Attributes:
-        size: Pixels of a side of its input.
-        head: Of its global feature.
-        model: What its configuration says, where that is not the default of its type.
+        size: Input side in pixels.
+        head: Head of its global feature.
+        model: Configuration, where it differs from the default of its type.
     """
 
     size: int
@@ -143,7 +143,7 @@ class _HubModel:
 
 
 def _large(model_type: str, patch: int, **more: Any) -> dict[str, Any]:
-    """Return a transformer of ViT-L's size."""
+    """Return the configuration of a transformer of ViT-L's size."""
     sizes = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
     return {"model_type": model_type, "patch_size": patch, **sizes, **more}
 
@@ -217,7 +217,7 @@ def _of_the_hub(name: str, precision: str, directory: Path) -> ExtractorSpec:
 
 
 def benched_extractors(precision: str) -> dict[str, Writer]:
-    """Return every extractor of the bench in a precision: those of the literature, then those of the hub."""
+    """Return all extractors in a precision: those of the literature, then those of the hub."""
     return {
         **{name: partial(_released, form, precision) for name, form in CHECKPOINT_FORMATS.items()},
         **{name: partial(_of_the_hub, name, precision) for name in _HUB_MODELS},

@@ -1,8 +1,9 @@
-"""What indexing costs beside the extractors alone, and how much memory it takes as the gallery grows."""
+"""The speed of indexing compared with the extractors alone, its memory by gallery size, and the speed of remixing."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import statistics
@@ -14,60 +15,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict
 
+from aff_benchmarks.bench.index_memory import OpenedIndex
 from aff_benchmarks.bench.measuring import alternate
+from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
-from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.data.scenes.view import render_view
-from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle, open_pipeline
+from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle
 from gallery_indexer.features.device import device_named
+from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import EncoderInput, ImageEncoder
-from gallery_indexer.indexing.index_gallery import IndexGallery
-from gallery_indexer.indexing.index_metrics import IndexMetrics
-from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.features.image_encoder import EncoderInput
+from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
-from gallery_indexer.indexing.retrying_store import RetryingStore
-from gallery_indexer.indexing.uploaded_image import UploadedImage
 from gallery_indexer.settings import IndexerSettings
 
-_PHOTOGRAPH_SIZE = (480, 640)
 _DISTINCT = 64
-_REQUEST_IMAGES = 32
-_REQUESTS_IN_FLIGHT = 4
-_BATCHES_ASKED = 6  # of which the pipeline takes four
-
-
 _Thing = TypeVar("_Thing")
 
 
 class IndexBench(BaseModel):
-    """What was measured.
+    """The results of an indexing benchmark.
 
     Attributes:
-        throughput_over_bare: Speed of indexing, from JPEG bytes to points in an embedded store, as a share of the bare
-            speed.
-        images_per_s: Of indexing.
-        bare_images_per_s: Of extractors and mixer on photographs that lie in memory at their input sizes.
-        bare_cores: Cores that the extractors and the mixer keep busy.
-        decode_cores: Cores that decoding and resizing keep busy at the bare speed.
-        attainable_over_bare: What the machine's cores allow of the bare speed: on a CPU, decoding takes from the
-            extractors what it needs.
-        images: Photographs of 640 x 480 pixels of a round; they repeat after 64, which the pipeline does not notice.
-        batch_size: Most photographs embedded together.
-        cores: Of the machine.
-        device: Of the extractors.
-        peak_memory_mb: Peak of the resident memory in MiB, by images in the gallery, with a stand-in for the
-            extractors; the store's files, which the system may drop from memory, are part of it.
-        peak_anonymous_mb: Peak of what is not part of a file, likewise.
-        stand_in_images_per_s: Speed with that stand-in: what all but the extractors allows.
+        throughput_over_bare: Speed of indexing, from JPEG bytes to points in an embedded store, relative to
+            `bare_images_per_s`.
+        images_per_s: Images indexed per second.
+        bare_images_per_s: Images per second of extractors and mixer on photographs in memory at their input sizes.
+        bare_cores: Busy cores of extractors and mixer.
+        decode_cores: Busy cores of decoding and resizing at the bare speed.
+        attainable_over_bare: Upper bound of `throughput_over_bare` on this machine: on a CPU, decoding and extractors
+            share the cores.
+        images: Photographs of 640 x 480 pixels per round; 64 distinct ones are repeated.
+        batch_size: Maximum batch size.
+        cores: Usable cores.
+        device: Device of the extractors.
+        peak_memory_mb: Peak resident memory in MiB, by gallery size, with a stand-in for the extractors; includes pages
+            of the store's files, which the system can reclaim.
+        peak_anonymous_mb: Peak resident memory without pages of files, in MiB, by gallery size.
+        stand_in_images_per_s: Images per second with the stand-in: the speed of everything but the extractors.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -87,54 +77,46 @@ class IndexBench(BaseModel):
     stand_in_images_per_s: dict[int, float]
 
 
-class OpenedIndex:
-    """The live use case on an embedded store of its own, with the service's default settings."""
+class RemixBench(BaseModel):
+    """The results of a remixing benchmark.
 
-    def __init__(self, encoder: ImageEncoder, store: QdrantEdgeStore, space: EmbeddingSpace) -> None:
-        settings, metrics = IndexerSettings(), IndexMetrics(CollectorRegistry())
-        patient = RetryingStore(store, wait_s=settings.store_wait_s)
-        self._pipeline = open_pipeline(encoder, patient, settings, metrics)
-        self._use_case = IndexGallery(
-            patient, space, self._pipeline, metrics, PayloadLimits(settings.max_payload_bytes)
-        )
-        self._requests = asyncio.Semaphore(
-            max(_REQUESTS_IN_FLIGHT, _BATCHES_ASKED * settings.batch_size // _REQUEST_IMAGES)
-        )
+    Attributes:
+        speedup: Seconds of decoding, extracting and mixing over those of reading features and mixing.
+        images_per_s: Images per second from cached features.
+        again_images_per_s: Images per second from JPEG bytes, decoded in one thread.
+        bytes_per_image: Size of the cached features.
+        images: Photographs of 640 x 480 pixels.
+        device: Device of extractors and mixer.
+    """
 
-    async def index(self, images: Sequence[UploadedImage]) -> None:
-        """Index images in requests of 32, so many at a time that the pipeline is full; all have to be new."""
+    model_config = ConfigDict(frozen=True)
 
-        async def request(part: Sequence[UploadedImage]) -> int:
-            async with self._requests:
-                return sum(receipt.status == "indexed" for receipt in await self._use_case.index(part))
-
-        starts = range(0, len(images), _REQUEST_IMAGES)
-        indexed = await asyncio.gather(*(request(images[start : start + _REQUEST_IMAGES]) for start in starts))
-        if sum(indexed) != len(images):
-            raise RuntimeError(f"{sum(indexed)} of {len(images)} images were indexed")
-
-    def close(self) -> None:
-        """End the workers."""
-        self._pipeline.close()
+    speedup: float
+    images_per_s: float
+    again_images_per_s: float
+    bytes_per_image: float
+    images: int
+    device: str
 
 
 def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], device: str) -> IndexBench:
-    """Measure on procedural photographs.
+    """Measure indexing of procedural photographs.
 
     Args:
-        bundle: Whose extractors and mixer are used.
-        images: Photographs of a round.
-        rounds: Of which the median counts.
-        sizes: Images of the galleries whose memory is measured.
-        device: Of the extractors.
+        bundle: Directory of the model bundle.
+        images: Photographs per round.
+        rounds: Rounds, summarised by the median.
+        sizes: Gallery sizes of the memory measurement, in images.
+        device: Device of the extractors.
 
     Raises:
         BundleError: The bundle cannot be used.
     """
-    manifest = load_manifest(bundle)
-    encoder = GalleryEncoder.load(bundle, manifest, device=device)  # the bare one is not in a process of its own
-    distinct = [encoded_photograph(number) for number in range(min(images, _DISTINCT))]
-    prepared, decode_s = _prepared(encoder, distinct)
+    encoder = GalleryEncoder.load(bundle, load_manifest(bundle), device=device)  # in this process, unlike the service's
+    distinct = [jpeg_photograph(number) for number in range(min(images, _DISTINCT))]
+    started = time.perf_counter()
+    prepared = _prepared(encoder, distinct)
+    decode_s = time.perf_counter() - started
     seconds, bare_seconds, bare_cores = _throughput(
         bundle, encoder, _repeated(distinct, images), _repeated(prepared, images), rounds
     )
@@ -157,32 +139,61 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
     )
 
 
-def encoded_photograph(number: int) -> bytes:
-    """Return a procedural photograph of 640 x 480 pixels as a JPEG file."""
-    pixels = cv2.cvtColor(render_view(number, 0, size=_PHOTOGRAPH_SIZE), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
+def bench_remix(bundle: Path, images: int, rounds: int, device: str) -> RemixBench:
+    """Measure mixing from cached features of procedural photographs, compared with decoding and extracting again.
+
+    Raises:
+        BundleError: The bundle cannot be used.
+    """
+    manifest, batch_size = load_manifest(bundle), IndexerSettings().batch_size
+    encoder = GalleryEncoder.load(bundle, manifest, device=device)
+    files = [jpeg_photograph(number) for number in range(images)]
+    names = [hashlib.sha256(file).hexdigest() for file in files]
+    starts = range(0, images, batch_size)
+    with tempfile.TemporaryDirectory() as directory:
+        cache, kind = FeatureCache(Path(directory)), TokenKind.of(manifest)
+        for start in starts:
+            batch = _prepared(encoder, files[start : start + batch_size])
+            features = [one.features for one in encoder.encode_images(batch, with_features=True)]
+            cache.keep(
+                kind, [(name, one) for name, one in zip(names[start:], features, strict=False) if one is not None]
+            )
+
+        def again() -> None:
+            for start in starts:
+                encoder.encode_images(_prepared(encoder, files[start : start + batch_size]))
+
+        def remix() -> None:
+            for start in starts:
+                encoder.fuse(list(cache.fetch(kind, names[start : start + batch_size]).values()))
+
+        again_s, remix_s = alternate(again, remix, rounds)
+        size_bytes = cache.size_bytes()
+        cache.close()
+    return RemixBench(
+        speedup=again_s / remix_s,
+        images_per_s=images / remix_s,
+        again_images_per_s=images / again_s,
+        bytes_per_image=size_bytes / images,
+        images=images,
+        device=device_named(device).type,
+    )
 
 
 def _repeated(things: Sequence[_Thing], count: int) -> list[_Thing]:
     return list(itertools.islice(itertools.cycle(things), count))
 
 
-def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> tuple[list[EncoderInput], float]:
-    """Decode and prepare in one thread; also gives the seconds that it took."""
+def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> list[EncoderInput]:
+    """Decode and prepare image files in one thread."""
     prepare = PhotographPreparation(IndexerSettings().image_limits, encoder.preprocessings)
-    started = time.perf_counter()
-    prepared = [prepare(file, "bench").image for file in files]
-    return prepared, time.perf_counter() - started
+    return [prepare(file, "bench").pixels for file in files]
 
 
 def _throughput(
-    bundle: Path,
-    encoder: GalleryEncoder,
-    files: Sequence[bytes],
-    prepared: Sequence[EncoderInput],
-    rounds: int,
+    bundle: Path, encoder: GalleryEncoder, files: Sequence[bytes], prepared: Sequence[EncoderInput], rounds: int
 ) -> tuple[float, float, float]:
-    """Give the seconds of indexing, those of the bare encoder, and the cores that the latter keeps busy."""
+    """Return the seconds of indexing, those of the bare encoder, and the busy cores of the latter."""
     batch_size = IndexerSettings().batch_size
     bare_cpu: list[tuple[float, float]] = []
 
@@ -214,7 +225,7 @@ async def _opened(loaded: LoadedBundle, store: QdrantEdgeStore) -> OpenedIndex:
 
 
 def _memory_of_gallery(size: int) -> dict[str, float]:
-    """Measure in a process of its own, since a peak belongs to a process."""
+    """Measure in a separate process, since a peak is a property of a process."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "aff_benchmarks.bench.index_memory", str(size), directory]
         found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

@@ -1,4 +1,4 @@
-"""What a step of the joint training costs beside the query network's bare forward and backward pass."""
+"""The speed of joint training and of feature extraction, compared with the networks alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import cv2
 import torch
 from accelerate.accelerator import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aff_benchmarks.bench.measuring import alternate
+from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
 from aff_toolkit.data.folder import unlabelled_photographs
-from aff_toolkit.data.scenes.view import render_view, scene_photographs
+from aff_toolkit.data.scenes.view import scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, UpdateRule
@@ -34,17 +34,17 @@ _STORED_SHARE = 8 / 7
 
 
 class TrainingBenchSettings(BaseModel):
-    """What is measured.
+    """The settings of a training benchmark.
 
     Attributes:
         backbone: Query network.
-        train_size: Pixels of a side.
-        batch_size: Photographs of a step.
-        steps: Steps of a round.
+        train_size: Input side in pixels.
+        batch_size: Photographs per step.
+        steps: Steps per round.
         classes: Instances of the shared classifier.
-        precision: Of both.
+        precision: Precision of both passes.
         reading_threads: Threads that read batches ahead.
-        rounds: Of which the median counts.
+        rounds: Rounds, summarised by the median.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,17 +60,17 @@ class TrainingBenchSettings(BaseModel):
 
 
 class TrainingBench(BaseModel):
-    """What was measured.
+    """The results of a training benchmark.
 
     Attributes:
-        step_over_bare: Speed of the whole step as a share of the query network's alone.
-        images_per_s: Of the whole step: reading features and pixels, augmentation, mixer, query network, losses,
-            backward pass, optimiser.
-        bare_images_per_s: Of the query network's forward and backward pass on one batch that stays in memory.
-        tokens: Tokens that the mixer takes of a photograph.
-        threads: Of torch.
-        device: Of both.
-        settings: What was measured.
+        step_over_bare: Speed of the whole step relative to the query network alone.
+        images_per_s: Images per second of the whole step: reading features and pixels, augmentation, mixer, query
+            network, losses, backward pass, optimiser.
+        bare_images_per_s: Images per second of the query network's forward and backward pass on one batch in memory.
+        tokens: Tokens per photograph in the mixer's input.
+        threads: Threads of torch.
+        device: Device of both passes.
+        settings: Settings of the measurement.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,7 +85,7 @@ class TrainingBench(BaseModel):
 
 
 def bench_training(bundle: Path, settings: TrainingBenchSettings) -> TrainingBench:
-    """Measure with the extractors and the mixer of a bundle, on procedural photographs.
+    """Measure joint training with the extractors and the mixer of a bundle, on procedural photographs.
 
     Raises:
         BundleError: The bundle cannot be used.
@@ -117,7 +117,7 @@ def _store(gallery: GallerySide, settings: TrainingBenchSettings, directory: Pat
 
 
 class _Step:
-    """The two things that are timed."""
+    """The two timed operations."""
 
     def __init__(
         self, base: BaseBundle, gallery: GallerySide, store: FeatureStore, settings: TrainingBenchSettings
@@ -142,7 +142,7 @@ class _Step:
         self._resident = torch.randint(0, 256, (settings.batch_size, side, side, 3), device=self._device).float()
 
     def whole(self) -> None:
-        """One epoch of the joint training on cached features."""
+        """Run one epoch of the joint training on cached features."""
         section = OptimisationSection.model_validate(
             {
                 "epochs": 1,
@@ -162,29 +162,26 @@ class _Step:
         TrainingLoop(self._model, plan, Accelerator(), None).run()
 
     def bare(self) -> None:
-        """As many forward and backward passes of the query network on one batch that stays in memory."""
+        """Run as many forward and backward passes of the query network on one batch in memory."""
         network: nn.Module = self._query_encoder.to(self._device).train()
         for _ in range(self._settings.steps):
             network.zero_grad(set_to_none=True)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.precision == "bf16"):
                 loss: Tensor = network(self._resident).float().sum()
             loss.backward()
-        loss.item()  # waits for a card
-
-
-_PHOTOGRAPH_SIZE = (480, 640)
+        loss.item()  # waits for a GPU
 
 
 class FeaturesBench(BaseModel):
-    """What was measured.
+    """The results of a feature extraction benchmark.
 
     Attributes:
-        extraction_over_bare: Speed of the extraction, from JPEG files to shards, as a share of the extractors' alone.
-        images_per_s: Of the extraction.
-        bare_images_per_s: Of the extractors on photographs that lie decoded in memory, in the same batches.
+        extraction_over_bare: Speed of the extraction, from JPEG files to shards, relative to the extractors alone.
+        images_per_s: Images per second of the extraction.
+        bare_images_per_s: Images per second of the extractors on decoded photographs in memory, in the same batches.
         images: Photographs of 640 x 480 pixels.
-        threads: Of torch.
-        device: Of the networks.
+        threads: Threads of torch.
+        device: Device of the networks.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -198,7 +195,7 @@ class FeaturesBench(BaseModel):
 
 
 def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
-    """Measure with the extractors of a bundle on procedural photographs.
+    """Measure feature extraction with the extractors of a bundle, from JPEG files of procedural photographs.
 
     Raises:
         BundleError: The bundle cannot be used.
@@ -212,8 +209,7 @@ def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
         folder, store = Path(temporary, "photographs"), Path(temporary, "store")
         folder.mkdir()
         for number in range(images):
-            pixels = render_view(number, 0, size=_PHOTOGRAPH_SIZE)
-            cv2.imwrite(str(folder / f"{number:05d}.jpg"), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+            (folder / f"{number:05d}.jpg").write_bytes(jpeg_photograph(number))
         photographs = unlabelled_photographs(folder, min_side=gallery.input_size)
         decoded = [photograph.load() for photograph in photographs]
 

@@ -1,7 +1,7 @@
-"""Indexes a synthetic gallery and prints its peak memory: `python -m aff_benchmarks.bench.index_memory SIZE DIRECTORY`.
+"""Peak memory of indexing a synthetic gallery: `python -m aff_benchmarks.bench.index_memory SIZE DIRECTORY`.
 
-Everything is the live path but the encoder: a random projection of the photograph at 16 x 16 pixels stands in for the
-extractors, so that 100,000 images take a minute.
+The pipeline is that of the service; only the encoder is replaced by a random projection of the photograph at 16 x 16
+pixels, so that 100,000 images take a minute.
 """
 
 from __future__ import annotations
@@ -19,21 +19,61 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
-from aff_benchmarks.bench.bench_index import OpenedIndex
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageFeatures
-from gallery_indexer.indexing.uploaded_image import UploadedImage
+from gallery_indexer.collections.collection_runtime import open_pipeline
+from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures
+from gallery_indexer.indexing.index_gallery import IndexGallery
+from gallery_indexer.indexing.index_metrics import IndexMetrics
+from gallery_indexer.indexing.index_task import UploadedImage
+from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.settings import IndexerSettings
 
 _DIMENSION = 512
 _SIDE = 16
 _PHOTOGRAPH_SIDE = 96
-_AT_A_TIME = 1024
+_CHUNK = 1024
 _SAMPLE_S = 0.02
+_REQUEST_IMAGES = 32
+_LEAST_CONCURRENT_REQUESTS = 4
+_CONCURRENT_BATCHES = 6  # the pipeline holds four
+
+
+class OpenedIndex:
+    """The indexing use case on an embedded store, with the service's default settings."""
+
+    def __init__(self, encoder: ImageEncoder, store: QdrantEdgeStore, space: EmbeddingSpace) -> None:
+        settings, metrics = IndexerSettings(), IndexMetrics(CollectorRegistry())
+        self._pipeline = open_pipeline(encoder, store, settings, metrics)
+        limits = PayloadLimits(settings.max_payload_bytes)
+        self._use_case = IndexGallery(store, space, self._pipeline, metrics, limits, store_wait_s=settings.store_wait_s)
+        concurrent = _CONCURRENT_BATCHES * settings.batch_size // _REQUEST_IMAGES
+        self._requests = asyncio.Semaphore(max(_LEAST_CONCURRENT_REQUESTS, concurrent))
+
+    async def index(self, images: Sequence[UploadedImage]) -> None:
+        """Index new images in requests of 32, with enough concurrent requests to keep the pipeline full.
+
+        Raises:
+            RuntimeError: An image was not indexed.
+        """
+
+        async def request(part: Sequence[UploadedImage]) -> int:
+            async with self._requests:
+                return sum([receipt.status == "indexed" async for receipt in self._use_case.receipts(part)])
+
+        starts = range(0, len(images), _REQUEST_IMAGES)
+        indexed = await asyncio.gather(*(request(images[start : start + _REQUEST_IMAGES]) for start in starts))
+        if sum(indexed) != len(images):
+            raise RuntimeError(f"{sum(indexed)} of {len(images)} images were indexed")
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._pipeline.close()
 
 
 class _StandIn:
@@ -44,14 +84,14 @@ class _StandIn:
         self._projection = rng.standard_normal((3 * _SIDE**2, _DIMENSION)).astype(np.float32)
 
     def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
-        assert not with_features, "nothing is kept here"
+        assert not with_features, "features are not kept"
         rows = np.stack([pixels.reshape(-1) for (pixels,) in images]).astype(np.float32) - 127.5
         projected = rows @ self._projection
         projected /= np.linalg.norm(projected, axis=1, keepdims=True)
         return [EncodedImage(row, ("stand_in",)) for row in projected]
 
     def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
-        raise NotImplementedError("this stand-in has no features")
+        raise NotImplementedError
 
 
 class _AnonymousPeak:
@@ -74,7 +114,7 @@ class _AnonymousPeak:
 
 def _status_kib(key: str) -> int:
     found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None, "Linux tells it"
+    assert found is not None, "Linux reports it"
     return int(found[1])
 
 
@@ -90,10 +130,9 @@ async def _index(size: int, directory: Path) -> None:
         space = EmbeddingSpace(id="0" * 64, dimension=_DIMENSION)
         await store.create(space)
         with closing(OpenedIndex(_StandIn(), store, space)) as index:
-            for start in range(0, size, _AT_A_TIME):
-                numbers = range(start, min(start + _AT_A_TIME, size))
-                images = [UploadedImage(data=_photograph(n), item=IndexItem(id=str(n))) for n in numbers]
-                await index.index(images)
+            for start in range(0, size, _CHUNK):
+                numbers = range(start, min(start + _CHUNK, size))
+                await index.index([UploadedImage(data=_photograph(n), item=IndexItem(id=str(n))) for n in numbers])
     finally:
         await store.close()
 

@@ -1,4 +1,4 @@
-"""Load on a service, by a client that takes little of the machine itself."""
+"""A load generator that uses little of the machine itself."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
-_OK, _REFUSED = 200, 429
-# Services close connections that nothing was asked on for 5 s; a request must not meet that.
-_IDLE_S = 2.0
+_BOUNDARY = "aff-bench-load"
+MULTIPART = f"multipart/form-data; boundary={_BOUNDARY}"
+_IDLE_S = 2.0  # services close connections after 5 s without a request
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of requests.
+    """The outcome of requests.
 
     Attributes:
-        latencies_ms: Of the answers of status 200; of an open loop, from the moment when the request was due.
-        statuses: Answers by status.
-        seconds: From the first request to the last answer.
+        latencies_ms: Latencies of the responses of status 200; in an open loop, from the due time of the request.
+        statuses: Number of responses by status.
+        seconds: Seconds from the first request to the last response.
     """
 
     latencies_ms: list[float] = field(default_factory=list)
@@ -34,27 +35,27 @@ class Outcome:
 
     @property
     def per_s(self) -> float:
-        """Answers of status 200 a second."""
-        return self.statuses[_OK] / self.seconds
+        """Responses of status 200 per second."""
+        return self.statuses[HTTPStatus.OK] / self.seconds
 
     @property
-    def refused(self) -> float:
-        """Share of the requests that were answered with 429."""
-        return self.statuses[_REFUSED] / max(1, self.statuses.total())
+    def rejected(self) -> float:
+        """Share of the requests that were rejected with status 429."""
+        return self.statuses[HTTPStatus.TOO_MANY_REQUESTS] / max(1, self.statuses.total())
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the latencies."""
         return float(np.percentile(self.latencies_ms, percent))
 
     def note(self, status: int, began: float) -> None:
-        """Take an answer that has just come."""
+        """Record a response that has just arrived."""
         self.statuses[status] += 1
-        if status == _OK:
+        if status == HTTPStatus.OK:
             self.latencies_ms.append(1000 * (time.perf_counter() - began))
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time, answers with a Content-Length."""
+    """A connection for one request at a time, and responses with a Content-Length."""
 
     def __init__(self) -> None:
         self._received = bytearray()
@@ -62,7 +63,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport), "TCP goes both ways"
+        assert isinstance(transport, asyncio.WriteTransport), "TCP is bidirectional"
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -82,11 +83,11 @@ class _Connection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be asked any more."""
+        """Whether the connection cannot send requests any more."""
         return self._transport is None or self._transport.is_closing()
 
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
-        assert self._transport is not None, "it was opened"
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        assert self._transport is not None, "the connection is open"
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer
@@ -97,25 +98,25 @@ class _Connection(asyncio.Protocol):
 
 
 class Connections:
-    """Connections to a service, as many as there are requests at the same time.
+    """A pool of connections to a service, one per concurrent request.
 
     Args:
-        url: Of the service; its path is not looked at.
+        url: Address of the service; its path is ignored.
     """
 
     def __init__(self, url: str) -> None:
         self._url: SplitResult = urlsplit(url)
         self._idle: list[tuple[_Connection, float]] = []
 
-    async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; returns status and body of the answer.
+    async def send(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request; return status and body of the response.
 
         Raises:
             OSError: The service cannot be reached, or closed the connection.
         """
         connection = await self._take()
         try:
-            answer = await connection.ask(request)
+            answer = await connection.send(request)
         except BaseException:
             connection.close()
             raise
@@ -123,7 +124,7 @@ class Connections:
         return answer
 
     def close(self) -> None:
-        """Close those on which nothing is asked."""
+        """Close the idle connections."""
         for connection, _ in self._idle:
             connection.close()
         self._idle.clear()
@@ -145,20 +146,41 @@ class Connections:
 def http_request(
     path: str, body: bytes, content_type: str, *, headers: Mapping[str, str] = MappingProxyType({})
 ) -> bytes:
-    """Return a POST request; further headers may name another host."""
+    """Return a POST request; `headers` may override the host."""
     given = {"Host": "localhost", "Content-Type": content_type, "Content-Length": str(len(body)), **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
+def raw_requests(photographs: Sequence[bytes]) -> list[bytes]:
+    """Return searches with the photograph as the body."""
+    return [http_request("/search", photograph, "image/jpeg") for photograph in photographs]
+
+
+def form_requests(photographs: Sequence[bytes]) -> list[bytes]:
+    """Return searches with the photograph as the field `image` of a form."""
+    forms = (multipart([("image", "photograph.jpg", photograph)]) for photograph in photographs)
+    return [http_request("/search", form, MULTIPART) for form in forms]
+
+
+def multipart(parts: Sequence[tuple[str, str | None, bytes]]) -> bytes:
+    """Return a form of content type MULTIPART from fields, their file names or None, and their contents."""
+    lines = []
+    for name, file_name, content in parts:
+        file_part = "" if file_name is None else f'; filename="{file_name}"'
+        disposition = f'Content-Disposition: form-data; name="{name}"{file_part}'
+        lines.append(f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode() + content)
+    return b"\r\n".join([*lines, f"--{_BOUNDARY}--\r\n".encode()])
+
+
 async def closed_loop(port: int, requests: Sequence[bytes], *, clients: int, count: int) -> Outcome:
-    """Have clients ask one request after the other, `count` in all."""
+    """Send `count` requests from clients that each wait for the response before the next request."""
     outcome, numbers, connections = Outcome(), iter(range(count)), Connections(_local(port))
 
     async def client() -> None:
         for number in numbers:
             began = time.perf_counter()
-            status, _ = await connections.ask(requests[number % len(requests)])
+            status, _ = await connections.send(requests[number % len(requests)])
             outcome.note(status, began)
 
     began = time.perf_counter()
@@ -169,15 +191,15 @@ async def closed_loop(port: int, requests: Sequence[bytes], *, clients: int, cou
 
 
 async def open_loop(port: int, requests: Sequence[bytes], *, per_s: float, seconds: float) -> Outcome:
-    """Ask at random moments (a Poisson process), whether earlier requests were answered or not."""
+    """Send requests at random moments (a Poisson process), regardless of earlier responses."""
     outcome, connections = Outcome(), Connections(_local(port))
 
-    async def ask(number: int, due: float) -> None:
-        status, _ = await connections.ask(requests[number % len(requests)])
+    async def send(number: int, due: float) -> None:
+        status, _ = await connections.send(requests[number % len(requests)])
         outcome.note(status, due)
 
     began = time.perf_counter()
-    await at_moments(ask, per_s=per_s, seconds=seconds)
+    await at_moments(send, per_s=per_s, seconds=seconds)
     outcome.seconds = time.perf_counter() - began
     connections.close()
     return outcome
@@ -186,13 +208,13 @@ async def open_loop(port: int, requests: Sequence[bytes], *, per_s: float, secon
 async def at_moments(
     start: Callable[[int, float], Coroutine[Any, Any, None]], *, per_s: float, seconds: float, even: bool = False
 ) -> None:
-    """Start coroutines, whether earlier ones have ended or not, and wait for all of them.
+    """Start coroutines at scheduled moments, regardless of earlier ones, and wait for all of them.
 
     Args:
-        start: Gets the number of a coroutine, from 0, and the moment when it was due, of `time.perf_counter`.
-        per_s: Coroutines a second.
-        seconds: From the first moment to the last, about.
-        even: At equal distances; else at random moments (a Poisson process).
+        start: Function of the coroutine's number, from 0, and its due time on the clock `time.perf_counter`.
+        per_s: Coroutines per second.
+        seconds: Approximate time from the first moment to the last.
+        even: Whether intervals are equal; otherwise moments are random (a Poisson process).
     """
     count = round(per_s * seconds)
     gaps = np.full(count, 1 / per_s) if even else np.random.default_rng(0).exponential(1 / per_s, count)
@@ -206,30 +228,3 @@ async def at_moments(
 
 def _local(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-
-_BOUNDARY = "aff-bench-load"
-MULTIPART = f"multipart/form-data; boundary={_BOUNDARY}"
-
-
-def raw_requests(photographs: Sequence[bytes]) -> list[bytes]:
-    """Return searches with the photograph as the body."""
-    return [http_request("/search", photograph, "image/jpeg") for photograph in photographs]
-
-
-def form_requests(photographs: Sequence[bytes]) -> list[bytes]:
-    """Return searches with the photograph as the field `image` of a form."""
-    return [
-        http_request("/search", multipart([("image", "photograph.jpg", photograph)]), MULTIPART)
-        for photograph in photographs
-    ]
-
-
-def multipart(parts: Sequence[tuple[str, str | None, bytes]]) -> bytes:
-    """Return a form, of the content type MULTIPART, of fields, their file names or None, and their contents."""
-    lines = []
-    for name, file_name, content in parts:
-        file_part = "" if file_name is None else f'; filename="{file_name}"'
-        disposition = f'Content-Disposition: form-data; name="{name}"{file_part}'
-        lines.append(f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode() + content)
-    return b"\r\n".join([*lines, f"--{_BOUNDARY}--\r\n".encode()])

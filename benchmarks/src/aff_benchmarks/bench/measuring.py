@@ -1,22 +1,25 @@
-"""Measurements of processes: time, memory, descriptors."""
+"""Measurements of calls and processes: time, memory, descriptors, threads."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 from pydantic import BaseModel, ConfigDict
+
+_MIB = 2**20
+_S_PER_MIN = 60
+_GRACE_S = 10.0
 
 
 def alternate(first: Callable[[], None], second: Callable[[], None], rounds: int) -> tuple[float, float]:
-    """Return the median seconds of each of two calls, which are warmed up once and then made in turn."""
+    """Return the median seconds of two calls, made in turn after one warm-up, so that noise affects both alike."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):
         for call, kept in zip((first, second), times, strict=True):
@@ -27,19 +30,15 @@ def alternate(first: Callable[[], None], second: Callable[[], None], rounds: int
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-_KIB_PER_MIB = 1024
-_S_PER_MIN = 60
-
-
 class Sample(BaseModel):
-    """A process at a moment.
+    """A process at one moment.
 
     Attributes:
-        seconds: Since the watching began.
+        seconds: Seconds since the first sample.
         resident_mb: Resident memory in MiB.
-        anonymous_mb: What of it is not part of a file, in MiB.
-        descriptors: Open ones.
-        threads: Of the process.
+        anonymous_mb: Resident memory without pages of files, in MiB.
+        descriptors: Number of open descriptors.
+        threads: Number of threads.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,14 +51,14 @@ class Sample(BaseModel):
 
 
 class ProcessOverTime(BaseModel):
-    """A process from the end of the warm-up on; slopes are least squares of all samples.
+    """A process after the warm-up; slopes are least squares of all samples.
 
     Attributes:
-        pid: Of the process.
+        pid: Process id.
         resident_mb_per_min: Growth of the resident memory, in MiB.
         anonymous_mb_per_min: Growth of its anonymous part, in MiB.
-        descriptors_per_min: Growth of the open descriptors.
-        samples: At equal distances.
+        descriptors_per_min: Growth of the number of open descriptors.
+        samples: Samples at equal intervals.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,7 +71,7 @@ class ProcessOverTime(BaseModel):
 
     @classmethod
     def of_samples(cls, pid: int, samples: Sequence[Sample]) -> ProcessOverTime:
-        """Sum up samples, of which there has to be one at least."""
+        """Fit slopes to at least one sample."""
         return cls(
             pid=pid,
             resident_mb_per_min=_slope_per_min(samples, [one.resident_mb for one in samples]),
@@ -82,72 +81,58 @@ class ProcessOverTime(BaseModel):
         )
 
 
-def with_children(pids: Sequence[int]) -> list[int]:
-    """Return processes of this machine, and the processes that they started and that still run."""
-    found: list[int] = []
-    for pid in pids:
-        found.append(pid)
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                found += with_children([int(child) for child in (task / "children").read_text().split()])
-    return found
-
-
 async def watch(pids: Sequence[int], *, every_s: float) -> dict[int, list[Sample]]:
-    """Sample processes until this is cancelled; one that ends has no further samples."""
+    """Sample processes until cancelled, each until it ends; return the samples by process id."""
     found: dict[int, list[Sample]] = {pid: [] for pid in pids}
     began = time.perf_counter()
     with contextlib.suppress(asyncio.CancelledError):
         while True:
             for pid, samples in found.items():
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(psutil.Error):
                     samples.append(sample(pid, time.perf_counter() - began))
             await asyncio.sleep(every_s)
     return {pid: samples for pid, samples in found.items() if samples}
 
 
 def sample(pid: int, seconds: float) -> Sample:
-    """Ask the kernel about a process.
+    """Sample a process.
 
     Raises:
-        OSError: It has ended, or belongs to somebody else.
+        psutil.Error: The process has ended, or belongs to another user.
     """
-    lines = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    status = {key: value.split()[0] for key, _, value in lines if value.strip()}
-    if "VmRSS" not in status:
-        raise ProcessLookupError(pid)  # it has ended, and nobody has asked how
+    process = psutil.Process(pid)
+    memory = process.memory_info()
+    if not memory.rss:
+        raise psutil.ZombieProcess(pid)
     return Sample(
         seconds=seconds,
-        resident_mb=int(status["VmRSS"]) / _KIB_PER_MIB,
-        anonymous_mb=int(status["RssAnon"]) / _KIB_PER_MIB,
-        descriptors=len(list(Path(f"/proc/{pid}/fd").iterdir())),
-        threads=int(status["Threads"]),
+        resident_mb=memory.rss / _MIB,
+        anonymous_mb=(memory.rss - memory.shared) / _MIB,
+        descriptors=process.num_fds(),
+        threads=process.num_threads(),
     )
 
 
-def _slope_per_min(samples: Sequence[Sample], values: Sequence[float]) -> float:
-    seconds = np.array([one.seconds for one in samples])
-    spread = seconds - seconds.mean()
-    square = float(spread @ spread)
-    return _S_PER_MIN * float(spread @ np.array(values)) / square if square else 0.0
-
-
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_GRACE_S = 10.0
-_STATE, _TIMES = 0, slice(11, 15)  # of /proc/PID/stat, behind the name; utime, stime, and those of ended children
+def with_children(pids: Sequence[int]) -> list[int]:
+    """Return the ids of processes and their descendants, without those that have ended."""
+    return [process.pid for pid in pids for process in _tree(pid)]
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and its descendants so far, in seconds, those that ended included."""
-    return sum(sum(map(int, _stat(one)[_TIMES])) for one in with_children([pid])) / _TICKS_PER_S
+    """Return the processor seconds of a process and its descendants, including descendants that have ended."""
+    seconds = 0.0
+    for process in _tree(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds += sum(process.cpu_times()[:4])  # user and system, own and of ended children
+    return seconds
 
 
 def resident_mib(pid: int, *, anonymous: bool = False) -> float:
-    """Return the resident memory of a process and its descendants in MiB; what several share counts once.
+    """Return the resident memory of a process and its descendants in MiB; shared pages count once.
 
     Args:
-        pid: Of the process.
-        anonymous: Only what is no part of a file.
+        pid: Process id.
+        anonymous: Whether to leave out pages of files.
     """
     line = "Pss_Anon:" if anonymous else "Pss:"
     kib = 0
@@ -159,28 +144,36 @@ def resident_mib(pid: int, *, anonymous: bool = False) -> float:
 
 
 def end_tree(pid: int) -> None:
-    """Ask a process and its descendants to end, and kill those that have not after ten seconds."""
-    pids = with_children([pid])
-    _send(pids, signal.SIGTERM)
+    """Terminate a process and its descendants, and kill those that still run after ten seconds."""
+    processes = _tree(pid)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
     until = time.monotonic() + _GRACE_S
-    while any(map(_runs, pids)) and time.monotonic() < until:
+    while any(map(_runs, processes)) and time.monotonic() < until:
         time.sleep(0.02)
-    _send([one for one in pids if _runs(one)], signal.SIGKILL)
+    for process in filter(_runs, processes):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
-def _send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _runs(pid: int) -> bool:
-    return _stat(pid)[_STATE] not in "ZX"
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the kernel's account of a process behind its name; of one that has ended, that of a dead one."""
+def _tree(pid: int) -> list[psutil.Process]:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ["X", *("0" for _ in range(_TIMES.stop))]
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _slope_per_min(samples: Sequence[Sample], values: Sequence[float]) -> float:
+    seconds = np.array([one.seconds for one in samples])
+    spread = seconds - seconds.mean()
+    square = float(spread @ spread)
+    return _S_PER_MIN * float(spread @ np.array(values)) / square if square else 0.0

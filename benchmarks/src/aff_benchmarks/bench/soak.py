@@ -1,4 +1,4 @@
-"""Both services under mixed load for a long time: what they answer, how fast, and whether they grow."""
+"""A load test of both services with mixed traffic: responses, latencies, and growth of the processes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from aff_benchmarks.bench.bench_query import jpeg_photograph
+from pydantic import BaseModel, ConfigDict
+
 from aff_benchmarks.bench.load import Connections, Outcome, at_moments
-from aff_benchmarks.bench.load_mix import CHANGES, Asked, Kind, LoadMix, mix_of_gallery
-from aff_benchmarks.bench.load_report import GROWTH_GOAL_MB_PER_MIN, KindLoad, LoadBench
+from aff_benchmarks.bench.load_mix import CHANGES, Kind, LoadMix, LoadRequest, mix_of_gallery
 from aff_benchmarks.bench.measuring import ProcessOverTime, watch, with_children
-from aff_benchmarks.bench.synthetic_gallery import write_gallery
+from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph, write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.local.local_service import local_services
 
+_GROWTH_GOAL_MB_PER_MIN = 1.0  # of a process's resident memory, after the warm-up
 _PHOTOGRAPHS = 16
 _CLIENTS = 8
 _CAPACITY_S = 5.0
-_ANSWER_S = 60.0
+_CAPACITY_SHARE = 0.5
+_RESPONSE_S = 60.0
 _SAMPLES = 240
 _LEAST_BETWEEN_SAMPLES_S = 0.1
-_NO_ANSWER = 0
+_NO_RESPONSE = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """A running pair.
+    """A running pair of services.
 
     Attributes:
         query_url: Address of the query service.
         indexer_url: Address of the indexer.
-        pids: Processes of this machine that they run in; those that they started belong to them.
-        key: Of both, where they have keys.
+        pids: Ids of their local processes, whose descendants are watched too.
+        key: API key of both, or None.
     """
 
     query_url: str
@@ -51,32 +53,87 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What is sent.
+    """The load to send.
 
     Attributes:
-        seconds: That are measured.
+        seconds: Measured seconds.
         warm_up_s: Seconds of the same load before.
-        index_share: Share of the requests that index images, or delete them.
-        per_s: Requests a second; None takes a share of the capacity, which is measured first.
-        capacity_share: That share.
-        even: Requests come at equal distances; else at random moments.
+        index_share: Share of the requests that index or delete images.
+        per_s: Requests per second; None for half of the capacity, which is measured first.
+        even: Whether intervals are equal; otherwise moments are random.
     """
 
     seconds: float
     warm_up_s: float
     index_share: float
     per_s: float | None = None
-    capacity_share: float = 0.5
     even: bool = False
+
+
+class KindLoad(BaseModel):
+    """Requests of one kind; latencies in ms of the responses of status 200, from the due time; None without any.
+
+    Attributes:
+        requests: Number of requests.
+        rejected: Number of requests rejected with status 429.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    requests: int
+    rejected: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+
+    @classmethod
+    def of_outcome(cls, outcome: Outcome) -> KindLoad:
+        """Summarise an outcome."""
+        percents = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99, "max_ms": 100}
+        return cls(
+            requests=outcome.statuses.total(),
+            rejected=outcome.statuses[HTTPStatus.TOO_MANY_REQUESTS],
+            **{name: outcome.percentile_ms(one) if outcome.latencies_ms else None for name, one in percents.items()},
+        )
+
+
+class LoadBench(BaseModel):
+    """The results of a load test.
+
+    Attributes:
+        per_s: Requests per second.
+        capacity_per_s: Responses per second to clients that wait for each response; None if not measured.
+        seconds: Measured seconds, after the warm-up.
+        kinds: Requests by kind, after the warm-up.
+        answers: Number of responses by status and problem code, including the warm-up; `no answer` for none.
+        failed: Number of responses of status 500 and over, and of requests without a response.
+        rejected: Share of the requests rejected with status 429.
+        processes: Processes of the services, after the warm-up.
+        goals: Whether no request failed (`failures`), and whether no process's resident memory grows by more than 1 MiB
+            per minute (`growth`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    per_s: float
+    capacity_per_s: float | None
+    seconds: float
+    kinds: dict[Kind, KindLoad]
+    answers: dict[str, int]
+    failed: int
+    rejected: float
+    processes: list[ProcessOverTime]
+    goals: dict[str, bool]
 
 
 @contextmanager
 def own_services(bundle: Path, gallery: int) -> Iterator[Services]:
-    """Start both services on an embedded gallery of synthetic embeddings, and end them.
+    """Start both services on an embedded gallery of synthetic embeddings, and stop them at the end.
 
     Raises:
         BundleError: The bundle cannot be used.
-        ServiceNotReadyError: They did not start.
+        ServiceNotReadyError: The services did not start.
     """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
@@ -86,21 +143,21 @@ def own_services(bundle: Path, gallery: int) -> Iterator[Services]:
 
 
 def bench_load(services: Services, plan: LoadPlan) -> LoadBench:
-    """Measure a running pair with procedural photographs; what is indexed is deleted again.
+    """Load running services with procedural photographs; indexed images are deleted at the end.
 
     Raises:
         InvalidParameterError: The gallery is empty.
-        ServiceError: A service refused the first requests.
-        ServiceUnreachableError: No answer.
+        ServiceError: A service rejected the first requests.
+        ServiceUnreachableError: A service did not respond.
     """
-    photographs = [jpeg_photograph(number, (480, 640)) for number in range(_PHOTOGRAPHS)]
+    photographs = [jpeg_photograph(number) for number in range(_PHOTOGRAPHS)]
     mix = mix_of_gallery(services.query_url, services.indexer_url, photographs, plan.index_share, services.key)
     return asyncio.run(_Load(services, plan, mix).measure())
 
 
 @dataclass(slots=True)
-class _Answers:
-    """Of a phase."""
+class _Responses:
+    """Responses of a phase."""
 
     outcomes: dict[Kind, Outcome] = field(default_factory=lambda: {kind: Outcome() for kind in Kind})
     named: Counter[str] = field(default_factory=Counter)
@@ -109,10 +166,11 @@ class _Answers:
         self.outcomes[kind].note(status, due)
         self.named[_name(status, body)] += 1
 
-    def count(self, low: int, high: int) -> int:
-        """Return the answers of the statuses from `low` up to, not including, `high`."""
-        statuses: Counter[int] = sum((outcome.statuses for outcome in self.outcomes.values()), Counter())
-        return sum(count for status, count in statuses.items() if low <= status < high)
+    def statuses(self) -> Counter[int]:
+        return sum((outcome.statuses for outcome in self.outcomes.values()), Counter())
+
+    def failed(self) -> int:
+        return sum(n for status, n in self.statuses().items() if status == _NO_RESPONSE or status >= 500)  # noqa: PLR2004
 
 
 class _Load:
@@ -123,73 +181,68 @@ class _Load:
         self._queries, self._indexer = Connections(services.query_url), Connections(services.indexer_url)
 
     async def measure(self) -> LoadBench:
-        capacity = None
-        if self._plan.per_s is None:
-            capacity = await self._capacity_per_s()
-        per_s = self._plan.per_s or self._plan.capacity_share * (capacity or 0)
+        capacity = await self._capacity_per_s() if self._plan.per_s is None else None
+        per_s = self._plan.per_s or _CAPACITY_SHARE * (capacity or 0)
         warm_up = await self._phase(per_s, self._plan.warm_up_s)
         every_s = max(_LEAST_BETWEEN_SAMPLES_S, self._plan.seconds / _SAMPLES)
         watching = asyncio.create_task(watch(with_children(self._pids), every_s=every_s))
-        answers = await self._phase(per_s, self._plan.seconds)
+        measured = await self._phase(per_s, self._plan.seconds)
         watching.cancel()
         processes = [ProcessOverTime.of_samples(pid, samples) for pid, samples in (await watching).items()]
-        for asked in list(self._mix.last_deletions()):
-            await self._ask(asked)
-        self._queries.close()
-        self._indexer.close()
-        failed = sum(phase.count(500, 600) + phase.count(_NO_ANSWER, 1) for phase in (warm_up, answers))
-        requests = answers.count(0, 600)
+        for request in list(self._mix.last_deletions()):
+            await self._send(request)
+        for connections in (self._queries, self._indexer):
+            connections.close()
+        statuses, failed = measured.statuses(), warm_up.failed() + measured.failed()
+        growth = all(one.resident_mb_per_min <= _GROWTH_GOAL_MB_PER_MIN for one in processes)
         return LoadBench(
             per_s=per_s,
             capacity_per_s=capacity,
             seconds=self._plan.seconds,
-            kinds={kind: KindLoad.of_outcome(outcome) for kind, outcome in answers.outcomes.items()},
-            answers=dict(sorted((warm_up.named + answers.named).items())),
+            kinds={kind: KindLoad.of_outcome(outcome) for kind, outcome in measured.outcomes.items()},
+            answers=dict(sorted((warm_up.named + measured.named).items())),
             failed=failed,
-            refused=answers.count(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.TOO_MANY_REQUESTS + 1) / max(1, requests),
+            rejected=statuses[HTTPStatus.TOO_MANY_REQUESTS] / max(1, statuses.total()),
             processes=processes,
-            goals={
-                "failures": failed == 0,
-                "growth": all(one.resident_mb_per_min <= GROWTH_GOAL_MB_PER_MIN for one in processes),
-            },
+            goals={"failures": failed == 0, "growth": growth},
         )
 
-    async def _phase(self, per_s: float, seconds: float) -> _Answers:
-        answers = _Answers()
+    async def _phase(self, per_s: float, seconds: float) -> _Responses:
+        responses = _Responses()
 
-        async def ask(_: int, due: float) -> None:
-            asked = self._mix.draw()
-            answers.note(asked.kind, *await self._ask(asked), due)
+        async def send(_: int, due: float) -> None:
+            request = self._mix.draw()
+            responses.note(request.kind, *await self._send(request), due)
 
-        await at_moments(ask, per_s=per_s, seconds=seconds, even=self._plan.even)
-        return answers
+        await at_moments(send, per_s=per_s, seconds=seconds, even=self._plan.even)
+        return responses
 
     async def _capacity_per_s(self) -> float:
-        answered = 0
+        successes = 0
         began = time.perf_counter()
 
         async def client() -> None:
-            nonlocal answered
+            nonlocal successes
             while time.perf_counter() < began + _CAPACITY_S:
-                status, _ = await self._ask(self._mix.draw())
-                answered += status == HTTPStatus.OK
+                status, _ = await self._send(self._mix.draw())
+                successes += status == HTTPStatus.OK
 
         await asyncio.gather(*(client() for _ in range(_CLIENTS)))
-        return answered / (time.perf_counter() - began)
+        return successes / (time.perf_counter() - began)
 
-    async def _ask(self, asked: Asked) -> tuple[int, bytes]:
-        status, body = _NO_ANSWER, b""
+    async def _send(self, request: LoadRequest) -> tuple[int, bytes]:
+        status, body = _NO_RESPONSE, b""
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                status, body = await (self._indexer if asked.kind in CHANGES else self._queries).ask(asked.data)
-        except OSError:  # TimeoutError among them
+            async with asyncio.timeout(_RESPONSE_S):
+                status, body = await (self._indexer if request.kind in CHANGES else self._queries).send(request.data)
+        except OSError:  # including TimeoutError
             pass
-        self._mix.settle(asked, status)
+        self._mix.settle(request, status)
         return status, body
 
 
 def _name(status: int, body: bytes) -> str:
-    if status == _NO_ANSWER:
+    if status == _NO_RESPONSE:
         return "no answer"
     if status < HTTPStatus.BAD_REQUEST:
         return str(status)

@@ -1,4 +1,4 @@
-"""A gallery of synthetic embeddings, as large as wanted."""
+"""Synthetic galleries of any size, and procedural photographs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,35 +15,46 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
+from aff_toolkit.data.scenes.view import render_view
 
-_IMAGES_PER_THING = 10
+PHOTOGRAPH_SIZE = (480, 640)
+_IMAGES_PER_INSTANCE = 10
 _SPREAD = 0.7
-_AT_A_TIME = 1024
+_BATCH = 1024
 _SEED = 0
 
 
-def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """Give unit vectors, some at a time: ten around each of `count` / 10 random directions.
+def jpeg_photograph(number: int, size: tuple[int, int] = PHOTOGRAPH_SIZE) -> bytes:
+    """Return a procedural photograph of (height, width) pixels as a JPEG file."""
+    height, width = size
+    pixels = cv2.cvtColor(render_view(number, 0, size=PHOTOGRAPH_SIZE), cv2.COLOR_RGB2BGR)
+    if size != PHOTOGRAPH_SIZE:
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", pixels)[1].tobytes()
 
-    Vectors of nothing but noise have no neighbours, and no graph finds its way among them; those of photographs stand
-    together by what they show. Two of one thing have a cosine similarity of 0.67 on average.
+
+def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Yield batches (any, D) of unit vectors: ten around each of `count` / 10 random directions.
+
+    Pure noise has no neighbours that a graph could find; embeddings of photographs form clusters by instance. Two
+    vectors of one instance have a cosine similarity of 0.67 on average.
 
     Args:
-        count: Of all vectors.
-        dimension: D.
-        seed: Of the directions and of the noise.
+        count: Total number of vectors.
+        dimension: Embedding dimension D.
+        seed: Seed of directions and noise.
     """
     rng = np.random.default_rng(seed)
-    for start in range(0, count, _AT_A_TIME):
-        size = min(_AT_A_TIME, count - start)
-        things = -(-size // _IMAGES_PER_THING)
-        directions = rng.standard_normal((things, dimension)).repeat(_IMAGES_PER_THING, axis=0)[:size]
+    for start in range(0, count, _BATCH):
+        size = min(_BATCH, count - start)
+        instances = -(-size // _IMAGES_PER_INSTANCE)
+        directions = rng.standard_normal((instances, dimension)).repeat(_IMAGES_PER_INSTANCE, axis=0)[:size]
         vectors = (directions + _SPREAD * rng.standard_normal((size, dimension))).astype(np.float32)
         yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.float32]:
-    """Return unit vectors that lie near vectors of a gallery of `count`, at a cosine of 0.82 on average.
+    """Return unit vectors near vectors of a gallery of `count`, at a cosine of 0.82 on average.
 
     Returns:
         (queries, D) float32.
@@ -61,14 +73,14 @@ def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.fl
 def write_gallery(
     settings: StoreSettings, space: EmbeddingSpace, count: int, *, shard: int = 0, shards: int = 1
 ) -> None:
-    """Write an embedded gallery of synthetic embeddings, with its HNSW graph; its directory must not exist yet.
+    """Write an embedded gallery of synthetic embeddings with its HNSW graph into a new directory.
 
     Args:
-        settings: Of the gallery; its `edge_path` is the directory.
-        space: Of the embeddings.
-        count: Images of the whole gallery.
-        shard: Which of the `shards` parts of it is written, counted from 0.
-        shards: Parts: image i belongs to part i modulo `shards`, so that those of one thing are spread over them.
+        settings: Store settings; `edge_path` is the directory.
+        space: Embedding space.
+        count: Number of images of the whole gallery.
+        shard: Number of the written shard, from 0.
+        shards: Number of shards; image i belongs to shard i modulo `shards`, which spreads the images of an instance.
     """
     asyncio.run(write_points(settings, space, _points(space.dimension, count, shard, shards)))
 
@@ -76,12 +88,12 @@ def write_gallery(
 async def write_points(
     settings: StoreSettings, space: EmbeddingSpace, batches: Iterable[Sequence[GalleryPoint]]
 ) -> None:
-    """Write an embedded gallery with its HNSW graph; its directory must not exist yet.
+    """Write an embedded gallery with its HNSW graph into a new directory.
 
     Args:
-        settings: Of the gallery; its `edge_path` is the directory.
-        space: Of the embeddings.
-        batches: What it is to hold.
+        settings: Store settings; `edge_path` is the directory.
+        space: Embedding space.
+        batches: Points, written batch by batch.
     """
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:
@@ -103,14 +115,14 @@ def _points(dimension: int, count: int, shard: int, shards: int) -> Iterator[lis
 
 
 def synthetic_point(number: int, embedding: NDArray[np.float32]) -> GalleryPoint:
-    """Return an image of the gallery, counted from 0, with its record."""
-    payload = {"place": f"place {number // _IMAGES_PER_THING}", "year": 1990 + number % 35}
+    """Return gallery image `number`, from 0, with its record."""
+    payload = {"place": f"place {number // _IMAGES_PER_INSTANCE}", "year": 1990 + number % 35}
     record = GalleryRecord(synthetic_item_id(number), "0" * 64, 640, 480, datetime.now(UTC), payload)
     return GalleryPoint(record, embedding)
 
 
 def synthetic_item_id(number: int) -> str:
-    """Return the item id of an image of the gallery, counted from 0."""
+    """Return the item id of gallery image `number`, from 0."""
     return f"photographs/{number}.jpg"
 
 

@@ -1,1 +1,1 @@
-"""The subcommands that this package adds to `aff`."""
+"""Command-line interface: the subcommands that this package adds to `aff`."""

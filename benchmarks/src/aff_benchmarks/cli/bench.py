@@ -1,139 +1,94 @@
-"""`aff bench`: how fast it is, as ratios."""
+"""`aff bench`: measurements of services and stores; `bench_models` adds those of networks."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from aff_benchmarks.cli.bench_all import everything
-from aff_benchmarks.cli.bench_load import load
-from aff_benchmarks.cli.bench_shards import shards
-from aff_shared.errors import InvalidParameterError
-from aff_toolkit.cli.console import DEFAULT_BUNDLE, BundlePath, Device, JsonOption, exit_on_error, output, print_json
+from aff_benchmarks.cli import bench_models
+from aff_benchmarks.cli.bench_models import GALLERY_SIZES, Rounds
+from aff_shared.errors.requests import InvalidParameterError
+from aff_shared.store.settings import Quantization
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    BundlePath,
+    JsonOption,
+    exit_on_error,
+    messages,
+    output,
+    print_json,
+)
 
-app = typer.Typer(help="Measure speed, as ratios taken in one run.", no_args_is_help=True)
-app.command("all")(everything)
-app.command()(load)
-app.command()(shards)
+if TYPE_CHECKING:
+    from aff_benchmarks.bench.soak import LoadBench
 
-_GALLERY_SIZES = (1_000, 10_000, 100_000)
+_STORE_SIZES = (10_000, 100_000)
+_MISSED = 3
 
-Rounds = Annotated[int, typer.Option(min=1, help="Rounds, of which the median counts.")]
+app = typer.Typer(help="Measure speed, memory and recall, as ratios within one run.", no_args_is_help=True)
 
 
-@app.command()
-def train(
+@app.command("all")
+def everything(
     bundle: BundlePath = DEFAULT_BUNDLE,
-    query_backbone: Annotated[str, typer.Option(help="Query network.")] = "residual-16",
-    train_size: Annotated[int, typer.Option(min=16, help="Pixels of a side.")] = 96,
-    batch_size: Annotated[int, typer.Option(min=2, help="Photographs of a step.")] = 64,
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the forward pass.")] = "fp32",
-    reading_threads: Annotated[int, typer.Option(min=1, help="Threads that read batches ahead.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of a round.")] = 10,
-    rounds: Rounds = 5,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare a step of the joint training with the query network's bare forward and backward pass."""
-    from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_training  # noqa: PLC0415 - torch
-    from aff_toolkit.models.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
-
-    with exit_on_error(as_json):
-        if query_backbone not in QUERY_BACKBONES:
-            known = ", ".join(QUERY_BACKBONES)
-            raise InvalidParameterError(f"there is no {query_backbone}; there are {known}", item="--query-backbone")
-        settings = TrainingBenchSettings(
-            backbone=query_backbone,
-            train_size=train_size,
-            batch_size=batch_size,
-            precision=precision,
-            reading_threads=reading_threads,
-            steps=steps,
-            rounds=rounds,
-        )
-        found = bench_training(bundle, settings)
-    if as_json:
-        print_json(found.model_dump())
-        return
-    output.print(
-        f"joint step {found.images_per_s:.0f} images/s, query network alone {found.bare_images_per_s:.0f}: "
-        f"{found.step_over_bare:.0%} ({query_backbone} at {train_size} pixels, {found.tokens} tokens, "
-        f"{found.threads} threads, {found.device})"
-    )
-
-
-@app.command()
-def features(
-    bundle: BundlePath = DEFAULT_BUNDLE,
-    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
-    rounds: Rounds = 5,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare an extraction from JPEG files to a feature store with the extractors alone."""
-    from aff_benchmarks.bench.bench_training import bench_features  # noqa: PLC0415 - torch takes seconds
-
-    with exit_on_error(as_json):
-        found = bench_features(bundle, images, rounds)
-    if as_json:
-        print_json(found.model_dump())
-        return
-    output.print(
-        f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
-        f"{found.extraction_over_bare:.0%} ({found.threads} threads, {found.device})"
-    )
-
-
-@app.command()
-def index(
-    bundle: BundlePath = DEFAULT_BUNDLE,
-    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
-    gallery_size: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Images of a gallery whose memory is measured. [default: 1000, 10000, 100000]"),
+    out: Annotated[Path, typer.Option(help="Directory of the report.")] = Path("out/bench"),
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure only this section, and keep the others of an earlier run in --out; repeatable."),
     ] = None,
-    device: Device = "auto",
-    rounds: Rounds = 5,
+    repetitions: Annotated[int, typer.Option(min=1, help="Repetitions, summarised by the median.")] = 5,
+    gallery: Annotated[int, typer.Option(min=10, help="Number of images in the searched gallery.")] = 50_000,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=100, help="Gallery size of the store comparison; repeatable; by default 10000, 100000."),
+    ] = None,
+    grocery: Annotated[
+        Path | None, typer.Option(help="CSV list of real photographs with columns path, instance, role (optional).")
+    ] = None,
+    ablations: Annotated[Path, typer.Option(help="Directory of results of `aff ablate`.")] = Path(
+        "docs/results/ablation"
+    ),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare indexing, from JPEG bytes to an embedded store, with the extractors alone; and show its memory."""
-    from aff_benchmarks.bench.bench_index import bench_index  # noqa: PLC0415 - torch takes seconds
+    """Measure every figure of the README: writes `bench.json`, README.md and plots. Takes an hour."""
+    from aff_benchmarks.report.report import SECTIONS, bench_all  # noqa: PLC0415 - torch is slow to import
+    from aff_benchmarks.report.section import BenchContext  # noqa: PLC0415
 
     with exit_on_error(as_json):
-        found = bench_index(bundle, images, rounds, gallery_size or _GALLERY_SIZES, device)
+        if unknown := set(only or ()) - set(SECTIONS):
+            detail = f"unknown section {', '.join(sorted(unknown))}; known: {', '.join(SECTIONS)}"
+            raise InvalidParameterError(detail, item="--only")
+        context = BenchContext(bundle, out, repetitions, gallery, size or _STORE_SIZES, grocery, ablations)
+        report = bench_all(context, only or (), messages.print)
     if as_json:
-        print_json(found.model_dump())
-        return
-    output.print(
-        f"indexing {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
-        f"{found.throughput_over_bare:.0%}, where {found.cores} cores allow {found.attainable_over_bare:.0%} "
-        f"(extractors {found.bare_cores:.1f}, decoding {found.decode_cores:.1f} of them; {found.device})"
-    )
-    for size, peak in found.peak_memory_mb.items():
-        output.print(
-            f"gallery of {size:7} images: peak memory {peak:.0f} MiB, of which {found.peak_anonymous_mb[size]:.0f} "
-            f"anonymous; {found.stand_in_images_per_s[size]:.0f} images/s with a stand-in for the extractors"
-        )
+        print_json(report.model_dump(mode="json"))
+    else:
+        output.print(str(out / "README.md"))
 
 
 @app.command()
 def query(
     bundle: BundlePath = DEFAULT_BUNDLE,
-    gallery: Annotated[int, typer.Option(min=1, help="Images of the gallery.")] = 50_000,
-    searches: Annotated[int, typer.Option(min=8, help="Searches of a round.")] = 200,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of each load.")] = 5.0,
+    gallery: Annotated[int, typer.Option(min=1, help="Number of gallery images.")] = 50_000,
+    searches: Annotated[int, typer.Option(min=8, help="Searches per round.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per load.")] = 5.0,
     growth: Annotated[
         list[int] | None,
         typer.Option(
             min=10,
-            help="Images of a gallery whose vector search is measured. [default: 1000, 10000, 100000; 500000 takes "
-            "half an hour]",
+            help="Gallery size of the vector search measurement; repeatable; by default 1000, 10000, 100000; 500000 "
+            "takes half an hour.",
         ),
     ] = None,
     rounds: Rounds = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a search through the query service with decoding, encoder and vector search in a bare loop."""
-    from aff_benchmarks.bench.bench_query import bench_query  # noqa: PLC0415 - takes a while to import
+    """Compare searches in the query service with decoding, encoder and vector search in a bare loop (the floor)."""
+    from aff_benchmarks.bench.bench_query import bench_query  # noqa: PLC0415 - slow to import
 
     with exit_on_error(as_json):
         found = bench_query(
@@ -142,7 +97,7 @@ def query(
             rounds=rounds,
             searches=searches,
             seconds=seconds,
-            growth_sizes=growth or _GALLERY_SIZES,
+            growth_sizes=growth or GALLERY_SIZES,
         )
     if as_json:
         print_json(found.model_dump())
@@ -153,81 +108,119 @@ def query(
         f"(floor {found.floor_12mp_over_640px:.2f})\n"
         f"16 clients: {found.per_s:.0f} searches/s, {found.throughput_over_floor:.2f} of the floor "
         f"({found.floor_per_s:.0f}); p99 {found.p99_over_p50_at_70pct:.1f} of p50 at 70 % load\n"
-        f"ready after {found.ready_s:.2f} s; {found.resident_mb:.0f} MiB resident beside the model, of which "
+        f"ready after {found.ready_s:.2f} s; resident memory without the model {found.resident_mb:.0f} MiB, of which "
         f"{found.resident_anonymous_mb:.0f} anonymous ({found.gallery} images, {found.cores} cores)"
     )
     for point in found.overload:
         output.print(
             f"{point.load:4.1f} of the capacity: {point.per_s:5.0f} searches/s, p50 {point.p50_ms:6.1f} ms, "
-            f"p99 {point.p99_ms:6.1f} ms, {point.refused:.0%} answered with 429"
+            f"p99 {point.p99_ms:6.1f} ms, {point.rejected:.0%} rejected with 429"
         )
     for size in found.growth:
         output.print(
             f"{size.images:7} images, {size.quantization:6}: vector search p50 {size.p50_ms:.2f} ms, p99 "
             f"{size.p99_ms:.2f} ms, exact {size.exact_p50_ms:.2f} ms; recall@10 {size.recall_at_10:.4f}; "
-            f"{size.disk_mb:.0f} MiB on the disk"
+            f"{size.disk_mb:.0f} MiB on disk"
         )
 
 
 @app.command()
-def remix(
+def load(
     bundle: BundlePath = DEFAULT_BUNDLE,
-    images: Annotated[int, typer.Option(min=1, help="Photographs of a round.")] = 256,
-    device: Device = "auto",
-    rounds: Rounds = 5,
+    gallery: Annotated[int, typer.Option(min=1, help="Number of gallery images.")] = 10_000,
+    query_url: Annotated[
+        str | None, typer.Option(help="Address of a running query service; requires --indexer-url.")
+    ] = None,
+    indexer_url: Annotated[str | None, typer.Option(help="Address of a running indexer of the same gallery.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="AFF_API_KEY", help="API key of the running services.")] = None,
+    pid: Annotated[
+        list[int] | None, typer.Option(help="Local process of a running service to watch; repeatable.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Requests per second; half of the capacity by default.")
+    ] = None,
+    even: Annotated[bool, typer.Option(help="Send at equal intervals instead of random moments.")] = False,
+    index_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests that index or delete images.")
+    ] = 0.05,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Measured minutes.")] = 10.0,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds of load before the measurement.")] = 60.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare fusing a gallery again from kept tokens with decoding and extracting again."""
-    from aff_benchmarks.bench.bench_remix import bench_remix  # noqa: PLC0415 - torch takes seconds
+    """Load both services for a long time with searches, indexing and deletions, and watch their memory.
 
+    Requests are sent at fixed moments regardless of earlier responses; latency is measured from the due time. Exit
+    status 3: a request failed, or a process grew by more than 1 MiB per minute after the warm-up.
+    """
+    from aff_benchmarks.bench.soak import LoadPlan, Services, bench_load, own_services  # noqa: PLC0415 - slow to import
+
+    if (query_url is None) != (indexer_url is None):
+        raise typer.BadParameter("--query-url and --indexer-url must be given together")
+    plan = LoadPlan(60 * minutes, warm_up, index_share, per_s=rate, even=even)
     with exit_on_error(as_json):
-        found = bench_remix(bundle, images, rounds, device)
+        running = None
+        if query_url is not None and indexer_url is not None:
+            running = Services(query_url, indexer_url, pid or (), key)
+        with nullcontext(running) if running is not None else own_services(bundle, gallery) as services:
+            found = bench_load(services, plan)
     if as_json:
-        print_json(found.model_dump())
-        return
-    output.print(
-        f"from kept tokens {found.images_per_s:.0f} images/s, from photographs {found.again_images_per_s:.0f}: "
-        f"{found.speedup:.1f} times as fast, {found.bytes_per_image:.0f} bytes an image ({found.device})"
-    )
+        print_json(found.model_dump(mode="json"))
+    else:
+        _print_load(found)
+    if not all(found.goals.values()):
+        raise typer.Exit(_MISSED)
+
+
+def _print_load(found: LoadBench) -> None:
+    table = Table("requests", "sent", "rejected", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    for kind, one in found.kinds.items():
+        latencies = (one.p50_ms, one.p95_ms, one.p99_ms, one.max_ms)
+        cells = ("" if latency is None else f"{latency:.1f}" for latency in latencies)
+        table.add_row(kind, str(one.requests), str(one.rejected), *cells)
+    output.print(table)
+    capacity = "" if found.capacity_per_s is None else f" (capacity {found.capacity_per_s:.0f})"
+    responses = ", ".join(f"{count} x {name}" for name, count in found.answers.items())
+    output.print(f"{found.per_s:.0f} requests/s for {found.seconds:.0f} s{capacity}; responses: {responses}")
+    for process in found.processes:
+        first, last = process.samples[0], process.samples[-1]
+        output.print(
+            f"process {process.pid}: {first.resident_mb:.0f} to {last.resident_mb:.0f} MiB "
+            f"({process.resident_mb_per_min:+.2f} per minute), of which {first.anonymous_mb:.0f} to "
+            f"{last.anonymous_mb:.0f} anonymous ({process.anonymous_mb_per_min:+.2f}); {first.descriptors} to "
+            f"{last.descriptors} descriptors ({process.descriptors_per_min:+.2f}); {first.threads} to {last.threads} "
+            "threads"
+        )
+    missed = [goal for goal, met in found.goals.items() if not met]
+    met = "no request failed, and no process grew by more than 1 MiB per minute"
+    output.print(f"missed goals: {', '.join(missed)}" if missed else met)
 
 
 @app.command()
-def extractors(
-    only: Annotated[
-        list[str] | None, typer.Option(help="A format of `aff checkpoints list`, or a model such as dinov2-base.")
+def shards(
+    images: Annotated[int, typer.Option(min=10, help="Number of gallery images.")] = 200_000,
+    dimension: Annotated[int, typer.Option(min=2, help="Embedding dimension.")] = 128,
+    count: Annotated[
+        list[int] | None, typer.Option(min=1, help="Number of shards; repeatable; by default 1, 2, 4, 8.")
     ] = None,
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the networks.")] = "fp32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Photographs that go through together.")] = 8,
-    device: Device = "auto",
-    rounds: Rounds = 5,
+    quantization: Annotated[Quantization, typer.Option(help="Compression of the vectors.")] = "none",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure extractors at their own input sizes, with fresh weights, beside the machine's matrix throughput."""
-    from aff_benchmarks.bench.bench_extractors import (
-        bench_extractor,
-        benched_extractors,
-    )
-    from gallery_indexer.features.device import device_named  # noqa: PLC0415
+    """Compare recall and latency of one gallery in one shard and in several, with merged hits."""
+    from aff_benchmarks.bench.gallery_growth import SHARD_COUNTS, measure_sharding  # noqa: PLC0415 - slow to import
 
     found = []
     with exit_on_error(as_json):
-        known = benched_extractors(precision)
-        for name in only or known:
-            if name not in known:
-                raise InvalidParameterError(f"there is no {name}; there are {', '.join(known)}", item="--only")
-            one = bench_extractor(
-                name,
-                precision=precision,
-                batch_size=batch_size,
-                rounds=rounds,
-                device=device_named(device),
-            )
-            found.append(one)
+        for point in measure_sharding(dimension, images, count or SHARD_COUNTS, quantization):
+            found.append(point)
             if not as_json:
                 output.print(
-                    f"{one.name:16} {one.input_size:5} pixels x {one.scales} scales  {one.gflop_per_image:8.1f} GFLOP  "
-                    f"{one.images_per_s:8.1f} images/s  {one.tflop_per_s:7.2f} of {one.matrix_tflop_per_s:.1f} TFLOP/s"
-                    f"  {one.share:.0%}"
+                    f"{point.shards:3} shards of {point.images // point.shards:8} images, {point.quantization}: "
+                    f"recall@10 {point.recall_at_10:.4f}; parallel p50 {point.parallel_p50_ms:.2f} ms, p99 "
+                    f"{point.parallel_p99_ms:.2f} ms; serial {point.serial_p50_ms:.2f} ms, of which the merge "
+                    f"{point.merge_p50_ms:.3f} ms; built in {point.built_s:.0f} s"
                 )
     if as_json:
-        print_json([one.model_dump() for one in found])
+        print_json([point.model_dump() for point in found])
+
+
+bench_models.add_commands(app)

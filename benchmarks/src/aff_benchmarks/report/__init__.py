@@ -1,1 +1,1 @@
-"""Every figure that the README claims, measured side by side in one run."""
+"""The benchmark report: every figure of the README, measured in one run."""

@@ -1,4 +1,4 @@
-"""How good the searches are: AFF and the baselines, and what each step of the live path costs."""
+"""Retrieval accuracy: AFF compared with the baselines, and the steps of the live path compared with each other."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from aff_benchmarks.report.live_steps import Step, live_steps
 from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
 
-FULL = "full"
-BASELINES = {
-    FULL: "AFF: four features, transformer, ArcFace and decoupled regression, momentum",
+_FULL = "full"
+# Variants of the ablation.
+_BASELINES = {
+    _FULL: "AFF: four features, transformer, ArcFace and decoupled regression, momentum",
     "raw_cnn_a_gem": "one global feature as it is, regression (the usual asymmetric search)",
     "raw_cnn_b_gem": "another global feature as it is, regression",
     "single_cnn_a_gem": "one global feature through the transformer",
@@ -29,25 +30,26 @@ BASELINES = {
     "arcface_0.99": "four features, ArcFace alone",
     "arcface_two_stage": "four features, ArcFace alone, mixer first and query encoder afterwards",
 }
-"""Variants of the ablation, and what they are."""
-
-FUSED_RIVALS = ("mlp", "laff", "orthogonal")
-SINGLES = ("raw_cnn_a_gem", "raw_cnn_b_gem", "single_cnn_a_gem", "single_cnn_b_gem")
-
+# Groups of baselines. ArcFace alone with its momentum is AFF itself, as the paper trains it.
+_KINDS = {
+    "single_feature": ("raw_cnn_a_gem", "raw_cnn_b_gem", "single_cnn_a_gem", "single_cnn_b_gem"),
+    "other_mixers": ("mlp", "laff", "orthogonal"),
+    "best_baseline": tuple(name for name in _BASELINES if name not in (_FULL, "arcface_0.99")),
+}
 _SCENES = {"instances": 100, "queries_each": 2, "gallery_each": 6, "distractors": 600, "difficulty": 0.8}
 _RESULTS = ("scenes", "scenes-long", "grocery")
 _TEXT = """
-**AFF and the baselines**: the results of `aff ablate` (its report says how each was trained, and judges the paper's
-findings); asymmetric is the query encoder against the gallery's fused vectors, symmetric the mixer on both sides, light
-only the query encoder on both.
+**AFF and the baselines**: the results of `aff ablate` (its report describes the trainings and evaluates the paper's
+findings). Asymmetric: queries by the query encoder, gallery by the mixer; symmetric: the mixer on both sides; light
+only: the query encoder on both sides.
 
-**The live path, step by step**: asymmetric mAP@100 of the bundle. The gallery's embeddings stay the same while what the
-query goes through changes. The torch network is the one of the ONNX graph, its weights read back: what the export
-folded stays folded, so that the first difference is rounding. Export itself is compared when a bundle is made.
+**The live path, step by step**: asymmetric mAP@100 of the bundle. The gallery's embeddings are constant; the processing
+of the query changes. The torch network has the weights of the ONNX graph, with folded layers, so that the first
+difference is rounding. The export itself is checked when a bundle is created.
 """
 _WHY = {
-    "grocery": "33 instances do not teach a mixer what an instance is (docs/results/ablation)",
-    "scenes": "4 epochs: a mixer of 18 tokens settles later; the others were not trained for longer "
+    "grocery": "33 instances are too few to train a mixer (docs/results/ablation)",
+    "scenes": "4 epochs: a mixer of 18 tokens converges later; the baselines were not trained for longer "
     "(docs/results/ablation)",
 }
 _KEYS = {
@@ -60,12 +62,6 @@ _KEYS = {
     "encoded in Chromium": "browser_over_onnx",
 }
 _LEAST = 0.99
-_KINDS = {
-    "single_feature": SINGLES,
-    "other_mixers": FUSED_RIVALS,
-    "best_baseline": [name for name in BASELINES if name not in (FULL, "arcface_0.99")],
-}
-"""What AFF is compared with; ArcFace alone, with its momentum, is AFF itself as the paper trains it."""
 
 
 def accuracy(context: BenchContext) -> Section:
@@ -93,7 +89,7 @@ def accuracy(context: BenchContext) -> Section:
 
 def _against_baselines(result: AblationResult) -> dict[str, Figure]:
     """Compare asymmetric mAPs with the best baseline of each kind, seed by seed."""
-    suffix, full = result.name.replace("-", "_"), result.maps[FULL]
+    suffix, full = result.name.replace("-", "_"), result.maps[_FULL]
     figures = {}
     for kind, names in _KINDS.items():
         there = [name for name in names if name in result.maps]
@@ -129,7 +125,7 @@ def _baselines(result: AblationResult) -> Table:
         columns=["variant", "asymmetric", "symmetric", "light only"],
         rows=[
             [text, *(result.cell(name, pairing) for pairing in pairings)]
-            for name, text in BASELINES.items()
+            for name, text in _BASELINES.items()
             if name in result.maps
         ],
     )
@@ -146,18 +142,18 @@ def _steps(protocol: Protocol, steps: list[Step]) -> Table:
         rows.append([step.name, value, change, step.before or "", step.note])
     return Table(
         title=f"Step by step, {protocol.name}: asymmetric mAP@100 in percent; {protocol.description}",
-        columns=["step", "mAP@100", "points", "against", ""],
+        columns=["step", "mAP@100", "difference, points", "compared with", ""],
         rows=rows,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class AblationResult:
-    """One benchmark's results.
+    """The ablation results of one benchmark.
 
     Attributes:
-        name: Of the file.
-        protocol: In words.
+        name: File name without suffix.
+        protocol: Description of the protocol.
         maps: mAP of each seed, by variant and by pairing (asymmetric, symmetric, light_only).
     """
 
@@ -177,7 +173,7 @@ class AblationResult:
 
 
 def read_ablation(path: Path) -> AblationResult | None:
-    """Return the results of a file of `aff ablate`; None where it is not there."""
+    """Read a results file of `aff ablate`; return None if it does not exist."""
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

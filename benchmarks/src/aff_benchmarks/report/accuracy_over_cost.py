@@ -1,4 +1,4 @@
-"""Accuracy over what a query costs, for AFF and for other ways to learn: the picture of the paper's Figure 2."""
+"""Accuracy against query cost, for AFF and other training methods, as in the paper's Figure 2."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 from aff_benchmarks.bench.bench_encoders import EncoderFigures, measure_encoder
 from aff_benchmarks.report.encoder_materials import WAYS, EncoderTrainings, Way
-from aff_benchmarks.report.report import shown
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of, shown
 from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
 from aff_benchmarks.report.trained_encoders import EncoderScore, gallery_references, train_encoders
 from aff_toolkit.models.base_bundle import BaseBundle
@@ -25,27 +24,27 @@ _NAMES: Mapping[Way, str] = {
     "light_only": "light network on both sides",
 }
 _TEXT = """
-Small query encoders of several costs, trained here for the bundle's gallery side, which stays as it is. All start from
-one contrastive pretraining of their backbone, then learn from the same photographs for as many epochs. The landmarks
-that they learn from, those of the bundle's own networks, and those of the queries are all different:
+Small query encoders of several costs, trained for the bundle's gallery side, which is frozen. All start from one
+contrastive pretraining of their backbone, and train on the same photographs for the same number of epochs. The training
+landmarks, those of the bundle's networks, and those of the queries are disjoint:
 
-- **AFF**: ArcFace by the prototypes of the mixer's embeddings, and regression to them, against the fused gallery;
+- **AFF**: ArcFace with the prototypes of the mixer's embeddings, and regression to them, with the fused gallery;
 - **regression, fused gallery**: regression to the mixer's embeddings alone;
-- **regression, one feature**: regression to one global feature as it is, which is the gallery (asymmetric metric
-  learning, without any fusion);
-- **light network on both sides**: the contrastive training goes on; the encoder searches a gallery of its own making,
-  which has to be indexed anew for each encoder.
+- **regression, one feature**: regression to one unchanged global feature, which is also the gallery (asymmetric metric
+  learning, without fusion);
+- **light network on both sides**: the contrastive training continues; the encoder also embeds the gallery, which is
+  indexed again for each encoder.
 
-Since the gallery side is settled, AFF is its query half in two stages here; the joint training is the ablation's
-subject. The trainings are short, and the photographs small: it is the order of the lines that counts, not their height.
+Since the gallery side is frozen, AFF is the second of two training stages here; the ablation covers joint training. The
+trainings are short, and the photographs small: compare the order of the lines, not their absolute values.
 """
 
 
 def accuracy_over_cost(context: BenchContext) -> Section:
-    """Train what is not trained yet, and measure; the first time takes a quarter of an hour on two cores.
+    """Run the missing trainings, and measure; the first run takes a quarter of an hour on two cores.
 
     Raises:
-        AffError: The bundle cannot be used, or a training cannot go on.
+        AffError: The bundle cannot be used, or a training failed.
     """
     base = BaseBundle.open(context.bundle)
     materials, scores = train_encoders(base, _TRAININGS, _WORK)
@@ -54,7 +53,7 @@ def accuracy_over_cost(context: BenchContext) -> Section:
     _plot(scores, costs, references, context.out / PLOT)
     return Section(
         key="accuracy_over_cost",
-        title="Accuracy over what a query costs",
+        title="Accuracy against query cost",
         text=_TEXT,
         figures=_figures(scores, references),
         tables=[_table(scores, costs, references)],
@@ -81,7 +80,7 @@ def _settings() -> dict[str, object]:
 
 
 def _costs(dimension: int, repetitions: int) -> list[EncoderFigures]:
-    """Measure every backbone, and keep its median run; the cheapest first."""
+    """Return the median run of every backbone, the cheapest first."""
     size, costs = _TRAININGS.input_size, []
     for name in _TRAININGS.backbones:
         runs = [measure_encoder(name, size=size, dimension=dimension, threads=1) for _ in range(repetitions)]
@@ -94,7 +93,7 @@ def _maps(scores: Sequence[EncoderScore], way: Way, backbone: str | None = None)
 
 
 def _figures(scores: Sequence[EncoderScore], references: Mapping[Way, float]) -> dict[str, Figure]:
-    """Take ratios within each encoder and seed."""
+    """Return ratios within each encoder and seed."""
     ours = _maps(scores, "aff")
     figures = {
         f"aff_over_{way}": ratio_of(ours, theirs, at_least=1.0, note=_note(way, references))
@@ -106,14 +105,13 @@ def _figures(scores: Sequence[EncoderScore], references: Mapping[Way, float]) ->
 
 
 def _note(way: Way, references: Mapping[Way, float]) -> str:
-    """Say where a gallery without fusion is the better one by itself."""
+    """Return a remark if the gallery without fusion is more accurate on both sides."""
     if references.get(way, 0.0) <= references["aff"]:
         return ""
     return (
-        f"This bundle's one feature finds {100 * references[way]:.1f} on both sides, its fused vectors "
-        f"{100 * references['aff']:.1f}: fusion has nothing to win on these scenes, and what is left is which of them "
-        "a small network learns to meet sooner. Galleries of several networks are in the ablation "
-        "(docs/results/ablation)."
+        f"On both sides, this bundle's single feature reaches {100 * references[way]:.1f}, its fused vectors "
+        f"{100 * references['aff']:.1f}: fusion does not help on these scenes, and the comparison shows which target a "
+        "small network fits sooner. The ablation has galleries of several networks (docs/results/ablation)."
     )
 
 
@@ -121,7 +119,7 @@ def _table(scores: Sequence[EncoderScore], costs: Sequence[EncoderFigures], refe
     ways = [way for way in WAYS if _maps(scores, way)]
     both = ", ".join(f"{100 * value:.1f} ({_NAMES[way]})" for way, value in references.items())
     return Table(
-        title=f"mAP in percent; {_TRAININGS.protocol.description}. The galleries' own networks on both sides: {both}",
+        title=f"mAP in percent; {_TRAININGS.protocol.description}. The gallery side on both sides: {both}",
         columns=["encoder", "parameters", "MFLOP", "ms", *(_NAMES[way] for way in ways)],
         rows=[
             [

@@ -1,4 +1,4 @@
-"""What trainings of query encoders of different cost share: landmarks, and the gallery side's features of them."""
+"""Shared inputs of the query encoder trainings: landmarks, and their features from the gallery side."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ WAYS: tuple[Way, ...] = get_args(Way)
 
 
 class EncoderTrainings(BaseModel):
-    """What is trained, on which procedural landmarks, and how long.
+    """Settings of the trainings on procedural landmarks.
 
     Attributes:
-        backbones: Query backbones, the dearest to train first.
-        seeds: Of the trainings after the pretraining, one of every way for each.
-        source: Landmarks to learn from, which the bundle's networks have not learned from.
-        stored_size: Pixels of a side that are kept of the photographs to learn from.
-        train_size: Pixels of a side in training.
-        input_size: Pixels of a side in service.
-        pretraining: Contrastive, once for each backbone; every way starts from it.
-        training: Of every way.
-        landmarks: Held-out ones.
+        backbones: Query backbones, the most expensive first.
+        seeds: Seeds of the trainings after the pretraining; every method is trained with each.
+        source: Training landmarks, distinct from those of the bundle's networks.
+        stored_size: Stored side of the training photographs in pixels.
+        train_size: Input side in training in pixels.
+        input_size: Input side in service in pixels.
+        pretraining: Contrastive pretraining, once per backbone; all methods start from it.
+        training: Training of each method.
+        landmarks: Number of held-out landmarks.
         distractors: Views of other landmarks in the gallery.
-        difficulty: Of the held-out views.
+        difficulty: Difficulty of the held-out views.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,7 +58,7 @@ class EncoderTrainings(BaseModel):
 
     @property
     def protocol(self) -> Protocol:
-        """Queries and gallery."""
+        """Queries and gallery of the held-out landmarks."""
         return scenes_protocol(
             instances=self.landmarks,
             queries_each=2,
@@ -70,12 +70,12 @@ class EncoderTrainings(BaseModel):
 
 @dataclass(frozen=True)
 class EncoderMaterials:
-    """What all trainings share: features and pixels, in a work directory.
+    """Features and pixels for all trainings, in a work directory.
 
     Attributes:
-        base: The bundle whose gallery side is kept.
-        directory: Of stores and checkpoints.
-        trainings: What is trained.
+        base: Bundle with the gallery side.
+        directory: Directory of stores and checkpoints.
+        trainings: Settings of the trainings.
     """
 
     base: BaseBundle
@@ -83,7 +83,7 @@ class EncoderMaterials:
     trainings: EncoderTrainings
 
     def make(self) -> None:
-        """Extract what is not there yet.
+        """Extract the missing features.
 
         Raises:
             FeatureStoreError: The directory cannot be used.
@@ -100,15 +100,15 @@ class EncoderMaterials:
             extract_features(photographs, side.extractor_set, extract, self.directory / name, settings, lambda _: None)
 
     def store(self, name: str) -> FeatureStore:
-        """Open a store: `training`, `queries` or `gallery`.
+        """Open the store `training`, `queries` or `gallery`.
 
         Raises:
-            FeatureStoreError: It is missing or altered.
+            FeatureStoreError: The store is missing or altered.
         """
         return FeatureStore.open(self.directory / name)
 
     def gallery_side(self, way: Way) -> tuple[nn.Module, list[str]] | None:
-        """Return what the gallery is embedded with, and its features; None where the bundle has no such feature.
+        """Return the gallery's mixer and the names of its features; None if the bundle has no such feature.
 
         Raises:
             BundleFormatError: The bundle's mixer does not fit.

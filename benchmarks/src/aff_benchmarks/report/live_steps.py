@@ -1,4 +1,4 @@
-"""What each step of the live path costs in accuracy, from the network in torch to the browser."""
+"""The accuracy of each step of the live path, from the network in torch to the browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,14 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from aff_benchmarks.bench.store_baselines import exact_neighbours
-from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_points
+from aff_benchmarks.bench.synthetic_gallery import collection_directory, synthetic_point, write_points
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.preprocessing import preprocess
 from aff_shared.store.embedded.shard import EdgeGallery
-from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import Quantization, StoreSettings
 from aff_toolkit.data.scenes.view import render_view
 from aff_toolkit.evaluation.protocols import Protocol
@@ -41,7 +39,7 @@ from aff_toolkit.training.stages.evaluate_bundle import embed_photographs
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 
-HITS = 100
+_HITS = 100
 _BATCH = 32
 _THREADS = 2
 
@@ -50,8 +48,17 @@ Rows = list[list[int]]
 Embed = Callable[[list[NDArray[np.uint8]]], Embeddings]
 
 _TORCH, _ONNX = "torch, float32", "ONNX, float32"
-_SCANNED = "so small a gallery is scanned, and compared again; what the graph loses stands under the store"
-_MADE_HERE = "made for this comparison: the bundle has none, since the gate, half a point of mAP, refused it or was off"
+_STORES: dict[str, Quantization] = {
+    "embedded store, float32": "none",
+    "embedded store, int8": "int8",
+    "embedded store, turbo4": "turbo4",
+}
+_SCANNED = "a gallery this small is scanned without its graph; for the graph's recall see the store section"
+_MADE_HERE = (
+    "quantised for this comparison: the bundle has no int8 graph (rejected by its gate of half a point, or off)"
+)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_TIMEOUT_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,10 @@ class Step:
     """A step of the path.
 
     Attributes:
-        name: What it is.
-        before: Name of the step that it is compared with; None for the first.
-        map_at_100: Asymmetric; None where it could not be measured.
-        note: Why it could not, or what there is to say.
+        name: Name of the step.
+        before: Name of the step to compare with; None for the first.
+        map_at_100: Asymmetric mAP@100, 0 to 1; None if not measured.
+        note: Remark, or the reason why it was not measured.
     """
 
     name: str
@@ -72,10 +79,10 @@ class Step:
 
 
 def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
-    """Measure the asymmetric mAP@100 of every step; queries differ, or the search, never the gallery's embeddings.
+    """Measure the asymmetric mAP@100 of every step, always with the same gallery embeddings.
 
     Args:
-        bundle: Whose encoders are used.
+        bundle: Directory of the model bundle.
         protocol: Queries and gallery.
 
     Raises:
@@ -89,18 +96,9 @@ def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
     for name, before, embed, note in _encoders(bundle, manifest):
         found[name] = np.concatenate([embed(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
         steps.append(Step(name, before, score(_exact(found[name], gallery)), note))
-    onnx = found[_ONNX]
     for name, quantization in _STORES.items():
-        rows = _stored(gallery, onnx, quantization)
-        steps.append(Step(name, _ONNX, score(rows), _SCANNED))
+        steps.append(Step(name, _ONNX, score(_stored(gallery, found[_ONNX], quantization)), _SCANNED))
     return steps + _over_http(bundle, protocol, pixels, gallery, score)
-
-
-_STORES: dict[str, Quantization] = {
-    "embedded store, float32": "none",
-    "embedded store, int8": "int8",
-    "embedded store, turbo4": "turbo4",
-}
 
 
 class _Scorer:
@@ -118,28 +116,28 @@ class _Scorer:
 
 
 def _encoders(bundle: Path, manifest: BundleManifest) -> Iterator[tuple[str, str | None, Embed, str]]:
-    """Give every form of the query encoder: its name, that of the one before, itself, and what there is to say."""
+    """Yield every form of the query encoder: its name, the one to compare with, its function, and a remark."""
     spec, graph = manifest.query_encoder, bundle / manifest.query_encoder.model
-    calibration = np.stack([preprocess(photograph, spec.preprocessing) for photograph in _calibration()])
+    calibration = np.stack(
+        [preprocess(render_view(number, 0, size=(160, 160)), spec.preprocessing) for number in range(256)]
+    )
     in_torch = _in_torch(bundle, manifest, calibration)
     if in_torch is not None:
         yield _TORCH, None, in_torch, ""
     opened = OnnxQueryEncoder.open(graph, spec.preprocessing, manifest.space.dimension, threads=_THREADS)
     yield _ONNX, None if in_torch is None else _TORCH, opened.encode, ""
     with tempfile.TemporaryDirectory() as directory:
-        int8, note = Path(directory, "int8.onnx"), _MADE_HERE
+        int8, note = bundle / (spec.int8_model or ""), ""
         if spec.int8_model is None:
-            batches = [calibration[start : start + _BATCH] for start in range(0, len(calibration), _BATCH)]
-            quantise_query_encoder(graph, batches, int8)
-        else:
-            int8, note = bundle / spec.int8_model, ""
+            int8, note = Path(directory, "int8.onnx"), _MADE_HERE
+            quantise_query_encoder(graph, np.split(calibration, range(_BATCH, len(calibration), _BATCH)), int8)
         dimension = manifest.space.dimension
         opened = OnnxQueryEncoder.open(int8, spec.preprocessing, dimension, threads=_THREADS, precision="int8")
         yield "ONNX, int8", _ONNX, opened.encode, note
 
 
 def _in_torch(bundle: Path, manifest: BundleManifest, calibration: NDArray[np.uint8]) -> Embed | None:
-    """Return the network of the graph in torch; None where this release has no such network."""
+    """Return the network of the graph in torch; None if this release lacks the architecture."""
     spec = manifest.query_encoder
     known = [one for one in QUERY_BACKBONES.values() if one.architecture == spec.architecture]
     if not known:
@@ -156,29 +154,22 @@ def _in_torch(bundle: Path, manifest: BundleManifest, calibration: NDArray[np.ui
     return embed
 
 
-def _calibration() -> list[NDArray[np.uint8]]:
-    """Return scenes that nothing is tested on."""
-    return [render_view(number, 0, size=(160, 160)) for number in range(256)]
-
-
 def _exact(queries: Embeddings, gallery: Embeddings) -> Rows:
-    rows: Rows = exact_neighbours([gallery], queries, HITS).tolist()
+    rows: Rows = exact_neighbours([gallery], queries, _HITS).tolist()
     return rows
 
 
 def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization) -> Rows:
-    """Search an embedded gallery that has a graph whatever its size."""
+    """Search an embedded gallery with a graph."""
     space = EmbeddingSpace(id="0" * 64, dimension=gallery.shape[1])
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "gallery"
         settings = StoreSettings(url="", edge_path=path, quantization=quantization, indexing_threshold_kb=1)
-        now = datetime.now(UTC)
-        points = [
-            GalleryPoint(GalleryRecord(str(row), "0" * 64, 8, 8, now, {}), vector) for row, vector in enumerate(gallery)
-        ]
+        points = [synthetic_point(row, vector) for row, vector in enumerate(gallery)]
         asyncio.run(write_points(settings, space, [points]))
         with closing(EdgeGallery(collection_directory(path), settings)) as opened:
-            return [[int(hit.record.item_id) for hit in opened.search(query, limit=HITS)] for query in queries]
+            row_of = {point.record.item_id: row for row, point in enumerate(points)}
+            return [[row_of[hit.record.item_id] for hit in opened.search(query, limit=_HITS)] for query in queries]
 
 
 def _over_http(
@@ -194,7 +185,7 @@ def _over_http(
         for start in range(0, len(protocol.gallery), _BATCH):
             batch = enumerate(protocol.gallery[start : start + _BATCH], start)
             indexer.index([Upload(str(row), "image.png", _png(one.load())) for row, one in batch])
-        rows = [[int(hit.id) for hit in searcher.search(query, limit=HITS).hits] for query in queries]
+        rows = [[int(hit.id) for hit in searcher.search(query, limit=_HITS).hits] for query in queries]
         http = Step("both services over HTTP", _ONNX, score(rows), "from PNG files of the same pixels")
         try:
             in_browser = score(_exact(browser_embeddings(services.query_url, queries), gallery))
@@ -208,35 +199,31 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     return encoded
 
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_TIMEOUT_MS = 20_000
-
-
 class BrowserMissingError(Exception):
-    """There is no browser, nothing to drive it with, or nothing that encodes in it; says which."""
+    """The browser, its driver, or the page's runtime is missing."""
 
 
 def find_chromium() -> str | None:
-    """Return the path of the system's Chromium, if there is one."""
+    """Return the path of the system's Chromium, or None."""
     return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
 
 
 def browser_embeddings(url: str, photographs: Sequence[bytes]) -> NDArray[np.float32]:
-    """Search with each photograph on the device, in headless Chromium, and keep what was sent to the service.
+    """Encode photographs on the page in headless Chromium, and return the embeddings of its search requests.
 
     Args:
-        url: Of a running query service with its page.
+        url: Address of a running query service with its page.
         photographs: PNG files.
 
     Returns:
         (Q, D), unit length.
 
     Raises:
-        BrowserMissingError: It cannot be done on this machine.
+        BrowserMissingError: The browser cannot be used on this machine.
     """
     path = find_chromium()
     if path is None or find_spec("playwright") is None:
-        raise BrowserMissingError("there is no Chromium" if path is None else "playwright is not installed")
+        raise BrowserMissingError("Chromium is not installed" if path is None else "playwright is not installed")
     from playwright.sync_api import Error  # noqa: PLC0415 - not on every machine
 
     try:

@@ -1,68 +1,60 @@
-"""What a search costs beside its floor, beside LitServe, and beside a symmetric service."""
+"""The cost of a search compared with its floor, LitServe, and a symmetric service."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts, compare_services
 from aff_benchmarks.bench.baselines.search_cost import LitserveSetting, SearchCost, best_for_many, best_for_one
-from aff_benchmarks.report.report import shown
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of, shown
 from aff_benchmarks.report.theme import draw_bars, new_plot, save_plot
-from aff_shared.errors import MissingExtraError
 
 PLOT = "query_cost.svg"
-_NEEDED = ("litserve", "transformers")
 _COUNTS = Counts()
 
 _TEXT = """
-The same procedural photographs (640 x 480 pixels, JPEG) are searched with in four ways, in turn within each repetition,
-each service in processes of its own, none of them logging its requests:
+The same procedural photographs (640 x 480 pixels, JPEG) are the queries of four systems, in turn within each
+repetition. Each service runs in separate processes and logs no requests:
 
 - **ours**: the query service with its default settings;
 - **floor**: decoding, the query encoder and the vector search in a bare loop, without HTTP;
-- **LitServe**: the same encoder and the same embedded vector search behind LitServe, the photograph as the body of the
-  request. One worker or one for each core, with and without its batching, were tried first; it is held against us with
-  the setting that serves one client best where latency is compared, and with the one that serves many clients best
-  where throughput and processor time are;
-- **CLIP**: a symmetric service as tutorials build it: the vision tower of CLIP ViT-L/14 on torch for queries as for
-  the gallery, FastAPI, uvicorn, and qdrant-client in its local mode (or the server of `QDRANT_URL`). Its weights are
-  random, for what it costs does not depend on them; it says nothing of accuracy. Its vector search compares all vectors
-  one by one, which qdrant-client itself advises against beyond 20,000; what that takes stands by itself, so that nobody
-  thinks that the ratio came from it.
+- **LitServe**: the same encoder and the same embedded vector search behind LitServe, with the photograph as the request
+  body. Trials with one worker or one per core, with and without batching, select two settings: the best for one client,
+  used for latency, and the best for many clients, used for throughput and processor time;
+- **CLIP**: a symmetric service as tutorials build it: the vision tower of CLIP ViT-L/14 on torch for queries and
+  gallery, FastAPI, uvicorn, and qdrant-client in its local mode (or the server of `QDRANT_URL`). Its weights are
+  random, which changes accuracy but not cost. Its vector search is exhaustive, which qdrant-client advises against
+  beyond 20,000 vectors; the table lists its time separately.
 
-Resident memory is that of all processes of a service, and pages that several of them share count once; our gallery is
-mapped from files, CLIP's vectors lie in memory. Processor time is that of the run with many clients.
+Resident memory covers all processes of a service, with shared pages counted once; our gallery is mapped from files,
+CLIP's vectors are in memory. Processor time is that of the run with many clients.
 """
-_MEMORY = "Random weights weigh as much as trained ones."
+_MEMORY = "Random weights are as large as trained ones."
 _FLOOR = (
-    "A bare loop never sleeps and keeps its caches (0.3 ms). Above it are HTTP and the photograph's body (0.4 ms), "
-    "the ways to the encoder's process and to the store's thread (0.4 ms), and Python of the frame. The "
-    "smaller the bundle's encoder, the more of a search is the frame."
+    "A bare loop never sleeps and keeps its caches (0.3 ms). The service adds HTTP and the photograph's body (0.4 ms), "
+    "communication with the encoder's process and the store's thread (0.4 ms), and the web framework. The smaller the "
+    "bundle's encoder, the larger their share."
 )
 _THROUGHPUT = (
-    "Each has a process for HTTP beside that of the encoder. LitServe's frame validates, limits and counts nothing; "
-    "ours spends less processor time on a search all the same."
+    "Both have one process for HTTP and others for the encoder. LitServe does not validate, limit or count requests; "
+    "our service still needs less processor time per search."
 )
 
 
 def query_cost(context: BenchContext) -> Section:
-    """Measure.
+    """Measure the services.
 
     Raises:
-        MissingExtraError: A baseline is not installed.
         BundleError: The bundle cannot be used.
-        RuntimeError: A service did not start, or refused a search.
+        RuntimeError: A service did not start, or rejected a search.
     """
-    _require_rivals()
     found = compare_services(context.bundle, images=context.gallery, repetitions=context.repetitions, counts=_COUNTS)
     _plot(found, context.out / PLOT)
     return Section(
         key="query_cost",
-        title="What a search costs",
+        title="Cost of a search",
         text=_TEXT,
         figures=_figures(found),
         tables=[_table(found)],
@@ -70,12 +62,6 @@ def query_cost(context: BenchContext) -> Section:
         settings={"gallery": context.gallery, **_COUNTS.model_dump()},
         details=found.model_dump(),
     )
-
-
-def _require_rivals() -> None:
-    for package in _NEEDED:
-        if find_spec(package) is None:
-            raise MissingExtraError(f"{package} is missing: pip install 'aff-toolkit[bench]'", item=package)
 
 
 def _figures(found: Comparison) -> dict[str, Figure]:
@@ -93,9 +79,9 @@ def _figures(found: Comparison) -> dict[str, Figure]:
 
 
 def _vector_search_of(clip: Sequence[SearchCost]) -> str:
-    """Say what the ratio owes to another vector search than ours."""
+    """Return a note on the share of CLIP's vector search in its latency."""
     share = statistics.median((cost.store_ms or 0.0) / cost.p50_ms for cost in clip)
-    return f"CLIP's own vector search is {share:.0%} of its median latency; the rest is its tower."
+    return f"The vector search is {share:.0%} of CLIP's median latency; the rest is its tower."
 
 
 def _ratio(
@@ -120,10 +106,10 @@ def _table(found: Comparison) -> Table:
     one, many = best_for_one(found.trials), best_for_many(found.trials)
     rows = {"ours": found.ours, "floor": found.floor}
     if one == many:
-        rows[f"LitServe, {_said(one)}"] = found.litserve_one
+        rows[f"LitServe, {_setting_text(one)}"] = found.litserve_one
     else:
-        rows[f"LitServe, best for one client: {_said(one)}"] = found.litserve_one
-        rows[f"LitServe, best for many: {_said(many)}"] = found.litserve_many
+        rows[f"LitServe, best for one client: {_setting_text(one)}"] = found.litserve_one
+        rows[f"LitServe, best for many: {_setting_text(many)}"] = found.litserve_many
     rows["CLIP ViT-L/14"] = found.clip
     names = ("p50_ms", "p99_ms", "per_s", "memory_mib", "cpu_s_per_1000", "store_ms")
     columns = [
@@ -148,7 +134,7 @@ def _table(found: Comparison) -> Table:
     )
 
 
-def _said(setting: LitserveSetting) -> str:
+def _setting_text(setting: LitserveSetting) -> str:
     workers = "one worker" if setting.workers == 1 else f"{setting.workers} workers"
     return f"{workers}, {'no batches' if setting.batch == 1 else f'batches of up to {setting.batch}'}"
 

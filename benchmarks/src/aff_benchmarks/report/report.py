@@ -1,4 +1,4 @@
-"""`bench.json` and `README.md` of a report."""
+"""The benchmark report: measures the sections, and writes `bench.json` and `README.md`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,31 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from aff_benchmarks.report.accuracy import accuracy
 from aff_benchmarks.report.accuracy_over_cost import accuracy_over_cost
 from aff_benchmarks.report.query_cost import query_cost
-from aff_benchmarks.report.section import BenchContext, Figure, Machine, Section, Table, this_machine
+from aff_benchmarks.report.section import BenchContext, Figure, Machine, Section, Table, shown, this_machine
 from aff_benchmarks.report.store_cost import store_cost
 from aff_benchmarks.report.throughput import index_cost, training_and_features
 
+SECTIONS: Mapping[str, Callable[[BenchContext], Section]] = {
+    "query_cost": query_cost,
+    "index_cost": index_cost,
+    "store": store_cost,
+    "accuracy": accuracy,
+    "accuracy_over_cost": accuracy_over_cost,
+    "training_and_features": training_and_features,
+}
 _RESULT, _PAGE = "bench.json", "README.md"
-_WHOLE = 100
-_HOW = """Figures are medians of repetitions that were taken in turn, with the least and the largest behind them. Ratios
-of one run count; milliseconds differ between machines, and between runs of a shared one. All is in `bench.json`."""
+_HOW = """Figures are medians of repetitions that were measured in turn, with the smallest and the largest value.
+Compare ratios within one run; milliseconds differ between machines, and between runs on a shared machine. `bench.json`
+has all values."""
 
 
 class BenchReport(BaseModel):
-    """Everything that was measured.
+    """All measured values.
 
     Attributes:
-        machine: On which.
-        finished: When.
-        sections: By key, in the order of the page.
+        machine: Machine of the measurements.
+        finished: Time of the last measurement.
+        sections: Sections by key, in the order of the page.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,11 +46,51 @@ class BenchReport(BaseModel):
     sections: dict[str, Section]
 
 
-def write_report(out: Path, machine: Machine, sections: list[Section]) -> BenchReport:
-    """Write the report for machines and for people.
+def bench_all(context: BenchContext, only: Collection[str], progress: Callable[[str], None]) -> BenchReport:
+    """Measure all sections, and rewrite the report after each.
+
+    Args:
+        context: Inputs of the sections.
+        only: Keys of the sections to measure; the others are kept from an earlier run, and marked if that was on
+            another machine. Empty for all.
+        progress: Called with the section's key before each section.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The report cannot be written.
+    """
+    context.out.mkdir(parents=True, exist_ok=True)
+    machine = this_machine()
+    found = _earlier_sections(context.out, machine) if only else {}
+    for key, measure in SECTIONS.items():
+        if only and key not in only:
+            continue
+        progress(key)
+        began = time.perf_counter()
+        section = measure(context)
+        found[key] = section.model_copy(update={"seconds": time.perf_counter() - began})
+        report = write_report(context.out, machine, [found[name] for name in SECTIONS if name in found])
+    return report
+
+
+def _earlier_sections(out: Path, here: Machine) -> dict[str, Section]:
+    try:
+        report = read_report(out)
+    except (OSError, ValidationError):
+        return {}
+    there = report.machine
+    if here.model_copy(update={"commit": None}) == there.model_copy(update={"commit": None}):
+        return dict(report.sections)
+    return {
+        key: section.model_copy(update={"elsewhere": section.elsewhere or there})
+        for key, section in report.sections.items()
+    }
+
+
+def write_report(out: Path, machine: Machine, sections: list[Section]) -> BenchReport:
+    """Write the report as JSON and as a page.
+
+    Raises:
+        OSError: The report cannot be written.
     """
     report = BenchReport(
         machine=machine, finished=datetime.now(UTC).replace(microsecond=0), sections={one.key: one for one in sections}
@@ -53,25 +101,20 @@ def write_report(out: Path, machine: Machine, sections: list[Section]) -> BenchR
 
 
 def read_report(out: Path) -> BenchReport:
-    """Read a report again.
+    """Read a report.
 
     Raises:
-        OSError: It is not there.
-        ValidationError: It is none.
+        OSError: The report cannot be read.
+        ValidationError: The file is not a report.
     """
     return BenchReport.model_validate_json((out / _RESULT).read_text(encoding="utf-8"))
 
 
-def shown(value: float) -> str:
-    """Return a number with three digits that count."""
-    return f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
-
-
 def _page(report: BenchReport) -> str:
     lines = [
-        "# Measured side by side",
+        "# Benchmark report",
         "",
-        f"`aff bench all`, {report.finished:%Y-%m-%d}. The machine, where a section names no other: "
+        f"`aff bench all`, {report.finished:%Y-%m-%d}. Machine, unless a section names another: "
         f"{_described(report.machine)}.",
         "",
         _HOW,
@@ -87,19 +130,19 @@ def _described(machine: Machine) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     return (
         f"{machine.processor}, {machine.cores} cores, {machine.memory_mib / 1024:.0f} GiB, "
-        f"{machine.card or 'no graphics card'}, {machine.system}, Python {machine.python}; {packages}; "
+        f"{machine.card or 'no GPU'}, {machine.system}, Python {machine.python}; {packages}; "
         f"commit {machine.commit or 'unknown'}"
     )
 
 
 def _missed(report: BenchReport) -> list[str]:
     missed = [
-        f"- {section.title}: `{key}` is {shown(one.median)}, wanted {_goal(one)}. {one.note}".rstrip()
+        f"- {section.title}: `{key}` is {shown(one.median)}, goal {_goal(one)}. {one.note}".rstrip()
         for section in report.sections.values()
         for key, one in section.figures.items()
         if one.met is False
     ]
-    return ["## Goals that were missed", "", *(missed or ["None."]), ""]
+    return ["## Missed goals", "", *(missed or ["None."]), ""]
 
 
 def _section(section: Section) -> list[str]:
@@ -113,7 +156,7 @@ def _section(section: Section) -> list[str]:
         lines += _table(table)
     lines += [line for plot in section.plots for line in (f"![{section.title}]({plot})", "")]
     settings = ", ".join(f"{key} {value}" for key, value in section.settings.items())
-    return [*lines, f"Settings: {settings or 'none'}. It took {section.seconds:,.0f} s.", ""]
+    return [*lines, f"Settings: {settings or 'none'}. Duration: {section.seconds:,.0f} s.", ""]
 
 
 def _row(key: str, one: Figure) -> str:
@@ -132,53 +175,3 @@ def _table(table: Table) -> list[str]:
     rule = "|".join("---" for _ in table.columns)
     rows = [f"| {' | '.join(row)} |" for row in table.rows]
     return [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |", f"|{rule}|", *rows, ""]
-
-
-SECTIONS: Mapping[str, Callable[[BenchContext], Section]] = {
-    "query_cost": query_cost,
-    "index_cost": index_cost,
-    "store": store_cost,
-    "accuracy": accuracy,
-    "accuracy_over_cost": accuracy_over_cost,
-    "training_and_features": training_and_features,
-}
-
-
-def bench_all(context: BenchContext, only: Collection[str], told: Callable[[str], None]) -> BenchReport:
-    """Measure, and write the report anew after each section.
-
-    Args:
-        context: Of the sections.
-        only: Keys of the sections to measure; the others stay as an earlier run left them, marked where that was on
-            another machine. Empty for all.
-        told: Is given a line before each section.
-
-    Raises:
-        OSError: The report cannot be written.
-    """
-    context.out.mkdir(parents=True, exist_ok=True)
-    machine = this_machine()
-    found = _kept(context) if only else {}
-    for key, measure in SECTIONS.items():
-        if only and key not in only:
-            continue
-        told(key)
-        began = time.perf_counter()
-        section = measure(context)
-        found[key] = section.model_copy(update={"seconds": time.perf_counter() - began})
-        report = write_report(context.out, machine, [found[name] for name in SECTIONS if name in found])
-    return report
-
-
-def _kept(context: BenchContext) -> dict[str, Section]:
-    try:
-        report = read_report(context.out)
-    except (OSError, ValidationError):
-        return {}
-    here, there = this_machine(), report.machine
-    if here.model_copy(update={"commit": None}) == there.model_copy(update={"commit": None}):
-        return dict(report.sections)
-    return {
-        key: section.model_copy(update={"elsewhere": section.elsewhere or there})
-        for key, section in report.sections.items()
-    }

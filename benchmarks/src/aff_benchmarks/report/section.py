@@ -1,4 +1,4 @@
-"""A section of the report: one comparison."""
+"""Data of the benchmark report: figures, tables, sections, and the machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,88 +16,36 @@ from pydantic import BaseModel, ConfigDict
 
 from aff_shared.resource_limits import usable_cores
 
-
-class Table(BaseModel):
-    """Cells are shown as they are.
-
-    Attributes:
-        title: Above the table.
-        columns: Headings.
-        rows: Of as many cells each.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-
-class Section(BaseModel):
-    """What one comparison found.
-
-    Attributes:
-        key: Of the section in `bench.json`.
-        title: For people.
-        text: Paragraphs of Markdown: what was compared, and how.
-        figures: By key; a ratio is called `x_over_y`.
-        tables: For people.
-        plots: File names, beside the report, of SVG images.
-        settings: Seeds, sizes and counts with which it was measured.
-        details: All else that was measured, for machines.
-        seconds: That the section took.
-        elsewhere: Machine that it was measured on, where that is not the report's.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    key: str
-    title: str
-    text: str
-    figures: dict[str, Figure]
-    tables: list[Table] = []
-    plots: list[str] = []
-    settings: dict[str, Any] = {}
-    details: dict[str, Any] = {}
-    seconds: float = 0.0
-    elsewhere: Machine | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BenchContext:
-    """What every section is given.
-
-    Attributes:
-        bundle: Directory of the model bundle.
-        out: Directory of the report; plots are written there.
-        repetitions: Of each measurement; its median counts.
-        gallery: Images of the gallery that is searched.
-        sizes: Images of the galleries of the store's comparison.
-        grocery: The list `open_set.csv` of real photographs, or None where it is not at hand.
-        ablations: Directory of `aff ablate`'s results.
-    """
-
-    bundle: Path
-    out: Path
-    repetitions: int
-    gallery: int
-    sizes: Sequence[int]
-    grocery: Path | None
-    ablations: Path
+_PACKAGES = (
+    "faiss-cpu",
+    "fastapi",
+    "litserve",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pillow",
+    "qdrant-client",
+    "qdrant-edge-py",
+    "torch",
+    "transformers",
+    "uvicorn",
+)
+_MIB = 2**20
+_WHOLE = 100
 
 
 class Figure(BaseModel):
-    """A figure of several repetitions.
+    """A figure over several repetitions.
 
     Attributes:
-        median: Of the repetitions.
-        low: The least.
-        high: The largest.
-        repetitions: How many there were.
-        unit: Such as ms; empty for a ratio.
-        goal: That the median is held to; None for a figure that only informs.
-        sense: Whether the goal is a least or a largest value.
-        note: What there is to say of it; where the goal is missed, the reason.
+        median: Median of the repetitions.
+        low: Smallest value.
+        high: Largest value.
+        repetitions: Number of repetitions.
+        unit: Unit, such as ms; empty for a ratio.
+        goal: Bound for the median; None for an informative figure.
+        sense: Whether the goal is a lower or an upper bound.
+        note: Remark; the reason where the goal is missed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -114,7 +61,7 @@ class Figure(BaseModel):
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None where there is none."""
+        """Whether the median meets the goal; None without a goal."""
         if self.goal is None:
             return None
         return self.median >= self.goal if self.sense == "at least" else self.median <= self.goal
@@ -128,14 +75,14 @@ def figure(
     at_most: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Sum up repetitions.
+    """Summarise repetitions.
 
     Args:
-        values: One of each repetition, at least one.
-        unit: Such as ms; empty for a ratio.
+        values: One value per repetition, at least one.
+        unit: Unit, such as ms; empty for a ratio.
         at_least: Goal of a figure that should be large.
         at_most: Goal of a figure that should be small; not both.
-        note: What there is to say of it.
+        note: Remark.
     """
     return Figure(
         median=statistics.median(values),
@@ -157,40 +104,44 @@ def ratio_of(
     at_most: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Return `first_over_second`, of repetitions that were measured in turn: each pair gives one ratio."""
+    """Return `first_over_second` of repetitions that were measured in turn: one ratio per pair."""
     pairs = [one / other for one, other in zip(first, second, strict=True)]
     return figure(pairs, at_least=at_least, at_most=at_most, note=note)
 
 
-_PACKAGES = (
-    "faiss-cpu",
-    "fastapi",
-    "litserve",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "pillow",
-    "qdrant-client",
-    "qdrant-edge-py",
-    "torch",
-    "transformers",
-    "uvicorn",
-)
-_MIB = 2**20
+def shown(value: float) -> str:
+    """Return a number with three significant digits; whole from 100 up."""
+    return f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
+
+
+class Table(BaseModel):
+    """A table of the report.
+
+    Attributes:
+        title: Caption.
+        columns: Column headings.
+        rows: Cells as text, one per column.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
 
 
 class Machine(BaseModel):
-    """The machine and its software.
+    """A machine and its software.
 
     Attributes:
-        processor: Its name.
-        cores: That this process may use.
-        memory_mib: In all.
+        processor: Processor model.
+        cores: Cores that this process may use.
+        memory_mib: Total memory.
         system: Operating system and kernel.
-        python: Version.
-        packages: Versions of what the figures depend on, where it is installed.
-        card: Graphics card, or None.
-        commit: Of the repository, marked where the working tree differs; None outside of one.
+        python: Python version.
+        packages: Versions of the installed packages that affect the figures.
+        card: GPU model, or None.
+        commit: Commit of the repository, marked if the working tree differs; None outside of a repository.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -205,16 +156,69 @@ class Machine(BaseModel):
     commit: str | None
 
 
+class Section(BaseModel):
+    """The results of one comparison.
+
+    Attributes:
+        key: Key of the section in `bench.json`.
+        title: Heading.
+        text: Markdown paragraphs that describe the comparison.
+        figures: Figures by key; a ratio is called `x_over_y`.
+        tables: Tables of the page.
+        plots: File names of SVG images in the report's directory.
+        settings: Seeds, sizes and counts of the measurement.
+        details: All other measured values, for programs.
+        seconds: Duration of the measurement.
+        elsewhere: Machine of the measurement, if it is not the report's.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    title: str
+    text: str
+    figures: dict[str, Figure]
+    tables: list[Table] = []
+    plots: list[str] = []
+    settings: dict[str, Any] = {}
+    details: dict[str, Any] = {}
+    seconds: float = 0.0
+    elsewhere: Machine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchContext:
+    """The inputs of every section.
+
+    Attributes:
+        bundle: Directory of the model bundle.
+        out: Directory of the report and its plots.
+        repetitions: Repetitions per measurement, summarised by the median.
+        gallery: Number of images in the searched gallery.
+        sizes: Gallery sizes of the store comparison, in images.
+        grocery: The list `open_set.csv` of real photographs, or None.
+        ablations: Directory of the results of `aff ablate`.
+    """
+
+    bundle: Path
+    out: Path
+    repetitions: int
+    gallery: int
+    sizes: Sequence[int]
+    grocery: Path | None
+    ablations: Path
+
+
 def this_machine() -> Machine:
     """Return a description of this machine."""
-    import torch  # noqa: PLC0415 - a while to import
+    import torch  # noqa: PLC0415 - slow to import
 
     return Machine(
         processor=_processor(),
         cores=usable_cores(),
         memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
         system=f"{platform.system()} {platform.release()}",
-        python=sys.version.split()[0],
+        python=platform.python_version(),
         packages=_versions(),
         card=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         commit=_commit(),

@@ -1,4 +1,4 @@
-"""What the store costs beside searching without one."""
+"""The cost of the store compared with searches without one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_benchmarks.bench.store_baselines import HITS, RivalSearch, exact_neighbours, faiss_search, numpy_search
+from aff_benchmarks.bench.store_baselines import HITS, BaselineSearch, exact_neighbours, faiss_search, numpy_search
 from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_point, synthetic_queries
 from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
 from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
@@ -28,30 +28,47 @@ from aff_shared.store.settings import StoreSettings
 
 _QUERIES = 200
 _WRITTEN = 10_000
+_BATCH = 128
 _PLOT = "store.svg"
 _TEXT = """
-Clustered synthetic embeddings of the bundle's width; 200 queries that the gallery lacks, one after the other. *Ours* is
-the embedded store under the service: it filters, reads ids and payloads, and its files survive a kill; below
-`QDRANT_INDEXING_THRESHOLD_KB` it has no graph, and compares every vector. *numpy* compares every vector in memory,
-*faiss* walks an HNSW graph in memory with the same m and ef_construct, and the least ef of a ladder that reaches our
-recall; both give row numbers and nothing else. One engine is measured after the other, not in turn: of these ratios
-only the order counts. Near a recall of 0.999 graphs are flat, and one hit in a thousand changes faiss's time twofold.
+Clustered synthetic embeddings of the bundle's dimension; 200 queries that are not in the gallery, one after the other.
+*Ours* is the service's embedded store: it filters, reads ids and payloads, and its files survive a crash; below
+`QDRANT_INDEXING_THRESHOLD_KB` it has no graph and scans all vectors. *numpy* scans all vectors in memory. *faiss*
+searches an HNSW graph in memory with the same m and ef_construct, and the smallest ef of a ladder that reaches our
+recall. Both baselines return only row numbers. The engines are measured one after the other, not in turn: compare the
+order of magnitude only. Near a recall of 0.999, one hit in a thousand changes faiss's time twofold.
 """
-_RIVAL = "faiss gives row numbers from memory; ours reads payloads and can filter, through Python objects for each hit"
+_FAISS = (
+    "faiss returns row numbers from memory; ours reads payloads, supports filters, and creates Python objects per hit"
+)
+
+
+class StoreWrites(BaseModel):
+    """The speed of a store.
+
+    Attributes:
+        upserts_per_s: Durable writes per second, 128 images per call, one call after the other.
+        p50_ms: Median latency of searches after the writes, one after the other.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    upserts_per_s: float
+    p50_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class SizeCost:
-    """One size of the gallery."""
+    """The searches at one gallery size."""
 
     images: int
     ours: list[GrowthPoint]
-    exact: RivalSearch
-    graph: RivalSearch
+    exact: BaselineSearch
+    graph: BaselineSearch
 
 
 def store_cost(context: BenchContext) -> Section:
-    """Compare stores by size and quantisation, at equal recall."""
+    """Compare stores by gallery size and compression, at equal recall."""
     dimension = load_manifest(context.bundle).space.dimension
     costs = [_measure(dimension, size, context.repetitions) for size in context.sizes]
     embedded, server = _writes(dimension, context.repetitions)
@@ -59,11 +76,11 @@ def store_cost(context: BenchContext) -> Section:
     tables = [
         Table(
             title="Searches",
-            columns=["images", "search", "recall@10", "p50", "p99", "on disk", "built in"],
+            columns=["images", "search", "recall@10", "p50", "p99", "on disk", "build time"],
             rows=rows,
         ),
         Table(
-            title="Writes, 128 images a call, and searches right after, through the store's Protocol",
+            title=f"Writes, {_BATCH} images per call, and searches afterwards, through the store's Protocol",
             columns=["store", "images/s", "p50 of a search"],
             rows=[
                 [name, f"{one.upserts_per_s:,.0f}", f"{one.p50_ms:.2f} ms"]
@@ -73,11 +90,11 @@ def store_cost(context: BenchContext) -> Section:
         ),
     ]
     _plot(costs, context.out / _PLOT)
-    told = "" if server else "\nA Qdrant server was not measured: `QDRANT_URL` names none.\n"
+    not_measured = "" if server else "\nA Qdrant server was not measured: `QDRANT_URL` is empty.\n"
     return Section(
         key="store",
         title="The store",
-        text=_TEXT + told,
+        text=_TEXT + not_measured,
         figures=_figures(max(costs, key=lambda cost: cost.images), embedded, server),
         tables=tables,
         plots=[_PLOT],
@@ -119,11 +136,55 @@ def _writes(dimension: int, repetitions: int) -> tuple[list[StoreWrites], list[S
     return embedded, [asyncio.run(measure_store(StoreSettings(), _WRITTEN, queries)) for _ in range(repetitions)]
 
 
+async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
+    """Write a gallery of synthetic embeddings, search it, and drop it.
+
+    Args:
+        settings: Store settings; the gallery is written into a new collection that is not live.
+        images: Number of images.
+        queries: Query vectors (Q, D).
+
+    Raises:
+        StoreError: The store is unavailable, or rejects a request.
+    """
+    space = EmbeddingSpace(id="0" * 64, dimension=queries.shape[1])
+    collection = f"aff-bench-{secrets.token_hex(4)}"
+    catalogue = await open_catalogue(settings.model_copy(update={"collection": collection}))
+    store = await catalogue.collection(space)
+    try:
+        await store.create(space)
+        upserts_per_s = images / await _write(store, images, space.dimension)
+        p50_ms = statistics.median([await _search(store, query) for query in queries])
+    finally:
+        await catalogue.drop(space.id)
+        await catalogue.close()
+    return StoreWrites(upserts_per_s=upserts_per_s, p50_ms=p50_ms)
+
+
+async def _write(store: GalleryStore, images: int, dimension: int) -> float:
+    """Return the seconds of the writes."""
+    seconds, written = 0.0, 0
+    for vectors in synthetic_embeddings(images, dimension, seed=0):
+        points = [synthetic_point(written + row, vector) for row, vector in enumerate(vectors)]
+        written += len(points)
+        for start in range(0, len(points), _BATCH):
+            began = time.perf_counter()
+            await store.upsert(points[start : start + _BATCH])
+            seconds += time.perf_counter() - began
+    return seconds
+
+
+async def _search(store: GalleryStore, query: NDArray[np.float32]) -> float:
+    began = time.perf_counter()
+    await store.search(query, limit=HITS)
+    return 1000 * (time.perf_counter() - began)
+
+
 def _figures(largest: SizeCost, embedded: Sequence[StoreWrites], server: Sequence[StoreWrites]) -> dict[str, Figure]:
     by_name = {point.quantization: point for point in largest.ours}
     plain, int8 = by_name["none"], by_name["int8"]
     figures = {
-        "ours_p50_over_faiss": ratio_of(plain.passes_p50_ms, largest.graph.passes_p50_ms, note=_RIVAL),
+        "ours_p50_over_faiss": ratio_of(plain.passes_p50_ms, largest.graph.passes_p50_ms, note=_FAISS),
         "numpy_p50_over_ours": ratio_of(largest.exact.passes_p50_ms, plain.passes_p50_ms, at_least=1.0),
         "int8_p50_over_float32": ratio_of(int8.passes_p50_ms, plain.passes_p50_ms),
         "recall_at_10_float32": figure([plain.recall_at_10], at_least=0.99),
@@ -180,67 +241,3 @@ def _plot(costs: Sequence[SizeCost], path: Path) -> None:
     recall.set(xscale="log", xlabel="images", title="recall@10", ylim=(0.98, 1.001))
     latency.legend()
     save_plot(figure, path)
-
-
-_BATCH = 128
-
-
-class StoreWrites(BaseModel):
-    """What was measured.
-
-    Attributes:
-        upserts_per_s: Durable ones, 128 at a time, one call after the other.
-        p50_ms: Of a search of what was just written, one after the other.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    upserts_per_s: float
-    p50_ms: float
-
-
-async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
-    """Write a gallery of synthetic embeddings, search it, and drop it.
-
-    Args:
-        settings: Of the store; it gets a collection of a name of its own, which is not live.
-        images: To write.
-        queries: (Q, D).
-
-    Raises:
-        StoreError: The store is away, or refuses.
-    """
-    dimension = queries.shape[1]
-    space = EmbeddingSpace(id="0" * 64, dimension=dimension)
-    own_name = f"aff-bench-{secrets.token_hex(4)}"
-    catalogue = await open_catalogue(settings.model_copy(update={"collection": own_name}))
-    store = await catalogue.collection(space)
-    try:
-        await store.create(space)
-        upserts_per_s = images / await _write(store, images, dimension)
-        p50_ms = statistics.median([await _search(store, query) for query in queries])
-    finally:
-        await catalogue.drop(space.id)
-        await catalogue.close()
-    return StoreWrites(upserts_per_s=upserts_per_s, p50_ms=p50_ms)
-
-
-async def _write(store: GalleryStore, images: int, dimension: int) -> float:
-    """Return the seconds that the store took."""
-    seconds, written = 0.0, 0
-    for vectors in synthetic_embeddings(images, dimension, seed=0):
-        for start in range(0, len(vectors), _BATCH):
-            points = [
-                synthetic_point(written + row, vectors[row]) for row in range(start, min(start + _BATCH, len(vectors)))
-            ]
-            began = time.perf_counter()
-            await store.upsert(points)
-            seconds += time.perf_counter() - began
-        written += len(vectors)
-    return seconds
-
-
-async def _search(store: GalleryStore, query: NDArray[np.float32]) -> float:
-    began = time.perf_counter()
-    await store.search(query, limit=10)
-    return 1000 * (time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""Plots that read well on light and on dark pages."""
+"""Plots that are legible on light and on dark pages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aff_benchmarks.report.report import shown
+from aff_benchmarks.report.section import shown
 
-_INK = "#7d8590"  # a grey with a contrast of 4 on white, and of 5 on black
 COLOURS = ("#2f81f7", "#e8710a", "#2da44e", "#bf4b8a", "#8b6ff0", "#b08800")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+_INK = "#7d8590"  # a grey with a contrast of 4 on white, and of 5 on black
+_HEADROOM = 3.0
 
 
 def new_plot(panels: int = 1, *, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
@@ -35,34 +36,13 @@ def new_plot(panels: int = 1, *, width: float = 4.6, height: float = 3.6) -> tup
     return figure, axes
 
 
-def save_plot(figure: Figure, path: Path) -> None:
-    """Write an SVG, the same bytes for the same plot; texts and legends take the theme's ink.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    for axes in figure.axes:
-        for text in axes.texts:
-            text.set_color(_INK)
-        if (legend := axes.get_legend()) is not None:
-            legend.get_frame().set_alpha(0)
-            legend.get_frame().set_edgecolor("none")
-            for text in legend.get_texts():
-                text.set_color(_INK)
-    with mpl.rc_context({"svg.hashsalt": "aff", "svg.fonttype": "path"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
-
-
-_HEADROOM = 3.0
-
-
 def draw_bars(axes: Axes, heights: Mapping[str, float | None], title: str, *, log: bool = False) -> None:
-    """Draw a bar for each name, the colours in their order; None leaves its place empty.
+    """Draw one bar per name, with its value above.
 
     Args:
-        axes: Of the theme.
-        heights: By name; positive.
-        title: Above the bars, with the unit.
+        axes: Panel of `new_plot`.
+        heights: Positive values by name; None for no bar.
+        title: Title with the unit.
         log: Whether the axis is logarithmic.
     """
     there = {place: height for place, height in enumerate(heights.values()) if height is not None}
@@ -77,3 +57,21 @@ def draw_bars(axes: Axes, heights: Mapping[str, float | None], title: str, *, lo
         axes.minorticks_off()
     else:
         axes.margins(y=0.12)
+
+
+def save_plot(figure: Figure, path: Path) -> None:
+    """Write a reproducible SVG; texts and legends have the theme's colour.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    for axes in figure.axes:
+        for text in axes.texts:
+            text.set_color(_INK)
+        if (legend := axes.get_legend()) is not None:
+            legend.get_frame().set_alpha(0)
+            legend.get_frame().set_edgecolor("none")
+            for text in legend.get_texts():
+                text.set_color(_INK)
+    with mpl.rc_context({"svg.hashsalt": "aff", "svg.fonttype": "path"}):
+        figure.savefig(path, format="svg", metadata={"Date": None})

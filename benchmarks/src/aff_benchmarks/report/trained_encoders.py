@@ -1,4 +1,4 @@
-"""Query encoders of different cost, trained in several ways towards one gallery side, and what each of them finds."""
+"""Query encoders of different cost, trained by several methods for one gallery side, and their accuracy."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, 
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_embeddings import embed_rows
 from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES, Regression
-from aff_toolkit.training.recipe.joint_section import JointSection
-from aff_toolkit.training.recipe.training_recipe import BaseSection, MixerSection, QueryEncoderSection, TrainingRecipe
+from aff_toolkit.training.recipe.sections import BaseSection, JointSection, MixerSection, QueryEncoderSection
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.joint_training import train_pair
 from aff_toolkit.training.stages.pretraining import ContrastivePretraining
 
@@ -46,13 +46,13 @@ _REGRESSION = (Regression(weight=20.0),)
 
 @dataclass(frozen=True, slots=True)
 class EncoderScore:
-    """What one training came to.
+    """The score of one training.
 
     Attributes:
-        backbone: Name.
-        way: Of learning.
-        seed: Of the training.
-        map: mAP of held-out landmarks, from 0 to 1; asymmetric, but for `light_only`, which searches its own gallery.
+        backbone: Query backbone.
+        way: Training method.
+        seed: Seed of the training.
+        map: mAP of held-out landmarks, 0 to 1; asymmetric, except for `light_only`, which also embeds the gallery.
     """
 
     backbone: str
@@ -64,21 +64,21 @@ class EncoderScore:
 def train_encoders(
     base: BaseBundle, trainings: EncoderTrainings, work: Path
 ) -> tuple[EncoderMaterials, list[EncoderScore]]:
-    """Train every backbone in every way, several at a time on one thread each; what is finished is taken up.
+    """Train every backbone by every method, in parallel with one thread each; finished trainings are reused.
 
     Args:
-        base: The bundle whose gallery side is kept.
-        trainings: What is trained.
-        work: Directory whose subdirectories are kept for later runs, one for each bundle and settings.
+        base: Bundle with the gallery side.
+        trainings: Settings of the trainings.
+        work: Directory of the results, with one subdirectory per bundle and settings.
 
     Raises:
-        AffError: The bundle cannot be used, or a training cannot go on.
+        AffError: The bundle cannot be used, or a training failed.
     """
     content = base.manifest.fingerprint + trainings.model_dump_json(exclude={"backbones", "seeds"})
     directory = work / hashlib.sha256(content.encode()).hexdigest()[:16]
     materials = EncoderMaterials(base, directory, trainings)
     materials.make()
-    # A process ends with its backbone, so that none is left behind where this one is killed.
+    # Each process ends with its backbone, so that none survives if this process is killed.
     with ProcessPoolExecutor(
         min(usable_cores(), len(trainings.backbones)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -91,7 +91,7 @@ def train_encoders(
 
 
 def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
-    """Return the mAP of the gallery side on both sides of a search, by a way that learns to meet it."""
+    """Return the mAP with the gallery side on both sides, by training method."""
     found: dict[Way, float] = {}
     ways: tuple[Way, ...] = ("aff", "single_feature")
     for way in ways:
@@ -102,10 +102,10 @@ def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
 
 
 def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
-    """Pretrain a backbone, train it in every way, and score it.
+    """Pretrain a backbone, train it by every method, and score it.
 
     Raises:
-        AffError: A training cannot go on.
+        AffError: A training failed.
     """
     trainings, directory = materials.trainings, materials.directory / backbone
     torch.manual_seed(0)
@@ -131,7 +131,7 @@ def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderSc
 def _contrast(
     materials: EncoderMaterials, encoder: QueryEncoder, section: OptimisationSection, seed: int, directory: Path
 ) -> None:
-    """Teach an encoder by itself: two views of a landmark belong together."""
+    """Train an encoder contrastively, with two views of each landmark."""
     photographs = TrainingSet(materials.store("training"), [])
     plan = TrainingPlan(
         batches_of_epoch=lambda epoch: paired_batches(
@@ -156,7 +156,7 @@ def _follow(
     recipe: TrainingRecipe,
     directory: Path,
 ) -> None:
-    """Teach an encoder to meet a gallery side that stays; what that says of a landmark on average is its prototype."""
+    """Train an encoder for a frozen gallery side, whose mean embeddings of the landmarks are the prototypes."""
     photographs = TrainingSet(store, features)
     prototypes = torch.zeros(photographs.classes, recipe.dimension)
     prototypes.index_add_(0, photographs.labels, torch.from_numpy(_embedded(store, mixer)))

@@ -1,4 +1,4 @@
-"""The client that loads a service, on a service of a few lines."""
+"""The load generator, against a minimal service."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aff_benchmarks.bench.load import Connections, at_moments, http_request, ope
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = http_request("/", b"question", "text/plain")
+REQUEST = http_request("/", b"request", "text/plain")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer"
 
 
 @asynccontextmanager
 async def _service(*, pause_s: float = 0.0, closes: bool = False) -> AsyncIterator[tuple[int, list[int]]]:
-    """Answer one request after the other, all callers in one queue; gives the port, and questions by connection."""
+    """Answer requests one after the other; yield the port, and the number of requests by connection."""
     connections: list[int] = []
     turn, talks = asyncio.Lock(), []
 
@@ -44,32 +44,32 @@ async def _service(*, pause_s: float = 0.0, closes: bool = False) -> AsyncIterat
         await asyncio.gather(*filter(None, talks))
 
 
-async def test_a_connection_is_used_again() -> None:
-    async with _service() as (port, questions):
+async def test_a_connection_is_reused() -> None:
+    async with _service() as (port, requests):
         connections = Connections(f"http://127.0.0.1:{port}")
-        assert [await connections.ask(REQUEST) for _ in range(3)] == [(200, b"answer")] * 3
+        assert [await connections.send(REQUEST) for _ in range(3)] == [(200, b"answer")] * 3
         connections.close()
-    assert questions == [3]
+    assert requests == [3]
 
 
-async def test_a_connection_that_the_service_closed_is_not() -> None:
-    async with _service(closes=True) as (port, questions):
+async def test_a_connection_that_the_service_closed_is_not_reused() -> None:
+    async with _service(closes=True) as (port, requests):
         connections = Connections(f"http://127.0.0.1:{port}")
         for _ in range(3):
-            assert await connections.ask(REQUEST) == (200, b"answer")
+            assert await connections.send(REQUEST) == (200, b"answer")
             await asyncio.sleep(0.3)
         connections.close()
-    assert questions == [1, 1, 1]
+    assert requests == [1, 1, 1]
 
 
-async def test_latency_counts_from_when_a_request_was_due() -> None:
-    async with _service(pause_s=0.02) as (port, _):  # 50 a second, and twice as many come
+async def test_latency_is_measured_from_the_due_time() -> None:
+    async with _service(pause_s=0.02) as (port, _):  # 50 per second, with 100 requests per second
         outcome = await open_loop(port, [REQUEST], per_s=100, seconds=0.5)
     assert outcome.statuses == {200: 50}
     assert max(outcome.latencies_ms) > 300  # the last one waits for half of those before it
 
 
-async def test_moments_at_equal_distances() -> None:
+async def test_moments_at_equal_intervals() -> None:
     moments: list[tuple[int, float]] = []
 
     async def note(number: int, due: float) -> None:

@@ -12,7 +12,7 @@ from aff_benchmarks.bench.baselines.search_cost import LitserveSetting, Litserve
 from aff_benchmarks.report import query_cost as module
 from aff_benchmarks.report.query_cost import PLOT, query_cost
 from aff_benchmarks.report.section import BenchContext, Section
-from aff_shared.errors import MissingExtraError
+from aff_shared.errors.services import MissingExtraError
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 FEW = Counts(alone=4, together=8, clients=2, clip_alone=1, clip_together=2, clip_clients=2, tower="tiny")

@@ -1,1 +1,1 @@
-"""Services and loops of other kinds, each in a process of its own, that ours is measured beside."""
+"""Baselines: services and loops built as tutorials do, each in a separate process."""

@@ -1,4 +1,4 @@
-"""The usual kind of image search: FastAPI, CLIP on torch, qdrant-client.
+"""A symmetric image search as tutorials build it: FastAPI, CLIP on torch, qdrant-client.
 
 `python -m aff_benchmarks.bench.baselines.clip_service --port 9000 --images 1000 --tower large`
 """
@@ -32,11 +32,11 @@ _HITS = 10
 
 
 class ClipCollection:
-    """Random vectors in the client's local mode, or on the server that `QDRANT_URL` names, until it is closed.
+    """A collection of synthetic vectors in the client's local mode, or on the server of `QDRANT_URL`, until closed.
 
     Args:
-        images: Vectors.
-        dimension: Of the vectors.
+        images: Number of vectors.
+        dimension: Dimension D of the vectors.
     """
 
     def __init__(self, images: int, dimension: int) -> None:
@@ -65,7 +65,7 @@ class ClipCollection:
 
 
 def create_app(tower: ClipTower, images: int) -> FastAPI:
-    """Make the service; its collection is filled when it starts."""
+    """Create the service; its collection is filled at start."""
     opened: list[ClipCollection] = []
 
     @asynccontextmanager
@@ -91,7 +91,7 @@ def create_app(tower: ClipTower, images: int) -> FastAPI:
 
 
 def main() -> None:
-    """Serve until the process is asked to end."""
+    """Serve until terminated."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--images", type=int, required=True)
@@ -130,10 +130,10 @@ TOWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 
 class ClipTower:
-    """Embeds photographs; its weights are random, since what it costs does not depend on them.
+    """CLIP's vision tower with random weights, which cost as much as trained ones.
 
     Args:
-        name: Of TOWERS.
+        name: Key of TOWERS.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Searches with the same photographs in our service, in its floor, behind LitServe and by a symmetric service."""
+"""Searches with the same photographs in our service, its floor, LitServe, and a symmetric CLIP service."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from aff_benchmarks.bench.baselines.search_cost import (
-    Asked,
     LitserveSetting,
     LitserveTrial,
     SearchCost,
+    Workload,
     best_for_many,
     best_for_one,
     cost_of_floor,
     cost_of_service,
     try_litserve,
 )
-from aff_benchmarks.bench.bench_query import jpeg_photograph
 from aff_benchmarks.bench.load import form_requests, raw_requests
 from aff_benchmarks.bench.services import Baseline, QueryFloor, QueryService, running_baseline, running_query_service
-from aff_benchmarks.bench.synthetic_gallery import collection_directory, write_gallery
+from aff_benchmarks.bench.synthetic_gallery import collection_directory, jpeg_photograph, write_gallery
 from aff_client.search_calls import search_embedding
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
@@ -38,16 +37,16 @@ _PHOTOGRAPHS = 16
 
 
 class Counts(BaseModel):
-    """How much is asked in a repetition.
+    """The searches per repetition.
 
     Attributes:
-        alone: Searches of one client.
-        together: Searches of many clients, in all.
-        clients: Many.
-        clip_alone: As the first, of the symmetric service, whose searches take seconds.
-        clip_together: As the second.
-        clip_clients: As the third.
-        tower: Of the symmetric service.
+        alone: Number of searches of one client.
+        together: Total number of searches of many clients.
+        clients: Number of these clients.
+        clip_alone: `alone` for the CLIP service, whose searches take seconds.
+        clip_together: `together` for the CLIP service.
+        clip_clients: `clients` for the CLIP service.
+        tower: Size of the CLIP tower.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,17 +61,17 @@ class Counts(BaseModel):
 
 
 class Comparison(BaseModel):
-    """What was measured; one cost of each in each repetition.
+    """Costs, one per service and repetition.
 
     Attributes:
         ours: Our service.
         floor: Decoding, encoder and vector search in a bare loop.
-        clip: The symmetric service.
-        litserve_one: LitServe with the setting that serves one client best.
-        litserve_many: LitServe with the setting that serves many clients best; often the same.
-        trials: Of LitServe's settings, before the repetitions.
+        clip: Symmetric CLIP service.
+        litserve_one: LitServe with its best setting for one client.
+        litserve_many: LitServe with its best setting for many clients; often the same.
+        trials: Trials of LitServe's settings, before the repetitions.
         photograph_bytes: Mean size of the photographs.
-        embedding_bytes: Of a search with an embedding that was made on the device.
+        embedding_bytes: Size of a search request with an embedding from the device.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,26 +95,26 @@ class _Running:
 
 
 def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Counts) -> Comparison:
-    """Measure all of them, in turn within each repetition.
+    """Measure all services, in turn within each repetition.
 
     Args:
         bundle: Directory of the model bundle.
-        images: Of the galleries.
-        repetitions: Of everything but LitServe's trials.
-        counts: Of searches.
+        images: Number of images per gallery.
+        repetitions: Repetitions of everything but LitServe's trials.
+        counts: Searches per repetition.
 
     Raises:
         BundleError: The bundle cannot be used.
-        RuntimeError: A service did not start, or refused a search.
+        RuntimeError: A service did not start, or rejected a search.
     """
-    photographs = [jpeg_photograph(number, (480, 640)) for number in range(_PHOTOGRAPHS)]
-    asked = Asked(raw_requests(photographs), counts.alone, counts.together, counts.clients)
+    photographs = [jpeg_photograph(number) for number in range(_PHOTOGRAPHS)]
+    workload = Workload(raw_requests(photographs), counts.alone, counts.together, counts.clients)
     with tempfile.TemporaryDirectory() as name:
         served, copies = _galleries(bundle, Path(name), images)
-        trials = try_litserve(bundle, copies[1:], asked)
+        trials = try_litserve(bundle, copies[1:], workload)
         one, many = best_for_one(trials), best_for_many(trials)
         with _all_running(bundle, served, copies, dict.fromkeys((one, many)), images, counts) as running:
-            rounds = [_round(running, photographs, asked, counts) for _ in range(repetitions)]
+            rounds = [_round(running, photographs, workload, counts) for _ in range(repetitions)]
     return Comparison(
         ours=[found["ours"] for found in rounds],
         floor=[found["floor"] for found in rounds],
@@ -129,7 +128,7 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
 
 
 def _galleries(bundle: Path, directory: Path, images: int) -> tuple[Path, list[Path]]:
-    """Write a gallery; also gives its collection's copies: one for the floor, and one for each LitServe worker."""
+    """Write a gallery; return it with copies of its collection: one for the floor, and one per LitServe worker."""
     served, cores = directory / "served", usable_cores()
     write_gallery(StoreSettings(url="", edge_path=served), load_manifest(bundle).space, images)
     copies = [directory / f"copy-{number}" for number in range(1 + 2 * cores)]
@@ -148,7 +147,7 @@ def _all_running(
     counts: Counts,
 ) -> Iterator[_Running]:
     with ExitStack() as stack:
-        quiet = {"AFF_LOG_REQUESTS": "none"}  # as the others are
+        quiet = {"AFF_LOG_REQUESTS": "none"}  # the baselines log no requests either
         litserve, free = {}, list(copies[1:])
         for setting in settings:
             arguments = setting.arguments(bundle, free)
@@ -165,20 +164,20 @@ def _all_running(
 
 
 def _round(
-    running: _Running, photographs: Sequence[bytes], asked: Asked, counts: Counts
+    running: _Running, photographs: Sequence[bytes], workload: Workload, counts: Counts
 ) -> dict[str | LitserveSetting, SearchCost]:
-    forms = Asked(form_requests(photographs), counts.clip_alone, counts.clip_together, counts.clip_clients)
+    forms = Workload(form_requests(photographs), counts.clip_alone, counts.clip_together, counts.clip_clients)
     found: dict[str | LitserveSetting, SearchCost] = {
-        "ours": cost_of_service(running.ours.port, running.ours.process.pid, asked),
+        "ours": cost_of_service(running.ours.port, running.ours.process.pid, workload),
         "floor": cost_of_floor(running.floor, photographs, alone=counts.alone, together=counts.together),
     }
     for setting, baseline in running.litserve.items():
-        found[setting] = cost_of_service(baseline.port, baseline.pid, asked)
+        found[setting] = cost_of_service(baseline.port, baseline.pid, workload)
     return {**found, "clip": cost_of_service(running.clip.port, running.clip.pid, forms)}
 
 
 def _embedding_bytes(bundle: Path) -> int:
-    """Return the size of the body of a search with an embedding, which is the same for every one."""
+    """Return the size of the request body of a search with an embedding, which is the same for all embeddings."""
     manifest = load_manifest(bundle)
     call = search_embedding(np.zeros(manifest.space.dimension, np.float32), manifest.fingerprint, {})
     return len(json.dumps(call.options["json"], separators=(",", ":")).encode())

@@ -2,7 +2,7 @@
 
 `python -m aff_benchmarks.bench.baselines.litserve_service --port 9000 --bundle bundles/photos --gallery COLLECTION`
 
-The annotations of this module are not put off: LitServe looks at one.
+This module does not postpone annotations, because LitServe reads one at runtime.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from fastapi import Body
 from numpy.typing import NDArray
 
 from aff_shared.bundles.bundle import load_manifest
-from aff_shared.errors import StoreLockedError
+from aff_shared.errors.gallery import StoreLockedError
 from aff_shared.images.decoding import decode_image
 from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.settings import StoreSettings
@@ -28,14 +28,14 @@ _Pixels = NDArray[np.uint8]
 
 
 class SearchApi(litserve.LitAPI):  # type: ignore[misc]
-    """A search, with the settings of our service.
+    """Search with the settings of our service.
 
     Args:
         bundle: Directory of the model bundle.
-        galleries: Directories of equal embedded collections, one for each worker, since each locks its own.
-        threads: Of ONNX Runtime, for each worker.
-        max_batch_size: Photographs that are encoded together; 1 for no batching.
-        batch_timeout: Seconds that a batch waits to be full.
+        galleries: Directories of equal embedded collections, one per worker, since a worker locks its collection.
+        threads: Threads of ONNX Runtime per worker.
+        max_batch_size: Maximum batch size of the encoder; 1 for no batching.
+        batch_timeout: Maximum wait in seconds for a batch to fill.
     """
 
     def __init__(
@@ -57,46 +57,41 @@ class SearchApi(litserve.LitAPI):  # type: ignore[misc]
         return decode_image(request, self._settings.image_limits, min_side=self._encoder.decode_min_side).pixels
 
     def batch(self, inputs: list[_Pixels]) -> list[_Pixels]:
-        """Leave photographs as they are: their sizes may differ, and the encoder makes a batch of them."""
+        """Return photographs unchanged: their sizes may differ, and the encoder batches them."""
         return inputs
 
     def predict(self, x: _Pixels | list[_Pixels]) -> Any:
-        """Search with a photograph, or with each of a batch."""
+        """Search with a photograph or a batch."""
         photographs = x if isinstance(x, list) else [x]
         found = [self._search(embedding) for embedding in self._encoder.encode(photographs)]
         return found if isinstance(x, list) else found[0]
 
     def _search(self, embedding: NDArray[np.float32]) -> dict[str, Any]:
         began = time.perf_counter()
-        found = self._gallery.search(
-            embedding,
-            limit=self._settings.default_limit,
-            payload_filter=None,
-            score_threshold=None,
-            exact=False,
-            with_embeddings=False,
-        )
+        found = self._gallery.search(embedding, limit=self._settings.default_limit)
         search_ms = 1000 * (time.perf_counter() - began)
         hits = [{"id": hit.record.item_id, "score": hit.score, "payload": hit.record.payload} for hit in found]
         return {"hits": hits, "timings_ms": {"search": search_ms}}
 
 
 def _open_one(galleries: Sequence[Path]) -> EdgeGallery:
-    """Open the first that no other worker has."""
+    """Open the first gallery that no other worker has locked."""
     for gallery in galleries:
         try:
             return EdgeGallery(gallery, StoreSettings(url=""))
         except StoreLockedError:
             continue
-    raise RuntimeError("there are more workers than galleries")
+    raise RuntimeError("more workers than galleries")
 
 
 def main() -> None:
-    """Serve until the process is asked to end."""
+    """Serve until terminated."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--gallery", type=Path, action="append", required=True, help="One for each worker.")
+    parser.add_argument(
+        "--gallery", type=Path, action="append", required=True, help="Collection directory, one per worker."
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--batch-timeout", type=float, default=0.0)

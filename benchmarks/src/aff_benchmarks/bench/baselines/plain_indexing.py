@@ -1,6 +1,6 @@
-"""Indexing as tutorials do it: one photograph after the other, through every step.
+"""Indexing as tutorials do it: one photograph after the other through every step.
 
-`python -m aff_benchmarks.bench.baselines.plain_indexing BUNDLE IMAGES DEVICE` prints the images a second.
+`python -m aff_benchmarks.bench.baselines.plain_indexing BUNDLE IMAGES DEVICE` prints the images per second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from aff_benchmarks.bench.bench_index import encoded_photograph
+from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
@@ -31,7 +31,7 @@ _WARM_UP = 4
 
 
 async def index_plainly(encoder: GalleryEncoder, store: QdrantEdgeStore, files: Sequence[bytes]) -> None:
-    """Decode, prepare, extract, mix and store each photograph, and only then look at the next."""
+    """Decode, prepare, extract, mix and store each photograph before the next."""
     for number, file in enumerate(files):
         photograph = Image.open(io.BytesIO(file)).convert("RGB")
         prepared = prepare_photograph(np.asarray(photograph), encoder.preprocessings)
@@ -42,14 +42,14 @@ async def index_plainly(encoder: GalleryEncoder, store: QdrantEdgeStore, files: 
 
 
 async def plain_images_per_s(bundle: Path, images: int, device: str) -> float:
-    """Measure on procedural photographs of 640 x 480 pixels, with an embedded store of its own.
+    """Return the images per second with procedural photographs of 640 x 480 pixels and an embedded store.
 
     Raises:
         BundleError: The bundle cannot be used.
     """
     manifest = load_manifest(bundle)
     encoder = GalleryEncoder.load(bundle, manifest, device=device)
-    distinct = [encoded_photograph(number) for number in range(min(images, _DISTINCT))]
+    distinct = [jpeg_photograph(number) for number in range(min(images, _DISTINCT))]
     with tempfile.TemporaryDirectory() as directory:
         store = await QdrantEdgeStore.open(Path(directory), StoreSettings(url=""))
         await store.create(manifest.space)
@@ -62,7 +62,7 @@ async def plain_images_per_s(bundle: Path, images: int, device: str) -> float:
 
 
 def main() -> None:
-    """Measure, and print the images a second."""
+    """Measure, and print the images per second."""
     bundle, images, device = sys.argv[1:]
     sys.stdout.write(f"{asyncio.run(plain_images_per_s(Path(bundle), int(images), device))}\n")
 

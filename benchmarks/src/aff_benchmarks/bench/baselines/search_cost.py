@@ -1,4 +1,4 @@
-"""What searches of a service cost: time, memory, processor."""
+"""The cost of searches in a service, and LitServe's best settings on this machine."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from aff_benchmarks.bench.measuring import cpu_seconds, resident_mib
 from aff_benchmarks.bench.services import QueryFloor, running_baseline
 from aff_shared.resource_limits import usable_cores
 
-_ASKED_FOR_TIMINGS = 5
+_TIMED_RESPONSES = 5
 _PER = 1000
 
 
 class SearchCost(BaseModel):
-    """What was measured.
+    """Time, memory and processor time of searches.
 
     Attributes:
         p50_ms: Median latency of one client.
-        p99_ms: 99th percentile of it; of fewer than a hundred searches, about their slowest.
-        per_s: Searches a second of many clients.
-        memory_mib: Resident memory of all its processes afterwards; None where there is no process of its own.
-        cpu_s_per_1000: Processor seconds of all its processes for a thousand searches of many clients.
-        store_ms: Median of the vector search alone; None where it is not told.
+        p99_ms: 99th percentile of the same; with fewer than a hundred searches, about the slowest.
+        per_s: Searches per second of many clients.
+        memory_mib: Resident memory of all service processes afterwards; None without a separate process.
+        cpu_s_per_1000: Processor seconds of all service processes per thousand searches of many clients.
+        store_ms: Median of the vector search alone; None if not reported.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,14 +46,14 @@ class SearchCost(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a service is asked.
+class Workload:
+    """The searches of a measurement.
 
     Attributes:
-        requests: Bytes of HTTP requests, which are repeated.
-        alone: Searches of one client.
-        together: Searches of many clients, in all.
-        clients: Many.
+        requests: HTTP requests, repeated as needed.
+        alone: Number of searches of one client.
+        together: Total number of searches of many clients.
+        clients: Number of these clients.
     """
 
     requests: Sequence[bytes]
@@ -62,35 +62,35 @@ class Asked:
     clients: int
 
 
-def cost_of_service(port: int, pid: int, asked: Asked) -> SearchCost:
-    """Measure a service of this machine.
+def cost_of_service(port: int, pid: int, workload: Workload) -> SearchCost:
+    """Measure a local service.
 
     Args:
-        port: Of it.
-        pid: Of the process that started all others of it.
-        asked: Of it.
+        port: Port of the service.
+        pid: Id of its root process.
+        workload: Searches.
 
     Raises:
-        RuntimeError: It refused a search.
+        RuntimeError: The service rejected a search, or found nothing.
     """
-    warm_up = asked.clients if asked.alone >= asked.clients else 1
-    _answered(port, asked, clients=warm_up, count=warm_up)
-    alone = _answered(port, asked, clients=1, count=asked.alone)
+    warm_up = workload.clients if workload.alone >= workload.clients else 1
+    _run(port, workload, clients=warm_up, count=warm_up)
+    alone = _run(port, workload, clients=1, count=workload.alone)
     before = cpu_seconds(pid)
-    together = _answered(port, asked, clients=asked.clients, count=asked.together)
+    together = _run(port, workload, clients=workload.clients, count=workload.together)
     cpu_s = cpu_seconds(pid) - before
     return SearchCost(
         p50_ms=alone.percentile_ms(50),
         p99_ms=alone.percentile_ms(99),
         per_s=together.per_s,
         memory_mib=resident_mib(pid),
-        cpu_s_per_1000=_PER * cpu_s / asked.together,
-        store_ms=statistics.median(asyncio.run(_store_ms(port, asked.requests))),
+        cpu_s_per_1000=_PER * cpu_s / workload.together,
+        store_ms=statistics.median(asyncio.run(_store_ms(port, workload.requests))),
     )
 
 
 def cost_of_floor(floor: QueryFloor, photographs: Sequence[bytes], *, alone: int, together: int) -> SearchCost:
-    """Measure the bare loop, in one thread and in as many as the service has."""
+    """Measure the bare loop, in one thread and in as many threads as the service has."""
     latencies = [floor.search(photographs[number % len(photographs)]) for number in range(alone)]
     before = time.process_time()
     per_s = floor.per_s(photographs, together)
@@ -105,22 +105,18 @@ def cost_of_floor(floor: QueryFloor, photographs: Sequence[bytes], *, alone: int
     )
 
 
-def _answered(port: int, asked: Asked, *, clients: int, count: int) -> Outcome:
-    outcome = asyncio.run(closed_loop(port, asked.requests, clients=clients, count=count))
+def _run(port: int, workload: Workload, *, clients: int, count: int) -> Outcome:
+    outcome = asyncio.run(closed_loop(port, workload.requests, clients=clients, count=count))
     if outcome.statuses[HTTPStatus.OK] != count:
-        raise RuntimeError(f"of {count} searches, answers by status: {dict(outcome.statuses)}")
+        raise RuntimeError(f"{count} searches, responses by status: {dict(outcome.statuses)}")
     return outcome
 
 
 async def _store_ms(port: int, requests: Sequence[bytes]) -> list[float]:
-    """Ask a few times what the vector search takes; there have to be hits.
-
-    Raises:
-        RuntimeError: There are none.
-    """
+    """Return the vector search times that some responses report."""
     connections, found = Connections(f"http://127.0.0.1:{port}"), []
-    for request in requests[:_ASKED_FOR_TIMINGS]:
-        _, body = await connections.ask(request)
+    for request in requests[:_TIMED_RESPONSES]:
+        _, body = await connections.send(request)
         answer = json.loads(body)
         if not answer["hits"]:
             raise RuntimeError("a search found nothing")
@@ -130,12 +126,12 @@ async def _store_ms(port: int, requests: Sequence[bytes]) -> list[float]:
 
 
 class LitserveSetting(BaseModel):
-    """How LitServe runs.
+    """A setting of LitServe.
 
     Attributes:
-        workers: Processes that search; each has one thread of ONNX Runtime.
-        batch: Most photographs that are encoded together.
-        batch_timeout_s: That a batch waits to be full.
+        workers: Search processes, each with one thread of ONNX Runtime.
+        batch: Maximum batch size of the encoder.
+        batch_timeout_s: Maximum wait for a batch to fill.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -145,7 +141,7 @@ class LitserveSetting(BaseModel):
     batch_timeout_s: float = 0.0
 
     def arguments(self, bundle: Path, galleries: Sequence[Path]) -> list[str]:
-        """Return the arguments of `litserve_service`; there are as many galleries as workers, or more."""
+        """Return the arguments of `litserve_service`, from at least one gallery per worker."""
         return [
             *("--bundle", str(bundle), "--batch", str(self.batch), "--batch-timeout", str(self.batch_timeout_s)),
             *(argument for gallery in galleries[: self.workers] for argument in ("--gallery", str(gallery))),
@@ -153,7 +149,7 @@ class LitserveSetting(BaseModel):
 
 
 class LitserveTrial(BaseModel):
-    """A setting, and what searches cost with it."""
+    """A setting and its search cost."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -162,7 +158,7 @@ class LitserveTrial(BaseModel):
 
 
 def litserve_settings(cores: int) -> list[LitserveSetting]:
-    """Return one worker, and one for each core; each without batches, and with batches of 8 that wait for 5 ms."""
+    """Return settings with one worker and one per core, each without batches and with batches of 8 within 5 ms."""
     workers = dict.fromkeys((1, cores))
     return [
         LitserveSetting(workers=count, batch=batch, batch_timeout_s=timeout)
@@ -171,26 +167,26 @@ def litserve_settings(cores: int) -> list[LitserveSetting]:
     ]
 
 
-def try_litserve(bundle: Path, galleries: Sequence[Path], asked: Asked) -> list[LitserveTrial]:
+def try_litserve(bundle: Path, galleries: Sequence[Path], workload: Workload) -> list[LitserveTrial]:
     """Measure every setting once.
 
     Args:
         bundle: Directory of the model bundle.
-        galleries: Directories of equal embedded collections, one for each core.
-        asked: Of each.
+        galleries: Directories of equal embedded collections, one per core.
+        workload: Searches per setting.
     """
     trials = []
     for setting in litserve_settings(usable_cores()):
         with running_baseline("litserve_service", setting.arguments(bundle, galleries)) as baseline:
-            trials.append(LitserveTrial(setting=setting, cost=cost_of_service(baseline.port, baseline.pid, asked)))
+            trials.append(LitserveTrial(setting=setting, cost=cost_of_service(baseline.port, baseline.pid, workload)))
     return trials
 
 
 def best_for_many(trials: Sequence[LitserveTrial]) -> LitserveSetting:
-    """Return the setting of most searches a second."""
+    """Return the setting with the most searches per second."""
     return max(trials, key=lambda trial: trial.cost.per_s).setting
 
 
 def best_for_one(trials: Sequence[LitserveTrial]) -> LitserveSetting:
-    """Return the setting of the least median latency."""
+    """Return the setting with the lowest median latency."""
     return min(trials, key=lambda trial: trial.cost.p50_ms).setting

@@ -1,4 +1,4 @@
-"""A gallery in shards finds what the whole one has."""
+"""Sharded galleries find the same hits as whole ones."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def test_merged_hits_are_the_best_of_all_shards() -> None:
     assert _merged(shards, 10) == ["d", "a", "c", "b", "e"]
 
 
-def test_equal_hits_come_in_the_order_of_their_shards() -> None:
+def test_equal_scores_keep_the_order_of_their_shards() -> None:
     assert _merged([[_hit("b", 0.5)], [_hit("a", 0.5)]], 2) == ["b", "a"]
 
 
-def test_exact_neighbours_are_those_of_a_slow_loop() -> None:
+def test_exact_neighbours_match_a_slow_loop() -> None:
     rng = np.random.default_rng(3)
     chunks = [rng.standard_normal((size, 5)).astype(np.float32) for size in (7, 1, 20)]
     queries = rng.standard_normal((4, 5)).astype(np.float32)
@@ -46,7 +46,7 @@ def test_exact_neighbours_are_those_of_a_slow_loop() -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_small_shards_miss_nothing(shards: int) -> None:
+def test_small_shards_have_perfect_recall(shards: int) -> None:
     (point,) = measure_sharding(16, 400, [shards])
     assert (point.shards, point.images, point.recall_at_10) == (shards, 400, 1.0)
     assert point.serial_p50_ms >= point.parallel_p50_ms >= point.merge_p50_ms > 0
