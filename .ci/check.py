@@ -17,9 +17,10 @@ QUICK = "not slow and not browser"
 OF_FILES = {
     "deploy/": ("test_deployment_files.py", "test_kubernetes.py"),
     "docker-compose.yml": ("test_deployment_files.py", "test_kubernetes.py"),
-    "docs/": ("test_documentation.py",),
+    "docs/": ("test_documentation.py", "test_architecture.py"),
     "README.md": ("test_documentation.py",),
     "Makefile": ("test_documentation.py",),
+    "pyproject.toml": ("test_architecture.py",),
     "constraints.txt": ("test_supply_chain.py",),
     "requirements": ("test_supply_chain.py",),
 }
