@@ -22,8 +22,8 @@ from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.losses.compatibility import CompatibilityLoss
-from aff_toolkit.training.recipe.joint_section import JointSection
-from aff_toolkit.training.recipe.training_recipe import MixerSection, QueryEncoderSection, TrainingRecipe
+from aff_toolkit.training.recipe.sections import JointSection, MixerSection, QueryEncoderSection
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from gallery_indexer.features.shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
@@ -49,10 +49,21 @@ def test_every_make_target_named_for_users_exists() -> None:
     assert named <= set(re.findall(r"make ([a-z-]+)", listed)) | {"help"}
 
 
-def test_every_link_in_the_documentation_leads_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), (page, target)
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors that GitHub derives from the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_every_link_in_the_documentation_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors_of(file), (target, anchor)
 
 
 def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
