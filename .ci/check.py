@@ -1,6 +1,6 @@
 """What a commit needs: style of the changed files, types, import contracts, and the quick tests of what changed.
 
-Changed is what differs from the last commit that the branch shares with `main`, untracked files included.
+Changed is what differs from the last commit shared with the upstream branch, or else with `main`; untracked files included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ QUICK = "not slow and not browser"
 OF_FILES = {
     "deploy/": ("test_deployment_files.py", "test_kubernetes.py"),
     "docker-compose.yml": ("test_deployment_files.py", "test_kubernetes.py"),
+    "docs/openapi/": ("test_openapi_documents.py",),
+    "services/": ("test_openapi_documents.py",),
     "docs/": ("test_documentation.py", "test_architecture.py"),
     "README.md": ("test_documentation.py",),
     "Makefile": ("test_documentation.py",),
@@ -28,7 +30,8 @@ OF_FILES = {
 
 def changed_files() -> list[str]:
     """Return the changed files that are still there, relative to the root."""
-    base = _git("merge-base", "HEAD", "main") or _git("rev-parse", "HEAD")
+    bases = (_git("merge-base", "HEAD", other) for other in ("@{upstream}", "main", "HEAD"))
+    base = next(found for found in bases if found)
     named = [*_git("diff", "--name-only", *base), *_git("ls-files", "--others", "--exclude-standard")]
     return sorted({name for name in named if (ROOT / name).is_file()})
 
@@ -38,9 +41,10 @@ def tests_of(name: str) -> set[Path]:
     path = Path(name)
     if path.parts[0] == "tests":
         return {ROOT / path} if path.name.startswith("test_") and path.suffix == ".py" else set()
+    beside = {UNIT / test for start, tests in OF_FILES.items() if name.startswith(start) for test in tests}
     if "src" in path.parts and path.suffix == ".py":
-        return {_nearest(Path(*path.parts[path.parts.index("src") + 1 :]))}
-    return {UNIT / test for start, tests in OF_FILES.items() if name.startswith(start) for test in tests}
+        return beside | {_nearest(Path(*path.parts[path.parts.index("src") + 1 :]))}
+    return beside
 
 
 def _nearest(module: Path) -> Path:
