@@ -1,6 +1,6 @@
 """What a commit needs: style of the changed files, types, import contracts, and the quick tests of what changed.
 
-Changed is what differs from the last commit shared with the upstream branch, or else with `main`; untracked files included.
+Changed is what differs from the last commit shared with the upstream branch, or else with `main`, and new files.
 """
 
 from __future__ import annotations
