@@ -66,6 +66,15 @@ def test_every_link_in_the_documentation_leads_to_a_file_and_a_heading(page: Pat
         assert not anchor or anchor in anchors_of(file), (target, anchor)
 
 
+def test_every_python_file_that_the_guides_name_exists() -> None:
+    sources = (*ROOT.glob("*/**/src/**/*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.py"))
+    existing = {path.name for path in sources}
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {(page.name, name) for page in pages for name in re.findall(r"`(?:[\w/]*/)?(\w+\.py)`", page.read_text())}
+    assert len(named) > 10
+    assert {(page, name) for page, name in named if name not in existing} == set()
+
+
 def test_the_ci_script_calls_the_readmes_test_command_and_the_linters() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     assert "make test" in script
