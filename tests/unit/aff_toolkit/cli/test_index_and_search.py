@@ -52,7 +52,7 @@ def test_index_sums_up_the_receipts_lists_failures_and_says_what_next(indexed: R
     assert "6 indexed, 0 updated, 0 already there, 1 not indexed" in indexed.stdout
     assert "Next: aff search PHOTO" in indexed.stdout
     assert "not indexed: broken [/].jpg" in indexed.stderr
-    assert f"stand in {folder.with_suffix('.csv')}" in indexed.stderr
+    assert f"are listed in {folder.with_suffix('.csv')}" in indexed.stderr
     assert "broken [/].jpg" in folder.with_suffix(".csv").read_text()
 
 
@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_read_is_told_with_status_1_and_others_are_count
     assert "1 indexed" in words.stdout
     assert "not indexed: gone/: cannot be read" in words.stderr
     assert "1 folders could not be read" in words.stderr
-    assert "passed over, since their names are not those of images: 1 .txt" in words.stderr
+    assert "skipped, because their names are not those of images: 1 .txt" in words.stderr
     problem = json.loads(aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json").stdout)
     assert problem["unreadable_folders"] == 1
     assert problem["passed_over"] == {".csv": 1, ".txt": 1}  # the list of failures lies there
@@ -235,7 +235,7 @@ def test_other_content_under_an_id_is_warned_of_once(services: LocalServices, tm
             (tmp_path / name / f"warned-{i}.jpg").write_bytes(photo)
     first, second = (aff("index", name, "--indexer-url", services.indexer_url) for name in ("colA", "colB"))
     assert "Warning" not in first.stderr
-    assert second.stderr.count("Warning: the gallery holds other content under warned-0.jpg") == 1
+    assert second.stderr.count("Warning: the gallery holds other content for warned-0.jpg") == 1
     assert "--prefix" in second.stderr
     kept = aff("index", "colA", "--indexer-url", services.indexer_url, "--no-replace")
     assert "2 not indexed" in kept.stdout

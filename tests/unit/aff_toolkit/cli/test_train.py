@@ -78,7 +78,7 @@ def test_other_settings_do_not_take_up_the_checkpoints(tiny_training: TinyTraini
     result, _ = train_again(tiny_training, tmp_path, TINY_RECIPE_TOML.replace("alpha = 0.99", "alpha = 0.5"))
     assert result.exit_code == 1
     assert "Checkpoint of another configuration" in result.stderr
-    assert "Take another work directory" in result.stderr
+    assert "Use another work directory" in result.stderr
 
 
 def test_a_loss_that_is_no_number_stops_the_training_with_its_step(tiny_training: TinyTraining, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_folders_that_cannot_be_read_are_named_and_give_a_status_of_their_own(
         result = aff_train(tmp_path, *way, labels)
         assert result.exit_code == 4
         assert "left out, cannot be read (1): closed" in result.stderr
-        assert "1 folders could not be read: what lies in them was left out" in result.stderr
+        assert "1 folders could not be read: their photographs were left out" in result.stderr
 
 
 @pytest.mark.usefixtures("gaining")
@@ -286,7 +286,7 @@ def test_folders_that_look_like_albums_are_refused_without_a_terminal(
 def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
     tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
 ) -> None:
-    monkeypatch.setattr(train_command, "_can_ask", lambda: True)
+    monkeypatch.setattr(train_command, "_can_prompt", lambda: True)
     albums = album_tree(tmp_path)
     (tmp_path / "work").write_bytes(b"")  # the training ends as soon as it has begun
     if answer == "y":
@@ -294,7 +294,7 @@ def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
     command = ["train", "--images", str(albums), "--base", str(tiny_training.bundle), "--out", str(tmp_path / "bundle")]
     result = cli.invoke(app, [*command, "--work-dir", str(tmp_path / "work")], input=answer)
     assert result.exit_code == 1
-    assert "These look like albums. Does each subfolder hold photographs of one thing? [y/N]" in result.stderr
+    assert "These look like albums. Does each subfolder contain photographs of one thing? [y/N]" in result.stderr
     assert said in result.stderr
 
 

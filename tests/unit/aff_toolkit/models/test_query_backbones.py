@@ -16,7 +16,7 @@ from aff_shared.errors import MissingExtraError
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.export.export_query_encoder import export_query_encoder
 from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
+from aff_toolkit.models.pretrained_weights import load_pretrained_trunk
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.models.trunks import ShuffleNetV2

@@ -14,7 +14,7 @@ from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_jso
 from aff_toolkit.export.bundle_files import repair_bundle
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
 
-app = typer.Typer(help="Look at a model bundle, check it, and mend it.", no_args_is_help=True)
+app = typer.Typer(help="Inspect, verify and repair model bundles.", no_args_is_help=True)
 
 Directory = Annotated[Path, typer.Argument(help="Directory of the bundle.")]
 _FIGURES = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}
@@ -22,7 +22,7 @@ _FIGURES = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall
 
 @app.command()
 def inspect(directory: Directory, as_json: JsonOption = False) -> None:
-    """Show what a bundle holds and what was measured on it."""
+    """Show the contents of a bundle and its measured figures."""
     with exit_on_error(as_json):
         manifest = load_manifest(directory)
     if as_json:
@@ -43,7 +43,7 @@ def inspect(directory: Directory, as_json: JsonOption = False) -> None:
 
 @app.command()
 def verify(directory: Directory, as_json: JsonOption = False) -> None:
-    """Check every file of a bundle against the manifest; status 1 when one differs."""
+    """Check every file of a bundle against the manifest; exit status 1 if any differs."""
     with exit_on_error(as_json):
         manifest = load_manifest(directory)
         verify_files(directory, manifest)
@@ -53,7 +53,7 @@ def verify(directory: Directory, as_json: JsonOption = False) -> None:
         print_json({"fingerprint": manifest.fingerprint, "files": files, "size_bytes": size, "ok": True})
     else:
         output.print(
-            f"{len(manifest.files)} files, {size / 1e6:.1f} MB, all as the manifest says: "
+            f"{len(manifest.files)} files, {size / 1e6:.1f} MB, all as in the manifest: "
             f"{manifest.fingerprint[:12]}. Next: aff serve --bundle {directory}"
         )
 
@@ -65,28 +65,28 @@ def repair(
         Path,
         typer.Option(
             "--from",
-            help="Folder with copies: another copy of the bundle, the work directory of its training, a cache.",
+            help="Folder with copies, such as another copy of the bundle or the work directory of its training.",
         ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Put missing and altered files of a bundle back: copies are told by their sha256, whatever their names."""
+    """Restore missing and altered files of a bundle from copies, which are found by their sha256 under any name."""
     with exit_on_error(as_json):
         repaired = repair_bundle(directory, source)
     if as_json:
         print_json({"repaired": repaired})
     else:
-        told = ", ".join(repaired) or "nothing was missing or altered"
-        output.print(f"Put back: {told}. Next: aff bundle verify {directory}")
+        restored = ", ".join(repaired) or "nothing, no file was missing or altered"
+        output.print(f"Restored: {restored}. Next: aff bundle verify {directory}")
 
 
 def metrics_tables(metrics: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield a table for each protocol in a manifest's metrics; what stands there of the export is no protocol's."""
+    """Yield a table for each protocol in a manifest's metrics, which also contain figures of the export."""
     yield from (metrics_table(measured) for name, measured in metrics.items() if name != EXPORT_FIGURES)
 
 
 def metrics_table(protocol: Mapping[str, Any]) -> Table:
-    """Return a row for each pairing of the encoders, in percent; below them those of the bundle that was trained on."""
+    """Return a table with a row per pairing of the encoders, in percent, and the base's figures below."""
     table = Table("percent", *_FIGURES.values(), title=protocol["protocol"], title_justify="left")
     for heading, key in (("{}", "scores"), ("{}, before", "before")):
         for pairing, scores in protocol.get(key, {}).items():
@@ -95,7 +95,7 @@ def metrics_table(protocol: Mapping[str, Any]) -> Table:
 
 
 def fallen(metrics: Mapping[str, Any]) -> list[str]:
-    """Return the protocols on which asymmetric search finds less than with the bundle that was trained on."""
+    """Return the protocols on which asymmetric search is less accurate than with the base."""
     return [
         protocol["protocol"]
         for name, protocol in metrics.items()

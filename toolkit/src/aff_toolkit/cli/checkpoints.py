@@ -9,12 +9,12 @@ import typer
 
 from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
-app = typer.Typer(help="Convert checkpoints that others released.", no_args_is_help=True)
+app = typer.Typer(help="Convert released checkpoints into extractors.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_formats(as_json: JsonOption = False) -> None:
-    """Show the formats that can be converted."""
+    """Show the supported formats."""
     from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS  # noqa: PLC0415 - torch takes seconds
 
     if as_json:
@@ -26,16 +26,13 @@ def list_formats(as_json: JsonOption = False) -> None:
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="What the authors released: .pth or .pyth.")],
-    directory: Annotated[Path, typer.Argument(metavar="OUT", help="Where weights and specification go.")],
-    form: Annotated[str, typer.Option("--as", help="Format; `aff checkpoints list` shows them.")],
+    file: Annotated[Path, typer.Argument(help="Released checkpoint, .pth or .pyth.")],
+    directory: Annotated[Path, typer.Argument(metavar="OUT", help="Directory for the weights and the specification.")],
+    form: Annotated[str, typer.Option("--as", help="Format of the checkpoint; see `aff checkpoints list`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Check every weight of a checkpoint, and write safetensors with an extractor's specification."""
-    from aff_toolkit.weights.convert_checkpoint import (
-        convert_checkpoint,  # noqa: PLC0415
-        format_named,  # noqa: PLC0415 - torch takes seconds
-    )
+    """Check all weights of a checkpoint, and write them as safetensors with the specification of an extractor."""
+    from aff_toolkit.weights.convert_checkpoint import convert_checkpoint, format_named  # noqa: PLC0415 - torch
 
     with exit_on_error(as_json):
         spec = convert_checkpoint(file, format_named(form), directory)
@@ -43,4 +40,6 @@ def convert(
         print_json(spec.model_dump(mode="json"))
         return
     path = directory / str(spec.weights)
-    output.print(f"{path}: the weights, and {path.with_suffix('.json')}. Next: name the latter in a recipe")
+    output.print(
+        f"{path}: weights; {path.with_suffix('.json')}: specification. Next: set the specification in a recipe"
+    )

@@ -34,15 +34,15 @@ from aff_toolkit.local.local_service import local_services
 
 
 def demo(
-    gallery: Annotated[Path | None, typer.Option(help="Your own folder of photographs.")] = None,
-    query: Annotated[Path | None, typer.Option(help="Your own photograph to search with.")] = None,
+    gallery: Annotated[Path | None, typer.Option(help="Folder with your own photographs; requires --query.")] = None,
+    query: Annotated[Path | None, typer.Option(help="Your own photograph to search with; requires --gallery.")] = None,
     bundle: BundlePath = DEFAULT_BUNDLE,
-    out: Annotated[Path, typer.Option(help="Where report and pictures go.")] = Path("out/demo"),
+    out: Annotated[Path, typer.Option(help="Directory for the report and the pictures.")] = Path("out/demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Start both services on free ports, index photographs, search them, and show how well it went."""
+    """Start both services on free ports, index photographs, search them, and report the accuracy."""
     if (gallery is None) != (query is None):
-        raise typer.BadParameter("--gallery and --query go together")
+        raise typer.BadParameter("--gallery and --query have to be set together")
     out.mkdir(parents=True, exist_ok=True)
     with exit_on_error(as_json), ExitStack() as stack:
         messages.print("starting both services ...")
@@ -51,13 +51,15 @@ def demo(
         indexer = stack.enter_context(IndexerClient(services.indexer_url))
         searcher = stack.enter_context(SearchClient(services.query_url))
         if gallery is not None and query is not None:
-            _own(indexer, searcher, gallery, query, out, as_json)
+            _search_own(indexer, searcher, gallery, query, out, as_json)
         else:
             messages.print("rendering, indexing and searching procedural photographs ...")
-            _told(run_demo(indexer, searcher, render_demo_photographs(), out), out, as_json)
+            _print_report(run_demo(indexer, searcher, render_demo_photographs(), out), out, as_json)
 
 
-def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool) -> None:
+def _search_own(
+    indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool
+) -> None:
     data, name = read_photograph(query), encodable(query.name)
     with images_bar("indexing", None) as advance, IndexingRecord() as record:
         index_items(indexer, source_items(str(gallery)), record, IndexingOptions(), advance)
@@ -70,11 +72,11 @@ def _own(indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: P
     if as_json:
         print_json(answer.model_dump())
     else:
-        search_command.tell_hits(answer)
+        search_command.print_hits(answer)
         output.print(f"pictures: {out / 'results.png'}")
 
 
-def _told(report: DemoReport, out: Path, as_json: bool) -> None:
+def _print_report(report: DemoReport, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(report.model_dump())
         return

@@ -31,63 +31,66 @@ if TYPE_CHECKING:
     from aff_toolkit.evaluation.rankings.rankings import Rankings
     from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
 
-_ENCODERS_OF_ITS_OWN = (
-    "the live services hold the query encoder on one side and the mixer on the other: asymmetric alone"
+_ASYMMETRIC_ONLY = (
+    "live search uses the query encoder for queries and the mixer for the gallery: only asymmetric is possible"
 )
 
 
 def evaluate(
     benchmark: Annotated[
         Literal["roxford5k", "rparis6k", "gldv2", "csv", "folder", "scenes", "score"],
-        typer.Argument(help="What to evaluate on; `score` scores the rankings of an earlier run again."),
+        typer.Argument(help="Benchmark; `score` scores the rankings of an earlier run again."),
     ],
     path: Annotated[
         Path | None,
-        typer.Argument(help="The benchmark's directory, CSV file or folder; for `score`, the report's directory."),
+        typer.Argument(
+            help="Directory, CSV file or folder of the benchmark; for `score`, the directory of the report."
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="The same as PATH.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Same as PATH.")] = None,
     bundle: BundlePath = DEFAULT_BUNDLE,
     mode: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which encoders meet: asymmetric, symmetric or light-only (the query encoder on both sides); may be "
-            "given several times. Default: all; with --live, asymmetric."
+            help="Pairing of the encoders: asymmetric, symmetric (mixer on both sides) or light-only (query encoder "
+            "on both sides); can be repeated. Default: all; with --live, asymmetric."
         ),
     ] = None,
     baselines: Annotated[
         bool | None,
         typer.Option(
             "--baselines/--no-baselines",
-            help="Whether the report has a colour histogram and RootSIFT + VLAD beside the bundle, which need no "
-            "training. Default: up to 20,000 photographs; with --live, never.",
+            help="Compare with a colour histogram and RootSIFT + VLAD, which need no training. Default: for up to "
+            "20,000 photographs; with --live, never.",
         ),
     ] = None,
     distractors: Annotated[
-        Path | None, typer.Option(help="Folder of distractors for roxford5k and rparis6k, at any depth.")
+        Path | None, typer.Option(help="Folder of distractors for roxford5k and rparis6k, searched recursively.")
     ] = None,
-    instances: Annotated[int, typer.Option(min=1, help="Landmarks of scenes.")] = 150,
-    depth: Annotated[int, typer.Option(min=1, help="Gallery images of each ranking that are kept.")] = 1000,
+    instances: Annotated[int, typer.Option(min=1, help="Number of landmarks for scenes.")] = 150,
+    depth: Annotated[int, typer.Option(min=1, help="Gallery images kept per ranking.")] = 1000,
     precision: Annotated[
-        Literal["auto", "fp32", "int8"], typer.Option(help="Of the query encoder; auto takes int8 where there is one.")
+        Literal["auto", "fp32", "int8"],
+        typer.Option(help="Precision of the query encoder; auto uses int8 if available."),
     ] = "auto",
     live: Annotated[
-        bool, typer.Option("--live", help="Search over HTTP through both services and their store, not exactly.")
+        bool, typer.Option("--live", help="Search over HTTP through both services and their store, instead of exactly.")
     ] = False,
     indexer_url: Annotated[
         str | None,
         typer.Option(
-            help="With --live: a running indexer on an empty gallery, or on that of a killed run, which then goes on. "
-            "Default: one is started, on a gallery for this run alone."
+            help="With --live: a running indexer with an empty gallery, or with the gallery of a killed run, which "
+            "then resumes. Default: both services are started on a temporary gallery."
         ),
     ] = None,
     query_url: Annotated[str | None, typer.Option(help="With --live: the query service of the same gallery.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Directory of rankings and report. Default: below out/evaluate, by benchmark and bundle."),
+        typer.Option(help="Directory for rankings and report. Default: out/evaluate/BENCHMARK-BUNDLE."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export the rankings of a bundle on a benchmark, score them, and report."""
+    """Evaluate a bundle on a benchmark: compute rankings, score them, and write a report."""
     from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice  # noqa: PLC0415
     from aff_toolkit.evaluation.evaluation_record import EvaluationConfig  # noqa: PLC0415
     from aff_toolkit.evaluation.report.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
@@ -96,7 +99,7 @@ def evaluate(
         place = _one_path(path, data)
         if benchmark == "score":
             if place is None:
-                raise InvalidParameterError("give the directory of an evaluation", item="PATH")
+                raise InvalidParameterError("pass the directory of an evaluation", item="PATH")
             directory = place
         else:
             choice = BenchmarkChoice(name=benchmark, path=place, distractors=distractors, instances=instances)
@@ -111,12 +114,12 @@ def evaluate(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        _tell(report, directory)
+        _print_report(report, directory)
 
 
 def _one_path(path: Path | None, data: Path | None) -> Path | None:
     if path is not None and data is not None:
-        raise InvalidParameterError("is the same as PATH: give one of them", item="--data")
+        raise InvalidParameterError("is the same as PATH: set only one of them", item="--data")
     chosen = path or data
     return chosen.resolve() if chosen else None
 
@@ -133,27 +136,27 @@ def _modes(given: list[str] | None, *, live: bool) -> list[Mode]:
 
     unknown = next((name for name in given or () if name not in MODES), None)
     if unknown is not None:
-        raise InvalidParameterError(f"{unknown!r} is none of {', '.join(MODES)}", item="--mode")
+        raise InvalidParameterError(f"{unknown!r} is not one of {', '.join(MODES)}", item="--mode")
     if not live:
         return [name for name in MODES if not given or name in given]
     if any(name != "asymmetric" for name in given or ()):
-        raise InvalidParameterError(_ENCODERS_OF_ITS_OWN, item="--mode")
+        raise InvalidParameterError(_ASYMMETRIC_ONLY, item="--mode")
     return ["asymmetric"]
 
 
 def _baselines(given: bool | None, *, live: bool) -> bool | None:
     if live and given:
-        raise InvalidParameterError("the services have no baselines: leave out --live", item="--baselines")
+        raise InvalidParameterError("the services have no baselines: remove --live", item="--baselines")
     return given
 
 
 def _urls(indexer_url: str | None, query_url: str | None, *, live: bool) -> tuple[str, str] | None:
     if (indexer_url is None) != (query_url is None):
-        raise InvalidParameterError("go together", item="--indexer-url and --query-url")
+        raise InvalidParameterError("have to be set together", item="--indexer-url and --query-url")
     if indexer_url is None or query_url is None:
         return None
     if not live:
-        raise InvalidParameterError("says nothing without --live", item="--indexer-url")
+        raise InvalidParameterError("has no effect without --live", item="--indexer-url")
     return indexer_url, query_url
 
 
@@ -174,7 +177,7 @@ def _export(
 def _search_live(
     bundle: Path, urls: tuple[str, str] | None, benchmark: Benchmark, manifest: BundleManifest, depth: int
 ) -> Rankings:
-    """Search through the services, after starting them on an embedded gallery of their own where none are given."""
+    """Search through the services; without URLs, start them on a temporary embedded gallery."""
     from aff_client import SearchClient  # noqa: PLC0415
     from aff_client.index_client import IndexerClient  # noqa: PLC0415
     from aff_toolkit.evaluation.rankings.live_search import LiveSearch  # noqa: PLC0415
@@ -191,7 +194,7 @@ def _search_live(
         return LiveSearch(indexer, searcher, images_bar)(benchmark, manifest, depth)
 
 
-def _tell(report: EvaluationReport, directory: Path) -> None:
+def _print_report(report: EvaluationReport, directory: Path) -> None:
     from aff_toolkit.evaluation.report.evaluation_report import figure_name  # noqa: PLC0415
 
     first = next(iter(report.modes.values()))
@@ -209,6 +212,6 @@ def _tell(report: EvaluationReport, directory: Path) -> None:
                 messages.print(f"{measured.name}: {len(reasons)} {what} could not be read, the first: {reasons[0]}")
     output.print(table)
     output.print(
-        f"{directory}: report.md, report.json, precision_recall.png, queries.png. Next: look at them; "
-        f"aff evaluate score {directory} scores again"
+        f"{directory}: report.md, report.json, precision_recall.png, queries.png. To score "
+        f"again: aff evaluate score {directory}"
     )

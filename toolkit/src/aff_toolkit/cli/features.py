@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from aff_toolkit.training.features.extract_features import Extract
     from aff_toolkit.training.features.store_description import ExtractorSet
 
-app = typer.Typer(help="Run a bundle's frozen extractors once, and keep what they give.", no_args_is_help=True)
+app = typer.Typer(
+    help="Extract features with a bundle's frozen extractors, and store them for trainings.", no_args_is_help=True
+)
 
 _SHOWN_FAILURES = 20
 _GIGA = 1e9
@@ -32,13 +34,13 @@ _GIGA = 1e9
 Source = Annotated[
     Path,
     typer.Argument(
-        help="A folder, with a subfolder per instance or without labels; a CSV file with the columns path and "
-        "instance; or GLDv2's train_clean.csv."
+        help="A folder, with one subfolder per instance or without labels; a CSV file with the columns path and "
+        "instance; or train_clean.csv of Google Landmarks v2."
     ),
 ]
-Copies = Annotated[int, typer.Option(min=1, help="Versions of each photograph: itself, and augmented ones.")]
+Copies = Annotated[int, typer.Option(min=1, help="Versions of each photograph: the original and augmented copies.")]
 PixelSize = Annotated[
-    int | None, typer.Option(min=16, help="Keep the photographs too, stretched to this side in pixels.")
+    int | None, typer.Option(min=16, help="Store the photographs too, resized to this side in pixels.")
 ]
 
 
@@ -46,14 +48,14 @@ PixelSize = Annotated[
 def plan(
     source: Source,
     bundle: BundlePath = DEFAULT_BUNDLE,
-    out: Annotated[Path, typer.Option(help="Where the store would lie.")] = Path("out/features"),
+    out: Annotated[Path, typer.Option(help="Directory of the planned store.")] = Path("out/features"),
     copies: Copies = 1,
     pixel_size: PixelSize = None,
-    sample: Annotated[int, typer.Option(min=1, help="Photographs to measure on, at most.")] = 128,
+    sample: Annotated[int, typer.Option(min=1, help="Maximum number of measured photographs.")] = 128,
     device: Device = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Tell the bytes and hours that an extraction would take, measured on a sample."""
+    """Estimate the size and the time of an extraction from a sample."""
     from aff_toolkit.training.features.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
@@ -68,7 +70,7 @@ def plan(
         return
     output.print(
         f"{found.photographs} photographs: {found.size_bytes / _GIGA:.3f} GB in {found.shards} shards "
-        f"({found.free_bytes / _GIGA:.1f} GB free{'' if found.fits else ': too few'}), {found.hours:.2f} hours at "
+        f"({found.free_bytes / _GIGA:.1f} GB free{'' if found.fits else ': not enough'}), {found.hours:.2f} hours at "
         f"{found.images_per_s:.0f} images/s; measured on {found.sampled}, of which {found.unreadable} cannot be read. "
         f"Next: aff features extract {source} {out}"
     )
@@ -77,7 +79,7 @@ def plan(
 @app.command()
 def extract(
     source: Source,
-    out: Annotated[Path, typer.Argument(help="Directory of the store; an extraction that was killed goes on.")],
+    out: Annotated[Path, typer.Argument(help="Directory of the store; a killed extraction resumes.")],
     bundle: BundlePath = DEFAULT_BUNDLE,
     copies: Copies = 1,
     pixel_size: PixelSize = None,
@@ -113,7 +115,7 @@ def extract(
 def verify(
     directory: Annotated[Path, typer.Argument(help="Directory of the store.")], as_json: JsonOption = False
 ) -> None:
-    """Check every shard of a store against its sha256; status 1 when one is missing or altered."""
+    """Check every shard of a store against its sha256; exit status 1 if any is missing or altered."""
     from aff_toolkit.training.features.feature_store import FeatureStore  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
@@ -121,11 +123,11 @@ def verify(
     if as_json:
         print_json({"photographs": len(store), "key": store.key, "ok": True})
     else:
-        output.print(f"{directory}: {len(store)} photographs, every shard as it was written, key {store.key[:12]}")
+        output.print(f"{directory}: {len(store)} photographs, every shard is intact, key {store.key[:12]}")
 
 
 def _photographs(path: Path) -> list[Photograph]:
-    """State what a path is taken for, and return its photographs."""
+    """Print how the photographs of a path are interpreted, and return them."""
     from aff_toolkit.data.describe_source import describe_source  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.data.photograph_source import source_of_path  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`aff gallery`: the collections of a gallery, and the change from one model to another."""
+"""`aff gallery`: manages the collections of a gallery, of which one is live."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from aff_toolkit.cli.console import (
     output,
     print_json,
 )
-from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, tell_jobs
+from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_jobs
 from aff_toolkit.cli.gallery_offline import export_files, import_files, rebuild
 from aff_toolkit.cli.index import index as index_source
 
-app = typer.Typer(help="Change the model of a gallery without a pause of its searches.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage a gallery: collections, model changes without downtime, backups, export.", no_args_is_help=True
+)
 app.command()(rebuild)
 app.command("export")(export_files)
 app.command("import")(import_files)
@@ -39,12 +41,12 @@ app.command("import")(import_files)
 _DIFFERENT = 3
 _SHOWN_IDS = 5
 
-Space = Annotated[str, typer.Argument(help="Id of a collection's embedding space, or the beginning of it.")]
+Space = Annotated[str, typer.Argument(help="ID of a collection's embedding space, or a prefix of it.")]
 
 
 @app.command("list")
 def list_collections(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
-    """Show the collections: the live one first, then those that were live last."""
+    """Show the collections, the live one first."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         gallery = client.gallery()
     _show(gallery, as_json)
@@ -52,7 +54,7 @@ def list_collections(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: Jso
 
 @app.command()
 def create(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
-    """Begin an empty gallery where there is none, as after the loss of one; one that is there stays as it is."""
+    """Create an empty gallery; an existing gallery is not changed."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         gallery = client.create()
     _show(gallery, as_json)
@@ -60,15 +62,17 @@ def create(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = 
 
 @app.command()
 def build(
-    bundle: Annotated[str, typer.Option(help="Name of a bundle that lies beside the one of the indexer.")],
-    source: Annotated[str | None, typer.Argument(help="What to fill it from, as for `aff index`.")] = None,
+    bundle: Annotated[str, typer.Option(help="Name of a bundle in the same directory as the indexer's bundle.")],
+    source: Annotated[
+        str | None, typer.Argument(help="Source to index into the collection, as for `aff index`.")
+    ] = None,
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a collection for another bundle beside the live one, and fill it; searches go on as before.
+    """Create a collection for another bundle and index images into it, while searches use the live collection.
 
-    From its creation on, it gets every image that is indexed. What it has already is not embedded again, so an
-    interrupted build goes on.
+    New images are indexed into every collection. Images that the collection already has are not embedded again, so an
+    interrupted build can be repeated.
     """
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         created = client.build(bundle)
@@ -78,7 +82,7 @@ def build(
         print_json(created.model_dump(mode="json"))
     short = created.space.id[:12]
     following = (
-        f"Next: aff gallery verify {short}" if source else "Next: index the sources again, with `aff index SOURCE`"
+        f"Next: aff gallery verify {short}" if source else "Next: index all sources again with `aff index SOURCE`"
     )
     messages.print(
         f"collection {short} for {created.bundle}, fingerprint {(created.fingerprint or '')[:12]}. {following}"
@@ -87,22 +91,27 @@ def build(
 
 @app.command()
 def remix(
-    mixer: Annotated[str, typer.Option(help="Name of a bundle with the same extractors, beside that of the indexer.")],
+    mixer: Annotated[
+        str, typer.Option(help="Name of a bundle with the same extractors, in the same directory as the indexer's.")
+    ],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Fuse the gallery again with another mixer, from kept tokens: no image is read. Status 3 where some have none."""
+    """Recompute the gallery with another mixer from stored features; no image is read.
+
+    Exit status 3: some images have no stored features.
+    """
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         try:
-            job = ended_job(client, client.remix(mixer), "fusing again")
+            job = ended_job(client, client.remix(mixer), "remixing")
         except JobFailedError:
-            messages.print("what was fused stays; the same command goes on")
+            messages.print("finished images are kept; the same command resumes")
             raise
-    assert isinstance(job.result, FusedCollection), "the result of such a job"
+    assert isinstance(job.result, FusedCollection), "the result of this kind of job"
     if as_json:
         print_json(job.model_dump(mode="json"))
     else:
-        _tell_fused(job, job.result)
+        _print_remixed(job, job.result)
     if job.result.missing:
         raise typer.Exit(_DIFFERENT)
 
@@ -110,18 +119,18 @@ def remix(
 @app.command()
 def verify(
     space: Space,
-    samples: Annotated[int, typer.Option(min=1, max=10_000, help="Images that are searched with.")] = 100,
-    neighbours: Annotated[int, typer.Option(min=1, max=100, help="Hits that are compared.")] = 10,
+    samples: Annotated[int, typer.Option(min=1, max=10_000, help="Number of images to search with.")] = 100,
+    neighbours: Annotated[int, typer.Option(min=1, max=100, help="Number of hits to compare.")] = 10,
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a collection with the live one; status 3 where the two do not hold the same images."""
+    """Compare a collection with the live one; exit status 3 if they contain different images."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         found = _verified(client, space, samples=samples, neighbours=neighbours)
     if as_json:
         print_json(found.model_dump())
     else:
-        _tell(found, space)
+        _print_comparison(found, space)
     if found.missing or found.surplus:
         raise typer.Exit(_DIFFERENT)
 
@@ -129,14 +138,14 @@ def verify(
 @app.command()
 def switch(
     space: Space,
-    force: Annotated[bool, typer.Option(help="Switch even where images are missing.")] = False,
+    force: Annotated[bool, typer.Option(help="Switch even if images are missing.")] = False,
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a collection the live one, where it lacks no image of the present one; the former stays for `rollback`."""
+    """Make a collection live if it has all images of the live one, which is kept for `rollback`."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         if not force and (missing := _verified(client, space, samples=1, neighbours=1).missing):
-            messages.print(f"{missing} images are missing in it; see `aff gallery verify {space}`, or take --force")
+            messages.print(f"{missing} images are missing; see `aff gallery verify {space}`, or use --force")
             raise typer.Exit(_DIFFERENT)
         gallery = client.switch(space)
     _show(gallery, as_json)
@@ -144,19 +153,19 @@ def switch(
 
 @app.command()
 def rollback(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
-    """Make the collection live again that was it before."""
+    """Make the previously live collection live again."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         others = [one for one in client.gallery().collections if not one.live]
         before = [one for one in others if one.live_since is not None] or others
         if not before or (before[0].live_since is None and len(before) > 1):
-            raise CollectionNotFoundError("it is not known which was live before; see `aff gallery list`")
+            raise CollectionNotFoundError("the previously live collection is not known; see `aff gallery list`")
         gallery = client.switch(before[0].space.id)
     _show(gallery, as_json)
 
 
 @app.command()
 def drop(space: Space, indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
-    """Remove a collection that is not live, with all its embeddings."""
+    """Delete a collection that is not live, with all its embeddings."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         client.drop(space)
         gallery = client.gallery()
@@ -165,29 +174,29 @@ def drop(space: Space, indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: J
 
 @app.command()
 def backup(
-    name: Annotated[str | None, typer.Argument(help="Of the backup; the time when it is not given.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the backup; default: the current time.")] = None,
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all collections into a backup, in the directory that the indexer has for them."""
+    """Back up all collections into the indexer's backup directory."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         begun = client.backup(name or f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
         made = ended_job(client, begun, "backing up").result
-    assert isinstance(made, Backup), "the result of such a job"
+    assert isinstance(made, Backup), "the result of this kind of job"
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
-        output.print(f"{made.name}: {made.count} images. Back to it: aff gallery restore {made.name}")
+        output.print(f"{made.name}: {made.count} images. To restore it: aff gallery restore {made.name}")
 
 
 @app.command()
 def restore(
-    name: Annotated[str, typer.Argument(help="Of the backup.")],
-    force: Annotated[bool, typer.Option(help="Replace a gallery that has images.")] = False,
+    name: Annotated[str, typer.Argument(help="Name of the backup.")],
+    force: Annotated[bool, typer.Option(help="Replace a gallery that is not empty.")] = False,
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the gallery by a backup."""
+    """Replace the gallery with a backup."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         ended_job(client, client.restore(name, force=force), "restoring")
         gallery = client.gallery()
@@ -196,19 +205,19 @@ def restore(
 
 @app.command()
 def jobs(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
-    """Show the job that runs on the gallery, and the last that ended since the indexer was started."""
+    """Show the running job of the gallery, and the last finished ones since the indexer was started."""
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         known = client.jobs()
     if as_json:
         print_json([job.model_dump(mode="json") for job in known])
     else:
-        tell_jobs(known)
+        print_jobs(known)
 
 
 def _verified(client: IndexerClient, space: str, *, samples: int, neighbours: int) -> CollectionComparison:
     begun = client.verify(space, samples=samples, neighbours=neighbours)
     found = ended_job(client, begun, "comparing").result
-    assert isinstance(found, CollectionComparison), "the result of such a job"
+    assert isinstance(found, CollectionComparison), "the result of this kind of job"
     return found
 
 
@@ -218,7 +227,7 @@ def _show(gallery: GalleryStatus, as_json: bool) -> None:
         return
     table = Table("space", "live", "images", "bundle", "fingerprint", title=f"gallery in {gallery.store}")
     for one in gallery.collections:
-        bundle = one.bundle or "missing: gets no new images"
+        bundle = one.bundle or "missing: not indexed into"
         table.add_row(one.space.id[:12], _live(one), str(one.count), bundle, (one.fingerprint or "")[:12])
     output.print(table)
 
@@ -226,28 +235,28 @@ def _show(gallery: GalleryStatus, as_json: bool) -> None:
 def _live(collection: CollectionStatus) -> str:
     if collection.live:
         return "live"
-    return "" if collection.live_since is None else f"since {collection.live_since:%Y-%m-%d %H:%M}, no more"
+    return "" if collection.live_since is None else f"formerly, since {collection.live_since:%Y-%m-%d %H:%M}"
 
 
-def _tell_fused(job: GalleryJob, fused: FusedCollection) -> None:
+def _print_remixed(job: GalleryJob, fused: FusedCollection) -> None:
     if fused.missing:
         shown = ", ".join(fused.missing_ids[:_SHOWN_IDS])
-        messages.print(f"{fused.missing} images have no kept tokens: {shown} ...; index their sources again")
-    output.print(f"{job.done} images looked at. Next: aff gallery verify {fused.space.id[:12]}")
+        messages.print(f"{fused.missing} images have no stored features: {shown} ...; index their sources again")
+    output.print(f"{job.done} images processed. Next: aff gallery verify {fused.space.id[:12]}")
 
 
-def _tell(found: CollectionComparison, space: str) -> None:
+def _print_comparison(found: CollectionComparison, space: str) -> None:
     output.print(f"live {found.live_count} images, {space} {found.count}")
     for count, ids, what in (
-        (found.missing, found.missing_ids, "missing in it"),
-        (found.surplus, found.surplus_ids, "only in it"),
+        (found.missing, found.missing_ids, "missing in the collection"),
+        (found.surplus, found.surplus_ids, "only in the collection"),
     ):
         if count:
             output.print(f"{count} {what}: {', '.join(ids[:_SHOWN_IDS])}{' ...' if count > _SHOWN_IDS else ''}")
     if found.self_recall is not None and found.live_self_recall is not None and found.shared_neighbours is not None:
         output.print(
-            f"{found.samples} images searched with themselves: first in {found.self_recall:.1%} (live "
-            f"{found.live_self_recall:.1%}); {found.shared_neighbours:.1%} of the neighbours are the same"
+            f"{found.samples} images searched for themselves: found first in {found.self_recall:.1%} (live "
+            f"{found.live_self_recall:.1%}); {found.shared_neighbours:.1%} of the neighbours agree"
         )
     if not found.missing and not found.surplus:
-        output.print(f"The same images. Next: aff gallery switch {space}")
+        output.print(f"Both contain the same images. Next: aff gallery switch {space}")

@@ -1,4 +1,4 @@
-"""Waits for a job of the indexer, with a progress bar."""
+"""Waits for a job of the indexer with a progress bar."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _AWAY_S = 120.0
 
 
 class JobFailedError(ServiceError):
-    """A job of the indexer failed; carries the problem that it ended with."""
+    """A job of the indexer failed; contains the job's problem."""
 
     code = "job_failed"
     title = "The job failed"
 
 
 def ended_job(client: IndexerClient, job: GalleryJob, description: str) -> GalleryJob:
-    """Return a job once it has finished; a connection that breaks meanwhile, or a busy service, is asked again.
+    """Wait for a job and return it; broken connections and a busy service are retried.
 
     Args:
-        client: Of the indexer.
-        job: That was started.
-        description: Stands before the bar.
+        client: Client of the indexer.
+        job: A started job.
+        description: Text before the bar.
 
     Raises:
-        JobFailedError: It failed.
-        ServiceError: The service was started again, and does not know it.
-        ServiceUnreachableError: There was no answer for two minutes.
+        JobFailedError: The job failed.
+        ServiceError: The service was restarted and does not know the job.
+        ServiceUnreachableError: The service did not answer for two minutes.
     """
     job_id, never = job.id, threading.Event()
     with images_bar(description, job.total) as advance:
@@ -46,7 +46,7 @@ def ended_job(client: IndexerClient, job: GalleryJob, description: str) -> Galle
     return job
 
 
-def tell_jobs(jobs: list[GalleryJob]) -> None:
+def print_jobs(jobs: list[GalleryJob]) -> None:
     """Print a line for each job."""
     for job in jobs:
         images = f"{job.done}" if job.total is None else f"{job.done} of {job.total}"

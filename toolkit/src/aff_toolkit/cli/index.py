@@ -23,12 +23,12 @@ from aff_toolkit.cli.console import (
     IndexerUrl,
     JsonOption,
     exit_on_error,
+    images_bar,
     messages,
     output,
     print_json,
     printable,
 )
-from aff_toolkit.cli.indexing_bar import IndexingBar
 from aff_toolkit.indexing.files_source import in_words
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
@@ -40,7 +40,7 @@ _INTERRUPTED = 130
 
 
 class Engine(enum.StrEnum):
-    """What embeds."""
+    """The process that embeds the images."""
 
     SERVICE = "service"
     RAY = "ray"
@@ -50,51 +50,53 @@ def index(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder, a pattern, a CSV or Parquet list, tar files; paths, or URLs such as s3://bucket/photographs."
+            help="Folder, pattern such as 'photos/**/*.jpg', CSV or Parquet list, or tar files; a path, or a URL such "
+            "as s3://bucket/photographs."
         ),
     ],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     prefix: Annotated[
-        str, typer.Option(help="Folder before all ids, so that equal names in other sources are other images.")
+        str, typer.Option(help="Prefix of all IDs, which keeps equal names in different sources apart.")
     ] = "",
     replace: Annotated[
-        bool, typer.Option(help="Replace images whose id comes with other content, or list them as failures.")
+        bool, typer.Option(help="Replace images whose ID exists with other content, or list them as failures.")
     ] = True,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests in flight.")] = 4,
-    give_up_after: Annotated[float, typer.Option(min=0, help="Seconds that the indexer may be away.")] = 300.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Concurrent requests.")] = 4,
+    give_up_after: Annotated[float, typer.Option(min=0, help="Longest time without an indexer, in seconds.")] = 300.0,
     trust_ids: Annotated[
-        bool, typer.Option(help="Skip what the gallery holds under its id, without reading it.")
+        bool, typer.Option(help="Skip images whose ID is in the gallery, without reading them.")
     ] = False,
     failures: Annotated[
-        Path, typer.Option(help="Where the list of what was not indexed goes, if there is any.")
+        Path, typer.Option(help="CSV file for the list of images that were not indexed; written only if there are any.")
     ] = Path("failures.csv"),
     engine: Annotated[
-        Engine, typer.Option(help="Send to the indexer, or embed on this machine or a Ray cluster, into the store.")
+        Engine,
+        typer.Option(help="service: send images to the indexer; ray: embed them on this machine or a Ray cluster."),
     ] = Engine.SERVICE,
     bundle: BundlePath = DEFAULT_BUNDLE,
-    encoders: Annotated[int, typer.Option(min=1, help="With --engine ray: actors that embed.")] = 1,
-    gpus_per_encoder: Annotated[float, typer.Option(min=0, help="With --engine ray: cards of each of them.")] = 0.0,
+    encoders: Annotated[int, typer.Option(min=1, help="With --engine ray: number of encoder actors.")] = 1,
+    gpus_per_encoder: Annotated[float, typer.Option(min=0, help="With --engine ray: GPUs per encoder actor.")] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Put photographs into the gallery; running it again sends only what is new or changed.
+    """Add photographs to the gallery. A second run sends only new and changed photographs.
 
-    Ctrl-C ends it in order; the same command goes on.
+    Ctrl-C stops the run cleanly; the same command resumes it.
     """
     if engine is Engine.RAY:
         if trust_ids or not replace:
             option = "--trust-ids" if trust_ids else "--no-replace"
-            raise typer.BadParameter(f"{option} is of no use with --engine ray, which reads and writes in any case")
+            raise typer.BadParameter(f"{option} cannot be combined with --engine ray, which always reads and replaces")
         _index_with_ray(source, prefix, bundle, failures, encoders, gpus_per_encoder, as_json)
         return
     options = IndexingOptions(concurrency, give_up_after, trust_ids=trust_ids, replace=replace)
     started = time.perf_counter()
     with exit_on_error(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures, source) as record:
         wait = partial(patiently, give_up_after_s=give_up_after, stop=threading.Event())
-        wait(client.gallery, away=False)  # an indexer that was never there is told at once
+        wait(client.gallery, away=False)  # fail at once if the indexer is not running
         _warn_of_failure_list(record)
         items = source_items(source, prefix=prefix, passed_over=record.summary.passed_over)
-        with IndexingBar(record.summary) as bar, _counted(source, bar):
-            index_items(client, items, record, options, bar.advance, _replacement_warning())
+        with _progress(source, record.summary) as advance:
+            index_items(client, items, record, options, advance, _replacement_warning())
         seconds = time.perf_counter() - started
         count = wait(client.gallery).count
     _end(record, seconds, count, as_json)
@@ -108,13 +110,13 @@ def _index_with_ray(
     started = time.perf_counter()
     with exit_on_error(as_json), IndexingRecord(failures, source) as record:
         _warn_of_failure_list(record)
-        with IndexingBar(record.summary) as bar, _counted(source, bar):
+        with _progress(source, record.summary) as advance:
             try:
                 index_with_ray(
                     source,
                     bundle,
                     record,
-                    bar.advance,
+                    advance,
                     encoders=encoders,
                     gpus_per_encoder=gpus_per_encoder,
                     prefix=prefix,
@@ -128,22 +130,22 @@ def _warn_of_failure_list(record: IndexingRecord) -> None:
     failures = record.failure_list
     if failures is not None and failures.problem:
         messages.print(
-            f"Warning: {failures.path} cannot be written ({failures.problem}), so what is not indexed is shown here "
-            "alone; --failures names another place"
+            f"Warning: {failures.path} cannot be written ({failures.problem}), so images that are not indexed are only "
+            "printed here; --failures sets another path"
         )
 
 
 def _replacement_warning() -> Callable[[Sequence[str]], None]:
-    """Return what tells once, at the first ids, that other content is replaced."""
-    told = threading.Event()
+    """Return a function that warns once, for the first IDs, that existing content is replaced."""
+    warned = threading.Event()
 
     def warn(ids: Sequence[str]) -> None:
-        if not told.is_set():
-            told.set()
+        if not warned.is_set():
+            warned.set()
             messages.print(
-                f"Warning: the gallery holds other content under {printable(ids[0])}; it is replaced now, as under "
-                "every id that it holds with other content. If these are other photographs, --prefix NAME gives them "
-                "ids of their own; --no-replace keeps what the gallery holds."
+                f"Warning: the gallery holds other content for {printable(ids[0])}. It is replaced now, and so is the "
+                "content of every other ID that differs. If these are different photographs, use --prefix NAME; "
+                "--no-replace keeps the gallery's content."
             )
 
     return warn
@@ -156,8 +158,8 @@ def _end(record: IndexingRecord, seconds: float, count: int | None, as_json: boo
         counts = {**asdict(summary), "failures": problems, "passed_over": dict(summary.passed_over)}
         print_json({**counts, "seconds": seconds, "gallery_images": count})
     else:
-        _tell_failures(record)
-        _tell(summary, seconds, count)
+        _print_failures(record)
+        _print_summary(summary, seconds, count)
     if summary.interrupted:
         raise typer.Exit(_INTERRUPTED)
     if summary.unreadable_folders:
@@ -165,30 +167,31 @@ def _end(record: IndexingRecord, seconds: float, count: int | None, as_json: boo
 
 
 @contextmanager
-def _counted(source: str, bar: IndexingBar) -> Iterator[None]:
-    """Count the images beside the run, so that the bar can tell when it will end."""
+def _progress(source: str, summary: IndexingSummary) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar, and count the images of the source in the background to estimate the remaining time."""
     ended = threading.Event()
 
-    def count() -> None:
+    def count(advance: Callable[[int, int], None]) -> None:
         try:
             images = 0
             for _ in source_items(source):
                 images += 1
                 if ended.is_set():
                     return
-        except AffError:  # the run meets it, too, and tells it
+        except AffError:  # the run raises it too
             return
-        bar.set_total(images)
+        advance(0, images)
 
-    if is_cheap_to_list(source):
-        threading.Thread(target=count, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
+    with images_bar("indexing", None, lambda: summary.failed) as advance:
+        if is_cheap_to_list(source):
+            threading.Thread(target=count, args=(advance,), daemon=True).start()
+        try:
+            yield advance
+        finally:
+            ended.set()
 
 
-def _tell_failures(record: IndexingRecord) -> None:
+def _print_failures(record: IndexingRecord) -> None:
     summary, failures = record.summary, record.failure_list
     listed = failures is not None and not failures.problem
     shown = list(summary.failures.items())[: _SHOWN_FAILURES if listed else None]
@@ -198,16 +201,16 @@ def _tell_failures(record: IndexingRecord) -> None:
     if more:
         messages.print(f"  and {more} more")
     if shown and failures is not None:
-        unlisted = f"  the list of them cannot be written: {failures.problem}"
-        messages.print(f"  all of them stand in {failures.path}" if listed else unlisted)
+        unlisted = f"  the list of failures cannot be written: {failures.problem}"
+        messages.print(f"  all failures are listed in {failures.path}" if listed else unlisted)
     if summary.unreadable_folders:
-        messages.print(f"  {summary.unreadable_folders} folders could not be read: what lies in them was not looked at")
+        messages.print(f"  {summary.unreadable_folders} folders could not be read; their images were not indexed")
     if summary.passed_over:
-        messages.print(f"  passed over, since their names are not those of images: {in_words(summary.passed_over)}")
+        messages.print(f"  skipped, because their names are not those of images: {in_words(summary.passed_over)}")
 
 
-def _tell(summary: IndexingSummary, seconds: float, count: int | None) -> None:
-    following = "Interrupted; the same command goes on." if summary.interrupted else "Next: aff search PHOTO"
+def _print_summary(summary: IndexingSummary, seconds: float, count: int | None) -> None:
+    following = "Interrupted; the same command resumes." if summary.interrupted else "Next: aff search PHOTO"
     holds = "" if count is None else f" The gallery holds {count} images."
     output.print(
         f"{summary.indexed} indexed, {summary.updated} updated, {summary.duplicate} already there, {summary.failed} "

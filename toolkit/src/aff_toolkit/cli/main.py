@@ -18,7 +18,7 @@ from aff_toolkit.cli.serve import serve
 from aff_toolkit.cli.train import train
 
 app = typer.Typer(
-    help="Asymmetric image retrieval: a rich gallery, a light query.",
+    help="Asymmetric image retrieval: heavy models for the gallery, a light model for queries.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -35,7 +35,7 @@ for installed in entry_points(group="aff_toolkit.commands"):
 
 
 def main() -> None:
-    """Run the command line; what the terminal's encoding lacks is written as escapes."""
+    """Run the command line; characters that the terminal cannot encode are escaped."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     app()

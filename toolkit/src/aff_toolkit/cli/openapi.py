@@ -12,7 +12,7 @@ from aff_toolkit.cli.console import JsonOption, output, print_json
 
 
 def openapi(
-    directory: Annotated[Path, typer.Argument(help="Where the documents go.")], as_json: JsonOption = False
+    directory: Annotated[Path, typer.Argument(help="Directory for the documents.")], as_json: JsonOption = False
 ) -> None:
     """Write the OpenAPI document of each service."""
     from gallery_indexer.app import create_app as create_indexer_app  # noqa: PLC0415 - torch takes seconds

@@ -11,39 +11,43 @@ import typer
 from aff_shared.errors import InvalidParameterError
 from aff_toolkit.cli.console import JsonOption, exit_on_error, output, print_json
 
-app = typer.Typer(help="Make files that `aff evaluate csv` takes.", no_args_is_help=True)
+app = typer.Typer(help="Create CSV files for `aff evaluate csv`.", no_args_is_help=True)
 
 
 @app.callback()
 def protocol() -> None:
-    """Make files that `aff evaluate csv` takes."""
+    """Create CSV files for `aff evaluate csv`."""
 
 
 @app.command()
 def frames(
     frames_csv: Annotated[
         Path,
-        typer.Argument(metavar="FRAMES_CSV", help="Columns path, instance (the video or walk), frame (a number)."),
+        typer.Argument(
+            metavar="FRAMES_CSV",
+            help="CSV file with the columns path, instance (the video or walk) and frame (a number).",
+        ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The CSV file to be written.")],
-    role: Annotated[str | None, typer.Option(help="Take the rows with this value in the column role alone.")] = None,
-    query_every: Annotated[
-        int, typer.Option(min=2, help="The first row, and every one so many rows later, is a query.")
-    ] = 3,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="CSV file to write.")],
+    role: Annotated[str | None, typer.Option(help="Use only rows with this value in the column role.")] = None,
+    query_every: Annotated[int, typer.Option(min=2, help="The first row and every n-th row after it are queries.")] = 3,
     positive_within: Annotated[
-        float, typer.Option(min=0, help="Frames of the query's walk are positives up to this difference.")
+        float, typer.Option(min=0, help="Frames of the query's video are positives up to this difference.")
     ] = 2,
     junk_within: Annotated[
-        float, typer.Option(min=0, help="Those further apart are junk up to this difference, and negatives beyond it.")
+        float,
+        typer.Option(
+            min=0, help="Frames beyond --positive-within are junk up to this difference, and negatives beyond it."
+        ),
     ] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Make queries, a gallery, positives and junk of the frames of videos or walks."""
+    """Create queries, gallery, positives and junk from the frames of videos or walks."""
     from aff_toolkit.evaluation.frames_protocol import frames_protocol, write_protocol  # noqa: PLC0415 - slow imports
 
     with exit_on_error(as_json):
         if out.resolve() == frames_csv.resolve():
-            raise InvalidParameterError("is the file that is read; choose another one", item="OUT")
+            raise InvalidParameterError("is the input file; choose another one", item="OUT")
         rows = frames_protocol(
             frames_csv,
             role=role,

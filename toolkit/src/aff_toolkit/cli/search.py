@@ -31,14 +31,16 @@ _ROW = 5
 def search(
     photo: Annotated[Path, typer.Argument(help="Photograph to search with.")],
     query_url: QueryUrl = DEFAULT_QUERY_URL,
-    limit: Annotated[int, typer.Option(min=1, help="Number of hits.")] = 10,
-    score_threshold: Annotated[float | None, typer.Option(help="Least cosine similarity of a hit.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of hits.")] = 10,
+    score_threshold: Annotated[float | None, typer.Option(help="Minimum cosine similarity of a hit.")] = None,
     payload_filter: Annotated[str | None, typer.Option("--filter", help="Payload filter, as JSON.")] = None,
-    crop: Annotated[str | None, typer.Option(help="Part to search with: x1,y1,x2,y2 in pixels.")] = None,
-    open_sheet: Annotated[bool, typer.Option("--open", help="Show a contact sheet of the hits.")] = False,
+    crop: Annotated[
+        str | None, typer.Option(help="Part of the photograph to search with: x1,y1,x2,y2 in pixels.")
+    ] = None,
+    open_sheet: Annotated[bool, typer.Option("--open", help="Open a contact sheet of the hits.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the photographs of the same thing in the gallery."""
+    """Search the gallery for photographs of the same thing."""
     thumbnails = {}
     with exit_on_error(as_json), SearchClient(query_url) as client:
         data = read_photograph(photo)
@@ -55,7 +57,7 @@ def search(
     if as_json:
         print_json(answer.model_dump())
     else:
-        tell_hits(answer)
+        print_hits(answer)
         output.print(_next(answer))
     if open_sheet:
         sheet = Path(tempfile.mkdtemp(prefix="aff-")) / "hits.png"
@@ -68,18 +70,18 @@ def search(
 def _next(answer: SearchResponse) -> str:
     if answer.hits:
         return "Next: aff search PHOTO --open shows the hits"
-    return "Nothing in the gallery fits; if it is empty: aff index FOLDER"
+    return "There are no hits. If the gallery is empty: aff index FOLDER"
 
 
-def tell_hits(answer: SearchResponse) -> None:
+def print_hits(answer: SearchResponse) -> None:
     """Print a table of the hits, and the service's timings."""
     table = Table("rank", "score", Column("id", overflow="fold"))
     with_payload = any(hit.payload for hit in answer.hits)
     if with_payload:
         table.add_column("payload", overflow="fold")
     for rank, hit in enumerate(answer.hits, start=1):
-        told = [json.dumps(hit.payload, ensure_ascii=False) if hit.payload else ""] if with_payload else []
-        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, *told)
+        payload = [json.dumps(hit.payload, ensure_ascii=False) if hit.payload else ""] if with_payload else []
+        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, *payload)
     output.print(table)
     timings = answer.timings_ms
     output.print(
@@ -89,7 +91,7 @@ def tell_hits(answer: SearchResponse) -> None:
 
 
 def thumbnails_of(client: SearchClient, hits: Sequence[SearchHit]) -> dict[str, bytes]:
-    """Return the thumbnails of those hits that have one, by item id."""
+    """Return the available thumbnails of the hits, by item ID."""
     found = {}
     for hit in hits:
         with contextlib.suppress(AffError):
@@ -98,7 +100,15 @@ def thumbnails_of(client: SearchClient, hits: Sequence[SearchHit]) -> dict[str, 
 
 
 def draw_hits(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes], sheet: Path) -> None:
-    """Draw the photograph of a name and an image file, and its hits as far as they have thumbnails."""
+    """Draw a query photograph and the thumbnails of its hits.
+
+    Args:
+        name: Name of the photograph.
+        data: Image file of the photograph.
+        hits: Hits, best first.
+        thumbnails: Image files by item ID; hits without one are empty.
+        sheet: Path of the picture.
+    """
     cells = [Cell(_decoded(thumbnails.get(hit.id, b"")), f"{hit.score:.3f} {hit.id}") for hit in hits]
     parts = [cells[start : start + _ROW] for start in range(0, len(cells), _ROW)] or [[]]
     query = Cell(_decoded(data), name)

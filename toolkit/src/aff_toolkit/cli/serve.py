@@ -18,7 +18,7 @@ from aff_toolkit.cli.keys import make_key
 
 
 class Only(enum.StrEnum):
-    """A service to be run alone."""
+    """A single service."""
 
     INDEXER = "indexer"
     QUERY = "query"
@@ -38,23 +38,25 @@ def serve(
             min=0,
             max=1024,
             envvar="AFF_INDEX_THUMBNAIL_SIDE",
-            help="Pixels of the longer side of the thumbnails that are kept; 0 keeps none.",
+            help="Longer side of the stored thumbnails in pixels; 0 stores none.",
         ),
     ] = 160,
     keys: Annotated[
         Path | None,
         typer.Option(
-            help="File of keys for where no setting says who may do what; without it, it is made with one key for "
-            "everything, which is shown once."
+            help="Key file, used if no AFF_ACCESS_* setting configures access. If it does not exist, it is created "
+            "with one key for everything, which is printed once."
         ),
     ] = None,
-    only: Annotated[Only | None, typer.Option(help="Run one service; run both with a QDRANT_URL.")] = None,
+    only: Annotated[
+        Only | None, typer.Option(help="Run only this service; the other one can run elsewhere if QDRANT_URL is set.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the gallery indexer and the query service in one process, or one of them alone.
+    """Run the gallery indexer and the query service in one process, or only one of them.
 
-    The gallery lies in an embedded Qdrant in --gallery, or in the server that QDRANT_URL names. What is not given here
-    comes from the environment, else from the defaults (docs/architecture.md).
+    The gallery is stored by an embedded Qdrant engine in the directory --gallery, or by the Qdrant server QDRANT_URL.
+    Other settings are read from environment variables (docs/architecture.md).
     """
     prepare_process()
     from aff_toolkit.local.run_services import serve_local  # noqa: PLC0415 - torch takes seconds
@@ -76,9 +78,9 @@ def serve(
     if as_json:
         print_json(addresses)
     else:
-        told = ", ".join(f"{name} {address}" for name, address in addresses.items())
-        page = "" if query is None else f" Search by photograph at {addresses['query']};"
-        messages.print(f"{told}.{page} next: aff index FOLDER; Ctrl-C stops.")
+        shown = ", ".join(f"{name} {address}" for name, address in addresses.items())
+        page = "" if query is None else f" Search page: {addresses['query']}."
+        messages.print(f"{shown}.{page} Next: aff index FOLDER. Ctrl-C stops the services.")
     with exit_on_error(as_json):
         observed = ObserveSettings()
         configure_logging(observed)
@@ -87,13 +89,13 @@ def serve(
 
 
 def _access_by_keys_of(path: Path) -> AccessSettings:
-    """Return the settings of the environment, or where they leave open who may do what, the keys of a file."""
+    """Return the access settings of the environment, or, if they do not configure access, those of a key file."""
     access = AccessSettings()
     if access.model_fields_set & {"keys", "keys_file", "anonymous_scopes", "published_host"}:
         return access
     if not path.exists():
         key, _ = make_key("owner", list(Scope), file=path)
-        messages.print(f"The key for everything is below, and nowhere else; its hash is in {path}.")
+        messages.print(f"The key for everything is printed below and is not stored; its hash is in {path}.")
         typer.echo(key, err=True)
     return access.model_copy(update={"keys_file": path})
 

@@ -15,15 +15,12 @@ from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
 from aff_shared.errors import BundleFormatError
-from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
-from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 PROTOTYPES_FILE = "prototypes.safetensors"
 _TENSOR, _INSTANCES = "prototypes", "instances"
-_SCHEME = "bundle:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,8 @@ class BaseBundle:
     """A bundle whose files have been verified.
 
     Attributes:
-        directory: Where it lies.
-        manifest: Its manifest.
+        directory: The directory of the bundle.
+        manifest: The manifest.
     """
 
     directory: Path
@@ -125,38 +122,3 @@ def read_prototypes(path: Path) -> tuple[Tensor, list[str]]:
     if len(instances) != len(prototypes):
         raise BundleFormatError(f"{len(prototypes)} prototypes with {len(instances)} names", item=str(path))
     return prototypes, instances
-
-
-def is_bundled(source: str) -> bool:
-    """Return whether weights are those of a bundle's query encoder."""
-    return source.startswith(_SCHEME)
-
-
-def bundle_of(source: str) -> BaseBundle:
-    """Open the bundle of a source.
-
-    Raises:
-        BundleError: Missing, altered, or of a newer format.
-    """
-    return BaseBundle.open(Path(source.removeprefix(_SCHEME)))
-
-
-def read_bundled_network(source: str) -> LightweightEncoder:
-    """Read the network of a bundle's query encoder, whose batch normalisations are folded into its convolutions.
-
-    Raises:
-        BundleError: Missing, altered, or of a newer format.
-        ExtractorUnavailableError: This release has no such network, or the network has no trunk.
-    """
-    bundle = bundle_of(source)
-    name = query_backbone_of(bundle.manifest)
-    encoder = None if name is None else QUERY_BACKBONES[name].build(bundle.manifest.space.dimension)
-    if encoder is None or not isinstance(encoder.network, LightweightEncoder):
-        raise ExtractorUnavailableError("its query encoder cannot be taken for an extractor", item=source)
-    bundle.load_query_encoder(encoder)
-    return encoder.network
-
-
-def describe_bundled(manifest: BundleManifest) -> str:
-    """Return which bundle a query encoder is of, for the manifest of another one."""
-    return f"query encoder of the bundle {manifest.name}, fingerprint {manifest.fingerprint}"

@@ -104,5 +104,5 @@ def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_pat
 
 
 def test_a_query_encoder_of_another_network_is_no_extractor(tmp_path: Path) -> None:
-    with pytest.raises(ExtractorUnavailableError, match="cannot be taken for an extractor"):
+    with pytest.raises(ExtractorUnavailableError, match="cannot be used as an extractor"):
         install(tmp_path, model=f"bundle:{TINY_BUNDLE}")

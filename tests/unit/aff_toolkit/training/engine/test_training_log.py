@@ -42,12 +42,12 @@ def test_a_second_bar_runs_over_all_stages_by_the_time_that_each_is_expected_to_
         screen.truncate(0)
         with log.stage(name, 4, "images") as stage:
             stage.advance(2)
-        assert "in all" in screen.getvalue()
+        assert "all stages" in screen.getvalue()
         assert expected in screen.getvalue()
     screen.truncate(0)
     with log.stage("another", 4, "images") as stage:
         stage.advance(2)
-    assert "in all" not in screen.getvalue()
+    assert "all stages" not in screen.getvalue()
 
 
 def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:

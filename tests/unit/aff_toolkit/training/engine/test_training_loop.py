@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_the_last_good_checkpoint
 
 
 def test_too_few_photographs_for_a_step_are_told() -> None:
-    with pytest.raises(TooFewPhotographsError, match="a step takes 100 photographs"):
+    with pytest.raises(TooFewPhotographsError, match="fewer than the 100 photographs of one step"):
         TrainingLoop(Line(), plan(section=settings(batch_size=100)), Accelerator(), None).run()
 
 
@@ -186,7 +186,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
         pytest.raises(CheckpointNotWrittenError) as caught,
     ):
         train(Line(), tmp_path / "full")
-    assert caught.value.detail.endswith(f"Make room and start again: the training goes on from {before}")
+    assert caught.value.detail.endswith(f"Free some space and run it again: the training resumes from {before}")
     assert list(before.parent.iterdir()) == [before]
     resumed = Line()
     train(resumed, tmp_path / "full")
@@ -197,7 +197,7 @@ def test_damaged_best_weights_are_named(tmp_path: Path) -> None:
     train(Line(), tmp_path, validate=lambda: {"asymmetric_map": 0.5})
     best = tmp_path / "checkpoints" / "best.safetensors"
     best.write_bytes(best.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="Remove its directory to start the stage again") as caught:
+    with pytest.raises(CheckpointError, match="Remove its directory to restart the stage") as caught:
         train(Line(), tmp_path, validate=lambda: {"asymmetric_map": 0.5})
     assert caught.value.item == str(best)
 

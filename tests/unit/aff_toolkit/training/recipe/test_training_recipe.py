@@ -58,16 +58,16 @@ def test_a_source_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 def test_extractors_from_two_places_or_from_none_are_refused(tmp_path: Path) -> None:
     both = TINY_RECIPE_TOML.replace("[compact_cnn]", '[base]\nbundle = "bundles/photos"\n\n[compact_cnn]')
-    assert "extractors come from base" in refused(tmp_path, both).detail
+    assert "extractors are those of base" in refused(tmp_path, both).detail
     head, _, tail = TINY_RECIPE_TOML.partition("[compact_cnn]")
-    assert "extractors come from base" in refused(tmp_path, head + tail[tail.index("[mixer]") :]).detail
+    assert "extractors are those of base" in refused(tmp_path, head + tail[tail.index("[mixer]") :]).detail
 
 
 def test_a_network_from_scratch_without_pretraining_is_refused(tmp_path: Path) -> None:
     text = TINY_RECIPE_TOML.replace(
         TINY_RECIPE_TOML[TINY_RECIPE_TOML.index("[pretraining]") :].split("[compact")[0], ""
     )
-    assert "needed by compact_cnn" in refused(tmp_path, text).detail
+    assert "required by compact_cnn" in refused(tmp_path, text).detail
 
 
 def test_pseudo_instances_need_a_bound_or_an_augmented_copy_to_take_it_from(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.recipe.training_recipe import BaseSection
+from aff_toolkit.training.recipe.sections import BaseSection
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE
 from aff_toolkit.training.stages.gallery_side import GallerySide

@@ -8,10 +8,9 @@ from pydantic import Field, model_validator
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.models.base_bundle import bundle_of, describe_bundled, is_bundled, read_bundled_network
 from aff_toolkit.models.extractors.backbone_choice import WEIGHTS, Choice, Installation
-from aff_toolkit.models.pretrained_trunk import read_efficientnet_lite_weights
-from aff_toolkit.weights.released_weights import describe_source, load_released_weights, save_tensors
+from aff_toolkit.models.pretrained_weights import PretrainedWeights
+from aff_toolkit.weights.released_weights import load_released_weights, save_tensors
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
@@ -46,29 +45,25 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
         """Write the weights into the directory of a training, and describe the extractor there.
 
         Raises:
-            ExtractorUnavailableError: The weights are not here, or are of another network.
+            ExtractorUnavailableError: The weights are not available, or are of another network.
             UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
         """
-        network = EfficientNetLite(self.variant)
-        load_released_weights(network, read_efficientnet_lite_weights(self.model), self.model)
+        pretrained, network = PretrainedWeights(self.model), EfficientNetLite(self.variant)
+        load_released_weights(network, pretrained.read_efficientnet_lite(), self.model)
         weights = WEIGHTS.format(self.name)
         save_tensors(network.state_dict(), place.directory / weights, self.stored)
         return efficientnet_lite_spec(
-            self._config(),
+            self._config(pretrained),
             Preprocessing(resize=self.resize, size=self.size),
             name=self.name,
             gives_global=self.global_head == "gem",
             max_tokens=self.local_tokens,
             weights=weights,
-            weights_source=_describe(self.model),
+            weights_source=pretrained.describe(),
         )
 
-    def _config(self) -> EfficientNetLiteConfig:
+    def _config(self, pretrained: PretrainedWeights) -> EfficientNetLiteConfig:
         settings = self.model_dump(include=set(EfficientNetLiteConfig.model_fields))
-        if is_bundled(self.model):
-            settings["gem_exponent"] = read_bundled_network(self.model).pool.exponent.item()
+        if pretrained.bundle_network is not None:
+            settings["gem_exponent"] = pretrained.bundle_network.pool.exponent.item()
         return EfficientNetLiteConfig.model_validate(settings)
-
-
-def _describe(source: str) -> str:
-    return describe_bundled(bundle_of(source).manifest) if is_bundled(source) else describe_source(source)

@@ -1,4 +1,4 @@
-"""Checkpoints of one training stage: written whole or not at all, and only read by the training that wrote them."""
+"""Checkpoints of one training stage: written atomically, and read only by the training that wrote them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PARTIAL = ".partial"
 
 @dataclass(slots=True)
 class TrainingState:
-    """Where a training stands. With the seed it determines everything random that is to come.
+    """Progress of a training. With the seed it determines all random choices that follow.
 
     Attributes:
-        step: Optimiser steps done.
-        sums: Sum of each loss over the steps of the current epoch.
-        best: Best value of the validation so far; None before the first.
-        best_step: Steps after which it was reached.
+        step: Number of optimiser steps done.
+        sums: Sum of each loss over the steps of the current epoch, by name.
+        best: Best validation value so far; None before the first validation.
+        best_step: Number of steps after which it was reached.
     """
 
     step: int = 0
@@ -41,10 +41,10 @@ class TrainingState:
 
 
 class Checkpoints:
-    """The checkpoints of one stage in one directory; the last one is kept, and the best weights.
+    """Checkpoints of one stage in a directory that keeps the last checkpoint and the best weights.
 
     Attributes:
-        directory: Where they lie.
+        directory: Directory of the checkpoints.
     """
 
     def __init__(self, directory: Path, configuration: dict[str, Any]) -> None:
@@ -58,10 +58,10 @@ class Checkpoints:
         return max(finished, default=None)
 
     def save(self, state: TrainingState, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Write a checkpoint and remove the one before it.
+        """Write a checkpoint and remove the previous one.
 
         Raises:
-            CheckpointNotWrittenError: The disk is full or refuses; the checkpoint before it stays.
+            CheckpointNotWrittenError: The disk is full or not writable; the previous checkpoint remains.
         """
         final = self.directory / f"step-{state.step:09d}"
         if final.exists():
@@ -79,17 +79,17 @@ class Checkpoints:
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise CheckpointNotWrittenError(
-                f"{error}. Make room and start again: the training goes on from {before or 'its beginning'}",
+                f"{error}. Free some space and run it again: the training resumes from {before or 'its beginning'}",
                 item=str(final),
             ) from error
         if before is not None:
             shutil.rmtree(before, ignore_errors=True)
 
     def restore(self, module: nn.Module, optimiser: torch.optim.Optimizer) -> TrainingState:
-        """Load the last checkpoint into both, if there is one; return where it stands.
+        """Load the last checkpoint, if any, into both, and return its state.
 
         Raises:
-            CheckpointMismatchError: It belongs to other settings; names those that differ.
+            CheckpointMismatchError: It was written with other settings; names those that differ.
             CheckpointError: It cannot be read.
         """
         path = self.latest()
@@ -103,16 +103,16 @@ class Checkpoints:
             return TrainingState(**document["state"])
         except CheckpointMismatchError:
             raise
-        except Exception as error:  # whatever torch, safetensors and json make of damaged bytes
+        except Exception as error:  # torch, safetensors and json raise various errors on damaged files
             raise CheckpointError(
-                f"cannot be read: {error}. Remove this directory to start the stage again", item=str(path)
+                f"cannot be read: {error}. Remove this directory to restart the stage", item=str(path)
             ) from error
 
     def save_best(self, module: nn.Module) -> None:
-        """Keep these weights as the best ones.
+        """Save these weights as the best ones.
 
         Raises:
-            CheckpointNotWrittenError: The disk is full or refuses.
+            CheckpointNotWrittenError: The disk is full or not writable.
         """
         partial = self.directory / (_BEST + _PARTIAL)
         try:
@@ -120,10 +120,10 @@ class Checkpoints:
             partial.rename(self.directory / _BEST)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
-            raise CheckpointNotWrittenError(f"{error}. Make room and start again", item=str(partial)) from error
+            raise CheckpointNotWrittenError(f"{error}. Free some space and run it again", item=str(partial)) from error
 
     def restore_best(self, module: nn.Module) -> None:
-        """Load the best weights, where a validation has chosen some.
+        """Load the best weights, if a validation has chosen any.
 
         Raises:
             CheckpointError: They cannot be read.
@@ -134,7 +134,7 @@ class Checkpoints:
         try:
             load_model(module, path)
         except (OSError, RuntimeError, SafetensorError) as error:
-            detail = f"cannot be read: {error}. Remove its directory to start the stage again"
+            detail = f"cannot be read: {error}. Remove its directory to restart the stage"
             raise CheckpointError(detail, item=str(path)) from error
 
     def _require_same(self, found: dict[str, Any], path: Path) -> None:
@@ -142,6 +142,6 @@ class Checkpoints:
         differing = [name for name in names if found.get(name) != self._configuration.get(name)]
         if differing:
             raise CheckpointMismatchError(
-                f"was written with another {', '.join(differing)}. Take another work directory, or remove this one",
+                f"was written with another {', '.join(differing)}. Use another work directory, or remove this one",
                 item=str(path),
             )

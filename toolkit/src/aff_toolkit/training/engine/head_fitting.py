@@ -1,8 +1,8 @@
-"""Fits the last layer of a query encoder to gallery embeddings; this project's own step.
+"""Fits the last layer of a query encoder to gallery embeddings; a step of this project, not of the paper.
 
-The joint training of the paper moves the whole query encoder by gradients. With few photographs that costs accuracy on
-photographs of other kinds. Its whitening layer alone stays close to what it was, needs no labels, and is fitted to what
-the layers below give for each photograph, which is computed once.
+The joint training of the paper updates the whole query encoder by gradients. With few photographs that reduces the
+accuracy on other kinds of photographs. Fitting the whitening layer alone changes little, needs no labels, and uses the
+outputs of the layers below, which are computed once for each photograph.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from torch import Tensor, nn
 
 from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
-from aff_toolkit.training.engine.training_set import generator_of
 from aff_toolkit.training.engine.validation import stretch
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.losses.compatibility import contextual_similarity_loss
 
-# Name of the stage of a training in which the layer's inputs are computed.
+# Training stage in which the layer's inputs are computed.
 LAST_LAYER = "last layer"
 
 _BATCH = 64
 
 
 class _Fitting(BaseModel, ABC):
-    """How the whitening layer follows the mixer.
+    """How the whitening layer is fitted to the mixer.
 
     Attributes:
-        rounds: How often the mixer is trained and the layer fitted to it. From the second round on, a new mixer starts
-            at the anchor with the layer as the round before left it: each round carries some of what the mixer has
-            found over to the network that the anchor and the query side share.
-        views: Augmented versions of each photograph that it is fitted to, beside the photograph itself.
-        photographs: Most photographs that it is fitted to.
+        rounds: Number of rounds; each trains a mixer and fits the layer to it. From the second round on, a new mixer
+            starts at the anchor with the layer of the previous round: each round transfers some of the mixer's gain to
+            the network that anchor and query side share.
+        views: Augmented versions of each photograph that it is fitted to, in addition to the photograph.
+        photographs: Maximum number of photographs that it is fitted to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,45 +50,45 @@ class _Fitting(BaseModel, ABC):
     rounds: int = Field(default=1, ge=1)
 
     @abstractmethod
-    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
-        """Change a layer in place so that its outputs point where the targets do.
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor) -> None:
+        """Change a layer in place so that its outputs have the directions of the targets.
+
+        Random choices follow torch's global seed.
 
         Args:
-            head: (C to D).
-            pooled: Its inputs (n, C) float32, for the photographs and for each of their views.
+            head: Linear layer from C to D.
+            pooled: Inputs of the layer (n, C) float32, for the photographs and for each of their views.
             targets: (n, D) float32, unit length: the gallery embeddings.
-            seed: Of every random choice.
         """
 
 
 class RidgeFitting(_Fitting):
-    """By ridge regression to the gallery embeddings.
+    """Ridge regression to the gallery embeddings.
 
     Attributes:
-        ridge: Weight of the squared change of the layer, beside the mean squared error on the photographs.
+        ridge: Weight of the layer's squared change, relative to the mean squared error on the photographs.
     """
 
     kind: Literal["ridge"] = "ridge"
     ridge: float = Field(default=3e-4, gt=0)
 
-    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
-        """See _Fitting; there is one solution, by fit_head."""
-        del seed
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor) -> None:
+        """See _Fitting; the solution is unique (see fit_head), and nothing is random."""
         fit_head(head, torch.cat(list(pooled)), targets.repeat(len(pooled), 1), self.ridge)
 
 
 class ContextualFitting(_Fitting):
-    """By contextual similarity distillation, with all of the photographs as anchors (Wu et al., CVPR 2022).
+    """Contextual similarity distillation with all photographs as anchors (Wu et al., CVPR 2022).
 
-    A gallery temperature below that of the query sharpens the target: what is alike becomes more alike than the mixer
-    has it, and search finds more.
+    A gallery temperature below that of the query sharpens the target: similar photographs become more similar than by
+    the mixer, which increases recall.
 
     Attributes:
-        gallery_temperature: See contextual_similarity_loss; so is `query_temperature`.
-        learning_rate: Of Adam, at the first step; it falls to 0.
-        steps: Number of them.
-        batch_size: Photographs of a step.
-        share: Part of the change that is kept, from 0 to 1: the whole costs accuracy on photographs of other kinds
+        gallery_temperature: See contextual_similarity_loss, as for `query_temperature`.
+        learning_rate: Learning rate of Adam at the first step; it decays linearly to 0.
+        steps: Number of steps.
+        batch_size: Photographs per step.
+        share: Share of the change that is kept, from 0 to 1; 1 reduces the accuracy on other kinds of photographs
             (Wortsman et al., CVPR 2022).
     """
 
@@ -104,13 +103,13 @@ class ContextualFitting(_Fitting):
     batch_size: int = Field(default=256, ge=1)
     share: float = Field(default=0.5, gt=0, le=1)
 
-    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor, seed: int) -> None:
+    def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor) -> None:
         """See _Fitting."""
-        learner, generator = copy.deepcopy(head), generator_of(seed, 0)
+        learner = copy.deepcopy(head)
         optimiser = torch.optim.Adam(learner.parameters(), lr=self.learning_rate)
         schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 1 / self.steps, self.steps)
         for step in range(self.steps):
-            rows = torch.randint(len(targets), (self.batch_size,), generator=generator)
+            rows = torch.randint(len(targets), (self.batch_size,))
             loss = contextual_similarity_loss(
                 F.normalize(learner(pooled[step % len(pooled)][rows]), dim=-1),
                 targets[rows],
@@ -132,7 +131,7 @@ HeadFitting = RidgeFitting | ContextualFitting
 
 
 def fitted_layer(encoder: QueryEncoder) -> nn.Linear | None:
-    """Return the layer that can be fitted; None where the whitening is not one linear layer."""
+    """Return the layer that can be fitted; None if the whitening is not a single linear layer."""
     head = encoder.network.whitening if isinstance(encoder.network, LightweightEncoder) else None
     return head if isinstance(head, nn.Linear) else None
 
@@ -147,19 +146,19 @@ def pooled_photographs(
     seed: int = 0,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """Return what the whitening layer takes in for kept photographs: (n, C) float32.
+    """Return the inputs of the whitening layer for stored photographs: (n, C) float32.
 
     Args:
-        encoder: Has a fitted_layer; left as it is.
-        store: Keeps the pixels.
-        rows: (n,) of readable photographs.
-        size: Side in pixels of the encoder's input.
-        augmentation: Of the photographs; None takes them as they are.
-        seed: Of the augmentation.
+        encoder: Query encoder with a fitted_layer; not changed.
+        store: Feature store with pixels.
+        rows: (n,) rows of readable photographs.
+        size: Side of the encoder's input in pixels.
+        augmentation: Augmentation of the photographs; None uses them unchanged.
+        seed: Seed of the augmentation.
         on_progress: Called with the number of photographs since the last call.
     """
     network = copy.deepcopy(encoder.network).eval()
-    assert isinstance(network, LightweightEncoder), "fitted_layer has seen to it"
+    assert isinstance(network, LightweightEncoder), "fitted_layer requires it"
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
     parts = []
     for start in range(0, len(rows), _BATCH):
@@ -172,16 +171,16 @@ def pooled_photographs(
 
 @torch.no_grad()
 def fit_head(head: nn.Linear, pooled: Tensor, targets: Tensor, ridge: float) -> None:
-    """Change a layer so that its outputs point where the targets do.
+    """Change a layer so that its outputs have the directions of the targets.
 
     The change minimises the mean over the photographs of |W x + b - r g|^2, where r is the length of the output before
     the change, plus ridge times the squared change of W and b.
 
     Args:
-        head: (C to D), changed in place.
+        head: Linear layer from C to D, changed in place.
         pooled: (n, C) float32.
         targets: (n, D) float32, unit length: the gallery embeddings.
-        ridge: Above 0.
+        ridge: Weight of the squared change; above 0.
     """
     outputs = head(pooled)
     errors = targets * outputs.norm(dim=1, keepdim=True) - outputs

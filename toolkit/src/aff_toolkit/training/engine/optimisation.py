@@ -1,4 +1,4 @@
-"""What a training loop optimises and how: settings, parameters, optimiser, learning rate, statistics."""
+"""Optimisation of a training stage: settings, parameters, optimiser, learning rate, batch statistics."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from aff_toolkit.training.engine.training_set import Batch
 
 
 class OptimisationSection(BaseModel):
-    """Settings of one stage; a step takes `batch_size` photographs x `accumulation` x processes.
+    """Settings of one stage; a step uses `batch_size` x `accumulation` x processes photographs.
 
     Attributes:
         epochs: Passes over the photographs.
-        batch_size: Photographs of one forward pass in one process.
-        accumulation: Forward passes whose gradients are summed up before a step.
-        optimiser: `adamw` (Loshchilov and Hutter, 2019), or `sgd` with momentum, which the paper takes.
-        learning_rate: At the end of the warm-up.
-        weight_decay: Of the optimiser.
-        sgd_momentum: Of `sgd`.
-        warm_up_share: Share of all steps over which the learning rate rises from 0.
-        decay: How it falls to 0 afterwards.
-        max_gradient_norm: The gradients of each side, gallery and query, are clipped to it, each on its own.
-        precision: `bf16` runs the forward pass in bfloat16 where torch deems it safe.
-        reading_threads: Threads that read batches ahead of the step; up to twice as many batches wait in memory.
+        batch_size: Photographs per forward pass in one process.
+        accumulation: Forward passes whose gradients are summed before a step.
+        optimiser: `adamw` (Loshchilov and Hutter, 2019), or `sgd` with momentum, as in the paper.
+        learning_rate: Learning rate at the end of the warm-up.
+        weight_decay: Weight decay of the optimiser.
+        sgd_momentum: Momentum of `sgd`.
+        warm_up_share: Share of all steps during which the learning rate rises from 0.
+        decay: Decay of the learning rate to 0 after the warm-up.
+        max_gradient_norm: Maximum norm of the gradients, which are clipped separately for gallery side and query side.
+        precision: `bf16` runs the forward pass in bfloat16 where torch's autocast does.
+        reading_threads: Threads that read batches ahead; up to twice as many batches are kept in memory.
         validation_interval_epochs: Epochs between two validations.
-        checkpoint_interval_steps: Steps between two checkpoints; one is written after every epoch in any case.
+        checkpoint_interval_steps: Steps between two checkpoints; every epoch also ends with one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,11 +56,11 @@ class OptimisationSection(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Parameters whose gradients are clipped together.
+    """Group of parameters whose gradients are clipped together.
 
     Attributes:
-        parameters: Those that learn.
-        learning_rate_share: Of the stage's learning rate.
+        parameters: Trained parameters.
+        learning_rate_share: Learning rate as a share of the stage's.
     """
 
     parameters: list[nn.Parameter]
@@ -68,28 +68,28 @@ class Side:
 
 
 class Trainable(nn.Module, ABC):
-    """What the loop trains: `forward` gives the losses of a batch, which are added up."""
+    """Module that the training loop trains: `forward` returns the losses of a batch, which are summed."""
 
     @abstractmethod
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Return scalar losses by name; everything random in them follows from torch's seed and from `seed`."""
+        """Return scalar losses by name; all random choices follow from torch's seed and from `seed`."""
 
     @abstractmethod
     def sides(self) -> list[Side]:
-        """Return the parameters that learn, in groups whose gradients are clipped apart."""
+        """Return the trained parameters in groups whose gradients are clipped separately."""
 
     @abstractmethod
     def after_step(self) -> None:
-        """Called after every optimiser step."""
+        """Update the module after an optimiser step."""
 
 
 def learning_rate(section: OptimisationSection, step: int, steps: int) -> float:
-    """Return the learning rate of a step.
+    """Return the learning rate of a step: linear warm-up, then a decay to 0.
 
     Args:
-        section: Peak, warm-up and decay.
+        section: Peak value, warm-up and decay.
         step: Number of the step, from 0.
-        steps: Steps of the whole training.
+        steps: Number of steps of the stage.
     """
     warm_up = round(section.warm_up_share * steps)
     if step < warm_up:
@@ -100,10 +100,10 @@ def learning_rate(section: OptimisationSection, step: int, steps: int) -> float:
 
 
 def build_optimiser(sides: Sequence[Side], section: OptimisationSection) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov and Hutter, 2019), or SGD with momentum, with a group of parameters for each side."""
+    """Return AdamW (Loshchilov and Hutter, 2019), or SGD with momentum, with one group of parameters per side."""
     groups = [{"params": side.parameters} for side in sides]
     if section.optimiser == "adamw":
-        # One kernel for all parameters: beside light networks, a loop over them takes a tenth of a step.
+        # One kernel for all parameters: with light networks, a loop over them takes a tenth of a step.
         return torch.optim.AdamW(groups, lr=section.learning_rate, weight_decay=section.weight_decay, fused=True)
     return torch.optim.SGD(
         groups, lr=section.learning_rate, momentum=section.sgd_momentum, weight_decay=section.weight_decay
@@ -112,14 +112,14 @@ def build_optimiser(sides: Sequence[Side], section: OptimisationSection) -> torc
 
 @torch.no_grad()
 def average_running_statistics(module: nn.Module, accelerator: Accelerator) -> None:
-    """Set the running means and variances of the layers that learn to their averages over the processes.
+    """Average the running means and variances of trained batch normalisations over the processes.
 
-    A process normalises its batches by their own statistics, as one that accumulates batches does, and keeps a running
-    average of those. A model that is validated or saved takes what all processes have seen. Called by every process.
+    A process normalises each batch by its own statistics, and keeps their running average. Validated and saved models
+    use the average over all processes. Every process has to call this function.
 
     Args:
-        module: On the accelerator's device; layers in evaluation mode stay as they are.
-        accelerator: Of the training.
+        module: Module on the accelerator's device; layers in evaluation mode are not changed.
+        accelerator: Accelerator of the training.
     """
     if accelerator.num_processes == 1:
         return

@@ -1,4 +1,4 @@
-"""What a training writes down and shows: JSON lines, TensorBoard, and progress bars."""
+"""The log of a training: JSON lines, TensorBoard, and progress bars."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class TrainingLog:
     """The log of a training with several stages.
 
     Attributes:
-        directory: Holds `log.jsonl` and the TensorBoard files.
-        console: Where the bars are shown.
+        directory: Directory of `log.jsonl` and the TensorBoard files.
+        console: Console of the bars.
     """
 
     def __init__(self, directory: Path, console: Console) -> None:
@@ -29,12 +29,12 @@ class TrainingLog:
         self._expected: Mapping[str, float] = {}
 
     def expect(self, seconds: Mapping[str, float]) -> None:
-        """Show a second bar from now on, over all stages, which are expected to take so long, in this order."""
+        """Show a second bar over all stages, given their expected seconds in their order."""
         self._expected = seconds
 
     @contextmanager
     def stage(self, name: str, total: int | None, unit: str) -> Iterator[StageLog]:
-        """Open a stage of `total` steps, or of as many as `resume` will tell, each of which handles some of `unit`."""
+        """Open a stage; `unit` is what its steps process, and a `total` of None is set later by `resume`."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -68,13 +68,13 @@ class StageLog:
         self._before, self._own = 0.0, 0.0
 
     def show_whole(self, before: float, own: float, total: float) -> None:
-        """Show a bar over all stages: seconds expected of those before, of this one, and of all."""
+        """Show a bar over all stages, given the expected seconds of the previous ones, of this one, and of all."""
         self._before, self._own = before, own
-        self._whole = self._bar.add_task("in all", total=total, rate="seconds, as expected")
+        self._whole = self._bar.add_task("all stages", total=total, rate="estimated seconds")
         self._advance_whole()
 
     def resume(self, step: int, total: int) -> None:
-        """Go on after `step` of `total`: what was written down beyond it is taken back."""
+        """Continue after `step` of `total`; log lines of later steps are removed."""
         self._bar.update(self._task, completed=step, total=total)
         self._advance_whole()
         path = self._directory / LOG_NAME
@@ -86,14 +86,14 @@ class StageLog:
         self._writer = SummaryWriter(str(self._directory / _TENSORBOARD / self._name), purge_step=step + 1)
 
     def advance(self, steps: int = 1, *, items: int = 1) -> None:
-        """Move the bar on by `steps`, each of `items` photographs."""
+        """Advance the bar by `steps`, each with `items` photographs."""
         self._bar.advance(self._task, steps)
         speed = self._bar.tasks[self._task].speed
         self._bar.update(self._task, rate=f"{speed * items:.0f} {self._unit}/s" if speed else "")
         self._advance_whole()
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Write figures of a step down; `kind` is `step`, `epoch` or `validation`."""
+        """Log figures of a step; `kind` is `step`, `epoch` or `validation`."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"stage": self._name, "kind": kind, "step": step, **values}) + "\n")
@@ -119,5 +119,5 @@ class StageLog:
         try:
             entry = json.loads(line)
         except ValueError:
-            return False  # the end of a line that a kill cut off
+            return False  # a line that a kill truncated
         return bool(entry["stage"] != self._name or 0 < step >= entry["step"])

@@ -1,7 +1,7 @@
-"""The loop of every training: batches, steps, checkpoints, validation; alone or on several processes.
+"""The training loop: batches, steps, checkpoints and validation, in one process or several.
 
-Everything random in a step follows from the seed and the batch's number, so that a training which was killed goes on
-exactly as it would have gone, and two processes take the same steps as one that accumulates two batches.
+All random choices of a step follow from the seed and the number of the batch. A training that was killed therefore
+resumes exactly, and two processes take the same steps as one that accumulates two batches.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ Validate = Callable[[], dict[str, float]]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a stage learns from, and how.
+    """Data and settings of a training stage.
 
     Attributes:
-        batches_of_epoch: Gives an epoch's batches of row numbers, (B,) int64 each, equally many in every epoch;
-            a function of the epoch's number, from 0.
-        training_set: Turns (epoch, rows) into a Batch.
-        section: Optimiser, learning rate, precision.
-        seed: Of everything random.
-        directory: Of the checkpoints; none are written without it.
-        configuration: What has to be equal for a checkpoint to be taken up, in JSON.
-        validate: Gives figures of the module as it stands; `asymmetric_map` chooses the best weights.
+        batches_of_epoch: Function from the epoch's number, from 0, to its batches of row numbers, (B,) int64 each; the
+            number of batches is the same in every epoch.
+        training_set: Dataset that maps (epoch, rows) to a Batch.
+        section: Settings of the optimisation.
+        seed: Seed of all random choices.
+        directory: Directory of the checkpoints; None writes none.
+        configuration: JSON settings that have to match for a checkpoint to be resumed.
+        validate: Function that returns figures of the current module; `asymmetric_map` selects the best weights.
     """
 
     batches_of_epoch: Callable[[int], Sequence[Tensor]]
@@ -76,7 +76,8 @@ class TrainingLoop:
         optimiser = build_optimiser(self._sides, plan.section)
         self._wrapped, self._optimiser = accelerator.prepare(self._module, optimiser)
         if isinstance(self._wrapped, DistributedDataParallel):
-            # No buffer need travel at every step: w_q is the same everywhere, batch statistics are averaged when asked.
+            # No buffer has to be broadcast at every step: w_q is equal in all processes, and average_running_statistics
+            # averages batch statistics.
             self._wrapped.broadcast_buffers = False
         self._share: int = plan.section.accumulation * accelerator.num_processes
         self._epoch_steps: int = len(plan.batches_of_epoch(0)) // self._share
@@ -85,25 +86,27 @@ class TrainingLoop:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole stage."""
+        """Number of optimiser steps of the stage."""
         return self._epoch_steps * self._section.epochs
 
     def run(self) -> int:
-        """Train to the end, from the last checkpoint if there is one; leave the best weights in the module.
+        """Train from the last checkpoint, if any, to the end, and load the best weights into the module.
 
-        The weights of the start are the first candidates.
+        The initial weights are the first candidates.
 
         Returns:
-            Steps after which the weights were taken.
+            Number of steps after which the weights were saved.
 
         Raises:
-            TooFewPhotographsError: The photographs do not fill one step.
+            TooFewPhotographsError: There are fewer photographs than one step needs.
             TrainingDivergedError: A loss is NaN or infinite; names the step and the last good checkpoint.
             CheckpointError: A checkpoint cannot be read or written, or belongs to another configuration.
         """
         if not self._epoch_steps:
             needed = self._section.batch_size * self._share
-            raise TooFewPhotographsError(f"a step takes {needed} photographs, and there are fewer", item="batch_size")
+            raise TooFewPhotographsError(
+                f"there are fewer than the {needed} photographs of one step", item="batch_size"
+            )
         state = self._restore()
         if self._plan.validate and state.step == 0:
             self._validate(state, self._plan.validate)
@@ -136,7 +139,7 @@ class TrainingLoop:
         return state
 
     def _steps_of(self, epoch: int, done: int) -> Iterator[list[Batch]]:
-        """Give what each remaining step of an epoch sees in this process."""
+        """Yield the batches of each remaining step of an epoch in this process."""
         batches = self._plan.batches_of_epoch(epoch)
         rank, processes = self._accelerator.process_index, self._accelerator.num_processes
         own = [batches[i] for i in range(rank, self._epoch_steps * self._share, processes)]
@@ -177,12 +180,12 @@ class TrainingLoop:
             self._log.advance(items=self._section.batch_size * self._share)
 
     def _precision(self) -> torch.autocast:
-        # Not the accelerator's own mixed precision: one process may run stages of different precision.
+        # Not the accelerator's mixed precision: one process may run stages of different precision.
         enabled = self._section.precision == "bf16"
         return torch.autocast(self._accelerator.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def _batch_seed(self, step: int, micro_batch: int) -> int:
-        """Follow the batch's number among all of the training, whichever process it falls to."""
+        """Return a seed that depends on the batch's number in the training, and not on the number of processes."""
         place = (step * self._section.accumulation + micro_batch) * self._accelerator.num_processes
         return self._plan.seed * _BATCH_SEED_STRIDE + int(place + self._accelerator.process_index)
 
@@ -229,7 +232,7 @@ class TrainingLoop:
         self._accelerator.wait_for_everyone()
 
     def _read_losses(self, state: TrainingState) -> None:
-        """Bring the losses of the last steps to the host, where they are checked, summed up and written down."""
+        """Copy the losses of the last steps to the host, where they are checked, summed and logged."""
         if not self._pending:
             return
         names = list(self._pending[0])

@@ -24,13 +24,13 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B photographs of the training set.
+    """A batch of B photographs of the training set.
 
     Attributes:
-        pixels: (B, S, S, 3) uint8, not augmented yet; or (B, C) float32, vectors that a frozen trunk of the query
-            encoder gave of augmented photographs.
+        pixels: (B, S, S, 3) uint8, not augmented yet; or (B, C) float32, outputs of a frozen trunk of the query encoder
+            for augmented photographs.
         labels: (B,) int64 in [0, C).
-        features: What the frozen extractors gave, by the feature's name; empty where a training needs none.
+        features: Features of the frozen extractors by name; empty if the training needs none.
     """
 
     pixels: Tensor
@@ -41,12 +41,12 @@ class Batch:
         return len(self.labels)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`, which may still copy it from pinned memory when this returns."""
+        """Return the batch on `device`; copies from pinned memory may still be in progress."""
         features = {name: feature.to(device, non_blocking=True) for name, feature in self.features.items()}
         return Batch(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), features)
 
     def pin_memory(self) -> Batch:
-        """Return the batch in memory from which a card copies while the host goes on."""
+        """Return the batch in pinned memory, from which a GPU copies asynchronously."""
         features = {name: feature.pin_memory() for name, feature in self.features.items()}
         return Batch(self.pixels.pin_memory(), self.labels.pin_memory(), features)
 
@@ -55,19 +55,19 @@ class TrainingSet(Dataset[Batch]):
     """The readable photographs of a store.
 
     Attributes:
-        rows: (N,) int64, of the store.
+        rows: (N,) int64 rows of the store.
         labels: (N,) int64 in [0, C); photographs of one instance have one label.
-        instances: C names, by label.
+        instances: Names of the C instances, by label.
     """
 
     def __init__(self, store: FeatureStore, features: Sequence[str], *, instances: Sequence[str] | None = None) -> None:
-        """Take the readable rows of a store.
+        """Select the readable rows of a store.
 
         Args:
-            store: Holds the pixels, and the features named.
-            features: What the batches hold beside pixels and labels.
-            instances: Instance of every row of the store, where it is not the store's own (pseudo-instances); rows
-                with an empty name are left out.
+            store: Feature store with pixels and the named features.
+            features: Names of the features that the batches contain.
+            instances: Instance of every row, if not the store's (pseudo-instances); rows with an empty name are left
+                out.
         """
         names = np.asarray(store.instances if instances is None else instances)
         self._store = store
@@ -85,7 +85,7 @@ class TrainingSet(Dataset[Batch]):
         return len(self.labels)
 
     def __getitem__(self, place: tuple[int, Tensor]) -> Batch:
-        """Read the batch of (epoch, row numbers); every epoch takes another copy of the features."""
+        """Read the batch of (epoch, row numbers); successive epochs use different copies of the features."""
         epoch, numbers = place
         rows = self.rows[numbers.numpy()]
         features = {}
@@ -94,18 +94,18 @@ class TrainingSet(Dataset[Batch]):
             features = self._store.read_features(rows, self._features, copies)
         return Batch(self._images(epoch, rows), self.labels[numbers], features)
 
-    def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:  # noqa: ARG002 - a subclass takes copies by it
-        """Return what the query encoder learns from, of rows of the store: their pixels, which a step augments."""
+    def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:  # noqa: ARG002 - for a subclass
+        """Return the query encoder's inputs for rows of the store: their pixels, which a step augments."""
         return torch.from_numpy(self._store.read_pixels(rows))
 
 
 def generator_of(seed: int, number: int) -> torch.Generator:
-    """Return the source of the random choices of one epoch or one step."""
+    """Return the random generator of one epoch or one step."""
     return torch.Generator().manual_seed(seed * _SEED_STRIDE + number)
 
 
 def shuffled_batches(samples: int, size: int, generator: torch.Generator) -> list[Tensor]:
-    """Return every row once, in random order, in full batches (size,) int64; a last part is left out."""
+    """Return every row once, in random order, in full batches (size,) int64; an incomplete last batch is dropped."""
     rows = torch.randperm(samples, generator=generator)
     return list(rows[: samples // size * size].view(-1, size))
 
@@ -115,11 +115,12 @@ def paired_batches(labels: Tensor, size: int, generator: torch.Generator) -> lis
 
     Args:
         labels: (N,) int64.
-        size: Rows of a batch; even.
-        generator: Source of every random choice.
+        size: Rows per batch; even.
+        generator: Generator of all random choices.
 
     Returns:
-        Full batches (size,) int64; odd rows and a last part are left out, in equal number in every epoch.
+        Full batches (size,) int64; unpaired rows and an incomplete last batch are dropped. Their number is the same in
+        every epoch.
     """
     shuffled = torch.randperm(len(labels), generator=generator)
     rows = shuffled[labels[shuffled].argsort(stable=True)]
@@ -131,13 +132,13 @@ def paired_batches(labels: Tensor, size: int, generator: torch.Generator) -> lis
 
 
 def read_ahead(read: Callable[[_Place], _Read], places: Iterable[_Place], *, threads: int) -> Iterator[_Read]:
-    """Give `read(place)` of every place in order; up to twice as many as there are threads wait read.
+    """Yield `read(place)` of every place in order; up to twice as many results as threads are kept.
 
-    Threads rather than processes: reading mapped files and pinning memory leave the interpreter free, and nothing has
-    to be sent from one process to another, nor a process be started.
+    Threads rather than processes: reading mapped files and pinning memory release the interpreter lock, and no data has
+    to be sent between processes.
 
     Raises:
-        Exception: What `read` raises, in its place.
+        Exception: The exception that `read` raised, at the position of its place.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as readers:
         waiting: deque[Future[_Read]] = deque()

@@ -21,15 +21,15 @@ _SEED = 11
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Queries against a gallery, both rows of a store, scored with the models as they stand.
+    """Queries and gallery, both rows of a store, which score the current models.
 
     Attributes:
-        store: Holds pixels and every feature of the mixer.
+        store: Feature store with pixels and every feature of the mixer.
         queries: (Q,) rows.
         gallery: (G,) rows.
-        labels: Name of what each row of the store shows; equal names are positives.
+        labels: Instance name of each row of the store; equal names are positives.
         size: Side in pixels of the query encoder's input.
-        augmented: The queries are augmented versions of their photographs.
+        augmented: Whether the queries are augmented versions of their photographs.
     """
 
     store: FeatureStore
@@ -60,7 +60,7 @@ class Validation:
 
 
 def stretch(pixels: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize photographs (B, S, S, 3) as they are resized in service: (B, size, size, 3), float32 unless S is size."""
+    """Resize photographs (B, S, S, 3) as in service: (B, size, size, 3), float32 unless S is size."""
     if pixels.shape[1] == size:
         return pixels
     planes = nn.functional.interpolate(

@@ -1,4 +1,4 @@
-"""Recipes for somebody's own photographs: sane settings around a finished bundle."""
+"""Default recipes for a user's own photographs, starting from an existing bundle."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.losses.classification import ArcFace
 from aff_toolkit.training.losses.compatibility import CompatibilityLoss, ContextualSimilarity, Regression
-from aff_toolkit.training.recipe.joint_section import EvaluationSection, JointSection
-from aff_toolkit.training.recipe.training_recipe import (
+from aff_toolkit.training.recipe.sections import (
     BaseSection,
+    EvaluationSection,
+    JointSection,
     MixerSection,
     QueryEncoderSection,
-    RecipeError,
-    TrainingRecipe,
 )
+from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
 
 GalleryMode = Literal["keep", "train"]
 
-# Some thousands of steps bring the light network to the end of what it learns from a few thousand photographs.
+# After some thousands of steps the light network stops improving on a few thousand photographs.
 _STEPS = 3000
 _MOST_EPOCHS = 150
 _VALIDATIONS = 20
@@ -39,8 +39,8 @@ _FEWEST_PHOTOGRAPHS = 40
 _HELD_OUT = 0.1
 _KEPT = 1 - 2 * _HELD_OUT
 _COPIES = 3
-# Networks that have seen more than a few thousand photographs keep all layers but the last, and the mixer stays near
-# its anchor, as in toolkit/configs/photos.toml.
+# Networks that were trained on more than a few thousand photographs keep all layers but the last, and the mixer stays
+# near its anchor, as in toolkit/configs/photos.toml.
 _PRETRAINED = ("efficientnet-lite0", "efficientnet-lite0-colour")
 _FIXED_QUERY = UpdateRule(kind="gallery_only")
 _ANCHOR_WEIGHT = 5.0
@@ -50,12 +50,12 @@ _MIXER_LEARNING_RATE = 1.5e-4
 _SEED = 1
 _NAME = "own-photographs"
 _FALLBACK_BACKBONE = "residual-16"
-# The query encoder is trained at 6/7 of the side that it serves at: its crops enlarge what they show (Touvron et al.,
-# "Fixing the train-test resolution discrepancy", NeurIPS 2019).
+# The query encoder is trained at 6/7 of its input side in service, because crops enlarge their content (Touvron et
+# al., "Fixing the train-test resolution discrepancy", NeurIPS 2019).
 _TRAIN_SHARE = 6 / 7
 _STORED_SHARE = 8 / 7
 
-# Measured on photographs without labels, against a gallery side that is kept: better than either of the two alone.
+# Measured on photographs without labels with a frozen gallery side: better than either of the two losses alone.
 DISTILLING: tuple[CompatibilityLoss, ...] = (ContextualSimilarity(weight=4.0), Regression(weight=20.0))
 
 
@@ -68,15 +68,15 @@ def recipe_for_path(
     epochs: int | None = None,
     labelled: bool | None = None,
 ) -> TrainingRecipe:
-    """Return a recipe for what lies at a path: see source_of_path and recipe_for_photographs.
+    """Return a recipe for the photographs of a path: see source_of_path and recipe_for_photographs.
 
-    The base's prototypes are learned from where it was trained on this very source, by a recipe of this function.
+    The base's prototypes are used if the base was trained on this very source by a recipe of this function.
 
     Raises:
-        AffError: The path, its photographs or the bundle cannot be used, or there is no such backbone.
+        AffError: The path, its photographs or the bundle cannot be used, or the backbone does not exist.
     """
     if backbone is not None and backbone not in QUERY_BACKBONES:
-        raise RecipeError(f"there is no such query backbone; there are {', '.join(QUERY_BACKBONES)}", item=backbone)
+        raise RecipeError(f"this query backbone does not exist; there are {', '.join(QUERY_BACKBONES)}", item=backbone)
     source, base = source_of_path(images.resolve(), labelled=labelled), BaseBundle.open(bundle)
     return recipe_for_photographs(
         source,
@@ -111,16 +111,16 @@ def recipe_for_photographs(
 
     Args:
         source: The photographs, with labels or without.
-        count: Their number; epochs and batch follow from it.
-        base: Its extractors are taken, its mixer and, where the backbone is the same, its query encoder.
-        gallery: `keep` the gallery side, so that a gallery of the base need not be indexed again, or `train` the mixer
-            too: by the labels, or by groups of alike photographs. None keeps it where there are no labels.
-        backbone: Of the query encoder, which then starts from scratch; the base's when None.
-        epochs: Passes over the photographs; None takes as many as give some thousands of steps.
+        count: Number of photographs, which determines epochs and batch size.
+        base: Bundle whose extractors, mixer and, for the same backbone, query encoder are used.
+        gallery: `keep` the gallery side, so that galleries of the base need no reindexing, or `train` the mixer too, by
+            the labels or by groups of similar photographs. None trains it if there are labels.
+        backbone: Backbone of a query encoder that is trained from scratch; None uses the base's.
+        epochs: Passes over the photographs; None computes them for some thousands of steps.
         by_prototypes: Classify query embeddings by the base's prototypes too.
 
     Raises:
-        TooFewPhotographsError: Fewer than 40 photographs.
+        TooFewPhotographsError: There are fewer than 40 photographs.
     """
     if count < _FEWEST_PHOTOGRAPHS:
         detail = f"{count} photographs are too few to train on; at least {_FEWEST_PHOTOGRAPHS} are needed"
@@ -154,7 +154,7 @@ def recipe_for_photographs(
             head_fitting=_head_fitting(source) if fitted else None,
             optimisation=_mixer_optimisation(count, epochs) if fitted else _optimisation(count, epochs),
         ),
-        # Another network is asked for whatever it loses beside that of the base.
+        # A requested other backbone is written even if it is less accurate than the base.
         evaluation=EvaluationSection(held_out_share=_HELD_OUT, keep="better" if same else "trained"),
     )
 

@@ -20,7 +20,7 @@ from aff_toolkit.data.training_source import licences_of
 from aff_toolkit.errors import QuantisationError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
-from aff_toolkit.models.base_bundle import bundle_of, is_bundled
+from aff_toolkit.models.pretrained_weights import PretrainedWeights
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
@@ -37,7 +37,7 @@ from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QueryGra
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
-from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS, find_packaged_weights, is_packaged
+from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
 _NOT_ASKED_FOR = "the recipe asks for none (export.int8)"
@@ -192,19 +192,9 @@ class BundleWriter:
         inherited = self.gallery.base.manifest.licences if self.gallery.base else ()
         photographs = tuple(f"training photographs: {licence}" for licence in licences_of(self.recipe.sources))
         start = self.recipe.query_encoder.pretrained
-        foreign = () if start is None else _licences_of_start(start)
+        foreign = () if start is None else PretrainedWeights(start).licences
         packaged = tuple(line for spec in self.gallery.specs for line in _licences_of(spec))
         return tuple(dict.fromkeys((_OWN_LICENCE, *inherited, *foreign, *packaged, *photographs)))
-
-
-def _licences_of_start(source: str) -> tuple[str, ...]:
-    if is_bundled(source):
-        return bundle_of(source).manifest.licences
-    return (f"query encoder: started with the weights of {source}, {_terms_of(source)}",)
-
-
-def _terms_of(source: str) -> str:
-    return find_packaged_weights(source).licence if is_packaged(source) else "under their licence"
 
 
 def _licences_of(spec: ExtractorSpec) -> list[str]:

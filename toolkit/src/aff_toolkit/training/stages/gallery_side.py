@@ -13,8 +13,9 @@ from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.data.training_source import load_sources
-from aff_toolkit.models.base_bundle import PROTOTYPES_FILE, BaseBundle, bundle_of, is_bundled, write_prototypes
+from aff_toolkit.models.base_bundle import PROTOTYPES_FILE, BaseBundle, write_prototypes
 from aff_toolkit.models.extractors.backbone_choice import Installation
+from aff_toolkit.models.pretrained_weights import PretrainedWeights
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.features.store_description import ExtractorSet
 from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
@@ -159,8 +160,8 @@ def _settings_of_extractors(recipe: TrainingRecipe) -> str:
     """Return all that decides the installed extractors, with the fingerprints of the bundles they are taken from."""
     named: dict[str, Any] = {"extractors": True, "pretraining": True, "joint": {"sources"}, "seed": True, "name": True}
     models = [str(getattr(choice, "model", "")) for choice in recipe.extractors]
-    bundles = [bundle_of(model).manifest.fingerprint for model in models if is_bundled(model)]
-    return " ".join([recipe.model_dump_json(include=named), *bundles])
+    bundles = [bundle for model in models if (bundle := PretrainedWeights(model).bundle) is not None]
+    return " ".join([recipe.model_dump_json(include=named), *(bundle.manifest.fingerprint for bundle in bundles)])
 
 
 def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:

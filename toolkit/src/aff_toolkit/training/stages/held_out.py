@@ -51,7 +51,7 @@ def choose_held_out(
     Args:
         instances: Name of the instance of each photograph.
         share: Share of the instances, rounded; at least 5 of them and at most 500.
-        seed: Of the choice.
+        seed: Seed of the choice.
         largest_share: Of few instances, where 5 of them would be more.
     """
     names = sorted(set(instances))
@@ -120,7 +120,7 @@ def neighbours_protocol(held_out: Sequence[Photograph], others: Sequence[Photogr
     Args:
         held_out: Photographs that the training did not see.
         others: Photographs that lie in the gallery too, up to 1,000 of them.
-        seed: Of the augmentations.
+        seed: Seed of the augmentations.
     """
     versions = [
         Photograph(
@@ -204,7 +204,7 @@ class TrainingPhotographs:
         """Return what the held-out photographs are asked; None where none are held out that can be read.
 
         Args:
-            seed: Of the augmentations.
+            seed: Seed of the augmentations.
             unreadable: Names of photographs that were trained on, had it been possible to read them.
         """
         if not self.held_out:

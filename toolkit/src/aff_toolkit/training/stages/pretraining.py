@@ -26,12 +26,8 @@ from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generat
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 from aff_toolkit.training.losses.classification import supervised_contrastive_loss
-from aff_toolkit.training.recipe.training_recipe import (
-    CompactCnnSection,
-    PretrainingSection,
-    QueryEncoderSection,
-    TrainingRecipe,
-)
+from aff_toolkit.training.recipe.sections import CompactCnnSection, PretrainingSection, QueryEncoderSection
+from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 from aff_toolkit.training.stages.work_directory import WorkDirectory
 from gallery_indexer.features.extractors.compact_cnn import CompactCnn
 
@@ -97,7 +93,7 @@ class Pretraining:
     """Trains the networks of a recipe that start from scratch.
 
     Attributes:
-        recipe: What to train.
+        recipe: The recipe.
         work: Where photographs and checkpoints are kept.
     """
 

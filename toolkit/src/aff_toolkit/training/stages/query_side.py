@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.base_bundle import BaseBundle, bundle_of, is_bundled
-from aff_toolkit.models.pretrained_trunk import load_pretrained_trunk
+from aff_toolkit.models.base_bundle import BaseBundle
+from aff_toolkit.models.pretrained_weights import PretrainedWeights
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
@@ -46,10 +46,9 @@ def start_query_encoder(
     torch.manual_seed(recipe.seed)
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
     pretrained = recipe.query_encoder.pretrained
-    if pretrained is not None and is_bundled(pretrained):
-        bundle_of(pretrained).load_query_encoder(encoder, _calibration_images(recipe, store))
-    elif pretrained is not None:
-        load_pretrained_trunk(encoder, pretrained, recipe.query_encoder.revision)
+    if pretrained is not None:
+        weights = PretrainedWeights(pretrained, recipe.query_encoder.revision)
+        weights.load_into(encoder, lambda: _calibration_images(recipe, store))
     if base is not None and _starts_at(base, recipe):
         base.load_query_encoder(encoder, _calibration_images(recipe, store))
     elif recipe.query_encoder.optimisation is not None:

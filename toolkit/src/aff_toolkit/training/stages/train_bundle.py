@@ -11,32 +11,27 @@ import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from accelerate.utils.dataclasses import InitProcessGroupKwargs
-from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import TrainingNotWrittenError
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.models.base_bundle import is_bundled
-from aff_toolkit.models.pretrained_trunk import require_pretrained
+from aff_toolkit.models.pretrained_weights import PretrainedWeights
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.head_fitting import LAST_LAYER, fitted_layer, pooled_photographs
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings
-from aff_toolkit.training.features.store_embeddings import embed_rows, mean_embeddings
 from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.evaluate_bundle import StoredFeatures
 from aff_toolkit.training.stages.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.stages.held_out import TrainingPhotographs
-from aff_toolkit.training.stages.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.stages.judgement import Judgement
 from aff_toolkit.training.stages.keep_better import require_judge, write_kept
+from aff_toolkit.training.stages.pair_training import PairTraining
 from aff_toolkit.training.stages.pretraining import Pretraining
 from aff_toolkit.training.stages.query_side import start_at_anchor, start_query_encoder
 from aff_toolkit.training.stages.time_estimate import estimate_time
@@ -51,7 +46,6 @@ from aff_toolkit.training.stages.untrained_fusion import fit_untrained_fusion
 from aff_toolkit.training.stages.work_directory import WorkDirectory
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 
-_CLASSIFYING = ("arcface", "lce")
 # The main process extracts features for hours while the others wait.
 _LONGEST_WAIT = timedelta(days=7)
 
@@ -79,7 +73,7 @@ class TrainBundle:
     `accelerate launch` the trainings are shared among the processes, and the main one does everything else.
 
     Attributes:
-        recipe: What to train.
+        recipe: The recipe.
         work_directory: Features, checkpoints, intermediate weights.
         log: Shows and records what goes on.
     """
@@ -93,7 +87,7 @@ class TrainBundle:
 
         Raises:
             AffError: What of the recipe, its photographs or its base cannot be used; why the training cannot go on.
-            TrainingNotWrittenError: The disk is full or refuses.
+            TrainingNotWrittenError: The disk is full or not writable.
         """
         try:
             return self._run(output, protocols)
@@ -108,7 +102,8 @@ class TrainBundle:
             raise RecipeError("the new bundle would overwrite its base; take another directory", item=str(output))
         self.work_directory.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)
-        require_pretrained(self.recipe.query_encoder.pretrained)
+        if self._pretrained is not None:
+            self._pretrained.require()
         gallery = prepare_gallery_side(self.recipe, self._pretraining)
         mixer = gallery.make_mixer(self.recipe)
         photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
@@ -122,7 +117,7 @@ class TrainBundle:
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         if isinstance(mixer, AnchoredMixer) and gallery.learned_base(self.recipe) is None:
             self._start_at_anchor(gallery, store, mixer, query_encoder)
-        pair = self._train(store, rows, gallery, mixer, query_encoder)
+        pair = PairTraining(self.recipe, self._work, gallery, store, rows).run(mixer, query_encoder)
         held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
         name, stored = output.resolve().name, StoredFeatures.of(store, photographs.trained_on)
         writer = BundleWriter(self.recipe, gallery, store, self.log, name, stored)
@@ -144,10 +139,15 @@ class TrainBundle:
         self, gallery: GallerySide, store: FeatureStore, mixer: AnchoredMixer, query_encoder: QueryEncoder
     ) -> None:
         (extractor,) = (spec for spec in gallery.specs if mixer.anchor_name in {one.name for one in spec.features})
-        pretrained, whitening = self.recipe.query_encoder.pretrained, self.recipe.mixer.anchor_whitening
-        learned = pretrained is not None and is_bundled(pretrained)
-        if not start_at_anchor(mixer, query_encoder, store, extractor, whitening, learned=learned):
+        whitening = self.recipe.mixer.anchor_whitening
+        trained_head = self._pretrained is not None and self._pretrained.includes_head
+        if not start_at_anchor(mixer, query_encoder, store, extractor, whitening, learned=trained_head):
             self._work.tell(f"the query encoder is not the network of {extractor.name}: it has to learn its space")
+
+    @cached_property
+    def _pretrained(self) -> PretrainedWeights | None:
+        section = self.recipe.query_encoder
+        return None if section.pretrained is None else PretrainedWeights(section.pretrained, section.revision)
 
     @cached_property
     def _work(self) -> WorkDirectory:
@@ -203,91 +203,3 @@ class TrainBundle:
             "pseudo_instances", f"{store.key} {by} {section.model_dump_json()}", group
         )
         return groups
-
-    def _train(
-        self,
-        store: FeatureStore,
-        rows: TrainingRows,
-        gallery: GallerySide,
-        mixer: nn.Module,
-        query_encoder: QueryEncoder,
-    ) -> TrainedPair:
-        """Train the pair, and fit the query encoder's head to the mixer in as many rounds as the recipe says."""
-        fitting, head = self.recipe.joint.head_fitting, fitted_layer(query_encoder)
-        photographs = TrainingSet(store, [feature.name for feature in gallery.features], instances=rows.instances)
-        if fitting is None or head is None:
-            return self._train_pair(store, rows, photographs, gallery, mixer, query_encoder)
-        fitted = np.sort(np.random.default_rng(self.recipe.seed).permutation(photographs.rows)[: fitting.photographs])
-        for number in range(1, fitting.rounds + 1):
-            pair = self._train_pair(store, rows, photographs, gallery, mixer, query_encoder, number)
-            if number == 1:  # the layers below have learned what they will
-                pooled = self._pooled(query_encoder, store, fitted, fitting.views)
-            fitting.fit(head, pooled, torch.from_numpy(embed_rows(store, fitted, mixer)), self.recipe.seed)
-            if number < fitting.rounds:
-                torch.manual_seed(self.recipe.seed)
-                mixer = gallery.make_mixer(self.recipe)
-                assert isinstance(mixer, AnchoredMixer), "the recipe has seen to it"
-                mixer.set_anchor(head.weight, head.bias)
-        return pair
-
-    def _pooled(
-        self, query_encoder: QueryEncoder, store: FeatureStore, rows: NDArray[np.int64], views: int
-    ) -> list[Tensor]:
-        """Return what the query encoder's last layer takes in for photographs, and for augmented views of them."""
-        size, seed = self.recipe.query_encoder.input_size, self.recipe.seed
-        augmentations = [None, *[self.recipe.joint.augmentation] * views]
-        with self.log.stage(LAST_LAYER, len(rows) * len(augmentations), "images") as bar:
-            return [
-                pooled_photographs(query_encoder, store, rows, size, augmentation, seed + number, bar.advance)
-                for number, augmentation in enumerate(augmentations)
-            ]
-
-    def _train_pair(
-        self,
-        store: FeatureStore,
-        rows: TrainingRows,
-        photographs: TrainingSet,
-        gallery: GallerySide,
-        mixer: nn.Module,
-        query_encoder: QueryEncoder,
-        number: int = 1,
-    ) -> TrainedPair:
-        joint = self.recipe.joint.model_dump(mode="json", exclude={"sources", "optimisation", "head_fitting"})
-        checkpoints = self.work_directory / "checkpoints"
-        return train_pair(
-            photographs,
-            mixer,
-            query_encoder,
-            self.recipe,
-            directory=checkpoints if number == 1 else checkpoints / f"round-{number}",
-            configuration={
-                "base": gallery.base.manifest.fingerprint if gallery.base else None,
-                "mixer": self.recipe.mixer.model_dump(mode="json"),
-                "joint": joint,
-                "query encoder": self.recipe.query_encoder.model_dump(mode="json"),
-                "photographs": store.key,
-            },
-            log=self.log,
-            validation=rows.validation,
-            prototypes=self._prototypes(gallery, store, photographs, mixer),
-        )
-
-    def _prototypes(
-        self, gallery: GallerySide, store: FeatureStore, photographs: TrainingSet, mixer: nn.Module
-    ) -> Tensor | None:
-        """Return where w_mix starts; None for random directions."""
-        kept = self._kept_prototypes(gallery, photographs)
-        if kept is not None or self.recipe.joint.prototypes == "random":
-            return kept
-        return mean_embeddings(store, photographs.rows, photographs.labels, mixer)
-
-    def _kept_prototypes(self, gallery: GallerySide, photographs: TrainingSet) -> Tensor | None:
-        """Return what a frozen base classifies these photographs by, where a loss asks for it."""
-        base = gallery.frozen_base(self.recipe)
-        if base is None or not any(loss.kind in _CLASSIFYING for loss in self.recipe.joint.losses):
-            return None
-        prototypes = base.prototypes_of(photographs.instances.tolist())
-        if prototypes is None:
-            detail = f"{base.directory} holds no prototypes of these photographs' instances; train by reg or csd"
-            raise RecipeError(detail, item="joint.losses")
-        return prototypes

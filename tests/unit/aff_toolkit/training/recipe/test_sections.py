@@ -10,7 +10,7 @@ from aff_toolkit.data.photograph_source import PathSource, ScenesSource, Unlabel
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
-from aff_toolkit.training.recipe.joint_section import JointSection
+from aff_toolkit.training.recipe.sections import JointSection
 
 SCENES = TrainingSource(photographs=ScenesSource(instances=2, views=2))
 GROUPING = PseudoInstancesSection(min_similarity=0.5)
