@@ -1,4 +1,4 @@
-"""What a commit needs: style of the changed files, types, import contracts, and the quick tests of what changed.
+"""Checks before a commit: style of the changed files, types, import contracts, and the quick tests of the changes.
 
 Changed is what differs from the last commit shared with the upstream branch, or else with `main`, and new files.
 """
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNIT = ROOT / "tests" / "unit"
 QUICK = "not slow and not browser"
-# Tests of what is no module, by the beginning of the path.
+# Tests of files that are not modules, by the beginning of the path.
 OF_FILES = {
     "deploy/": ("test_deployment_files.py", "test_kubernetes.py"),
     "docker-compose.yml": ("test_deployment_files.py", "test_kubernetes.py"),
@@ -67,7 +67,7 @@ def _tool(name: str, *words: object) -> list[str]:
 
 
 def main() -> int:
-    """Run every check, types beside the tests, and return 1 where one of them failed."""
+    """Run every check, mypy in parallel with the others, and return 1 if one of them failed."""
     files = changed_files()
     python = [name for name in files if name.endswith(".py")]
     tests = sorted(set().union(*map(tests_of, files)) if files else ())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 SLOW_DIRECTORIES = {"e2e", "fuzz"}
-SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a process of their own
+SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a separate process
 
 # Workers share the cores, so that torch's threads would only wait for each other. Before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -1,4 +1,4 @@
-"""Both services as users run them: `aff serve` in a process of its own, with the bundle of the tests."""
+"""Both services as users run them: `aff serve` in a separate process, with the bundle of the tests."""
 
 from __future__ import annotations
 

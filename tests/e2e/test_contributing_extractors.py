@@ -1,4 +1,4 @@
-"""An image in which an extractor finds nothing is indexed by the others, and says so."""
+"""An image in which an extractor finds nothing is indexed by the others, and its record shows that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo with the bundle of the tests, which knows procedural landmarks alone: it finds them."""
+"""The demo with the bundle of the tests, which was trained on procedural landmarks alone: it finds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aff train` on two processes, which torch's launcher starts as `accelerate launch` does on several cards."""
+"""`aff train` on two processes, which torch's launcher starts as `accelerate launch` does on several GPUs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOSSES = ["discriminative", "arcface", "reg"]
 
 @dataclass(frozen=True, slots=True)
 class Trainings:
-    """What two processes ended with, and one alone, case by case of train_shared_pair.py."""
+    """Results of two processes and of one, for each case of train_shared_pair.py."""
 
     two: Path
     one: Path
@@ -68,7 +68,7 @@ def losses(directory: Path, names: list[str]) -> Tensor:
 
 
 def is_running(key: str) -> bool:
-    """Tell what a batch normalisation remembers from what is learned."""
+    """Return whether this is a statistic of a batch normalisation, which is not learned."""
     return key.rsplit(".", 1)[-1] in {"running_mean", "running_var", "num_batches_tracked"}
 
 

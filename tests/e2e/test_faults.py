@@ -1,6 +1,6 @@
-"""A Qdrant server that is slow, away, cut off, full or read-only: what users see, and what comes back by itself.
+"""A Qdrant server that is slow, unavailable, cut off, full or read-only: effects on users, and automatic recovery.
 
-What happens to a killed indexer stands in test_killed_indexing.py and test_interrupted_indexing.py, the other faults in
+Killed indexers are in test_killed_indexing.py and test_interrupted_indexing.py, the other faults in
 test_faults_*.py.
 """
 

@@ -1,4 +1,4 @@
-"""A bundle of which only a part has arrived: a running service keeps the former one, a new one says what is wrong."""
+"""A bundle of which only a part has arrived: a running service keeps the former one, a new one reports the fault."""
 
 from __future__ import annotations
 

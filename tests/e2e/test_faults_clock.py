@@ -1,4 +1,4 @@
-"""The machine's clock is set a day forward, and back: rates, deadlines and searches go by one that only goes on."""
+"""The machine's clock is set a day forward, and back: rates, deadlines and searches use a monotonic one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services that are killed, or asked to end, while they work: kill -9 and SIGTERM under load."""
+"""Services that are killed or terminated while they work: kill -9 and SIGTERM under load."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ async def _process(module: str, settings: Mapping[str, str]) -> AsyncIterator[Pr
 
 
 async def _asked(calls: Mapping[str, int], name: str, count: int) -> None:
-    """Wait until the store was asked so often."""
+    """Wait until the store has received that many calls."""
     async with asyncio.timeout(10):
-        while calls[name] < count:  # noqa: ASYNC110 - the peer counts, and tells nobody
+        while calls[name] < count:  # noqa: ASYNC110 - polled: the peer has no event
             await asyncio.sleep(0.002)
 
 
 async def _answers(answered: Sized, count: int, within_s: float = 10) -> None:
     """Wait until there are so many answers: until there is load."""
     async with asyncio.timeout(within_s):
-        while len(answered) < count:  # noqa: ASYNC110 - the callers answer, and tell nobody
+        while len(answered) < count:  # noqa: ASYNC110 - polled: the callers have no event
             await asyncio.sleep(0.002)
 
 
 async def _only_child(process_id: int) -> int:
     """Wait until a process has a single child: for a moment after a death there is another one, which repeats calls."""
     async with asyncio.timeout(20):
-        while len(children := set(with_children([process_id])) - {process_id}) != 1:  # noqa: ASYNC110 - they tell nobody
+        while len(children := set(with_children([process_id])) - {process_id}) != 1:  # noqa: ASYNC110 - polled: they have no event
             await asyncio.sleep(0.02)
     return children.pop()
 

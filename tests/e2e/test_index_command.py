@@ -1,4 +1,4 @@
-"""`aff index` as a process: what Ctrl-C leaves, and how it goes on."""
+"""`aff index` as a process: what Ctrl-C leaves, and how it resumes."""
 
 from __future__ import annotations
 

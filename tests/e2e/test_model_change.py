@@ -60,7 +60,7 @@ def _load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> _
 
 @dataclass
 class _Searches:
-    """What a loop of searches was answered, by the bundle that answered."""
+    """Responses to a loop of searches, by the bundle that served them."""
 
     client: httpx.AsyncClient
     expected: dict[str, list[tuple[str, float]]]
@@ -81,7 +81,7 @@ class _Searches:
     async def until_answered_by(self, fingerprint: str) -> None:
         seen = self.answers[fingerprint]
         async with asyncio.timeout(30):
-            while self.answers[fingerprint] < seen + 20:  # noqa: ASYNC110 - the loop of searches moves on by itself
+            while self.answers[fingerprint] < seen + 20:  # noqa: ASYNC110 - polled: the loop of searches has no event
                 await asyncio.sleep(0.01)
 
 

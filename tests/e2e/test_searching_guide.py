@@ -1,4 +1,4 @@
-"""The guide to searching: its Python runs as it stands there."""
+"""The Python of the guide to searching runs as it is printed."""
 
 from __future__ import annotations
 

@@ -28,9 +28,9 @@ def run_cases(name: str, share: float, case: Case) -> Counter[str]:
     """Run a case with one seed after the other, and print a line about the run.
 
     Args:
-        name: Of the run; a part of the seeds.
-        share: Of the FUZZ_CASES of the environment; where that is not set, 300 cases are run.
-        case: Says what came of it in a word or two; whatever it raises is a failure.
+        name: Name of the run; a part of the seeds.
+        share: Part of the FUZZ_CASES of the environment, which are 300 unless set.
+        case: Returns the outcome in a word or two; whatever it raises is a failure.
     """
     total, first = os.environ.get("FUZZ_CASES"), int(os.environ.get("FUZZ_FIRST", "0"))
     count = SHORT_RUN if total is None else max(1, round(share * int(total)))

@@ -75,7 +75,7 @@ def with_absurd_size(rng: Random, data: bytes) -> bytes:
 
 
 def with_right_checksums(data: bytes) -> bytes:
-    """Return a damaged PNG whose chunks have the checksums of what stands in them now: else nothing is read."""
+    """Return a damaged PNG whose chunks have the checksums of their present content; otherwise nothing is read."""
     parts, place = [data[:8]], 8
     while place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")

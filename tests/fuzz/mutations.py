@@ -15,8 +15,8 @@ def mutated(rng: Random, data: bytes, others: Sequence[bytes], words: Sequence[b
 
     Args:
         rng: Decides.
-        data: What is damaged.
-        others: Of which parts may come in.
+        data: Bytes to damage.
+        others: Files from which parts may be inserted.
         words: Short byte strings that mean something where these bytes are read.
     """
     for _ in range(rng.randint(1, 6)):
@@ -29,7 +29,7 @@ def mutated(rng: Random, data: bytes, others: Sequence[bytes], words: Sequence[b
 
 
 def _damage(rng: Random, rest: bytes, others: Sequence[bytes], words: Sequence[bytes]) -> tuple[int, bytes]:
-    """Say how many bytes at the beginning of the rest are replaced, and by what."""
+    """Return how many bytes at the beginning of the rest are replaced, and the replacement."""
     kinds = (_flipped_bit, _odd_number, _nothing, _twice, _end)
     kind = rng.randrange(len(kinds) + (2 if words else 1))
     if kind < len(kinds):

@@ -1,4 +1,4 @@
-"""Whatever a filter has become: it is refused by our error, or the store takes it."""
+"""A damaged filter is rejected with one of our errors, or the store accepts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever an image file has become: it is decoded, or refused by one of our errors, in little memory."""
+"""A damaged image file is decoded, or rejected with one of our errors, in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a list of images has become: its rows are read, fail alone, or the list is refused by one of our errors."""
+"""The rows of a damaged list are read or fail alone, or the list is rejected with one of our errors."""
 
 from __future__ import annotations
 

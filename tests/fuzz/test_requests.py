@@ -1,4 +1,4 @@
-"""Whatever a request has become: both services answer it, never with a failure of their own, and go on."""
+"""Both services answer a damaged request, never with status 500 or over, and continue."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ Ask = Callable[[str, bytes, dict[str, str], dict[str, str]], httpx.Response]
 
 
 class client_of:  # noqa: N801 - a context manager
-    """Runs an application; calling it asks it."""
+    """Runs an application; a call sends a request."""
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
         self._lifespan = app.router.lifespan_context(app)

@@ -36,7 +36,7 @@ def _decodes_or_is_refused(data: bytes, min_side: int | None = None) -> None:
 
 @st.composite
 def _damaged_files(draw: st.DrawFn) -> bytes:
-    """A real file with some bytes overwritten, some left out, and perhaps its end cut off."""
+    """A real file with some bytes overwritten, some left out, and possibly its end cut off."""
     data = bytearray(draw(st.sampled_from(FILES)))
     for _ in range(draw(st.integers(1, 6))):
         start = draw(st.integers(0, len(data) - 1))

@@ -38,7 +38,7 @@ def mixer(kind: MixerKind, features: tuple[FeatureSpec, ...] = FEATURES) -> nn.M
 
 
 def batches(images: Counts, absent: float = 0.0) -> dict[str, FeatureBatch]:
-    """Give every image so many tokens of every feature; what it lacks holds the number `absent`."""
+    """Return a batch with so many tokens of every feature for each image; missing tokens have the value `absent`."""
     source = torch.Generator().manual_seed(4)
     found = {}
     for place, feature in enumerate(FEATURES):

@@ -1,4 +1,4 @@
-"""Whatever a caller sends, the query service answers as its OpenAPI document says, and never with its own failure."""
+"""The query service answers every request as its OpenAPI document specifies, and never with status 500 or over."""
 
 from __future__ import annotations
 

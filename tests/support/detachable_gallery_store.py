@@ -8,7 +8,7 @@ from tests.support.memory_gallery_store import MemoryGalleryStore
 
 
 class DetachableGalleryStore(MemoryGalleryStore):
-    """Does not tell its space while `away`; `space_reads` counts how often it was asked for it."""
+    """Raises instead of returning its space while `away`; `space_reads` counts the reads of the space."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class FakeGalleryEncoder:
 
     Its one extractor, `eye`, finds nothing in a black photograph. The encoder raises on a batch with a photograph whose
     first pixel is `poison`, runs out of memory on more than `fits` photographs, and waits in `encode` while `gate` is
-    cleared. `batch_sizes` tells how it was called, `called` that it was.
+    cleared. `batch_sizes` has the sizes of its calls, and `called` is set by each.
     """
 
     dimension = 4

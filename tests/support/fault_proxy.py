@@ -42,7 +42,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Accept connections, and hand on nothing until the mode changes."""
+    """Accept connections, and forward nothing until the mode changes."""
 
 
 Mode = Pass | Slow | Refuse | Reset | Hang
@@ -52,7 +52,7 @@ class FaultProxy:
     """Listens on a port of this machine that stays the same.
 
     Attributes:
-        port: Where it listens, unless it refuses.
+        port: Where it listens, unless it rejects connections.
         connections: How many it accepted so far.
     """
 
@@ -153,7 +153,7 @@ class FaultProxy:
 
 @asynccontextmanager
 async def fault_proxy(target_port: int) -> AsyncIterator[FaultProxy]:
-    """Run a proxy to a port of this machine; it hands everything on until it is told otherwise."""
+    """Run a proxy to a port of this machine; it forwards everything until its mode is changed."""
     proxy = FaultProxy(target_port)
     await proxy.become(Pass())
     try:

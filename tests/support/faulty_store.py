@@ -30,7 +30,7 @@ TIMEOUT_S = 0.25
 RETRIES = 1
 BACKOFF_S = 0.05
 LONGEST_CALL_S = (RETRIES + 1) * TIMEOUT_S + RETRIES * BACKOFF_S
-"""After which a call to the store has failed for good."""
+"""After which a call to the store has failed permanently."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FaultyStore:
 
     Attributes:
         peer: The store.
-        proxy: What services reach it through.
+        proxy: The proxy through which services reach it.
     """
 
     peer: QdrantRestServer
@@ -148,7 +148,7 @@ async def index(client: httpx.AsyncClient, *numbers: int) -> httpx.Response:
 
 
 def acknowledged(response: httpx.Response) -> set[str]:
-    """Return the ids that an answer of the indexer says are in the gallery; none for a problem."""
+    """Return the ids that a response of the indexer reports as stored; none for a problem."""
     if response.status_code != 200:
         return set()
     return {receipt["id"] for receipt in response.json()["receipts"] if receipt["status"] != "rejected"}
@@ -161,7 +161,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
 
 
 async def becomes_ready(client: httpx.AsyncClient, within_s: float = 5.0) -> None:
-    """Wait until a service says by itself that it is ready."""
+    """Wait until a service reports that it is ready."""
     async with asyncio.timeout(within_s):
-        while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - it is asked, and tells nobody
+        while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - polled: it has no event
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A ActiveModel of one encoder, whose bundle lies nowhere."""
+"""An ActiveModel of one encoder, without a bundle on disk."""
 
 from __future__ import annotations
 

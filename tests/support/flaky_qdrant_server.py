@@ -1,4 +1,4 @@
-"""A gRPC peer that speaks Qdrant's protocol, fails as told, and then counts seven points."""
+"""A gRPC server with Qdrant's protocol that fails as configured, and then counts seven points."""
 
 from __future__ import annotations
 

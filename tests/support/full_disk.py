@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_file_beyond(size_bytes: int) -> Iterator[None]:
-    """Let every write beyond `size_bytes` of any file end with an OSError; Python ignores the signal that kills."""
+    """Make every write beyond `size_bytes` of any file raise an OSError; Python ignores the signal that kills."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:

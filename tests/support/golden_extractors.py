@@ -1,4 +1,4 @@
-"""A few figures of what an extractor gives for fresh weights and one photograph."""
+"""A few figures of an extractor's features for fresh weights and one photograph."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class HubModel:
 
     Attributes:
         size: Pixels of a side that it takes.
-        build: Gives it, with so many layers where that can be chosen.
+        build: Builder of the model, with that many layers where their number can be chosen.
     """
 
     size: int

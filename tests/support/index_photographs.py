@@ -1,7 +1,7 @@
 """Indexes photographs into an embedded gallery, as a process that can be killed.
 
 `python -m tests.support.index_photographs GALLERY COUNT`: the live use case and the real store; the encoder is the
-honest fake, so that a start takes a second. Prints `ready`, then the id of each image as its receipt comes.
+honest fake, so that a start takes a second. Prints `ready`, then the id of each image as its receipt arrives.
 """
 
 from __future__ import annotations

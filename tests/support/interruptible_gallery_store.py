@@ -11,7 +11,7 @@ from tests.support.memory_gallery_store import MemoryGalleryStore
 
 
 class InterruptibleGalleryStore(MemoryGalleryStore):
-    """Writes until `writes_left` is used up; `create` fails like any write then. None means for ever.
+    """Writes until `writes_left` is used up; `create` fails like any write then. None means no limit.
 
     `refused` counts the writes that failed.
     """

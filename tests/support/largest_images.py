@@ -1,4 +1,4 @@
-"""The largest images that are accepted, which say little in many pixels."""
+"""The largest images that are accepted: many pixels, little content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PhotographEmbedder of this process, for encoders that are no graph of a bundle."""
+"""A PhotographEmbedder of this process, for encoders that are not the graph of a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""qdrant-client's local mode, answering like a server where it does not by itself."""
+"""qdrant-client's local mode, corrected where its responses differ from a server's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEED_A_COLLECTION = ("get_collection", "upsert", "retrieve", "delete", "query_p
 def make_local_qdrant_client(directory: Path | None = None) -> AsyncQdrantClient:
     """Return a client of the local mode, in memory or in a directory.
 
-    A missing collection is a 404, as a server says, not a ValueError.
+    A missing collection is a 404, as from a server, not a ValueError.
     """
     client = AsyncQdrantClient(":memory:") if directory is None else AsyncQdrantClient(path=str(directory))
     for name in _NEED_A_COLLECTION:

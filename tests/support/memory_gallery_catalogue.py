@@ -1,4 +1,4 @@
-"""An honest in-memory catalogue of in-memory stores, held to the same contract suite as the adapters."""
+"""An honest in-memory catalogue of in-memory stores, which passes the same contract suite as the adapters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Restoration:
 class MemoryGalleryCatalogue:
     """Collections in this process's memory.
 
-    `first` is the store of the first collection that is asked for; `make` makes those of the others. `closed` tells
+    `first` is the store of the first collection that is opened; `make` makes those of the others. `closed` states
     whether the catalogue was closed.
     """
 
@@ -64,7 +64,7 @@ class MemoryGalleryCatalogue:
         self._live_since: dict[str, datetime] = {}
 
     async def collections(self) -> list[Collection]:
-        if self._first is not None:  # as a server that is away, or holds a gallery already
+        if self._first is not None:  # as a server that is unavailable, or has a gallery already
             try:
                 space = await self._first.space()
             except GalleryMissingError:

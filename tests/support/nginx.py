@@ -44,7 +44,7 @@ http {{
 
 
 def find_nginx() -> str:
-    """Return the path of nginx; the test is skipped where there is none."""
+    """Return the path of nginx; the test is skipped if it is not installed."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     if nginx is None:
         pytest.skip("there is no nginx: apt-get install nginx-light")
@@ -53,7 +53,7 @@ def find_nginx() -> str:
 
 @contextmanager
 def nginx_before(service: int, below: str, directory: Path) -> Iterator[tuple[str, str]]:
-    """Run nginx; the test is skipped where there is none.
+    """Run nginx; the test is skipped if it is not installed.
 
     Args:
         service: Port of the service.

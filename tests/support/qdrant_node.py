@@ -1,6 +1,6 @@
-"""A node of a Qdrant server on an address of this machine, over REST and gRPC, that fails as told.
+"""A node of a Qdrant server on an address of this machine, over REST and gRPC, that fails as configured.
 
-What it answers, and its words when it refuses, are those of a server of version 1.19.0.
+Its responses and error messages are those of a server of version 1.19.0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DONE = {"operation_id": 1, "status": "completed"}
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a server answers in place of a result."""
+    """An error response of a server."""
 
     code: grpc.StatusCode
     status: int
@@ -38,12 +38,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Call:
-    """What a node was asked.
+    """A call that a node received.
 
     Attributes:
         name: `version`, `info`, `count`, `search`, `retrieve`, `upsert` or `delete`.
-        size: Points that are written or asked for; hits of a search.
-        search_ef: Of a search.
+        size: Points that are written or read; hits of a search.
+        search_ef: Search parameter of that name.
     """
 
     name: str
@@ -57,9 +57,9 @@ class QdrantNode:
     Attributes:
         host: Its address.
         delay_s: How long each answer takes.
-        strict_mode: Of its collection.
-        refuse: Returns the refusal of a call, or None.
-        calls: What it was asked.
+        strict_mode: Strict mode of its collection.
+        refuse: Returns the error response to a call, or None.
+        calls: Calls that it received.
         written: Points that it took.
     """
 
@@ -97,7 +97,7 @@ class QdrantNode:
         await self._grpc.stop(grace=None)
 
     async def answer(self, call: Call) -> Refusal | None:
-        """Note a call, take as long as told, and return its refusal."""
+        """Record a call, take the configured time, and return its error response, if any."""
         self.calls.append(call)
         await asyncio.sleep(self.delay_s)
         if refusal := self.refuse(call):

@@ -1,4 +1,4 @@
-"""An HTTP peer that speaks the part of Qdrant's REST interface that the server adapter uses.
+"""An HTTP server with the part of Qdrant's REST interface that the server adapter uses.
 
 Behind it is qdrant-client's local mode in a directory, so that what was written outlives a restart. The bodies are
 parsed and written with the client's own models.
@@ -42,7 +42,7 @@ class QdrantRestServer:
         client: Reads and writes the same data without the network, while it runs.
         disk_is_full: Whether writes of points are answered as by a server that has no room for its log.
         key_is_read_only: Whether every write is answered as by a server whose caller's key may only read.
-        calls: How often each method and path was asked for, such as `PUT /collections/{name}/points`.
+        calls: Number of requests for each method and path, such as `PUT /collections/{name}/points`.
     """
 
     client: AsyncQdrantClient
@@ -106,7 +106,7 @@ async def qdrant_rest_server(directory: Path) -> AsyncIterator[QdrantRestServer]
 
 
 class _Server(uvicorn.Server):
-    """Leaves the process's signals alone, and tells when it listens."""
+    """Leaves the process's signals alone, and sets an event when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -29,7 +29,7 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white
 
 @dataclass(frozen=True)
 class QueryService:
-    """A bundle on disk, and the settings of a service that uses it and asks the store at every search."""
+    """A bundle on disk, and the settings of a service that uses it and reads the store at every search."""
 
     settings: QuerySettings
     manifest: BundleManifest
@@ -69,7 +69,7 @@ def tiny_query_service(directory: Path) -> QueryService:
 
 
 async def colour_gallery(space: EmbeddingSpace) -> MemoryGalleryStore:
-    """Return a gallery of one plain photograph for each of COLOURS; the payload tells how warm it is."""
+    """Return a gallery of one plain photograph for each of COLOURS; the payload contains whether it is warm."""
     store = MemoryGalleryStore()
     await store.create(space)
     await store.upsert(

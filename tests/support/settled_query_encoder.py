@@ -1,4 +1,4 @@
-"""An untrained query encoder that tells images apart, as only one with settled batch statistics does."""
+"""An untrained query encoder that distinguishes images, which needs settled batch statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
 
 @torch.no_grad()
 def settled_query_encoder(dimension: int, size: int) -> QueryEncoder:
-    """Make the encoder; one pass over 16 images gives it its batch statistics whole."""
+    """Make the encoder; one pass over 16 images sets its batch statistics."""
     torch.manual_seed(0)
     encoder = residual_query_encoder(4, dimension)
     for module in encoder.modules():

@@ -1,4 +1,4 @@
-"""A decoder that two files stop; none of ours that does is known."""
+"""A decoder that two files stop; no such file is known for the real ones."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class TimmModel:
 
     Attributes:
         classifier: Name of its last layer.
-        arguments: What makes it small.
+        arguments: Arguments that make it small.
         fixed: Whether it was trained for its size alone.
     """
 
@@ -32,7 +32,7 @@ class TimmModel:
 
     @property
     def trained(self) -> dict[str, Any]:
-        """What timm keeps of the training."""
+        """Training settings that timm keeps."""
         return {"input_size": [3, SIZE, SIZE], "fixed_input_size": self.fixed, "classifier": self.classifier}
 
 
@@ -50,7 +50,7 @@ TIMM_MODELS = {
 
 
 def timm_or_skip() -> Any:
-    """Return timm, or skip the test where it cannot be had."""
+    """Return timm, or skip the test if it is not installed."""
     try:
         import timm  # noqa: PLC0415 - optional
     except ImportError:

@@ -43,7 +43,7 @@ optimisation = { epochs = 1, batch_size = 16, learning_rate = 2e-3, weight_decay
 update = { kind = "momentum", alpha = 0.99 }
 discriminative = { scale = 24.0, margin = 0.2 }
 losses = [{ kind = "arcface", scale = 24.0, margin = 0.2 }, { kind = "reg", weight = 20.0 }]
-# Enough steps for the batch statistics of the query encoder to settle; before that it gives every image one embedding.
+# Enough steps for the batch statistics of the query encoder to settle; before that every image has the same embedding.
 optimisation = { epochs = 30, batch_size = 8, learning_rate = 2e-3, weight_decay = 0.02 }
 
 [[joint.sources]]

@@ -18,7 +18,7 @@ from tests.support.tiny_recipe import TINY_RECIPE_TOML
 
 @dataclass(frozen=True, slots=True)
 class TinyTraining:
-    """What a training made.
+    """The results of a training.
 
     Attributes:
         bundle: Directory of the bundle.

@@ -48,7 +48,7 @@ class Counter(Trainable):
 
 
 def prepare(directory: Path, counter: Counter) -> TrainingLoop:
-    """Return a training that sees every photograph once, in random order."""
+    """Return a training that reads every photograph once, in random order."""
     store = FeatureStore.open(directory)
     photographs = TrainingSet(store, [feature.name for feature in store.features])
     plan = TrainingPlan(
@@ -61,7 +61,7 @@ def prepare(directory: Path, counter: Counter) -> TrainingLoop:
 
 
 def load_instead_of_map(path: Path, dtype: type, mode: str) -> np.ndarray:
-    """Stands in for np.memmap."""
+    """Replaces np.memmap."""
     return np.fromfile(path, dtype)
 
 

@@ -33,7 +33,7 @@ from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 from tests.support.tiny_training import tiny_recipe
 
-# One step of 16 photographs an epoch, so that the log tells of every step; 4 photographs are left over each time.
+# One step of 16 photographs an epoch, so that the log has every step; 4 photographs are left over each time.
 PHOTOGRAPHS, STEPS, SIDE = 20, 12, 40
 SPEC = ExtractorSpec(
     name="plain",
@@ -49,7 +49,7 @@ SPEC = ExtractorSpec(
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a process takes at a time."""
+    """The batch size of a process."""
 
     batch_size: int
     accumulation: int
@@ -65,7 +65,7 @@ CASES = {
 
 
 def write_store(directory: Path) -> None:
-    """Write features that tell the instances apart a little, beside noise."""
+    """Write features that distinguish the instances a little, with noise."""
     noise = torch.Generator().manual_seed(5)
 
     def photograph(row: int) -> Photograph:

@@ -1,4 +1,4 @@
-"""What runs in the processes of `test_worker_process.py`."""
+"""Functions that the processes of `test_worker_process.py` run."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _WAYS: dict[str, Callable[[], None]] = {
 
 
 def open_tasks(frame: Frame) -> Handler:
-    """Answer with the parts of the request, after a time, or in a way that it asks for."""
+    """Answer with the parts of the request, after a delay or in the way that the request names."""
     frame.read(Task)
 
     def handle(frame: Frame) -> tuple[Message, tuple[Part, ...]]:

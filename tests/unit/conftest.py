@@ -27,7 +27,7 @@ def no_settings_in_the_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
-    """The running services; their gallery is shared, so tests use ids of their own."""
+    """The running services; their gallery is shared, so each test uses separate ids."""
     directory = tmp_path_factory.mktemp("services")
     settings = {"AFF_INDEX_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}
     with local_services(TINY_BUNDLE, directory / "gallery", directory / "services.log", settings) as running:

@@ -275,7 +275,7 @@ class TestWhatTheContainersRead:
 
 
 def _known_metrics() -> set[str]:
-    """Return the names of the series that the code makes, from the names that it gives to prometheus_client."""
+    """Return the names of the series that the code creates, from its calls of prometheus_client."""
     names = set()
     for path in [*(ROOT / "services").rglob("src/**/*.py"), *(ROOT / "shared" / "src").rglob("*.py")]:
         for kind, name in re.findall(r'(Counter|Gauge|Histogram)\(\s*"(aff_[a-z_]+)"', path.read_text()):
@@ -365,7 +365,7 @@ class TestDockerfile:
 
 @pytest.mark.parametrize("dockerfile", [DOCKERFILES[0], PAIR_DOCKERFILE], ids=lambda path: path.parent.name)
 class TestTorch:
-    """The step that installs it, run by a shell in which pip writes down what it is asked for."""
+    """The step that installs it, run by a shell in which pip records its arguments."""
 
     @staticmethod
     def installs(dockerfile: Path, tmp_path: Path, index: str, pip: str = "") -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, checked without a cluster: built by kustomize, held to the schemas and to the code."""
+"""The Kubernetes manifests, checked without a cluster: built by kustomize, compared with the schemas and the code."""
 
 import functools
 import json
@@ -156,7 +156,7 @@ def objects(request: pytest.FixtureRequest) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """An overlay as somebody who deploys this writes it."""
+    """An overlay as an operator writes it."""
     directory = tmp_path_factory.mktemp("own").resolve()
     parts = {name: KUBERNETES / "components" / name for name in ("gpu", "cluster")}
     paths = {name: os.path.relpath(path, directory) for name, path in (parts | {"base": KUBERNETES / "base"}).items()}
@@ -272,7 +272,7 @@ class TestSettings:
 
     def test_kubernetes_adds_no_variables_of_its_own(self, objects: list[Object]) -> None:
         for workload in workloads(objects).values():
-            assert pod(workload)["enableServiceLinks"] is False  # QDRANT_PORT and the like
+            assert pod(workload)["enableServiceLinks"] is False  # QDRANT_PORT and similar
 
     def _settings(
         self, name: str, seen: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
@@ -296,7 +296,7 @@ class TestPortsAndProbes:
         for name, workload in workloads(objects).items():
             container = main_container(workload)
             alive, ready = asked[name]
-            # Alive is who answers at all: to start again because the store is away would help nobody.
+            # A service that answers is alive: a restart does not help where the store is unavailable.
             for probe, path in (("startupProbe", alive), ("livenessProbe", alive), ("readinessProbe", ready)):
                 assert container[probe]["httpGet"] == {"path": path, "port": "http"}
             assert "http" in {port["name"] for port in container["ports"]}
@@ -511,7 +511,7 @@ class TestCluster:
                 self.wfile.write(json.dumps({"result": {"status": "enabled", "peers": peers}}).encode())
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         with HTTPServer(("127.0.0.1", 0), Qdrant) as server:
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()

@@ -1,4 +1,4 @@
-"""What the images install is pinned by hashes, is what the tests run with, and contains no pickle."""
+"""The packages of the images are pinned by hashes, are those that the tests run with, and contain no pickle."""
 
 import re
 from importlib.metadata import distribution
@@ -34,7 +34,7 @@ def _constraints() -> dict[str, str]:
 
 
 def _needed(name: str, extras: set[str]) -> set[str]:
-    """Return what a package of ours needs here, and what that needs, down to the last."""
+    """Return the requirements of one of our packages on this platform, and theirs, recursively."""
     needed: set[str] = set()
     waiting = [(name, frozenset(extras))]
     seen = set()
@@ -49,7 +49,7 @@ def _needed(name: str, extras: set[str]) -> set[str]:
                 continue
             below = canonicalize_name(requirement.name)
             needed.add(below)
-            if below != "torch":  # it is installed by itself
+            if below != "torch":  # it is installed separately
                 waiting.append((below, frozenset(requirement.extras)))
     return needed - OURS - {"torch"}
 
