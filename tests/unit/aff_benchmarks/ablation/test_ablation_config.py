@@ -1,4 +1,4 @@
-"""Configurations of ablations: those of the project can be read, others are refused in words."""
+"""Configurations of ablations: those of the project are valid, others are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_configuration_of_the_project_can_be_read_by_its_name(path: Path) 
     assert load_ablation_config(path.stem).name == path.stem
 
 
-def test_a_benchmark_that_there_is_not_is_told_with_those_that_there_are() -> None:
+def test_an_unknown_benchmark_is_reported_with_the_known_ones() -> None:
     with pytest.raises(BenchmarkNotFoundError, match=r"known: .*scenes") as caught:
         load_ablation_config("moon")
     assert caught.value.item == "moon"
@@ -32,11 +32,11 @@ def test_a_benchmark_that_there_is_not_is_told_with_those_that_there_are() -> No
         ("seeds = [1, 2]", "seeds = []", "seeds"),
         ("alphas = [0.0, 0.99]", "alphas = [0.9, 0.99]", "alphas: ascending from 0"),
         ("alphas = [0.0, 0.99]", "alphas = [0.0, 0.9, 0.9]", "alphas: ascending from 0"),
-        ("[recipe.evaluation]\nscenes", "[recipe.evaluation]\n# scenes", "name scenes, or an open set"),
+        ("[recipe.evaluation]\nscenes", "[recipe.evaluation]\n# scenes", "set scenes or open_sets"),
         ("mixer = { ", "mixer = { anchor = 'rootsift', ", "only the feature of frozen_trunk can be the anchor"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, reason: str) -> None:
+def test_an_unusable_configuration_is_rejected(tmp_path: Path, old: str, new: str, reason: str) -> None:
     path = tmp_path / "toy.toml"
     path.write_text(TINY_ABLATION_TOML.replace(old, new), encoding="utf-8")
     with pytest.raises(UnusableGridError, match=reason):

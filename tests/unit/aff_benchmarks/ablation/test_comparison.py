@@ -1,4 +1,4 @@
-"""Two variants are compared seed by seed and query by query, and judged by one rule."""
+"""Comparisons of two variants, by seed and by query, and their verdict."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_queries_that_disagree_are_inconclusive_though_every_seed_agrees() -> No
     assert result.verdict == "inconclusive"
 
 
-def test_only_seeds_that_both_variants_finished_count_and_two_do_not_suffice() -> None:
+def test_only_seeds_that_both_variants_finished_count_and_two_are_too_few() -> None:
     result = compare(BEATS, [*_runs("fused", [0.5, 0.6, 0.7]), *_runs("single", [0.4, 0.4])])
     assert result.seeds == (0, 1)
     assert result.verdict == "inconclusive"
@@ -90,7 +90,7 @@ def test_a_ratio_is_that_of_the_means_of_two_pairings() -> None:
     assert result.verdict == "holds"
 
 
-def test_runs_on_other_queries_are_not_compared() -> None:
+def test_runs_with_different_queries_are_not_compared() -> None:
     with pytest.raises(RunsNotComparableError, match="40 queries, but 39"):
         compare(BEATS, [*_runs("fused", [0.5] * 3), *_runs("single", [0.4] * 3, queries=39)])
     mixed = [*_runs("fused", [0.5]), _run("fused", 1, [0.5] * 39), *_runs("single", [0.4] * 2)]
@@ -107,13 +107,13 @@ def test_runs_on_other_queries_are_not_compared() -> None:
         ((-0.1, -0.1, -0.1), -0.2, -0.01, "fails"),
     ],
 )
-def test_the_threshold_itself_decides_nothing(
+def test_a_statistic_at_the_threshold_is_inconclusive(
     per_seed: tuple[float, ...], low: float, high: float, verdict: str
 ) -> None:
     assert judge(per_seed, low, high, threshold=0.0) == verdict
 
 
-def test_a_run_whose_map_is_not_the_mean_of_its_queries_is_refused() -> None:
+def test_a_run_whose_map_is_not_the_mean_of_its_queries_is_rejected() -> None:
     document = _run("fused", 0, [0.5] * QUERIES).model_dump()
     document["scores"]["asymmetric"]["map"] = 0.6
     with pytest.raises(ValidationError, match="not the mean"):

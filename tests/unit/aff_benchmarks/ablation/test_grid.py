@@ -1,4 +1,4 @@
-"""The grid trains each variant once, and compares nothing that it does not train."""
+"""The grid trains each variant once, and compares only trained variants."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_comparison_is_between_variants_that_are_trained_once() -> None:
     compared = {
         name
         for finding in grid.findings
-        for comparison in (*finding.comparisons, *finding.beside)
+        for comparison in (*finding.comparisons, *finding.informative)
         for name in (comparison.first, comparison.second)
     }
     assert compared == set(names)
@@ -48,7 +48,7 @@ def test_features_are_added_in_the_order_of_the_configuration() -> None:
     assert steps == [("single_cnn_a_gem", "first_2"), ("first_2", "full")]
 
 
-def test_variants_differ_in_what_their_finding_is_about() -> None:
+def test_variants_differ_in_the_subject_of_their_finding() -> None:
     variants = {variant.name: variant for variant in Grid(config(), FEATURES).variants}
     assert variants["full"].features == ("cnn_a_gem", "cnn_a_attention", "rootsift")
     assert variants["noise"].features == (*variants["full"].features, "noise")
@@ -62,7 +62,7 @@ def test_variants_differ_in_what_their_finding_is_about() -> None:
     assert variants["csd"].losses == variants["csd_coupled"].losses
 
 
-def test_the_globals_alone_are_trained_once_whatever_name_they_have() -> None:
+def test_the_global_features_alone_are_trained_once_under_any_name() -> None:
     second = FeatureSpec(name="cnn_b_gem", kind="global", dimension=16, max_tokens=1)
     for names, expected in (
         (["cnn_a_gem", "rootsift"], "single_cnn_a_gem"),
@@ -89,6 +89,6 @@ def test_the_papers_own_loss_and_momentum_are_the_full_variant_and_are_not_train
 
 
 @pytest.mark.parametrize("features", [["cnn_a_gem", "colour"], ["rootsift", "rootsift"]])
-def test_features_that_nobody_gives_or_that_come_twice_are_refused(features: list[str]) -> None:
+def test_unknown_and_repeated_features_are_rejected(features: list[str]) -> None:
     with pytest.raises(UnusableGridError):
         Grid(config(features=features), FEATURES)

@@ -1,4 +1,4 @@
-"""What an ablation trains and is measured on."""
+"""Materials and benchmarks of an ablation."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from tests.support.tiny_ablation import TINY_ABLATION_TOML
 
 
-def test_a_benchmark_that_is_not_here_is_named_before_anything_is_extracted(tmp_path: Path) -> None:
+def test_missing_photographs_of_a_benchmark_are_reported_before_any_extraction(tmp_path: Path) -> None:
     document = tomllib.loads(TINY_ABLATION_TOML)
     document["recipe"]["evaluation"]["open_sets"] = [str(tmp_path / "tower.csv")]
     config = AblationConfig.model_validate(document)
-    with pytest.raises(BenchmarkNotFoundError, match=r"its photographs are not here: .*tower\.csv") as caught:
+    with pytest.raises(BenchmarkNotFoundError, match=r"photographs are missing: .*tower\.csv") as caught:
         make_materials(config, tmp_path / "work", TrainingLog(tmp_path / "log", Console(quiet=True)))
     assert caught.value.item == "toy"
     assert [path.name for path in (tmp_path / "work").iterdir()] == []
 
 
-def test_listed_positives_and_junk_count_and_what_cannot_be_read_counts_neither_way(tmp_path: Path) -> None:
+def test_positives_and_junk_are_scored_and_unreadable_photographs_are_ignored(tmp_path: Path) -> None:
     for name in ("q", "near", "junk", "other"):
         Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -44,5 +44,5 @@ def test_listed_positives_and_junk_count_and_what_cannot_be_read_counts_neither_
     queries = np.array([[1, 0]], np.float32)
     gallery = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)  # junk, other, near: the readable ones
     scores, precisions = Benchmark.open(protocol, tmp_path).score(queries, gallery)
-    assert precisions == (0.5,)  # near stands second once junk is taken out
+    assert precisions == (0.5,)  # near is second without junk
     assert (scores.map, scores.recall_at_1) == (0.5, 0.0)

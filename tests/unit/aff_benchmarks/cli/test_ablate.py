@@ -48,7 +48,7 @@ def report_of(directory: Path) -> dict[str, object]:
     return document
 
 
-def test_the_report_holds_a_verdict_per_finding_and_every_run(directory: Path) -> None:
+def test_the_report_contains_a_verdict_per_finding_and_every_run(directory: Path) -> None:
     report = report_of(directory)
     assert [finding["number"] for finding in report["findings"]] == [1, 2, 3, 4, 5, 6, 7, 8]  # type: ignore[attr-defined,index]
     assert {finding["verdict"] for finding in report["findings"]} == {"inconclusive"}  # type: ignore[attr-defined,index]
@@ -78,7 +78,7 @@ def test_the_page_and_the_plots_are_written(directory: Path) -> None:
         assert np.asarray(plot.convert("L")).std() > 5
 
 
-def test_scores_are_those_of_the_evaluation(directory: Path) -> None:
+def test_scores_equal_those_of_the_evaluation(directory: Path) -> None:
     config = load_ablation_config(str(directory / "toy.toml"))
     materials = Materials.open(config, directory / "work")
     features = tuple(f for f in materials.features if f.name != "noise")
@@ -106,7 +106,7 @@ def test_seeds_share_the_pretrained_backbone_and_not_the_head(directory: Path) -
     assert differing == {"network.whitening.0.weight", "network.whitening.0.bias"}
 
 
-def test_a_frozen_trunk_and_several_benchmarks_give_a_report_and_a_curve_each(directory: Path) -> None:
+def test_every_benchmark_has_a_report_and_a_curve(directory: Path) -> None:
     for name in ("q", "a", "b"):
         Image.effect_noise((64, 64), 90).save(directory / f"{name}.png")
     rows = ["path,instance,role", "q.png,x,query", "a.png,x,gallery", "b.png,y,distractor"]
@@ -131,7 +131,7 @@ def test_a_frozen_trunk_and_several_benchmarks_give_a_report_and_a_curve_each(di
     assert [point["epoch"] for point in run["curve"]] == [0, 1, 2]
 
 
-def test_a_variant_that_there_is_not_is_refused(directory: Path) -> None:
+def test_an_unknown_variant_is_rejected(directory: Path) -> None:
     words = [str(directory / "toy.toml"), "--work-dir", str(directory / "work"), "--only", "all"]
     result = cli.invoke(app, ["ablate", *words, "--json"])
     assert result.exit_code == 1

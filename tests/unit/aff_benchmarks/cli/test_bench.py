@@ -1,4 +1,4 @@
-"""`aff bench`: figures of a real, short measurement; nothing is said here of how fast it has to be."""
+"""`aff bench`: short measurements, without any requirement on speed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_indexing_is_compared_with_the_extractors_alone_and_its_memory_is_shown(
     assert 50 < found["peak_anonymous_mb"]["40"] < found["peak_memory_mb"]["40"]
 
 
-def test_fusing_again_is_compared_with_extracting_again(tiny_bundle: TinyBundle) -> None:
+def test_remixing_is_compared_with_extracting_again(tiny_bundle: TinyBundle) -> None:
     found = run("remix", "--bundle", str(tiny_bundle.bundle), "--images", "8", "--rounds", "1")
     assert found["speedup"] == pytest.approx(found["images_per_s"] / found["again_images_per_s"])
     assert found["bytes_per_image"] > 0
@@ -63,12 +63,12 @@ def test_a_search_is_compared_with_its_floor_under_load_and_as_the_gallery_grows
         (1500, "int8"),
         (1500, "turbo4"),
     ]
-    # Too few for a graph, so the search is exact; four bits a number are not.
+    # Too few images for a graph, so the search is exact; four bits per number are not.
     assert [point["recall_at_10"] for point in found["growth"][:2]] == [1, 1]
     assert 0.9 < found["growth"][2]["recall_at_10"] <= 1
 
 
-def test_a_backbone_that_there_is_not_is_told() -> None:
+def test_an_unknown_backbone_is_rejected() -> None:
     result = cli.invoke(app, ["bench", "train", "--query-backbone", "vgg", "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["code"] == "parameter_invalid"

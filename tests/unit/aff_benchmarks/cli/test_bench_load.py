@@ -27,7 +27,7 @@ def test_both_services_are_started_and_loaded(tiny_bundle: TinyBundle) -> None:
     assert found["answers"] == {"200": 70}  # warm-up included
     assert sum(kind["requests"] for kind in found["kinds"].values()) == 60
     assert all(0 < kind["p50_ms"] <= kind["p99_ms"] <= kind["max_ms"] for kind in found["kinds"].values())
-    assert len(found["processes"]) == 2  # the services', and the one that embeds photographs
+    assert len(found["processes"]) == 2  # the services, and the encoder's process
     for process in found["processes"]:
         assert len(process["samples"]) > 10
         assert 20 < process["samples"][0]["anonymous_mb"] < process["samples"][0]["resident_mb"]
@@ -42,13 +42,13 @@ def test_a_running_pair_keeps_its_gallery(services: LocalServices) -> None:
         result = cli.invoke(app, ["bench", "load", *urls, *SHORT])
         assert indexer.gallery().count == before
     found = json.loads(result.stdout)
-    assert (result.exit_code, found["processes"]) == (0, [])  # of no process is anything known
+    assert (result.exit_code, found["processes"]) == (0, [])
     assert "200" in found["answers"]
     assert found["failed"] == 0
 
 
 @pytest.mark.slow
-def test_failures_end_with_status_3_and_are_named(services: LocalServices) -> None:
+def test_failures_are_listed_with_exit_status_3(services: LocalServices) -> None:
     nobody = ["--query-url", services.query_url, "--indexer-url", "http://127.0.0.1:9"]
     result = cli.invoke(app, ["bench", "load", *nobody, "--rate", "20", *SHORT])
     found = json.loads(result.stdout)
@@ -56,7 +56,7 @@ def test_failures_end_with_status_3_and_are_named(services: LocalServices) -> No
     assert found["failed"] == found["answers"]["no answer"] > 0
 
 
-def test_the_addresses_of_a_running_pair_belong_together() -> None:
+def test_the_addresses_of_a_running_pair_are_required_together() -> None:
     result = cli.invoke(app, ["bench", "load", "--query-url", "http://127.0.0.1:1"])
     assert result.exit_code == 2
-    assert "belong together" in result.output
+    assert "must be given together" in result.output

@@ -1,4 +1,4 @@
-"""`aff encoders` tells what a query backbone costs."""
+"""`aff encoders`: the cost of query backbones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def found() -> dict[str, object]:
     return figures
 
 
-def test_multiplications_are_those_of_hand_arithmetic(found: dict[str, object]) -> None:
+def test_multiply_adds_match_hand_arithmetic(found: dict[str, object]) -> None:
     # Layers as (outputs per place, inputs per output, side of the map): stem; then two 3 x 3 and a 1 x 1 of each block.
     layers = [(8, 3 * 25, 16)]
     for inputs, outputs, side in ((8, 16, 8), (16, 32, 4), (32, 64, 2)):
@@ -38,7 +38,7 @@ def test_the_rest_is_measured(found: dict[str, object]) -> None:
     assert float(str(found["latency_ms"])) > 0
 
 
-def test_people_get_a_table_and_an_unknown_name_is_told() -> None:
+def test_the_default_output_is_a_table_and_unknown_names_are_rejected() -> None:
     done = cli.invoke(app, ["encoders", "--only", "residual-8", "--size", "32"])
     assert "residual-8" in done.stdout
     assert "MFLOP" in done.stdout
@@ -46,17 +46,17 @@ def test_people_get_a_table_and_an_unknown_name_is_told() -> None:
     assert json.loads(wrong.stdout)["item"] == "vgg"
 
 
-def test_a_backbone_whose_package_is_missing_is_told_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_for_a_requested_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     asked = cli.invoke(app, ["encoders", "--only", "mobilenet-v3-small", "--size", "32", "--json"])
     assert asked.exit_code == 1
     assert json.loads(asked.stdout)["code"] == "extra_missing"
 
 
-def test_among_all_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backbone_with_a_missing_package_is_skipped_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     two = {name: QUERY_BACKBONES[name] for name in ("mobilenet-v3-small", "residual-8")}
     monkeypatch.setattr("aff_toolkit.models.query_backbones.QUERY_BACKBONES", two)
     done = cli.invoke(app, ["encoders", "--size", "32", "--json"])
     assert [one["name"] for one in json.loads(done.stdout)] == ["residual-8"]
-    assert "left out: mobilenetv3_small_100: needs timm" in done.stderr
+    assert "skipped: mobilenetv3_small_100: needs timm" in done.stderr

@@ -1,4 +1,4 @@
-"""The arithmetic of a plan, followed by hand, and its growth."""
+"""The arithmetic of a plan, checked by hand."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def test_a_vector_takes_its_bits() -> None:
     assert [embedding_bytes(128, kind) for kind in ("none", "int8", "turbo4")] == [512, 128, 64]
 
 
-def test_links_of_the_lowest_level_are_doubled_and_few_nodes_reach_the_next() -> None:
+def test_links_are_doubled_on_the_lowest_level_and_few_nodes_reach_the_next() -> None:
     assert graph_bytes(16) == pytest.approx(4 * (32 + 16 / 15))
 
 
-def test_memory_holds_what_a_search_compares_and_the_graph() -> None:
+def test_memory_holds_the_compared_vectors_and_the_graph() -> None:
     plan = make_plan(MILLION)
     assert plan.value("memory") == pytest.approx(1e6 * (128 + graph_bytes()))
     assert plan.value("memory_in_all") == 2 * 1.5 * plan.value("memory")
@@ -37,12 +37,12 @@ def test_the_disk_holds_everything() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "nodes"), [(1, 1), (2, 3), (3, 3), (5, 5)])
-def test_replicas_have_nodes_of_their_own_and_a_majority(replicas: int, nodes: int) -> None:
+def test_replicas_are_on_separate_nodes_with_a_majority(replicas: int, nodes: int) -> None:
     assert least_nodes(replicas) == nodes
     assert make_plan(MILLION.model_copy(update={"replicas": replicas})).value("nodes") == nodes
 
 
-def test_nodes_suffice_and_one_fewer_would_not() -> None:
+def test_the_number_of_nodes_is_minimal() -> None:
     request = PlanRequest(images=10**9, qps=500, dimension=512, node_memory_gib=64)
     plan = make_plan(request)
     nodes = plan.value("nodes")
@@ -60,14 +60,14 @@ def test_work_follows_from_the_unit_costs() -> None:
     assert plan.value("query_cores") == math.ceil(100 * 7 / 1000 / 0.5)
 
 
-def test_own_figures_replace_measured_ones_and_are_said_to_be_given() -> None:
+def test_given_figures_replace_measured_ones_and_are_marked() -> None:
     plan = make_plan(MILLION.model_copy(update={"index_images_per_s": 10.0}))
     (hours,) = [figure for figure in plan.figures if figure.key == "gpu_hours"]
     assert hours.value == pytest.approx(1e6 / 10 / 3600)
     assert (hours.basis, "as given" in hours.how) == ("assumed", True)
 
 
-def test_a_million_searches_cost_the_hours_that_they_take() -> None:
+def test_the_price_of_a_million_searches_is_that_of_their_hours() -> None:
     request = MILLION.model_copy(update={"node_hour_price": 1.0, "core_hour_price": 0.1})
     plan = make_plan(request)
     hourly = plan.value("nodes") * 1.0 + plan.value("query_cores") * 0.1
@@ -81,7 +81,7 @@ def test_a_larger_gallery_needs_more(key: str) -> None:
     assert values[0] < values[2]
 
 
-def test_the_command_prints_what_was_asked_for() -> None:
+def test_the_command_prints_the_request_and_its_figures() -> None:
     result = CliRunner().invoke(app, ["plan", "--images", "1e8", "--qps", "500", "--json"])
     assert result.exit_code == 0
     plan = json.loads(result.stdout)
@@ -96,7 +96,7 @@ def test_the_table_is_readable() -> None:
 
 
 @pytest.mark.parametrize("wrong", [["--images", "0"], ["--images", "nan"], ["--qps", "0"], ["--headroom", "0.5"]])
-def test_a_wrong_number_is_named(wrong: list[str]) -> None:
+def test_an_invalid_number_is_reported_with_its_option(wrong: list[str]) -> None:
     given = dict(zip(["--images", "--qps"], ["1e6", "10"], strict=True)) | dict([wrong])
     result = CliRunner().invoke(app, ["plan", *[word for pair in given.items() for word in pair]])
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""Accuracy is set against cost within each encoder, and a way that wins shows."""
+"""Accuracy against query cost, with ratios within each encoder."""
 
 from __future__ import annotations
 
@@ -60,13 +60,15 @@ def test_ratios_are_taken_within_an_encoder_and_a_seed(section: Section) -> None
     assert section.figures["aff_over_mixer_on_both_sides"].median == pytest.approx(0.625)
 
 
-def test_a_gallery_that_is_better_without_fusion_is_told() -> None:
-    assert module._note("single_feature", {"aff": 0.92, "single_feature": 0.95}).startswith("This bundle's one feature")
+def test_a_more_accurate_gallery_without_fusion_has_a_note() -> None:
+    assert module._note("single_feature", {"aff": 0.92, "single_feature": 0.95}).startswith(
+        "On both sides, this bundle's single feature"
+    )
     assert module._note("single_feature", {"aff": 0.95, "single_feature": 0.92}) == ""
     assert module._note("light_only", {"aff": 0.95, "single_feature": 0.92}) == ""
 
 
-def test_the_cheapest_encoder_stands_first_with_its_means(section: Section) -> None:
+def test_the_cheapest_encoder_is_listed_first_with_its_means(section: Section) -> None:
     (table,) = section.tables
     assert table.rows[0] == [
         "residual-8",
@@ -82,7 +84,7 @@ def test_the_cheapest_encoder_stands_first_with_its_means(section: Section) -> N
     assert "80.0 (AFF)" in table.title
 
 
-def test_it_is_drawn_and_says_how_it_was_trained(section: Section, tmp_path: Path) -> None:
+def test_the_section_has_a_plot_and_its_settings(section: Section, tmp_path: Path) -> None:
     assert (tmp_path / PLOT).read_text().startswith("<?xml")
     assert section.settings["seeds"] == [0, 1]
     assert len(section.details["scores"]) == 16

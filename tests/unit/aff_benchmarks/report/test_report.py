@@ -1,4 +1,4 @@
-"""Figures are summed up honestly, and the page shows the ones that miss their goal first."""
+"""Figures and their page, with missed goals first."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.report.report import read_report, shown, write_report
-from aff_benchmarks.report.section import Machine, Section, Table, figure, ratio_of, this_machine
+from aff_benchmarks.report.report import read_report, write_report
+from aff_benchmarks.report.section import Machine, Section, Table, figure, ratio_of, shown, this_machine
 
 MACHINE = Machine(
     processor="Slow One",
@@ -39,16 +39,16 @@ def test_a_ratio_is_taken_within_each_repetition() -> None:
     ("goal", "met"),
     [({"at_least": 2.0}, True), ({"at_least": 2.1}, False), ({"at_most": 2.0}, True), ({"at_most": 1.9}, False)],
 )
-def test_a_goal_is_held_against_the_median(goal: dict[str, float], met: bool) -> None:
+def test_the_median_is_compared_with_the_goal(goal: dict[str, float], met: bool) -> None:
     assert figure([1.0, 2.0, 50.0], **goal).met is met  # type: ignore[arg-type]
 
 
-def test_a_missed_goal_stands_on_top_with_its_reason(tmp_path: Path) -> None:
+def test_missed_goals_are_listed_first_with_their_reasons(tmp_path: Path) -> None:
     fine, missed = figure([3.0], at_least=2), figure([1.0], at_least=2, note="It is slow.")
     write_report(tmp_path, MACHINE, [_section(a_over_b=fine, c_over_d=missed)])
     page = (tmp_path / "README.md").read_text()
-    top = page.split("## Goals that were missed")[1].split("\n## ")[0]
-    assert "`c_over_d` is 1, wanted at least 2. It is slow." in top
+    top = page.split("## Missed goals")[1].split("\n## ")[0]
+    assert "`c_over_d` is 1, goal at least 2. It is slow." in top
     assert "a_over_b" not in top
     assert "| `a_over_b` | 3 | once | at least 2 | met |" in page
 
@@ -65,7 +65,7 @@ def test_the_page_has_tables_plots_and_settings(tmp_path: Path) -> None:
     page = (tmp_path / "README.md").read_text()
     for line in ("| name | ms |", "| ours | 5 |", "![Query_Cost](query_cost.svg)", "Settings: seed 7."):
         assert line in page
-    assert "Slow One, 2 cores, 4 GiB, no graphics card" in page
+    assert "Slow One, 2 cores, 4 GiB, no GPU" in page
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "text"), [(12345.6, "12,346"), (99.94, "99.9"), (0.012345, "0.0123"), (1.0, "1")])
-def test_numbers_show_the_digits_that_count(value: float, text: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
     assert shown(value) == text
 
 

@@ -1,4 +1,4 @@
-"""The store is compared with searches that need none, at equal recall."""
+"""The store, compared with searches without a store at equal recall."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_section_measures_every_store(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "store.svg").read_text().startswith("<?xml")
 
 
-def test_rivals_find_the_nearest() -> None:
+def test_baselines_find_the_nearest_vectors() -> None:
     vectors = np.concatenate(list(synthetic_embeddings(500, 32, seed=0)))
     queries = synthetic_queries(500, 32, 20)
     nearest = exact_neighbours([vectors], queries, 10)
@@ -38,7 +38,7 @@ def test_rivals_find_the_nearest() -> None:
     assert (len(found.passes_p50_ms), found.ef > 0) == (3, True)
 
 
-def test_a_larger_ef_is_taken_where_a_higher_recall_is_wanted() -> None:
+def test_a_higher_recall_requires_a_larger_ef() -> None:
     vectors = np.concatenate(list(synthetic_embeddings(3000, 64, seed=0)))
     queries = synthetic_queries(3000, 64, 30)
     nearest = exact_neighbours([vectors], queries, 10)

@@ -1,4 +1,4 @@
-"""Every way of learning comes to a score, and what was trained once is not trained again."""
+"""Query encoders by training method, each trained once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[EncoderMaterials,
     return train_encoders(BaseBundle.open(TINY_BUNDLE), FEW, tmp_path_factory.mktemp("encoders"))
 
 
-def test_every_way_is_trained_once_and_taken_up_afterwards(
+def test_every_method_is_trained_once_and_then_reused(
     trained: tuple[EncoderMaterials, list[EncoderScore]],
 ) -> None:
     materials, scores = trained
@@ -55,7 +55,7 @@ def test_the_gallery_side_is_measured_on_both_sides(trained: tuple[EncoderMateri
     assert all(0.5 < value <= 1 for value in references.values())
 
 
-def test_without_a_feature_of_the_embeddings_width_one_way_is_left_out(
+def test_a_bundle_without_a_feature_of_the_embeddings_dimension_skips_one_method(
     trained: tuple[EncoderMaterials, list[EncoderScore]],
 ) -> None:
     materials, _ = trained

@@ -31,6 +31,55 @@ from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthet
 _HITS = 10
 
 
+TOWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "large": {  # openai/clip-vit-large-patch14
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "patch_size": 14,
+            "image_size": 224,
+            "projection_dim": 768,
+        },
+        "tiny": {  # for tests
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "patch_size": 32,
+            "image_size": 224,
+            "projection_dim": 16,
+        },
+    }
+)
+
+
+class ClipTower:
+    """CLIP's vision tower with random weights, which cost as much as trained ones.
+
+    Args:
+        name: Key of TOWERS.
+    """
+
+    def __init__(self, name: str) -> None:
+        config = CLIPVisionConfig.from_dict(dict(TOWERS[name]))
+        torch.manual_seed(0)
+        self.dimension = int(config.projection_dim)
+        self._model: nn.Module = CLIPVisionModelWithProjection(config)
+        self._model.train(mode=False)
+        self._processor = CLIPImageProcessorPil()
+
+    @torch.inference_mode()
+    def embed(self, file: bytes) -> NDArray[np.float32]:
+        """Return the embedding of an image file: (D,), unit length."""
+        photograph = Image.open(io.BytesIO(file)).convert("RGB")
+        inputs = self._processor(images=photograph, return_tensors="pt")
+        (embedding,) = self._model(**inputs).image_embeds
+        unit: NDArray[np.float32] = (embedding / embedding.norm()).numpy()
+        return unit
+
+
 class ClipCollection:
     """A collection of synthetic vectors in the client's local mode, or on the server of `QDRANT_URL`, until closed.
 
@@ -103,52 +152,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-TOWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "large": {  # openai/clip-vit-large-patch14
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "patch_size": 14,
-            "image_size": 224,
-            "projection_dim": 768,
-        },
-        "tiny": {  # for tests
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "patch_size": 32,
-            "image_size": 224,
-            "projection_dim": 16,
-        },
-    }
-)
-
-
-class ClipTower:
-    """CLIP's vision tower with random weights, which cost as much as trained ones.
-
-    Args:
-        name: Key of TOWERS.
-    """
-
-    def __init__(self, name: str) -> None:
-        config = CLIPVisionConfig.from_dict(dict(TOWERS[name]))
-        torch.manual_seed(0)
-        self.dimension = int(config.projection_dim)
-        self._model: nn.Module = CLIPVisionModelWithProjection(config)
-        self._model.train(mode=False)
-        self._processor = CLIPImageProcessorPil()
-
-    @torch.inference_mode()
-    def embed(self, file: bytes) -> NDArray[np.float32]:
-        """Return the embedding of an image file: (D,), unit length."""
-        photograph = Image.open(io.BytesIO(file)).convert("RGB")
-        inputs = self._processor(images=photograph, return_tensors="pt")
-        (embedding,) = self._model(**inputs).image_embeds
-        unit: NDArray[np.float32] = (embedding / embedding.norm()).numpy()
-        return unit

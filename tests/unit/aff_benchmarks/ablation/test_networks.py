@@ -1,4 +1,4 @@
-"""A query encoder that learns from vectors of a frozen trunk."""
+"""Networks that only ablations use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, FrozenTrunkSet, start_at_trunk
+from aff_benchmarks.ablation.networks import NOISE, FrozenTrunkEncoder, FrozenTrunkSet, NoiseExtractor, start_at_trunk
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph
@@ -18,6 +18,7 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 from gallery_indexer.features.mixers.build_mixer import build_mixer
+from tests.support.images import gradient, quarters
 
 TRUNK = FeatureSpec(name="trunk", kind="global", dimension=3, max_tokens=1)
 PHOTOGRAPHS = 12
@@ -42,7 +43,7 @@ def store(tmp_path: Path) -> FeatureStore:
     return extract_features(photographs, ExtractorSet((spec,)), extract, tmp_path, settings, lambda _: None)
 
 
-def test_the_query_learns_from_vectors_of_copies_that_differ_between_epochs(store: FeatureStore) -> None:
+def test_the_query_encoder_trains_on_vectors_of_copies_that_differ_between_epochs(store: FeatureStore) -> None:
     photographs = FrozenTrunkSet(store, ["trunk"], store, "trunk")
     numbers = torch.arange(PHOTOGRAPHS)
     first, again, next_one = (photographs[epoch, numbers].pixels for epoch in (0, 0, 1))
@@ -53,7 +54,7 @@ def test_the_query_learns_from_vectors_of_copies_that_differ_between_epochs(stor
         assert any(vector.equal(version) for version in versions[:, row])
 
 
-def test_anchor_and_head_start_at_one_whitening(store: FeatureStore) -> None:
+def test_anchor_and_head_are_initialised_with_one_whitening(store: FeatureStore) -> None:
     mixer = build_mixer((TRUNK,), MixerSpec(weights="m", layers=1, heads=1, anchor="trunk"), 2).eval()
     encoder = FrozenTrunkEncoder(3, 2, normalises_embeddings=False).eval()
     assert isinstance(mixer, AnchoredMixer)
@@ -62,3 +63,21 @@ def test_anchor_and_head_start_at_one_whitening(store: FeatureStore) -> None:
     embeddings = encoder(features["trunk"].values[:, 0])
     torch.testing.assert_close(embeddings, mixer(features))
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(PHOTOGRAPHS))
+
+
+def test_noise_depends_on_the_photograph_alone() -> None:
+    extractor = NoiseExtractor(64)
+    noise = extractor.extract([gradient(), quarters(), gradient()])[NOISE]
+    first, other, again = noise.values[:, 0]
+    assert torch.equal(first, again)
+    assert noise.mask.all()
+    torch.testing.assert_close(noise.values.norm(dim=-1), torch.ones(3, 1))
+    assert abs(float(first @ other)) < 0.5
+
+
+def test_nearly_equal_photographs_have_different_noise() -> None:
+    image = gradient()
+    changed = image.copy()
+    changed[0, 0, 0] ^= 1
+    first, other = NoiseExtractor(64).extract([image, changed])[NOISE].values[:, 0]
+    assert not torch.allclose(first, other)

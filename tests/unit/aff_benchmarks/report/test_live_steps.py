@@ -1,4 +1,4 @@
-"""What the page encodes in a real browser comes back; without a browser the reason is told."""
+"""The live path, step by step, and embeddings from a browser."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from aff_benchmarks.report import live_steps as module
-from aff_benchmarks.report.live_steps import BrowserMissingError, browser_embeddings
+from aff_benchmarks.report.live_steps import BrowserMissingError, browser_embeddings, live_steps
 from aff_shared.bundles.bundle import load_manifest
 from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.evaluation.protocols import scenes_protocol
 from aff_toolkit.local.local_service import local_services
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.images import png_bytes
@@ -22,8 +23,8 @@ BROWSER = next((path for name in module._BROWSERS if (path := shutil.which(name)
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not RUNTIME.exists(), reason="ONNX Runtime for the web is not built: make web")
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: apt-get install chromium")
+@pytest.mark.skipif(not RUNTIME.exists(), reason="needs ONNX Runtime for the web: make web")
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
 def test_the_browser_encodes_as_the_service_does(tmp_path: Path) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     views = [render_view(number, 0, size=(120, 160)) for number in range(3)]
@@ -33,9 +34,9 @@ def test_the_browser_encodes_as_the_service_does(tmp_path: Path) -> None:
     assert np.sum(found * here, axis=1).min() > 0.999
 
 
-def test_without_a_browser_or_its_driver_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_or_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.shutil, "which", lambda _: None)
-    with pytest.raises(BrowserMissingError, match="no Chromium"):
+    with pytest.raises(BrowserMissingError, match="Chromium is not installed"):
         browser_embeddings("http://127.0.0.1:1", [])
     monkeypatch.setattr(module.shutil, "which", lambda _: "/bin/false")
     monkeypatch.setattr(module, "find_spec", lambda _: None)
@@ -43,8 +44,18 @@ def test_without_a_browser_or_its_driver_the_reason_is_told(monkeypatch: pytest.
         browser_embeddings("http://127.0.0.1:1", [])
 
 
-def test_a_browser_that_fails_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_browser_is_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     monkeypatch.setattr(module.shutil, "which", lambda _: "/bin/false")
     with pytest.raises(BrowserMissingError, match="Chromium failed"):
         browser_embeddings("http://127.0.0.1:1", [])
+
+
+def test_every_step_of_the_live_path_is_measured() -> None:
+    protocol = scenes_protocol(instances=3, queries_each=1, gallery_each=2, distractors=4, difficulty=0.3)
+    steps = {step.name: step for step in live_steps(TINY_BUNDLE, protocol)}
+    assert steps["torch, float32"].map_at_100 == pytest.approx(steps["ONNX, float32"].map_at_100)
+    assert steps["both services over HTTP"].map_at_100 == pytest.approx(steps["ONNX, float32"].map_at_100)
+    assert len(steps) == 8
+    browser = steps["encoded in Chromium"]
+    assert browser.map_at_100 is not None or "not measured" in browser.note

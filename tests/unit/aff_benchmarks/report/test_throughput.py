@@ -1,4 +1,4 @@
-"""Runs on cards are shown beside what is measured here."""
+"""Indexing, training and feature extraction, compared with the networks alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ import pytest
 from aff_benchmarks.bench.bench_training import TrainingBenchSettings
 from aff_benchmarks.report import throughput as module
 from aff_benchmarks.report.section import BenchContext
-from aff_benchmarks.report.throughput import CARDS, training_and_features
+from aff_benchmarks.report.throughput import CARDS, PLOT, index_cost, training_and_features
 from tests.support.tiny_bundle import TINY_BUNDLE
+
+
+def test_the_pipeline_is_compared_with_the_extractors_and_a_plain_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_INDEXED_IMAGES", 4)
+    section = index_cost(BenchContext(TINY_BUNDLE, tmp_path, 1, 10, (), None, tmp_path))
+    assert all(figure.median > 0 for figure in section.figures.values())
+    assert section.figures["throughput_over_bare"].goal == 0.9
+    (ours,), (plain,) = section.details["ours"], section.details["plain_images_per_s"]
+    assert section.figures["ours_over_plain_loop"].median == pytest.approx(ours["images_per_s"] / plain)
+    assert [row[0] for row in section.tables[0].rows] == ["extractors alone", "ours", "plain loop"]
+    assert (tmp_path / PLOT).read_text().startswith("<?xml")
+
 
 RUN = {
     "card": "H9",
@@ -23,10 +37,8 @@ RUN = {
 }
 
 
-def test_it_is_measured_here_and_runs_on_cards_are_shown_beside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_IMAGES", 8)
+def test_training_is_measured_here_and_gpu_runs_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EXTRACTED_IMAGES", 8)
     few = {"rounds": 1, "steps": 1, "batch_size": 4, "train_size": 32}
     monkeypatch.setattr(module, "TrainingBenchSettings", lambda **_: TrainingBenchSettings.model_validate(few))
     (tmp_path / CARDS).write_text(json.dumps([RUN]))
@@ -39,7 +51,7 @@ def test_it_is_measured_here_and_runs_on_cards_are_shown_beside(
     assert section.settings["device"] in ("cpu", "cuda")
 
 
-def test_the_committed_runs_on_cards_are_complete() -> None:
+def test_the_committed_gpu_runs_are_complete() -> None:
     runs = json.loads(Path("docs/results/bench/cards.json").read_text())
     assert len(runs) >= 4
     for run in runs:
