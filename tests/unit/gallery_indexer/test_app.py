@@ -144,7 +144,7 @@ async def test_a_form_of_images_is_answered_with_receipts_in_order_and_their_sum
     }
 
 
-async def test_nothing_is_indexed_of_a_form_whose_second_image_is_cut(client: httpx.AsyncClient) -> None:
+async def test_no_image_of_a_truncated_form_is_indexed(client: httpx.AsyncClient) -> None:
     part = b'--b\r\nContent-Disposition: form-data; name="images"; filename="%d.png"\r\n\r\n%s\r\n'
     form = part % (1, RED) + part % (2, BLUE)
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -156,7 +156,7 @@ async def test_nothing_is_indexed_of_a_form_whose_second_image_is_cut(client: ht
 
 
 @pytest.mark.parametrize("size", [10, 1000, 150_000])
-async def test_an_image_without_a_filename_has_one_answer_whatever_its_size(
+async def test_an_image_without_a_filename_has_the_same_response_at_any_size(
     client: httpx.AsyncClient, size: int
 ) -> None:
     response = await client.post("/index", files=[("images", (None, b"x" * size, "image/png"))])
@@ -164,19 +164,19 @@ async def test_an_image_without_a_filename_has_one_answer_whatever_its_size(
 
 
 @pytest.mark.parametrize("path", ["/index/", "/gallery/", "/gallery/live/", "/healthz/", "/readyz/", "/metrics/"])
-async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+async def test_a_path_with_an_extra_slash_is_not_found(client: httpx.AsyncClient, path: str) -> None:
     for method in ("GET", "POST"):
         await _require_problem(await client.request(method, path), 404, "not_found")
 
 
-async def test_an_encoded_body_is_refused_by_the_name_of_its_encoding(client: httpx.AsyncClient) -> None:
+async def test_an_encoded_body_is_rejected_with_the_name_of_its_encoding(client: httpx.AsyncClient) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     response = await client.post("/index", content=gzip.compress(b'{"images": []}'), headers=headers)
     problem = await _require_problem(response, 415, "content_encoding_unsupported", "content-encoding")
     assert "gzip" in problem["detail"]
 
 
-async def test_receipts_come_line_by_line_where_the_caller_accepts_that(client: httpx.AsyncClient) -> None:
+async def test_receipts_are_sent_line_by_line_if_the_client_accepts_it(client: httpx.AsyncClient) -> None:
     lines = {"Accept": "application/x-ndjson"}
     response = await client.post("/index", files=_files(RED, b"", RED), headers=lines)
     assert response.headers["content-type"] == "application/x-ndjson"
@@ -207,7 +207,7 @@ async def test_a_request_that_fails_before_its_first_receipt_has_the_status_of_i
 
 
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
-async def test_a_request_too_many_is_told_when_to_come_back_and_the_others_are_served(
+async def test_an_excess_request_is_rejected_with_retry_after_and_the_others_are_served(
     bundle: _Bundle, accept: str
 ) -> None:
     encoder = FakeGalleryEncoder()
@@ -242,7 +242,7 @@ async def test_images_of_several_requests_are_embedded_together(bundle: _Bundle)
     assert max(encoder.batch_sizes) >= 2
 
 
-async def test_items_may_come_as_a_file_part_beside_as_many_images_as_allowed(
+async def test_items_may_be_a_file_part_in_addition_to_the_largest_number_of_images(
     client: httpx.AsyncClient,
 ) -> None:
     items = json.dumps([{"id": "a"}, {"id": "b"}, {"id": "c"}]).encode()
@@ -252,7 +252,7 @@ async def test_items_may_come_as_a_file_part_beside_as_many_images_as_allowed(
     assert [receipt["id"] for receipt in response.json()["receipts"]] == ["a", "b", "c"]
 
 
-async def test_json_with_base64_is_the_same_as_a_form(client: httpx.AsyncClient) -> None:
+async def test_json_with_base64_is_equivalent_to_a_form(client: httpx.AsyncClient) -> None:
     await client.post("/index", files=_files(RED))
     response = await client.post(
         "/index", json={"images": [{"image": _base64(RED)}, {"image": _base64(BLUE), "id": "blue"}]}
@@ -268,7 +268,7 @@ async def test_base64_may_be_a_data_url_or_have_line_breaks(client: httpx.AsyncC
     assert (await client.get("/images/red")).json()["content_sha256"] == hashlib.sha256(RED).hexdigest()
 
 
-async def test_images_may_be_named_by_paths_where_the_operator_allows_it(bundle: _Bundle, tmp_path: Path) -> None:
+async def test_images_may_be_named_by_path_if_the_operator_allows_it(bundle: _Bundle, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "red.png").write_bytes(RED)
     images = [{"path": "red.png", "id": "red"}, {"path": "../bundle/bundle.json"}, {"image": _base64(BLUE)}]
@@ -279,7 +279,7 @@ async def test_images_may_be_named_by_paths_where_the_operator_allows_it(bundle:
 
 
 @pytest.mark.parametrize("image", [{}, {"image": "", "url": "https://a"}, {"url": "u", "path": "p"}, {"path": ""}])
-async def test_an_image_with_no_source_or_several_is_refused(client: httpx.AsyncClient, image: Any) -> None:
+async def test_an_image_with_no_source_or_several_is_rejected(client: httpx.AsyncClient, image: Any) -> None:
     response = await client.post("/index", json={"images": [image]})
     assert (response.status_code, response.json()["code"]) == (422, "items_invalid")
 
@@ -314,7 +314,7 @@ async def test_a_bad_image_is_rejected_by_name_and_its_neighbour_is_indexed(
     assert good["status"] == "indexed"
 
 
-async def test_items_may_come_as_a_part_for_each(client: httpx.AsyncClient) -> None:
+async def test_items_may_be_sent_as_one_part_each(client: httpx.AsyncClient) -> None:
     # as OpenAPI has lists in forms, and clients made from the document send them
     items = ['{"id": "a"}', '{"id": "b"}']
     answer = await client.post("/index", files=_files(RED, GREEN), data={"items": items})
@@ -337,7 +337,9 @@ async def test_items_may_come_as_a_part_for_each(client: httpx.AsyncClient) -> N
         "[" * 1000,
     ],
 )
-async def test_items_that_do_not_fit_are_refused_and_nothing_is_indexed(client: httpx.AsyncClient, items: str) -> None:
+async def test_items_that_do_not_match_are_rejected_and_no_image_is_indexed(
+    client: httpx.AsyncClient, items: str
+) -> None:
     response = await client.post("/index", files=_files(RED), data={"items": items})
     await _require_problem(response, 422, "items_invalid", "items")
     assert (await client.get("/gallery")).json()["count"] == 0
@@ -358,35 +360,35 @@ async def test_items_that_do_not_fit_are_refused_and_nothing_is_indexed(client: 
         b'{"images": [{"image": "AAAA", "id": "\\ud800"}]}',
     ],
 )
-async def test_json_of_another_form_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_json_with_another_schema_is_rejected(client: httpx.AsyncClient, body: bytes) -> None:
     response = await client.post("/index", content=body, headers={"content-type": "application/json"})
     await _require_problem(response, 422, "items_invalid", "body")
     await _require_working(client)
 
 
-async def test_an_empty_body_is_told_what_to_send(client: httpx.AsyncClient) -> None:
+async def test_the_error_of_an_empty_body_names_the_content_types(client: httpx.AsyncClient) -> None:
     problem = await _require_problem(await client.post("/index"), 400, "request_malformed", "content-type")
     assert "multipart/form-data" in problem["detail"]
 
 
-async def test_a_form_without_images_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_form_without_images_is_rejected(client: httpx.AsyncClient) -> None:
     response = await client.post("/index", files={"items": ("items.json", b"[]")})
     await _require_problem(response, 422, "parameter_invalid", "images")
 
 
-async def test_a_misspelt_field_of_the_form_is_refused_by_name(client: httpx.AsyncClient) -> None:
+async def test_a_misspelt_field_of_the_form_is_rejected_with_its_name(client: httpx.AsyncClient) -> None:
     response = await client.post("/index", files=_files(RED), data={"item": "[]"})
     await _require_problem(response, 422, "parameter_invalid", "item")
 
 
-async def test_a_body_over_the_limit_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_body_over_the_limit_is_rejected(client: httpx.AsyncClient) -> None:
     response = await client.post("/index", files=_files(bytes(MAX_BODY_BYTES)))
     await _require_problem(response, 413, "body_too_large")
     await _require_working(client)
 
 
 @pytest.mark.parametrize("count", [MAX_IMAGES + 1, MAX_IMAGES + 2])
-async def test_too_many_images_are_refused_in_either_form(client: httpx.AsyncClient, count: int) -> None:
+async def test_too_many_images_are_rejected_in_either_form(client: httpx.AsyncClient, count: int) -> None:
     form = await client.post("/index", files=_files(*[RED] * count))
     await _require_problem(form, 413, "too_many_images")
     document = await client.post("/index", json={"images": [{"image": _base64(RED)}] * count})
@@ -394,7 +396,7 @@ async def test_too_many_images_are_refused_in_either_form(client: httpx.AsyncCli
     await _require_working(client)
 
 
-async def test_text_that_utf8_cannot_encode_breaks_nothing(client: httpx.AsyncClient) -> None:
+async def test_text_that_utf8_cannot_encode_does_no_harm(client: httpx.AsyncClient) -> None:
     body = (
         b'--b\r\nContent-Disposition: form-data; name="images"; filename="+2AA-.png"\r\n\r\n' + RED + b"\r\n"
         b'--b\r\nContent-Disposition: form-data; name="items"\r\n\r\n[{"id": "+2AA-"}]\r\n--b--\r\n'
@@ -429,7 +431,7 @@ async def _index_as(client: httpx.AsyncClient, item_id: str, image: bytes = RED)
 
 
 @pytest.mark.parametrize("item_id", ADDRESSABLE)
-async def test_an_image_of_any_id_is_got_changed_and_deleted_and_no_other(bundle: _Bundle, item_id: str) -> None:
+async def test_an_image_of_any_id_can_be_read_changed_and_deleted_alone(bundle: _Bundle, item_id: str) -> None:
     merged = re.sub("/+", "/", item_id)
     others = {merged, merged.strip("/"), "a"} - {item_id}
     async with _service(bundle, MemoryGalleryStore(), thumbnail_side=16, proxied=True) as client:
@@ -446,7 +448,7 @@ async def test_an_image_of_any_id_is_got_changed_and_deleted_and_no_other(bundle
 
 
 @pytest.mark.parametrize("item_id", ADDRESSABLE)
-async def test_a_path_holds_any_id_where_nobody_changes_it(client: httpx.AsyncClient, item_id: str) -> None:
+async def test_a_path_can_contain_any_id_unless_a_proxy_normalises_it(client: httpx.AsyncClient, item_id: str) -> None:
     assert (await _index_as(client, item_id))["status"] == "indexed"
     path = f"/images/{quote(item_id, safe='')}"
     assert (await client.get(path)).json()["id"] == item_id
@@ -454,7 +456,7 @@ async def test_a_path_holds_any_id_where_nobody_changes_it(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("item_id", REFUSED)
-async def test_an_id_that_an_address_cannot_hold_is_refused_at_indexing(
+async def test_an_id_that_a_url_cannot_contain_is_rejected_when_indexing(
     client: httpx.AsyncClient, item_id: str
 ) -> None:
     receipt = await _index_as(client, item_id)
@@ -462,7 +464,7 @@ async def test_an_id_that_an_address_cannot_hold_is_refused_at_indexing(
 
 
 @pytest.mark.parametrize("item_id", REFUSED)
-async def test_an_image_that_an_earlier_release_took_under_such_an_id_can_be_deleted(
+async def test_an_image_that_an_earlier_release_accepted_with_such_an_id_can_be_deleted(
     bundle: _Bundle, item_id: str
 ) -> None:
     store = MemoryGalleryStore()
@@ -475,7 +477,7 @@ async def test_an_image_that_an_earlier_release_took_under_such_an_id_can_be_del
         assert list(await store.fetch([item_id, "b.jpg"])) == ["b.jpg"]
 
 
-async def test_spellings_of_an_id_are_one_image(client: httpx.AsyncClient) -> None:
+async def test_normalisations_of_an_id_are_one_image(client: httpx.AsyncClient) -> None:
     composed, decomposed = "Z\u00fcrich/caf\u00e9.jpg", "Zu\u0308rich/cafe\u0301.jpg"
     images = [{"id": item_id, "image": _base64(RED)} for item_id in (decomposed, composed)]
     answer = (await client.post("/index", json={"images": images})).json()
@@ -491,7 +493,7 @@ async def test_spellings_of_an_id_are_one_image(client: httpx.AsyncClient) -> No
     assert (await client.post("/images/delete", json={"ids": [decomposed]})).json() == {"deleted": 1}
 
 
-async def test_an_image_that_an_earlier_release_kept_in_another_spelling_is_replaced(bundle: _Bundle) -> None:
+async def test_an_image_stored_by_an_earlier_release_with_another_normalisation_is_replaced(bundle: _Bundle) -> None:
     composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
     store = MemoryGalleryStore()
     async with _service(bundle, store) as client:
@@ -507,16 +509,16 @@ async def test_an_image_that_an_earlier_release_kept_in_another_spelling_is_repl
 
 
 @pytest.mark.parametrize("query", ["", "?id=", "?id=a&id=b", "?id=%0a", "?item_id=a"])
-async def test_a_query_that_names_no_image_is_refused(client: httpx.AsyncClient, query: str) -> None:
+async def test_a_query_without_an_image_is_rejected(client: httpx.AsyncClient, query: str) -> None:
     await _require_problem(await client.delete(f"/images{query}"), 422, "parameter_invalid", "id")
 
 
-async def test_an_id_is_given_once(client: httpx.AsyncClient) -> None:
+async def test_an_id_may_be_set_only_once(client: httpx.AsyncClient) -> None:
     await _index_as(client, "a")
     await _require_problem(await client.delete("/images/a?id=b"), 422, "parameter_invalid", "item_id")
 
 
-async def test_a_deleted_image_is_gone_and_can_be_indexed_again(client: httpx.AsyncClient) -> None:
+async def test_a_deleted_image_is_not_found_and_can_be_indexed_again(client: httpx.AsyncClient) -> None:
     item_id = (await client.post("/index", files=_files(RED))).json()["receipts"][0]["id"]
     response = await client.delete(f"/images/{item_id}")
     assert response.json() == {"id": item_id, "deleted": True}
@@ -528,12 +530,12 @@ async def test_a_deleted_image_is_gone_and_can_be_indexed_again(client: httpx.As
 
 
 @pytest.mark.parametrize("item_id", ["", "%00", "x" * 513])
-async def test_what_cannot_be_an_id_is_refused(client: httpx.AsyncClient, item_id: str) -> None:
+async def test_an_invalid_id_is_rejected(client: httpx.AsyncClient, item_id: str) -> None:
     response = await client.get(f"/images/{item_id}")
     await _require_problem(response, 422, "parameter_invalid", "item_id")
 
 
-async def test_a_lookup_tells_which_images_need_not_be_sent(client: httpx.AsyncClient) -> None:
+async def test_a_lookup_returns_the_images_that_need_not_be_sent(client: httpx.AsyncClient) -> None:
     items = json.dumps([{"id": name, "payload": {"n": 1}} for name in ("a", "b", "c")])
     await client.post("/index", files=_files(RED, GREEN, BLUE), data={"items": items})
     sha256 = hashlib.sha256(RED).hexdigest()
@@ -559,12 +561,12 @@ async def test_a_payload_is_replaced_or_merged(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize(("body", "item"), [(b"[1]", "body"), (b"{", "body"), (b"", "body"), (b'{"a": 1e999}', "a")])
-async def test_a_payload_that_is_none_is_refused(client: httpx.AsyncClient, body: bytes, item: str) -> None:
+async def test_a_payload_that_is_not_an_object_is_rejected(client: httpx.AsyncClient, body: bytes, item: str) -> None:
     await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
     await _require_problem(await client.patch("/images/a", content=body), 422, "items_invalid", item)
 
 
-async def test_a_payload_that_cannot_be_stored_or_whose_image_is_not_there_is_refused(
+async def test_a_payload_that_cannot_be_stored_or_has_no_image_is_rejected(
     client: httpx.AsyncClient,
 ) -> None:
     await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
@@ -572,7 +574,7 @@ async def test_a_payload_that_cannot_be_stored_or_whose_image_is_not_there_is_re
     await _require_problem(await client.patch("/images/b", json={}), 404, "image_not_found", "b")
 
 
-async def test_a_thumbnail_is_kept_and_served_and_survives_a_new_payload(bundle: _Bundle) -> None:
+async def test_a_thumbnail_is_stored_and_served_and_survives_a_new_payload(bundle: _Bundle) -> None:
     photograph = plain_png((200, 30, 30), width=400, height=300)
     async with _service(bundle, MemoryGalleryStore(), thumbnail_side=64) as client:
         await client.post("/index", files=_files(photograph), data={"items": '[{"id": "a/b"}]'})
@@ -603,17 +605,19 @@ async def test_images_are_deleted_by_ids_by_a_filter_or_all(client: httpx.AsyncC
 @pytest.mark.parametrize(
     "what", [{}, {"ids": []}, {"all": False}, {"ids": ["a"], "all": True}, {"filter": {}}, {"everything": True}]
 )
-async def test_a_deletion_that_does_not_say_what_is_refused(client: httpx.AsyncClient, what: Any) -> None:
+async def test_a_deletion_without_a_criterion_is_rejected(client: httpx.AsyncClient, what: Any) -> None:
     response = await client.post("/images/delete", json=what)
     assert (response.status_code, response.json()["code"]) == (422, "parameter_invalid")
 
 
-async def test_a_lookup_of_too_many_images_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_lookup_of_too_many_images_is_rejected(client: httpx.AsyncClient) -> None:
     response = await client.post("/images/lookup", json={"images": [{"id": str(n)} for n in range(MAX_IMAGES + 1)]})
     await _require_problem(response, 413, "too_many_images")
 
 
-async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle: _Bundle) -> None:
+async def test_the_gallery_status_describes_its_collections_and_activity(
+    client: httpx.AsyncClient, bundle: _Bundle
+) -> None:
     await client.post("/index", files=_files(RED, BLUE))
     document = (await client.get("/gallery")).json()
     (collection,) = document.pop("collections")
@@ -631,7 +635,7 @@ async def test_the_gallery_says_what_it_holds(client: httpx.AsyncClient, bundle:
     assert collection == told | {"live": True}
 
 
-async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(bundle: _Bundle) -> None:
+async def test_a_service_that_requires_signed_bundles_does_not_start_with_an_unsigned_one(bundle: _Bundle) -> None:
     keys = minisign.KeyPair.generate()
     public_key = keys.public_key.to_base64().decode()
     with pytest.raises(BundleNotFoundError, match="minisig"):
@@ -644,7 +648,9 @@ async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(b
         await _require_working(client)
 
 
-async def test_a_started_service_is_ready_and_tells_its_fingerprint(client: httpx.AsyncClient, bundle: _Bundle) -> None:
+async def test_a_started_service_is_ready_and_returns_its_fingerprint(
+    client: httpx.AsyncClient, bundle: _Bundle
+) -> None:
     response = await client.get("/readyz")
     assert response.json() == {
         "status": "ready",
@@ -662,7 +668,7 @@ async def test_stages_and_receipts_are_in_the_metrics(client: httpx.AsyncClient)
         assert f'aff_index_stage_duration_seconds_count{{stage="{stage}"}}' in text
 
 
-async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back(bundle: _Bundle) -> None:
+async def test_a_service_with_an_unavailable_store_starts_and_is_ready_when_the_store_returns(bundle: _Bundle) -> None:
     store = InterruptibleGalleryStore(writes_left=0)
     async with _service(bundle, store, store_wait_s=0) as client:
         assert (await client.get("/healthz")).status_code == 200
@@ -673,7 +679,7 @@ async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back
         assert (await client.post("/index", files=_files(RED))).json()["indexed"] == 1
 
 
-async def test_a_gallery_of_another_space_is_left_alone_and_the_service_says_why(bundle: _Bundle) -> None:
+async def test_a_gallery_of_another_space_is_not_changed_and_the_error_has_the_reason(bundle: _Bundle) -> None:
     store = MemoryGalleryStore()
     await store.create(EmbeddingSpace(id="b" * 64, dimension=4))
     async with _service(bundle, store) as client:
@@ -684,7 +690,7 @@ async def test_a_gallery_of_another_space_is_left_alone_and_the_service_says_why
         assert (await client.get("/gallery")).json()["count"] == 0
 
 
-async def test_decoding_and_encoder_may_have_processes_of_their_own(bundle: _Bundle) -> None:
+async def test_decoding_and_the_encoder_can_run_in_separate_processes(bundle: _Bundle) -> None:
     store = MemoryGalleryStore()
     settings = _settings(bundle, worker_processes="always", decode_workers=2)
     app = create_app(settings, MemoryGalleryCatalogue(store), load_encoder=load_fake_gallery_encoder)
@@ -706,7 +712,7 @@ async def test_a_shared_store_is_not_closed_by_the_service(bundle: _Bundle) -> N
     assert not store.closed
 
 
-async def test_its_own_store_is_closed_and_keeps_what_was_indexed(bundle: _Bundle) -> None:
+async def test_the_services_own_store_is_closed_and_keeps_the_indexed_images(bundle: _Bundle) -> None:
     payload = {"latitude": 94.95886283158103, "flags": [True, None, {}], "": "\0é", "n": -(2**63)}
     request = {"images": [{"image": _base64(RED), "payload": payload}]}
     async with _service(bundle) as client:
@@ -723,14 +729,14 @@ async def test_a_service_without_its_bundle_does_not_start(bundle: _Bundle) -> N
             pass
 
 
-async def test_a_service_without_weights_does_not_start_and_says_how_to_mend_it(bundle: _Bundle) -> None:
+async def test_a_service_without_weights_does_not_start_and_reports_the_repair_command(bundle: _Bundle) -> None:
     (bundle.path / "mixer.safetensors").unlink()
     with pytest.raises(BundleNotFoundError, match=re.escape(f"aff bundle repair {bundle.path} --from FOLDER")):
         async with _service(bundle, MemoryGalleryStore()):
             pass
 
 
-async def test_a_service_without_a_package_of_its_extractor_does_not_start_and_says_how_to_mend_it(
+async def test_a_service_without_a_package_of_its_extractor_does_not_start_and_reports_the_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = {"input_size": 64, "fixed_input_size": False, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}

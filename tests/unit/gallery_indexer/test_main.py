@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def test_a_missing_bundle_stops_the_process_with_clear_words(tmp_path: Path) -> None:
+def test_a_missing_bundle_stops_the_process_with_a_clear_message(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "gallery_indexer"],
         env={**os.environ, "AFF_INDEX_BUNDLE_PATH": str(tmp_path), "AFF_INDEX_PORT": "0"},

@@ -56,7 +56,7 @@ def test_the_smallest_photograph_has_an_embedding(gallery: GalleryEncoder, manif
 
 
 @pytest.mark.slow
-def test_a_blank_image_is_nobodys_first_hit(
+def test_a_blank_image_is_never_the_first_hit(
     gallery: GalleryEncoder, manifest: BundleManifest, photographs: list[Image]
 ) -> None:
     colours = [(255, 255, 255), (128, 128, 128), (255, 0, 0), (0, 0, 255)]

@@ -9,7 +9,7 @@ from aff_shared.store.server import catalogue as server_catalogue
 from gallery_indexer.settings import IndexerSettings
 
 
-def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFF_INDEX_BUNDLE_PATH", "bundles/small")
     monkeypatch.setenv("AFF_INDEX_PORT", "9000")
     monkeypatch.setenv("AFF_INDEX_IMAGE_LIMITS__MAX_PIXELS", "1000")
@@ -21,16 +21,14 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.store.collection == "paintings"
 
 
-def test_without_a_bundle_in_the_settings_it_is_the_default_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_bundle_is_used_without_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundles/photos").mkdir(parents=True)
     (tmp_path / "bundles/photos/bundle.json").touch()
     monkeypatch.chdir(tmp_path)
     assert IndexerSettings().bundle_path == Path("bundles/photos")
 
 
-def test_another_generation_of_collections_is_noticed_before_the_former_one_is_dropped() -> None:
+def test_new_collections_are_detected_before_the_former_ones_are_dropped() -> None:
     IndexerSettings(catalogue_interval_s=4)
     with pytest.raises(ValidationError, match="catalogue_interval_s"):
         IndexerSettings(catalogue_interval_s=server_catalogue._FOLLOWED_S)

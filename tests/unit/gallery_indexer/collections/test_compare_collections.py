@@ -50,7 +50,7 @@ async def _compared(live: MemoryGalleryStore, other: MemoryGalleryStore) -> Coll
         ("abc", "xyz"),
     ],
 )
-async def test_the_images_that_one_collection_lacks_are_named(
+async def test_missing_images_of_either_collection_are_listed(
     live: str, other: str, page: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAGE", page)
@@ -60,7 +60,7 @@ async def test_the_images_that_one_collection_lacks_are_named(
     assert (found.missing, found.surplus) == (len(found.missing_ids), len(found.surplus_ids))
 
 
-async def test_an_image_whose_id_is_spelled_in_another_way_is_not_missing() -> None:
+async def test_an_image_with_another_normalisation_of_its_id_is_not_missing() -> None:
     composed, decomposed = "caf\u00e9.jpg", "cafe\u0301.jpg"
     found = await _compared(await _store([decomposed, "a"]), await _store([composed, "b"]))
     assert (found.missing_ids, found.surplus_ids) == (["a"], ["b"])
@@ -76,7 +76,7 @@ class _Large(MemoryGalleryStore):
         return GalleryPage(points, str(start + limit) if start + limit < 20_000 else None)
 
 
-async def test_a_comparison_with_an_empty_collection_keeps_no_more_than_a_page() -> None:
+async def test_a_comparison_with_an_empty_collection_has_one_page_in_memory() -> None:
     live = _Large()
     await live.create(make_space())
     tracemalloc.start()

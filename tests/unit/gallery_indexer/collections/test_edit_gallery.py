@@ -22,7 +22,7 @@ from gallery_indexer.collections.edit_gallery import merged
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_a_payload_is_merged_as_the_rfc_says(payload: Any, patch: Any, expected: Any) -> None:
+def test_a_payload_is_merged_as_in_the_rfc(payload: Any, patch: Any, expected: Any) -> None:
     before = repr(payload)
     assert merged(payload, patch) == expected
     assert repr(payload) == before

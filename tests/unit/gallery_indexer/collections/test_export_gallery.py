@@ -121,7 +121,7 @@ async def _exported(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(("source", "target"), [("edge", "server"), ("server", "nodes"), ("nodes", "edge")])
-async def test_a_gallery_moves_between_stores_with_all_that_it_holds(source: str, target: str, tmp_path: Path) -> None:
+async def test_a_gallery_moves_between_stores_completely(source: str, target: str, tmp_path: Path) -> None:
     progress, back = _Counter(), _Counter()
     async with _catalogue(source, tmp_path / "source") as catalogue:
         await _fill(catalogue, _points())
@@ -185,7 +185,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> type[_Interrupted]:
     return _Interrupted
 
 
-async def test_an_interrupted_export_goes_on_after_the_last_whole_part(
+async def test_an_interrupted_export_resumes_after_the_last_complete_part(
     tmp_path: Path, interrupted: type[_Interrupted]
 ) -> None:
     catalogue = MemoryGalleryCatalogue(make=interrupted)
@@ -207,7 +207,7 @@ async def test_an_interrupted_export_goes_on_after_the_last_whole_part(
     assert await _content(other) == await _content(catalogue)
 
 
-async def test_what_was_interrupted_long_ago_is_begun_anew(tmp_path: Path, interrupted: type[_Interrupted]) -> None:
+async def test_an_export_interrupted_long_ago_starts_again(tmp_path: Path, interrupted: type[_Interrupted]) -> None:
     catalogue = MemoryGalleryCatalogue(make=interrupted)
     await _fill(catalogue, _points())
     interrupted.left = 4
@@ -221,7 +221,7 @@ async def test_what_was_interrupted_long_ago_is_begun_anew(tmp_path: Path, inter
     assert (await export_gallery(catalogue, tmp_path / "files", _Counter())).collections[0].count == COUNT - 1
 
 
-async def test_an_interrupted_import_goes_on_and_until_then_nothing_has_changed(
+async def test_an_interrupted_import_changes_nothing_and_can_be_resumed(
     tmp_path: Path, interrupted: type[_Interrupted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _exported(tmp_path / "files")
@@ -288,7 +288,7 @@ def _twice_the_first(table: Any) -> Any:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "altered": (_alter, "its SHA-256 is another"),
+    "altered": (_alter, "its SHA-256 differs"),
     "missing": (lambda directory: _first_part(directory).unlink(), "a part cannot be read"),
     "no Parquet": (
         lambda directory: (_first_part(directory).write_bytes(b"PAR1 or not"), _sign_again(directory))[1],
@@ -296,19 +296,19 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "another dimension": (
         _in_manifest(lambda manifest: manifest["collections"][0]["space"].update(dimension=9)),
-        "not those of images of 9 numbers",
+        "not those of embeddings of width 9",
     ),
     "not of unit length": (_in_table(_longer), "not of unit length"),
     "without ids": (_in_table(_without_ids), "a value is missing"),
-    "a row less": (_in_table(lambda table: table.slice(1)), "it has 20 rows and not 21"),
-    "an id twice": (_in_table(_twice_the_first), "49 images and not 50"),
+    "a row less": (_in_table(lambda table: table.slice(1)), "it has 20 rows instead of 21"),
+    "an id twice": (_in_table(_twice_the_first), "49 images instead of 50"),
     "a path that leads out": (
         _in_manifest(lambda manifest: manifest["collections"][0]["parts"][0].update(file="../../part-00000.parquet")),
         "manifest cannot be read",
     ),
     "another count": (
         _in_manifest(lambda manifest: manifest["collections"][0].update(count=51)),
-        "counts 51 images, and 50",
+        "counts 51 images, but 50",
     ),
     "nothing live": (
         _in_manifest(lambda manifest: manifest["collections"][0].update(live=False)),
@@ -319,7 +319,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         _in_manifest(lambda manifest: manifest.update(version=2, collections="otherwise")),
         "newer release",
     ),
-    "unfinished": (_in_manifest(lambda manifest: manifest.update(complete=False)), "was not finished"),
+    "unfinished": (_in_manifest(lambda manifest: manifest.update(complete=False)), "is incomplete"),
     "an embedded gallery of an earlier release": (
         lambda directory: ((directory / "manifest.json").unlink(), (directory / "catalogue.json").touch())[1],
         "aff gallery export",
@@ -332,7 +332,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_files_that_are_not_a_gallery_are_refused_and_change_nothing(tmp_path: Path, damage: str) -> None:
+async def test_invalid_files_are_rejected_and_change_nothing(tmp_path: Path, damage: str) -> None:
     await _exported(tmp_path / "files")
     apply, reason = DAMAGES[damage]
     apply(tmp_path / "files")
@@ -344,14 +344,14 @@ async def test_files_that_are_not_a_gallery_are_refused_and_change_nothing(tmp_p
     assert await (await catalogue.collection(LIVE)).count() == 2
 
 
-async def test_the_error_of_a_part_names_it(tmp_path: Path) -> None:
+async def test_the_error_of_a_part_has_its_name(tmp_path: Path) -> None:
     _alter(await _exported(tmp_path / "files"))
     with pytest.raises(BackupDamagedError) as caught:
         await import_gallery(MemoryGalleryCatalogue(), tmp_path / "files", _Counter())
     assert caught.value.item == f"{LIVE.id[:12]}/part-00000.parquet"
 
 
-async def test_a_directory_that_is_there_stays_and_one_that_is_not_is_named(tmp_path: Path) -> None:
+async def test_an_existing_directory_is_not_replaced_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     catalogue = MemoryGalleryCatalogue()
     with pytest.raises(GalleryMissingError):
         await export_gallery(catalogue, tmp_path / "files", _Counter())
@@ -372,7 +372,7 @@ class _Forgetful(MemoryGalleryStore):
         await super().upsert([replace(point, thumbnail=None) for point in points])
 
 
-async def test_a_store_that_does_not_return_what_was_written_never_goes_live(
+async def test_a_store_that_does_not_return_the_written_images_is_never_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _exported(tmp_path / "files")
@@ -384,7 +384,7 @@ async def test_a_store_that_does_not_return_what_was_written_never_goes_live(
     assert [one.space for one in await catalogue.collections()] == [OTHER]
 
 
-def test_the_file_of_a_part_is_closed_where_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_a_part_is_closed_if_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("no space left on device")
 

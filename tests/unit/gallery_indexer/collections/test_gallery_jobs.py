@@ -40,13 +40,21 @@ async def _start(jobs: GalleryJobs, work: Work, *, item: str = "b", key: str | N
     ("error", "code", "detail"),
     [
         (StoreUnavailableError("the server went away"), "store_unavailable", "the server went away"),
-        (RuntimeError("shapes do not fit"), "internal_error", "the service failed on it; its log has the reason"),
-        (_PanicException("index out of bounds"), "internal_error", "the service failed on it; its log has the reason"),
-        (MemoryError(), "internal_error", "the service failed on it; its log has the reason"),
-        (asyncio.CancelledError(), "internal_error", "the service failed on it; its log has the reason"),
+        (
+            RuntimeError("shapes do not fit"),
+            "internal_error",
+            "an unexpected error occurred; the service's log has the reason",
+        ),
+        (
+            _PanicException("index out of bounds"),
+            "internal_error",
+            "an unexpected error occurred; the service's log has the reason",
+        ),
+        (MemoryError(), "internal_error", "an unexpected error occurred; the service's log has the reason"),
+        (asyncio.CancelledError(), "internal_error", "an unexpected error occurred; the service's log has the reason"),
     ],
 )
-async def test_a_job_ends_whatever_is_raised_and_another_may_begin(
+async def test_a_job_ends_after_any_error_and_another_can_start(
     error: BaseException, code: str, detail: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def failing(progress: JobProgress) -> None:
@@ -64,7 +72,7 @@ async def test_a_job_ends_whatever_is_raised_and_another_may_begin(
     assert (await jobs.ended((await _start(jobs, _nothing)).id)).state == "finished"
 
 
-async def test_a_second_job_is_refused_by_the_id_of_the_first() -> None:
+async def test_a_second_job_is_rejected_with_the_id_of_the_first() -> None:
     jobs = GalleryJobs()
     first = await _start(jobs, _endless)
     with pytest.raises(JobRunningError, match="the backup of 'b' is running") as caught:
@@ -73,14 +81,14 @@ async def test_a_second_job_is_refused_by_the_id_of_the_first() -> None:
     await jobs.close()
 
 
-async def test_of_two_that_begin_at_the_same_time_one_is_refused() -> None:
+async def test_of_two_jobs_started_at_the_same_time_one_is_rejected() -> None:
     jobs = GalleryJobs()
     outcomes = await asyncio.gather(*(_start(jobs, _endless) for _ in range(2)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [GalleryJob, JobRunningError]
     await jobs.close()
 
 
-async def test_what_cannot_begin_is_no_job() -> None:
+async def test_a_job_that_fails_in_preparation_is_not_listed() -> None:
     async def prepare() -> Work:
         raise BackupError("there is a backup of that name")
 
@@ -90,7 +98,7 @@ async def test_what_cannot_begin_is_no_job() -> None:
     assert jobs.jobs() == []
 
 
-async def test_a_key_names_one_request_for_one_thing() -> None:
+async def test_a_key_identifies_one_request_for_one_item() -> None:
     jobs = GalleryJobs()
     first = await _start(jobs, _nothing, key="k")
     await jobs.ended(first.id)
@@ -98,7 +106,7 @@ async def test_a_key_names_one_request_for_one_thing() -> None:
     assert (await _start(jobs, _nothing, item="c", key="k")).id != first.id
 
 
-async def test_the_last_32_jobs_are_known() -> None:
+async def test_the_last_32_jobs_are_listed() -> None:
     jobs = GalleryJobs()
     ids = []
     for _ in range(40):
@@ -109,7 +117,7 @@ async def test_the_last_32_jobs_are_known() -> None:
         jobs.job(ids[0])
 
 
-async def test_a_job_that_is_running_when_the_service_stops_has_failed() -> None:
+async def test_a_job_that_is_running_when_the_service_stops_fails() -> None:
     jobs = GalleryJobs()
     begun = await _start(jobs, _endless)
     await jobs.close()
@@ -118,7 +126,7 @@ async def test_a_job_that_is_running_when_the_service_stops_has_failed() -> None
     assert (ended.state, ended.problem.code) == ("failed", "job_stopped")
 
 
-async def test_a_job_that_is_being_prepared_when_the_service_stops_does_not_begin() -> None:
+async def test_a_job_in_preparation_when_the_service_stops_does_not_start() -> None:
     preparing, go_on = asyncio.Event(), asyncio.Event()
 
     async def prepare() -> Work:

@@ -162,7 +162,7 @@ async def test_a_bundle_whose_collection_cannot_be_opened_is_closed(
     assert closed == [bundle]
 
 
-async def test_the_first_collection_is_made_for_the_bundle_of_the_service(shelf: BundleRepository) -> None:
+async def test_the_first_collection_is_created_for_the_bundle_of_the_service(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         assert (await collections.live()).manifest.space == _space(shelf, "old")
@@ -190,7 +190,7 @@ async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncItera
 
 
 @pytest.mark.parametrize("kind", ["memory", "edge", "server"])
-async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_asked_for(
+async def test_a_gallery_deleted_elsewhere_is_missing_until_a_new_one_is_created(
     shelf: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
     space = _space(shelf, "old")
@@ -202,7 +202,7 @@ async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_
         await lose()
         index = partial(collections.index, _images(green=GREEN))
         for call in (collections.ready, index, collections.stores, partial(collections.build, "new")):
-            with pytest.raises(GalleryMissingError, match=r"the gallery is gone: .*aff gallery create"):
+            with pytest.raises(GalleryMissingError, match=r"the gallery does not exist: .*aff gallery create"):
                 await call()
         assert await catalogue.collections() == []
         await collections.create()
@@ -213,7 +213,7 @@ async def test_a_gallery_that_something_else_deleted_is_missed_until_another_is_
 
 
 @pytest.mark.parametrize("kind", ["memory", "server"])
-async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_noticed(
+async def test_a_request_before_the_loss_is_detected_does_not_create_the_collection_again(
     shelf: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
     async with (
@@ -230,7 +230,7 @@ async def test_its_collection_is_not_made_again_by_a_request_before_the_loss_is_
 
 
 @pytest.mark.parametrize(("setting", "begins"), [("auto", False), ("never", False), ("always", True)])
-async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_setting_says_so(
+async def test_a_service_that_starts_after_the_loss_creates_a_gallery_if_it_is_set_to(
     shelf: BundleRepository, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
 ) -> None:
     space = _space(shelf, "old")
@@ -248,7 +248,7 @@ async def test_a_service_that_starts_after_the_loss_begins_a_gallery_where_its_s
         assert await catalogue.collections() == []
 
 
-async def test_a_first_gallery_may_have_to_be_asked_for(shelf: BundleRepository) -> None:
+async def test_a_first_gallery_is_not_created_automatically_with_never(shelf: BundleRepository) -> None:
     with pytest.raises(GalleryMissingError, match="no gallery has been created"):
         async with _collections(shelf, MemoryGalleryCatalogue(), create_gallery="never"):
             pass
@@ -278,7 +278,7 @@ async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: Bundle
         assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
 
 
-async def test_an_image_that_one_collection_cannot_take_is_rejected(shelf: BundleRepository) -> None:
+async def test_an_image_that_one_collection_rejects_is_rejected(shelf: BundleRepository) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         await collections.build("new")
         poison = plain_png((9, 9, 9))
@@ -295,7 +295,7 @@ async def test_an_image_is_deleted_everywhere(shelf: BundleRepository) -> None:
     assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
 
 
-async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(shelf: BundleRepository) -> None:
+async def test_a_payload_is_changed_everywhere_and_no_image_is_embedded_again(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
@@ -310,7 +310,7 @@ async def test_a_payload_is_changed_everywhere_and_nothing_is_embedded_again(she
             assert (after.embedding == point.embedding).all()
 
 
-async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: BundleRepository) -> None:
+async def test_matching_images_and_then_all_are_deleted_everywhere(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await collections.build("new")
@@ -326,7 +326,7 @@ async def test_what_matches_and_then_everything_is_deleted_everywhere(shelf: Bun
             assert await _ids(catalogue, _space(shelf, name)) == []
 
 
-async def test_a_switch_and_a_drop_by_another_process_are_followed(shelf: BundleRepository) -> None:
+async def test_a_switch_and_a_drop_by_another_process_are_detected(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _collections(shelf, catalogue) as collections:
         await catalogue.create(_space(shelf, "new"))
@@ -358,7 +358,7 @@ async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_end
         await watched.wait_for_closed(1)
 
 
-async def test_however_often_the_gallery_is_restored_the_models_of_before_are_closed_and_forgotten(
+async def test_encoders_are_closed_and_freed_after_each_restoration(
     shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
@@ -374,7 +374,7 @@ async def test_however_often_the_gallery_is_restored_the_models_of_before_are_cl
     assert watched.closed == 6
 
 
-async def test_the_event_loop_goes_on_while_a_collection_is_closed(
+async def test_the_event_loop_is_not_blocked_while_a_collection_is_closed(
     shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
@@ -391,14 +391,14 @@ async def test_the_event_loop_goes_on_while_a_collection_is_closed(
         await asyncio.wait([request])
 
 
-async def test_a_service_takes_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleRepository) -> None:
+async def test_a_service_loads_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(_space(shelf, "new"))
     async with _collections(shelf, catalogue) as collections:
         assert (await collections.live()).manifest.space == _space(shelf, "new")
 
 
-async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleRepository) -> None:
+async def test_a_live_collection_without_its_bundle_is_an_error(shelf: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(make_space("unknown", dimension=4))
     with pytest.raises(EmbeddingSpaceMismatchError):
@@ -406,7 +406,7 @@ async def test_a_live_collection_without_its_bundle_is_refused(shelf: BundleRepo
             pass
 
 
-async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody(shelf: BundleRepository) -> None:
+async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_harm(shelf: BundleRepository) -> None:
     catalogue, unknown = MemoryGalleryCatalogue(), make_space("unknown", dimension=4)
     async with _collections(shelf, catalogue) as collections:
         await catalogue.create(unknown)
@@ -415,7 +415,7 @@ async def test_another_collection_without_its_bundle_goes_stale_and_stops_nobody
         assert await _ids(catalogue, unknown) == []
 
 
-async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(shelf: BundleRepository) -> None:
+async def test_the_service_waits_for_a_store_that_is_unavailable_after_a_restoration(shelf: BundleRepository) -> None:
     store = DetachableGalleryStore()
     async with _collections(shelf, MemoryGalleryCatalogue(store)) as collections:
         await collections.index(_images(red=RED))
@@ -428,7 +428,7 @@ async def test_a_store_that_is_away_after_a_restoration_is_named_and_waited_for(
         assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["duplicate", "indexed"]
 
 
-async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf: BundleRepository) -> None:
+async def test_a_bundle_that_was_replaced_under_a_running_service_is_an_error(shelf: BundleRepository) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         shutil.rmtree(shelf.default)
         with pytest.raises(EmbeddingSpaceMismatchError, match="replaced"):
@@ -436,7 +436,7 @@ async def test_a_bundle_that_was_replaced_under_a_running_service_is_named(shelf
 
 
 @pytest.mark.parametrize("name", ["none", "../old", "."])
-async def test_a_bundle_is_named_and_not_reached_by_a_path(shelf: BundleRepository, name: str) -> None:
+async def test_a_bundle_cannot_be_named_by_a_path(shelf: BundleRepository, name: str) -> None:
     async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
         with pytest.raises(BundleUnknownError, match="there are new, old"):
             await collections.build(name)

@@ -42,14 +42,12 @@ async def _stream(*given: tuple[int, str], gate: asyncio.Event | None = None) ->
         ("duplicate", "rejected", "rejected"),
     ],
 )
-async def test_a_receipt_says_what_became_of_the_image_in_the_whole_gallery(
-    live: str, other: str, expected: str
-) -> None:
+async def test_a_receipt_merges_the_statuses_of_all_collections(live: str, other: str, expected: str) -> None:
     (receipt,) = [one async for one in merge_receipts([_stream((0, live)), _stream((0, other))])]
     assert receipt.status == expected
 
 
-async def test_a_receipt_is_given_once_every_collection_has_the_image() -> None:
+async def test_a_receipt_is_yielded_when_every_collection_has_the_image() -> None:
     gate = asyncio.Event()
     merged = merge_receipts(
         [_stream((0, "indexed"), (1, "indexed")), _stream((1, "indexed"), (0, "indexed"), gate=gate)]
@@ -62,7 +60,7 @@ async def test_a_receipt_is_given_once_every_collection_has_the_image() -> None:
     assert (await second).index == 0
 
 
-async def test_a_stream_that_fails_is_told_and_the_others_are_closed() -> None:
+async def test_the_error_of_a_stream_is_raised_and_the_others_are_closed() -> None:
     closed = asyncio.Event()
 
     async def failing() -> AsyncGenerator[Receipt, None]:
@@ -89,13 +87,13 @@ async def _dropped(*given: tuple[int, str]) -> AsyncGenerator[Receipt, None]:
 
 
 @pytest.mark.parametrize("first_is_dropped", [True, False])
-async def test_a_collection_that_is_dropped_meanwhile_is_not_waited_for(first_is_dropped: bool) -> None:
+async def test_a_collection_that_is_dropped_meanwhile_no_longer_counts(first_is_dropped: bool) -> None:
     streams = [_stream((0, "indexed"), (1, "indexed"), (2, "indexed")), _dropped((1, "indexed"))]
     receipts = [one async for one in merge_receipts(streams[::-1] if first_is_dropped else streams)]
     assert sorted(receipt.index for receipt in receipts) == [0, 1, 2]
 
 
-async def test_without_any_collection_left_the_request_fails() -> None:
+async def test_a_request_fails_if_all_collections_were_dropped() -> None:
     with pytest.raises(GalleryMissingError):
         async for _ in merge_receipts([_dropped((0, "indexed")), _dropped()]):
             pass

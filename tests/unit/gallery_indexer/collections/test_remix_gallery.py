@@ -91,7 +91,7 @@ def _images(*numbers: int) -> list[UploadedImage]:
     return images
 
 
-async def test_the_fused_gallery_is_the_one_that_the_sources_would_give(tmp_path: Path) -> None:
+async def test_a_remixed_gallery_equals_one_indexed_from_the_images(tmp_path: Path) -> None:
     async with _gallery(tmp_path) as gallery:
         await gallery.collections.index(_images(*range(10)))
         job, fused_collection = await gallery.fuse("new")
@@ -107,7 +107,7 @@ async def test_the_fused_gallery_is_the_one_that_the_sources_would_give(tmp_path
             assert fused[item_id].record.extractors == point.record.extractors
 
 
-async def test_images_without_tokens_are_named_and_those_that_are_there_are_left(tmp_path: Path) -> None:
+async def test_images_without_features_are_listed_and_existing_ones_are_kept(tmp_path: Path) -> None:
     async with _gallery(tmp_path) as gallery:
         await gallery.collections.index(_images(0, 1, 2))
         live = (await gallery.collections.live()).store
@@ -121,7 +121,7 @@ async def test_images_without_tokens_are_named_and_those_that_are_there_are_left
         assert sorted(written) == ["0", "1", "2"]
 
 
-async def test_what_cannot_be_fused_again_is_refused_and_makes_no_collection(tmp_path: Path) -> None:
+async def test_a_bundle_that_cannot_be_remixed_is_rejected_and_no_collection_is_created(tmp_path: Path) -> None:
     async with _gallery(tmp_path) as gallery:
         (tmp_path / "bundles" / "others").mkdir()
         write_dummy_bundle(tmp_path / "bundles" / "others", dimension=128)
@@ -132,7 +132,7 @@ async def test_what_cannot_be_fused_again_is_refused_and_makes_no_collection(tmp
         assert gallery.jobs.jobs() == []
 
 
-async def test_a_job_that_meets_an_unforeseen_error_has_failed_and_can_be_given_again(
+async def test_a_job_with_an_unexpected_error_fails_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
@@ -148,7 +148,7 @@ async def test_a_job_that_meets_an_unforeseen_error_has_failed_and_can_be_given_
         assert (await gallery.fuse("new"))[0].state == "finished"
 
 
-async def test_without_kept_tokens_nothing_can_be_fused_again(tmp_path: Path) -> None:
+async def test_a_remix_without_cached_features_is_rejected(tmp_path: Path) -> None:
     async with _gallery(tmp_path, keep=False) as gallery:
         await gallery.collections.index(_images(0))
         with pytest.raises(RemixError, match="AFF_INDEX_KEPT_TOKENS_PATH"):

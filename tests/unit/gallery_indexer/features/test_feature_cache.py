@@ -40,7 +40,7 @@ def _open(path: Path, **changes: Any) -> FeatureCache:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
-def test_features_come_back_as_they_were_whether_they_lie_in_a_shard_or_not(tmp_path: Path, batch: int) -> None:
+def test_features_are_returned_unchanged_from_the_database_and_from_a_shard(tmp_path: Path, batch: int) -> None:
     tokens, images = _open(tmp_path), [_image(number) for number in range(37)]
     for start in range(0, len(images), batch):
         tokens.keep(KIND, images[start : start + batch])
@@ -53,13 +53,13 @@ def test_features_come_back_as_they_were_whether_they_lie_in_a_shard_or_not(tmp_
     assert tokens.size_bytes() > 0
 
 
-def test_what_is_not_kept_is_not_found(tmp_path: Path) -> None:
+def test_features_that_are_not_cached_are_not_returned(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     tokens.keep(KIND, [_image(1)])
     assert list(tokens.fetch(KIND, [_image(1)[0], _image(2)[0]])) == [_image(1)[0]]
 
 
-def test_tokens_of_other_extractors_are_never_mixed_up(tmp_path: Path) -> None:
+def test_features_of_different_extractors_are_kept_apart(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     content, features = _image(1)
     tokens.keep(KIND, [(content, features)])
@@ -69,7 +69,7 @@ def test_tokens_of_other_extractors_are_never_mixed_up(tmp_path: Path) -> None:
     _same(tokens.fetch(OTHER, [content])[content], _image(2)[1])
 
 
-def test_an_image_that_is_kept_already_stays_as_it_is(tmp_path: Path) -> None:
+def test_cached_features_are_not_replaced(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     content, features = _image(1)
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_an_image_that_is_kept_already_stays_as_it_is(tmp_path: Path) -> None:
     assert tokens.count() == 1
 
 
-def test_a_shard_that_a_killed_process_wrote_and_did_not_name_is_removed(tmp_path: Path) -> None:
+def test_an_unrecorded_shard_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     tokens.keep(KIND, [_image(number) for number in range(14)])
     tokens.close()
@@ -98,14 +98,14 @@ def _immense(number: int) -> tuple[str, ImageFeatures]:
     return content, {**features, "parts": parts}
 
 
-def test_what_no_shard_can_hold_is_named_and_not_kept(tmp_path: Path) -> None:
+def test_features_beyond_float16_are_rejected_with_the_content(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     with pytest.raises(FeatureNotFiniteError, match=f"{_image(2)[0]}: parts"):
         tokens.keep(KIND, [_image(1), _immense(2)])
     assert tokens.count() == 0
 
 
-def test_a_database_of_before_that_holds_such_an_image_recovers_without_it(
+def test_an_older_database_with_such_features_is_opened_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = _open(tmp_path)
@@ -123,7 +123,7 @@ def test_a_database_of_before_that_holds_such_an_image_recovers_without_it(
     assert found.keys() == {_image(number)[0] for number in range(1, 25)} - {_image(2)[0]}
 
 
-def test_a_shard_that_is_gone_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_shard_has_its_name(tmp_path: Path) -> None:
     tokens = _open(tmp_path)
     tokens.keep(KIND, [_image(number) for number in range(10)])
     shutil.rmtree(tmp_path / "shards")

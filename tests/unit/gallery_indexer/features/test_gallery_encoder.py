@@ -25,7 +25,7 @@ def _prepared(encoder: GalleryEncoder, photograph: Pixels) -> EncoderInput:
     return prepare_photograph(photograph, encoder.preprocessings)
 
 
-def test_prepared_photographs_have_the_embeddings_of_the_photographs_themselves(encoder: GalleryEncoder) -> None:
+def test_prepared_photographs_have_the_same_embeddings_as_the_photographs(encoder: GalleryEncoder) -> None:
     photographs = _photographs((300, 401), (128, 128), (90, 640))
     encoded = encoder.encode_images([_prepared(encoder, photograph) for photograph in photographs])
     np.testing.assert_array_equal([one.embedding for one in encoded], encoder.encode(photographs))
@@ -36,7 +36,7 @@ def test_a_photograph_is_prepared_for_each_extractor_at_its_input_size(encoder: 
     assert [pixels.shape for pixels in _prepared(encoder, photograph)] == [(128, 128, 3), (144, 192, 3)]
 
 
-def test_a_device_without_enough_memory_is_told_as_such(
+def test_a_device_without_enough_memory_raises_batch_too_large(
     encoder: GalleryEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:

@@ -79,7 +79,7 @@ async def test_a_bundle_that_the_service_does_not_have_is_not_found(
     assert "Traceback" not in caplog.text
 
 
-async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path: Path) -> None:
+async def test_a_lost_gallery_is_an_error_until_a_new_one_is_created(tmp_path: Path) -> None:
     catalogue = MemoryGalleryCatalogue()
     async with _service(tmp_path, catalogue) as client:
         live = (await catalogue.collections())[0]
@@ -95,7 +95,7 @@ async def test_a_lost_gallery_is_a_problem_until_a_new_one_is_asked_for(tmp_path
         assert (await client.post("/gallery")).json()["count"] == 1
 
 
-async def test_a_backup_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+async def test_a_missing_backup_is_not_found(tmp_path: Path) -> None:
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         require_problem(await client.post("/gallery/restore", json={"name": "b"}), 404, "backup_not_found", "b")
 
@@ -111,7 +111,7 @@ async def _ended(client: httpx.AsyncClient, answer: httpx.Response) -> Any:
     return job
 
 
-async def test_of_two_backups_of_one_name_at_once_the_first_is_made_and_the_second_refused(tmp_path: Path) -> None:
+async def test_of_two_simultaneous_backups_of_one_name_the_second_is_rejected(tmp_path: Path) -> None:
     catalogue = _SlowBackups()
     async with _service(tmp_path, catalogue) as client:
         first = await client.post("/gallery/backups", json={"name": "b"})
@@ -128,7 +128,7 @@ async def test_of_two_backups_of_one_name_at_once_the_first_is_made_and_the_seco
     assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b"]
 
 
-async def test_a_backup_that_fails_is_none_and_can_be_made_again(tmp_path: Path) -> None:
+async def test_a_failed_backup_leaves_no_directory_and_can_be_repeated(tmp_path: Path) -> None:
     catalogue = _SlowBackups()
     catalogue.gate.set()
     async with _service(tmp_path, catalogue) as client:
@@ -143,7 +143,7 @@ async def test_a_backup_that_fails_is_none_and_can_be_made_again(tmp_path: Path)
         assert [job["state"] for job in (await client.get("/gallery/jobs")).json()] == ["finished", "failed"]
 
 
-async def test_a_backup_that_cannot_be_written_is_refused_by_its_reason(tmp_path: Path) -> None:
+async def test_a_backup_that_cannot_be_written_fails_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "backups").touch()
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         failed = await _ended(client, await client.post("/gallery/backups", json={"name": "b"}))
@@ -151,7 +151,7 @@ async def test_a_backup_that_cannot_be_written_is_refused_by_its_reason(tmp_path
         assert "Not a directory" in failed["problem"]["detail"]
 
 
-async def test_a_start_that_is_sent_again_with_its_key_is_the_same_job(tmp_path: Path) -> None:
+async def test_a_repeated_start_with_the_same_key_returns_the_same_job(tmp_path: Path) -> None:
     catalogue = _SlowBackups()
     async with _service(tmp_path, catalogue) as client:
         headers = {"Idempotency-Key": "k"}
@@ -164,7 +164,7 @@ async def test_a_start_that_is_sent_again_with_its_key_is_the_same_job(tmp_path:
         assert len((await client.get("/gallery/jobs")).json()) == 1
 
 
-async def test_a_service_that_was_stopped_in_a_backup_leaves_none_and_knows_no_job_when_it_starts_again(
+async def test_a_service_that_stops_during_a_backup_leaves_no_backup_and_has_no_jobs_after_a_restart(
     tmp_path: Path,
 ) -> None:
     async with _service(tmp_path, catalogue := _SlowBackups()) as client:
@@ -176,13 +176,13 @@ async def test_a_service_that_was_stopped_in_a_backup_leaves_none_and_knows_no_j
         require_problem(await client.get(f"/gallery/jobs/{job['id']}"), 404, "job_not_found", job["id"])
 
 
-async def test_what_cannot_be_done_is_refused_before_a_job_begins(tmp_path: Path) -> None:
+async def test_an_impossible_job_is_rejected_before_it_starts(tmp_path: Path) -> None:
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         require_problem(await client.post("/gallery/verify", json={"space": "fff"}), 404, "collection_not_found", "fff")
         assert (await client.get("/gallery/jobs")).json() == []
 
 
-async def test_a_backup_that_a_newer_release_wrote_is_refused_and_the_others_are_listed(tmp_path: Path) -> None:
+async def test_a_backup_of_a_newer_release_is_rejected_and_the_others_are_listed(tmp_path: Path) -> None:
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         for name in ("a", "b"):
             await _ended(client, await client.post("/gallery/backups", json={"name": name}))
@@ -196,7 +196,7 @@ async def test_a_backup_that_a_newer_release_wrote_is_refused_and_the_others_are
         assert restored["state"] == "finished"
 
 
-async def test_what_was_interrupted_long_ago_is_removed_by_the_next_backup(tmp_path: Path) -> None:
+async def test_the_next_backup_removes_one_that_was_interrupted_long_ago(tmp_path: Path) -> None:
     for name, hours in (("old", 25), ("new", 23)):
         path = tmp_path / "backups" / f".{name}.partial"
         path.mkdir(parents=True)

@@ -46,7 +46,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_no_image_is_lost() -> None:
     assert registry.get_sample_value("aff_index_out_of_memory_total") == 3  # of 16, of 8, of 4
 
 
-def test_later_batches_are_no_larger_than_what_fitted_until_many_went_well() -> None:
+def test_later_batches_have_the_size_that_fitted_until_many_succeeded() -> None:
     encoder = FakeGalleryEncoder(fits=4)
     batches = BatchEncoder(encoder, IndexMetrics(CollectorRegistry()), batch_size=8)
     batches.encode(_images(8))
@@ -60,7 +60,7 @@ def test_later_batches_are_no_larger_than_what_fitted_until_many_went_well() -> 
     assert batches.size == 8
 
 
-def test_an_image_that_does_not_fit_even_alone_is_given_up() -> None:
+def test_an_image_that_does_not_fit_even_alone_fails() -> None:
     batches = BatchEncoder(FakeGalleryEncoder(fits=0), IndexMetrics(CollectorRegistry()), batch_size=4)
     assert batches.encode(_images(3)) == [None, None, None]
     assert batches.size == 1

@@ -89,7 +89,7 @@ async def test_an_image_that_stops_its_decoder_is_the_only_one_that_fails(
         assert isinstance(await _prepared(pool, RED, "afterwards"), PreparedPhotograph)
 
 
-async def test_a_photograph_is_not_blamed_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_photograph_is_not_rejected_if_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(_pool()) as pool, pytest.raises(WorkerError, match="cannot be started"):
         await _prepared(pool, RED, "red.png")
@@ -110,7 +110,7 @@ def test_a_place_outside_of_its_slot_is_rejected(reference: PixelReference) -> N
         SharedPixelBuffer(PREPARATION.preprocessings, 4).image(reference)
 
 
-async def test_a_caller_that_goes_away_counts_until_its_image_is_no_longer_decoded(
+async def test_a_cancelled_caller_waits_until_its_image_is_no_longer_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, go_on = threading.Barrier(3), threading.Event()

@@ -41,18 +41,18 @@ async def _submitted_later(former: DynamicBatcher[int, int], number: int, ready:
     return await former.submit(number)
 
 
-async def test_every_caller_gets_the_result_of_its_own_item() -> None:
+async def test_every_caller_receives_the_result_of_its_item() -> None:
     work = _Doubler()
     former = _former(work)
     assert await asyncio.gather(*map(former.submit, range(10))) == [2 * number for number in range(10)]
     assert work.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-async def test_an_item_alone_is_not_kept_waiting_when_nothing_is_expected() -> None:
+async def test_a_single_item_does_not_wait_if_no_other_is_expected() -> None:
     assert await asyncio.wait_for(_former(_Doubler()).submit(1), timeout=5) == 2
 
 
-async def test_a_batch_waits_for_what_is_expected() -> None:
+async def test_a_batch_waits_for_expected_items() -> None:
     work, ready = _Doubler(), asyncio.Event()
     former = _former(work)
     callers = [asyncio.create_task(_submitted_later(former, number, ready)) for number in (1, 2)]
@@ -65,7 +65,7 @@ async def test_a_batch_waits_for_what_is_expected() -> None:
     assert sorted(work.batches[0]) == [0, 1, 2]
 
 
-async def test_a_batch_waits_no_longer_than_it_may() -> None:
+async def test_a_batch_waits_no_longer_than_allowed() -> None:
     work, never = _Doubler(), asyncio.Event()
     former = _former(work, wait_s=0.05)
     caller = asyncio.create_task(_submitted_later(former, 1, never))
@@ -75,7 +75,7 @@ async def test_a_batch_waits_no_longer_than_it_may() -> None:
     caller.cancel()
 
 
-async def test_what_is_expected_and_never_comes_is_not_waited_for() -> None:
+async def test_a_batch_does_not_wait_for_items_that_are_no_longer_expected() -> None:
     former, never = _former(_Doubler()), asyncio.Event()
     caller = asyncio.create_task(_submitted_later(former, 1, never))
     await asyncio.sleep(0)
@@ -85,7 +85,7 @@ async def test_what_is_expected_and_never_comes_is_not_waited_for() -> None:
     assert await asyncio.wait_for(waiting, timeout=5) == 0
 
 
-async def test_two_batches_are_given_away_at_most_and_the_others_fill_up_meanwhile() -> None:
+async def test_at_most_two_batches_are_in_progress_and_other_items_wait() -> None:
     work = _Doubler()
     former = _former(work, size=3)
     work.free.clear()
@@ -99,13 +99,13 @@ async def test_two_batches_are_given_away_at_most_and_the_others_fill_up_meanwhi
     assert work.batches == [[0], [1], [2, 3, 4], [5, 6, 7]]
 
 
-async def test_an_error_of_a_batch_is_told_to_each_of_its_callers_and_to_no_other() -> None:
+async def test_an_error_of_a_batch_is_raised_for_its_callers_only() -> None:
     former = _former(_Doubler(), size=2)
     results = await asyncio.gather(*map(former.submit, (12, 13, 14)), return_exceptions=True)
     assert [str(result) for result in results] == ["thirteen", "thirteen", "28"]
 
 
-async def test_what_a_caller_gave_up_is_not_worked_on() -> None:
+async def test_a_cancelled_item_is_not_processed() -> None:
     work = _Doubler()
     former = _former(work, size=1)
     work.free.clear()

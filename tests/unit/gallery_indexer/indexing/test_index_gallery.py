@@ -117,14 +117,14 @@ async def test_a_new_image_is_indexed_with_its_record_and_embedding() -> None:
     np.testing.assert_allclose(point.embedding, [half, 0, 0, half], atol=1e-6)
 
 
-async def test_an_image_without_an_id_takes_the_hash_of_its_content() -> None:
+async def test_an_image_without_an_id_has_the_hash_of_its_content_as_id() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         (receipt,) = await _index(index_gallery, [_image(RED)])
     assert receipt.id == hashlib.sha256(RED).hexdigest()
 
 
-async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
+async def test_a_repeated_image_is_a_duplicate_and_is_not_embedded() -> None:
     encoder = FakeGalleryEncoder()
     images = [_image(RED, "red", {"a": 1}), _image(BLUE)]
     with _index_gallery(MemoryGalleryStore(SPACE), encoder) as index_gallery:
@@ -134,7 +134,7 @@ async def test_the_same_again_is_a_duplicate_and_is_not_embedded() -> None:
     assert encoder.batch_sizes == [2]
 
 
-async def test_receipts_and_the_gallery_say_which_extractors_found_something() -> None:
+async def test_receipts_and_records_list_the_extractors_that_found_something() -> None:
     store, images = MemoryGalleryStore(SPACE), [_image(RED, "red"), _image(BLACK, "black"), _image(b"", "broken")]
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         new = await _index(index_gallery, images)
@@ -152,7 +152,7 @@ async def test_receipts_and_the_gallery_say_which_extractors_found_something() -
     }
 
 
-async def test_an_image_of_an_earlier_release_is_a_duplicate_whose_extractors_nobody_knows() -> None:
+async def test_an_image_of_an_earlier_release_is_a_duplicate_with_unknown_extractors() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await _index(index_gallery, [_image(RED, "red")])
@@ -187,7 +187,7 @@ async def test_an_image_sent_without_a_payload_keeps_the_one_it_has() -> None:
     assert await _payload(store, "photo") == {"a": 1}
 
 
-async def test_an_empty_payload_takes_the_place_of_the_stored_one() -> None:
+async def test_an_empty_payload_replaces_the_stored_one() -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         await _index(index_gallery, [_image(RED, "red", {"a": 1})])
@@ -243,7 +243,7 @@ async def test_a_repeat_of_an_image_that_is_rejected_is_rejected_too() -> None:
     assert _codes(receipts) == ["image_empty", "image_empty"]
 
 
-async def test_receipts_stand_in_the_order_of_the_images_whatever_became_of_them() -> None:
+async def test_receipts_have_the_positions_of_their_images() -> None:
     encoder = FakeGalleryEncoder(poison=GREEN_COLOUR)
     unreadable = ImageError("not base64", item="unreadable")
     images = [
@@ -281,7 +281,7 @@ class _ImmenseGreen(FakeGalleryEncoder):
         return [replace(one, features=immense) if so else one for one, so in zip(encoded, green, strict=True)]
 
 
-async def test_an_image_whose_features_cannot_be_kept_is_rejected_alone_and_nothing_of_it_is_stored() -> None:
+async def test_an_image_whose_features_cannot_be_stored_is_rejected_alone() -> None:
     kept: list[str] = []
     store = MemoryGalleryStore(SPACE)
 
@@ -307,7 +307,7 @@ async def test_new_images_are_embedded_in_batches() -> None:
     assert sorted(encoder.batch_sizes) == [1, 3, 3]
 
 
-async def test_a_store_that_fails_midway_loses_nothing_and_doubles_nothing() -> None:
+async def test_a_store_that_fails_midway_loses_and_duplicates_no_image() -> None:
     store = InterruptibleGalleryStore(writes_left=2, space=SPACE)
     images = [_image(plain_png((value, 0, 0))) for value in range(5)]
     with _index_gallery(store, FakeGalleryEncoder(), batch_size=1) as index_gallery:
@@ -320,7 +320,7 @@ async def test_a_store_that_fails_midway_loses_nothing_and_doubles_nothing() -> 
     assert await store.count() == 5
 
 
-async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
+async def test_no_image_is_embedded_for_a_gallery_of_another_space() -> None:
     store = MemoryGalleryStore()
     await store.create(EmbeddingSpace(id="b" * 64, dimension=4))
     encoder = FakeGalleryEncoder()
@@ -331,7 +331,7 @@ async def test_nothing_is_embedded_for_a_gallery_of_another_space() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 513, "line\nbreak"])
-async def test_a_malformed_id_rejects_its_own_image_alone(bad: str) -> None:
+async def test_an_image_with_a_malformed_id_is_rejected_alone(bad: str) -> None:
     store = MemoryGalleryStore(SPACE)
     with _index_gallery(store, FakeGalleryEncoder()) as index_gallery:
         receipts = await _index(index_gallery, [_image(RED, bad, name="red.png"), _image(GREEN, "green")])

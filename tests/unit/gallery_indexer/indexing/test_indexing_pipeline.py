@@ -101,7 +101,7 @@ async def _until(condition: Callable[[], bool]) -> None:
     raise AssertionError("did not come true in ten seconds")
 
 
-async def test_each_image_of_a_batch_gets_its_own_embedding_and_size() -> None:
+async def test_each_image_of_a_batch_has_its_own_embedding_and_size() -> None:
     encoder = FakeGalleryEncoder()
     tasks = _task(plain_png(RED, width=40, height=30)), _task(plain_png(BLUE, width=20, height=50))
     async with _pipeline(encoder) as pipeline:
@@ -116,7 +116,7 @@ async def test_each_image_of_a_batch_gets_its_own_embedding_and_size() -> None:
     assert encoder.batch_sizes == [2]
 
 
-async def test_what_was_embedded_together_is_written_together() -> None:
+async def test_images_of_one_batch_are_written_together() -> None:
     store = _RecordingStore()
     async with _pipeline(FakeGalleryEncoder(), store) as pipeline:
         await _embed(pipeline, *(_task(plain_png((value, 0, 0))) for value in range(6)))
@@ -124,7 +124,7 @@ async def test_what_was_embedded_together_is_written_together() -> None:
     assert await store.count() == 6
 
 
-async def test_an_image_that_does_not_decode_leaves_the_others_their_embeddings() -> None:
+async def test_an_image_that_cannot_be_decoded_fails_alone() -> None:
     encoder = FakeGalleryEncoder()
     async with _pipeline(encoder) as pipeline:
         empty, red = await _embed(pipeline, _task(b"", "empty.png"), _task(plain_png(RED)))
@@ -149,7 +149,7 @@ async def test_an_image_that_makes_the_encoder_raise_fails_alone() -> None:
     assert store.writes == [2]
 
 
-async def test_an_image_is_not_rejected_where_the_process_that_decodes_cannot_be_started(
+async def test_an_image_is_not_rejected_if_the_decoding_process_cannot_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -160,7 +160,7 @@ async def test_an_image_is_not_rejected_where_the_process_that_decodes_cannot_be
     assert await store.count() == 0
 
 
-async def test_images_are_not_rejected_where_the_process_that_embeds_cannot_be_started(
+async def test_images_are_not_rejected_if_the_encoder_process_cannot_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -182,14 +182,14 @@ async def test_a_vector_that_is_not_of_unit_length_is_never_stored() -> None:
     assert await store.count() == 0
 
 
-async def test_an_image_in_which_no_extractor_finds_anything_is_refused_with_that_reason() -> None:
+async def test_an_image_in_which_no_extractor_finds_anything_is_rejected_with_that_reason() -> None:
     async with _pipeline(_EncoderOfZeros()) as pipeline:
         (result,) = await _embed(pipeline, _task(plain_png(RED)))
     assert isinstance(result, EncoderError)
     assert "no extractor of the bundle finds anything" in result.detail
 
 
-async def test_four_batches_of_images_are_alive_at_most_whatever_is_asked() -> None:
+async def test_at_most_four_batches_of_images_are_in_memory() -> None:
     registry, encoder = CollectorRegistry(), FakeGalleryEncoder()
     encoder.gate.clear()
 
@@ -238,7 +238,7 @@ class _HeldStore(MemoryGalleryStore):
         await super().upsert(points)
 
 
-async def test_a_store_that_is_away_is_waited_for_and_nothing_is_lost() -> None:
+async def test_the_pipeline_waits_for_an_unavailable_store_and_loses_no_image() -> None:
     store = InterruptibleGalleryStore(writes_left=1)
     async with _pipeline(FakeGalleryEncoder(), store, batch_size=2, store_wait_s=30.0) as pipeline:
         asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(8)]
@@ -250,7 +250,7 @@ async def test_a_store_that_is_away_is_waited_for_and_nothing_is_lost() -> None:
     assert await store.count() == 8
 
 
-async def test_a_store_that_stays_away_fails_the_images_in_the_end() -> None:
+async def test_a_store_that_stays_unavailable_fails_the_images() -> None:
     store = InterruptibleGalleryStore()
     async with _pipeline(FakeGalleryEncoder(), store, store_wait_s=0.1) as pipeline:
         store.writes_left = 0
@@ -259,7 +259,7 @@ async def test_a_store_that_stays_away_fails_the_images_in_the_end() -> None:
     assert store.refused > 1
 
 
-async def test_an_image_whose_caller_went_away_takes_no_place() -> None:
+async def test_a_cancelled_image_takes_no_place() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     async with _pipeline(encoder, batch_size=1) as pipeline:

@@ -21,7 +21,7 @@ def test_a_payload_of_exactly_the_limit_is_storable() -> None:
     require_storable({"a": "é"}, PayloadLimits(10), item="cat")
 
 
-def test_a_payload_one_byte_over_the_limit_is_refused_by_name() -> None:
+def test_a_payload_one_byte_over_the_limit_is_rejected_with_the_images_name() -> None:
     with pytest.raises(InvalidItemsError, match="cat: the payload has 10 bytes, the limit is 9 bytes"):
         require_storable({"a": "é"}, PayloadLimits(9), item="cat")
 
@@ -32,7 +32,7 @@ def test_numbers_of_64_bits_are_storable(number: float) -> None:
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, math.inf, math.nan])
-def test_a_number_that_no_store_keeps_is_refused(number: float) -> None:
+def test_a_number_that_no_store_supports_is_rejected(number: float) -> None:
     with pytest.raises(InvalidItemsError):
         require_storable({"a": [{"b": number}]}, PayloadLimits(1000), item="cat")
 
@@ -50,7 +50,7 @@ def test_nesting_is_limited() -> None:
         ({"latitude": 94.95886283158103}, {"latitude": 94.95886283158104}),
     ],
 )
-def test_the_order_of_keys_and_the_last_digit_of_a_fraction_make_no_other_payload(
+def test_the_order_of_keys_and_the_last_digit_of_a_fraction_do_not_matter(
     one: dict[str, Any], other: dict[str, Any]
 ) -> None:
     assert same_payload(one, other)
@@ -69,7 +69,7 @@ def test_the_order_of_keys_and_the_last_digit_of_a_fraction_make_no_other_payloa
         ({"a": 0.1}, {"a": 0.1000001}),
     ],
 )
-def test_any_other_difference_makes_another_payload(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_any_other_difference_matters(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert not same_payload(one, other)
 
 
@@ -102,7 +102,7 @@ def test_any_other_difference_makes_another_payload(one: dict[str, Any], other: 
         ("geo", [{"lat": 43.7, "lon": 10.4}], [{"lat": 91, "lon": 0}, {"lat": 1}, "43.7,10.4"]),
     ],
 )
-def test_a_value_of_another_type_than_declared_is_refused_by_its_key(
+def test_a_value_of_another_type_than_declared_is_rejected_with_its_key(
     kind: Any, good: list[Any], bad: list[Any]
 ) -> None:
     limits = PayloadLimits(1000, {"at.key": kind})
@@ -114,7 +114,7 @@ def test_a_value_of_another_type_than_declared_is_refused_by_its_key(
             require_storable({"at": {"key": value}}, limits, item="cat")
 
 
-def test_a_refused_date_is_told_with_the_form_that_is_wanted() -> None:
+def test_the_error_of_an_invalid_date_shows_the_required_form() -> None:
     limits = PayloadLimits(1000, {"taken at": "datetime"})
     with pytest.raises(InvalidItemsError, match=r"taken at .* datetime: a text as in 2024-05-01T10:00:00\+02:00 "):
         require_storable({"taken at": "2024-05-01"}, limits, item="cat")

@@ -74,7 +74,7 @@ async def test_a_request_takes_no_more_bytes_than_its_body_might_have_had(root: 
     assert sorted(map(str, found)) == ["b'photo'", "b'photo'", "image_too_many_bytes"]
 
 
-async def test_what_the_operator_does_not_allow_is_refused_in_words_that_name_the_setting() -> None:
+async def test_a_source_that_is_not_allowed_is_rejected_with_the_name_of_the_setting() -> None:
     images = [
         UploadedImage(data=None, path="a.jpg", name="a.jpg"),
         UploadedImage(data=None, url="https://photos.example/a.jpg", name="url"),

@@ -104,7 +104,7 @@ async def _images(**changes: Any) -> AsyncIterator[UrlImages]:
         await images.close()
 
 
-async def test_an_image_is_got_from_the_address_that_was_checked_under_the_name_of_its_host() -> None:
+async def test_an_image_is_fetched_from_the_checked_address_with_the_hosts_name() -> None:
     with _server() as (port, seen):
         async with _images() as images:
             assert await images.get(f"http://user:secret@photos.example:{port}/a.jpg?x=1") == b"image"
@@ -126,7 +126,7 @@ async def test_an_image_is_got_from_the_address_that_was_checked_under_the_name_
         ("no url", ImageSourceRefusedError),
     ],
 )
-async def test_what_may_not_be_asked_is_refused(url: str, error: type[AffError]) -> None:
+async def test_a_url_that_is_not_allowed_is_rejected(url: str, error: type[AffError]) -> None:
     async with _images() as images:
         with pytest.raises(error):
             await images.get(url)
@@ -143,7 +143,7 @@ async def test_hosts_may_be_limited() -> None:
                     await images.get(f"http://{host}:{port}/")
 
 
-async def test_each_redirect_is_checked_anew() -> None:
+async def test_each_redirect_is_checked() -> None:
     with _server() as (port, seen):
         async with _images() as images:
             assert await images.get(f"http://photos.example:{port}/to//a.jpg") == b"image"
@@ -156,7 +156,7 @@ async def test_each_redirect_is_checked_anew() -> None:
     assert all("secret" not in path or path.startswith("/to/") for _, path in seen)
 
 
-async def test_a_name_that_resolves_otherwise_the_second_time_changes_nothing() -> None:
+async def test_a_second_answer_of_the_name_server_has_no_effect() -> None:
     answers = [[PUBLIC], ["10.0.0.7"]]
 
     async def rebinding(host: str, port: int) -> Sequence[str]:
@@ -187,7 +187,7 @@ class _PersistentHandler(_Handler):
 _TWO_NAMES = _names(photos_example=[PUBLIC], other_example=[PUBLIC])
 
 
-async def test_a_connection_serves_one_host_name_and_no_cookie_is_kept() -> None:
+async def test_a_connection_is_used_for_one_host_name_and_cookies_are_not_stored() -> None:
     with _server(_PersistentHandler) as (port, seen):
         async with _images(resolve=_TWO_NAMES) as images:
             for host in ("photos.example", "photos.example", "other.example"):
@@ -210,7 +210,7 @@ async def test_the_certificate_of_each_host_name_is_checked_also_at_one_address(
     assert len(seen) == 2
 
 
-async def test_an_authority_that_is_not_trusted_is_refused() -> None:
+async def test_an_untrusted_authority_is_rejected() -> None:
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("photos.example").configure_cert(served)
     with _server(_PersistentHandler, served) as (port, seen):
@@ -220,7 +220,7 @@ async def test_an_authority_that_is_not_trusted_is_refused() -> None:
     assert not seen
 
 
-async def test_a_body_over_the_limit_is_given_up() -> None:
+async def test_a_body_over_the_limit_is_abandoned() -> None:
     with _server() as (port, _):
         async with _images() as images:
             with pytest.raises(ImageTooManyBytesError):
@@ -261,14 +261,14 @@ async def test_a_host_and_a_path_in_other_letters_are_encoded() -> None:
         ("slow", "within 0.2 s"),
     ],
 )
-async def test_a_page_that_is_not_there_or_not_in_time_is_told(path: str, words: str) -> None:
+async def test_the_error_of_a_missing_or_slow_page_has_the_reason(path: str, words: str) -> None:
     with _server() as (port, _):
         async with _images(timeout_s=0.2) as images:
             with pytest.raises(ImageUnreachableError, match=words):
                 await images.get(f"http://photos.example:{port}/{path}")
 
 
-async def test_nobody_at_an_address_is_unreachable() -> None:
+async def test_an_address_without_a_server_is_unreachable() -> None:
     async with _images() as images:
         with pytest.raises(ImageUnreachableError):
             await asyncio.wait_for(images.get("http://photos.example:9/"), 10)

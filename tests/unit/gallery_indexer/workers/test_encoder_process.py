@@ -86,7 +86,7 @@ def _require_same_features(one: EncodedImage, other: EncodedImage) -> None:
             np.testing.assert_array_equal(one.features[name].positions, tokens.positions)
 
 
-def test_an_error_comes_back_as_it_was_raised(fake: EncoderProcess) -> None:
+def test_errors_of_the_encoder_are_raised_in_the_service(fake: EncoderProcess) -> None:
     with pytest.raises(BatchTooLargeError, match="out of memory"):
         fake.encode_images([_plain(fake, slot, (slot, 0, 0)) for slot in range(3)])
     with pytest.raises(EncoderError, match="RuntimeError: poisoned"):
@@ -95,14 +95,14 @@ def test_an_error_comes_back_as_it_was_raised(fake: EncoderProcess) -> None:
     np.testing.assert_allclose(encoded.embedding, [0.5**0.5, 0, 0, 0.5**0.5], atol=1e-6)
 
 
-def test_after_its_death_another_process_takes_its_place(fake: EncoderProcess) -> None:
+def test_a_process_that_died_is_replaced(fake: EncoderProcess) -> None:
     with pytest.raises(WorkerError, match="died"):
         fake.encode_images([_plain(fake, 0, DEADLY)])
     (encoded,) = fake.encode_images([_plain(fake, 0, (0, 0, 255))])
     np.testing.assert_allclose(encoded.embedding, [0, 0, 0.5**0.5, 0.5**0.5], atol=1e-6)
 
 
-def test_an_image_of_a_batch_is_not_at_fault_where_the_process_was_killed(fake: EncoderProcess) -> None:
+def test_an_image_is_not_rejected_if_the_process_was_killed(fake: EncoderProcess) -> None:
     assert fake._worker._process is not None
     os.kill(fake._worker._process.pid, signal.SIGKILL)
     (encoded,) = fake.encode_images([_plain(fake, 0, (0, 255, 0))])
@@ -120,6 +120,6 @@ def test_an_image_that_stops_the_encoder_is_rejected_alone(colour: tuple[int, in
     assert [one is None for one in encoded] == [False, True, False, False]
 
 
-def test_a_bundle_that_cannot_be_loaded_is_told_as_such(tmp_path: Path) -> None:
+def test_a_bundle_that_cannot_be_loaded_raises_its_error(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError):
         _process(GalleryEncoder.load, tmp_path, load_manifest(TINY_BUNDLE))

@@ -1,4 +1,4 @@
-"""Backups of a gallery in a directory that the operator named."""
+"""Backups of a gallery in the operator's directory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _logger = logging.getLogger(__name__)
 
 
 class BackupGallery:
-    """Makes backups, and puts the gallery back to one; what takes long is a job.
+    """Creates, lists and restores backups; creation and restoration are jobs.
 
     Args:
         catalogue: The collections.
-        collections: Opened again after a restoration.
-        root: Directory of the backups; None where the operator named none.
+        collections: Reopened after a restoration.
+        root: Directory of the backups; None if the operator has not configured one.
         payload_schema: Types of payload keys that filters use.
     """
 
@@ -46,59 +46,59 @@ class BackupGallery:
         self._payload_schema = payload_schema
 
     async def prepare_backup(self, name: str) -> Work:
-        """Return the job that writes all collections into a new backup; it is there whole or not at all.
+        """Return the job that writes all collections into a new backup, completely or not at all.
 
         Raises:
-            BackupError: There is one of that name, or there is no directory for backups.
+            BackupError: A backup of that name exists, or there is no directory for backups.
         """
-        place = self._place(name)
-        if await asyncio.to_thread(place.exists):
-            raise BackupError("there is a backup of that name", item=name)
+        directory = self._directory(name)
+        if await asyncio.to_thread(directory.exists):
+            raise BackupError("a backup of that name exists already", item=name)
         return partial(self._back_up, name)
 
     async def backups(self) -> list[Backup]:
-        """Return the backups that can be read, the newest first; raises BackupError without a directory for them."""
-        found = await asyncio.to_thread(self._found)
+        """Return the readable backups, the newest first; raises BackupError without a directory for them."""
+        found = await asyncio.to_thread(self._read_all)
         return sorted(found, key=lambda backup: backup.created_at, reverse=True)
 
     async def prepare_restoration(self, name: str, *, force: bool) -> Work:
-        """Return the job that replaces the gallery by a backup, of whichever store.
+        """Return the job that replaces the gallery with a backup, of any store.
 
         Raises:
-            BackupNotFoundError: There is none of that name.
-            BackupError: It is damaged or of another release, or the gallery has images and `force` is not said.
+            BackupNotFoundError: There is no backup of that name.
+            BackupError: It is damaged or of another release, or the gallery has images and `force` is not set.
             StoreError: The store failed.
         """
-        await asyncio.to_thread(read_manifest, self._place(name))
+        await asyncio.to_thread(read_manifest, self._directory(name))
         if not force:
             await require_replaceable(self._catalogue, name)
         return partial(self._restore, name)
 
     async def _back_up(self, name: str, progress: JobProgress) -> None:
-        await asyncio.to_thread(self._remove_given_up)
-        manifest = await export_gallery(self._catalogue, self._place(name), progress, self._payload_schema)
+        await asyncio.to_thread(self._remove_abandoned)
+        manifest = await export_gallery(self._catalogue, self._directory(name), progress, self._payload_schema)
         progress.note(manifest.described(name))
 
     async def _restore(self, name: str, progress: JobProgress) -> None:
-        await import_gallery(self._catalogue, self._place(name), progress)
+        await import_gallery(self._catalogue, self._directory(name), progress)
         await self._collections.reopen()
 
-    def _place(self, name: str) -> Path:
+    def _directory(self, name: str) -> Path:
         if self._root is None:
             raise BackupError("this service has no directory for backups (AFF_INDEX_BACKUPS_PATH)")
         return self._root / name
 
-    def _remove_given_up(self) -> None:
-        """Remove what is left of backups that were interrupted too long ago to go on."""
-        for path in self._place(".").glob(".*.partial"):
+    def _remove_abandoned(self) -> None:
+        """Remove partial backups that were interrupted too long ago to be resumed."""
+        for path in self._directory(".").glob(".*.partial"):
             if time.time() - path.stat().st_mtime > RESUMABLE.total_seconds():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _found(self) -> list[Backup]:
+    def _read_all(self) -> list[Backup]:
         backups = []
-        for path in self._place(".").glob(f"[!.]*/{MANIFEST}"):
+        for path in self._directory(".").glob(f"[!.]*/{MANIFEST}"):
             try:
                 backups.append(read_manifest(path.parent).described(path.parent.name))
             except BackupError as error:
-                _logger.warning("not listed: %s", error)
+                _logger.warning("skipping a backup: %s", error)
         return backups

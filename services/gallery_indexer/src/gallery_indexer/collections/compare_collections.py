@@ -1,4 +1,4 @@
-"""Whether a collection may take the live one's place: the same images, and searches that find them."""
+"""Compares a collection with the live one before a switch: their images, and the hits of searches."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ async def compare_collections(
 ) -> CollectionComparison:
     """Compare two collections of one gallery.
 
-    Each is read once, in the same order, and no more than a page of either is kept. For images of the live collection
-    that are drawn at random, the nearest neighbours in both are compared.
+    Each is read once, in the same order, with one page of either in memory. For randomly drawn images of the live
+    collection, the nearest neighbours in both are compared.
 
     Args:
         live: The live collection.
-        other: The one that may take its place.
-        samples: Images that are searched with, at most.
-        neighbours: Hits of each search, without the image itself.
+        other: The collection to compare with it.
+        samples: Largest number of images to search with.
+        neighbours: Number of hits per search, without the image itself.
         progress: Counts the images that were read.
 
     Raises:
@@ -84,14 +84,14 @@ async def compare_collections(
 
 @dataclass(slots=True)
 class _Lacking:
-    """Images that a collection lacks, of those that another one holds."""
+    """Images of another collection that this one lacks."""
 
     store: GalleryStore
     count: int = 0
     named: list[str] = field(default_factory=list)
 
     async def note(self, item_id: str) -> None:
-        """Count an image that was not met, unless it is there in another spelling of its id."""
+        """Count a missing image, unless the collection has it with another normalisation of its id."""
         if other_spellings(item_id) and await self.store.fetch([item_id]):
             return
         self.count += 1
@@ -100,7 +100,7 @@ class _Lacking:
 
 
 async def _differences(live: GalleryStore, other: GalleryStore, progress: JobProgress) -> tuple[_Lacking, _Lacking]:
-    """Return what the second lacks of the first, and what the first lacks of the second."""
+    """Return the images that `other` lacks, and those that `live` lacks."""
     missing, surplus = _Lacking(other), _Lacking(live)
     in_live, in_other = _points(live, progress), _points(other, progress)
     one, two = await anext(in_live, None), await anext(in_other, None)
@@ -118,7 +118,7 @@ async def _differences(live: GalleryStore, other: GalleryStore, progress: JobPro
 
 
 async def _points(store: GalleryStore, progress: JobProgress) -> AsyncIterator[tuple[str, str]]:
-    """Give point ids with item ids, in the order of the former."""
+    """Yield point ids with item ids, in the order of the point ids."""
     cursor: str | None = None
     while True:
         page = await store.scroll(limit=_PAGE, cursor=cursor)
@@ -131,7 +131,7 @@ async def _points(store: GalleryStore, progress: JobProgress) -> AsyncIterator[t
 
 
 async def _sample(store: GalleryStore, samples: int) -> AsyncIterator[GalleryPoint]:
-    """Draw images: those that follow random places in the order of the point ids, which are hashes; each once."""
+    """Draw random images without repetition: those after random positions in the order of point ids (hashes)."""
     drawn: set[str] = set()
     for _ in range(samples):
         start = str(uuid.UUID(int=random.getrandbits(128)))

@@ -1,4 +1,4 @@
-"""Writes a gallery into files, a page at a time; begun again, it goes on with what is not there yet."""
+"""Writes a gallery to files, a page at a time; an interrupted export is resumed."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from gallery_indexer.collections.portable_parts import PartWriter, require_whole
 STORE_WAIT_S = 60.0
 _PART_ROWS = 16_384
 _PART_BYTES = 2**26
-_PAGE_NUMBERS = 2**18  # of the embeddings of a page
+_PAGE_NUMBERS = 2**18  # numbers in the embeddings of a page
 _LARGEST_PAGE = 512
 RESUMABLE = timedelta(days=1)
 
 
 class ImageCounter(Protocol):
-    """Where work says how far it is."""
+    """Progress of an export or import."""
 
     def expect(self, images: int) -> None:
-        """Set how many images there are."""
+        """Set the total number of images."""
         ...
 
     def advance(self, images: int) -> None:
@@ -50,38 +50,38 @@ async def export_gallery(
     progress: ImageCounter,
     payload_schema: Mapping[str, PayloadType] | None = None,
 ) -> Manifest:
-    """Write all collections into a new directory, which is there whole or not at all.
+    """Write all collections into a new directory, completely or not at all.
 
-    What is written to the gallery meanwhile may be in it or not. An export that was interrupted less than a day ago
-    goes on: parts that are whole are kept.
+    The export may or may not include images that are written meanwhile. An export that was interrupted less than a day
+    ago is resumed: complete parts are kept.
 
     Args:
-        catalogue: The gallery.
-        directory: Is made, under its name once it is complete.
+        catalogue: The collections.
+        directory: The new directory, which has this name when it is complete.
         progress: Counts the images.
-        payload_schema: Types of payload keys that filters use; noted.
+        payload_schema: Types of payload keys that filters use, for the manifest.
 
     Raises:
-        BackupError: The directory is there already, or cannot be written.
+        BackupError: The directory exists already, or cannot be written.
         GalleryMissingError: No collection is live.
-        StoreError: The store failed; what was written stays, for the next attempt.
+        StoreError: The store failed; written parts remain for the next attempt.
     """
     if await asyncio.to_thread(directory.exists):
-        raise BackupError("there is a backup, or something else, of that name", item=directory.name)
+        raise BackupError("a backup, or another file, of that name exists already", item=directory.name)
     unfinished = directory.with_name(f".{directory.name}.partial")
     try:
-        begun = await _begin(catalogue, unfinished, dict(payload_schema or {}))
-        export = _Export(catalogue, unfinished, begun, progress)
+        manifest = await _begin(catalogue, unfinished, dict(payload_schema or {}))
+        export = _Export(catalogue, unfinished, manifest, progress)
         await export.run()
         await asyncio.to_thread(unfinished.rename, directory)
         return export.manifest
     except OSError as error:
         await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
-        raise BackupError(f"it cannot be written: {error}", item=directory.name) from error
+        raise BackupError(f"cannot be written: {error}", item=directory.name) from error
 
 
 async def _begin(catalogue: GalleryCatalogue, place: Path, payload_schema: dict[str, PayloadType]) -> Manifest:
-    """Return the manifest of the export that was interrupted, or a new one."""
+    """Return the manifest of the interrupted export, or a new one."""
     found = await catalogue.collections()
     live_one(found)
     collections = [PortableCollection(space=one.space, live=one.live, live_since=one.live_since) for one in found]
@@ -99,20 +99,20 @@ async def _begin(catalogue: GalleryCatalogue, place: Path, payload_schema: dict[
 
 
 def _resumable(place: Path, now: datetime) -> Manifest | None:
-    """Return what an interrupted export has written, up to the first part of each collection that is not whole."""
+    """Return the manifest of an interrupted export, with each collection's parts up to the first damaged one."""
     try:
         manifest = read_manifest(place, unfinished=True)
     except BackupError:
         return None
     if now - manifest.created_at > RESUMABLE:
         return None
-    whole = [
-        one.model_copy(update={"parts": _whole_parts(one.place(place), one.parts)}) for one in manifest.collections
+    intact = [
+        one.model_copy(update={"parts": _intact_parts(one.place(place), one.parts)}) for one in manifest.collections
     ]
-    return manifest.model_copy(update={"collections": whole})
+    return manifest.model_copy(update={"collections": intact})
 
 
-def _whole_parts(place: Path, parts: list[Part]) -> list[Part]:
+def _intact_parts(place: Path, parts: list[Part]) -> list[Part]:
     for number, part in enumerate(parts):
         try:
             require_whole(place, part)
@@ -123,7 +123,7 @@ def _whole_parts(place: Path, parts: list[Part]) -> list[Part]:
 
 @dataclass(slots=True)
 class _Export:
-    """What is written, and how far it is."""
+    """An export in progress."""
 
     catalogue: GalleryCatalogue
     place: Path
@@ -131,13 +131,13 @@ class _Export:
     progress: ImageCounter
 
     async def run(self) -> None:
-        """Write what is missing."""
+        """Write the missing parts, and complete the manifest."""
         stores = [await self.catalogue.collection(one.space) for one in self.manifest.collections]
         self.progress.expect(sum([await store.count() for store in stores]))
         self.progress.advance(self.manifest.count)
         for number, store in enumerate(stores):
             await self._write_collection(number, store)
-        await self._note(complete=True)
+        await self._update_manifest(complete=True)
 
     async def _write_collection(self, number: int, store: GalleryStore) -> None:
         while True:
@@ -149,10 +149,10 @@ class _Export:
                 return
             collection = collection.model_copy(update={"parts": [*collection.parts, part]})
             others = self.manifest.collections
-            await self._note(collections=[*others[:number], collection, *others[number + 1 :]])
+            await self._update_manifest(collections=[*others[:number], collection, *others[number + 1 :]])
 
     async def _write_part(self, collection: PortableCollection, store: GalleryStore) -> Part | None:
-        """Write the next part; None where there are no more images."""
+        """Write the next part; return None if there are no more images."""
         cursor = collection.parts[-1].following if collection.parts else None
         dimension = collection.space.dimension
         writer = await asyncio.to_thread(PartWriter, collection.place(self.place), len(collection.parts), dimension)
@@ -168,20 +168,20 @@ class _Export:
         finally:
             await asyncio.to_thread(writer.close)
 
-    async def _note(self, **values: object) -> None:
+    async def _update_manifest(self, **values: object) -> None:
         self.manifest = self.manifest.model_copy(update=values)
         await asyncio.to_thread(write_manifest, self.place, self.manifest)
 
 
 def page_size(dimension: int) -> int:
-    """Return how many images are in memory at a time."""
+    """Return the number of images in memory at a time."""
     return max(1, min(_LARGEST_PAGE, _PAGE_NUMBERS // dimension))
 
 
 async def _page(
     store: GalleryStore, cursor: str | None, limit: int
 ) -> tuple[list[GalleryPoint], dict[str, bytes], str | None]:
-    """Return points and their thumbnails, and where to go on; a store that is away is waited for."""
+    """Return points, their thumbnails and the next cursor; waits for an unavailable store."""
     page = await retry_for(lambda: store.scroll(limit=limit, cursor=cursor), wait_s=STORE_WAIT_S)
     item_ids = [point.record.item_id for point in page.points]
     if not item_ids:

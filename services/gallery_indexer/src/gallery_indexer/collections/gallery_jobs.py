@@ -1,8 +1,8 @@
-"""Work on the gallery that may take longer than a request: one starts it, others ask about it.
+"""Jobs: work on the whole gallery that may take longer than a request.
 
-Whatever the work is, it is a function of a JobProgress. One job runs at a time, for each concerns the whole gallery.
-A job is `running`, and ends as `finished` or `failed`, whatever was raised. Jobs belong to the process: one that is
-stopped fails its job, and the next one knows none of them.
+The work of a job is a function of a JobProgress. One job runs at a time. A job is `running`, and ends as `finished` or
+`failed`, also after an unexpected error. Jobs exist in memory only: a process that stops fails its running job, and a
+new process has none.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _logger = logging.getLogger(__name__)
 
 
 class JobProgress:
-    """Where the work of a job says how far it is.
+    """Progress of a job, which its work reports.
 
     Attributes:
-        job: As those who ask see it.
+        job: The present state of the job, as clients receive it.
     """
 
     def __init__(self, job: GalleryJob) -> None:
         self.job = job
 
     def expect(self, images: int) -> None:
-        """Set how many images there are."""
+        """Set the total number of images."""
         self.set(total=images)
 
     def advance(self, images: int) -> None:
@@ -42,7 +42,7 @@ class JobProgress:
         self.set(done=self.job.done + images)
 
     def note(self, result: JobResult) -> None:
-        """Set what came of it, at the end or as far as it is known."""
+        """Set the result, or an intermediate result."""
         self.set(result=result)
 
     def set(self, **values: object) -> None:
@@ -55,7 +55,7 @@ Work = Callable[[JobProgress], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A job, and by which request it was started."""
+    """A job and the request that started it."""
 
     progress: JobProgress
     task: asyncio.Task[None]
@@ -63,7 +63,7 @@ class _Started:
 
 
 class GalleryJobs:
-    """The jobs of this process: the one that runs, and the last ones that ended."""
+    """The jobs of this process: the running one, and the last ones that ended."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Started] = {}
@@ -76,15 +76,15 @@ class GalleryJobs:
         """Start a job.
 
         Args:
-            kind: What it does.
-            item: Name of what it is done with.
-            prepare: Checks what can be checked at once, and returns the work.
-            key: Of the request: one that is sent again returns the job that it has started.
+            kind: Kind of the job.
+            item: Name of the bundle, collection or backup that it works on.
+            prepare: Checks the request and returns the work.
+            key: Idempotency key of the request: a repeated request returns the job of the first one.
 
         Raises:
-            JobRunningError: A job runs already.
+            JobRunningError: Another job is running.
             JobStoppedError: The jobs were closed.
-            AffError: What `prepare` raises.
+            AffError: `prepare` failed.
         """
         request = (kind, item, key)
         async with self._starting:
@@ -95,7 +95,7 @@ class GalleryJobs:
             self._require_none_running()
             work = await prepare()
             self._require_open(item)
-            return self._begin(request, work)
+            return self._start(request, work)
 
     def jobs(self) -> list[GalleryJob]:
         """Return the jobs, the newest first."""
@@ -105,7 +105,7 @@ class GalleryJobs:
         """Return a job.
 
         Raises:
-            JobNotFoundError: There is none of that id, or it ended before many others.
+            JobNotFoundError: There is no job with this id, or no longer.
         """
         return self._found(job_id).progress.job
 
@@ -113,11 +113,11 @@ class GalleryJobs:
         """Return a job once it has ended; errors as `job`."""
         started = self._found(job_id)
         await asyncio.wait([started.task])
-        await asyncio.sleep(0)  # its end is noted in the loop's next turn
+        await asyncio.sleep(0)  # the done callback runs in the next iteration of the event loop
         return started.progress.job
 
     async def close(self) -> None:
-        """Stop the running job; none begins any more, and one that is being prepared is waited for and refused."""
+        """Stop the running job; a job that is in preparation is rejected, as are later ones."""
         self._closed = True
         async with self._starting:
             for started in self._jobs.values():
@@ -125,7 +125,7 @@ class GalleryJobs:
             if self._jobs:
                 await asyncio.wait([started.task for started in self._jobs.values()])
 
-    def _begin(self, request: tuple[JobKind, str, str | None], work: Work) -> GalleryJob:
+    def _start(self, request: tuple[JobKind, str, str | None], work: Work) -> GalleryJob:
         kind, item, _ = request
         job = GalleryJob(id=uuid.uuid4().hex, kind=kind, item=item, started_at=datetime.now(UTC))
         progress = JobProgress(job)
@@ -149,7 +149,7 @@ class GalleryJobs:
         try:
             return self._jobs[job_id]
         except KeyError:
-            raise JobNotFoundError("there is no such job since the service was started", item=job_id) from None
+            raise JobNotFoundError("there was no such job since the service started", item=job_id) from None
 
 
 async def _run(work: Work, progress: JobProgress) -> None:
@@ -157,7 +157,7 @@ async def _run(work: Work, progress: JobProgress) -> None:
 
 
 def _note_end(progress: JobProgress, task: asyncio.Task[None]) -> None:
-    """Set the state of a job that ended, however it did."""
+    """Set the state of a job that ended."""
     problem = _problem(progress.job, task)
     state = "finished" if problem is None else "failed"
     progress.set(state=state, problem=problem, ended_at=datetime.now(UTC))
@@ -170,14 +170,14 @@ def _problem(job: GalleryJob, task: asyncio.Task[None]) -> Problem | None:
     if error is None:
         return None
     if isinstance(error, AffError):
-        _logger.warning("the %s of %r ended early: %s", job.kind, job.item, error)
+        _logger.warning("the %s of %r stopped early: %s", job.kind, job.item, error)
         return problem_of(error)
     _logger.error("the %s of %r failed", job.kind, job.item, exc_info=error)
-    return problem_of(AffError("the service failed on it; its log has the reason", item=job.item))
+    return problem_of(AffError("an unexpected error occurred; the service's log has the reason", item=job.item))
 
 
 def _raised(task: asyncio.Task[None]) -> BaseException | None:
-    """Return what the work raised: a CancelledError, too, where nobody cancelled its task."""
+    """Return the error of the work, also a CancelledError if its task was not cancelled."""
     try:
         return task.exception()
     except asyncio.CancelledError as error:

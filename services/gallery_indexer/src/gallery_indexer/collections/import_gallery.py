@@ -1,4 +1,4 @@
-"""Puts a gallery in files into the place of the present one."""
+"""Replaces the gallery with one in files."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from gallery_indexer.collections.export_gallery import STORE_WAIT_S, ImageCounte
 from gallery_indexer.collections.portable_manifest import Manifest, PortableCollection, key_of, read_manifest
 from gallery_indexer.collections.portable_parts import read_part, require_whole
 
-_EMBEDDING_TOLERANCE = 1e-5  # stores may bring vectors to unit length again
-_WRITES = 3  # of an image that a node of a cluster does not show yet
+_EMBEDDING_TOLERANCE = 1e-5  # stores may normalise vectors again
+_WRITES = 3  # attempts for an image that a node of a cluster does not return yet
 
 
 async def import_gallery(catalogue: GalleryCatalogue, directory: Path, progress: ImageCounter) -> Manifest:
     """Replace all collections by those in a directory.
 
-    They are built beside the present ones, every image is read back and compared, and then they take their place at
-    one moment. Until then searches go on as before. A restoration that was interrupted goes on when it is begun again.
+    New collections are filled, every image is read back and compared, and then they replace the present ones
+    atomically. Until then searches use the present ones. An interrupted restoration is resumed when it is repeated.
 
     Args:
-        catalogue: The gallery.
-        directory: As `export_gallery` writes it.
+        catalogue: The collections.
+        directory: A directory that `export_gallery` wrote.
         progress: Counts the images.
 
     Raises:
         BackupNotFoundError: There is no such directory.
         BackupDamagedError: A file is missing or altered.
-        BackupError: It is of another release, or the store does not return what was written; the gallery is as before.
-        StoreError: The store failed; likewise.
+        BackupError: It is of another release, or the store does not return the written images; the gallery is
+            unchanged.
+        StoreError: The store failed; the gallery is unchanged.
     """
     manifest = await asyncio.to_thread(read_manifest, directory)
     progress.expect(manifest.count)
@@ -57,20 +58,20 @@ async def import_gallery(catalogue: GalleryCatalogue, directory: Path, progress:
         finally:
             await restoration.close()
     except OSError as error:
-        raise BackupError(f"it cannot be restored: {error}", item=directory.name) from error
+        raise BackupError(f"cannot be restored: {error}", item=directory.name) from error
     return manifest
 
 
 async def require_replaceable(catalogue: GalleryCatalogue, name: str) -> None:
-    """Raise BackupError where a gallery has images."""
+    """Raise BackupError if the gallery has images."""
     for collection in await catalogue.collections():
         if count := await (await catalogue.collection(collection.space)).count():
-            raise BackupError(f"the gallery has {count} images, which it would replace; say `force`", item=name)
+            raise BackupError(f"the gallery has {count} images, which it would replace; set `force`", item=name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
-    """Fills one collection, and compares it."""
+    """Fills one collection and compares its images."""
 
     store: GalleryStore
     collection: PortableCollection
@@ -78,19 +79,19 @@ class _Filling:
     progress: ImageCounter
 
     async def run(self) -> None:
-        """Write what is not there yet; raises as `import_gallery`."""
-        begun_before = await self.store.count() > 0
+        """Write the missing images; raises as `import_gallery`."""
+        resumed = await self.store.count() > 0
         for part in self.collection.parts:
             pages = read_part(self.place, part, self.collection.space.dimension)
             while (points := await asyncio.to_thread(next, pages, None)) is not None:
-                await self._fill(points, begun_before=begun_before)
+                await self._fill(points, resumed=resumed)
                 self.progress.advance(len(points))
         if (count := await self.store.count()) != self.collection.count:
-            detail = f"the store has {count} images and not {self.collection.count}"
+            detail = f"the store has {count} images instead of {self.collection.count}"
             raise BackupError(detail, item=self.place.name)
 
-    async def _fill(self, points: Sequence[GalleryPoint], *, begun_before: bool) -> None:
-        lacking = await self._different(points) if begun_before else points
+    async def _fill(self, points: Sequence[GalleryPoint], *, resumed: bool) -> None:
+        lacking = await self._different(points) if resumed else points
         for _ in range(_WRITES):
             if not lacking:
                 return
@@ -101,7 +102,7 @@ class _Filling:
             raise BackupError(detail, item=self.place.name)
 
     async def _different(self, points: Sequence[GalleryPoint]) -> list[GalleryPoint]:
-        """Return those points that the store does not hold just so."""
+        """Return those points that are missing from the store or differ there."""
         ids = [point.record.item_id for point in points]
         found = await retry_for(lambda: self.store.fetch(ids), wait_s=STORE_WAIT_S)
         thumbnails = await retry_for(lambda: self.store.thumbnails(ids), wait_s=STORE_WAIT_S)

@@ -1,7 +1,7 @@
-"""What a gallery in files consists of: directories of Parquet files, and a manifest.
+"""The format of a gallery in files: directories of Parquet files, and a manifest.
 
 ```
-manifest.json                                  format, counts and checksums; complete once it says so
+manifest.json                                  format, counts, checksums, and whether the export is complete
 collections/<12 digits>/part-00000.parquet     images of one collection, sorted by point id: see portable_parts
 ```
 """
@@ -30,11 +30,11 @@ class Part(BaseModel):
     """A Parquet file of a collection.
 
     Attributes:
-        file: Its name in the collection's directory.
-        count: Rows.
-        size_bytes: Of the file.
-        sha256: Of the file.
-        following: Point id at which the next part begins; null in the last one.
+        file: Name in the collection's directory.
+        count: Number of rows.
+        size_bytes: Size of the file.
+        sha256: Digest of the file.
+        following: First point id of the next part; null in the last one.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -51,8 +51,8 @@ class PortableCollection(BaseModel):
 
     Attributes:
         space: Its embedding space.
-        live: Whether searches went there.
-        live_since: When it became live last.
+        live: Whether it was the live collection.
+        live_since: Time at which it became live last.
         parts: Its files, in order.
     """
 
@@ -66,7 +66,7 @@ class PortableCollection(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def count(self) -> int:
-        """Images in it."""
+        """Number of images."""
         return sum(part.count for part in self.parts)
 
     def place(self, directory: Path) -> Path:
@@ -75,16 +75,16 @@ class PortableCollection(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What `manifest.json` says.
+    """The content of `manifest.json`.
 
     Attributes:
-        format: Of the files.
-        version: Of the format.
+        format: Name of the format.
+        version: Version of the format.
         complete: False while the files are being written.
-        store: Adapter that they were read from.
-        created_at: When they were begun; UTC.
-        payload_schema: Types of payload keys that filters used.
-        collections: The live one first.
+        store: Adapter of the exported store.
+        created_at: Start of the export, UTC.
+        payload_schema: Types of payload keys that filters use.
+        collections: The collections, the live one first.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -99,11 +99,11 @@ class Manifest(BaseModel):
 
     @property
     def count(self) -> int:
-        """Images in all collections."""
+        """Number of images in all collections."""
         return sum(collection.count for collection in self.collections)
 
     def described(self, name: str) -> Backup:
-        """Return what callers are told of it."""
+        """Return the description of this backup in responses."""
         return Backup(
             name=name,
             store=self.store,
@@ -117,9 +117,9 @@ def read_manifest(directory: Path, *, unfinished: bool = False) -> Manifest:
     """Read the manifest of a directory.
 
     Raises:
-        BackupNotFoundError: There is none.
-        BackupDamagedError: It cannot be read, or does not agree with itself.
-        BackupError: It is of a newer or an earlier release, or `unfinished` is not said and it is so.
+        BackupNotFoundError: There is no manifest.
+        BackupDamagedError: It cannot be read, or is inconsistent.
+        BackupError: It is of a newer or an earlier release, or unfinished and `unfinished` is not set.
     """
     try:
         found = json.loads((directory / MANIFEST).read_bytes())
@@ -129,9 +129,9 @@ def read_manifest(directory: Path, *, unfinished: bool = False) -> Manifest:
         _require_not_earlier(directory)
         raise BackupNotFoundError("there is no backup of that name", item=directory.name) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BackupDamagedError(f"its manifest cannot be read: {error}", item=directory.name) from error
+        raise BackupDamagedError(f"the manifest cannot be read: {error}", item=directory.name) from error
     if not manifest.complete and not unfinished:
-        raise BackupError("it was not finished; make it again", item=directory.name)
+        raise BackupError("the backup is incomplete; create it again", item=directory.name)
     _require_consistent(manifest, found, directory)
     return manifest
 
@@ -147,15 +147,17 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def _require_known(found: Any, directory: Path) -> None:
-    """Raise BackupError where a newer release wrote the manifest; it may say anything."""
+    """Raise BackupError if a newer release wrote the manifest, before its fields are validated."""
     version = found.get("version") if isinstance(found, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
-        detail = f"a newer release wrote it (format {version}; this one reads up to {FORMAT_VERSION}): update this one"
+        detail = (
+            f"a newer release wrote it (format {version}; this one reads up to {FORMAT_VERSION}): update this release"
+        )
         raise BackupError(detail, item=directory.name)
 
 
 def _require_not_earlier(directory: Path) -> None:
-    """Raise BackupError where an earlier release wrote a directory."""
+    """Raise BackupError if an earlier release wrote the directory."""
     if (directory / "snapshots.json").is_file():
         detail = "an earlier release wrote it: its snapshots.json names snapshots, which Qdrant's own tools recover"
         raise BackupError(detail, item=directory.name)
@@ -170,17 +172,17 @@ def _require_not_earlier(directory: Path) -> None:
 def _require_consistent(manifest: Manifest, found: Any, directory: Path) -> None:
     collections = manifest.collections
     if sum(collection.live for collection in collections) != 1 or not collections[0].live:
-        raise BackupDamagedError("its manifest has to name one live collection, as the first", item=directory.name)
+        raise BackupDamagedError("the manifest has to list one live collection, as the first", item=directory.name)
     if len({collection.space.id[:12] for collection in collections}) < len(collections):
-        raise BackupDamagedError("its manifest names an embedding space twice", item=directory.name)
+        raise BackupDamagedError("the manifest lists an embedding space twice", item=directory.name)
     for collection, read in zip(collections, found["collections"], strict=True):
         if len({part.file for part in collection.parts}) < len(collection.parts):
-            raise BackupDamagedError("its manifest names a part twice", item=directory.name)
+            raise BackupDamagedError("the manifest lists a part twice", item=directory.name)
         if read.get("count") != collection.count:
-            detail = f"its manifest counts {read.get('count')} images, and {collection.count} in the parts"
+            detail = f"the manifest counts {read.get('count')} images, but {collection.count} in the parts"
             raise BackupDamagedError(detail, item=directory.name)
 
 
 def key_of(directory: Path) -> str:
-    """Return 64 hex digits that stand for these files; raises OSError."""
+    """Return 64 hex digits that identify these files; raises OSError."""
     return hashlib.sha256((directory / MANIFEST).read_bytes()).hexdigest()

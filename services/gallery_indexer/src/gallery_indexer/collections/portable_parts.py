@@ -1,8 +1,8 @@
-"""The Parquet files of a gallery: a row is an image.
+"""The Parquet files of a gallery, with one row per image.
 
 Columns: `id`, `content_sha256`, `width`, `height`, `indexed_at`, `extractors`, `payload` (JSON), `thumbnail` (a WebP
 file) and `embedding` (D float32 numbers, unit length). Row groups are small, so that reading one takes little memory.
-Files are data alone: no code is loaded from them.
+The files contain data only, no code.
 """
 
 from __future__ import annotations
@@ -32,25 +32,27 @@ _UNIT_TOLERANCE = 1e-3
 
 
 def require_whole(place: Path, part: Part) -> None:
-    """Raise BackupDamagedError where the file of a part is not what was written."""
+    """Raise BackupDamagedError if the file of a part is missing or altered."""
     try:
         with (place / part.file).open("rb") as file:
             altered = hashlib.file_digest(file, "sha256").hexdigest() != part.sha256
     except OSError as error:
         raise BackupDamagedError(f"a part cannot be read: {error}", item=_named(place, part)) from error
     if altered:
-        raise BackupDamagedError("a part is not what was written: its SHA-256 is another", item=_named(place, part))
+        raise BackupDamagedError(
+            "a part was altered: its SHA-256 differs from the manifest's", item=_named(place, part)
+        )
 
 
 class PartWriter:
-    """Writes one part; its file has its name once it is complete.
+    """Writes one part; the file has its final name when it is complete.
 
-    Whoever awaited a call may have given up, while its thread still writes: so calls exclude each other.
+    Calls exclude each other, since the thread of a cancelled call may still be writing.
 
     Args:
-        place: Directory of the collection; made where it is missing.
-        number: Of the part, from 0.
-        dimension: D.
+        place: Directory of the collection; created if it is missing.
+        number: Number of the part, from 0.
+        dimension: Width of the embeddings, D.
     """
 
     def __init__(self, place: Path, number: int, dimension: int) -> None:
@@ -65,7 +67,7 @@ class PartWriter:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that were written."""
+        """Number of bytes written."""
         return self._file.tell()
 
     def write(self, points: Sequence[GalleryPoint], thumbnails: Mapping[str, bytes]) -> None:
@@ -79,7 +81,7 @@ class PartWriter:
         self.count += len(points)
 
     def finish(self, following: str | None) -> Part:
-        """Make the file durable and give it its name."""
+        """Sync the file to disk and rename it to its final name."""
         with self._busy:
             self._writer.close()
             self._file.flush()
@@ -92,29 +94,29 @@ class PartWriter:
         return Part(file=self._path.name, count=self.count, size_bytes=size, sha256=digest, following=following)
 
     def close(self) -> None:
-        """Close the file, finished or not."""
+        """Close the file, also an unfinished one."""
         for open_file in (self._writer, self._file):
-            with contextlib.suppress(OSError):  # of a disk that is full
+            with contextlib.suppress(OSError):  # the disk is full
                 open_file.close()
 
 
 def read_part(place: Path, part: Part, dimension: int) -> Iterator[list[GalleryPoint]]:
-    """Give the points of a part, a row group at a time.
+    """Yield the points of a part, a row group at a time.
 
     Raises:
-        BackupDamagedError: The file is missing, or has not the columns, rows or values of a gallery.
+        BackupDamagedError: The file is missing, or its columns, rows or values are invalid.
     """
     item = _named(place, part)
     try:
         with (place / part.file).open("rb") as opened:
             file = parquet.ParquetFile(opened)
             if not file.schema_arrow.equals(_schema(dimension)):
-                raise BackupDamagedError(f"its columns are not those of images of {dimension} numbers", item=item)
+                raise BackupDamagedError(f"its columns are not those of embeddings of width {dimension}", item=item)
             if file.metadata.num_rows != part.count:
-                raise BackupDamagedError(f"it has {file.metadata.num_rows} rows and not {part.count}", item=item)
+                raise BackupDamagedError(f"it has {file.metadata.num_rows} rows instead of {part.count}", item=item)
             for number in range(file.num_row_groups):
                 if file.metadata.row_group(number).total_byte_size > _LARGEST_GROUP_BYTES:
-                    raise BackupDamagedError("a row group is larger than any that was written", item=item)
+                    raise BackupDamagedError("a row group is larger than any that this format writes", item=item)
                 yield _points(file.read_row_group(number, use_threads=False), item)
     except (OSError, pa.ArrowException) as error:
         raise BackupDamagedError(f"a part cannot be read: {error}", item=item) from error
@@ -136,7 +138,7 @@ def _schema(dimension: int) -> Any:
 
 
 def _columns(points: Sequence[GalleryPoint], thumbnails: Mapping[str, bytes]) -> dict[str, list[Any]]:
-    """Return the columns before the embedding's, in the schema's order."""
+    """Return all columns but the embedding's, in the schema's order."""
     records = [point.record for point in points]
     return {
         "id": [record.item_id for record in records],
@@ -151,7 +153,7 @@ def _columns(points: Sequence[GalleryPoint], thumbnails: Mapping[str, bytes]) ->
 
 
 def _points(table: Any, item: str) -> list[GalleryPoint]:
-    """Return the points of a row group; raises BackupDamagedError where values are missing or not possible."""
+    """Return the points of a row group; raises BackupDamagedError if values are missing or invalid."""
     *columns, thumbnails = (table.column(name).to_pylist() for name in table.column_names[:-1])
     extractors = columns[5]
     if any(value is None for column in columns if column is not extractors for value in column):
@@ -180,7 +182,7 @@ def _embeddings(column: Any, item: str) -> Any:
     if column.null_count or len(numbers) != len(column) * column.type.list_size:
         raise BackupDamagedError("an embedding is missing", item=item)
     embeddings = numbers.reshape(len(column), column.type.list_size)
-    if not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=_UNIT_TOLERANCE):  # NaN is not close either
+    if not np.allclose(np.linalg.norm(embeddings, axis=1), 1, atol=_UNIT_TOLERANCE):  # also rejects NaN
         raise BackupDamagedError("an embedding is not of unit length", item=item)
     return embeddings
 

@@ -1,13 +1,13 @@
-"""The extractors' features of indexed images, kept so that another mixer can fuse them again.
+"""A cache of the extractors' features of indexed images, from which another mixer can embed them.
 
 ```
-tokens.sqlite                  which image is where, and the features of the newest ones
-shards/shard-<n>.safetensors   features of 512 images each, as a training's feature store writes them
+tokens.sqlite                  location of each image, and the features of the newest ones
+shards/shard-<n>.safetensors   features of 512 images each, in the format of a training's feature store
 ```
 
-What `keep` has returned for survives any death of the process. Newest images lie in the database; when there are enough
-of them, a shard is written, and then one transaction says that they are in it. A shard that no transaction names is
-removed when the directory is opened.
+Features are durable when `keep` returns. The newest are in the database; when there are enough of them, a shard is
+written, and then one transaction records that they are in it. A shard that no transaction records is removed when the
+directory is opened.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gallery_indexer.features.shards.shard_builder import ShardBuilder
 from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureStoreNotWrittenError
 
 _SHARD_IMAGES = 512
-_ASKED_AT_ONCE = 500
+_QUERY_SIZE = 500
 
 _logger = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ CREATE INDEX IF NOT EXISTS pending ON kept (extractors) WHERE pending IS NOT NUL
 
 @dataclass(frozen=True, slots=True)
 class TokenKind:
-    """Which extractors made the tokens: features of others are never mixed up with them.
+    """The extractors of cached features; features of different extractors are kept apart.
 
     Attributes:
         extractors: Id of the extractors with their weights.
-        specs: Their features.
+        specs: The specifications of their features.
     """
 
     extractors: str
@@ -59,16 +59,16 @@ class TokenKind:
 
     @classmethod
     def of(cls, manifest: BundleManifest) -> TokenKind:
-        """Return that of a bundle."""
+        """Return the kind of a bundle's features."""
         return cls(extractors_id(manifest.extractors, manifest.files), manifest.features)
 
 
 class FeatureCache:
-    """Features by the sha256 of an image's content. Several threads may use it.
+    """Features by the sha256 of an image's content. Thread-safe.
 
     Args:
-        directory: Made where it is missing.
-        shard_images: Images of a shard.
+        directory: Directory of the cache; created if it is missing.
+        shard_images: Number of images in a shard.
     """
 
     def __init__(self, directory: Path, *, shard_images: int = _SHARD_IMAGES) -> None:
@@ -80,15 +80,15 @@ class FeatureCache:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
-        self._sweep()
+        self._remove_unrecorded_shards()
         self._forget_not_finite()
 
     def keep(self, kind: TokenKind, images: Sequence[tuple[str, ImageFeatures]]) -> None:
-        """Keep the features of images, given with the sha256 of their contents; what is kept already stays.
+        """Store features of images, with the sha256 of their contents; cached ones are not replaced.
 
         Raises:
-            FeatureNotFiniteError: A value is NaN or beyond float16; names the content, and nothing is kept.
-            FeatureStoreNotWrittenError: The disk is full or refuses.
+            FeatureNotFiniteError: A value is NaN or beyond float16; has the content's sha256, and nothing is stored.
+            FeatureStoreNotWrittenError: The disk is full, or a write failed.
         """
         for sha256, features in images:
             if names := not_finite(features):
@@ -103,14 +103,14 @@ class FeatureCache:
                 self._write_shard(kind)
 
     def fetch(self, kind: TokenKind, contents: Sequence[str]) -> dict[str, ImageFeatures]:
-        """Return the features of those contents that are kept.
+        """Return the features of those contents that are cached.
 
         Raises:
-            FeatureShardError: A shard is gone or damaged.
+            FeatureShardError: A shard is missing or damaged.
         """
         found: dict[str, ImageFeatures] = {}
-        for start in range(0, len(contents), _ASKED_AT_ONCE):
-            part = contents[start : start + _ASKED_AT_ONCE]
+        for start in range(0, len(contents), _QUERY_SIZE):
+            part = contents[start : start + _QUERY_SIZE]
             marks = ", ".join("?" * len(part))
             with self._lock:
                 rows = self._database.execute(
@@ -123,13 +123,13 @@ class FeatureCache:
         return found
 
     def count(self) -> int:
-        """Return the number of images, those of other extractors included."""
+        """Return the number of images, including those of other extractors."""
         with self._lock:
             (images,) = self._database.execute("SELECT COUNT(*) FROM kept").fetchone()
         return int(images)
 
     def size_bytes(self) -> int:
-        """Return what all of it takes on the disk."""
+        """Return the size of the cache on disk, in bytes."""
         return sum(path.stat().st_size for path in self._shards.parent.rglob("*") if path.is_file())
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class FeatureCache:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Do all of it or nothing; a disk that takes no more is told as such."""
+        """Run a transaction; raises FeatureStoreNotWrittenError if the database fails."""
         try:
             self._database.execute("BEGIN IMMEDIATE")
             yield
@@ -147,7 +147,7 @@ class FeatureCache:
         except sqlite3.Error as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            raise FeatureStoreNotWrittenError(f"tokens cannot be kept: {error}") from error
+            raise FeatureStoreNotWrittenError(f"features cannot be cached: {error}") from error
 
     def _pending(self, kind: TokenKind) -> int:
         (images,) = self._database.execute(
@@ -180,23 +180,23 @@ class FeatureCache:
         for spec in kind.specs:
             if spec.kind == "global":
                 value = np.array(arrays[spec.name][place, :1])
-                features[spec.name] = Tokens(value[value.any(axis=1)])  # zeros stand for nothing found
+                features[spec.name] = Tokens(value[value.any(axis=1)])  # zeros mean that nothing was found
             else:
                 first, end = arrays[f"{spec.name}.offsets"][place : place + 2]
                 values = np.array(arrays[f"{spec.name}.values"][first:end])
                 features[spec.name] = Tokens(values, np.array(arrays[f"{spec.name}.positions"][first:end]))
         return features
 
-    def _sweep(self) -> None:
-        """Remove what a killed process wrote and did not name."""
-        named = {row[0] for row in self._database.execute("SELECT DISTINCT shard FROM kept WHERE shard IS NOT NULL")}
-        kept = {shard_path(self._shards, number).stem for number in named}
+    def _remove_unrecorded_shards(self) -> None:
+        """Remove the shards of a process that was killed before it recorded them."""
+        rows = self._database.execute("SELECT DISTINCT shard FROM kept WHERE shard IS NOT NULL")
+        recorded = {shard_path(self._shards, number).stem for (number,) in rows}
         for path in self._shards.iterdir():
-            if path.name.partition(".")[0] not in kept:
+            if path.name.partition(".")[0] not in recorded:
                 path.unlink()
 
     def _forget_not_finite(self) -> None:
-        """Remove what earlier versions of `keep` took and no shard can hold; shards were checked when written."""
+        """Remove features that earlier versions of `keep` accepted and no shard can store."""
         pending = self._database.execute("SELECT rowid, content_sha256, pending FROM kept WHERE pending IS NOT NULL")
         unusable = [(rowid, sha256) for rowid, sha256, packed in pending if not_finite(_unpacked(packed))]
         if not unusable:
@@ -204,7 +204,7 @@ class FeatureCache:
         with self._transaction():
             self._database.executemany("DELETE FROM kept WHERE rowid = ?", [(rowid,) for rowid, _ in unusable])
         for _, sha256 in unusable:
-            _logger.warning("tokens of the image %s are not finite, and forgotten", sha256)
+            _logger.warning("features of the image %s are not finite and were removed", sha256)
 
 
 def _packed(features: ImageFeatures) -> bytes:

@@ -23,7 +23,7 @@ from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 
 class GalleryEncoder:
-    """Turns photographs into gallery embeddings."""
+    """An ImageEncoder in this process."""
 
     def __init__(self, extractors: Sequence[Extractor], mixer: nn.Module, device: torch.device) -> None:
         self._extractors = tuple(extractors)
@@ -37,13 +37,13 @@ class GalleryEncoder:
         """Load the gallery side of a bundle whose files have been verified.
 
         Args:
-            bundle_directory: Where the bundle lies.
-            manifest: Its manifest.
-            device: `cpu`, `cuda`, or `auto` for CUDA where there is a card.
+            bundle_directory: Directory of the bundle.
+            manifest: Manifest of the bundle.
+            device: `cpu`, `cuda`, or `auto` for CUDA if there is a GPU.
 
         Raises:
             BundleNotFoundError: Weights are missing.
-            BundleFormatError: Weights and specifications do not fit each other or this release.
+            BundleFormatError: Weights and specifications do not match each other or this release.
             MissingExtraError: An extractor needs a package that is not installed.
         """
         limit_threads()
@@ -55,7 +55,7 @@ class GalleryEncoder:
         except OSError as error:
             raise BundleNotFoundError(f"cannot be read: {error}", item=manifest.mixer.weights) from error
         except (SafetensorError, RuntimeError, ValueError) as error:
-            raise BundleFormatError(f"mixer weights do not fit: {error}", item=manifest.mixer.weights) from error
+            raise BundleFormatError(f"mixer weights do not match: {error}", item=manifest.mixer.weights) from error
         return cls(extractors, mixer, target)
 
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
@@ -70,7 +70,7 @@ class GalleryEncoder:
         return self.mix(self.extract(images))
 
     def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
-        """See ImageEncoder. Preprocessing what was prepared changes nothing, so the result is that of `encode`."""
+        """See ImageEncoder. Preprocessing does not change prepared pixels, so the result equals that of `encode`."""
         try:
             features: dict[str, FeatureBatch] = {}
             for place, extractor in enumerate(self._extractors):
@@ -93,8 +93,8 @@ class GalleryEncoder:
     @torch.inference_mode()
     def mix(self, features: Mapping[str, FeatureBatch]) -> NDArray[np.float32]:
         """Fuse the features of B images, as `extract` returns them: (B, D) float32, unit length."""
-        there = {name: batch.to(self.device) for name, batch in features.items()}
-        embeddings: NDArray[np.float32] = self._mixer(there).cpu().numpy()
+        on_device = {name: batch.to(self.device) for name, batch in features.items()}
+        embeddings: NDArray[np.float32] = self._mixer(on_device).cpu().numpy()
         return embeddings
 
 

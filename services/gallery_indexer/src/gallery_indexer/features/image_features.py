@@ -1,4 +1,4 @@
-"""Batches of features taken apart into images, and put together again."""
+"""Converts batches of features to features per image, and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gallery_indexer.features.image_encoder import ImageFeatures, Tokens
 
 
 def images_of(batch: Mapping[str, FeatureBatch], specs: Sequence[FeatureSpec]) -> list[dict[str, Tokens]]:
-    """Take a batch apart; what float16 cannot hold becomes infinite."""
+    """Split a batch into images; values beyond float16 become infinite."""
     images: list[dict[str, Tokens]] = []
     for spec in specs:
         feature = batch[spec.name]
@@ -29,7 +29,7 @@ def images_of(batch: Mapping[str, FeatureBatch], specs: Sequence[FeatureSpec]) -
 
 
 def batch_of(images: Sequence[ImageFeatures], specs: Sequence[FeatureSpec]) -> dict[str, FeatureBatch]:
-    """Put images together as float32; local features are padded to the longest of the batch."""
+    """Combine images into a batch of float32; local features are padded to the longest of the batch."""
     return {spec.name: _feature_of([image[spec.name] for image in images], spec) for spec in specs}
 
 

@@ -27,8 +27,8 @@ _logger = logging.getLogger(__name__)
 class BatchEncoder:
     """Halves a batch on which the encoder fails until the image at fault is alone. For one thread.
 
-    A batch that does not fit into the device's memory is halved too, and later batches are no larger than one that
-    fitted; after 64 of those without a failure, the size doubles.
+    A batch that does not fit into the device's memory is halved too, which also limits later batches; after 64 of those
+    without a failure, the limit doubles.
 
     Args:
         encoder: The encoder.

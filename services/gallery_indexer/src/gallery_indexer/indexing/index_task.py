@@ -126,7 +126,8 @@ class IndexTask:
         """
         point = written or self.stored
         extractors = point.record.extractors if point else None
-        receipts, payload = [], self._stored_payload
+        receipts: list[Receipt] = []
+        payload = self._stored_payload
         for position, image in self.images:
             changed = image.item.payload is not None and not same_payload(image.item.payload, payload)
             payload = payload if image.item.payload is None else image.item.payload

@@ -1,4 +1,4 @@
-"""Fetches images by URL without giving access to the operator's network."""
+"""Fetches images by URL, but not from the operator's network."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def images() -> list[np.ndarray]:
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((64, 64, 3), (90, 40, 3))]
 
 
-def test_both_features_come_out_of_one_pass(spec: ExtractorSpec, network: CompactCnn) -> None:
+def test_one_pass_computes_both_features(spec: ExtractorSpec, network: CompactCnn) -> None:
     features = CompactCnnExtractor(spec, network, CPU).extract(images())
     assert features["cnn_gem"].values.shape == (2, 1, 12)
     assert features["cnn_attention"].values.shape == (2, 5, 8)
@@ -41,7 +41,7 @@ def test_both_features_come_out_of_one_pass(spec: ExtractorSpec, network: Compac
         torch.testing.assert_close(batch.values.norm(dim=2), torch.ones(batch.mask.shape))
 
 
-def test_an_image_is_described_alike_alone_and_in_a_batch(spec: ExtractorSpec, network: CompactCnn) -> None:
+def test_an_image_has_the_same_features_alone_and_in_a_batch(spec: ExtractorSpec, network: CompactCnn) -> None:
     extractor = CompactCnnExtractor(spec, network, CPU)
     together = extractor.extract(images())
     alone = extractor.extract(images()[1:])
@@ -49,7 +49,7 @@ def test_an_image_is_described_alike_alone_and_in_a_batch(spec: ExtractorSpec, n
         torch.testing.assert_close(batch.values[0], together[name].values[1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_strongest_activations_are_smoothed_and_come_by_falling_norm(network: CompactCnn) -> None:
+def test_the_strongest_activations_are_smoothed_and_sorted_by_falling_norm(network: CompactCnn) -> None:
     activations = torch.zeros(1, 16, 4, 4)
     activations[0, 0, 1, 2] = 9.0
     activations[0, 1, 3, 3] = 4.0
@@ -86,14 +86,14 @@ def test_whitening_makes_descriptors_uncorrelated(network: CompactCnn) -> None:
     torch.testing.assert_close(torch.cov(whitened.T), torch.eye(8), rtol=1e-2, atol=1e-2)
 
 
-def test_weights_of_another_width_are_refused(tmp_path: Path, spec: ExtractorSpec) -> None:
+def test_weights_of_another_width_are_rejected(tmp_path: Path, spec: ExtractorSpec) -> None:
     (tmp_path / "extractors").mkdir()
     save_model(CompactCnn(8, 12, 8), str(tmp_path / str(spec.weights)))
     with pytest.raises(BundleFormatError, match="compact_cnn"):
         load_extractor(spec, tmp_path, CPU)
 
 
-def test_saved_weights_give_the_same_features(tmp_path: Path, spec: ExtractorSpec, network: CompactCnn) -> None:
+def test_saved_weights_produce_the_same_features(tmp_path: Path, spec: ExtractorSpec, network: CompactCnn) -> None:
     (tmp_path / "extractors").mkdir()
     save_model(network, str(tmp_path / str(spec.weights)))
     loaded = load_extractor(spec, tmp_path, CPU).extract(images())
@@ -101,7 +101,7 @@ def test_saved_weights_give_the_same_features(tmp_path: Path, spec: ExtractorSpe
         torch.testing.assert_close(loaded[name].values, batch.values)
 
 
-def test_an_unknown_family_is_refused_by_name(tmp_path: Path, spec: ExtractorSpec) -> None:
+def test_an_unknown_family_is_rejected_with_its_name(tmp_path: Path, spec: ExtractorSpec) -> None:
     unknown = spec.model_copy(update={"family": "crystal_ball"})
     with pytest.raises(BundleFormatError, match="crystal_ball"):
         load_extractor(unknown, tmp_path, CPU)

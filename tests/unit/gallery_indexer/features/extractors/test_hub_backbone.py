@@ -70,7 +70,7 @@ def patches_of(model_type: str, hidden: Tensor) -> Tensor:
     return hidden[:, prefix.get(model_type, 0) :]
 
 
-def test_every_kind_gives_the_mean_and_the_strongest_patches_of_plain_transformers(
+def test_every_kind_returns_the_mean_and_the_strongest_patches_of_plain_transformers(
     model_type: str, tmp_path: Path
 ) -> None:
     folder = save_hub_model(model_type, tmp_path / "hub")
@@ -100,7 +100,7 @@ def test_the_models_own_head_is_the_pooler(model_type: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("model_type", WITH_CLASS_ATTENTION)
-def test_patches_are_chosen_by_what_the_class_token_attends_to(model_type: str, tmp_path: Path) -> None:
+def test_patches_are_selected_by_the_class_tokens_attention(model_type: str, tmp_path: Path) -> None:
     folder = save_hub_model(model_type, tmp_path / "hub")
     spec = installed(folder, tmp_path, global_head="cls", local_tokens=4, local_by="attention")
     features = load_extractor(spec, tmp_path, CPU).extract(IMAGES)
@@ -140,7 +140,7 @@ def test_generalised_mean_pooling_is_the_cube_root_of_the_mean_cube(tmp_path: Pa
     torch.testing.assert_close(values, F.normalize(pooled, dim=-1).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_photograph_with_fewer_patches_than_asked_for_has_masked_tokens(tmp_path: Path) -> None:
+def test_a_photograph_with_fewer_patches_than_tokens_has_masked_tokens(tmp_path: Path) -> None:
     folder = save_hub_model("resnet", tmp_path / "hub")
     spec = installed(folder, tmp_path, size=64, global_head=None, local_tokens=6)
     batch = load_extractor(spec, tmp_path, CPU).extract(IMAGES)["hub_patches"]
@@ -151,12 +151,17 @@ def test_a_photograph_with_fewer_patches_than_asked_for_has_masked_tokens(tmp_pa
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
-        ({"size": 60}, "patches of 7 pixels do not divide an input of 60; take 63"),
-        ({"global_head": None, "local_tokens": 2, "local_by": "attention", "model": "siglip"}, "choose them by norm"),
+        ({"size": 60}, "an input of 60 pixels is not a multiple of the patch size 7; use 63"),
+        (
+            {"global_head": None, "local_tokens": 2, "local_by": "attention", "model": "siglip"},
+            "select patches by norm",
+        ),
         ({"global_head": "cls", "model": "resnet", "size": 64}, "has no class token"),
     ],
 )
-def test_what_a_model_does_not_have_is_told(tmp_path: Path, choice: dict[str, Any], told: str) -> None:
+def test_an_unsupported_configuration_is_rejected_with_the_reason(
+    tmp_path: Path, choice: dict[str, Any], told: str
+) -> None:
     folder = save_hub_model(choice.pop("model", "dinov2"), tmp_path / "hub")
     with pytest.raises(ExtractorUnavailableError, match=told):
         installed(folder, tmp_path, **choice)
@@ -165,14 +170,14 @@ def test_what_a_model_does_not_have_is_told(tmp_path: Path, choice: dict[str, An
 @pytest.mark.parametrize(
     ("missing", "told"), [("model.safetensors", "cannot be loaded"), ("preprocessor_config.json", "normalised")]
 )
-def test_a_folder_without_safetensors_or_normalisation_is_refused(tmp_path: Path, missing: str, told: str) -> None:
+def test_a_folder_without_safetensors_or_normalisation_is_rejected(tmp_path: Path, missing: str, told: str) -> None:
     folder = save_hub_model("dinov2", tmp_path / "hub")
     (folder / missing).unlink()
     with pytest.raises(ExtractorUnavailableError, match=told):
         installed(folder, tmp_path)
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     small, large = (save_hub_model("dinov2", tmp_path / name, layers=layers) for name, layers in (("s", 1), ("l", 2)))
     (large / "model.safetensors").write_bytes((small / "model.safetensors").read_bytes())
     with pytest.raises(ExtractorUnavailableError, match=r"lacks weights: .*layer"):
@@ -186,7 +191,7 @@ def test_an_id_of_the_hub_needs_all_digits_of_a_revision() -> None:
         )
 
 
-def test_the_cache_is_enough_and_what_is_not_in_it_is_told_with_the_command(tmp_path: Path) -> None:
+def test_a_cached_model_suffices_and_the_error_of_a_missing_one_has_the_command(tmp_path: Path) -> None:
     """In a process of its own, since the hub's library reads its settings when it is imported."""
     revision = "0123456789abcdef0123456789abcdef01234567"
     snapshot = tmp_path / "cache/models--someone--tiny/snapshots" / revision

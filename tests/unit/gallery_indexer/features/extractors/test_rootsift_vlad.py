@@ -87,23 +87,23 @@ def test_an_image_without_keypoints_has_neither_tokens_nor_a_global(
         assert batch.mask[1].any()
 
 
-def test_the_tokens_may_be_left_out(tmp_path: Path, textured: np.ndarray) -> None:
+def test_the_tokens_are_optional(tmp_path: Path, textured: np.ndarray) -> None:
     assert list(loaded(tmp_path, described(max_tokens=None)).extract([textured])) == ["rootsift_vlad"]
 
 
 @pytest.mark.parametrize("changes", [{"clusters": 8}, {"dimension": 6}])
-def test_weights_of_another_size_are_refused(tmp_path: Path, changes: dict[str, int]) -> None:
-    with pytest.raises(BundleFormatError, match="do not fit"):
+def test_weights_of_another_size_are_rejected(tmp_path: Path, changes: dict[str, int]) -> None:
+    with pytest.raises(BundleFormatError, match="do not match"):
         loaded(tmp_path, described(**changes))
 
 
-def test_missing_weights_are_told_with_their_source(tmp_path: Path) -> None:
-    with pytest.raises(BundleNotFoundError, match="it comes from: a test"):
+def test_the_error_of_missing_weights_has_their_origin(tmp_path: Path) -> None:
+    with pytest.raises(BundleNotFoundError, match="its origin: a test"):
         load_extractor(described(), tmp_path, torch.device("cpu"))
 
 
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_safetensors_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "extractors").mkdir()
     (tmp_path / str(described().weights)).write_bytes(b"not weights")
-    with pytest.raises(BundleFormatError, match="do not fit"):
+    with pytest.raises(BundleFormatError, match="do not match"):
         load_extractor(described(), tmp_path, torch.device("cpu"))

@@ -63,7 +63,9 @@ def patches_of(name: str, output: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", KINDS)
 @torch.no_grad()
-def test_every_form_of_output_gives_the_mean_and_the_strongest_patches_of_plain_timm(name: str, tmp_path: Path) -> None:
+def test_every_form_of_output_yields_the_mean_and_the_strongest_patches_of_plain_timm(
+    name: str, tmp_path: Path
+) -> None:
     features = features_of(name, tmp_path, global_head="mean", local_tokens=3)
     patches = patches_of(name, timm_model(name).forward_features(pixels()))
     expected = F.normalize(patches.mean(dim=1), dim=-1)
@@ -80,7 +82,7 @@ def test_every_form_of_output_gives_the_mean_and_the_strongest_patches_of_plain_
 
 @pytest.mark.parametrize("name", [*KINDS, "hiera_tiny_224"])
 @torch.no_grad()
-def test_the_models_own_head_is_what_its_classifier_sees(name: str, tmp_path: Path) -> None:
+def test_the_models_own_head_is_the_classifiers_input(name: str, tmp_path: Path) -> None:
     values = features_of(name, tmp_path, global_head="pooled")["timm_pooled"].values[:, 0]
     model = timm_model(name)
     expected = F.normalize(model.forward_head(model.forward_features(pixels()), pre_logits=True), dim=-1)
@@ -105,7 +107,7 @@ def test_generalised_mean_pooling_is_the_cube_root_of_the_mean_cube(tmp_path: Pa
 @pytest.mark.filterwarnings("ignore::UserWarning:timm")
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 @torch.no_grad()
-def test_a_model_trained_for_one_size_follows_another(name: str, tmp_path: Path) -> None:
+def test_a_model_trained_at_one_size_can_use_another(name: str, tmp_path: Path) -> None:
     values = features_of(name, tmp_path, size=128, global_head="mean")["timm_mean"].values[:, 0]
     model = timm_model(name)
     model.set_input_size(128)
@@ -113,7 +115,7 @@ def test_a_model_trained_for_one_size_follows_another(name: str, tmp_path: Path)
     torch.testing.assert_close(values, F.normalize(patches.mean(dim=1), dim=-1), rtol=1e-5, atol=1e-5)
 
 
-def test_weights_come_from_a_file_too_which_needs_the_name_of_its_architecture(tmp_path: Path) -> None:
+def test_weights_can_be_a_file_if_the_architecture_is_named(tmp_path: Path) -> None:
     timm = timm_or_skip()
     folder = save_timm_model("mobilenetv3_small_050", tmp_path / "released")
     spec = installed(
@@ -131,17 +133,19 @@ def test_weights_come_from_a_file_too_which_needs_the_name_of_its_architecture(t
     [
         ("resnet18", {"global_head": "cls"}, "has no class token"),
         ("vit_medium_patch16_reg4_gap_256", {"global_head": "cls"}, "has no class token"),
-        ("hiera_tiny_224", {"global_head": "mean"}, "does not say which tokens are patches"),
-        ("hiera_tiny_224", {"global_head": "pooled", "size": 128}, "takes photographs of 64 pixels alone"),
-        ("vit_tiny_patch16_224", {"size": 70}, "patches of 16 pixels do not divide an input of 70; take 64"),
+        ("hiera_tiny_224", {"global_head": "mean"}, "does not specify its patch tokens"),
+        ("hiera_tiny_224", {"global_head": "pooled", "size": 128}, "supports inputs of 64 pixels only"),
+        ("vit_tiny_patch16_224", {"size": 70}, "an input of 70 pixels is not a multiple of the patch size 16; use 64"),
     ],
 )
-def test_what_a_model_does_not_have_is_told(name: str, choice: dict[str, Any], told: str, tmp_path: Path) -> None:
+def test_an_unsupported_configuration_is_rejected_with_the_reason(
+    name: str, choice: dict[str, Any], told: str, tmp_path: Path
+) -> None:
     with pytest.raises(ExtractorUnavailableError, match=told):
         features_of(name, tmp_path, **choice)
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     small, other = (save_timm_model(name, tmp_path / name) for name in ("resnet18", "mobilenetv3_small_050"))
     (small / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
     with pytest.raises(ExtractorUnavailableError, match=r"weights do not fit resnet18: .*blocks"):
@@ -149,7 +153,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "config.json"])
-def test_a_folder_without_safetensors_or_configuration_is_refused(tmp_path: Path, missing: str) -> None:
+def test_a_folder_without_safetensors_or_configuration_is_rejected(tmp_path: Path, missing: str) -> None:
     folder = save_timm_model("resnet18", tmp_path / "released")
     (folder / missing).unlink()
     with pytest.raises(ExtractorUnavailableError, match=missing.replace(".", r"\.")):
@@ -187,13 +191,13 @@ def test_no_specification_makes_timm_read_other_files() -> None:
         TimmBackboneConfig.model_validate(written_spec(arguments={"checkpoint_path": "weights.pth"}).config)
 
 
-def test_a_service_without_timm_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_without_timm_reports_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"resnet18: needs timm: pip install 'aff-gallery-indexer\[timm\]'"):
         load_extractor(written_spec(), tmp_path, CPU)
 
 
-def test_a_recipe_without_timm_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_without_timm_reports_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     trained = {"input_size": [3, SIZE, SIZE], "mean": MEAN, "std": STD}
     config = {"architecture": "resnet18", "pretrained_cfg": trained}

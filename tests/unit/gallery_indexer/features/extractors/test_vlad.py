@@ -44,7 +44,7 @@ def vlad_by_hand(descriptors: np.ndarray, codebook: np.ndarray, normalisation: V
 
 
 @pytest.mark.parametrize("normalisation", ["signed_sqrt", "intra"])
-def test_it_is_the_normalised_sum_of_residuals(normalisation: VladNormalisation) -> None:
+def test_vlad_is_the_normalised_sum_of_residuals(normalisation: VladNormalisation) -> None:
     found = vlad(DESCRIPTORS, CODEBOOK, normalisation)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, vlad_by_hand(DESCRIPTORS, CODEBOOK, normalisation), atol=1e-5)
@@ -59,11 +59,11 @@ def test_a_centre_without_a_descriptor_leaves_zeros(normalisation: VladNormalisa
 
 
 @pytest.mark.parametrize("normalisation", ["signed_sqrt", "intra"])
-def test_no_descriptor_gives_zeros(normalisation: VladNormalisation) -> None:
+def test_without_descriptors_the_vector_is_zero(normalisation: VladNormalisation) -> None:
     np.testing.assert_array_equal(vlad(DESCRIPTORS[:0], CODEBOOK, normalisation), np.zeros(15))
 
 
-def test_intra_normalisation_gives_every_centre_that_has_descriptors_the_same_weight() -> None:
+def test_with_intra_normalisation_every_centre_with_descriptors_has_the_same_weight() -> None:
     burst = np.vstack([DESCRIPTORS, np.repeat(DESCRIPTORS[:1], 500, axis=0)])
     rows = vlad(burst, CODEBOOK, "intra").reshape(5, 3)
     lengths = [math.sqrt(float((row**2).sum())) for row in rows]
@@ -86,13 +86,13 @@ WHITENING = PcaWhitening(
 )
 
 
-def test_without_a_whitening_it_is_the_vlad() -> None:
+def test_without_whitening_the_encoder_returns_the_vlad() -> None:
     encoder = VladEncoder(CENTRES, "intra")
     assert encoder.dimension == 12
     np.testing.assert_array_equal(encoder.encode(SUMMED), vlad(SUMMED, CENTRES, "intra"))
 
 
-def test_the_whitening_centres_projects_and_brings_to_unit_length() -> None:
+def test_whitening_centres_projects_and_normalises() -> None:
     encoder = VladEncoder(CENTRES, "signed_sqrt", WHITENING)
     whole = vlad(SUMMED, CENTRES, "signed_sqrt")
     projected = [
@@ -104,7 +104,7 @@ def test_the_whitening_centres_projects_and_brings_to_unit_length() -> None:
     np.testing.assert_allclose(encoder.encode(SUMMED), [value / length for value in projected], atol=1e-5)
 
 
-def test_nothing_stays_nothing_after_the_whitening() -> None:
+def test_a_zero_vector_is_not_whitened() -> None:
     np.testing.assert_array_equal(VladEncoder(CENTRES, "intra", WHITENING).encode(SUMMED[:0]), np.zeros(5))
 
 
@@ -121,6 +121,6 @@ def test_the_fitted_parts_survive_a_file(whitening: PcaWhitening | None, tmp_pat
     [PcaWhitening(WHITENING.mean[1:], WHITENING.projection), PcaWhitening(WHITENING.mean, WHITENING.projection[:, 1:])],
     ids=["mean", "projection"],
 )
-def test_a_whitening_of_another_codebook_is_refused(whitening: PcaWhitening) -> None:
+def test_a_whitening_of_another_codebook_is_rejected(whitening: PcaWhitening) -> None:
     with pytest.raises(ValueError, match="12 channels"):
         VladEncoder(CENTRES, "intra", whitening)

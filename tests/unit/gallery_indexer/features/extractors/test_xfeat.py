@@ -87,7 +87,7 @@ def test_tokens_are_descriptors_and_places_by_falling_strength(tmp_path: Path, r
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
 @pytest.mark.parametrize("shape", [(160, 128), (101, 77), (8, 8)])
-def test_nothing_is_found_where_there_is_nothing(tmp_path: Path, grey: int, shape: tuple[int, int]) -> None:
+def test_a_blank_image_has_no_keypoints(tmp_path: Path, grey: int, shape: tuple[int, int]) -> None:
     found = installed(tmp_path).extract([np.full((*shape, 3), grey, dtype=np.uint8)])["xfeat"]
     assert not found.mask.any()
     assert not found.values.any()

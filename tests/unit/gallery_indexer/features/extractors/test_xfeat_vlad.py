@@ -92,7 +92,7 @@ def test_without_keypoints_there_is_neither_global_nor_token(tmp_path: Path) -> 
         assert batch.mask[1].any()
 
 
-def test_half_precision_weights_give_nearly_the_same(tmp_path: Path) -> None:
+def test_half_precision_weights_produce_nearly_the_same_tokens(tmp_path: Path) -> None:
     images = [photograph.load() for photograph in PHOTOGRAPHS[:3]]
     whole, halved = (
         installed(tmp_path / stored, stored=stored).extract(images)["xfeat_vlad"].values for stored in ("fp32", "fp16")
@@ -101,21 +101,21 @@ def test_half_precision_weights_give_nearly_the_same(tmp_path: Path) -> None:
     assert (whole * halved).sum(dim=-1).min() > 0.99
 
 
-def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
+def test_equal_seeds_produce_equal_files(tmp_path: Path) -> None:
     files = [tmp_path / name / "extractors" / "xfeat_vlad.safetensors" for name in ("one", "same")]
     for file in files:
         installed(file.parents[1], dimension=3)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_codebook_of_another_width_is_refused(tmp_path: Path) -> None:
+def test_a_codebook_of_another_width_is_rejected(tmp_path: Path) -> None:
     spec = installed(tmp_path).spec
     wider = spec.features[0].model_copy(update={"dimension": 512})
     with pytest.raises(BundleFormatError, match="makes no VLAD of 512 dimensions"):
         load_extractor(spec.model_copy(update={"features": (wider,)}), tmp_path, CPU)
 
 
-def test_too_few_keypoints_are_told(tmp_path: Path) -> None:
+def test_too_few_keypoints_are_an_error(tmp_path: Path) -> None:
     grey = [Photograph("grey", "grey", lambda: GREY)]
     with pytest.raises(TooFewPhotographsError, match="more photographs"):
         XFeatVladChoice.model_validate(RECIPE).install(place(tmp_path, grey))

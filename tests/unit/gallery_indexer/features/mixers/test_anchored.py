@@ -47,13 +47,13 @@ def light_embedding(mixer: AnchoredMixer, feature: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_before_training_the_embedding_is_the_light_networks_own(kind: MixerKind) -> None:
+def test_before_training_the_embedding_is_the_light_networks(kind: MixerKind) -> None:
     mixer, features = anchored(kind), batch()
     torch.testing.assert_close(mixer(features), light_embedding(mixer, features["light"].values[:, 0]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_other_features_add_counts_once_it_is_learned(kind: MixerKind) -> None:
+def test_the_other_features_have_an_effect_after_training(kind: MixerKind) -> None:
     mixer, features = anchored(kind), batch()
     torch.nn.init.eye_(mixer.addition.weight)
     added = light_embedding(mixer, features["light"].values[:, 0]) + mixer.mixer(features)
@@ -69,7 +69,7 @@ def test_training_reaches_the_addition_and_never_the_anchor() -> None:
     assert mixer.addition.weight.grad is not None
 
 
-def test_the_anchor_travels_with_the_weights(tmp_path: Path) -> None:
+def test_the_anchor_is_saved_with_the_weights(tmp_path: Path) -> None:
     mixer, features = anchored(), batch()
     save_model(mixer, str(tmp_path / "m.safetensors"))
     spec = MixerSpec(weights="m.safetensors", heads=2, anchor="light")
@@ -91,7 +91,7 @@ def test_an_embedding_wider_than_its_anchor_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("name", ["parts", "nothing"])
-def test_an_anchor_that_is_no_global_feature_is_rejected(name: str) -> None:
+def test_an_anchor_that_is_not_a_global_feature_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         build_mixer((LIGHT, PARTS), MixerSpec(weights="m.safetensors", heads=2, anchor=name), D)
 

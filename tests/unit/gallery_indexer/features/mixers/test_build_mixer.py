@@ -66,7 +66,7 @@ def test_the_order_of_local_tokens_does_not_matter(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_feature_has_a_say(kind: str) -> None:
+def test_every_feature_has_an_effect(kind: str) -> None:
     network, features = mixer(kind, WHOLE, OTHER, PARTS), batch(present=(4, 4, 4))
     for name in ("whole", "other", "parts"):
         changed = {**features, name: FeatureBatch(-features[name].values, features[name].mask)}
@@ -98,7 +98,7 @@ def test_weights_survive_a_file(kind: str, tmp_path: Path) -> None:
     torch.testing.assert_close(other(batch()), network(batch()))
 
 
-def test_identity_gives_the_feature_at_unit_length() -> None:
+def test_identity_returns_the_feature_at_unit_length() -> None:
     features = batch()
     found = mixer("identity", OTHER)(features)
     values = features["other"].values[:, 0]
@@ -107,13 +107,13 @@ def test_identity_gives_the_feature_at_unit_length() -> None:
 
 
 @pytest.mark.parametrize("features", [(WHOLE,), (PARTS,), (OTHER, WHOLE)], ids=["width", "local", "two"])
-def test_identity_refuses_what_it_cannot_pass_on(features: tuple[FeatureSpec, ...]) -> None:
+def test_identity_rejects_other_features(features: tuple[FeatureSpec, ...]) -> None:
     with pytest.raises(ValueError, match="one global feature of width 8"):
         mixer("identity", *features)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "laff"])
-def test_heads_that_do_not_divide_the_width_are_refused(kind: str) -> None:
+def test_heads_that_do_not_divide_the_width_are_rejected(kind: str) -> None:
     with pytest.raises(ValueError, match="3 heads"):
         build_mixer((WHOLE,), MixerSpec(weights="m.safetensors", kind=kind, heads=3), D)
 

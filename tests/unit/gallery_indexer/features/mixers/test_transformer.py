@@ -69,14 +69,14 @@ def test_embeddings_have_unit_length(mixer: DynamicMixer) -> None:
     torch.testing.assert_close(mixer(features()).norm(dim=1), torch.ones(2))
 
 
-def test_a_masked_token_counts_for_nothing(mixer: DynamicMixer) -> None:
+def test_a_masked_token_has_no_effect(mixer: DynamicMixer) -> None:
     batch = features(masked=1)
     changed = FeatureBatch(batch["one_local"].values.clone(), batch["one_local"].mask)
     changed.values[:, -1] = 100.0
     torch.testing.assert_close(mixer(batch), mixer({**batch, "one_local": changed}))
 
 
-def test_an_image_without_any_local_token_is_embedded_from_the_rest(mixer: DynamicMixer) -> None:
+def test_an_image_without_local_tokens_is_embedded_from_the_other_features(mixer: DynamicMixer) -> None:
     assert torch.isfinite(mixer(features(masked=3))).all()
 
 

@@ -29,7 +29,7 @@ def pixels_of(height: int, width: int) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_it_is_the_released_network_at_any_height_and_width(variant: Variant) -> None:
+def test_the_output_is_the_released_networks_at_any_height_and_width(variant: Variant) -> None:
     released, network = released_efficientnet_lite(variant), with_released_weights(variant)
     for height, width in ((224, 224), (200, 176), (97, 33), (32, 32)):
         pixels = pixels_of(height, width)
@@ -40,7 +40,7 @@ def test_it_is_the_released_network_at_any_height_and_width(variant: Variant) ->
 
 
 @torch.no_grad()
-def test_frozen_it_has_no_normalisation_left_and_computes_the_same() -> None:
+def test_the_frozen_network_has_no_normalisation_and_the_same_output() -> None:
     network, pixels = with_released_weights("lite0"), pixels_of(100, 64)
     expected = network(pixels)
     folded = frozen(network, torch.device("cpu"), {})
@@ -48,7 +48,7 @@ def test_frozen_it_has_no_normalisation_left_and_computes_the_same() -> None:
     torch.testing.assert_close(folded(pixels), expected, rtol=0, atol=1e-4 * float(expected.max()))
 
 
-def test_the_first_blocks_can_be_kept_from_learning() -> None:
+def test_the_first_blocks_can_be_frozen() -> None:
     network = EfficientNetLite("lite0")
     kept = nn.ModuleList([network.conv_stem, network.bn_stem, *network.blocks[:6]]).requires_grad_(False)
     network(pixels_of(32, 32)).sum().backward()
@@ -56,7 +56,7 @@ def test_the_first_blocks_can_be_kept_from_learning() -> None:
     assert all(parameter.grad is not None for parameter in network.blocks[6:].parameters())
 
 
-def test_a_classifier_and_unknown_weights_have_no_name_here() -> None:
+def test_a_classifier_and_unknown_weights_are_rejected() -> None:
     assert efficientnet_lite_name("_blocks.3._bn0.running_mean") == "blocks.3.bn_expand.running_mean"
     assert efficientnet_lite_name("_fc.weight") is None
     assert efficientnet_lite_name("net.block1.0.layer.0.weight") is None

@@ -20,7 +20,7 @@ def _settled(network: ResNet) -> ResNet:
 
 @pytest.mark.parametrize("floor", [0.0, 0.3])
 @pytest.mark.parametrize("with_shortcut", [False, True])
-def test_it_is_a_convolution_a_norm_a_sum_and_a_clamp(floor: float, with_shortcut: bool) -> None:
+def test_convolved_is_a_convolution_a_norm_a_sum_and_a_clamp(floor: float, with_shortcut: bool) -> None:
     torch.manual_seed(0)
     convolution, norm = nn.Conv2d(2, 3, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(3).eval()
     nn.init.normal_(norm.running_mean)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_it_is_a_convolution_a_norm_a_sum_and_a_clamp(floor: float, with_shortcu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("raised", [False, True])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_card_in_one_kernel_gives_what_a_cpu_gives_in_several(depth: Depth, raised: bool, precision: str) -> None:
+def test_one_kernel_on_a_gpu_returns_the_same_as_several_on_a_cpu(depth: Depth, raised: bool, precision: str) -> None:
     torch.manual_seed(0)
     network = _settled(ResNet(depth))
     if raised and depth != 18:

@@ -14,7 +14,7 @@ def test_gem_with_exponent_three_is_the_cubic_mean() -> None:
     torch.testing.assert_close(GeM(3.0)(activations), torch.tensor([[expected]]))
 
 
-def test_gem_takes_negative_activations_for_zero() -> None:
+def test_gem_treats_negative_activations_as_zero() -> None:
     activations = torch.tensor([[[[-5.0, 2.0]]]])
     expected = (8 / 2) ** (1 / 3)
     torch.testing.assert_close(GeM(3.0)(activations), torch.tensor([[expected]]))

@@ -19,7 +19,7 @@ def broken_timm(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(directory)
 
 
-def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_timm_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError) as caught:
         import_timm("some model")
@@ -33,7 +33,7 @@ def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch
         ("2.13.0", "torch==2.13.0 torchvision"),
     ],
 )
-def test_a_torchvision_of_another_build_is_told_with_what_brings_the_right_one(
+def test_the_error_of_a_mismatched_torchvision_has_the_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, command: str
 ) -> None:
     broken_timm(tmp_path, monkeypatch)

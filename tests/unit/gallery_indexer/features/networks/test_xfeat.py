@@ -45,7 +45,7 @@ def test_descriptors_keypoints_and_reliability_are_the_authors(
 
 
 @torch.no_grad()
-def test_frozen_it_has_no_normalisation_left_and_computes_the_same(network: XFeat) -> None:
+def test_the_frozen_network_has_no_normalisation_and_the_same_output(network: XFeat) -> None:
     pixels = pixels_of(64, 64)
     expected = network(pixels)
     folded = frozen(network, torch.device("cpu"), {})

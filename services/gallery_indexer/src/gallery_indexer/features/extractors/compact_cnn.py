@@ -1,4 +1,4 @@
-"""A compact convolutional network that gives a global and a local feature from one pass.
+"""A compact convolutional network that computes a global and a local feature in one pass.
 
 Global: GeM pooling and a linear whitening layer (Radenovic et al., TPAMI 2018). Local: the strongest
 mid-level activations, smoothed and whitened (HOW: Tolias et al., ECCV 2020, sec. 4).
@@ -34,7 +34,7 @@ class CompactCnn(ResidualNetwork):
         self.register_buffer("local_whitening", torch.eye(4 * width)[:local_dimension].clone())
 
     def strongest_cells(self, activations: Tensor, count: int) -> Tensor:
-        """Give the places of the `count` strongest activations by falling attention: (B, count) int64, row by row.
+        """Return the indices of the `count` strongest activations, by falling attention: (B, count) int64, row by row.
 
         Attention is the L2 norm of an activation.
         """
@@ -42,13 +42,13 @@ class CompactCnn(ResidualNetwork):
         return cells
 
     def strongest_activations(self, activations: Tensor, count: int) -> Tensor:
-        """Give the activations of the strongest cells, smoothed over 3 x 3 neighbours: (B, count, 4 * width)."""
+        """Return the activations of the strongest cells, smoothed over 3 x 3 neighbours: (B, count, 4 * width)."""
         smoothed = F.avg_pool2d(activations, 3, stride=1, padding=1, count_include_pad=False)
         columns = self.strongest_cells(activations, count)[:, None].expand(-1, activations.shape[1], -1)
         return smoothed.flatten(2).gather(2, columns).transpose(1, 2)
 
     def local_descriptors(self, activations: Tensor, count: int) -> Tensor:
-        """Give the strongest activations centred, whitened, of unit length: (B, count, local_dimension)."""
+        """Return the strongest activations, centred, whitened, of unit length: (B, count, local_dimension)."""
         strongest = self.strongest_activations(activations, count)
         return F.normalize((strongest - self.local_mean) @ self.local_whitening.T, dim=-1)
 
@@ -105,7 +105,7 @@ def compact_cnn_spec(
     max_tokens: int,
     weights_source: str,
 ) -> ExtractorSpec:
-    """Describe a compact network that takes photographs stretched to `size` x `size` pixels."""
+    """Return the specification of a compact network for photographs stretched to `size` x `size` pixels."""
     return ExtractorSpec(
         name=CompactCnnExtractor.FAMILY,
         family=CompactCnnExtractor.FAMILY,

@@ -1,9 +1,9 @@
 """Global descriptors of CVNet (Lee et al., CVPR 2022), or with SuperGlobal's pooling (Shao et al., ICCV 2023).
 
 The network was trained in pycls: BGR, ImageNet normalisation. CVNet resizes the 8-bit photograph for each scale with
-OpenCV (by area where it shrinks, else bilinearly) and averages unit vectors. SuperGlobal resizes the normalised pixels,
-clamps early activations (ReLUP), mixes each activation with its neighbourhood (regional GeM), pools with a larger
-exponent (GeM+) and takes the maximum over scales (scale GeM with an infinite exponent).
+OpenCV (by area for smaller scales, else bilinearly) and averages unit vectors. SuperGlobal resizes the normalised
+pixels, clamps early activations (ReLUP), mixes each activation with its neighbourhood (regional GeM), pools with a
+larger exponent (GeM+) and takes the maximum over scales (scale GeM with an infinite exponent).
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class CvNet(nn.Module):
 def _superglobal(activations: Tensor) -> Tensor:
     """Pool (B, C, h, w) to (B, C) by regional GeM and GeM+."""
     margin = _REGION // 2
-    # A map that is too small to be mirrored, which the authors' code refuses, repeats its edge.
+    # A map that is too small for mirroring repeats its edge; the authors' code fails on it.
     mode = "reflect" if min(activations.shape[-2:]) > margin else "replicate"
     padded = F.pad(activations, [margin] * 4, mode=mode)
-    # lp_pool2d sums where GeM averages.
+    # lp_pool2d sums and GeM averages.
     regional = F.lp_pool2d(padded, _REGION_EXPONENT, _REGION, stride=1) / _REGION ** (2 / _REGION_EXPONENT)
     mixed = 0.5 * (regional + activations)
     powers: Tensor = mixed.clamp(min=_LEAST).pow(_EXPONENT)
@@ -69,8 +69,8 @@ def _superglobal(activations: Tensor) -> Tensor:
 class CvNetExtractor(LandmarkExtractor[CvNet]):
     """The frozen network as an extractor of one global feature.
 
-    `config`: `depth`; `scales`; `pooling`, `gem` or `superglobal`; `antialias`, of SuperGlobal's resizing (the default
-    of torchvision since 0.17, which its authors' code calls; False is what it gave before); `precision`.
+    `config`: `depth`; `scales`; `pooling`, `gem` or `superglobal`; `antialias`, whether SuperGlobal's resizing is
+    antialiased (the default of torchvision since 0.17, which its authors' code uses; False as before); `precision`.
     """
 
     FAMILY: ClassVar[str] = "cvnet"
@@ -96,7 +96,7 @@ class CvNetExtractor(LandmarkExtractor[CvNet]):
         return {self.spec.features[0].name: FeatureBatch.from_global(F.normalize(merged, dim=-1))}
 
     def _at_scales(self, pixels: Pixels) -> Iterator[Tensor]:
-        """Give one scale after another, so that a card works on one while the host resizes for the next."""
+        """Yield one scale after another, so that a GPU runs while the CPU resizes for the next one."""
         if self._pooling == "gem":
             yield from (self._bgr(_resized(pixels, scale)) for scale in self._scales)
             return
@@ -118,7 +118,7 @@ def _resized(pixels: Pixels, scale: float) -> Pixels:
 
 
 def cvnet_spec(depth: Depth, weights: str, weights_source: str, *, pooling: Pooling = "gem") -> ExtractorSpec:
-    """Describe an extractor at the scales of the paper, on photographs of at most 1,024 pixels."""
+    """Return the specification of an extractor with the paper's scales, for photographs of at most 1,024 pixels."""
     name = f"cvnet_r{depth}" if pooling == "gem" else f"superglobal_r{depth}"
     return ExtractorSpec(
         name=name,

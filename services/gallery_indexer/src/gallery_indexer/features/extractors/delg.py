@@ -1,9 +1,9 @@
 """Global and local descriptors of DELG (Cao, Araujo, Sim, ECCV 2020) from one pass of one trunk.
 
-As its PyTorch port was released: pycls, BGR, ImageNet normalisation. Of every scale those cells are taken whose
-attention lies above a threshold, which is halved until there are 1,000 or it is low; of all scales the strongest
-remain. The authors also suppress boxes that overlap by more than 0.98, which boxes of 291 pixels, 16 apart or of scales
-a factor of 1.4 apart, never do. Global vectors of the scales are averaged.
+As in the released PyTorch port: pycls, BGR, ImageNet normalisation. From every scale, the cells with an attention above
+a threshold are selected; the threshold is halved until there are 1,000 cells or it is low. The strongest cells of all
+scales remain. The authors also suppress boxes that overlap by more than 0.98, which cannot occur with boxes of 291
+pixels that are 16 pixels or a scale factor of 1.4 apart. Global vectors of the scales are averaged.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class DelgExtractor(LandmarkExtractor[DelgNetwork]):
                 vectors.append(vector)
             if scale in self._local_scales:
                 positions = _centres(attention, scale) / torch.tensor([width, height], device=attention.device)
-                tokens.append((descriptors, _chosen(attention.flatten(1)), positions.clamp(0, 1)))
+                tokens.append((descriptors, _above_threshold(attention.flatten(1)), positions.clamp(0, 1)))
         values, strengths, centres = zip(*tokens, strict=True)
         merged = F.normalize(torch.stack(vectors).mean(dim=0), dim=-1)
         return {
@@ -101,14 +101,14 @@ class DelgExtractor(LandmarkExtractor[DelgNetwork]):
 
 
 def _centres(attention: Tensor, scale: float) -> Tensor:
-    """Give the centres of the cells' boxes in pixels of the photograph, x then y: (h * w, 2)."""
+    """Return the centres of the cells' boxes in pixels of the photograph, x then y: (h * w, 2)."""
     height, width = attention.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return (torch.stack([columns.flatten(), rows.flatten()], dim=1) * (_STRIDE / scale)).to(attention.device)
 
 
-def _chosen(attention: Tensor) -> Tensor:
-    """Give (B, N) attention with 0 for the cells of a scale that lie below the threshold."""
+def _above_threshold(attention: Tensor) -> Tensor:
+    """Return the (B, N) attention of a scale with 0 for cells below the threshold."""
     threshold = torch.full((len(attention), 1), _THRESHOLD, device=attention.device)
     while True:
         few = (attention > threshold).sum(dim=1, keepdim=True) < _ENOUGH
@@ -119,7 +119,7 @@ def _chosen(attention: Tensor) -> Tensor:
 
 
 def delg_spec(depth: Depth, weights: str, weights_source: str) -> ExtractorSpec:
-    """Describe an extractor at the scales of the authors, on photographs of at most 1,024 pixels."""
+    """Return the specification of an extractor with the authors' scales, for photographs of at most 1,024 pixels."""
     name = f"delg_r{depth}"
     return ExtractorSpec(
         name=name,

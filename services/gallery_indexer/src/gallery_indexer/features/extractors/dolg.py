@@ -1,6 +1,6 @@
 """Global descriptors of DOLG (Yang et al., ICCV 2021), which fuses local and global features by orthogonal projection.
 
-As its PyTorch authors released it: pycls, BGR, ImageNet normalisation, five scales whose unit vectors are averaged.
+As in the released PyTorch code: pycls, BGR, ImageNet normalisation, five scales whose unit vectors are averaged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DolgNetwork(nn.Module):
         descriptors, weights = self.attention(third)
         local = (descriptors * weights).flatten(2)
         whole = self.fc_t(self.pool(fourth)).float()
-        # What a cell says along the global feature is taken off; the rest of all cells is averaged (eq. 4 and 5).
+        # The component along the global feature is subtracted from each cell, and the cells averaged (eq. 4 and 5).
         along = (whole[:, None] @ local) / whole.square().sum(dim=1)[:, None, None]
         orthogonal = local - whole[:, :, None] * along
         fused = torch.cat([whole, orthogonal.mean(dim=2)], dim=1)
@@ -79,7 +79,7 @@ class DolgExtractor(LandmarkExtractor[DolgNetwork]):
 
 
 def dolg_spec(depth: Depth, weights: str, weights_source: str, *, multi_atrous: bool = False) -> ExtractorSpec:
-    """Describe an extractor at the scales of the authors, on photographs of at most 1,024 pixels."""
+    """Return the specification of an extractor with the authors' scales, for photographs of at most 1,024 pixels."""
     return ExtractorSpec(
         name=f"dolg_r{depth}",
         family=DolgExtractor.FAMILY,

@@ -1,7 +1,7 @@
 """EfficientNet-Lite (Tan and Le, ICML 2019) as an extractor: GeM over several scales, and the strongest cells.
 
 Photographs are resized on the device, from the pixels at the input size, bilinearly and antialiased. The unit vectors
-of the scales are averaged, with weights where the specification has them.
+of the scales are averaged, with weights if the specification has them.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from gallery_indexer.features.networks.efficientnet_lite import OUT_CHANNELS, Ef
 from gallery_indexer.features.networks.frozen import autocast
 from gallery_indexer.features.networks.layers import GeM
 
-_SMALLEST_SIDE = 32  # of which the last map has one cell
+_SMALLEST_SIDE = 32  # one cell of the last map
 
 
 class EfficientNetLiteConfig(BaseModel):
-    """What stands in the specification's `config`.
+    """The `config` of the specification.
 
     Attributes:
-        variant: Which of the networks.
-        scales: Factors of the sides of the photograph at its input size. No side becomes smaller than 32 pixels. Local
-            tokens are the cells of the first one.
-        scale_weights: Of the vectors of the scales; all the same when None.
-        gem_exponent: Of the pooling.
-        colour_weight: Factor of the colour histogram of the photograph at its input size, which stands beside the
-            averaged vectors in the global feature; 0 leaves it out.
-        stored: Precision of the large convolutions in the file of the weights; they run in float32 all the same.
-        precision: `bf16` runs the network in bfloat16 on a card.
+        variant: Variant of the network.
+        scales: Factors of the sides of the photograph at its input size, down to 32 pixels. Local tokens are the cells
+            of the first scale.
+        scale_weights: Weights of the vectors of the scales; None for equal weights.
+        gem_exponent: Exponent of the pooling.
+        colour_weight: Factor of the photograph's colour histogram, which is appended to the averaged vectors in the
+            global feature; 0 for no histogram.
+        stored: Precision of the large convolutions in the weights file; they run in float32 in any case.
+        precision: `bf16` runs the network in bfloat16 on a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,16 +127,16 @@ def efficientnet_lite_spec(
     weights: str,
     weights_source: str,
 ) -> ExtractorSpec:
-    """Describe an extractor.
+    """Return the specification of an extractor.
 
     Args:
         config: See EfficientNetLiteConfig.
-        preprocessing: How photographs are brought to the size that the scales are factors of.
-        name: Of the extractor; its features are `<name>_gem` and `<name>_cells`.
+        preprocessing: Preprocessing to the input size, which the scales refer to.
+        name: Name of the extractor; its features are `<name>_gem` and `<name>_cells`.
         gives_global: Whether there is a global feature.
-        max_tokens: Strongest cells that are kept; no local feature when 0.
+        max_tokens: Number of strongest cells in the local feature; 0 for no local feature.
         weights: Path of the weights in the bundle.
-        weights_source: Where they are from.
+        weights_source: Origin of the weights.
     """
     features = []
     if gives_global:

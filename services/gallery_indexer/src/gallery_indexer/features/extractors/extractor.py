@@ -1,4 +1,4 @@
-"""The Protocol of a frozen extractor, and the features that it gives."""
+"""The interface of a frozen extractor, and the features that it returns."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class FeatureBatch:
         mask: (B, n) bool; True where there is a token.
         positions: (B, n, 2) float32, x then y of each token as shares of the image's width and height, in [0, 1]; rows
             without a token are zero. None for a global feature.
-        strengths: (B, n) float32; by which the tokens were chosen, and fall from row to row; rows without a token are
-            zero. None for a global feature, and where an extractor knows none.
+        strengths: (B, n) float32, by which the tokens were selected, in falling order; rows without a token are zero.
+            None for a global feature, and for extractors without strengths.
     """
 
     values: Tensor
@@ -36,15 +36,15 @@ class FeatureBatch:
 
     @classmethod
     def from_global(cls, values: Tensor) -> FeatureBatch:
-        """Wrap a global feature of shape (B, d); a row of zeros stands for an image in which nothing was found."""
+        """Wrap a global feature of shape (B, d); a row of zeros represents an image in which nothing was found."""
         return cls(values[:, None], values.any(dim=1, keepdim=True))
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> FeatureBatch:
-        """Return the batch on `device`; `non_blocking` is torch's own, and of use from pinned memory to a card."""
+        """Return the batch on `device`; `non_blocking` copies asynchronously from pinned memory to a GPU."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> FeatureBatch:
-        """Return the batch in memory from which a card copies while the host goes on."""
+        """Return the batch in pinned memory, from which a GPU can copy asynchronously."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, function: Callable[[Tensor], Tensor]) -> FeatureBatch:
@@ -53,21 +53,20 @@ class FeatureBatch:
 
 
 class Extractor(Protocol):
-    """A frozen extractor: images in, features out; pure and deterministic."""
+    """A frozen, deterministic extractor of features from images."""
 
     @property
     def spec(self) -> ExtractorSpec:
-        """Names, sizes and preprocessing of what the extractor gives."""
+        """Names and sizes of the features, and the preprocessing."""
         ...
 
     def extract(self, images: Images) -> Mapping[str, FeatureBatch]:
-        """Describe a batch.
+        """Extract the features of a batch.
 
         Args:
-            images: Photographs (H, W, 3) uint8 upright RGB, of any sizes; the extractor brings them to its
-                own input size.
+            images: Photographs (H, W, 3) uint8 upright RGB, of any sizes; the extractor preprocesses them.
 
         Returns:
-            A batch per feature of `spec.features`, by its name.
+            A batch per feature of `spec.features`, by name.
         """
         ...

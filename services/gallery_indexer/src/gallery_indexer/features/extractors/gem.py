@@ -1,9 +1,9 @@
 """Global descriptors of cnnimageretrieval-pytorch: ResNet, GeM, whitening (Radenovic et al., TPAMI 2018).
 
-RGB, ImageNet normalisation; the authors shrink photographs with Pillow's thumbnail, this project with its own
-antialiased filter, and after that the two are equal. Scales resize the normalised pixels bilinearly; their vectors are
-averaged with an exponent. Whitening is a layer of the network, which every scale goes through, or was learned
-afterwards and is applied to the average: the released checkpoints come in both ways.
+RGB, ImageNet normalisation. The authors reduce photographs with Pillow's thumbnail, this project with its own
+antialiased filter; the other steps are equal. Scales resize the normalised pixels bilinearly; their vectors are
+averaged with an exponent. Whitening is either a layer of the network, applied at every scale, or was fitted afterwards
+and is applied to the average: there are released checkpoints of both kinds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GemNetwork(nn.Module):
 
     def forward(self, pixels: Tensor, scales: tuple[float, ...], *, whiten_each_scale: bool) -> Tensor:
         """Describe normalised (B, 3, H, W) pixels: (B, C) float32, unit length."""
-        # The mean over scales is taken with the pooling's exponent where nothing follows it but whitening.
+        # The mean over scales uses the pooling's exponent if only whitening follows.
         exponent = 1.0 if whiten_each_scale or len(scales) == 1 else float(self.pool.exponent)
         total = pixels.new_zeros(len(pixels), self.trunk.out_channels)
         for scale in scales:
@@ -85,7 +85,7 @@ class GemExtractor(LandmarkExtractor[GemNetwork]):
 
 
 def gem_spec(depth: Depth, weights: str, weights_source: str, **config: Any) -> ExtractorSpec:
-    """Describe an extractor at the size and the scales of the paper; `config` overrides what stands there."""
+    """Return the specification of an extractor with the paper's size and scales; `config` overrides its config."""
     dimension = ResNet(depth).out_channels
     return ExtractorSpec(
         name=f"gem_r{depth}",

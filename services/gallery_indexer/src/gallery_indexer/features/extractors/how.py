@@ -1,7 +1,7 @@
 """Local descriptors of HOW (Tolias, Jenicek, Chum, ECCV 2020): the strongest smoothed activations of all scales.
 
-RGB, ImageNet normalisation; the authors shrink photographs with Pillow's thumbnail, this project with its own
-antialiased filter, and after that the two are equal. A descriptor's strength is its activation's norm as a share of the
+RGB, ImageNet normalisation. The authors reduce photographs with Pillow's thumbnail, this project with its own
+antialiased filter; the other steps are equal. A descriptor's strength is its activation's norm divided by the
 photograph's largest; descriptors are not of unit length.
 """
 
@@ -37,7 +37,7 @@ _LEAST_NORM = 1e-10
 class HowNetwork(nn.Module):
     """Trunk, attention by norm, smoothing and a linear map to fewer dimensions.
 
-    The trunk is all of a ResNet-18; a ResNet-50 lacks its last stage (the authors' R50-).
+    The trunk is a ResNet-18, or a ResNet-50 without its last stage (the authors' R50-).
     """
 
     def __init__(self, depth: HowDepth, dimension: int = _DIMENSION) -> None:
@@ -95,7 +95,7 @@ class HowExtractor(LandmarkExtractor[HowNetwork]):
 
 
 def how_spec(depth: HowDepth, weights: str, weights_source: str) -> ExtractorSpec:
-    """Describe an extractor at the size, the scales and the number of descriptors of the paper."""
+    """Return the specification of an extractor with the paper's size, scales and number of descriptors."""
     return ExtractorSpec(
         name=f"how_r{depth}",
         family=HowExtractor.FAMILY,

@@ -1,8 +1,8 @@
 """Foundation models of the Hugging Face hub, through transformers: one global feature, one local feature, or both.
 
-DINOv2 (with registers or without), DINOv3 (transformer and ConvNeXt), the vision towers of CLIP and SigLIP (and of
-those SigLIP 2 that take one resolution), ConvNeXt V2, Swin and ResNet. What an extractor needs is in the bundle: the
-architecture in its specification, the weights in safetensors; nothing is downloaded, and no code of a hub is run.
+DINOv2 (with or without registers), DINOv3 (transformer and ConvNeXt), the vision towers of CLIP and SigLIP (and of
+SigLIP 2 models with a fixed resolution), ConvNeXt V2, Swin and ResNet. The bundle has the architecture in its
+specification and the weights in safetensors; nothing is downloaded, and no code of the hub is run.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _MAP_AXES = 4
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a model type is asked.
+    """Properties of a model type.
 
     Attributes:
-        prefix: Tokens before the patches: a class token, without registers.
+        prefix: Number of tokens before the patches, without registers: 1 for a class token.
         has_class_attention: Whether the first token attends to the patches in the last layer.
-        interpolates: Whether positions have to be asked to follow another size than that of the training.
+        interpolates: Whether interpolation of positions has to be requested for sizes other than the training's.
     """
 
     prefix: int = 0
@@ -61,16 +61,16 @@ KINDS: Mapping[str, _Kind] = {
 
 
 class HubBackboneConfig(BaseModel):
-    """What stands in the specification's `config`.
+    """The `config` of the specification.
 
     Attributes:
-        model: The configuration of the hub's model, whole.
-        mean: Of the pixels from 0 to 1, which is taken off, by channel.
-        std: What they are divided by afterwards.
+        model: The complete configuration of the hub's model.
+        mean: Mean that is subtracted from the pixels from 0 to 1, by channel.
+        std: Standard deviation that they are divided by, by channel.
         global_head: `cls` is the class token, `mean` and `gem` pool the patches, `pooled` is the model's own head.
-        local_by: Which patches are the strongest: those that the class token attends to in the last layer, averaged
-            over its heads, or those of the largest norm.
-        precision: `bf16` runs the model in bfloat16 on a card, weights and activations.
+        local_by: Strength of patches: the class token's attention to them in the last layer, averaged over its heads,
+            or their norm.
+        precision: `bf16` runs the model in bfloat16 on a GPU, weights and activations.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,10 +89,10 @@ class HubBackbone:
     FAMILY: ClassVar[str] = "hub_backbone"
 
     def __init__(self, spec: ExtractorSpec, model: nn.Module, device: torch.device) -> None:
-        """Take a model whose weights are loaded.
+        """Wrap a model with loaded weights.
 
         Raises:
-            ValueError: The configuration asks for what the model does not have.
+            ValueError: The model does not support the configuration.
         """
         self.spec = spec
         self._config = HubBackboneConfig.model_validate(spec.config)
@@ -108,7 +108,7 @@ class HubBackbone:
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> HubBackbone:
-        """Build the model that the specification describes, and load its weights; every name and shape must fit."""
+        """Build the model that the specification describes, and load its weights; names and shapes have to match."""
         config = HubBackboneConfig.model_validate(spec.config)
         model = build_model(config.model, with_attentions=config.local_by == "attention")
         load_model(model, weights)
@@ -117,7 +117,7 @@ class HubBackbone:
     @torch.inference_mode()
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor."""
-        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched: all of one shape
+        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched to one shape
         normalised = normalise(on_device(pixels, self._device), self._config.mean, self._config.std)
         output = self._run(normalised.to(self._dtype))
         tokens, height, width = self._patches(output.last_hidden_state)
@@ -137,12 +137,12 @@ class HubBackbone:
         return self._model(pixel_values=pixels, **options)
 
     def _patches(self, hidden: Tensor) -> tuple[Tensor, int, int]:
-        """Give patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
+        """Return patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
         if hidden.ndim == _MAP_AXES:
             height, width = hidden.shape[-2:]
             return hidden.flatten(2).transpose(1, 2).float(), height, width
         tokens = hidden[:, self._prefix :].float()
-        # Photographs are stretched to a square that the patch size divides.
+        # Photographs are stretched to a square that is a multiple of the patch size.
         side = round(tokens.shape[1] ** 0.5)
         return tokens, side, side
 
@@ -170,43 +170,43 @@ class HubBackbone:
 
 
 def kind_of(model: Mapping[str, Any]) -> _Kind:
-    """Return how a model is asked.
+    """Return the properties of a model's type.
 
     Raises:
-        ValueError: Its type is not known here.
+        ValueError: The type is not supported.
     """
     model_type = str(model.get("model_type"))
     if model_type not in KINDS:
-        raise ValueError(f"no model of type {model_type!r} can be used; those of {', '.join(sorted(KINDS))} can")
+        raise ValueError(f"models of type {model_type!r} are not supported; supported: {', '.join(sorted(KINDS))}")
     return KINDS[model_type]
 
 
 def check_heads(config: HubBackboneConfig) -> None:
-    """Hold the heads against what the model has.
+    """Check that the model has the configured heads.
 
     Raises:
         ValueError: It has no class token, or none that attends to patches.
     """
     kind, model_type = kind_of(config.model), config.model["model_type"]
     if config.global_head == "cls" and kind.prefix == 0:
-        raise ValueError(f"{model_type} has no class token: take the head mean, gem or pooled")
+        raise ValueError(f"{model_type} has no class token: use the head mean, gem or pooled")
     if config.local_by == "attention" and not kind.has_class_attention:
-        raise ValueError(f"{model_type} has no class token that attends to patches: choose them by norm")
+        raise ValueError(f"{model_type} has no class token that attends to patches: select patches by norm")
 
 
 def check_size(model: Mapping[str, Any], preprocessing: Preprocessing) -> None:
-    """Hold the input size against the model's patches.
+    """Check that the input size is a multiple of the model's patch size.
 
     Raises:
-        ValueError: Photographs are not stretched to a square, or the patches do not divide it though the model was not
-            trained on it (SigLIP's patches of 14 leave the rim of 384 pixels out); names the nearest size that they do.
+        ValueError: Photographs are not stretched to a square, or the size is neither a multiple nor the size of the
+            training (SigLIP's 384 pixels with patches of 14); the message has the nearest multiple.
     """
     if preprocessing.resize != "stretch":
-        raise ValueError("a model of the hub takes squares: photographs have to be stretched")
+        raise ValueError("models of the hub need square inputs: photographs have to be stretched")
     size, patch = preprocessing.size, model.get("patch_size")
     if isinstance(patch, int) and size % patch and size != model.get("image_size"):
         nearest = max(patch, round(size / patch) * patch)
-        raise ValueError(f"patches of {patch} pixels do not divide an input of {size}; take {nearest}")
+        raise ValueError(f"an input of {size} pixels is not a multiple of the patch size {patch}; use {nearest}")
 
 
 def feature_width(model: Mapping[str, Any]) -> int:
@@ -219,12 +219,12 @@ def feature_width(model: Mapping[str, Any]) -> int:
 
 
 def build_model(model: Mapping[str, Any], *, with_attentions: bool) -> nn.Module:
-    """Build a model with fresh weights from its configuration; nothing is downloaded.
+    """Build a model with random weights from its configuration; nothing is downloaded.
 
     Raises:
-        ValueError: Its type is not known here.
+        ValueError: The type is not supported.
     """
-    from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds, and only these extractors need it
+    from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds, and only this extractor needs it
 
     kind_of(model)
     config = AutoConfig.for_model(**model)

@@ -1,4 +1,4 @@
-"""Builds the extractors that a bundle names; a new family is one file beside this one, and one line here."""
+"""Builds the extractors that a bundle names; a new family is one file in this directory and one line here."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
     """Build an extractor from its specification and the bundle's weights.
 
     Raises:
-        BundleNotFoundError: The weights are missing; says where they come from.
-        BundleFormatError: This release has no extractor of that family, or the weights do not fit it.
-        MissingExtraError: The extractor needs a package that is not installed; names the command.
+        BundleNotFoundError: The weights are missing; the message has their origin.
+        BundleFormatError: This release has no extractor of that family, or the weights do not match it.
+        MissingExtraError: The extractor needs a package that is not installed; the message has the command.
     """
     if spec.family not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
@@ -69,7 +69,7 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
     try:
         return _FAMILIES[spec.family](spec, bundle_directory, device)
     except OSError as error:
-        detail = f"cannot read {spec.weights} in {bundle_directory} ({error}); it comes from: {spec.weights_source}"
+        detail = f"cannot read {spec.weights} in {bundle_directory} ({error}); its origin: {spec.weights_source}"
         raise BundleNotFoundError(detail, item=spec.name) from error
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise BundleFormatError(f"weights and specification do not fit: {error}", item=spec.name) from error
+        raise BundleFormatError(f"weights and specification do not match: {error}", item=spec.name) from error

@@ -54,7 +54,7 @@ class RootSift:
 
 
 def sift_detector(max_keypoints: int) -> cv2.SIFT:
-    """Return OpenCV's SIFT, of which an image gets about `max_keypoints`: equally strong ones come together."""
+    """Return OpenCV's SIFT for about `max_keypoints` per image; equally strong keypoints are all included."""
     sift: cv2.SIFT = cv2.SIFT_create(nfeatures=max_keypoints)  # type: ignore[attr-defined]
     return sift
 
@@ -75,7 +75,7 @@ def detect_keypoints(sift: cv2.SIFT, image: NDArray[np.uint8]) -> Keypoints:
 
 
 def strongest_tokens(found: Sequence[Keypoints], max_tokens: int) -> FeatureBatch:
-    """Give the strongest keypoints of each of B images as tokens (B, max_tokens, 130)."""
+    """Return the strongest keypoints of each of B images as tokens (B, max_tokens, 130)."""
     values = np.zeros((len(found), max_tokens, _WIDTH), dtype=np.float32)
     mask = np.zeros(values.shape[:2], dtype=bool)
     positions = np.zeros((*mask.shape, 2), dtype=np.float32)
@@ -97,12 +97,12 @@ def rootsift(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def rootsift_feature(max_tokens: int) -> FeatureSpec:
-    """Describe the tokens that `strongest_tokens` gives."""
+    """Return the specification of the feature of `strongest_tokens`."""
     return FeatureSpec(name="rootsift", kind="local", dimension=_WIDTH, max_tokens=max_tokens)
 
 
 def rootsift_spec(*, size: int, max_tokens: int) -> ExtractorSpec:
-    """Describe a RootSIFT extractor on photographs reduced to a longest side of `size` pixels."""
+    """Return the specification of a RootSIFT extractor for photographs with a longest side of `size` pixels."""
     return ExtractorSpec(
         name=RootSift.FAMILY,
         family=RootSift.FAMILY,

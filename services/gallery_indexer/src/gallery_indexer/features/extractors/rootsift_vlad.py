@@ -1,4 +1,4 @@
-"""RootSIFT twice from one detection: the strongest keypoints as tokens, and all of them in a VLAD global."""
+"""RootSIFT with one detection for two features: the strongest keypoints as tokens, and all of them in a VLAD."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from gallery_indexer.features.extractors.vlad import VladEncoder, VladNormalisat
 
 
 class RootSiftVlad:
-    """The features `rootsift` (local, as the family of that name gives it) and `rootsift_vlad` (global).
+    """The features `rootsift` (local, as in the family of that name) and `rootsift_vlad` (global).
 
-    Sums up all keypoints that it detects, the `max_descriptors` strongest; the tokens are the strongest of those. A
-    specification may leave the local feature out.
+    The VLAD aggregates all detected keypoints, the `max_descriptors` strongest; the tokens are the strongest of those.
+    The local feature is optional.
     """
 
     FAMILY: ClassVar[str] = "rootsift_vlad"
@@ -40,7 +40,7 @@ class RootSiftVlad:
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, _device: torch.device) -> RootSiftVlad:
-        """Read codebook and whitening; the device does not matter, since all of it runs on the CPU."""
+        """Read codebook and whitening; the device is ignored, since the extractor runs on the CPU."""
         return cls(spec, VladEncoder.load(weights, spec.config["normalisation"]))
 
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
@@ -63,16 +63,16 @@ def rootsift_vlad_spec(
     max_descriptors: int = 1000,
     weights_source: str,
 ) -> ExtractorSpec:
-    """Describe RootSIFT with VLAD on photographs reduced to a longest side of `size` pixels.
+    """Return the specification of RootSIFT with VLAD for photographs with a longest side of `size` pixels.
 
     Args:
-        size: Pixels of the longest side.
-        max_tokens: Strongest keypoints that the mixer gets one by one; None gives the VLAD alone.
-        clusters: k, centres of the codebook.
-        dimension: Width of the VLAD after PCA whitening; None leaves it k * 128 wide.
+        size: Longest side in pixels.
+        max_tokens: Number of strongest keypoints in the local feature; None for no local feature.
+        clusters: Number of centres of the codebook, k.
+        dimension: Width of the VLAD after PCA whitening; None for no whitening, k * 128.
         normalisation: See `vlad`.
-        max_descriptors: Strongest keypoints that are summed up; more cost time and add weak ones.
-        weights_source: Where codebook and whitening are from.
+        max_descriptors: Number of strongest keypoints in the VLAD; more take time and add weak ones.
+        weights_source: Origin of codebook and whitening.
     """
     width = clusters * DESCRIPTOR_WIDTH if dimension is None else dimension
     whole = FeatureSpec(name="rootsift_vlad", kind="global", dimension=width, max_tokens=1)

@@ -1,7 +1,7 @@
 """Models of timm, by name: one global feature, one local feature, or both.
 
-timm is an optional package (`aff-gallery-indexer[timm]`). The name and arguments of the model are in the specification,
-its weights in the bundle, in safetensors; nothing is downloaded.
+timm is an optional package (`aff-gallery-indexer[timm]`). The specification has the name and arguments of the model,
+the bundle its weights in safetensors; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,23 +25,22 @@ from gallery_indexer.features.networks.layers import normalise
 from gallery_indexer.features.networks.timm_package import import_timm
 
 _MAP_AXES = 4
-# Arguments of timm.create_model that make it read files or the network.
+# Arguments of timm.create_model that read files or the network.
 _LOADING = frozenset({"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
 class TimmBackboneConfig(BaseModel):
-    """What stands in the specification's `config`.
+    """The `config` of the specification.
 
     Attributes:
         architecture: The model's name in timm.
-        arguments: Of timm's function of that name, where the weights need others than its own.
-        input_size: Pixels of a side that the model was trained on.
-        fixed_input_size: Whether it has to be told of another size (positions, windows).
-        mean: Of the pixels from 0 to 1, which is taken off, by channel.
-        std: What they are divided by afterwards.
-        global_head: `cls` is the class token, `mean` and `gem` pool the patches, `pooled` is what the classifier
-            sees.
-        precision: `bf16` runs the model in bfloat16 on a card.
+        arguments: Arguments of timm's function of that name, if the weights need other values than its defaults.
+        input_size: Side in pixels of the inputs in training.
+        fixed_input_size: Whether another size has to be set explicitly (positions, windows).
+        mean: Mean that is subtracted from the pixels from 0 to 1, by channel.
+        std: Standard deviation that they are divided by, by channel.
+        global_head: `cls` is the class token, `mean` and `gem` pool the patches, `pooled` is the classifier's input.
+        precision: `bf16` runs the model in bfloat16 on a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,12 +63,12 @@ class TimmBackboneConfig(BaseModel):
 
 
 class TimmBackbone:
-    """A frozen model of timm as an extractor; its features are unit vectors, its patches chosen by their norm."""
+    """A frozen model of timm as an extractor; its features are unit vectors, its patches selected by norm."""
 
     FAMILY: ClassVar[str] = "timm_backbone"
 
     def __init__(self, spec: ExtractorSpec, model: nn.Module, device: torch.device) -> None:
-        """Take a model whose weights are loaded, and that takes photographs of the specification's size."""
+        """Wrap a model with loaded weights and the specification's input size."""
         self.spec = spec
         self._config = TimmBackboneConfig.model_validate(spec.config)
         self._global = next((feature for feature in spec.features if feature.kind == "global"), None)
@@ -79,7 +78,7 @@ class TimmBackbone:
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> TimmBackbone:
-        """Build the model that the specification describes, and load its weights; every name and shape must fit.
+        """Build the model that the specification describes, and load its weights; names and shapes have to match.
 
         Raises:
             MissingExtraError: timm is not installed, or cannot be loaded.
@@ -97,7 +96,7 @@ class TimmBackbone:
         Raises:
             ValueError: The model has no such feature.
         """
-        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched: all of one shape
+        ((_, pixels),) = shape_batches(images, self.spec.preprocessing)  # stretched to one shape
         with autocast(self._device, self.spec.config):
             output = self._model.forward_features(
                 normalise(on_device(pixels, self._device), self._config.mean, self._config.std)
@@ -118,33 +117,33 @@ class TimmBackbone:
             return pooled
         if head == "cls":
             if getattr(self._model, "cls_token", None) is None or output.ndim == _MAP_AXES:
-                raise ValueError(f"{self._config.architecture} has no class token: take the head mean, gem or pooled")
+                raise ValueError(f"{self._config.architecture} has no class token: use the head mean, gem or pooled")
             return output[:, 0]
         assert head is not None
         return pool_patches(self._patches(output)[0], head)
 
     def _patches(self, output: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Give patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
+        """Return patch tokens (B, N, d) float32 row by row, and rows and columns of their grid."""
         if output.ndim == _MAP_AXES:
             rows = output if getattr(self._model, "output_fmt", "NCHW") == "NHWC" else output.permute(0, 2, 3, 1)
             return rows.flatten(1, 2).float(), (rows.shape[1], rows.shape[2])
         prefix = getattr(self._model, "num_prefix_tokens", None)
-        if prefix is None:  # may have a class token, or tokens in another order than that of the rows
-            raise ValueError(f"{self._config.architecture} does not say which tokens are patches: take pooled alone")
+        if prefix is None:  # may have a class token, or tokens in another order
+            raise ValueError(f"{self._config.architecture} does not specify its patch tokens: use the head pooled only")
         tokens = output[:, prefix:].float()
         side = round(tokens.shape[1] ** 0.5)  # photographs are stretched to a square
         return tokens, (side, side)
 
 
 def build_timm_model(config: TimmBackboneConfig) -> Any:
-    """Build a model with fresh weights, without its classifier, for the size that it was trained on.
+    """Build a model with random weights, without its classifier, for its training size.
 
     Raises:
         MissingExtraError: timm is not installed, or cannot be loaded.
         ValueError: The installed timm has no such model.
     """
     timm = import_timm(config.architecture)
-    if not timm.is_model(config.architecture):  # which keeps out names by which timm would download
+    if not timm.is_model(config.architecture):  # also rejects names that timm would download
         raise ValueError(f"timm {timm.__version__} has no model {config.architecture!r}")
     size = (3, config.input_size, config.input_size)
     return timm.create_model(
@@ -157,17 +156,17 @@ def build_timm_model(config: TimmBackboneConfig) -> Any:
 
 
 def set_input_size(model: Any, config: TimmBackboneConfig, size: int) -> None:
-    """Tell a model of the size of the photographs: positions are interpolated, windows are laid anew.
+    """Set the input size of a model: positions are interpolated, windows recomputed.
 
     Raises:
-        ValueError: It takes no size but its own, or its patches do not divide this one.
+        ValueError: The model supports its training size only, or the size is not a multiple of its patch size.
     """
     if size == config.input_size or not config.fixed_input_size:
         return
     if not hasattr(model, "set_input_size"):
-        raise ValueError(f"{config.architecture} takes photographs of {config.input_size} pixels alone")
+        raise ValueError(f"{config.architecture} supports inputs of {config.input_size} pixels only")
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", (1, 1))
     if size % patch[0]:
         nearest = max(patch[0], round(size / patch[0]) * patch[0])
-        raise ValueError(f"patches of {patch[0]} pixels do not divide an input of {size}; take {nearest}")
+        raise ValueError(f"an input of {size} pixels is not a multiple of the patch size {patch[0]}; use {nearest}")
     model.set_input_size(size)

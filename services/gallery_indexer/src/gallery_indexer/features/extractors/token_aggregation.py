@@ -1,4 +1,4 @@
-"""Global descriptors of Token (Wu et al., AAAI 2022): visual tokens that a ResNet's activations are aggregated into.
+"""Global descriptors of Token (Wu et al., AAAI 2022): a ResNet's activations, aggregated into visual tokens.
 
 RGB, ImageNet normalisation; scales resize the normalised pixels bilinearly and their unit vectors are averaged.
 """
@@ -84,7 +84,7 @@ class _Mlp(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Refinement of the tokens: they look at the cells, then at each other (eq. 7)."""
+    """Refinement of the tokens: they attend to the cells, then to each other (eq. 7)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def _scaled(pixels: Tensor, scale: float) -> Tensor:
 
 
 def token_spec(depth: Depth, weights: str, weights_source: str) -> ExtractorSpec:
-    """Describe an extractor at the size and the scales of the paper."""
+    """Return the specification of an extractor with the paper's size and scales."""
     return ExtractorSpec(
         name=f"token_r{depth}",
         family=TokenExtractor.FAMILY,

@@ -1,4 +1,4 @@
-"""VLAD: an image's local descriptors summed up in one vector (Jegou et al., TPAMI 2012, sec. 3)."""
+"""VLAD: an image's local descriptors, aggregated into one vector (Jegou et al., TPAMI 2012, sec. 3)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def vlad(descriptors: Array, codebook: Array, normalisation: VladNormalisation) 
     Args:
         descriptors: (n, d) float32; n may be 0.
         codebook: (k, d) float32 centres.
-        normalisation: What keeps a few bursts of equal descriptors from ruling the vector. `signed_sqrt` takes signed
-            square roots of all components (Jegou et al., TPAMI 2012, sec. 3.2), `intra` brings the residual of each
-            centre to unit length (Arandjelovic and Zisserman, CVPR 2013, sec. 3.1). Unit length as a whole follows.
+        normalisation: Normalisation that limits the effect of bursts of equal descriptors. `signed_sqrt` takes signed
+            square roots of all components (Jegou et al., TPAMI 2012, sec. 3.2), `intra` normalises the residual of each
+            centre to unit length (Arandjelovic and Zisserman, CVPR 2013, sec. 3.1). The vector is normalised last.
 
     Returns:
-        (k * d,) float32, centre after centre: unit length, or zero where there is no residual.
+        (k * d,) float32, centre after centre: unit length, or zero without residuals.
     """
     residuals = np.zeros(codebook.shape, dtype=np.float32)
     nearest = nearest_centres(descriptors, codebook)
@@ -48,14 +48,14 @@ def nearest_centres(descriptors: Array, codebook: Array) -> NDArray[np.int64]:
 
 
 def unit_rows(rows: Array) -> Array:
-    """Bring rows (n, d) to unit length; a row of zeros stays."""
+    """Normalise rows (n, d) to unit length; a row of zeros is unchanged."""
     unit: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _EPSILON)
     return unit
 
 
 @dataclass(frozen=True, slots=True)
 class PcaWhitening:
-    """Centres a vector and projects it on principal components, each divided by its deviation (Jegou and Chum, 2012).
+    """Centres a vector and projects it on principal components, scaled to unit deviation (Jegou and Chum, 2012).
 
     Attributes:
         mean: (d,) float32.
@@ -73,12 +73,12 @@ class PcaWhitening:
 
 @dataclass(frozen=True, slots=True)
 class VladEncoder:
-    """Sums up the descriptors of an image.
+    """VLAD with its fitted parts.
 
     Attributes:
         codebook: (k, d) float32 centres of the descriptors.
-        normalisation: Of the residuals; see `vlad`.
-        whitening: From k * d channels to fewer.
+        normalisation: Normalisation of the residuals; see `vlad`.
+        whitening: PCA whitening from k * d channels to fewer; None for none.
     """
 
     codebook: Array
@@ -86,40 +86,40 @@ class VladEncoder:
     whitening: PcaWhitening | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where whitening and codebook do not fit."""
+        """Raise ValueError if whitening and codebook do not match."""
         channels = (self.codebook.size,)
         if self.whitening is not None and {self.whitening.mean.shape, self.whitening.projection.shape[1:]} != {
             channels
         }:
-            raise ValueError(f"the whitening is not for the {channels[0]} channels of the codebook")
+            raise ValueError(f"the whitening does not match the {channels[0]} channels of the codebook")
 
     @property
     def dimension(self) -> int:
-        """D, width of what `encode` gives."""
+        """Width of the vector that `encode` returns, D."""
         return self.codebook.size if self.whitening is None else len(self.whitening.projection)
 
     def encode(self, descriptors: Array) -> Array:
-        """Sum up descriptors (n, d) float32 in (D,) float32: unit length, or zero where there is no residual."""
+        """Aggregate descriptors (n, d) float32 into (D,) float32: unit length, or zero without residuals."""
         whole = vlad(descriptors, self.codebook, self.normalisation)
         if self.whitening is None:
             return whole
-        if not whole.any():  # whitened, it would be minus the mean: a vector like any other
+        if not whole.any():  # whitening would turn it into a non-zero vector
             return np.zeros(self.dimension, dtype=np.float32)
         return self.whitening.apply(whole)
 
     def require(self, width: int, dimension: int) -> None:
-        """Raise ValueError where it does not make `dimension` channels of descriptors that are `width` wide."""
+        """Raise ValueError unless it makes `dimension` channels from descriptors of width `width`."""
         if self.codebook.shape[1:] != (width,) or self.dimension != dimension:
             raise ValueError(f"a codebook {self.codebook.shape} makes no VLAD of {dimension} dimensions")
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], normalisation: VladNormalisation) -> VladEncoder:
-        """Take what `arrays` gives; raises KeyError or ValueError where it is something else."""
+        """Return an encoder with these `arrays`; raises KeyError or ValueError if they are invalid."""
         whitening = PcaWhitening(arrays["mean"], arrays["projection"]) if "projection" in arrays else None
         return cls(arrays["codebook"], normalisation, whitening)
 
     def arrays(self) -> dict[str, Array]:
-        """Return the fitted parts by their names in a file."""
+        """Return the fitted parts by name, as in a file."""
         parts = {"codebook": self.codebook}
         if self.whitening is not None:
             parts |= {"mean": self.whitening.mean, "projection": self.whitening.projection}
@@ -127,7 +127,7 @@ class VladEncoder:
 
     @classmethod
     def load(cls, weights: Path, normalisation: VladNormalisation) -> VladEncoder:
-        """Read what `save` wrote; raises KeyError or ValueError where it is something else."""
+        """Read a file that `save` wrote; raises KeyError or ValueError if it is invalid."""
         return cls.from_arrays(load_file(weights), normalisation)
 
     def save(self, weights: Path) -> None:

@@ -1,4 +1,4 @@
-"""XFeat (Potje et al., CVPR 2024) as a local extractor: the strongest keypoints, described."""
+"""XFeat (Potje et al., CVPR 2024) as a local extractor: the strongest keypoints with their descriptors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gallery_indexer.features.networks.xfeat import DESCRIPTOR_WIDTH, XFeat
 
 
 class XFeatConfig(BaseModel):
-    """What stands in the specification's `config`.
+    """The `config` of the specification.
 
     Attributes:
-        detection_threshold: Least probability of a keypoint; 0.05 is the authors'.
-        stored: Precision of the large convolutions in the file of the weights; they run in float32 all the same.
-        precision: `bf16` runs the network in bfloat16 on a card.
+        detection_threshold: Lowest probability of a keypoint; 0.05 is the authors' value.
+        stored: Precision of the large convolutions in the weights file; they run in float32 in any case.
+        precision: `bf16` runs the network in bfloat16 on a GPU.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class XFeatExtractor(LandmarkExtractor[XFeat]):
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> XFeatExtractor:
-        """Build the network and load its weights, of either precision."""
+        """Build the network and load its weights, in either precision."""
         network = XFeat()
         load_model(network, weights)
         return cls(spec, network, device)
@@ -68,7 +68,7 @@ class XFeatExtractor(LandmarkExtractor[XFeat]):
 
 
 def xfeat_tokens(found: XFeatKeypoints, max_tokens: int) -> FeatureBatch:
-    """Give the strongest keypoints of B photographs as tokens (B, max_tokens, 66).
+    """Return the strongest keypoints of B photographs as tokens (B, max_tokens, 66).
 
     A token is the descriptor (unit length), then x and y from -1 to 1; its strength is the probability of a keypoint
     times its reliability.
@@ -78,22 +78,22 @@ def xfeat_tokens(found: XFeatKeypoints, max_tokens: int) -> FeatureBatch:
 
 
 def xfeat_feature(name: str, max_tokens: int) -> FeatureSpec:
-    """Describe the tokens that `xfeat_tokens` gives."""
+    """Return the specification of the feature of `xfeat_tokens`."""
     return FeatureSpec(name=name, kind="local", dimension=DESCRIPTOR_WIDTH + 2, max_tokens=max_tokens)
 
 
 def xfeat_spec(
     config: XFeatConfig, *, name: str, size: int, max_tokens: int, weights: str, weights_source: str
 ) -> ExtractorSpec:
-    """Describe an extractor on photographs reduced to a longest side of `size` pixels.
+    """Return the specification of an extractor for photographs with a longest side of `size` pixels.
 
     Args:
         config: See XFeatConfig.
-        name: Of the extractor and of its feature.
-        size: Pixels of the longest side.
-        max_tokens: Most keypoints of a photograph.
+        name: Name of the extractor and of its feature.
+        size: Longest side in pixels.
+        max_tokens: Largest number of keypoints per photograph.
         weights: Path of the weights in the bundle.
-        weights_source: Where they are from.
+        weights_source: Origin of the weights.
     """
     return ExtractorSpec(
         name=name,

@@ -1,4 +1,4 @@
-"""Keypoints of XFeat (Potje et al., CVPR 2024, sec. 3.3), chosen and described as its authors' code does it."""
+"""Keypoints of XFeat (Potje et al., CVPR 2024, sec. 3.3), selected and described as in its authors' code."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class XFeatKeypoints:
     Attributes:
         descriptors: (B, n, 64) float32, unit length.
         positions: (B, n, 2) float32, x then y as shares of width and height.
-        strengths: (B, n) float32, probability of a keypoint times reliability; where it is not above 0 there is none,
-            and the rest of the row means nothing.
+        strengths: (B, n) float32, probability of a keypoint times reliability; entries of 0 or less are padding.
     """
 
     descriptors: Tensor
@@ -33,7 +32,7 @@ class XFeatKeypoints:
     strengths: Tensor
 
     def described(self) -> Iterator[NDArray[np.float32]]:
-        """Give the descriptors (m, 64) of each photograph; m may be 0."""
+        """Yield the descriptors (m, 64) of each photograph; m may be 0."""
         for descriptors, strengths in zip(self.descriptors, self.strengths, strict=True):
             yield descriptors[strengths > 0].cpu().numpy()
 
@@ -42,11 +41,11 @@ def detect_xfeat_keypoints(network: XFeat, pixels: Tensor, *, threshold: float, 
     """Detect and describe keypoints.
 
     Args:
-        network: With its weights, in evaluation mode.
-        pixels: (B, 3, H, W) RGB from 0 to 255, uint8 or float32. Sides are brought down to what 32 divides, and up to
-            32 at least.
-        threshold: Least probability of a keypoint at its pixel, which has the largest of its 5 x 5 neighbourhood.
-        count: Most keypoints of a photograph; n is no more than that.
+        network: The network with its weights, in evaluation mode.
+        pixels: (B, 3, H, W) RGB from 0 to 255, uint8 or float32. Sides are resized down to a multiple of 32, of at
+            least 32.
+        threshold: Lowest probability of a keypoint at its pixel, which is the largest in its 5 x 5 neighbourhood.
+        count: Largest number of keypoints per photograph, and of n.
     """
     on_grid = _on_grid(pixels.float() / 255.0)
     height, width = on_grid.shape[-2:]
@@ -56,7 +55,7 @@ def detect_xfeat_keypoints(network: XFeat, pixels: Tensor, *, threshold: float, 
     likely = F.grid_sample(probabilities, grid, mode="nearest", align_corners=False)
     reliable = F.grid_sample(reliability, grid, mode="bilinear", align_corners=False)
     strengths = (likely * reliable)[:, 0, :, 0]
-    # Rows are filled up with the corner, in which the authors' code finds nothing.
+    # Rows are padded with the corner, where the authors' code finds nothing.
     strengths = strengths.masked_fill((places == 0).all(dim=-1), 0.0)
     top = strengths.topk(min(count, strengths.shape[1]), dim=1)
     chosen = places.gather(1, top.indices[..., None].expand(-1, -1, 2))
@@ -71,7 +70,7 @@ def _on_grid(pixels: Tensor) -> Tensor:
 
 
 def _peaks(probabilities: Tensor, threshold: float) -> Tensor:
-    """Give the peaks of (B, 1, H, W) as (B, N, 2) float32, x then y in pixels; N >= 1, rows filled up with 0."""
+    """Return the peaks of (B, 1, H, W) as (B, N, 2) float32, x then y in pixels; N >= 1, rows padded with 0."""
     highest = F.max_pool2d(probabilities, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2)
     peaks = (probabilities == highest) & (probabilities > threshold)
     found = [one[0].nonzero().flip(-1).float() for one in peaks]
@@ -79,5 +78,5 @@ def _peaks(probabilities: Tensor, threshold: float) -> Tensor:
 
 
 def _sampling_grid(places: Tensor, height: int, width: int) -> Tensor:
-    """Bring pixels to -1 to 1 by the centres of the outermost ones, as the authors do (though sampling is by edges)."""
+    """Scale pixels to -1 to 1 by the centres of the outermost ones, as the authors do (though sampling is by edges)."""
     return (2.0 * places / places.new_tensor([width - 1, height - 1]) - 1.0)[:, :, None]

@@ -1,4 +1,4 @@
-"""XFeat twice from one detection: the strongest keypoints as tokens, and all of them in a VLAD global."""
+"""XFeat with one detection for two features: the strongest keypoints as tokens, and all of them in a VLAD."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from gallery_indexer.features.extractors.xfeat_keypoints import XFeatKeypoints, 
 from gallery_indexer.features.networks.frozen import autocast
 from gallery_indexer.features.networks.xfeat import DESCRIPTOR_WIDTH, XFeat
 
-NETWORK = "network."  # before the names of the network's weights in the file, beside those of VladEncoder
+NETWORK = "network."  # prefix of the network's weights in the file, which also has those of VladEncoder
 
 
 class XFeatVladConfig(XFeatConfig):
-    """What stands in the specification's `config`.
+    """The `config` of the specification.
 
     Attributes:
-        clusters: Centres of the codebook.
+        clusters: Number of centres of the codebook.
         normalisation: See `vlad`.
-        max_descriptors: Strongest keypoints that are summed up.
+        max_descriptors: Number of strongest keypoints in the VLAD.
     """
 
     clusters: int = Field(default=64, ge=1)
@@ -39,7 +39,7 @@ class XFeatVladConfig(XFeatConfig):
 
 
 class XFeatVlad(LandmarkExtractor[XFeat]):
-    """The features of XFeat: tokens as the family `xfeat` gives them, which may be left out, and a VLAD.
+    """The features of XFeat: optional tokens as in the family `xfeat`, and a VLAD.
 
     A photograph without keypoints has neither: both masks are False.
     """
@@ -56,7 +56,7 @@ class XFeatVlad(LandmarkExtractor[XFeat]):
 
     @classmethod
     def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> XFeatVlad:
-        """Read the network, the codebook and the whitening, all of one file."""
+        """Read the network, the codebook and the whitening from one file."""
         tensors = load_file(weights)
         network = XFeat()
         network.load_state_dict(
@@ -73,12 +73,12 @@ class XFeatVlad(LandmarkExtractor[XFeat]):
                 threshold=self._config.detection_threshold,
                 count=self._config.max_descriptors,
             )
-        features = {self._global.name: FeatureBatch.from_global(self._summed_up(found))}
+        features = {self._global.name: FeatureBatch.from_global(self._vlad(found))}
         if self._local is not None:
             features[self._local.name] = xfeat_tokens(found, self._local.max_tokens)
         return features
 
-    def _summed_up(self, found: XFeatKeypoints) -> Tensor:
+    def _vlad(self, found: XFeatKeypoints) -> Tensor:
         vectors = np.stack([self._encoder.encode(one) for one in found.described()])
         return torch.from_numpy(vectors).to(self._device)
 
@@ -93,16 +93,16 @@ def xfeat_vlad_spec(
     weights: str,
     weights_source: str,
 ) -> ExtractorSpec:
-    """Describe XFeat with VLAD on photographs reduced to a longest side of `size` pixels.
+    """Return the specification of XFeat with VLAD for photographs with a longest side of `size` pixels.
 
     Args:
         config: See XFeatVladConfig.
-        name: Of the local feature; the extractor and the global are `<name>_vlad`.
-        size: Pixels of the longest side.
-        max_tokens: Strongest keypoints that the mixer gets one by one; 0 gives the VLAD alone.
-        dimension: Width of the VLAD after PCA whitening; None leaves it clusters * 64 wide.
+        name: Name of the local feature; the extractor and the global feature are `<name>_vlad`.
+        size: Longest side in pixels.
+        max_tokens: Number of strongest keypoints in the local feature; 0 for no local feature.
+        dimension: Width of the VLAD after PCA whitening; None for no whitening, clusters * 64.
         weights: Path of network, codebook and whitening in the bundle.
-        weights_source: Where they are from.
+        weights_source: Origin of the weights.
     """
     width = config.clusters * DESCRIPTOR_WIDTH if dimension is None else dimension
     whole = FeatureSpec(name=f"{name}_vlad", kind="global", dimension=width, max_tokens=1)

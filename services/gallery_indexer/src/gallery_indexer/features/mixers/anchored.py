@@ -1,4 +1,4 @@
-"""A mixer that adds to an embedding which the query side reaches already; this project's own form, not the paper's."""
+"""A mixer that adds to an embedding which the query side already reaches; this project's method, not the paper's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from gallery_indexer.features.extractors.extractor import FeatureBatch
 
 
 class AnchoredMixer(nn.Module):
-    """The light network's own embedding of the gallery image, plus what the fused features add.
+    """The light network's embedding of the gallery image plus a linear map of the fused features.
 
     In the paper (Wu et al., CVPR 2023) the gallery embedding is the mixer's output alone, and the query encoder has to
-    learn a space that starts anywhere. Here one of the frozen extractors is the query side's network as it was before
-    the joint training; its feature, whitened as the query side whitens it, is the *anchor*, and the mixer's output goes
-    through a linear map that starts at zero. So asymmetric search starts where the light network on both sides stands,
-    and training can only add to it.
+    learn an arbitrary space. Here one of the frozen extractors is the query side's network before the joint training;
+    its feature, whitened as on the query side, is the *anchor*. The linear map of the mixer's output starts at zero, so
+    asymmetric search starts at the accuracy of the light network on both sides.
 
     The anchor's map consists of buffers: no gradient reaches it.
     """
@@ -28,12 +27,12 @@ class AnchoredMixer(nn.Module):
     anchor_bias: Tensor
 
     def __init__(self, mixer: nn.Module, anchor: FeatureSpec, dimension: int) -> None:
-        """Put an anchor under a mixer.
+        """Add an anchor to a mixer.
 
         Args:
-            mixer: Of any kind; returns (B, D), unit length.
+            mixer: A mixer of any kind; returns (B, D), unit length.
             anchor: The global feature that the embedding starts from.
-            dimension: D.
+            dimension: Width of the embedding, D.
         """
         super().__init__()
         self.anchor_name = anchor.name
@@ -54,7 +53,7 @@ class AnchoredMixer(nn.Module):
         return F.normalize(self.start(features) + self.addition(self.mixer(features)).float(), dim=-1)
 
     def start(self, features: Mapping[str, FeatureBatch]) -> Tensor:
-        """Return the light network's own embeddings (B, D), unit length; zero for an image that lacks the feature."""
+        """Return the light network's embeddings (B, D), unit length; zero for an image without the feature."""
         feature = features[self.anchor_name]
         mapped = F.linear(feature.values[:, 0].float(), self.anchor_weight, self.anchor_bias)
         return F.normalize(mapped, dim=-1) * feature.mask

@@ -1,4 +1,4 @@
-"""Builds the mixer that a bundle names; a new kind is one file beside this one, and one line here."""
+"""Builds the mixer that a bundle names; a new kind is one file in this directory and one line here."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _KINDS: Mapping[MixerKind, Callable[[Sequence[FeatureSpec], MixerSpec, int], nn.
 
 
 def build_mixer(features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> nn.Module:
-    """Build a mixer with fresh weights; it takes features by name to (B, dimension) float32 of unit length.
+    """Build a mixer with random weights; it maps features by name to (B, dimension) float32 of unit length.
 
     Args:
         features: The features, in the mixer's order.
         spec: Kind and size.
-        dimension: D, width of the embedding.
+        dimension: Width of the embedding, D.
 
     Raises:
-        ValueError: The kind cannot take these features, or this width.
+        ValueError: The kind does not support these features or this width.
     """
     mixer = _KINDS[spec.kind](features, spec, dimension)
     if spec.anchor is None:

@@ -1,4 +1,4 @@
-"""No fusion: one global feature as it is (asymmetric metric learning, Budnik and Avrithis, CVPR 2021)."""
+"""No fusion: one global feature, unchanged (asymmetric metric learning, Budnik and Avrithis, CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gallery_indexer.features.extractors.extractor import FeatureBatch
 
 
 class IdentityMixer(nn.Module):
-    """The gallery side of a single extractor, without a parameter: the baseline that a fusion has to beat."""
+    """The gallery side of a single extractor, without parameters: the baseline of a fusion."""
 
     def __init__(self, features: Sequence[FeatureSpec], _spec: MixerSpec, dimension: int) -> None:
         super().__init__()
@@ -23,5 +23,5 @@ class IdentityMixer(nn.Module):
         self.feature_name = fitting[0].name
 
     def forward(self, features: Mapping[str, FeatureBatch]) -> Tensor:
-        """Return the feature: (B, D) float32, unit length; zero for an image that lacks it."""
+        """Return the feature: (B, D) float32, unit length; zero for an image without it."""
         return F.normalize(features[self.feature_name].values[:, 0].float(), dim=-1)

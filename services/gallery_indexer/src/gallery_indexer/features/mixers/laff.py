@@ -14,11 +14,11 @@ from gallery_indexer.features.mixers.masked_mean import pooled
 
 
 class LaffMixer(nn.Module):
-    """A convex combination of projected features, whose weights are a softmax over one linear score of each.
+    """A convex combination of projected features; the weights are a softmax over one linear score per feature.
 
-    Every feature, a local one by its mean, goes through its own linear map and tanh. `heads` such blocks of
-    D / heads channels each stand side by side, each of unit length, so that the cosine of two embeddings is the mean of
-    the heads' cosines.
+    Every feature, or the mean of a local one, is projected by a separate linear map and tanh. `heads` such blocks of
+    D / heads channels are concatenated, each of unit length, so that the cosine of two embeddings is the mean of the
+    heads' cosines.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
@@ -37,7 +37,7 @@ class LaffMixer(nn.Module):
         """Fuse one batch: (B, D) float32, unit length."""
         projected = [torch.tanh(self.projections[name](pooled(features[name]))) for name in self.feature_names]
         stacked = self.dropout(torch.stack(projected, dim=1)).unflatten(2, (self.heads, -1))
-        # A feature without a token has no say.
+        # A feature without a token has no weight.
         present = torch.stack([features[name].mask.any(dim=1) for name in self.feature_names], dim=1)
         scores = torch.einsum("bkhc,hc->bkh", stacked, self.attention)
         scores = scores.masked_fill(~present[..., None] & present.any(dim=1)[:, None, None], float("-inf"))

@@ -15,7 +15,7 @@ from gallery_indexer.features.mixers.masked_mean import pooled
 
 
 class MlpMixer(nn.Module):
-    """`layers` hidden layers over the concatenation of all global features and the means of the local ones."""
+    """A perceptron of `layers` hidden layers over the concatenated global features and means of local ones."""
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
         super().__init__()

@@ -16,13 +16,12 @@ _EPSILON = 1e-6
 
 
 class OrthogonalMixer(nn.Module):
-    """The part of the local tokens that is orthogonal to the global feature, averaged, beside the global feature.
+    """Concatenates the global feature with the mean of the local tokens' parts that are orthogonal to it.
 
-    DOLG has one global and one map of local features. Here every feature is projected to width D; the mean of the
-    global ones that an image has is its global feature, and all its local tokens together are the local ones. A gallery
-    without global features takes the mean of the local tokens in its place; one without local features keeps a zero
-    local part. DOLG's attention over its local map is left out: the extractors have chosen their strongest tokens
-    already.
+    DOLG has one global feature and one map of local features. Here every feature is projected to width D; the global
+    feature is the mean of an image's global features, and the local ones are all its local tokens. Without global
+    features, the mean of the local tokens replaces them; without local features, the local part is zero. DOLG's
+    attention over its local map is omitted, since the extractors already select their strongest tokens.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:

@@ -16,10 +16,10 @@ _TOKEN_STD = 0.02
 
 
 class DynamicMixer(nn.Module):
-    """A post-norm transformer over feature tokens, read out at a learnable fusion token.
+    """A post-norm transformer over feature tokens; the output is a learnable fusion token.
 
-    Every feature is projected to the common width D by its own linear map. A learnable embedding per feature
-    tells the tokens' origins apart; the paper leaves this open. Tokens that an image lacks are masked.
+    Every feature is projected to the common width D by a separate linear map. A learnable embedding per feature marks
+    the tokens' origin, which the paper does not specify. Missing tokens are masked.
     """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
@@ -49,7 +49,7 @@ class DynamicMixer(nn.Module):
         """Fuse one batch.
 
         Args:
-            features: For every feature of the mixer a batch (B, n_i, d_i) with its mask.
+            features: A batch (B, n_i, d_i) with its mask for each feature of the mixer.
 
         Returns:
             g_mix: (B, D) float32, unit length.
@@ -71,12 +71,12 @@ class DynamicMixer(nn.Module):
 
 
 def _read_out(layer: nn.TransformerEncoderLayer, z: Tensor, absent: Tensor) -> Tensor:
-    """Run a post-norm layer for its first token alone: no other one is read, and that saves most of its work.
+    """Run a post-norm layer for its first token only, which saves most of the work: the others are not used.
 
     Args:
-        layer: The last one.
+        layer: The last layer.
         z: (B, N + 1, D) tokens, the fusion token first.
-        absent: (B, N + 1) bool; True where there is no token.
+        absent: (B, N + 1) bool; True for a missing token.
 
     Returns:
         (B, D).

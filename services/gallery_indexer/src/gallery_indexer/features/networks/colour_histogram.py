@@ -1,4 +1,4 @@
-"""A soft histogram of colours: what networks that learned to name things forget, and what tells two of them apart."""
+"""A soft histogram of colours, which classification networks discard although it distinguishes instances."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_CELL = 8  # pixels of a side that are averaged first
+_CELL = 8  # side in pixels of the squares that are averaged first
 _FULL = 255.0
-# Share of the brightness that is added to it before chroma is divided by it: dark pixels have no colour.
+# Added to the brightness before chroma is divided by it: dark pixels have no colour.
 _DARK = 0.1
 _BRIGHTNESS_WEIGHT, _CHROMA_WEIGHT = 0.6, 0.7
 # Squared distance over which a colour's share in a bin falls to 1 / e.
 _SPREAD = 0.005
 _BRIGHTNESSES = (0.15, 0.417, 0.683, 0.95)
-# Radius in the plane of chroma, number of hues, and whether they start half a step on.
+# Radius in the chroma plane, number of hues, and whether they are shifted by half a step.
 _RINGS = ((0.0, 1, False), (0.08, 6, False), (0.2, 6, False), (0.45, 6, True))
 
-# Factor beside pooled activations of unit length. Measured on groceries and on frames of a building, after whitening:
-# larger ones find more in equal light, and less where the query was taken in the dark or in light of another colour.
+# Factor of the histogram next to pooled activations of unit length. Measured on groceries and on frames of a building,
+# after whitening: a larger factor finds more in equal light, and less if the query was taken in other light.
 COLOUR_WEIGHT = 0.3
 
 BINS = len(_BRIGHTNESSES) * sum(hues for _, hues, _ in _RINGS)
 
 
 class ColourHistogram(nn.Module):
-    """Shares of colours in a photograph, softly assigned to fixed bins; square roots of them, so that cosines compare.
+    """Square roots of the shares of colours in a photograph, softly assigned to fixed bins.
 
-    A colour is its brightness, and two opponent channels divided by the brightness, which light changes less. The
-    square roots make the cosine of two histograms the Bhattacharyya coefficient.
+    A colour consists of its brightness and two opponent channels divided by the brightness, which depend less on the
+    light. With square roots, the cosine of two histograms is the Bhattacharyya coefficient.
     """
 
     centres: Tensor
@@ -43,7 +43,7 @@ class ColourHistogram(nn.Module):
         """Describe photographs.
 
         Args:
-            pixels: (B, 3, H, W) RGB from 0 to 255, float32, of at least 8 pixels a side.
+            pixels: (B, 3, H, W) RGB from 0 to 255, float32; H and W are at least 8.
 
         Returns:
             (B, 76) float32, unit length.
@@ -54,7 +54,7 @@ class ColourHistogram(nn.Module):
 
 
 def _opponents(colours: Tensor) -> Tensor:
-    """Turn RGB from 0 to 1 (B, 3, h, w) into brightness and two channels of chroma, as large as each other."""
+    """Convert RGB from 0 to 1 (B, 3, h, w) to brightness and two channels of chroma, of equal scale."""
     red, green, blue = colours.unbind(dim=1)
     brightness = colours.mean(dim=1)
     chroma = _CHROMA_WEIGHT / (brightness + _DARK)

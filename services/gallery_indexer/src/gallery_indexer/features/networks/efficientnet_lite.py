@@ -1,7 +1,7 @@
 """EfficientNet-Lite (Tan and Le, ICML 2019, in TensorFlow's variants for small devices), without its classifier.
 
-The compound scaling of EfficientNet without squeeze-and-excitation, with ReLU6, and with a stem and a head that are not
-scaled. Convolutions are padded as TensorFlow's `SAME` does, more behind than in front, by the size of their input.
+EfficientNet with compound scaling but without squeeze-and-excitation, with ReLU6, and with an unscaled stem and head.
+Convolutions are padded as by TensorFlow's `SAME`: depending on the input size, with more cells after than before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OUT_CHANNELS = 1280
 _STEM = 32
 _MEAN, _STD = 127.0, 128.0
 _EPSILON, _MOMENTUM = 1e-3, 0.01
-# Repeats, kernel, stride, expansion, output channels of a stage, before scaling.
+# Repeats, kernel, stride, expansion and output channels of each stage, before scaling.
 _STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -36,16 +36,15 @@ _SCALING: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite1": (1
 
 
 class EfficientNetLite(nn.Module):
-    """A stem, blocks and a head: all that lies before the pooling.
+    """The network up to the pooling: a stem, blocks and a head.
 
     Attributes:
-        variant: Which of them it is.
-        blocks: In their order; a training that keeps the first ones as they are freezes them, and the stem
-            (`conv_stem`, `bn_stem`).
+        variant: The variant.
+        blocks: The blocks in order; a training may freeze the first ones and the stem (`conv_stem`, `bn_stem`).
     """
 
     def __init__(self, variant: Variant) -> None:
-        """Build it with fresh weights."""
+        """Build the network with random weights."""
         super().__init__()
         self.variant = variant
         width, depth = _SCALING[variant]
@@ -79,7 +78,7 @@ class EfficientNetLite(nn.Module):
 
 
 class _SameConv2d(nn.Conv2d):
-    """A convolution without bias that gives a map of the size of its input over the stride, rounded up."""
+    """A convolution without bias; the output's size is the input's divided by the stride, rounded up."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
@@ -87,12 +86,12 @@ class _SameConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = (self._padding(side) for side in x.shape[-2:])
         padding = (top, left)
-        if padding != (bottom, right):  # what convolutions cannot do themselves, which costs a pass over memory
+        if padding != (bottom, right):  # not supported by conv2d; costs a pass over memory
             x, padding = F.pad(x, (left, right, top, bottom)), (0, 0)
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
 
     def _padding(self, side: int) -> tuple[int, int]:
-        """Return what comes before and behind a side of that many cells."""
+        """Return the padding before and after a side of this many cells."""
         kernel, stride = self.kernel_size[0], self.stride[0]
         total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
         return total // 2, total - total // 2

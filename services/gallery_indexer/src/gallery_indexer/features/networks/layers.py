@@ -17,7 +17,7 @@ def normalise(pixels: Tensor, mean: tuple[float, ...] = _MEAN, std: tuple[float,
     Args:
         pixels: uint8 or float.
         mean: Mean by channel, for pixels from 0 to 1; ImageNet's by default.
-        std: Standard deviation, likewise.
+        std: Standard deviation by channel, for pixels from 0 to 1.
     """
     shift, scale = (_by_channel(values, pixels.device) for values in (mean, std))
     return (pixels / 255.0 - shift) / scale

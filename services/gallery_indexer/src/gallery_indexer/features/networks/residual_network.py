@@ -31,8 +31,8 @@ class _ResidualBlock(nn.Module):
 class ResidualNetwork(nn.Module):
     """A stem, three residual stages of 2, 4 and 8 times `width` channels, GeM pooling and a linear whitening layer.
 
-    Normalisation of the uint8 input is part of it, so the pixels are all that a caller must agree on. Batch statistics
-    centre and scale the whitening layer while it learns; afterwards they are constants of one linear map.
+    Normalisation of the uint8 input is part of the network. Batch statistics centre and scale the whitening layer in
+    training; afterwards they are constants of one linear map.
     """
 
     mean: Tensor
@@ -58,10 +58,10 @@ class ResidualNetwork(nn.Module):
         return self.pool_global(self.activations(pixels))
 
     def activations(self, pixels: Tensor) -> Tensor:
-        """Give mid-level activations (B, 4 * width, H / 8, W / 8) of (B, 3, H, W) pixels from 0 to 255."""
+        """Return mid-level activations (B, 4 * width, H / 8, W / 8) of (B, 3, H, W) pixels from 0 to 255."""
         middle: Tensor = self.middle((pixels.float() - self.mean) / self.std)
         return middle
 
     def pool_global(self, activations: Tensor) -> Tensor:
-        """Carry mid-level activations on to the global embedding: (B, dimension), unit length."""
+        """Compute the global embedding from mid-level activations: (B, dimension), unit length."""
         return F.normalize(self.whitening(self.pool(self.top(activations))), dim=-1)

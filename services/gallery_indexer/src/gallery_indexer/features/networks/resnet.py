@@ -1,7 +1,7 @@
-"""The residual network of the landmark literature (He et al., CVPR 2016), one for every family that is built on it.
+"""The residual network (He et al., CVPR 2016) that all landmark extractors with a ResNet share.
 
-Weights have torchvision's names (`layer3.5.conv2.weight`). pycls, which DELG, DOLG and CVNet are written in, has the
-same network by other names.
+Weights have torchvision's names (`layer3.5.conv2.weight`). pycls, the framework of DELG, DOLG and CVNet, has the same
+network with other names.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class ResNet(nn.Module):
     """Convolutional trunk of a ResNet: a stem and up to four stages, without pooling or classifier."""
 
     def __init__(self, depth: Depth, *, stages: int = 4) -> None:
-        """Build it with fresh weights.
+        """Build the trunk with random weights.
 
         Args:
             depth: 18 has basic blocks; 50, 101 and 152 have bottlenecks with the stride on the 3 x 3 convolution.
-            stages: How many of the four stages there are.
+            stages: Number of stages, up to four.
         """
         super().__init__()
         self.conv1 = nn.Conv2d(3, _STEM_WIDTH, 7, stride=2, padding=3, bias=False)
@@ -47,9 +47,9 @@ class ResNet(nn.Module):
         self.out_channels = inputs
 
     def raise_activations(self, floor: float) -> None:
-        """Clamp activations at `floor` instead of 0: all of the first stage, what leaves a block of the next two.
+        """Clamp activations at `floor` instead of 0: all of the first stage, and block outputs of the next two.
 
-        ReLUP of SuperGlobal (Shao et al., ICCV 2023, sec. 3.2), as its authors' code has it; of bottlenecks.
+        ReLUP of SuperGlobal (Shao et al., ICCV 2023, sec. 3.2), as in its authors' code; for bottlenecks only.
         """
         for name in self.stage_names[:3]:
             for block in self.get_submodule(name).children():
@@ -58,11 +58,11 @@ class ResNet(nn.Module):
             block.inner_floor = floor  # type: ignore[assignment]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Give the last stage's activations of normalised (B, 3, H, W) pixels; see `stages`."""
+        """Return the last stage's activations of normalised (B, 3, H, W) pixels; see `stages`."""
         return self.stages(pixels)[-1]
 
     def stages(self, pixels: Tensor) -> list[Tensor]:
-        """Give every stage's activations of normalised (B, 3, H, W) pixels.
+        """Return every stage's activations of normalised (B, 3, H, W) pixels.
 
         Returns:
             Stage k, from 1: (B, C, h, w) with h and w a 2^(k + 1)-th of H and W, rounded up.
@@ -82,7 +82,7 @@ def stage_width(depth: Depth, number: int) -> int:
 
 
 def stage_of_blocks(depth: Depth, number: int, inputs: int) -> nn.Sequential:
-    """Return a stage, numbered from 0, that takes `inputs` channels; all but the first halve height and width."""
+    """Return a stage, numbered from 0, with `inputs` input channels; all but the first halve height and width."""
     block = _BasicBlock if depth == _WITHOUT_BOTTLENECKS else _Bottleneck
     outputs = stage_width(depth, number)
     stride = 1 if number == 0 else 2
@@ -91,10 +91,10 @@ def stage_of_blocks(depth: Depth, number: int, inputs: int) -> nn.Sequential:
 
 
 class _Block(nn.Module):
-    """What both kinds share: a shortcut, projected where the shape changes."""
+    """Base class of blocks: a shortcut, projected if the shape changes."""
 
     downsample: nn.Sequential | None
-    outer_floor = 0.0  # what the sum is raised to at least
+    outer_floor = 0.0  # lower bound of the sum
 
     def _shortcut(self, inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
         if stride == 1 and inputs == outputs:
@@ -120,7 +120,7 @@ class _BasicBlock(_Block):
 
 
 class _Bottleneck(_Block):
-    inner_floor = 0.0  # what the inner activations are raised to at least
+    inner_floor = 0.0  # lower bound of the inner activations
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The attention over a feature map that DELG and DOLG share (Cao et al., ECCV 2020; Yang et al., ICCV 2021)."""
+"""The attention over a feature map in DELG and DOLG (Cao et al., ECCV 2020; Yang et al., ICCV 2021)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BRANCH_WIDTH = 512
 
 
 class SpatialAttention(nn.Module):
-    """Two 1 x 1 convolutions: the first describes a cell, the second weighs it."""
+    """Two 1 x 1 convolutions: the first describes a cell, the second weights it."""
 
     def __init__(self, inputs: int, width: int, *, multi_atrous: bool = False) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class SpatialAttention(nn.Module):
         self.conv2 = nn.Conv2d(width, 1, 1)
 
     def forward(self, activations: Tensor) -> tuple[Tensor, Tensor]:
-        """Give unit descriptors (B, width, h, w) and weights (B, 1, h, w) above 0 of (B, C, h, w) activations."""
+        """Return unit descriptors (B, width, h, w) and positive weights (B, 1, h, w) of (B, C, h, w) activations."""
         if self.aspp is not None:
             activations = self.aspp(activations)
         described = self.bn(self.conv1(activations))
@@ -29,7 +29,7 @@ class SpatialAttention(nn.Module):
 
 
 class MultiAtrous(nn.Module):
-    """Convolutions of several dilations beside the mean of the whole map, brought together (DOLG, sec. 3.2)."""
+    """Merges convolutions of several dilations and the mean of the map (DOLG, sec. 3.2)."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class MultiAtrous(nn.Module):
         self.conv_after = nn.Sequential(nn.Conv2d(merged, inputs, 1), nn.ReLU())
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Give (B, C, h, w) of (B, C, h, w)."""
+        """Return (B, C, h, w) for (B, C, h, w) activations."""
         whole = self.im_pool(activations).expand(-1, -1, *activations.shape[-2:])
         merged: Tensor = self.conv_after(torch.cat([whole, *(branch(activations) for branch in self.aspp)], dim=1))
         return merged

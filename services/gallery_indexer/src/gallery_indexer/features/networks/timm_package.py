@@ -1,4 +1,4 @@
-"""timm: an optional package, imported only where a network of it is asked for."""
+"""timm, an optional package, which is imported only if one of its networks is used."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _EXTRA = "aff-gallery-indexer[timm]"
 _WHEELS = "https://download.pytorch.org/whl"
 
 
-def import_timm(wanted_by: str) -> Any:
+def import_timm(needed_by: str) -> Any:
     """Return the module.
 
     Args:
-        wanted_by: What needs it, for the message.
+        needed_by: Name of the network, for the message.
 
     Raises:
-        MissingExtraError: It is not installed, or cannot be loaded beside the torch that is; names the command.
+        MissingExtraError: timm is not installed, or incompatible with the installed torch; has the command to fix it.
     """
     try:
         import timm  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise MissingExtraError(f"needs timm: pip install '{_EXTRA}'", item=wanted_by) from error
-    except (RuntimeError, OSError) as error:  # torchvision's operators, of another build than torch
-        detail = f"timm cannot be loaded ({error}); torchvision has to be of torch's build: {_torchvision_command()}"
-        raise MissingExtraError(detail, item=wanted_by) from error
+        raise MissingExtraError(f"needs timm: pip install '{_EXTRA}'", item=needed_by) from error
+    except (RuntimeError, OSError) as error:  # torchvision of another build than torch
+        detail = f"timm cannot be loaded ({error}); torchvision has to match torch's build: {_torchvision_command()}"
+        raise MissingExtraError(detail, item=needed_by) from error
     return timm
 
 
 def _torchvision_command() -> str:
-    """Return what brings the torchvision that fits the installed torch: `+cpu` and the like name an index."""
+    """Return the command that installs a matching torchvision; a suffix such as `+cpu` names the package index."""
     build = torch.__version__.partition("+")[2]
     index = f" --index-url {_WHEELS}/{build}" if build else ""
     return f"pip uninstall -y torchvision && pip install torch=={torch.__version__} torchvision{index}"

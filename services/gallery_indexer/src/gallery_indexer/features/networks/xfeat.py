@@ -1,6 +1,6 @@
 """XFeat (Potje et al., CVPR 2024): keypoints, their reliability and dense descriptors from one light network.
 
-Weights have the authors' names. Their refinement of matches (`fine_matcher`) is no part of it.
+Weights have the authors' names. Their refinement of matches (`fine_matcher`) is not included.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DESCRIPTOR_WIDTH = 64
-GRID = 32  # pixels by which the sides of the input have to be divided
+GRID = 32  # the sides of the input are multiples of it, in pixels
 _CELL = 8
 _BINS = _CELL * _CELL
 
@@ -40,7 +40,7 @@ class XFeat(nn.Module):
         """Describe photographs.
 
         Args:
-            pixels: (B, 3, H, W) float32 RGB from 0 to 1; 32 divides H and W.
+            pixels: (B, 3, H, W) float32 RGB from 0 to 1; H and W are multiples of 32.
 
         Returns:
             Descriptors (B, 64, H / 8, W / 8) of unit length; the probability (B, 1, H, W) of a keypoint at each pixel;

@@ -1,1 +1,1 @@
-"""The files in which features of images are kept: written by trainings and by the indexer."""
+"""Files with features of images, written by trainings and by the indexer."""

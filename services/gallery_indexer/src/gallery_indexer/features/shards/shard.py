@@ -1,4 +1,4 @@
-"""One file of a feature store: written whole or not at all, and mapped into memory when it is read."""
+"""One file of a feature store: written completely or not at all, and read as a memory map."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def shard_path(directory: Path, number: int) -> Path:
 
 
 def write_shard(path: Path, arrays: Arrays, unreadable: Mapping[int, str]) -> None:
-    """Write a shard, and beside it its size, its sha256 and why photographs are missing from it.
+    """Write a shard, and a note with its size, its sha256 and the reasons of missing photographs.
 
     Args:
-        path: Of the shard.
+        path: Path of the shard.
         arrays: Its arrays by name.
-        unreadable: Reason by row of the store.
+        unreadable: Reasons of missing photographs, by row of the store.
 
     Raises:
-        FeatureStoreNotWrittenError: The disk is full or refuses; nothing of the shard is left.
+        FeatureStoreNotWrittenError: The disk is full, or a write failed; the partial file is removed.
     """
     partial = path.with_name(path.name + _PARTIAL)
     try:
@@ -52,22 +52,22 @@ def write_shard(path: Path, arrays: Arrays, unreadable: Mapping[int, str]) -> No
         partial.unlink(missing_ok=True)
         size = sum(array.nbytes for array in arrays.values())
         raise FeatureStoreNotWrittenError(
-            f"{error}; it takes {size / 1e6:.1f} MB. Make room and start again: finished shards are kept",
+            f"{error}; the shard needs {size / 1e6:.1f} MB. Make room and start again: finished shards are kept",
             item=str(path),
         ) from error
 
 
 def check_shard(path: Path, *, verify: bool) -> None:
-    """Raise unless the shard is what was written.
+    """Check that a shard is as it was written.
 
     Args:
-        path: Of the shard.
-        verify: Compare the sha256 too, which reads the whole file.
+        path: Path of the shard.
+        verify: Whether to compare the sha256, too, which reads the whole file.
 
     Raises:
-        FeatureShardError: It, or the note beside it, is missing or altered.
+        FeatureShardError: The shard or its note is missing or altered.
     """
-    advice = "run the extraction again: it makes this shard alone"
+    advice = "run the extraction again: it writes this shard only"
     note = _read_note(path)
     if note is None or not path.exists():
         raise FeatureShardError(f"missing, or without its note; {advice}", item=str(path))
@@ -76,16 +76,16 @@ def check_shard(path: Path, *, verify: bool) -> None:
 
 
 def unreadable_of(path: Path) -> dict[int, str]:
-    """Return why photographs are missing from a checked shard, by row of the store."""
+    """Return the reasons of photographs missing from a checked shard, by row of the store."""
     note = _read_note(path) or {"unreadable": {}}
     return {int(row): str(reason) for row, reason in note["unreadable"].items()}
 
 
 def map_shard(path: Path) -> dict[str, NDArray[Any]]:
-    """Map the arrays of a checked shard; nothing is read until it is touched.
+    """Map the arrays of a checked shard into memory; data is read on access.
 
     Raises:
-        FeatureShardError: The file is gone or is no shard.
+        FeatureShardError: The file is missing or not a shard.
     """
     try:
         content = np.memmap(path, dtype=np.uint8, mode="r")

@@ -1,4 +1,4 @@
-"""Collects what the extractors give of a shard's photographs."""
+"""Collects the features of a shard's photographs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ShardBuilder:
         self.unreadable: dict[int, str] = {}
 
     def add_unreadable(self, row: int, reason: str) -> None:
-        """Note why a row of the store stays empty."""
+        """Record why a row of the store is empty."""
         self.unreadable[row] = reason
 
     def add_pixels(self, row: int, pixels: NDArray[np.uint8] | None) -> None:
-        """Keep a photograph that was read."""
+        """Add a readable photograph."""
         self._readable[row - self._first] = True
         if self._pixels is not None and pixels is not None:
             self._pixels[row - self._first] = pixels
@@ -45,16 +45,16 @@ class ShardBuilder:
     def add_features(
         self, rows: Sequence[int], names: Sequence[str], copy: int, found: Mapping[str, FeatureBatch]
     ) -> None:
-        """Keep the features of photographs.
+        """Add features of photographs.
 
         Args:
             rows: Rows of the store.
             names: Names of the photographs, for errors.
-            copy: Which version of them.
-            found: What the extractors gave.
+            copy: Index of the augmented copy.
+            found: Features of the photographs, by name.
 
         Raises:
-            FeatureNotFiniteError: A value is NaN, infinite or beyond float16; names the photograph.
+            FeatureNotFiniteError: A value is NaN, infinite or beyond float16; has the photograph's name.
         """
         for feature in self._features:
             batch = found[feature.name]

@@ -1,4 +1,4 @@
-"""What can be wrong with a feature store.
+"""Errors of feature stores.
 
 ```
 FeatureStoreError                   500  feature_store_unusable
@@ -15,22 +15,22 @@ from aff_shared.errors import AffError
 
 
 class FeatureStoreError(AffError):
-    """The directory holds no finished feature store of this release."""
+    """The directory has no finished feature store of this release."""
 
     code = "feature_store_unusable"
     title = "Unusable feature store"
 
 
 class FeatureStoreMismatchError(FeatureStoreError):
-    """The directory holds features of other extractors, photographs or settings."""
+    """The directory has features of other extractors, photographs or settings."""
 
     code = "feature_store_mismatch"
     status = 409
-    title = "Feature store of something else"
+    title = "Feature store mismatch"
 
 
 class FeatureShardError(FeatureStoreError):
-    """A shard is missing or is not what was written."""
+    """A shard is missing or altered."""
 
     code = "feature_shard_damaged"
     title = "Missing or altered feature shard"
@@ -45,7 +45,7 @@ class FeatureStoreNotWrittenError(FeatureStoreError):
 
 
 class FeatureNotFiniteError(FeatureStoreError):
-    """An extractor gave NaN or infinity, or a value beyond float16."""
+    """An extractor returned NaN, infinity, or a value beyond float16."""
 
     code = "feature_not_finite"
     title = "Feature is not finite"
