@@ -109,11 +109,12 @@ def texts_of(suffix: str, source: str) -> Iterator[tuple[int, str, bool]]:
     """Yield the first line of each text, the text, and whether it is a docstring.
 
     Texts of Python are comments, docstrings, and strings of three words or more, with `…` for values in f-strings. Of
-    files that are neither Python nor Markdown, only comments after `#` are texts.
+    files that are neither Python nor Markdown, only comments are texts.
     """
     if suffix != ".py":
-        text = source if suffix == ".md" else re.sub(r"^(?:.*?(?<!\S)#+|.*$)", "", source, flags=re.MULTILINE)
-        yield 1, text, False
+        marker = r"//|/?\*+" if suffix in {".js", ".mjs"} else "#+"
+        comments = re.sub(rf"^(?:.*?(?<!\S)(?:{marker})|.*$)", "", source, flags=re.MULTILINE)
+        yield 1, source if suffix == ".md" else comments, False
         return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

@@ -31,6 +31,8 @@ CONFIGURATION = [
     ROOT / "Makefile",
     ROOT / "pyproject.toml",
     *ROOT.glob("*/configs/**/*.toml"),
+    *ROOT.glob("services/query_api/src/query_api/page/*.js"),
+    ROOT / "services" / "query_api" / "web" / "build.mjs",
 ]
 
 
@@ -78,6 +80,13 @@ def test_the_texts_of_python_are_searched(tmp_path: Path, source: str, phrases: 
     assert sorted(one.phrase for one in findings_in(tmp_path / "module.py")) == sorted(phrases)
 
 
-def test_comments_of_other_files_are_searched(tmp_path: Path) -> None:
-    (tmp_path / "Makefile").write_text("run: tell ## Start the service\n# It tells\n")
-    assert [(one.line, one.phrase) for one in findings_in(tmp_path / "Makefile")] == [(2, "tells")]
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Makefile", "run: tell ## Start the service\n# It tells\n"),
+        ("page.js", "told(); // the service\n/** It tells. */\n"),
+    ],
+)
+def test_comments_of_other_files_are_searched(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert [(one.line, one.phrase) for one in findings_in(tmp_path / name)] == [(2, "tells")]

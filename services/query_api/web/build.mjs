@@ -1,5 +1,5 @@
-// Puts ONNX Runtime for the web beside the page: `npm ci --ignore-scripts && npm run build`.
-// Plain WASM for most devices; the build that WebGPU needs for those that have it. Compressed alone: three times as small.
+// Installs ONNX Runtime for the web next to the page: `npm ci --ignore-scripts && npm run build`.
+// Plain WASM for most devices; the WebGPU build for those that support it. Only compressed files: a third of the size.
 
 import { createReadStream, createWriteStream } from "node:fs";
 import { copyFile, mkdir, rm } from "node:fs/promises";

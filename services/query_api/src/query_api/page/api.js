@@ -1,11 +1,11 @@
-// Calls of the query service. What fails is an Error with words for a person.
+// Calls of the query service. Failures are Errors with a message for the user.
 
 import { parse, stringify } from "./exact_json.js";
 
-/** The service's address, which may lie below a path of a proxy: these files are below its `page`. */
+/** The service's address, possibly below a path of a proxy: these files are below its `page`. */
 const SERVICE = new URL("..", import.meta.url);
 
-/** Where a path of the service is. */
+/** URL of a path of the service. */
 export const serviceUrl = (path) => new URL(path.slice(1), SERVICE).href;
 
 export class ServiceError extends Error {
@@ -15,13 +15,13 @@ export class ServiceError extends Error {
   }
 }
 
-/** Keep the service's key until the browser is closed; images of the page bring it, too. */
+/** Store the service's key until the browser is closed; requests for images send it as well. */
 export function keepKey(key) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
   document.cookie = `aff_key=${encodeURIComponent(key)}; Path=${SERVICE.pathname}; SameSite=Strict${secure}`;
 }
 
-/** Send a request; returns the parsed answer. */
+/** Send a request; return the parsed response. */
 async function call(path, options = {}) {
   let response;
   try {

@@ -1,4 +1,4 @@
-// The page: a photograph in, hits out. Every search is an entry of the browser's history.
+// The search page. Every search is an entry in the browser's history.
 
 import { keepKey, searchByEmbedding, searchByPhotograph, searchSimilar, ServiceError, thumbnailUrl } from "./api.js";
 import { CropPicker } from "./crop.js";
@@ -7,12 +7,12 @@ import { stringify } from "./exact_json.js";
 import { addFilter, readFilters, showFilters, toServiceFilter } from "./filters.js";
 
 const $ = (id) => document.getElementById(id);
-const photographs = []; // of this visit; the history names them by their place
+const photographs = []; // of this visit; the history refers to them by index
 const costs = new Map();
-let current = null; // place of the photograph that is shown
-let encoder = null; // a promise, once it was asked for
+let current = null; // index of the photograph that is shown
+let encoder = null; // a promise, once it was requested
 let shownUrl = null;
-let turn = 0; // of the search whose hits may be shown
+let turn = 0; // number of the search whose hits may be shown
 
 const crop = new CropPicker(() => search());
 
@@ -188,7 +188,7 @@ function restore(state) {
   $("group").value = state.group;
   showFilters(state.filters);
   if (state.similar === undefined) {
-    if (!photographs[state.photograph]) { // of an earlier visit
+    if (!photographs[state.photograph]) { // from an earlier visit
       restore(null);
       return;
     }

@@ -1,9 +1,9 @@
-// A region of the photograph: dragged with a pointer, or typed as numbers; both show the same.
+// A region of the photograph: dragged with a pointer or typed as numbers, in sync.
 
-const SMALLEST = 8; // pixels of the photograph
+const SMALLEST = 8; // in pixels of the photograph
 
 export class CropPicker {
-  /** @param onChange Called when the region was changed by a person. */
+  /** @param onChange Called when the user changed the region. */
   constructor(onChange) {
     this._onChange = onChange;
     this._image = document.getElementById("photograph");
@@ -43,7 +43,7 @@ export class CropPicker {
       const crop = this._between(from, this._place(ended));
       this._change(crop && crop[2] - crop[0] >= SMALLEST && crop[3] - crop[1] >= SMALLEST ? crop : null);
     };
-    try { stage.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone already */ }
+    try { stage.setPointerCapture(event.pointerId); } catch { /* the pointer was released already */ }
     stage.addEventListener("pointermove", move);
     stage.addEventListener("pointerup", end);
     stage.addEventListener("pointercancel", end);

@@ -1,12 +1,12 @@
-// The query encoder of the service, run in this browser by ONNX Runtime.
+// The service's query encoder, run in this browser by ONNX Runtime.
 
 import { describeEncoder, ServiceError, serviceUrl } from "./api.js";
 import { stretch } from "./resample.js";
 
 const RUNTIME = new URL("ort/", import.meta.url).href;
-const MOST_PIXELS = 16_000_000; // of a canvas on the smallest phones
+const MOST_PIXELS = 16_000_000; // limit of a canvas on the smallest phones
 
-/** Whether the service has the runtime; it is built in where npm was at hand. */
+/** Whether the service has the runtime, which is included if npm was available at build time. */
 export async function runtimeIsThere() {
   try {
     return (await fetch(`${RUNTIME}ort.wasm.min.mjs`, { method: "HEAD" })).ok;
@@ -24,20 +24,20 @@ async function gpuIsThere() {
 }
 
 /**
- * Load runtime and graph; `backend` tells what it computes with.
+ * Load runtime and graph; `backend` names the execution provider.
  *
- * @param begun Called with the bytes of the graph before they are asked for: on a slow connection they take a while.
+ * @param onStart Called with the size of the graph in bytes before the download, which can take a while.
  */
-export async function loadDeviceEncoder(begun) {
+export async function loadDeviceEncoder(onStart) {
   const described = await describeEncoder();
-  if (described.preprocessing.resize !== "stretch") throw new ServiceError("This encoder's resizing is not known here.");
+  if (described.preprocessing.resize !== "stretch") throw new ServiceError("This page does not support the encoder's resizing.");
   const gpu = await gpuIsThere();
   const ort = await import(`${RUNTIME}${gpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs"}`);
   ort.env.wasm.wasmPaths = RUNTIME;
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
   const wanted = gpu ? "fp32" : described.serving;
   const graph = described.files.find((file) => file.precision === wanted) ?? described.files[0];
-  begun(graph.size_bytes);
+  onStart(graph.size_bytes);
   const response = await fetch(serviceUrl(graph.url));
   if (!response.ok) throw new ServiceError("The encoder cannot be loaded.");
   const session = await ort.InferenceSession.create(await response.arrayBuffer(), {
@@ -55,7 +55,7 @@ class DeviceEncoder {
     this._size = described.preprocessing.size;
   }
 
-  /** Embed a photograph, or a region [left, top, right, bottom] of it: a Float32Array of unit length. */
+  /** Embed a photograph, or its region [left, top, right, bottom]; return a Float32Array of unit length. */
   async embed(photograph, crop = null) {
     const { rgba, width, height } = await pixels(photograph, crop);
     const image = stretch(rgba, width, height, this._size);
@@ -64,7 +64,7 @@ class DeviceEncoder {
   }
 }
 
-/** Decode a photograph: upright, on white, in the numbers of the file, as the service does. */
+/** Decode a photograph like the service: upright, on white, without colour conversion. */
 async function pixels(photograph, crop) {
   let bitmap;
   try {

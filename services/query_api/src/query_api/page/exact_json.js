@@ -1,7 +1,7 @@
-// JSON with 64-bit integers as they are: one that a double cannot hold is a BigInt.
+// JSON with exact 64-bit integers: one that a double cannot represent is a BigInt.
 
 const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-const MARK = "\u{e000}integer:"; // what JSON.parse takes for a text is the digits of such a number
+const MARK = "\u{e000}integer:"; // prefix of strings that contain the digits of such a number
 const MARKED = new RegExp(`^${MARK}(-?\\d+)$`);
 const MARKED_IN_JSON = new RegExp(`"${MARK}(-?\\d+)"`, "g");
 
@@ -18,7 +18,7 @@ export function parse(text) {
 export const stringify = (value) =>
   JSON.stringify(value, (_, one) => (typeof one === "bigint" ? `${MARK}${one}` : one)).replace(MARKED_IN_JSON, "$1");
 
-/** The number that a text is written as: an integer exactly; NaN where it is none. */
+/** Parse a number; integers are exact, NaN if the text is not a number. */
 export function toNumber(text) {
   const number = Number(text);
   return /^-?\d+$/.test(text) && !Number.isSafeInteger(number) ? BigInt(text) : number;

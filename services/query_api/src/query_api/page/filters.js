@@ -5,7 +5,7 @@ import { toNumber } from "./exact_json.js";
 const rows = document.getElementById("filters");
 const template = document.getElementById("filter-template");
 
-/** Add a row, empty or as it was. */
+/** Add a row, empty or with a former content. */
 export function addFilter(row = { key: "", test: "match", value: "" }) {
   const element = template.content.firstElementChild.cloneNode(true);
   for (const name of ["key", "test", "value"]) element.querySelector(`.${name}`).value = row[name];
@@ -31,7 +31,7 @@ export function showFilters(filters) {
   filters.forEach((row) => addFilter(row));
 }
 
-/** The filter of the service that rows stand for; null where none has a key. */
+/** The rows as a filter of the service; null if no row has a key. */
 export function toServiceFilter(filters) {
   const filter = { must: [], must_not: [] };
   for (const { key, test, value } of filters) {
@@ -43,7 +43,7 @@ export function toServiceFilter(filters) {
   return filter.must.length + filter.must_not.length ? filter : null;
 }
 
-/** What a typed value means: true, false, an integer of 64 bits, else a text; double quotes make a text of each. */
+/** Parse a typed value: true, false, a 64-bit integer, otherwise a text; double quotes make any of them a text. */
 function scalar(text) {
   if (text === "true" || text === "false") return text === "true";
   if (/^".*"$/.test(text)) return text.slice(1, -1);

@@ -1,5 +1,5 @@
-// Pillow's antialiased bilinear filter: what the service itself resizes photographs with. A browser's own canvas
-// resizes differently, and the embeddings would differ with it.
+// Pillow's antialiased bilinear filter, with which the service resizes photographs. A browser's canvas resizes
+// differently, so the embeddings would differ.
 
 const PRECISION_BITS = 22;
 
@@ -24,7 +24,7 @@ function coefficients(size, out) {
  * Resize along one axis.
  *
  * @param source Uint8Array of lines of pixels.
- * @param lines Lines to go over.
+ * @param lines Number of lines.
  * @param steps Bytes from one pixel of a line to the next, and from one line to the next, of source and result.
  */
 function resizeAxis(source, result, lines, table, steps) {
