@@ -1,4 +1,4 @@
-"""What every catalogue does."""
+"""The contract of every catalogue."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_a_collection_is_found_by_the_beginning_of_its_id(catalogue: Galle
     assert await _spaces(catalogue) == [(NEW, True), (OLD, False)]
 
 
-async def test_what_was_live_last_stands_second(catalogue: GalleryCatalogue) -> None:
+async def test_the_collection_that_was_live_last_is_second(catalogue: GalleryCatalogue) -> None:
     never = make_space("never")
     for space in (OLD, never, NEW):
         await catalogue.create(space)
@@ -108,7 +108,7 @@ async def test_the_live_collection_is_not_dropped(catalogue: GalleryCatalogue) -
 
 
 @pytest.mark.parametrize("unknown", ["f" * 12, ""])
-async def test_a_collection_that_there_is_not_or_not_clearly_is_told(catalogue: GalleryCatalogue, unknown: str) -> None:
+async def test_a_missing_or_ambiguous_collection_is_reported(catalogue: GalleryCatalogue, unknown: str) -> None:
     await catalogue.create(OLD)
     await catalogue.create(NEW)
     for call in (catalogue.switch, catalogue.drop):
@@ -126,7 +126,7 @@ def nobody_else_follows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
 
 
-async def test_collections_that_were_built_beside_take_the_place_of_all_at_one_moment(
+async def test_restored_collections_replace_all_atomically(
     catalogue: GalleryCatalogue,
 ) -> None:
     await catalogue.create(OLD)

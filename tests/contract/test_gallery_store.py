@@ -1,4 +1,4 @@
-"""What every gallery store must do, run on each of them.
+"""The contract of every gallery store, run on each of them.
 
 The server adapter runs on qdrant-client's in-memory mode, and over gRPC and REST on a real server where
 `QDRANT_URL` names one (with `QDRANT_API_KEY` and `QDRANT_GRPC_PORT` where it needs them).
@@ -45,7 +45,7 @@ async def _scroll_ids(store: GalleryStore, *, limit: int, **arguments: Any) -> l
         cursor = page.cursor
 
 
-async def test_a_new_gallery_is_empty_and_knows_its_space(store: GalleryStore) -> None:
+async def test_a_new_gallery_is_empty_and_has_its_space(store: GalleryStore) -> None:
     assert await store.space() == SPACE
     assert await store.count() == 0
     assert await store.search(unit([1] * 8), limit=5) == []
@@ -58,7 +58,7 @@ async def test_creating_the_same_gallery_again_keeps_its_points(store: GallerySt
     assert await store.count() == 3
 
 
-async def test_a_gallery_of_another_space_is_refused_and_left_untouched(store: GalleryStore) -> None:
+async def test_a_gallery_of_another_space_is_rejected_and_left_untouched(store: GalleryStore) -> None:
     await store.upsert(make_points(3))
     with pytest.raises(EmbeddingSpaceMismatchError, match="index the gallery again"):
         await store.create(make_space("another space"))
@@ -71,7 +71,7 @@ async def test_creations_at_the_same_moment_make_one_gallery(empty_store: Galler
     assert await empty_store.space() == SPACE
 
 
-async def test_every_operation_says_that_the_gallery_is_missing(empty_store: GalleryStore) -> None:
+async def test_every_operation_reports_that_the_gallery_is_missing(empty_store: GalleryStore) -> None:
     point = make_points(1)[0]
     anything = PayloadFilter.model_validate({"must": [{"key": "a", "match": 1}]})
     for operation in (
@@ -163,7 +163,7 @@ async def test_more_points_than_a_batch_are_all_written(store: GalleryStore) -> 
     assert await store.count() == 300
 
 
-async def test_a_big_payload_comes_back_whole(store: GalleryStore) -> None:
+async def test_a_big_payload_is_returned_completely(store: GalleryStore) -> None:
     payload = {"text": "ä" * 200_000, "numbers": list(range(5_000))}
     await store.upsert([make_point("a", unit([1] * 8), payload)])
     assert (await store.fetch(["a"]))["a"].record.payload == payload
@@ -246,7 +246,7 @@ async def test_the_score_threshold_keeps_scores_at_or_above_it(store: GallerySto
     assert await found(-1.0) == ["east", "between", "north"]
 
 
-async def test_a_search_reads_embeddings_where_they_are_asked_for(store: GalleryStore) -> None:
+async def test_a_search_returns_embeddings_on_request(store: GalleryStore) -> None:
     point = make_point("one", unit([1, 2, 3, 4, 5, 6, 7, 8]))
     await store.upsert([point])
     (hit,) = await store.search(unit([1] * 8), limit=1, with_embeddings=True)

@@ -1,6 +1,6 @@
 """A server that hangs, vanishes, cuts connections or loses its collection: a stand-in, and the one of `QDRANT_URL`.
 
-A proxy stands between, as nothing here may stop the server itself. A full disk, and refusals in the words of a real
+A proxy stands between, as nothing here may stop the server itself. A full disk, and rejections in the words of a real
 server, are played by stand-ins in the unit tests and in `tests/e2e/test_faults.py`.
 """
 
@@ -38,8 +38,8 @@ class _Node:
     """A server behind a proxy.
 
     Attributes:
-        proxy: What the store reaches it through.
-        settings: Of that store: short waits, small batches.
+        proxy: Proxy between the store and the server.
+        settings: Settings of the store: short waits, small batches.
     """
 
     proxy: FaultProxy
@@ -122,7 +122,7 @@ async def test_without_the_server_calls_end_and_when_it_is_back_they_succeed(mod
 async def test_where_there_is_another_way_to_the_server_nothing_fails(mode: Mode, port: int, node: _Node) -> None:
     async with _node(port) as other, _catalogue(node.beside(other)) as catalogue:
         store = await catalogue.collection(SPACE)
-        for broken, whole in ((node, other), (other, node)):  # one of them is the one that is asked
+        for broken, whole in ((node, other), (other, node)):  # one of them is the one that is called
             await whole.proxy.become(Pass())
             await broken.proxy.become(mode)
             (hit,) = await store.search(POINTS[1].embedding, limit=1)
@@ -145,7 +145,7 @@ async def test_a_write_whose_connections_are_cut_again_and_again_is_there_once(n
         assert sorted(point.record.item_id for point in page.points) == sorted(one.record.item_id for one in more)
 
 
-async def test_a_live_collection_that_another_tool_deletes_is_missing_and_not_begun_anew(node: _Node) -> None:
+async def test_a_live_collection_that_another_tool_deletes_is_missing_and_not_created_again(node: _Node) -> None:
     async with _catalogue(node.settings) as catalogue:
         store = await catalogue.collection(SPACE)
         name = catalogue._name_of(SPACE.id)

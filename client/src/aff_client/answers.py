@@ -1,4 +1,4 @@
-"""What a service answers, or why it does not."""
+"""Responses of a service, errors, and its URL."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ServiceError(AffError):
     """A service answered with a problem.
 
     Attributes:
-        problem: What it said.
-        request_id: Of the request, in the service's log.
-        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+        problem: Problem details of the response.
+        request_id: Id of the request in the service's log.
+        retry_after_s: Value of `Retry-After` in seconds; 0 without one.
     """
 
     code = "service_problem"
-    title = "The service refused the request"
+    title = "The service rejected the request"
 
     def __init__(self, problem: Problem, *, retry_after_s: float = 0.0, request_id: str = "") -> None:
         super().__init__(f"{problem.detail} ({problem.status} {problem.code})", item=problem.item)
@@ -57,11 +57,11 @@ class ServiceUnreachableError(AffError):
 
 
 class ForeignAnswerError(ServiceUnreachableError):
-    """Something else answered in the service's place: a proxy before it, another server at its address.
+    """Something other than the service responded: a proxy, or another server at its address.
 
     Attributes:
-        problem: Its status, and what it seems to be.
-        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+        problem: Status and description of the response.
+        retry_after_s: Value of `Retry-After` in seconds; 0 without one.
     """
 
     code = "foreign_answer"
@@ -75,36 +75,38 @@ class ForeignAnswerError(ServiceUnreachableError):
 
 
 def key_header(key: str | None) -> dict[str, str]:
-    """Return the header that brings a key; None takes that of the environment's AFF_API_KEY, where there is one.
+    """Return the header with a key; None uses the environment variable AFF_API_KEY, if it is set.
 
     Raises:
-        KeyInvalidError: It holds characters that no header can, such as accents or a line break.
+        KeyInvalidError: The key has characters that headers cannot contain, such as accents or line breaks.
     """
     item = _KEY_SETTING if not key else "key"
     key = (key or os.environ.get(_KEY_SETTING, "")).strip()
     if not (key.isascii() and key.isprintable()):
-        raise KeyInvalidError("holds characters that no key has; `aff keys new` makes keys of ASCII letters", item=item)
+        raise KeyInvalidError(
+            "has characters that keys cannot contain; `aff keys new` makes keys of ASCII letters", item=item
+        )
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def call_headers() -> dict[str, str]:
-    """Return the headers of one call: the id under which the service logs it, and the trace that it belongs to."""
+    """Return the headers of one call: its id in the service's log, and its trace."""
     headers = {REQUEST_ID_HEADER: current_request_id.get() or new_request_id()}
     propagate.inject(headers)
     return headers
 
 
 def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answer]) -> _Answer:
-    """Return what a good answer holds.
+    """Return the parsed body of a successful response.
 
     Args:
-        answer: Of a service.
-        url: Of the service, for errors.
-        read: Makes it of the body; raises ValidationError where the body is of another form.
+        answer: Response of a service.
+        url: URL of the service, for errors.
+        read: Parser of the body; raises ValidationError if the body has another form.
 
     Raises:
-        ServiceError: The service refused the request.
-        ForeignAnswerError: That is no answer of one of ours.
+        ServiceError: The service rejected the request.
+        ForeignAnswerError: The response does not come from one of this project's services.
     """
     try:
         if answer.is_success and "html" not in answer.headers.get("content-type", ""):
@@ -117,11 +119,11 @@ def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answe
 
 
 def raise_unreachable(error: httpx.HTTPError, url: httpx.URL) -> NoReturn:
-    """Raise the error that says that there was no answer.
+    """Raise the error for a request without a response.
 
     Args:
-        error: What happened.
-        url: Of the service.
+        error: Cause.
+        url: URL of the service.
 
     Raises:
         ServiceUnreachableError: Always; it names host and port.
@@ -139,7 +141,7 @@ def _described(answer: httpx.Response) -> str:
     elsewhere = f"; it points to {answer.headers['location']}" if "location" in answer.headers else ""
     return (
         f"answers {answer.status_code} {answer.reason_phrase}".rstrip()
-        + f", not as one of ours ({kind}{server}){elsewhere}"
+        + f", which is not a response of this service ({kind}{server}){elsewhere}"
     )
 
 
@@ -155,7 +157,7 @@ def _retry_after_s(answer: httpx.Response) -> float:
 
 
 class ServiceUrlError(AffError):
-    """What was given as the address of a service is no URL of one."""
+    """The given address of a service is not a URL."""
 
     code = "service_url_invalid"
     status = 422
@@ -163,13 +165,13 @@ class ServiceUrlError(AffError):
 
 
 def service_url(given: str) -> httpx.URL:
-    """Return the address of a service.
+    """Return the URL of a service.
 
     Args:
-        given: Such as `http://127.0.0.1:8001`, or below a path, `https://shop.example/photos`.
+        given: Address such as `http://127.0.0.1:8001`, or with a path, `https://shop.example/photos`.
 
     Raises:
-        ServiceUrlError: It is none.
+        ServiceUrlError: The address is not a URL.
     """
     try:
         url = httpx.URL(checked_http_url(given))

@@ -27,7 +27,7 @@ class Upload:
     """One image to be indexed.
 
     Attributes:
-        id: The item's id.
+        id: Id of the image.
         name: File name, for receipts and errors.
         data: The encoded image file.
         payload: JSON object kept with the image.
@@ -46,11 +46,11 @@ class IndexerClient(ServiceClient):
         super().__init__(url, timeout_s, key)
 
     def index(self, uploads: Sequence[Upload]) -> IndexResponse:
-        """Send a batch of images; receipts stand in their order.
+        """Send a batch of images; receipts have their order.
 
         Raises:
-            ServiceError: The whole request was refused.
-            ServiceUnreachableError: No answer.
+            ServiceError: The whole request was rejected.
+            ServiceUnreachableError: The service does not respond.
         """
         files = [("images", (upload.name, upload.data, "application/octet-stream")) for upload in uploads]
         items = json.dumps([{"id": upload.id, "payload": upload.payload} for upload in uploads])
@@ -58,7 +58,7 @@ class IndexerClient(ServiceClient):
         return self._call("POST", "/index", read, files=files, data={"items": items})
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
-        """Return the ids of those images that the gallery holds just so; errors as `index`."""
+        """Return the ids of the images whose stored content and payload are the same; errors as `index`."""
         asked = {"images": [image.model_dump(exclude_none=True) for image in images]}
         return self._post("/images/lookup", asked, LookupResponse.model_validate_json, safe=True).up_to_date
 
@@ -67,27 +67,27 @@ class IndexerClient(ServiceClient):
         return self._call("GET", "/gallery", GalleryStatus.model_validate_json, safe=True)
 
     def create(self) -> GalleryStatus:
-        """Begin an empty gallery where there is none; errors as `index`."""
+        """Create an empty gallery if none exists; errors as `index`."""
         return self._post("/gallery", {}, GalleryStatus.model_validate_json)
 
     def build(self, bundle: str) -> CollectionStatus:
-        """Create the collection of another bundle beside the live one; errors as `index`."""
+        """Create the collection of another bundle in addition to the live one; errors as `index`."""
         return self._post("/gallery/collections", {"bundle": bundle}, CollectionStatus.model_validate_json)
 
     def remix(self, bundle: str) -> GalleryJob:
-        """Begin to fill the collection of another mixer from the kept tokens; errors as `index`."""
+        """Start filling the collection of another mixer from stored tokens; errors as `index`."""
         return self._start("/gallery/remix", {"bundle": bundle})
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> GalleryJob:
-        """Begin to compare a collection with the live one; errors as `index`."""
+        """Start comparing a collection with the live one; errors as `index`."""
         return self._start("/gallery/verify", {"space": space, "samples": samples, "neighbours": neighbours})
 
     def job(self, job_id: str) -> GalleryJob:
-        """Return how far a job is; errors as `index`."""
+        """Return the state of a job; errors as `index`."""
         return self._call("GET", f"/gallery/jobs/{job_id}", GalleryJob.model_validate_json, safe=True)
 
     def jobs(self) -> list[GalleryJob]:
-        """Return the job that runs and the last that ended, the newest first; errors as `index`."""
+        """Return the running job and the last finished ones, newest first; errors as `index`."""
         return self._call("GET", "/gallery/jobs", TypeAdapter(list[GalleryJob]).validate_json, safe=True)
 
     def switch(self, space: str) -> GalleryStatus:
@@ -95,11 +95,11 @@ class IndexerClient(ServiceClient):
         return self._post("/gallery/live", {"space": space}, GalleryStatus.model_validate_json)
 
     def backup(self, name: str) -> GalleryJob:
-        """Begin to write all collections into a new backup; errors as `index`."""
+        """Start writing all collections to a new backup; errors as `index`."""
         return self._start("/gallery/backups", {"name": name})
 
     def restore(self, name: str, *, force: bool) -> GalleryJob:
-        """Begin to replace the gallery by a backup; errors as `index`."""
+        """Start replacing the gallery with a backup; errors as `index`."""
         return self._start("/gallery/restore", {"name": name, "force": force})
 
     def drop(self, space: str) -> None:
@@ -107,7 +107,7 @@ class IndexerClient(ServiceClient):
         self._call("DELETE", f"/gallery/collections/{space}", bytes)
 
     def _start(self, path: str, body: Mapping[str, Any]) -> GalleryJob:
-        """Start a job; sent a second time where its connection ended, it is the same job."""
+        """Start a job; a repeated request after a lost connection refers to the same job."""
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         return self._call("POST", path, GalleryJob.model_validate_json, safe=True, json=body, headers=headers)
 

@@ -1,4 +1,4 @@
-"""The calls of the query service: what is sent, and what comes back."""
+"""The calls of the query service: requests and the parsers of their responses."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Call(Generic[_Answer]):
     """A call.
 
     Attributes:
-        method: Of HTTP.
-        path: Of the service.
-        read: Makes the answer of a body.
+        method: HTTP method.
+        path: Path of the route.
+        read: Parser of the response's body.
         options: Further arguments of the request.
     """
 
@@ -68,22 +68,22 @@ def search_similar(item_id: str, arguments: HitArguments) -> Call[SearchResponse
 
 
 def encoder() -> Call[EncoderDescription]:
-    """Ask for the description of the query encoder."""
+    """Request the description of the query encoder."""
     return Call("GET", "/encoder", EncoderDescription.model_validate_json)
 
 
 def encoder_model(url: str) -> Call[bytes]:
-    """Ask for a graph of the query encoder by the `url` of its description."""
+    """Request a graph of the query encoder by the `url` of its description."""
     return Call("GET", url, bytes)
 
 
 def image(item_id: str) -> Call[GalleryImage]:
-    """Ask what the gallery knows of an image."""
+    """Request what the gallery stores about an image."""
     return Call("GET", "/images", GalleryImage.model_validate_json, {"params": {"id": item_id}})
 
 
 def thumbnail(item_id: str) -> Call[bytes]:
-    """Ask for the thumbnail of an image: a WebP file."""
+    """Request the thumbnail of an image: a WebP file."""
     return Call("GET", "/thumbnails", bytes, {"params": {"id": item_id}})
 
 

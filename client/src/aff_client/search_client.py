@@ -48,12 +48,12 @@ class SearchClient(ServiceClient):
         Args:
             data: The image file.
             further: Image files of the same thing.
-            name: Of the image, for errors.
+            name: Name of the image, for errors.
             arguments: See PhotographArguments.
 
         Raises:
-            ServiceError: The request was refused.
-            ServiceUnreachableError: No answer.
+            ServiceError: The request was rejected.
+            ServiceUnreachableError: The service does not respond.
         """
         photographs = [(name, data), *((name, one) for one in further)]
         return self._ask(calls.search(photographs, arguments))
@@ -61,7 +61,7 @@ class SearchClient(ServiceClient):
     def search_batch(
         self, photographs: Sequence[tuple[str, bytes]], **arguments: Unpack[PhotographArguments]
     ) -> BatchResponse:
-        """Search with each of several images, given as (name, file); a bad one has its error in its place."""
+        """Search with each of several (name, file) images; the result of an unusable image is its error."""
         return self._ask(calls.search_batch(photographs, arguments))
 
     def search_embedding(
@@ -71,7 +71,7 @@ class SearchClient(ServiceClient):
         return self._ask(calls.search_embedding(embedding, fingerprint, arguments))
 
     def search_similar(self, item_id: str, **arguments: Unpack[HitArguments]) -> SearchResponse:
-        """Find what is like an image of the gallery; errors as `search`."""
+        """Find images similar to an image of the gallery; errors as `search`."""
         return self._ask(calls.search_similar(item_id, arguments))
 
     def encoder(self) -> EncoderDescription:
@@ -83,7 +83,7 @@ class SearchClient(ServiceClient):
         return self._ask(calls.encoder_model(file.url))
 
     def image(self, item_id: str) -> GalleryImage:
-        """Return what the gallery knows of an image; errors as `search`."""
+        """Return what the gallery stores about an image; errors as `search`."""
         return self._ask(calls.image(item_id))
 
     def thumbnail(self, item_id: str) -> bytes:
@@ -98,12 +98,12 @@ class AsyncSearchClient:
     """Client of the query service for an event loop; an asynchronous context manager.
 
     Args:
-        url: Of the service.
-        timeout_s: Longest wait for a step of an answer.
-        key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
+        url: URL of the service.
+        timeout_s: Maximum wait for each step of a response, in seconds.
+        key: API key; None uses the environment variable AFF_API_KEY.
 
     Raises:
-        ServiceUrlError: `url` is none.
+        ServiceUrlError: `url` is not a URL.
     """
 
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
@@ -129,12 +129,12 @@ class AsyncSearchClient:
         Args:
             data: The image file.
             further: Image files of the same thing.
-            name: Of the image, for errors.
+            name: Name of the image, for errors.
             arguments: See PhotographArguments.
 
         Raises:
-            ServiceError: The request was refused.
-            ServiceUnreachableError: No answer.
+            ServiceError: The request was rejected.
+            ServiceUnreachableError: The service does not respond.
         """
         photographs = [(name, data), *((name, one) for one in further)]
         return await self._ask(calls.search(photographs, arguments))
@@ -142,7 +142,7 @@ class AsyncSearchClient:
     async def search_batch(
         self, photographs: Sequence[tuple[str, bytes]], **arguments: Unpack[PhotographArguments]
     ) -> BatchResponse:
-        """Search with each of several images, given as (name, file); a bad one has its error in its place."""
+        """Search with each of several (name, file) images; the result of an unusable image is its error."""
         return await self._ask(calls.search_batch(photographs, arguments))
 
     async def search_embedding(
@@ -152,7 +152,7 @@ class AsyncSearchClient:
         return await self._ask(calls.search_embedding(embedding, fingerprint, arguments))
 
     async def search_similar(self, item_id: str, **arguments: Unpack[HitArguments]) -> SearchResponse:
-        """Find what is like an image of the gallery; errors as `search`."""
+        """Find images similar to an image of the gallery; errors as `search`."""
         return await self._ask(calls.search_similar(item_id, arguments))
 
     async def encoder(self) -> EncoderDescription:
@@ -164,7 +164,7 @@ class AsyncSearchClient:
         return await self._ask(calls.encoder_model(file.url))
 
     async def image(self, item_id: str) -> GalleryImage:
-        """Return what the gallery knows of an image; errors as `search`."""
+        """Return what the gallery stores about an image; errors as `search`."""
         return await self._ask(calls.image(item_id))
 
     async def thumbnail(self, item_id: str) -> bytes:

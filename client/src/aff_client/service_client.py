@@ -1,4 +1,4 @@
-"""What the clients of both services have in common."""
+"""Base class of the synchronous clients of both services."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class ServiceClient:
     """Client of a service; a context manager that closes its connections.
 
     Args:
-        url: Of the service.
-        timeout_s: Longest wait for a step of an answer.
-        key: Of the service, where it has keys; None takes that of the environment's AFF_API_KEY.
+        url: URL of the service.
+        timeout_s: Maximum wait for each step of a response, in seconds.
+        key: API key; None uses the environment variable AFF_API_KEY.
 
     Raises:
-        ServiceUrlError: `url` is none.
+        ServiceUrlError: `url` is not a URL.
     """
 
     def __init__(self, url: str, timeout_s: float, key: str | None = None) -> None:
@@ -54,15 +54,15 @@ class ServiceClient:
         self._http.close()
 
     def wait_until_ready(self, timeout_s: float, ended: Callable[[], object] = lambda: None) -> None:
-        """Return as soon as the service is ready.
+        """Wait until the service is ready.
 
         Args:
-            timeout_s: Longest wait.
-            ended: Tells by anything but None that the service's process has ended, so waiting is in vain.
+            timeout_s: Maximum wait, in seconds.
+            ended: Returns None while the service's process runs; anything else ends the wait.
 
         Raises:
-            ServiceError: Still not ready after `timeout_s`; carries the service's own words.
-            ServiceUnreachableError: Does not answer at all after `timeout_s`.
+            ServiceError: The service is not ready after `timeout_s`; contains its reason.
+            ServiceUnreachableError: The service does not respond after `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -78,7 +78,7 @@ class ServiceClient:
     def _call(
         self, method: str, path: str, read: Callable[[bytes], _Answer], *, safe: bool = False, **options: Any
     ) -> _Answer:
-        """Send a request; a `safe` one, which changes nothing, goes a second time where its connection ended."""
+        """Send a request; a `safe` one, which changes nothing, is repeated once if its connection ended."""
         headers = {**call_headers(), **options.pop("headers", {})}
         try:
             try:

@@ -1,1 +1,1 @@
-"""What the gallery indexer and the query service must agree on."""
+"""Code that the gallery indexer and the query service share."""

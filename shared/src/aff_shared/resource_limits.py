@@ -16,7 +16,7 @@ def usable_cores(root: Path = _ROOT) -> int:
     """Return how many cores this process can keep busy.
 
     Args:
-        root: Directory in which `proc` and `sys` lie.
+        root: Directory that contains `proc` and `sys`.
 
     Returns:
         The cores it may run on, or its processor quota, rounded up, where that is less; at least 1.
@@ -30,7 +30,7 @@ def usable_memory(root: Path = _ROOT) -> int:
     """Return how many bytes of memory this process may use.
 
     Args:
-        root: Directory in which `proc` and `sys` lie.
+        root: Directory that contains `proc` and `sys`.
 
     Returns:
         The machine's memory, or the limit of its control group where that is less.
@@ -40,7 +40,7 @@ def usable_memory(root: Path = _ROOT) -> int:
         int(text)
         for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes"))
         for text in _values(root, controller, name)
-        if text.isdecimal()  # `max` is no limit
+        if text.isdecimal()  # `max` means no limit
     ]
     return min([physical, *limits])
 
@@ -53,22 +53,22 @@ def _cpu_quotas(root: Path) -> Iterator[float]:
             yield int(quota) / int(period)
     periods = _values(root, "cpu", "cpu.cfs_period_us")
     for quota, period in zip(_values(root, "cpu", "cpu.cfs_quota_us"), periods, strict=False):
-        if quota.isdecimal():  # -1 is no limit
+        if quota.isdecimal():  # -1 means no limit
             yield int(quota) / int(period)
 
 
 def _values(root: Path, controller: str, name: str) -> Iterator[str]:
-    """Yield what a file says in this process's group and in those around it.
+    """Yield the contents of a file in this process's control group and in its parents.
 
     Args:
-        root: Directory in which `proc` and `sys` lie.
-        controller: Of version 1; empty for version 2.
-        name: Of the file.
+        root: Directory that contains `proc` and `sys`.
+        controller: Controller of version 1; empty for version 2.
+        name: Name of the file.
     """
     for group in _groups(root, controller):
         try:
             yield (group / name).read_text().strip()
-        except OSError:  # it is outside what a container sees, or has no limits of its own
+        except OSError:  # it is not visible in the container, or has no limits
             continue
 
 
@@ -90,16 +90,16 @@ HEAP_VARIABLES = {
     "MALLOC_TRIM_THRESHOLD_": "131072",
     "MALLOC_MMAP_THRESHOLD_": "65536",
 }
-"""glibc's names in the environment: a heap of its own for each thread keeps what any of them ever needed, and
-thresholds that grow with what is asked for keep large blocks."""
+"""glibc's environment variables: separate heaps for each thread keep the most that each of them ever needed, and
+thresholds that grow with the allocations keep large blocks."""
 
 _PARAMETERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}  # malloc.h
 
 
 def bound_heap() -> None:
-    """Have this process, and those that it starts, give memory back; what the environment says already stays.
+    """Configure this process and its children to return freed memory; the environment takes precedence.
 
-    glibc reads the variables when a process starts, so this one asks for the same by `mallopt`. Without glibc, nothing
+    glibc reads the variables when a process starts, so this one is configured by `mallopt`. Without glibc, nothing
     happens.
     """
     for name, value in HEAP_VARIABLES.items():

@@ -1,4 +1,4 @@
-"""One attempt for all who ask at the same time."""
+"""One attempt for all concurrent callers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class SingleFlight:
-    """Makes an attempt; whoever asks while it is under way gets its outcome.
+    """Shares one running attempt among all concurrent callers.
 
-    With a lock instead, those who wait for a store that does not answer would fail one after the other, each a whole
+    With a lock instead, callers that wait for a store that does not answer would fail one after the other, each a whole
     timeout later than the one before.
 
     Args:
-        attempt: Makes it.
+        attempt: Coroutine function of one attempt.
     """
 
     def __init__(self, attempt: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -28,19 +28,19 @@ class SingleFlight:
             self._under_way = asyncio.create_task(self._attempt())
             self._tasks.add(self._under_way)
             self._under_way.add_done_callback(self._notice)
-        await asyncio.shield(self._under_way)  # the others wait for it, too
+        await asyncio.shield(self._under_way)  # other callers wait for it, too
 
     def renew(self) -> None:
-        """Have the next who asks make an attempt of their own: one that is under way may have seen what is gone."""
+        """Start a new attempt with the next call: the running one may be based on old state."""
         self._under_way = None
 
     def cancel(self) -> None:
-        """Give up every attempt that is under way."""
+        """Cancel all running attempts."""
         for task in self._tasks:
             task.cancel()
 
     def _notice(self, task: asyncio.Task[object]) -> None:
-        """Take note of an error that all who asked have turned away from; else it would be reported as lost."""
+        """Retrieve the error of an attempt without callers; otherwise asyncio would report it."""
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()

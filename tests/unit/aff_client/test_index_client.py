@@ -1,4 +1,4 @@
-"""The clients speak with the real services."""
+"""The clients with the real services."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def upload(item: str, landmark: int, **payload: object) -> Upload:
     return Upload(item, f"{item}.png", png_bytes(render_view(landmark, 0, size=(96, 96))), payload)
 
 
-def test_receipts_stand_in_the_order_of_the_uploads(indexer: IndexerClient) -> None:
+def test_receipts_have_the_order_of_the_uploads(indexer: IndexerClient) -> None:
     broken = Upload("client/broken", "broken.png", b"no image")
     answer = indexer.index([upload("client/1", 1), broken, upload("client/2", 2)])
     assert [receipt.id for receipt in answer.receipts] == ["client/1", "client/broken", "client/2"]
@@ -53,14 +53,14 @@ def test_what_was_indexed_is_found_with_its_payload(indexer: IndexerClient, sear
     assert [(hit.id, hit.payload) for hit in answer.hits] == [("client/3", {"place": "client-quay"})]
 
 
-def test_the_gallery_tells_its_state(indexer: IndexerClient, tiny_bundle: TinyBundle) -> None:
+def test_the_gallery_reports_its_state(indexer: IndexerClient, tiny_bundle: TinyBundle) -> None:
     before = indexer.gallery()
     indexer.index([upload("client/5", 5)])
     assert indexer.gallery().count == before.count + 1
     assert before.fingerprint == tiny_bundle.manifest.fingerprint
 
 
-def test_a_refused_request_carries_the_problem_of_the_service(searcher: SearchClient) -> None:
+def test_a_rejected_request_carries_the_problem_of_the_service(searcher: SearchClient) -> None:
     with pytest.raises(ServiceError) as caught:
         searcher.search(b"no image", name="letter.jpg")
     assert caught.value.problem.status in {415, 422}
@@ -74,7 +74,7 @@ def test_a_ready_service_is_not_waited_for(searcher: SearchClient) -> None:
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """An address where nothing listens: the port stays bound, so nobody else takes it."""
+    """An address where nothing listens: the port stays bound, so it is not used by anything else."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
@@ -104,7 +104,7 @@ class _Stranger(BaseHTTPRequestHandler):
         pass
 
 
-def test_an_answer_that_is_not_of_our_services_is_told_from_a_refusal() -> None:
+def test_a_foreign_response_is_distinguished_from_a_rejection() -> None:
     with HTTPServer(("127.0.0.1", 0), _Stranger) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         with (
@@ -137,7 +137,7 @@ def test_every_search_of_the_service_has_its_method(indexer: IndexerClient, sear
         searcher.image("client/nobody")
 
 
-async def test_the_client_for_an_event_loop_gives_the_same(services: LocalServices, searcher: SearchClient) -> None:
+async def test_the_client_for_an_event_loop_returns_the_same(services: LocalServices, searcher: SearchClient) -> None:
     data = upload("", 1).data
     async with AsyncSearchClient(services.query_url) as client:
         answers = await asyncio.gather(*(client.search(data, limit=3) for _ in range(4)))

@@ -1,4 +1,4 @@
-"""What the clients make of answers that are none, of connections that end, and of addresses that are wrong."""
+"""The clients with foreign responses, lost connections and wrong addresses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IMAGE = json.dumps(
 
 
 def answer(status: HTTPStatus, content_type: str, body: str, **headers: str) -> bytes:
-    """Return an answer as it stands on the wire."""
+    """Return a response as it is sent."""
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Content-Type: {content_type}", "Server: nginx/1.22.1"]
     lines += [f"Content-Length: {len(body)}", *(f"{name.replace('_', '-')}: {it}" for name, it in headers.items())]
     return ("\r\n".join(lines) + f"\r\n\r\n{body}").encode()
@@ -43,7 +43,7 @@ GOOD = answer(HTTPStatus.OK, "application/json", IMAGE)
 
 @contextmanager
 def answering(*connections: list[bytes | None]) -> Iterator[tuple[str, list[int]]]:
-    """A server that gives each connection its answers, one a request; None closes the connection without one.
+    """A server that sends each connection its responses, one per request; None closes the connection without one.
 
     Yields:
         Its URL, and the number of requests of each connection so far.
@@ -84,7 +84,7 @@ class TestForeignAnswers:
             (HTTPStatus.GATEWAY_TIMEOUT, "application/json", '{"message": "slow"}'),
         ],
     )
-    def test_they_are_told_as_what_they_are(self, status: HTTPStatus, content_type: str, body: str) -> None:
+    def test_they_are_reported_by_their_kind(self, status: HTTPStatus, content_type: str, body: str) -> None:
         with (
             answering([answer(status, content_type, body)]) as (url, _),
             SearchClient(url) as client,
@@ -101,7 +101,7 @@ class TestForeignAnswers:
         with answering([page]) as (url, _), SearchClient(url) as client, pytest.raises(ForeignAnswerError):
             client.thumbnail("red")
 
-    def test_a_redirect_tells_where_to(self) -> None:
+    def test_a_redirect_is_reported_with_its_target(self) -> None:
         moved = answer(HTTPStatus.MOVED_PERMANENTLY, "text/html", "", Location="https://shop.example/photos/")
         with (
             answering([moved]) as (url, _),
@@ -122,7 +122,7 @@ class TestForeignAnswers:
             (None, 0, 0),
         ],
     )
-    def test_when_to_come_back_is_kept(self, retry_after: str | None, least: float, most: float) -> None:
+    def test_retry_after_is_preserved(self, retry_after: str | None, least: float, most: float) -> None:
         headers = {} if retry_after is None else {"Retry_After": retry_after}
         away = answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/html", "", **headers)
         with answering([away]) as (url, _), SearchClient(url) as client, pytest.raises(ForeignAnswerError) as caught:
@@ -131,7 +131,7 @@ class TestForeignAnswers:
 
 
 class TestConnectionsThatEnd:
-    def test_a_safe_request_goes_a_second_time_where_its_connection_was_closed(self) -> None:
+    def test_a_safe_request_is_repeated_if_its_connection_was_closed(self) -> None:
         with answering([GOOD, None], [GOOD]) as (url, requests), SearchClient(url) as client:
             assert client.image("red").id == "red"
             assert client.image("red").id == "red"
@@ -152,7 +152,7 @@ class TestConnectionsThatEnd:
             client.image("red")
         assert requests == [1, 1]
 
-    def test_a_request_that_changes_something_goes_once(self) -> None:
+    def test_a_request_that_changes_something_is_sent_once(self) -> None:
         with (
             answering([None], [GOOD]) as (url, requests),
             SearchClient(url) as client,
@@ -198,13 +198,13 @@ class TestAddresses:
         ],
     )
     @pytest.mark.parametrize("client", [SearchClient, AsyncSearchClient])
-    def test_what_is_no_url_is_refused_by_a_sentence(self, client: Callable[[str], object], given: str) -> None:
-        with pytest.raises(ServiceUrlError, match="a URL is needed, such as http://") as caught:
+    def test_what_is_no_url_is_rejected_by_a_sentence(self, client: Callable[[str], object], given: str) -> None:
+        with pytest.raises(ServiceUrlError, match="a URL is required, such as http://") as caught:
             client(given)
         assert caught.value.item == given
 
     @pytest.mark.parametrize("port", [0, 65_536, 99_999])
-    def test_a_port_out_of_range_is_told_as_that(self, port: int) -> None:
+    def test_a_port_out_of_range_is_reported_as_such(self, port: int) -> None:
         with pytest.raises(ServiceUrlError, match="a port is a number from 1 to 65535"):
             SearchClient(f"http://127.0.0.1:{port}")
 
@@ -216,7 +216,7 @@ class TestAddresses:
             (" http://127.0.0.1:1/ ", "127.0.0.1:1"),
         ],
     )
-    def test_where_nobody_answers_host_and_port_are_named(self, address: str, tried: str) -> None:
+    def test_an_unreachable_service_is_reported_with_host_and_port(self, address: str, tried: str) -> None:
         with SearchClient(address) as client, pytest.raises(ServiceUnreachableError) as caught:
             client.encoder()
         assert f"no answer from {tried} (" in str(caught.value)
@@ -231,7 +231,7 @@ class TestAddresses:
                 client.encoder()
             assert f"no answer from 127.0.0.1:{port} (" in str(caught.value)
 
-    def test_a_service_below_a_path_is_asked_there(self) -> None:
+    def test_a_service_below_a_path_is_called_there(self) -> None:
         heads: list[bytes] = []
 
         def serve() -> None:

@@ -23,16 +23,18 @@ def test_the_drawing_of_the_tree_is_the_tree() -> None:
     assert _drawn_tree() == list(_tree(AffError))
 
 
-def test_every_error_has_a_code_and_a_title_of_its_own() -> None:
+def test_every_error_has_a_unique_code_and_title() -> None:
     classes = {name: getattr(errors, name) for _, name, _, _ in _tree(AffError)}
     assert len({error_class.code for error_class in classes.values()}) == len(classes)
     assert len({error_class.title for error_class in classes.values()}) == len(classes)
 
 
-def test_every_status_says_whose_fault_it_is() -> None:
+def test_every_status_separates_client_from_server_errors() -> None:
     for _, name, status, _ in _tree(AffError):
         ours = not issubclass(getattr(errors, name), errors.RequestError | ImageError)
-        assert (status >= 500 or name == "ServiceOverloadedError") is ours  # 429: ours to say, theirs to slow down
+        assert (
+            status >= 500 or name == "ServiceOverloadedError"
+        ) is ours  # 429: our limit, but the client has to slow down
 
 
 def test_an_error_reads_as_its_item_and_what_happened() -> None:

@@ -21,12 +21,12 @@ def _megabytes(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024 // 1_000_000
 
 
-@pytest.mark.skipif(not (PROCESS / "clear_refs").exists(), reason="only Linux tells the peak")
+@pytest.mark.skipif(not (PROCESS / "clear_refs").exists(), reason="only Linux reports the peak")
 @pytest.mark.parametrize("kind", LARGEST_IMAGES)
 def test_an_image_of_100_megapixels_is_decoded_in_the_memory_that_is_promised(kind: str) -> None:
     data = LARGEST_IMAGES[kind]()
     gc.collect()
-    (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak starts anew
+    (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # the peak is reset
     before = _megabytes("VmRSS")
     pixels = decode_image(data, ImageLimits(), min_side=224).pixels
     assert _megabytes("VmHWM") - before <= MOST_MB

@@ -154,7 +154,7 @@ def _box(kind: bytes, body: bytes) -> bytes:
 def _heic_that_shows(width: int, height: int) -> bytes:
     """The HEIC of 64 x 64 pixels with a clean aperture, of which nothing but the middle is shown.
 
-    Its metadata are written anew behind all else, so that what they point to stays where it is.
+    Its metadata are rewritten at the end, so that the offsets in them remain valid.
     """
     heic = FILES["HEIC"]
     meta, properties, associations = (heic.index(kind) - 4 for kind in (b"meta", b"ipco", b"ipma"))
@@ -192,7 +192,7 @@ def test_limits_count_the_pixels_that_a_heic_has_and_not_those_that_it_shows() -
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
 @pytest.mark.parametrize("far", [49, 1e6, 1e200])
-def test_a_crop_that_is_not_inside_the_photograph_is_refused_however_far_it_reaches(
+def test_a_crop_that_is_not_inside_the_photograph_is_rejected_however_far_it_reaches(
     image_format: str, far: float
 ) -> None:
     with pytest.raises(InvalidCropError, match="is not inside the photograph of 48 x 32 pixels"):
@@ -203,14 +203,14 @@ def test_a_crop_that_is_not_inside_the_photograph_is_refused_however_far_it_reac
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP", "JPEG", "GIF", "BMP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("kept", [0.1, 0.6, 0.95])
 @pytest.mark.parametrize("crop", [None, Crop(0, 0, 8, 8)])
-def test_a_truncated_file_is_refused_wherever_it_is_cut(image_format: str, kept: float, crop: Crop | None) -> None:
+def test_a_truncated_file_is_rejected_wherever_it_is_cut(image_format: str, kept: float, crop: Crop | None) -> None:
     options = {"compression": "tiff_adobe_deflate"} if image_format == "TIFF" else {}
     data = encode(_noise(64, 64, 3), image_format, **options)
     with pytest.raises(TruncatedImageError):
         _large(data[: int(len(data) * kept)], min_side=8, crop=crop)
 
 
-def test_what_is_decoded_as_a_whole_has_a_limit_of_its_own() -> None:
+def test_images_decoded_as_a_whole_have_a_separate_limit() -> None:
     limits = ImageLimits(large_pixels=1, max_decoder_bytes=48 * 32 * 4 - 1)
     decode_image(FILES["RGB PNG"], limits)
     with pytest.raises(ImageTooManyPixelsError, match=r"48 x 32 pixels of a PNG.*max_decoder_bytes"):

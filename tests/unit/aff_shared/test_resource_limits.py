@@ -159,13 +159,13 @@ def test_threads_of_a_bounded_process_share_two_heaps_and_its_children_are_bound
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
-def test_what_the_environment_says_stays() -> None:
+def test_the_environment_takes_precedence() -> None:
     heaps, inherited = _heaps_and_environment_of_child(_BOUND, MALLOC_ARENA_MAX="1")
     assert (heaps, inherited["MALLOC_ARENA_MAX"]) == (1, "1")
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_an_image_says_the_same(dockerfile: Path) -> None:
+def test_an_image_of_a_json_request_has_the_same_rules(dockerfile: Path) -> None:
     for name, value in HEAP_VARIABLES.items():
         assert re.search(rf"^(ENV| ) .*\b{name}={value}\b", dockerfile.read_text(), re.M), name
 

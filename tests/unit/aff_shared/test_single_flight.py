@@ -23,7 +23,7 @@ class _Store:
             raise StoreUnavailableError("it does not answer")
 
 
-async def test_those_who_ask_at_the_same_time_share_an_attempt_and_its_failure() -> None:
+async def test_concurrent_callers_share_an_attempt_and_its_failure() -> None:
     store = _Store()
     attempt = SingleFlight(store.ask)
     asking = [asyncio.create_task(attempt.make()) for _ in range(5)]
@@ -50,7 +50,7 @@ async def test_one_who_turns_away_leaves_the_attempt_to_the_others() -> None:
     assert store.asked == 1
 
 
-async def test_an_attempt_that_nobody_needs_any_more_can_be_given_up() -> None:
+async def test_an_attempt_that_is_no_longer_needed_can_be_cancelled() -> None:
     store = _Store()
     attempt = SingleFlight(store.ask)
     attempt.cancel()
@@ -61,7 +61,7 @@ async def test_an_attempt_that_nobody_needs_any_more_can_be_given_up() -> None:
         await asking
 
 
-async def test_after_a_renewal_nobody_gets_what_was_seen_before_it() -> None:
+async def test_after_a_renewal_earlier_results_are_not_returned() -> None:
     store = _Store()
     attempt = SingleFlight(store.ask)
     before = asyncio.create_task(attempt.make())

@@ -54,7 +54,7 @@ async def test_an_answer_has_hits_timings_and_the_fingerprint_of_the_bundle(
     assert answer["fingerprint"] == service.manifest.fingerprint
 
 
-async def test_a_started_service_is_ready_and_tells_name_and_fingerprint(
+async def test_a_started_service_is_ready_and_reports_name_and_fingerprint(
     service: QueryService, gallery: MemoryGalleryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -113,7 +113,7 @@ async def test_a_service_whose_store_is_away_starts_and_is_ready_once_it_is_back
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_a_gallery_of_another_space_gives_no_hits_and_the_service_says_why(
+async def test_a_gallery_of_another_space_is_not_searched_and_the_service_reports_the_cause(
     service: QueryService, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryGalleryStore()
@@ -179,7 +179,7 @@ async def test_a_service_with_an_altered_encoder_does_not_start(service: QuerySe
             pass
 
 
-async def test_a_service_that_wants_signed_bundles_does_not_start_with_another(service: QueryService) -> None:
+async def test_a_service_that_requires_signed_bundles_does_not_start_with_another(service: QueryService) -> None:
     keys = minisign.KeyPair.generate()
     settings = service.settings.model_copy(update={"bundle_public_key": keys.public_key.to_base64().decode()})
     wary = dataclasses.replace(service, settings=settings)
@@ -273,7 +273,7 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
         assert f"`{code}`" in search["responses"]["503"]["description"]
 
 
-async def test_a_search_that_finds_no_room_is_refused_before_its_body_is_read(service: QueryService) -> None:
+async def test_a_search_that_finds_no_room_is_rejected_before_its_body_is_read(service: QueryService) -> None:
     settings = service.settings.model_copy(update={"max_active_searches": 1, "max_waiting_searches": 0})
     app = create_app(settings, MemoryGalleryCatalogue(await colour_gallery(service.manifest.space)))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -293,7 +293,7 @@ async def test_a_search_that_finds_no_room_is_refused_before_its_body_is_read(se
         assert "aff_search_overloads_total 1.0" in (await client.get("/metrics")).text
 
 
-async def test_a_photograph_that_finds_no_room_beside_one_that_is_still_sent_is_refused_unread(
+async def test_a_photograph_over_the_byte_budget_is_rejected_unread(
     service: QueryService,
 ) -> None:
     settings = service.settings.model_copy(update={"max_queued_bytes": 2 * len(RED) - 1})
@@ -325,7 +325,7 @@ async def test_a_port_that_is_taken_is_named_with_the_setting_that_chooses_anoth
 
 
 @pytest.mark.parametrize("keys", ["abc", '[{"name": "a", "sha256": "x", "scopes": ["search"]}]'])
-def test_keys_that_are_none_end_the_start_with_a_sentence(keys: str) -> None:
+def test_invalid_keys_end_the_start_with_one_line(keys: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "query_api"],
         env={**os.environ, "AFF_ACCESS_KEYS": keys},

@@ -1,4 +1,4 @@
-"""Every image of the gallery can be asked for by its id, through the client and behind a proxy."""
+"""Every image of the gallery can be requested by its id, through the client and behind a proxy."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ def test_a_missing_bundle_stops_the_process_with_clear_words(tmp_path: Path) -> 
     assert "Traceback" not in process.stderr
 
 
-def test_a_gallery_directory_in_other_hands_stops_the_process_and_tells_what_to_do(
-    tmp_path: Path, service: QueryService
-) -> None:
+def test_a_locked_gallery_directory_ends_the_process_with_a_remedy(tmp_path: Path, service: QueryService) -> None:
     with closing(EdgeDirectory(tmp_path / "gallery")):
         process = _run(service.settings.bundle_path, tmp_path / "gallery")
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""What the page's modules read and send, run by Node.js."""
+"""The page's modules, run by Node.js."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGE = 1610521604143693813
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> RunScript:
-    """Run a script beside the page's modules; returns what it gives to `told`, where integers of any size are exact."""
+    """Run a script with the page's modules; returns what it passes to `told`, where integers of any size are exact."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node.js: apt-get install nodejs")
@@ -40,7 +40,7 @@ def run_script(tmp_path: Path) -> RunScript:
     return run
 
 
-def test_integers_of_64_bits_come_through_as_they_are(run_script: RunScript) -> None:
+def test_integers_of_64_bits_are_preserved(run_script: RunScript) -> None:
     document = {
         "large": _LARGE,
         "bounds": [-(2**63), 2**63 - 1, 2**53, 2**53 - 1, -7, 0],

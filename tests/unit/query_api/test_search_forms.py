@@ -92,7 +92,7 @@ async def test_a_search_by_embedding_takes_the_options_of_a_search(
     ],
     ids=lambda value: str(value)[:50],
 )
-async def test_a_bad_embedding_search_is_refused_by_what_is_at_fault(
+async def test_a_bad_embedding_search_is_rejected_by_what_is_at_fault(
     client: httpx.AsyncClient, service: QueryService, change: dict[str, Any], status: int, code: str, item: str
 ) -> None:
     body = {"embedding": RED_EMBEDDING, "fingerprint": service.manifest.fingerprint, **change}
@@ -115,7 +115,7 @@ async def test_a_bad_embedding_search_is_refused_by_what_is_at_fault(
     ],
     ids=lambda body: repr(body)[:20],
 )
-async def test_a_body_of_another_form_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_body_of_another_form_is_rejected(client: httpx.AsyncClient, body: bytes) -> None:
     response = await client.post("/search/embedding", content=body, headers={"content-type": "application/json"})
     assert response.status_code in {400, 413, 422}
     assert response.headers["content-type"] == "application/problem+json"
@@ -154,7 +154,7 @@ async def test_a_gallery_image_that_is_not_there_is_named(client: httpx.AsyncCli
 @pytest.mark.parametrize(
     ("options", "item"), [({"limit": 0}, "limit"), ({"crop": "0,0,9,9"}, "crop"), ({"expand": -1}, "expand")]
 )
-async def test_a_bad_option_of_a_similar_search_is_refused(
+async def test_a_bad_option_of_a_similar_search_is_rejected(
     client: httpx.AsyncClient, options: dict[str, Any], item: str
 ) -> None:
     require_problem(await client.post("/search/similar/red", params=options), 422, "parameter_invalid", item)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from query_api.settings import QuerySettings
 
 
-def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFF_QUERY_BUNDLE_PATH", "bundles/small")
     monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "50")
     monkeypatch.setenv("AFF_QUERY_IMAGE_LIMITS__MAX_PIXELS", "1000")
@@ -37,7 +37,7 @@ def test_settings_cannot_be_changed_while_the_service_runs() -> None:
         settings.port = 9000  # type: ignore[misc] # that it fails is the point
 
 
-def test_a_default_limit_over_the_maximum_is_refused() -> None:
+def test_a_default_limit_over_the_maximum_is_rejected() -> None:
     assert QuerySettings(default_limit=5, max_limit=5).default_limit == 5
     with pytest.raises(ValidationError, match="default_limit 6 is over max_limit 5"):
         QuerySettings(default_limit=6, max_limit=5)

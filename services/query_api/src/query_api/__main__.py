@@ -8,7 +8,7 @@ from query_api.settings import QuerySettings
 
 
 def main() -> None:
-    """Serve until the process is asked to end."""
+    """Serve until the process receives a signal to stop."""
     run_service(QuerySettings, create_app)
 
 

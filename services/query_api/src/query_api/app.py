@@ -45,8 +45,8 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
 
     Returns:
         The application. Its start raises BundleError where the bundle is missing or altered, or has no query encoder
-        of the precision that the settings ask for, and StoreError where the embedded store cannot be opened. A server
-        that is away, a gallery that is missing or of another space, leave it running but not ready.
+        of the configured precision, and StoreError if the embedded store cannot be opened. If a server is unavailable,
+        or the gallery is missing or of another space, the service runs but is not ready.
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
@@ -130,7 +130,7 @@ async def _log_readiness(gallery: ActiveModel, first: LoadedEncoder) -> None:
         _logger.info("searches with bundle %s", serving.manifest.title)
         if serving.manifest.space != first.manifest.space:
             _logger.warning(
-                "the gallery was made by %s and is searched with it; %s waits for a collection of its own "
+                "the gallery was indexed with %s and is searched with it; %s has no collection yet "
                 "(aff gallery build, aff gallery switch)",
                 serving.manifest.name,
                 first.manifest.name,

@@ -1,4 +1,4 @@
-"""What the routes work with, put together by the composition root."""
+"""Components that the composition root passes to the routes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ class Components:
 
 
 def components_of(request: Request) -> Components:
-    """Return those of the service that a request came to; as a FastAPI dependency they would cost more than routing."""
+    """Return the components of a request's service; as a FastAPI dependency they would cost more than routing."""
     components: Components = request.app.state.components
     return components

@@ -18,31 +18,31 @@ _MIB = 2**20
 
 
 class QuerySettings(ListenSettings):
-    """How the query service runs; how it listens is told by `ListenSettings`.
+    """Settings of the query service; `ListenSettings` has those of its server.
 
     Attributes:
-        bundle_path: Directory of the model bundle; that of another live collection is looked for beside it.
-        bundle_public_key: minisign's, in base64; bundles have to be signed with it then.
-        image_limits: What a photograph may be before it is decoded.
-        default_limit: Hits of a search that does not say how many; at most `max_limit`.
-        max_limit: Most hits that a search may ask for.
-        max_images_per_request: Most photographs in one request.
-        max_active_searches: Searches that are worked on at the same time.
-        max_waiting_searches: Most searches that wait for their turn; more are answered with 429 at once.
-        max_wait_ms: Longest wait for a turn; then the search is answered with 429.
-        expansion_alpha: Exponent of the similarities that weight the hits of a query expansion; 0 weights all alike.
-        group_reach: Most images that are looked through for hits of different groups.
+        bundle_path: Directory of the model bundle; bundles of other live collections are searched next to it.
+        bundle_public_key: minisign public key in base64; if it is set, bundles must be signed with it.
+        image_limits: Limits on a photograph, checked before it is decoded.
+        default_limit: Maximum number of hits if a search does not set `limit`; at most `max_limit`.
+        max_limit: Maximum of the option `limit`.
+        max_images_per_request: Maximum number of photographs in one request.
+        max_active_searches: Maximum number of concurrent searches.
+        max_waiting_searches: Maximum number of waiting searches; others are answered with 429 immediately.
+        max_wait_ms: Maximum wait, in milliseconds; then the search is answered with 429.
+        expansion_alpha: Exponent of the similarities that weight the hits of a query expansion; 0 weights all equally.
+        group_reach: Maximum number of images that are searched for hits of different groups.
         search_threads: Requests whose photographs are decoded and encoded at the same time; two for each core, so that
-            none of these waits until the next one is handed out.
+            no core is idle while the next request is passed on.
         onnx_threads: Threads that ONNX Runtime uses for one photograph.
-        max_large_pixels: Most pixels of large photographs (more than `image_limits.large_pixels`) that are decoded at a
-            time; one that comes alone may have more. Half as many as may be worked on wait for that, no longer
+        max_large_pixels: Maximum pixels of large photographs (over `image_limits.large_pixels`) that are decoded at a
+            time; a single one may have more. Up to half of `max_active_searches` wait for that, no longer
             than `max_wait_ms`; others are answered with 429.
-        embed_timeout_s: Longest time in which a photograph is decoded and encoded; a request with several has so much
-            for each. Then the process that does it is killed and started anew, and the request rejected.
-        precision: Of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
-        page: Whether the page for people is served at `/`.
-        space_check_interval_s: Longest time until a search notices that another collection is live.
+        embed_timeout_s: Maximum time to decode and encode a photograph, in seconds; a request with several has as much
+            for each. Then the worker process is killed and restarted, and the request rejected.
+        precision: Precision of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
+        page: Whether the web page is served at `/`.
+        space_check_interval_s: Maximum delay until searches use a collection that became live, in seconds.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
 

@@ -1,8 +1,8 @@
-"""The model bundle: a directory that never travels without its contract.
+"""The model bundle: a directory of models with a manifest.
 
-`bundle.json` names every file with its sha256. From those and from the specifications beside them two
+`bundle.json` names every file with its sha256. From those and from the specifications in it, two
 identities are derived: the id of the embedding space (gallery side only) and the fingerprint (everything that is
-served). Both are recomputed at load, so a bundle that was altered by a single byte is refused.
+served). Both are recomputed at load, so a bundle in which a single byte was altered is rejected.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ FORMAT_VERSION: Final = 2
 
 
 class BundleManifest(Spec):
-    """The contract of a jointly trained pair.
+    """Manifest of a jointly trained gallery and query encoder.
 
     Attributes:
-        format_version: 1 knows neither `MixerSpec.kind`, `QueryEncoderSpec.int8_model` nor `prototypes`.
+        format_version: Version 1 has neither `MixerSpec.kind`, `QueryEncoderSpec.int8_model` nor `prototypes`.
         fingerprint: Identity of all that is served.
         space: The embedding space that both sides write into; its id covers the gallery side.
-        prototypes: Path of the training prototypes, which a new query encoder for the same space learns from; neither
+        prototypes: Path of the training prototypes, for training further query encoders of the same space; neither
             service loads them, so no identity covers them.
         recipe: How the bundle was made: settings, seeds, data.
-        metrics: What was measured on it, by protocol; `export` tells how the query encoder's graphs passed their gates.
+        metrics: Measured metrics by protocol; `export` has the results of the checks of the query encoder's graphs.
         licences: Licences of weights and training data, one line each.
     """
 
@@ -106,7 +106,7 @@ class BundleManifest(Spec):
 
 
 class _Versioned(BaseModel):
-    """What a manifest of any format version says of itself."""
+    """The format version of any manifest."""
 
     format_version: int
 
@@ -124,10 +124,10 @@ def build_manifest(
     licences: Iterable[str],
     prototypes: str | None = None,
 ) -> BundleManifest:
-    """Describe the model files that lie in `directory`, and derive both identities from them.
+    """Return the manifest of the model files in `directory`, with both identities derived from them.
 
     Raises:
-        BundleNotFoundError: A file that a specification names is not in `directory`.
+        BundleNotFoundError: A file of a specification is not in `directory`.
     """
     extractors = tuple(extractors)
     paths = {*query_encoder.files, mixer.weights, *(e.weights for e in extractors if e.weights)}
@@ -158,7 +158,7 @@ def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
 def load_manifest(directory: Path) -> BundleManifest:
     """Read `bundle.json` and check that its identities follow from its contents.
 
-    The files beside it are not touched: see `verify_files`.
+    The other files are not read: see `verify_files`.
 
     Raises:
         BundleNotFoundError: No manifest there.
@@ -171,7 +171,7 @@ def load_manifest(directory: Path) -> BundleManifest:
     except OSError as error:
         detail = f"no readable {MANIFEST_NAME} in {directory}{missing_default_hint(directory)}"
         raise BundleNotFoundError(detail, item=str(path)) from error
-    _refuse_newer(document, path)
+    _reject_newer(document, path)
     try:
         manifest = BundleManifest.model_validate_json(document)
     except ValidationError as error:
@@ -188,9 +188,9 @@ def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str]
     """Check size and sha256 of the named files (all files when none are named).
 
     Raises:
-        BundleNotFoundError: A file is missing; says how to mend it.
-        BundleIntegrityError: A file is not the one that the manifest describes, and says how to mend it; or it is not
-            listed at all.
+        BundleNotFoundError: A file is missing; the message has the remedy.
+        BundleIntegrityError: A file differs from the manifest (the message has the remedy), or is not
+            listed in it.
     """
     known = {file.path: file for file in manifest.files}
     for path in known if paths is None else paths:
@@ -199,30 +199,28 @@ def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str]
         try:
             found = _describe(directory, path)
         except BundleNotFoundError as error:
-            raise BundleNotFoundError(
-                f"{error.detail}. {_how_to_mend(directory, manifest, path)}", item=path
-            ) from error
+            raise BundleNotFoundError(f"{error.detail}. {_remedy(directory, manifest, path)}", item=path) from error
         if found != known[path]:
             raise BundleIntegrityError(
-                f"sha256 is {found.sha256[:12]}... ({found.size_bytes} bytes), the manifest says "
+                f"sha256 is {found.sha256[:12]}... ({found.size_bytes} bytes), the manifest has "
                 f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes). "
-                f"{_how_to_mend(directory, manifest, path)}",
+                f"{_remedy(directory, manifest, path)}",
                 item=path,
             )
 
 
-def _how_to_mend(directory: Path, manifest: BundleManifest, path: str) -> str:
-    """Say how a missing or altered file is put back."""
+def _remedy(directory: Path, manifest: BundleManifest, path: str) -> str:
+    """Return the remedy for a missing or altered file."""
     command = f"aff bundle repair {shlex.quote(str(directory))} --from FOLDER"
     sources = [f"{e.name}: {e.weights_source}" for e in manifest.extractors if e.weights == path]
-    return f"Mend it with: {command}, where FOLDER holds a copy under any name{''.join(f' ({one})' for one in sources)}"
+    return f"Repair it with: {command}, where FOLDER has a copy under any name{''.join(f' ({one})' for one in sources)}"
 
 
-def _refuse_newer(document: bytes, path: Path) -> None:
+def _reject_newer(document: bytes, path: Path) -> None:
     try:
         version = _Versioned.model_validate_json(document).format_version
     except ValidationError:
-        return  # what is wrong with it is found out by reading it whole
+        return  # parsing the whole manifest reports the error
     if version > FORMAT_VERSION:
         raise BundleFormatError(
             f"format version {version} is newer than this release reads ({FORMAT_VERSION}): upgrade", item=str(path)

@@ -1,4 +1,4 @@
-"""Model bundles that lie beside each other, found by their names and by their embedding spaces."""
+"""The model bundles of a directory, by name and by embedding space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BundleRepository:
-    """The directory in which a service's bundle lies, with the others in it.
+    """The parent directory of a service's bundle, and the bundles in it.
 
     Args:
         default: Directory of the bundle that the service starts with.
@@ -26,22 +26,22 @@ class BundleRepository:
         """Return the directory of a bundle.
 
         Raises:
-            BundleUnknownError: There is no bundle of that name; a path is no name.
+            BundleUnknownError: There is no bundle with this name, or it is a path.
         """
         path = self._root / name
         if path.parent != self._root or not (path / "bundle.json").is_file():
             known = ", ".join(path.name for path in self._bundles()) or "none"
-            raise BundleUnknownError(f"no such bundle lies beside the service's own; there are {known}", item=name)
+            raise BundleUnknownError(f"there is no such bundle next to the service's own; there are {known}", item=name)
         return path
 
     def of_space(self, space_id: str) -> Path | None:
-        """Return the directory of a bundle of an embedding space, the default where it is one; None for none."""
+        """Return the directory of a bundle of an embedding space, preferably the default one; None without one."""
         for path in [self.default, *self._bundles()]:
             try:
                 if load_manifest(path).space.id == space_id:
                     return path
             except BundleError as error:
-                _logger.warning("passed over: %s", error)
+                _logger.warning("ignored a bundle: %s", error)
         return None
 
     def _bundles(self) -> list[Path]:

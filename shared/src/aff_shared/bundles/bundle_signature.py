@@ -1,4 +1,4 @@
-"""Who made a bundle: a minisign signature of its manifest, which holds the sha256 of every other file.
+"""The minisign signature of a bundle's manifest, which has the sha256 of every other file.
 
 `minisign -Sm BUNDLE/bundle.json` makes one; the services check it where their settings have a public key. Its format:
 https://jedisct1.github.io/minisign/#signature-format
@@ -23,18 +23,20 @@ def verify_signature(directory: Path, public_key: str) -> None:
     """Check that the holder of a key signed a bundle's manifest as it is.
 
     Args:
-        directory: Of the bundle.
-        public_key: minisign's, in base64: the second line of its file.
+        directory: Directory of the bundle.
+        public_key: minisign public key in base64: the second line of its file.
 
     Raises:
         BundleNotFoundError: Manifest or signature are not there.
-        BundleSignatureError: Somebody else signed it, or it was altered since.
+        BundleSignatureError: It was signed with another key, or altered since.
         MissingExtraError: The library is not installed.
     """
     try:
         document, signature = (directory / MANIFEST_NAME).read_bytes(), (directory / SIGNATURE_NAME).read_bytes()
     except OSError as error:
-        raise BundleNotFoundError("the settings want it signed, and it is not there", item=SIGNATURE_NAME) from error
+        raise BundleNotFoundError(
+            "the settings require a signed bundle, and the file is missing", item=SIGNATURE_NAME
+        ) from error
     try:
         from nacl.exceptions import BadSignatureError  # noqa: PLC0415 - an extra
     except ImportError as error:
@@ -42,7 +44,7 @@ def verify_signature(directory: Path, public_key: str) -> None:
     try:
         _verify(document, signature, base64.b64decode(public_key, validate=True))
     except (BadSignatureError, ValueError) as error:
-        detail = f"not by the holder of the settings' key: {error}"
+        detail = f"not signed with the configured key: {error}"
         raise BundleSignatureError(detail, item=SIGNATURE_NAME) from error
 
 

@@ -1,4 +1,4 @@
-"""The specifications that stand in a bundle's manifest: its files, extractors, mixer and query encoder."""
+"""The specifications in a bundle's manifest (files, extractors, mixer, query encoder), and their identities."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ class BundleFile(Spec):
 
 
 class FeatureSpec(Spec):
-    """One feature that an extractor gives per image.
+    """One feature that an extractor returns for each image.
 
     Attributes:
         name: Unique in the bundle.
-        kind: `global` gives (dimension,), `local` gives (n, dimension) with n <= max_tokens.
+        kind: `global` has shape (dimension,), `local` (n, dimension) with n <= max_tokens.
         dimension: Width of the feature before the mixer's projection.
         max_tokens: 1 for a global feature.
     """
@@ -71,7 +71,7 @@ class FeatureSpec(Spec):
 
 
 class ExtractorSpec(Spec):
-    """A frozen extractor of the gallery side; one extractor may give several features from one pass."""
+    """A frozen extractor of the gallery side; one extractor may return several features."""
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     family: str
@@ -112,8 +112,8 @@ class QueryEncoderSpec(Spec):
     Attributes:
         model: Path of the float32 graph.
         int8_model: Path of the same encoder quantised, where it passed the gate of the export.
-        architecture: What it is, in words.
-        preprocessing: How a photograph is brought to `size`.
+        architecture: Name of its architecture.
+        preprocessing: How a photograph is resized to `size`.
     """
 
     younger_than_format_1: ClassVar[frozenset[str]] = frozenset({"int8_model"})
@@ -145,7 +145,7 @@ def space_id(
 
 
 def extractors_id(extractors: tuple[ExtractorSpec, ...], files: tuple[BundleFile, ...]) -> str:
-    """Return the id of a bundle's extractors with their weights: bundles that share it give equal features."""
+    """Return the id of a bundle's extractors with their weights: bundles with the same id have equal features."""
     weights = {e.weights for e in extractors if e.weights}
     return _digest(
         {

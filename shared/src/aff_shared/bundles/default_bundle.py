@@ -1,4 +1,4 @@
-"""The bundle that everything uses when none is named: where it lies, and how to get one."""
+"""The default bundle and its directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MANIFEST = "bundle.json"
 
 
 def default_bundle(package_file: Path = Path(__file__)) -> Path:
-    """Return where the default bundle lies.
+    """Return the directory of the default bundle.
 
     Below the current directory, else below the checkout that the installed package belongs to. Where it is in neither,
     the relative path is returned, so that the error about it names it.
@@ -26,10 +26,10 @@ def default_bundle(package_file: Path = Path(__file__)) -> Path:
 
 
 def missing_default_hint(directory: Path) -> str:
-    """Return what the error about a missing bundle adds for the default, which nobody named; nothing for others."""
+    """Return a hint for the error about a missing default bundle; empty for other bundles."""
     if directory != DEFAULT_BUNDLE:
         return ""
     return (
-        ". The default bundle comes with the repository: run this in a checkout of it, or name a bundle of your own "
+        ". The default bundle is part of the repository: run this in a checkout of it, or set another bundle "
         "(--bundle, or AFF_INDEX_BUNDLE_PATH and AFF_QUERY_BUNDLE_PATH)"
     )

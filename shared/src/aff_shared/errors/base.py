@@ -10,10 +10,10 @@ class AffError(Exception):
 
     Attributes:
         code: Stable identifier that programs may match on.
-        status: HTTP status that a service answers with.
-        title: Short summary that is the same for every occurrence.
-        detail: What happened this time, in words for the person who can mend it.
-        item: Name of what is at fault: a file name, an item id, a parameter.
+        status: HTTP status of a service's response.
+        title: Short summary, the same for every occurrence.
+        detail: Cause of this occurrence, for the person who can fix it.
+        item: Name of the cause: a file name, an item id, a parameter.
     """
 
     code: ClassVar[str] = "internal_error"

@@ -7,14 +7,14 @@ from aff_shared.errors.requests import InvalidParameterError, RequestError
 
 
 class StoreRefusalError(InvalidParameterError):
-    """The store refused a request for what it asks: a limit of its strict mode, a wrong width, an unknown field."""
+    """The store rejected a request: a limit of its strict mode, a wrong dimension, an unknown field."""
 
     code = "store_refusal"
-    title = "Refused by the gallery store"
+    title = "Rejected by the gallery store"
 
 
 class StoreRequestTooLargeError(StoreRefusalError):
-    """An operation has more points, or bytes, than the store takes at once."""
+    """An operation has more points, or bytes, than the store accepts at once."""
 
     code = "store_request_too_large"
     status = 413
@@ -22,7 +22,7 @@ class StoreRequestTooLargeError(StoreRefusalError):
 
 
 class ImageNotFoundError(RequestError):
-    """The gallery holds no image of that id."""
+    """The gallery has no image with this id."""
 
     code = "image_not_found"
     status = 404
@@ -38,7 +38,7 @@ class CollectionNotFoundError(RequestError):
 
 
 class CollectionLiveError(RequestError):
-    """Searches go to the collection."""
+    """The collection is live: searches use it."""
 
     code = "collection_live"
     status = 409
@@ -46,15 +46,15 @@ class CollectionLiveError(RequestError):
 
 
 class RemixError(RequestError):
-    """The gallery cannot be fused again from kept tokens."""
+    """The gallery cannot be remixed from stored tokens."""
 
     code = "remix_impossible"
     status = 409
-    title = "Cannot be fused again"
+    title = "Remixing impossible"
 
 
 class BackupError(RequestError):
-    """A backup cannot be made or restored as it was asked for."""
+    """A backup cannot be made or restored as requested."""
 
     code = "backup_impossible"
     status = 409
@@ -62,7 +62,7 @@ class BackupError(RequestError):
 
 
 class BackupNotFoundError(BackupError):
-    """There is no backup of that name."""
+    """No backup has this name."""
 
     code = "backup_not_found"
     status = 404
@@ -70,14 +70,14 @@ class BackupNotFoundError(BackupError):
 
 
 class BackupDamagedError(BackupError):
-    """Files of a backup are missing, or not what was written; named by the backup or the file."""
+    """Files of a backup are missing or altered; the item is the backup or the file."""
 
     code = "backup_damaged"
     title = "Damaged backup"
 
 
 class JobRunningError(RequestError):
-    """A job on the gallery runs already; named by its id."""
+    """Another job is running on the gallery; the item is its id."""
 
     code = "job_running"
     status = 409
@@ -85,7 +85,7 @@ class JobRunningError(RequestError):
 
 
 class JobNotFoundError(RequestError):
-    """There is no job of that id."""
+    """No job has this id."""
 
     code = "job_not_found"
     status = 404
@@ -108,11 +108,11 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreThrottledError(StoreUnavailableError):
-    """The store's rate limit is used up.
+    """The store's rate limit is exhausted.
 
     Attributes:
-        retry_after_s: Seconds after which the store takes the operation again.
-        headers: Of the answer: `Retry-After`.
+        retry_after_s: Seconds after which the store accepts the operation again.
+        headers: Headers of the response: `Retry-After`.
     """
 
     code = "store_throttled"
@@ -125,14 +125,14 @@ class StoreThrottledError(StoreUnavailableError):
 
 
 class StoreLockedError(StoreError):
-    """Another process holds the embedded store."""
+    """Another process has the embedded store open."""
 
     code = "store_locked"
     title = "Gallery store locked by another process"
 
 
 class StoreDamagedError(StoreError):
-    """Files of the embedded store are not what was written; the detail tells which, and what mends them."""
+    """Files of the embedded store are damaged; the detail names them and the remedy."""
 
     code = "store_damaged"
     status = 500
@@ -140,22 +140,22 @@ class StoreDamagedError(StoreError):
 
 
 class StoreRejectedError(StoreError):
-    """The store understood the operation and refused it (permissions, configuration, a bug of ours)."""
+    """The store rejected the operation (permissions, configuration, a bug in this project)."""
 
     code = "store_rejected"
     status = 500
-    title = "Gallery store refused the operation"
+    title = "Gallery store rejected the operation"
 
 
 class GalleryMissingError(StoreError):
-    """The store holds no gallery: none has been created, or something else deleted it."""
+    """The store has no gallery: none was created, or it was deleted by other means."""
 
     code = "gallery_missing"
     title = "Gallery does not exist"
 
 
 class EmbeddingSpaceMismatchError(StoreError):
-    """The gallery was embedded in another space than the model bundle's."""
+    """The gallery has another embedding space than the model bundle."""
 
     code = "embedding_space_mismatch"
     title = "Embedding spaces differ"

@@ -6,7 +6,7 @@ from aff_shared.errors.base import AffError
 
 
 class ImageError(AffError):
-    """The bytes of an image cannot be used."""
+    """The image file cannot be used."""
 
     code = "image_invalid"
     status = 422
@@ -14,7 +14,7 @@ class ImageError(AffError):
 
 
 class EmptyImageError(ImageError):
-    """No bytes at all."""
+    """The image file is empty."""
 
     code = "image_empty"
     title = "Empty image"
@@ -29,7 +29,7 @@ class UnsupportedImageError(ImageError):
 
 
 class TruncatedImageError(ImageError):
-    """The image ends before its data does, or its data is damaged."""
+    """The image file is cut off or damaged."""
 
     code = "image_truncated"
     title = "Truncated or damaged image"
@@ -47,7 +47,7 @@ class ImageTooManyPixelsError(ImageError):
 
     code = "image_too_many_pixels"
     status = 413
-    title = "Image with too many pixels"
+    title = "Image has too many pixels"
 
 
 class ImageTooManyBytesError(ImageError):
@@ -59,7 +59,7 @@ class ImageTooManyBytesError(ImageError):
 
 
 class DecoderFailedError(ImageError):
-    """The process that decodes the image dies of it, or does not end with it in time."""
+    """The image crashes the decoder process, or takes it too long."""
 
     code = "decoder_failed"
-    title = "Image stops its decoder"
+    title = "Image cannot be decoded"

@@ -15,7 +15,7 @@ class EncoderFileNotFoundError(RequestError):
 
 
 class EncoderMismatchError(RequestError):
-    """An embedding was made by another encoder than the one that the gallery is searched with."""
+    """An embedding was made by another encoder than the one that searches use."""
 
     code = "encoder_mismatch"
     status = 409
@@ -23,7 +23,7 @@ class EncoderMismatchError(RequestError):
 
 
 class BundleUnknownError(RequestError):
-    """The service has no bundle of the name that was asked for."""
+    """The service has no bundle of this name."""
 
     code = "bundle_unknown"
     status = 404
@@ -38,38 +38,38 @@ class BundleError(AffError):
 
 
 class BundleNotFoundError(BundleError):
-    """There is no bundle at that place."""
+    """The directory has no bundle."""
 
     code = "bundle_not_found"
     title = "Model bundle not found"
 
 
 class BundleFormatError(BundleError):
-    """The manifest does not have the documented form, or a format version unknown to this release."""
+    """The manifest is malformed, or has a format version that this release does not support."""
 
     code = "bundle_format"
     title = "Malformed model bundle"
 
 
 class BundleIntegrityError(BundleError):
-    """A file, the space id or the fingerprint is not what the manifest says."""
+    """A file, the space id or the fingerprint differs from the manifest."""
 
     code = "bundle_integrity"
     title = "Altered model bundle"
 
 
 class BundlePrecisionError(BundleError):
-    """The bundle has no query encoder of the precision that was asked for."""
+    """The bundle has no query encoder of the requested precision."""
 
     code = "bundle_precision"
     title = "No query encoder of that precision"
 
 
 class BundleSignatureError(BundleError):
-    """A bundle is not signed by the holder of the settings' key."""
+    """The bundle is not signed with the configured key."""
 
     code = "bundle_signature"
-    title = "Bundle not signed as it should be"
+    title = "Bundle signature invalid"
 
 
 class EncoderError(AffError):
@@ -80,7 +80,7 @@ class EncoderError(AffError):
 
 
 class WorkerError(EncoderError):
-    """A process that works for a service cannot be started, died, or gave no answer that can be used."""
+    """A worker process cannot be started, died, or did not return a valid answer."""
 
     code = "worker_failed"
     title = "Worker process failed"

@@ -8,7 +8,7 @@ from aff_shared.errors.base import AffError
 
 
 class RequestError(AffError):
-    """The request cannot be understood as it was sent."""
+    """The request is malformed."""
 
     code = "request_malformed"
     status = 400
@@ -31,7 +31,7 @@ class InvalidFilterError(InvalidParameterError):
 
 
 class InvalidItemsError(InvalidParameterError):
-    """The list of items does not fit the images that came with it."""
+    """The list of items does not match the images of the request."""
 
     code = "items_invalid"
     title = "Invalid items"
@@ -45,17 +45,17 @@ class InvalidCropError(InvalidParameterError):
 
 
 class InvalidEmbeddingError(InvalidParameterError):
-    """An embedding has another width than the gallery's, or is no unit vector."""
+    """An embedding has another dimension than the gallery, or is not a unit vector."""
 
     code = "embedding_invalid"
     title = "Invalid embedding"
 
 
 class EmbeddingsCancelError(InvalidParameterError):
-    """The mean of several photographs' embeddings is no direction to search in."""
+    """The mean of several photographs' embeddings is zero, and cannot be searched with."""
 
     code = "embeddings_cancel"
-    title = "Photographs with nothing in common"
+    title = "Photographs have nothing in common"
 
 
 class BodyTooLargeError(RequestError):
@@ -75,7 +75,7 @@ class TooManyImagesError(RequestError):
 
 
 class RepeatedIdError(RequestError):
-    """One id stands twice in a request, with different content."""
+    """A request contains one id twice, with different content."""
 
     code = "id_repeated"
     status = 409
@@ -87,11 +87,11 @@ class HeadTimeoutError(RequestError):
 
     code = "head_timeout"
     status = 408
-    title = "Head did not arrive in time"
+    title = "Request head timed out"
 
 
 class HeadTooLargeError(RequestError):
-    """The head of a request, or what follows its body, exceeds the limit."""
+    """The head or the trailer of a request exceeds the limit."""
 
     code = "head_too_large"
     status = 431
@@ -103,11 +103,11 @@ class BodyTimeoutError(RequestError):
 
     code = "body_timeout"
     status = 408
-    title = "Body did not arrive in time"
+    title = "Request body timed out"
 
 
 class ContentEncodingError(RequestError):
-    """The body of a request is compressed, or encoded in another way."""
+    """The body of a request has a content encoding, such as compression."""
 
     code = "content_encoding_unsupported"
     status = 415
@@ -116,15 +116,15 @@ class ContentEncodingError(RequestError):
 
 
 class ImageSourceRefusedError(RequestError):
-    """The operator does not allow images to be taken from there."""
+    """The operator does not allow images from this source."""
 
     code = "image_source_refused"
     status = 403
-    title = "Image source refused"
+    title = "Image source rejected"
 
 
 class ImageUnreachableError(RequestError):
-    """The image is not where it was said to be, or could not be had in time."""
+    """The image cannot be found at its source, or was not received in time."""
 
     code = "image_unreachable"
     status = 422

@@ -9,7 +9,7 @@ from aff_shared.errors.requests import RequestError
 
 
 class KeyMissingError(RequestError):
-    """The service has keys, and the request brings none."""
+    """The service requires a key, and the request has none."""
 
     code = "key_missing"
     status = 401
@@ -18,7 +18,7 @@ class KeyMissingError(RequestError):
 
 
 class KeyInvalidError(RequestError):
-    """The request's key is none of the service's."""
+    """The key of the request is unknown."""
 
     code = "key_invalid"
     status = 401
@@ -27,7 +27,7 @@ class KeyInvalidError(RequestError):
 
 
 class ScopeMissingError(RequestError):
-    """The request's key is good, and not for this."""
+    """The key of the request lacks the required scope."""
 
     code = "scope_missing"
     status = 403
@@ -35,26 +35,26 @@ class ScopeMissingError(RequestError):
 
 
 class OriginRefusedError(RequestError):
-    """A browser asks for a page of another site, which the settings do not allow."""
+    """A cross-origin request that the settings do not allow."""
 
     code = "origin_refused"
     status = 403
-    title = "Origin refused"
+    title = "Origin rejected"
 
 
 class HostRefusedError(RequestError):
-    """The request names a host that a service without keys does not answer for."""
+    """The request names a host that a service without keys does not accept."""
 
     code = "host_refused"
     status = 421
-    title = "Host refused"
+    title = "Host rejected"
 
 
 class RateLimitedError(RequestError):
     """The key has made more requests than its limit allows.
 
     Attributes:
-        headers: Of the answer: `Retry-After`, the seconds after which there is room for one request.
+        headers: Headers of the response: `Retry-After`, the seconds until one more request is allowed.
     """
 
     code = "rate_limited"
@@ -74,7 +74,7 @@ class MissingExtraError(AffError):
 
 
 class AccessSettingsError(AffError):
-    """A service would be open to others than this machine, and nobody said that it should; or its keys are unusable."""
+    """A service would be reachable from other machines without keys, or its keys are unusable."""
 
     code = "access_open"
     title = "Unusable access settings"
@@ -88,7 +88,7 @@ class ListenError(AffError):
 
 
 class ServiceNotReadyError(AffError):
-    """The service is starting, or a part that it needs is missing."""
+    """The service is starting, or a required component is missing."""
 
     code = "service_not_ready"
     status = 503
@@ -96,10 +96,10 @@ class ServiceNotReadyError(AffError):
 
 
 class ServiceOverloadedError(AffError):
-    """The service has as much work as its limits allow.
+    """The service is at its limits.
 
     Attributes:
-        headers: Of the answer: `Retry-After`, the seconds after which trying again is likely to succeed.
+        headers: Headers of the response: `Retry-After`, the seconds after which a retry is likely to succeed.
     """
 
     code = "service_overloaded"
@@ -112,7 +112,7 @@ class ServiceOverloadedError(AffError):
 
 
 class ConnectionLimitError(ServiceOverloadedError):
-    """The service has as many open connections as its limit allows."""
+    """The service has reached its limit of open connections."""
 
     code = "connection_limit"
     status = 503

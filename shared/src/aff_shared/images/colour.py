@@ -61,7 +61,7 @@ def rgb_pixels(image: Image.Image) -> NDArray[np.uint8]:
     fractions); with negative levels, from its darkest to its brightest.
 
     Args:
-        image: Of any Pillow mode that converts to RGB. `info["unsigned"]`: its 32-bit integers have no sign.
+        image: Image in any Pillow mode that converts to RGB. `info["unsigned"]`: its 32-bit integers have no sign.
             `info["white_is_zero"]`: its deep levels are a negative.
 
     Returns:
@@ -105,7 +105,7 @@ def is_deep_grey(image: Image.Image) -> bool:
 
 
 def grey_levels(image: Image.Image) -> NDArray[Any]:
-    """Return the (H, W) levels of deep grey; what is no number, or infinite, is 0."""
+    """Return the (H, W) levels of deep grey; NaN and infinity become 0."""
     levels: NDArray[Any] = np.asarray(image)
     if levels.dtype.kind == "f":
         levels = np.nan_to_num(levels, posinf=0.0, neginf=0.0)
@@ -214,7 +214,7 @@ def _brightest(image: Image.Image) -> list[int]:
 def _tables(upper: list[int], lower: list[int]) -> tuple[_Table, _Table]:
     """Return what the upper and the lower bytes become, channel by channel, from the highest of each.
 
-    The colours are scaled together, alpha by itself.
+    The colours are scaled together, alpha separately.
     """
     groups = [(max(upper[:3]), max(lower[:3]))] * 3 + list(zip(upper[3:], lower[3:], strict=True))
     pairs = [_scaling(*group) for group in groups]

@@ -1,4 +1,4 @@
-"""From the bytes of an encoded photograph to upright RGB pixels; the only place that decodes images."""
+"""Decodes an image file to upright RGB pixels; the only module that decodes images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aff_shared.images.reduction import reduced_rgb
 from aff_shared.images.size import announced_pixels, require_memory
 from aff_shared.images.strips import Box
 
-# What brings an image upright, by its EXIF orientation; 1 is upright already.
+# Transposition to upright by EXIF orientation; 1 is upright already.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +41,7 @@ _MOST_KEPT_PIXELS = 16_000_000  # of a large image that is reduced
 
 
 class ImageLimits(BaseModel):
-    """What an image may measure; everything is checked before a pixel is decoded.
+    """Limits on an image; all are checked before a pixel is decoded.
 
     Attributes:
         max_image_bytes: Size of the encoded file.
@@ -81,7 +81,7 @@ class Crop:
     bottom: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no region.
+        """Check the region.
 
         Raises:
             InvalidCropError: Not finite, negative, or less than a pixel wide or high.
@@ -120,8 +120,8 @@ class DecodedImage:
 
     Attributes:
         pixels: (H, W, 3) uint8, upright RGB, C-contiguous.
-        width: Of the whole upright photograph as it was encoded, before reduction and crop.
-        height: Of the whole upright photograph as it was encoded, before reduction and crop.
+        width: Width of the whole upright photograph as it was encoded, before reduction and crop.
+        height: Height of the whole upright photograph as it was encoded, before reduction and crop.
     """
 
     pixels: NDArray[np.uint8]
@@ -136,16 +136,16 @@ def decode_image(
 
     Args:
         data: The encoded file.
-        limits: What it may measure.
+        limits: Limits on the image.
         min_side: Side of the encoder's input. A large JPEG is then decoded at a half, a quarter or an eighth
             of its size, so that the shorter side (of the crop) keeps at least twice as many pixels; an image of more
             than `limits.large_pixels`, of any format, at a whole fraction. Of a long strip of an image, 16 million
             pixels are kept.
         crop: Only this region.
-        name: Of the image, for errors.
+        name: Name of the image, for errors.
 
     Raises:
-        ImageError: One of its subclasses says what is wrong with the image.
+        ImageError: The image cannot be decoded; the subclass is the cause.
         InvalidCropError: The crop is not inside the photograph.
     """
     try:
@@ -201,7 +201,7 @@ def _decode_large(
     factor = _factor(image.size, min_side, crop)
     if min_side is not None:
         cropped = math.inf if crop is None else (crop.right - crop.left) * (crop.bottom - crop.top)
-        kept = min(image.width * image.height, cropped)  # a crop may reach beyond the image, which is refused below
+        kept = min(image.width * image.height, cropped)  # a crop may reach beyond the image, which is rejected below
         factor = max(factor, math.ceil(math.sqrt(kept / _MOST_KEPT_PIXELS)))
     strips = open_strips(image, factor, require_memory(image, announced, limits.max_decoder_bytes))
     orientation, lying = strips.orientation, strips.orientation in _LYING
@@ -225,7 +225,7 @@ def _factor(size: tuple[int, int], min_side: int | None, crop: Crop | None) -> i
 
 
 def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Bring a crop of the encoded photograph to whole pixels of the decoded one, perhaps reduced."""
+    """Return a crop of the encoded photograph in whole pixels of the decoded one, which may be reduced."""
     width, height = encoded_size
     if crop.right > width or crop.bottom > height:
         raise InvalidCropError(
@@ -238,7 +238,7 @@ def _box(crop: Crop, size: tuple[int, int], encoded_size: tuple[int, int]) -> tu
 
 
 def _stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
-    """Bring a region of the upright image, of that size, to the image as it is stored."""
+    """Return a region of the upright image, of that size, in pixels of the stored image."""
     left, top, right, bottom = box
     width, height = size
     if orientation in _MIRRORED:

@@ -1,4 +1,4 @@
-"""Opening and decoding the supported image formats, and no other parser that Pillow knows."""
+"""Opens and decodes the supported image formats, without the other parsers of Pillow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF"
 
 _PREFIX_BYTES = 16
 
-# What Pillow's readers of these formats let out on damaged files.
+# Exceptions of Pillow's readers of these formats on damaged files.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -45,7 +45,7 @@ _DAMAGE = (
     RuntimeError,
     struct.error,
 )
-# How Pillow and its libraries word that a file is sound, but nothing that they read.
+# Messages of Pillow and its libraries for intact files of unsupported kinds.
 _NOT_READ = re.compile(
     r"unsupported|not (yet )?supported|not implemented|unknown pixel mode|cannot handle|reformat failed", re.IGNORECASE
 )
@@ -64,7 +64,7 @@ def open_image(data: bytes) -> ImageFile:
     Raises:
         UnsupportedImageError: No supported format begins like this, or it is a variant that cannot be read.
         TruncatedImageError: The header is damaged.
-        ImageTooManyPixelsError: Pillow itself refuses the size.
+        ImageTooManyPixelsError: Pillow rejects the size.
     """
     failure: ImageError = UnsupportedImageError("not a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF image")
     for accept, reader in _readers():
@@ -84,7 +84,7 @@ def load_pixels(image: ImageFile, factor: int, least_factor: int = 1) -> Image.I
     Args:
         image: As it was opened.
         factor: A JPEG is decoded at the smallest DCT scale (a half, a quarter, an eighth) not below 1/`factor`.
-        least_factor: Of these scales, the largest at which there is memory for its pixels.
+        least_factor: Smallest factor at which there is memory for its pixels.
 
     Returns:
         The image with its pixels, not turned upright yet.
@@ -140,7 +140,7 @@ def open_strips(image: ImageFile, factor: int, least_factor: int) -> Strips:
 def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8, that an opened image is still to be turned by.
 
-    XMP does not count, nor, of a TIFF, AVIF or HEIC, what Pillow applies by itself. Damaged metadata count as upright.
+    XMP is ignored, and so is what Pillow applies itself for TIFF, AVIF or HEIC. Damaged metadata count as upright.
     """
     exif = Image.Exif()
     try:
@@ -154,12 +154,12 @@ def exif_orientation(image: Image.Image) -> int:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Translate what Pillow raises while it reads an image.
+    """Translate Pillow's exceptions while it reads an image.
 
     Raises:
         TruncatedImageError: The image is damaged or ends too early.
         UnsupportedImageError: The image is a variant that Pillow does not read.
-        ImageTooManyPixelsError: Pillow itself refuses the size.
+        ImageTooManyPixelsError: Pillow rejects the size.
     """
     try:
         yield
@@ -188,7 +188,7 @@ def _with_opaque_bitmap(image: Image.Image) -> Image.Image:
 
 
 def _without_xmp(image: ImageFile) -> ImageFile:
-    """Have Pillow not take an orientation from XMP, as browsers do not."""
+    """Remove XMP, so that Pillow ignores its orientation, like browsers."""
     for name in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(name, None)
     return image

@@ -1,4 +1,4 @@
-"""How many pixels of large images a service works on at the same time."""
+"""Limit on the pixels of large images that a service decodes at the same time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _RETRY_AFTER_S = 2
 
 
 class PixelBudget:
-    """Large images wait for each other, in the order in which they come; others never wait.
+    """Large images wait for each other, in order of arrival; others never wait.
 
     Args:
-        max_pixels: Most pixels of large images at the same time; one that is alone may have more.
-        limits: Tell which images are large.
-        max_waiting: Most images that wait.
-        max_wait_s: Longest wait.
+        max_pixels: Maximum pixels of large images at the same time; a single one may have more.
+        limits: Limits on an image, with the size of large ones.
+        max_waiting: Maximum number of waiting images.
+        max_wait_s: Maximum wait, in seconds.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class PixelBudget:
 
     @asynccontextmanager
     async def holding(self, images: Iterable[bytes]) -> AsyncIterator[None]:
-        """Hold the pixels of image files that are decoded one after the other: those of the largest.
+        """Reserve the pixels of the largest of several image files, which are decoded one after the other.
 
         Raises:
-            ServiceOverloadedError: It is large, and too many wait already, or no turn came in time.
+            ServiceOverloadedError: It is large, and too many images are waiting, or it waited too long.
         """
         pixels = max((min(announced_pixels(image), self._limits.max_pixels) for image in images), default=0)
         if pixels <= self._limits.large_pixels:
@@ -56,7 +56,7 @@ class PixelBudget:
 
     async def _take(self, pixels: int) -> None:
         if self._waiting >= self._max_waiting and (self._turn.locked() or not self._has_room(pixels)):
-            self._refuse(f"{self._waiting} large images wait already")
+            self._reject(f"{self._waiting} large images are waiting")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._max_wait_s), self._turn:
@@ -65,15 +65,15 @@ class PixelBudget:
                     await self._released.wait()
                 self._pixels += pixels
         except TimeoutError:
-            self._refuse(f"no turn for a large image came within {self._max_wait_s:g} s")
+            self._reject(f"a large image waited longer than {self._max_wait_s:g} s")
         finally:
             self._waiting -= 1
 
     def _has_room(self, pixels: int) -> bool:
         return not self._pixels or self._pixels + pixels <= self._max_pixels
 
-    def _refuse(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         raise ServiceOverloadedError(
-            f"{reason}; {self._pixels} pixels of large images are worked on, of {self._max_pixels}",
+            f"{reason}; {self._pixels} pixels of large images are in progress, and the limit is {self._max_pixels}",
             retry_after_s=_RETRY_AFTER_S,
         )

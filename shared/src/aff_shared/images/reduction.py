@@ -20,10 +20,10 @@ def reduced_rgb(strips: Iterable[Strip], size: tuple[int, int], factor: int) -> 
     """Reduce an image.
 
     Colours are those of `rgb_pixels`: transparency is composited on white before the mean is taken, and levels deeper
-    than eight bits are scaled by the range of the whole image, its alpha by itself.
+    than eight bits are scaled by the range of the whole image, its alpha separately.
 
     Args:
-        strips: Of one image, from the top, all of one kind. Their rows, but the last one's, are a multiple of `factor`.
+        strips: Strips of one image, from the top, all of one kind. All but the last have a multiple of `factor` rows.
         size: Width and height of the image.
         factor: Side of the squares in pixels; those at the right and lower edge may be smaller.
 

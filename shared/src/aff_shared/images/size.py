@@ -1,4 +1,4 @@
-"""What decoding an image will take: the size that its file announces, and the memory of its decoder."""
+"""Size that an image file announces, and memory that its decoder needs."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ _BITS = 8
 
 
 def require_memory(image: ImageFile, pixels: int, limit_bytes: int) -> int:
-    """Refuse an image that cannot be decoded within a limit of memory.
+    """Reject an image that cannot be decoded within a memory limit.
 
     Args:
         image: As it was opened.
-        pixels: That are decoded; a HEIC may show a part of them.
-        limit_bytes: Of the decoder and the pixels that it returns, not of the file.
+        pixels: Number of decoded pixels; a HEIC may show a part of them.
+        limit_bytes: Limit on the decoder and its pixels, without the file.
 
     Returns:
         1, or for a JPEG the least factor by which it has to be reduced while it is decoded: 2, 4 or 8.

@@ -112,7 +112,7 @@ def streamed(image: ImageFile, factor: int, orientation: int) -> Strips:
 
 
 def loaded_strips(image: Image.Image, encoded_size: tuple[int, int], orientation: int) -> Strips:
-    """Return an image that Pillow has loaded, perhaps at a fraction of its size, as strips."""
+    """Return an image that Pillow has loaded, possibly at a fraction of its size, as strips."""
 
     def read(box: Box, multiple: int) -> Iterator[Strip]:
         for _, strip in strips_of(image, box, multiple):
@@ -152,7 +152,7 @@ def _vips_strips(decoded: Any, bands: int | None, box: Box, multiple: int) -> It
 
 
 def _steps(upper: int, lower: int, height: int, step: int) -> Iterator[tuple[int, int, bool]]:
-    """Return from which to which row to read, and whether they are wanted, for all rows of the image in their order."""
+    """Return ranges of rows, and whether each is part of the region, for all rows of the image in order."""
     for begin, end, wanted in ((0, upper, False), (upper, lower, True), (lower, height, False)):
         for start in range(begin, end, step):
             yield start, min(start + step, end), wanted

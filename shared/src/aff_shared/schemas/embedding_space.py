@@ -16,7 +16,7 @@ class EmbeddingSpace(BaseModel):
     """Which vectors may be compared with which.
 
     Vectors are unit-length float32 of shape (D,). Two vectors are comparable exactly when their spaces are
-    equal; an equal width alone says nothing. The id is derived from the gallery side of a model bundle
+    equal; an equal dimension is not enough. The id is derived from the gallery side of a model bundle
     (mixer, extractors and their weights), so several query encoders can serve one space.
     """
 

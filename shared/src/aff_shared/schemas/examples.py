@@ -1,4 +1,4 @@
-"""One example of each request and answer, for the OpenAPI documents; they tell of the same few photographs.
+"""One example of each request and answer, for the OpenAPI documents; all use the same few photographs.
 
 None has a null in it: FastAPI leaves nulls out of the document.
 """
@@ -180,5 +180,5 @@ SPACE_ID = "6b51d431"
 
 
 def shown(example: Example) -> dict[str, Any]:
-    """Return what a model's configuration says, as `json_schema_extra`, to show the example in its schema."""
+    """Return the `json_schema_extra` that shows the example in a model's schema."""
     return {"examples": [example]}

@@ -19,11 +19,11 @@ class CollectionStatus(BaseModel):
     Attributes:
         space: Its embedding space.
         live: Whether searches go there.
-        live_since: When it became live last; null where it never was, or that is not known.
+        live_since: Last time at which it became live; null if never, or unknown.
         count: Images in it.
-        bundle: Name of the bundle that embeds for it; null where the indexer does not have it, so that the collection
-            gets no new images.
-        fingerprint: Of that bundle.
+        bundle: Name of the bundle that embeds for it; null if the indexer does not have it, and the collection
+            receives no new images.
+        fingerprint: Fingerprint of this bundle.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.COLLECTION_STATUS))
@@ -37,11 +37,11 @@ class CollectionStatus(BaseModel):
 
 
 class IndexActivity(IndexSummary):
-    """What this indexer did since it was started: receipts by status.
+    """Work of this indexer since it was started: receipts by status.
 
     Attributes:
-        images_per_s: Receipts a second during the last minute.
-        in_flight: Images that are waited for or worked on now.
+        images_per_s: Receipts per second during the last minute.
+        in_flight: Images that are being received or indexed.
     """
 
     images_per_s: float
@@ -49,7 +49,7 @@ class IndexActivity(IndexSummary):
 
 
 class KeptTokensStatus(BaseModel):
-    """The features that are kept of indexed images."""
+    """The stored features of indexed images."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,17 +58,17 @@ class KeptTokensStatus(BaseModel):
 
 
 class GalleryStatus(BaseModel):
-    """Answer of `GET /gallery`: the live collection, and all of them.
+    """Response of `GET /gallery`: the live collection, and all of them.
 
     Attributes:
         count: Images in the live collection.
         store: Adapter: `qdrant_edge` or `qdrant_server`.
-        bundle: Name of the bundle that embeds for the live collection; null where the indexer does not have it.
-        fingerprint: Of that bundle.
-        space: Of the live collection.
-        collections: The live one first, then those that were live last.
-        activity: Of this indexer.
-        kept_tokens: Of this indexer; null where it keeps none.
+        bundle: Name of the bundle that embeds for the live collection; null if the indexer does not have it.
+        fingerprint: Fingerprint of this bundle.
+        space: Embedding space of the live collection.
+        collections: All collections; the live one first, then by when they were last live.
+        activity: Work of this indexer since it was started.
+        kept_tokens: Stored tokens of this indexer; null if it stores none.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_STATUS))
@@ -87,7 +87,7 @@ class BuildRequest(BaseModel):
     """Body of `POST /gallery/collections`.
 
     Attributes:
-        bundle: Name of a directory beside the bundle of the service.
+        bundle: Name of a directory next to the bundle of the service.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.BUILD_REQUEST))
@@ -99,7 +99,7 @@ class SwitchRequest(BaseModel):
     """Body of `POST /gallery/live`.
 
     Attributes:
-        space: Id of the collection's embedding space, or the beginning of it.
+        space: Id of the collection's embedding space, or a prefix of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.SWITCH_REQUEST))
@@ -111,8 +111,8 @@ class VerifyRequest(SwitchRequest):
     """Body of `POST /gallery/verify`.
 
     Attributes:
-        samples: Images of the live collection that are searched with.
-        neighbours: Hits of each search that are compared.
+        samples: Number of images of the live collection that are used as queries.
+        neighbours: Number of compared hits of each search.
     """
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.VERIFY_REQUEST))
@@ -125,7 +125,7 @@ class BackupRequest(BaseModel):
     """Body of `POST /gallery/backups`.
 
     Attributes:
-        name: Of the new backup: letters, digits, dots, dashes and underscores.
+        name: Name of the new backup: letters, digits, dots, dashes and underscores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.BACKUP_REQUEST))
@@ -137,7 +137,7 @@ class RestoreRequest(BackupRequest):
     """Body of `POST /gallery/restore`.
 
     Attributes:
-        force: Replace a gallery that has images.
+        force: Whether a gallery that has images is replaced.
     """
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.RESTORE_REQUEST))
@@ -146,13 +146,13 @@ class RestoreRequest(BackupRequest):
 
 
 class Backup(BaseModel):
-    """What a backup holds.
+    """Description of a backup.
 
     Attributes:
-        store: Adapter that it was read from; it can be restored to any.
-        created_at: When it was begun; UTC.
-        spaces: Embedding spaces of its collections, the live one first.
-        count: Images in the live one.
+        store: Adapter that it was read from; it can be restored to every adapter.
+        created_at: Start of the backup; UTC.
+        spaces: Embedding spaces of its collections; the live one first.
+        count: Number of images in the live one.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BACKUP))
@@ -165,18 +165,18 @@ class Backup(BaseModel):
 
 
 class CollectionComparison(BaseModel):
-    """What came of `POST /gallery/verify`.
+    """Result of `POST /gallery/verify`.
 
     Attributes:
         live_count: Images in the live collection.
         count: Images in the other one.
-        missing: Images of the live collection that the other one lacks; `missing_ids` names the first of them.
-        surplus: Images of the other one that the live one lacks; `surplus_ids` names the first of them.
-        samples: Images that were searched with, each with its own embedding; the live ones that are in both.
-        live_self_recall: Share of them that come first in the live collection; null without samples.
-        self_recall: Share that come first in the other one.
-        shared_neighbours: Mean share of the live collection's nearest neighbours that the other one has, too. Another
-            model sees other likenesses, so this need not be 1.
+        missing: Number of images that only the live collection has; `missing_ids` lists the first of them.
+        surplus: Number of images that only the other collection has; `surplus_ids` lists the first of them.
+        samples: Number of query images in both collections; each collection is searched with its own embedding.
+        live_self_recall: Share of samples that are their own first hit in the live collection; null without samples.
+        self_recall: Share of samples that are their own first hit in the other one.
+        shared_neighbours: Mean share of the live collection's neighbours that the other one also returns. Different
+            models rank differently, so this need not be 1.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.COLLECTION_COMPARISON))
@@ -197,11 +197,11 @@ JobKind = Literal["backup", "restore", "verify", "remix"]
 
 
 class FusedCollection(BaseModel):
-    """What came of `POST /gallery/remix`.
+    """Result of `POST /gallery/remix`.
 
     Attributes:
-        space: Of the collection that is filled.
-        missing: Images without kept tokens; `missing_ids` names the first 1,000. Index their sources again.
+        space: Embedding space of the collection that is filled.
+        missing: Number of images without stored tokens; `missing_ids` lists the first 1,000. Index their sources again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -218,14 +218,14 @@ class GalleryJob(BaseModel):
     """A job: answer of `GET /gallery/jobs/{id}`, and of the requests that start one.
 
     Attributes:
-        kind: What it does.
-        item: What with: the name of a backup or a bundle, or the id of a space as it was given.
+        kind: Kind of the job.
+        item: Object of the job: the name of a backup or a bundle, or the id of a space as it was sent.
         state: `running`, and then `finished` or `failed`.
-        ended_at: Null while it runs.
-        done: Images that are done.
-        total: Images that there were at its beginning; null where that is not known.
-        result: Of `verify`, `backup` and `remix`; that of `remix` while it runs, too. Null for `restore`.
-        problem: Why it failed.
+        ended_at: End of the job; null while it runs.
+        done: Number of processed images.
+        total: Number of images at the start; null if unknown.
+        result: Result of `verify`, `backup` and `remix` (of `remix` also while it runs); null for `restore`.
+        problem: Cause of a failure.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_JOB))

@@ -17,14 +17,14 @@ JsonObject = dict[str, Any]
 
 
 class IndexItem(BaseModel):
-    """What the caller says of one image.
+    """Id and payload of one image.
 
     Attributes:
-        id: The caller's id, 1 to 512 characters without control characters, without a part `.` or `..`, and not ending
-            in `/thumbnail`; the gallery keeps it in NFC. The sha256 of the image's bytes where none is given. A
-            malformed id rejects its own image, so it is not checked here.
-        payload: Any JSON object; searches return it and filter on it. Where none is given, an image that is
-            in the gallery keeps its own.
+        id: Id of the image: 1 to 512 characters without control characters, without a part `.` or `..`, not ending
+            in `/thumbnail`; stored in NFC. The default is the sha256 of the image file. A
+            malformed id rejects only its image, so it is not checked here.
+        payload: Any JSON object; searches return it and filter on it. Without one, an image that is already
+            in the gallery keeps the payload that it has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.INDEX_ITEM))
@@ -39,8 +39,8 @@ class IndexImage(IndexItem):
     Attributes:
         image: The encoded image file: base64 in either alphabet of RFC 4648, with or without padding and line breaks,
             or a data URL with it.
-        url: Where the service gets it, if the operator allows that.
-        path: Where it lies below the directory that the operator named, if any.
+        url: URL from which the service downloads it, if the operator allows that.
+        path: Path below the directory that the operator configured, if any.
     """
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_IMAGE))
@@ -65,19 +65,19 @@ class IndexRequest(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What became of one image; receipts stand in the order of the images.
+    """Outcome of one image; receipts have the order of the images.
 
     Attributes:
         index: Position of the image in the request, from 0.
-        id: The item's id; null where the image was refused before it had one.
-        name: File name of the upload, where one was sent.
-        status: `indexed` (new), `updated` (same id; other content or payload), `duplicate` (nothing to
+        id: Id of the image; null if it was rejected before it had one.
+        name: File name of the upload, if one was sent.
+        status: `indexed` (new), `updated` (same id, other content or payload), `duplicate` (nothing to
             do), `rejected` (see `error`).
         extractors: Names of the bundle's extractors that found something in the image, in the bundle's order; null
-            where it was rejected, or was indexed by a release that did not keep them.
-        found_nothing: Names of its other extractors, which found nothing: of a blank image, all that look for key
-            points; null where `extractors` is.
-        error: Why the image was rejected.
+            if it was rejected, or was indexed by a release that did not store them.
+        found_nothing: Names of the extractors that found nothing: for a blank image, all that detect key
+            points; null if `extractors` is null.
+        error: Cause of a rejection.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -92,7 +92,7 @@ class Receipt(BaseModel):
 
 
 class IndexSummary(BaseModel):
-    """How many images of a request ended with which status."""
+    """Number of images of a request by status."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -103,7 +103,7 @@ class IndexSummary(BaseModel):
 
 
 class IndexResponse(IndexSummary):
-    """Answer of `POST /index`: a receipt per image, and their sums."""
+    """Response of `POST /index`: a receipt for each image, and the number of images by status."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.INDEX_RESPONSE))
 
@@ -111,12 +111,12 @@ class IndexResponse(IndexSummary):
 
 
 class IndexLine(BaseModel):
-    """One line of the answer of `POST /index` to `Accept: application/x-ndjson`; exactly one field is set.
+    """One line of the response of `POST /index` to `Accept: application/x-ndjson`; exactly one field is set.
 
     Attributes:
-        receipt: Of an image that is done; lines come as images are done, `index` tells which it is.
-        summary: Last line of a request that went through.
-        problem: Last line of a request that failed on its way; images with a receipt before it are in the gallery.
+        receipt: Receipt of an image, in the order in which images are finished; `index` identifies the image.
+        summary: Last line of a successful request.
+        problem: Last line of a request that failed midway; images with a receipt before it are in the gallery.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.INDEX_LINE))
@@ -127,12 +127,12 @@ class IndexLine(BaseModel):
 
 
 class LookupImage(BaseModel):
-    """What the caller knows of an image; what is left out is not compared.
+    """Image to look up; fields that are left out are not compared.
 
     Attributes:
-        id: The item's id.
+        id: Id of the image.
         content_sha256: Hex digest of the encoded image file.
-        payload: Its payload.
+        payload: Payload of the image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -151,10 +151,10 @@ class LookupRequest(BaseModel):
 
 
 class LookupResponse(BaseModel):
-    """Answer of `POST /images/lookup`.
+    """Response of `POST /images/lookup`.
 
     Attributes:
-        up_to_date: Ids of the images that need not be sent: the gallery holds them with this content and payload.
+        up_to_date: Ids of images that need not be sent: the gallery has them with this content and payload.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.LOOKUP_RESPONSE))
@@ -163,13 +163,13 @@ class LookupResponse(BaseModel):
 
 
 class GalleryImage(BaseModel):
-    """What the gallery knows of one image.
+    """An image of the gallery.
 
     Attributes:
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.
-        extractors: Names of the extractors that found something in it; null where the release that indexed it did not
-            keep them.
+        extractors: Names of the extractors that found something in it; null if the release that indexed it did not
+            store them.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.GALLERY_IMAGE))
@@ -184,7 +184,7 @@ class GalleryImage(BaseModel):
 
 
 class DeleteResponse(BaseModel):
-    """Answer of `DELETE /images/{id}`."""
+    """Response of `DELETE /images/{id}`."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETE_RESPONSE))
 
@@ -196,9 +196,9 @@ class DeleteRequest(BaseModel):
     """Body of `POST /images/delete`; exactly one of its fields.
 
     Attributes:
-        ids: Ids of images; those that the gallery does not hold are passed over.
-        filter: Which payloads to delete.
-        all: Every image.
+        ids: Ids of images; those that the gallery does not have are ignored.
+        filter: Payload filter of the images to delete.
+        all: Delete every image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=examples.shown(examples.DELETE_REQUEST))
@@ -215,7 +215,7 @@ class DeleteRequest(BaseModel):
 
 
 class DeletedImages(BaseModel):
-    """Answer of `POST /images/delete`: how many images the live collection held."""
+    """Response of `POST /images/delete`: number of deleted images of the live collection."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.DELETED_IMAGES))
 

@@ -1,4 +1,4 @@
-"""Ids of images: what may be one, how one is written, and which cannot be given to a new image."""
+"""Ids of images: their form, their normalisation, and the ids that new images cannot have."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SCHEMA = {"minLength": 1, "maxLength": _MAX_LENGTH, "pattern": r"^[^\x00-\x1f\x
 
 
 def canonical_id(item_id: str) -> str:
-    """Return an id in Unicode's form NFC, in which the gallery keeps it: `é` may be one character or two."""
+    """Return an id in Unicode's form NFC, in which the gallery stores it: `é` may be one character or two."""
     return unicodedata.normalize("NFC", item_id)
 
 
 def other_spellings(item_id: str) -> set[str]:
-    """Return the same id as other normalisations write it: a gallery of an earlier release kept what it was given."""
+    """Return the same id in other normalisations: earlier releases stored ids without normalising them."""
     if item_id.isascii():
         return set()
     return {unicodedata.normalize("NFC", item_id), unicodedata.normalize("NFD", item_id)} - {item_id}

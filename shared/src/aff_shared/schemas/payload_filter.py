@@ -1,4 +1,4 @@
-"""The documented JSON form of a payload filter; both store adapters translate it to Qdrant's."""
+"""Payload keys and filters in their documented JSON form; both store adapters convert them to Qdrant's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("in UTC it lies outside of the years 1 to 9999") from error
+        raise ValueError("in UTC it is outside the years 1 to 9999") from error
 
 
 Moment = Annotated[
@@ -102,9 +102,9 @@ class GeoRadius(_Strict):
 
 
 class GeoBox(_Strict):
-    """The places between two parallels and two meridians, those on them included.
+    """The places between two parallels and two meridians, both inclusive.
 
-    A box whose left side lies east of its right side goes across the 180th meridian.
+    A box whose left side is east of its right side crosses the 180th meridian.
     """
 
     top_left: GeoPoint
@@ -113,7 +113,7 @@ class GeoBox(_Strict):
     @model_validator(mode="after")
     def _is_upright(self) -> GeoBox:
         if self.top_left.lat < self.bottom_right.lat:
-            raise ValueError("top_left lies south of bottom_right")
+            raise ValueError("top_left is south of bottom_right")
         return self
 
 
@@ -121,14 +121,14 @@ class Condition(_Strict):
     """One condition on one payload key; exactly one test.
 
     Attributes:
-        key: Key of the caller's payload; a dot goes into a nested object. A name with a dot or a bracket in it stands
+        key: Payload key; a dot separates the names of nested objects. A name with a dot or a bracket is written
             in double quotes.
         match: The value equals this one, or the list of values contains it.
         any_of: The value is one of these.
-        range: The number lies within these bounds.
-        datetime_range: The date and time, a text (RFC 3339), lies within these bounds.
-        geo_radius: The place, an object with `lat` and `lon`, lies within this distance.
-        geo_box: The place lies within this box.
+        range: The number is within these bounds.
+        datetime_range: The date and time, a text (RFC 3339), is within these bounds.
+        geo_radius: The place, an object with `lat` and `lon`, is within this distance.
+        geo_box: The place is within this box.
     """
 
     key: PayloadKey
@@ -154,7 +154,7 @@ class Condition(_Strict):
 
 
 class PayloadFilter(_Strict):
-    """Which gallery images may be hits: all of `must`, at least one of `should`, none of `must_not`."""
+    """Conditions on the payload: all of `must`, at least one of `should`, none of `must_not`."""
 
     model_config = ConfigDict(json_schema_extra=examples.shown(examples.PAYLOAD_FILTER))
 
@@ -187,7 +187,7 @@ def parse_filter(text: str | None) -> PayloadFilter | None:
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """Say in one line where a document fails, and why."""
+    """Return one line with the place and the cause of validation errors."""
     return "; ".join(_describe(problem) for problem in error.errors(include_url=False)[:3])
 
 
@@ -202,15 +202,15 @@ _ONE_PART = re.compile(r'"([^"]*)"|([^."]+)')
 
 
 def key_parts(key: str) -> list[str]:
-    """Return the names along the way into nested objects: `place."f.number"` is `place`, then `f.number`."""
+    """Return the names of a path into nested objects: `place."f.number"` is `place`, then `f.number`."""
     return [match[1] if match[1] is not None else match[2] for match in _ONE_PART.finditer(key)]
 
 
 def _require_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError(
-            "a key is made of names with a dot between them, as in place.city; a name with a dot or a bracket stands "
-            'in double quotes, as in "f.number"; a name with a double quote or a backslash in it cannot be used here'
+            "a key consists of names separated by dots, as in place.city; a name with a dot or a bracket is written "
+            'in double quotes, as in "f.number"; a name with a double quote or a backslash is not supported'
         )
     return key
 

@@ -1,4 +1,4 @@
-"""The declared types of payload keys, and whether a payload keeps to them."""
+"""The declared types of payload keys, and the check of a payload against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an upright RGB photograph to the pixels that an encoder takes, as the bundle's manifest says."""
+"""Resizes an upright RGB photograph to the input of an encoder, as specified in the bundle's manifest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Preprocessing(BaseModel):
-    """How a photograph is brought to an encoder's input size.
+    """How a photograph is resized to an encoder's input size.
 
     Resampling is Pillow's antialiased bilinear filter. Normalisation belongs to the encoders (it is inside
     the ONNX graph), so the result stays uint8.
 
     Attributes:
-        resize: `stretch` gives size x size pixels whatever the aspect ratio; `longest_side` keeps the aspect
+        resize: `stretch` results in size x size pixels for every aspect ratio; `longest_side` keeps the aspect
             ratio and never enlarges.
         size: Pixels of the side, or of the longest side.
     """
@@ -28,7 +28,7 @@ class Preprocessing(BaseModel):
     size: int = Field(ge=16, le=4096)
 
     def output_shape(self, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) of what a photograph of that height and width becomes, in pixels."""
+        """Return (height, width) of a photograph of this height and width after preprocessing, in pixels."""
         if self.resize == "stretch":
             return self.size, self.size
         scale = min(1.0, self.size / max(height, width))
@@ -36,11 +36,11 @@ class Preprocessing(BaseModel):
 
 
 def preprocess(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
-    """Bring a photograph to an encoder's input size.
+    """Resize a photograph to an encoder's input size.
 
     Args:
         image: (H, W, 3) uint8, upright RGB.
-        spec: The encoder's own preprocessing, from the manifest.
+        spec: Preprocessing of the encoder, from the manifest.
 
     Returns:
         (h, w, 3) uint8, C-contiguous, with (h, w) = `spec.output_shape(H, W)`.

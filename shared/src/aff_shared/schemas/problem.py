@@ -15,12 +15,12 @@ _PATH = re.compile(r"(?<![\w:/.])(?:~|\.{1,2})?(?:/[^\s/'\"():,;]+)+/?")
 
 
 class Problem(BaseModel):
-    """RFC 9457 members, with two of ours.
+    """RFC 9457 members, and two additional ones.
 
     Attributes:
         type: URN of the kind of problem, derived from `code`.
         code: Stable identifier that programs may match on.
-        item: Name of what is at fault: a file name, an item id, a parameter.
+        item: Name of the cause: a file name, an item id, a parameter.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.PROBLEM))
@@ -34,12 +34,12 @@ class Problem(BaseModel):
 
 
 def problem_of(error: AffError, *, local: bool = False) -> Problem:
-    """Describe an error of the tree to a caller.
+    """Return the problem details of an error.
 
     Args:
-        error: What happened.
-        local: Whether the caller is on this machine; else paths are cut down to their last part, for where a service
-            keeps its files concerns nobody else. What is wrong with a request is told as it is: it is the caller's own.
+        error: Cause.
+        local: Whether the caller is on this machine; otherwise paths are shortened to their last part, to hide the
+            service's directories. Details of request and image errors are not shortened: they are the caller's own.
     """
     told = local or isinstance(error, RequestError | ImageError)
     return Problem(

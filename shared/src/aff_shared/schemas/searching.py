@@ -29,17 +29,18 @@ class HitOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[
-        int | None, Field(ge=1, description="Most hits; the service has a default and a maximum.", examples=[5])
+        int | None,
+        Field(ge=1, description="Maximum number of hits; the service has a default and an upper limit.", examples=[5]),
     ] = None
     score_threshold: Annotated[
         float | None,
-        Field(ge=-1, le=1, allow_inf_nan=False, description="Least cosine similarity of a hit.", examples=[0.3]),
+        Field(ge=-1, le=1, allow_inf_nan=False, description="Minimum cosine similarity of a hit.", examples=[0.3]),
     ] = None
     group_by: Annotated[
         PayloadKey | None,
         Field(
-            description="Key of the payload: of the images that share its value, only the nearest is a hit. Images "
-            "without the key are none.",
+            description="Payload key: of the images that share its value, only the nearest is a hit. Images "
+            "without the key are left out.",
             examples=["place"],
         ),
     ] = None
@@ -48,8 +49,8 @@ class HitOptions(BaseModel):
         Field(
             ge=0,
             le=100,
-            description="Alpha query expansion: searches again with the mean of the query and of this many first "
-            "hits, weighted by their similarity. It finds more, and takes one more vector search. Null is 0: none.",
+            description="Alpha query expansion: the search is repeated with the mean of the query and this many first "
+            "hits, weighted by their similarity. It finds more, and needs one more vector search. Null means 0: none.",
             examples=[3],
         ),
     ] = None
@@ -67,6 +68,7 @@ class SearchOptions(HitOptions):
         PayloadFilter | None,
         BeforeValidator(parse_filter, json_schema_input_type=str | None),
         Field(
+            title="Filter",
             description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
             "of match, any_of, range, datetime_range, geo_radius, geo_box.",
             examples=['{"must": [{"key": "city", "match": "Paris"}]}'],
@@ -127,11 +129,11 @@ def _numbers(value: Any) -> Any:
 
 
 class EmbeddingSearch(HitOptions):
-    """Body of `POST /search/embedding`: an embedding that was made elsewhere.
+    """Body of `POST /search/embedding`: an embedding that the client computed.
 
     Attributes:
-        embedding: D numbers of unit length; or, as a text, their base64 as little-endian float32.
-        fingerprint: Of the encoder that made it, as `GET /encoder` tells it.
+        embedding: D numbers of unit length, or a text: base64 of them as little-endian float32.
+        fingerprint: Fingerprint of the encoder that made it, from `GET /encoder`.
         filter: Payload filter.
     """
 
@@ -156,7 +158,7 @@ class SearchHit(BaseModel):
 
 
 class SearchTimings(BaseModel):
-    """Milliseconds spent in each step of the search."""
+    """Duration of each step of the search, in milliseconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -166,11 +168,11 @@ class SearchTimings(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """Answer of a search; hits stand by falling score.
+    """Response of a search; hits are sorted by descending score.
 
     Attributes:
-        fingerprint: Of the encoder.
-        embedding: Of the query, before expansion; null where it was not asked for.
+        fingerprint: Fingerprint of the encoder.
+        embedding: Embedding of the query before expansion; null if it was not requested.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.SEARCH_RESPONSE))
@@ -182,12 +184,12 @@ class SearchResponse(BaseModel):
 
 
 class BatchResult(BaseModel):
-    """What became of one photograph of a batch.
+    """Result of one photograph of a batch.
 
     Attributes:
-        name: File name, where one was sent.
-        result: Its hits; null where there is an error.
-        error: Why it could not be searched with.
+        name: File name, if one was sent.
+        result: Hits; null in case of an error.
+        error: Cause of a failure.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -198,7 +200,7 @@ class BatchResult(BaseModel):
 
 
 class BatchResponse(BaseModel):
-    """Answer of `POST /search/batch`: a result for each photograph, in their order."""
+    """Response of `POST /search/batch`: a result for each photograph, in their order."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BATCH_RESPONSE))
 
@@ -209,10 +211,10 @@ class EncoderFile(BaseModel):
     """A graph of the query encoder.
 
     Attributes:
-        precision: Of its numbers.
-        url: Path below the address of the service, which returns it there; what it returns never changes.
-        sha256: Of the file.
-        size_bytes: Of the file.
+        precision: Precision of its numbers.
+        url: Path of the file on the service; its content never changes.
+        sha256: SHA-256 of the file.
+        size_bytes: Size of the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -224,18 +226,18 @@ class EncoderFile(BaseModel):
 
 
 class EncoderDescription(BaseModel):
-    """Answer of `GET /encoder`: what a device needs to embed photographs by itself.
+    """Response of `GET /encoder`: what a client needs to compute embeddings.
 
-    The graph takes `image`, (B, size, size, 3) uint8, upright RGB, and gives `embedding`, (B, D) float32 of unit
-    length. Photographs are brought to its input size by Pillow's antialiased bilinear filter.
+    The graph takes `image`, (B, size, size, 3) uint8, upright RGB, and returns `embedding`, (B, D) float32 of unit
+    length. Photographs are resized to its input size by Pillow's antialiased bilinear filter.
 
     Attributes:
-        fingerprint: Goes along with every embedding.
+        fingerprint: Fingerprint that has to be sent with every embedding.
         space: Embedding space of the gallery.
-        preprocessing: How photographs are brought to the input size.
-        serving: Precision that this service itself encodes with.
+        preprocessing: How photographs are resized to the input size.
+        serving: Precision that this service uses.
         files: The graphs.
-        licences: Of the bundle.
+        licences: Licences of the bundle.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.ENCODER_DESCRIPTION))

@@ -14,7 +14,7 @@ from aff_shared.schemas.embedding_space import Sha256
 
 
 class Health(BaseModel):
-    """Answer of `GET /healthz`: the process runs."""
+    """Response of `GET /healthz`: the process is running."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.HEALTH))
 
@@ -22,11 +22,11 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Answer of `GET /readyz`: the service can do its work now.
+    """Response of `GET /readyz`: the service can process requests.
 
     Attributes:
-        bundle: Name of the bundle that it works with.
-        fingerprint: Of that bundle.
+        bundle: Name of the bundle that it uses.
+        fingerprint: Fingerprint of this bundle.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.READINESS))
@@ -41,7 +41,7 @@ REQUEST_ID_PARAMETER = {
     "name": REQUEST_ID_HEADER,
     "in": "header",
     "required": False,
-    "description": "Names the request in the answer and in the log.",
+    "description": "Id of the request in the response and in the log.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["import-2024-07-01.17"]},
 }
 """OpenAPI's description of the header."""
@@ -51,18 +51,18 @@ _ids = random.Random(random.SystemRandom().getrandbits(_BITS))
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being answered; None outside of one."""
+"""Id of the current request; None outside of one."""
 
 
 def new_request_id() -> str:
-    """Return an id that nobody else has; it is no secret.
+    """Return a new unique id; it is not secret.
 
-    It does not ask the system for random bytes: that gives up the interpreter, which other threads of a busy service
+    It does not use the system's random bytes: that releases the interpreter lock, which other threads of a busy service
     hold for a millisecond.
     """
     return f"{_ids.getrandbits(_BITS):032x}"
 
 
 def accepted_request_id(given: str | None) -> str:
-    """Return the caller's id where it is one that may stand in a log, else a new one."""
+    """Return the caller's id if it is safe to log, otherwise a new one."""
     return given if given is not None and _ACCEPTED.fullmatch(given) else new_request_id()

@@ -18,7 +18,7 @@ def decode_base64(text: str) -> bytes:
         text: Base64 in either alphabet of RFC 4648, with or without padding and line breaks, or a data URL with such.
 
     Raises:
-        ValueError: It is something else; says what.
+        ValueError: The text is something else; the message names it.
     """
     data_url = _DATA_URL.match(text)
     if data_url is not None:
@@ -37,7 +37,7 @@ def decode_base64(text: str) -> bytes:
         raise ValueError("not base64 (RFC 4648): a character of no alphabet, or padding before the end") from error
 
 
-NEEDED = "a URL is needed, such as http://127.0.0.1:8001 or https://shop.example/photos"
+NEEDED = "a URL is required, such as http://127.0.0.1:8001 or https://shop.example/photos"
 _PORTS = "a port is a number from 1 to 65535"
 
 
@@ -45,13 +45,13 @@ def checked_http_url(given: str) -> str:
     """Return the URL of a server, without the blanks around it.
 
     Raises:
-        ValueError: It is none; says what is needed.
+        ValueError: The text is not a URL; the message names the expected form.
     """
     url = given.strip()
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:  # brackets that do not close, a port that is none
+    except ValueError as error:  # brackets that do not close, an invalid port
         out_of_range = str(error).startswith("Port out of range")
         raise ValueError(_PORTS if out_of_range else NEEDED) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or any(map(str.isspace, url)):

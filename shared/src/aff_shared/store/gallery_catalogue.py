@@ -29,13 +29,13 @@ class Collection:
 
 
 _GONE = (
-    "the gallery is gone: its live collection was deleted, and not by this service. Bring it back with aff gallery "
-    "restore, or begin an empty one with aff gallery create"
+    "the gallery does not exist: its live collection was deleted by other means. Restore it with aff gallery "
+    "restore, or create an empty one with aff gallery create"
 )
 
 
 class Restoration(Protocol):
-    """Collections that are built beside those of the gallery, unseen, and take their place at one moment.
+    """New collections of a gallery, which are built unnoticed and then replace the old ones atomically.
 
     Every method may raise StoreUnavailableError and StoreRejectedError, as those of GalleryStore.
     """
@@ -106,7 +106,7 @@ class GalleryCatalogue(Protocol):
         ...
 
     async def restoration(self, key: str) -> Restoration:
-        """Begin to build collections that shall replace all that there are, or go on where one of that key was left.
+        """Start building collections that will replace all existing ones, or continue a restoration of the same key.
 
         Args:
             key: Hex digits that stand for what is restored; what a restoration of another key left is removed.
@@ -164,11 +164,11 @@ def in_order(collections: Sequence[Collection]) -> list[Collection]:
 
 
 async def open_catalogue(settings: StoreSettings) -> GalleryCatalogue:
-    """Open the gallery; only the adapter that is used gets imported.
+    """Open the gallery; only the adapter that is used is imported.
 
     Raises:
         StoreLockedError: Another process holds the embedded engine's directory.
-        StoreDamagedError: Files of the embedded engine are not what was written.
+        StoreDamagedError: Files of the embedded engine are damaged.
         StoreUnavailableError: The embedded engine's directory cannot be read.
     """
     if settings.url:

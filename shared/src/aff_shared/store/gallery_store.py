@@ -1,4 +1,4 @@
-"""The Protocol of the gallery store, and the values that go in and come out."""
+"""The Protocol of the gallery store, and its values."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Embedding = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class GalleryRecord:
-    """What the gallery keeps of an image beside its embedding.
+    """Data that the gallery stores for an image in addition to its embedding.
 
     Attributes:
-        item_id: The caller's id, or the content's sha256.
+        item_id: Id from the caller, or the content's sha256.
         content_sha256: Hex digest of the encoded image file.
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.
         indexed_at: When the image was embedded last; UTC.
-        payload: The caller's own JSON object.
-        extractors: Names of the extractors that found something in the image; None where it was indexed by a release
-            that did not keep them.
+        payload: JSON object from the caller.
+        extractors: Names of the extractors that found something in the image; None if it was indexed by a release
+            that did not store them.
     """
 
     item_id: str
@@ -41,7 +41,7 @@ class GalleryRecord:
     extractors: tuple[str, ...] | None = None
 
     def described(self) -> GalleryImage:
-        """Return what callers are told of it."""
+        """Return the record as the API's schema."""
         return GalleryImage(
             id=self.item_id,
             content_sha256=self.content_sha256,
@@ -58,9 +58,9 @@ class GalleryPoint:
     """A record with its embedding.
 
     Attributes:
-        record: What is kept beside the embedding.
+        record: Record of the image.
         embedding: (D,) float32, unit length.
-        thumbnail: A small WebP file that is written with it; None where there is none, and where a point is read.
+        thumbnail: Small WebP file that is written with the point; None without one, and for points that were read.
     """
 
     record: GalleryRecord
@@ -73,9 +73,9 @@ class GalleryHit:
     """A record found by a search.
 
     Attributes:
-        record: What is kept beside the embedding.
+        record: Record of the image.
         score: Cosine similarity.
-        embedding: (D,) float32, unit length; None where it was not asked for.
+        embedding: (D,) float32, unit length; None if it was not requested.
     """
 
     record: GalleryRecord
@@ -113,9 +113,9 @@ class GalleryStore(Protocol):
     """Where gallery embeddings live.
 
     Every method may raise StoreUnavailableError (cannot be reached, or too slow) and StoreRejectedError
-    (refused); all but `create`, `space` and `close` raise GalleryMissingError before a gallery was created.
-    What a finished `upsert` or delete wrote is durable and visible to the next call. Item ids that differ in their
-    Unicode normalisation alone (NFC, NFD) are one item's; what either finds is returned under the id that was asked.
+    (rejected); all but `create`, `space` and `close` raise GalleryMissingError before a gallery was created.
+    Changes of a completed `upsert` or delete are durable and visible to the next call. Item ids that differ only in
+    Unicode normalisation (NFC, NFD) identify one item; results have the id that was requested.
     """
 
     @property
@@ -177,7 +177,7 @@ class GalleryStore(Protocol):
         ...
 
     async def most_hits(self) -> int | None:
-        """Return how many hits a search may ask for; None for any number."""
+        """Return the maximum of a search's `limit`; None for no maximum."""
         ...
 
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:

@@ -2,7 +2,7 @@
 
 A point's id is the UUIDv5 of its item id, so that writing an item again replaces its point; spellings of an id that
 differ in their Unicode normalisation alone are one item. The point has one named vector. Its payload keeps the
-project's own fields at the top and the caller's payload under `payload`, so neither can shadow the other. The embedding
+project's own fields at the top level and the caller's under `payload`, so neither can shadow the other. The embedding
 space is written once, in the metadata.
 """
 
@@ -40,22 +40,22 @@ def point_id(item_id: str) -> str:
 
 
 def points_of(item_ids: Sequence[str]) -> dict[str, str]:
-    """Return every point that may hold one of these items, with the item id that it was asked by.
+    """Return every point that may hold one of these items, with the requested item id.
 
-    An id is looked for in every spelling; the points of the ids as they are written come last.
+    An id is searched in every normalisation; the points of the ids as they are written are last.
     """
     respelled = {point_id(spelling): item_id for item_id in item_ids for spelling in other_spellings(item_id)}
     return respelled | {point_id(item_id): item_id for item_id in item_ids}
 
 
 def replaced_points(item_ids: Sequence[str]) -> list[str]:
-    """Return the points of other spellings of these ids, which a write of them takes the place of."""
+    """Return the points of these ids in other normalisations, which a write of the ids replaces."""
     written = {point_id(item_id) for item_id in item_ids}
     return [point for point in points_of(item_ids) if point not in written]
 
 
 def by_item(found: Mapping[str, _Found | None], asked: Mapping[str, str]) -> dict[str, _Found]:
-    """Return what was found, given by point id, by the item ids that `points_of` was asked by."""
+    """Return values by requested item id, from values by point id and the result of `points_of`."""
     return {item_id: one for point, item_id in asked.items() if (one := found.get(point)) is not None}
 
 
@@ -69,19 +69,19 @@ def _quoted(name: str) -> str:
 
 
 def is_indexed(payload_key: str, index_names: Iterable[str]) -> bool:
-    """Say whether a key of the caller's payload has an index, given the names of all, as Qdrant writes them."""
+    """Return whether a key of the caller's payload has an index, from Qdrant's names of all indexes."""
     return [PAYLOAD_KEY, *key_parts(payload_key)] in map(key_parts, index_names)
 
 
 def exclusive_threshold(score_threshold: float | None) -> float | None:
-    """Return the float32 just below a threshold: Qdrant keeps scores above it, we keep equal ones too."""
+    """Return the float32 just below a threshold: Qdrant's threshold is exclusive, ours is inclusive."""
     if score_threshold is None:
         return None
     return float(np.nextafter(np.float32(score_threshold), np.float32(-np.inf)))
 
 
 def to_payload(record: GalleryRecord, thumbnail: bytes | None = None) -> dict[str, Any]:
-    """Return a record as the JSON object of its point; a thumbnail stands beside it in base64."""
+    """Return a record as the payload of its point, with the thumbnail in base64."""
     kept = {} if thumbnail is None else {THUMBNAIL_KEY: base64.b64encode(thumbnail).decode()}
     return kept | {
         "item_id": record.item_id,
@@ -95,13 +95,13 @@ def to_payload(record: GalleryRecord, thumbnail: bytes | None = None) -> dict[st
 
 
 def thumbnail_of(payload: dict[str, Any]) -> bytes | None:
-    """Return the thumbnail of a point's JSON object."""
+    """Return the thumbnail in a point's payload."""
     encoded = payload.get(THUMBNAIL_KEY)
     return None if encoded is None else base64.b64decode(encoded)
 
 
 def from_payload(payload: dict[str, Any]) -> GalleryRecord:
-    """Return the record of a point's JSON object; the one of an earlier release says nothing of extractors."""
+    """Return the record of a point's payload; those of earlier releases lack `extractors`."""
     extractors = payload.get(EXTRACTORS_KEY)
     return GalleryRecord(
         item_id=payload["item_id"],

@@ -1,4 +1,4 @@
-"""Tries again what could not be delivered."""
+"""Retries of calls to the store."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ async def retry_unavailable(
     """Await `attempt()`, again after each StoreUnavailableError, and return its result.
 
     The pause before round n of retries (from 0) is drawn between half and all of `backoff_s * 2**n`, so that many
-    clients that failed together do not come back together.
+    clients that failed together do not retry together.
 
     Args:
         attempt: Must be safe to repeat: an attempt that timed out may have had its effect.
         max_retries: Attempts after the first.
-        backoff_s: Longest pause before the first round of retries, in seconds.
+        backoff_s: Maximum pause before the first round of retries, in seconds.
         peers: Attempts of a round, which go to different servers and so need no pause between them.
 
     Raises:
-        StoreThrottledError: The server asks to wait for longer than a caller does; raised at once.
+        StoreThrottledError: The server requires a longer wait than a caller accepts; raised immediately.
         StoreUnavailableError: The last attempt failed so, too. Any other error is raised at once.
     """
     for retry in range(max_retries):
@@ -59,10 +59,10 @@ async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float)
 
     Args:
         attempt: Must be safe to repeat: an attempt that timed out may have had its effect.
-        wait_s: How long to go on after the first failure; 0 for a single attempt.
+        wait_s: How long to retry after the first failure, in seconds; 0 for a single attempt.
 
     Raises:
-        StoreUnavailableError: The last attempt failed so, too, or the store asks for a longer pause than is left. Any
+        StoreUnavailableError: The last attempt failed, too, or the store requires a longer pause than is left. Any
             other error is raised at once.
     """
     pause_s, deadline = _FIRST_PAUSE_S, time.monotonic() + wait_s
@@ -81,5 +81,5 @@ async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float)
 
 
 store_failures = Counter(
-    "aff_store_failures", "Calls to the store that failed, each try by itself.", ("code",), registry=None
+    "aff_store_failures", "Failed calls to the store; each attempt is counted.", ("code",), registry=None
 )

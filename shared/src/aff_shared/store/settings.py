@@ -17,7 +17,7 @@ MemoryPlacement = Literal["cold", "cached", "pinned"]
 
 
 class StoreSettings(BaseSettings):
-    """Which Qdrant holds the gallery. With a `url` it is a server, else the embedded engine at `edge_path`.
+    """Settings of the gallery store. With a `url` it is a Qdrant server, otherwise the embedded engine at `edge_path`.
 
     Attributes:
         url: Server's REST address, for example `http://qdrant:6333`, or those of a cluster's nodes, separated by
@@ -29,12 +29,12 @@ class StoreSettings(BaseSettings):
         ca_cert_path: PEM file of the authority that signed the server's certificate (https addresses).
         collection: Public name of the gallery. In a server it is an alias; a collection of the name
             `<collection>-<space id>` stands behind it.
-        timeout_s: Longest wait for one call to the server.
-        read_timeout_s: Longest wait for a search or another read, as long as there is another node to ask.
-        node_pause_s: How long a node that failed is left out before it is asked whether it is back.
+        timeout_s: Maximum wait for one call to the server.
+        read_timeout_s: Maximum wait for a search or another read, as long as there is another node to ask.
+        node_pause_s: How long a failed node is left out before it is checked again, in seconds.
         max_retries: How often a call is tried again after it could not be delivered or timed out.
         retry_backoff_s: Pause before the first retry on the same node; doubled for each further one, with jitter.
-        rate_limit_wait_s: Longest wait for the server's rate limit within one write or read of several parts, in
+        rate_limit_wait_s: Maximum wait for the server's rate limit within one write or read of several parts, in
             seconds.
         upsert_batch_size: Points per upsert call.
         indexing_threshold_kb: Kilobytes of unindexed vectors from which an HNSW graph is built; comparing with fewer
@@ -43,20 +43,20 @@ class StoreSettings(BaseSettings):
         shard_number: Shards of a collection on a server; None leaves it to the server.
         replication_factor: Copies of each shard on a cluster; None leaves it to the server.
         write_consistency_factor: Copies that a write has to reach; None leaves it to the server.
-        read_fan_out_delay_ms: Milliseconds after which a node that waits for a shard of another node asks that shard's
-            next copy as well (servers from 1.17 on, copies on more than one node); 0 switches it off.
-        quantization: What vectors are compressed to: `int8` to a quarter, `turbo8` to `turbo1` to so many bits a
+        read_fan_out_delay_ms: Milliseconds after which a node that waits for another node's shard also queries the
+            shard's next copy (servers from 1.17 on, copies on more than one node); 0 disables it.
+        quantization: Compression of vectors: `int8` to a quarter, `turbo8` to `turbo1` to that many bits per
             number, `binary` to one bit.
         rescore: Whether the hits of compressed vectors are compared again with the vectors themselves.
-        oversampling: How many times the wanted hits are taken for that.
-        vectors_memory: Where vectors lie: `cold` on disk, `cached`, `pinned` in memory (servers from 1.19 on); None
+        oversampling: Factor of candidates for rescoring to requested hits.
+        vectors_memory: Placement of vectors: `cold` on disk, `cached`, `pinned` in memory (servers from 1.19 on); None
             leaves it to the store.
-        quantized_memory: Where compressed vectors lie, likewise.
+        quantized_memory: Placement of compressed vectors, with the same values.
         hnsw_m: Edges of a node of the HNSW graph; None leaves it to the store.
         hnsw_ef_construct: Neighbours that are considered when the graph is built; None leaves it to the store.
         search_ef: Nodes that a search of the graph keeps; more is slower and finds more.
-        payload_schema: Keys of payloads that filters use, with their types; they are indexed, and a payload with a
-            value of another type is refused.
+        payload_schema: Payload keys that filters use, with their types; they are indexed, and a payload with a
+            value of another type is rejected.
     """
 
     model_config = SettingsConfigDict(env_prefix="QDRANT_", frozen=True, extra="ignore")

@@ -1,1 +1,1 @@
-"""What both FastAPI applications share."""
+"""The web framework of both services."""

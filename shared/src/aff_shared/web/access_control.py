@@ -1,4 +1,4 @@
-"""Keeps requests from what their keys are not for."""
+"""Access control by keys, scopes, origins, hosts and rate limits."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from aff_shared.errors import (
 from aff_shared.web.settings import AccessKey, AccessSettings, Scope, normal_origin
 
 KEY_COOKIE = "aff_key"
-"""In which the page keeps the key that a person gave it: images in a page cannot bring a header."""
+"""Cookie in which the web page stores the key: requests of <img> elements cannot have headers."""
 
 
 class AccessControl:
     """The keys of a service.
 
     Args:
-        settings: Who may do what.
+        settings: Access settings.
         host: Address that the service listens on.
 
     Raises:
-        AccessSettingsError: The service would be open to others than this machine, and nothing says that it should;
+        AccessSettingsError: The service would be reachable from other machines without keys or anonymous scopes;
             or the keys cannot be read.
     """
 
@@ -49,12 +49,12 @@ class AccessControl:
         """Return the name of the key's holder, None without a key.
 
         Raises:
-            KeyMissingError: There is no key, and the scope is not for everybody.
-            KeyInvalidError: The key is none of the service's.
-            ScopeMissingError: The key is not for this.
+            KeyMissingError: There is no key, and the scope requires one.
+            KeyInvalidError: The key is unknown.
+            ScopeMissingError: The key lacks the scope.
             RateLimitedError: The key has made more requests than its limit allows.
-            OriginRefusedError: A browser asks for a page of another site.
-            HostRefusedError: The request names a host that the service does not answer for.
+            OriginRefusedError: A cross-origin request that is not allowed.
+            HostRefusedError: The request names a host that the service does not accept.
         """
         self._require_origin(connection)
         presented = _presented_key(connection)
@@ -74,15 +74,15 @@ class AccessControl:
         return key.name
 
     def _find(self, presented: str) -> AccessKey:
-        # Every key is compared, whether one was found or not, so that the time tells nothing.
+        # Every key is compared, so that the time does not reveal whether one matched.
         digest = hashlib.sha256(presented.encode()).hexdigest()
         found = [key for key in self._keys if hmac.compare_digest(key.sha256, digest)]
         if not found:
-            raise KeyInvalidError("the key is not known here")
+            raise KeyInvalidError("the key is unknown")
         return found[0]
 
     def _require_origin(self, connection: HTTPConnection) -> None:
-        """Refuse what a page of another site sends: it would come with the person's cookie."""
+        """Reject cross-origin requests: they would be sent with the user's cookie."""
         given = connection.headers.get("origin")
         if given is None:
             return
@@ -90,8 +90,8 @@ class AccessControl:
         if origin in self._settings.cors_origins or origin == normal_origin(f"{given.partition('://')[0]}://{host}"):
             return
         raise OriginRefusedError(
-            f"its pages may not call this service, which was asked for as {host!r}: have a proxy pass Host as it came, "
-            "or name the origin in AFF_ACCESS_CORS_ORIGINS",
+            f"its pages may not call this service at {host!r}: configure the proxy to preserve the header Host, "
+            "or add the origin to AFF_ACCESS_CORS_ORIGINS",
             item=given,
         )
 
@@ -99,7 +99,9 @@ class AccessControl:
         host = connection.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if "." in name and name not in self._settings.allowed_hosts and not _is_address(name):
-            raise HostRefusedError("without keys, this host is not answered for: AFF_ACCESS_ALLOWED_HOSTS", item=name)
+            raise HostRefusedError(
+                "a service without keys does not accept this host: add it to AFF_ACCESS_ALLOWED_HOSTS", item=name
+            )
 
 
 def _presented_key(connection: HTTPConnection) -> str | None:
@@ -118,11 +120,11 @@ def _is_address(name: str) -> bool:
 
 
 class RateLimit:
-    """A token bucket: a minute's worth of requests may come at once, and fills again evenly.
+    """A token bucket: a minute's worth of requests may arrive at once, and it refills evenly.
 
     Args:
-        per_minute: Requests.
-        clock: Seconds that never go back.
+        per_minute: Maximum number of requests per minute.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -135,7 +137,7 @@ class RateLimit:
         """Take one request.
 
         Raises:
-            RateLimitedError: There is none left; tells when there is.
+            RateLimitedError: The bucket is empty; `Retry-After` is the time until the next request is allowed.
         """
         now, per_s = self._clock(), self._per_minute / 60
         self._left = min(self._per_minute, self._left + per_s * (now - self._seen))

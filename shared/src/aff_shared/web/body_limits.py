@@ -24,8 +24,8 @@ class ByteBudget:
     """Bounds how many requests with bodies, and how many bytes of them, a service holds at the same time.
 
     Args:
-        max_requests: Most requests that hold bytes at the same time.
-        max_bytes: Most bytes that all of them hold; a request may exceed it while it is the only one.
+        max_requests: Maximum number of requests that hold bytes at the same time.
+        max_bytes: Maximum number of bytes that all of them hold; a request may exceed it while it is the only one.
     """
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
@@ -79,7 +79,7 @@ class ByteBudget:
 
 
 class Place:
-    """What one request holds of the budget; a context manager that releases all of it."""
+    """Share of one request in the budget; a context manager that releases it."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
@@ -118,8 +118,8 @@ class BodyLimits(HttpMiddleware):
 
     Args:
         app: Wrapped application.
-        max_bytes: Largest body.
-        timeout_s: Longest time from the request's head to the end of its body, in seconds.
+        max_bytes: Maximum size of a body.
+        timeout_s: Maximum time from the request's head to the end of its body, in seconds.
         budget: Byte budget of the service.
 
     Raises:

@@ -1,6 +1,6 @@
 """Makes the keys of a deployment's Qdrant: `python -m aff_shared.web.deployment_keys DIRECTORY`.
 
-Below the directory, three directories are for one container each, so that none knows more than it needs: `server` with
+Each of three subdirectories is for one container, so that no container has more keys than it needs: `server` with
 `qdrant.yaml` for Qdrant itself, `writer` with the key that may do everything, `reader` with one that may only read.
 Keys of the environment (`QDRANT_API_KEY`, `QDRANT_READ_ONLY_API_KEY`) are taken; others are made once, and stay.
 """

@@ -1,4 +1,4 @@
-"""HTTP of a connection, with limits that uvicorn does not have; what is refused here, the application answers."""
+"""HTTP connections with limits that uvicorn lacks; the application answers the requests that they reject."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _UNREAD = "-"
 
 
 class HeaderLimitProtocol(HttpToolsProtocol):
-    """A connection that bounds what uvicorn does not: heads, trailers, and the connections of a service.
+    """A connection with limits on heads, trailers, and the number of connections, which uvicorn lacks.
 
-    A request that cannot be read, or is not taken, becomes one that the application answers with the error, so that
-    it has an id, a line of the log, a metric, and the headers of any answer; then the connection is closed. A
-    connection that never begins a request is closed without a word. Uvicorn makes the connections, so the limits belong
+    A request that is malformed or over a limit is passed to the application, which answers with the error, so that
+    it has an id, a log line, a metric, and the usual headers; then the connection is closed. A
+    connection that never starts a request is closed silently. Uvicorn creates the connections, so the limits belong
     to the class.
 
     Attributes:
         head_timeout_s: From the connection, or from the first byte of a further request, to the end of the head.
-        max_head_bytes: Largest head, and largest trailer.
-        max_connections: Most open connections; requests on further ones are refused while there are so many.
+        max_head_bytes: Maximum size of a head, and of a trailer.
+        max_connections: Maximum number of open connections; requests on further ones are rejected.
     """
 
     head_timeout_s: ClassVar[float]
@@ -48,7 +48,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; nothing is read after a request that was refused."""
+        """Parse received data; nothing is read after a rejected request."""
         if self._ended:
             return
         self._head_bytes += len(data)
@@ -72,7 +72,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         self._head_begun = True
 
     def on_headers_complete(self) -> None:
-        """Go on with a head that came in time.
+        """Process a complete head.
 
         Raises:
             HeadTooLargeError: It is larger than the limit.
@@ -84,7 +84,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             raise self._too_large()
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise RequestError("this is no proxy: CONNECT is not answered")
+                raise RequestError("this is not a proxy: CONNECT is not supported")
             return
         if self._is_further and self._are_too_many():
             reason = f"{self.max_connections} connections are open, which is the limit"
@@ -98,7 +98,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body; only what comes without one counts as a trailer."""
+        """Process a part of the body; data without one counts as a trailer."""
         self._head_bytes = 0
         super().on_body(body)
 
@@ -112,7 +112,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
         return False
 
     def _parse_as_it_is(self, rest: bytes) -> None:
-        """Parse a request that asks for another protocol as plain HTTP; the parser would leave its body out."""
+        """Parse a request with an `Upgrade` header as plain HTTP; the parser would skip its body."""
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
         for name, value in self.headers:
             kept = value
@@ -161,7 +161,7 @@ class HeaderLimitProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _begin_unread_request(self) -> None:
-        """Have uvicorn begin a request of what is known of it."""
+        """Start a request in uvicorn from the parts that were received."""
         if not self._head_begun:
             super().on_message_begin()
         self._end_head()

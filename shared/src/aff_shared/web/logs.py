@@ -1,4 +1,4 @@
-"""How a service logs: a JSON object a line, each with the request that it belongs to."""
+"""Logging of a service: one JSON object per line, with the id of its request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 class _GatheringListener(logging.handlers.QueueListener):
-    """Waits a moment after a first record for more: each waking of its thread takes the interpreter from requests."""
+    """Waits a moment after a record for more: each time its thread wakes up, it takes the interpreter from requests."""
 
     def dequeue(self, block: bool) -> logging.LogRecord:
         try:
@@ -44,45 +44,45 @@ class _GatheringListener(logging.handlers.QueueListener):
             return record
 
     def handle(self, record: logging.LogRecord | threading.Event) -> None:
-        """Write a record; an event is set, for what stood before it is written now."""
+        """Write a record; an event is set, since all records before it have been written."""
         if isinstance(record, threading.Event):
             record.set()
         else:
             super().handle(record)
 
     def catch_up(self) -> None:
-        """Wait until what is queued is written, or the reader of the log has stood still for too long."""
+        """Wait until the queue is written, for at most `_LAST_S`."""
         if self._thread is not None:
             written = threading.Event()
             self.queue.put_nowait(written)
             written.wait(_LAST_S)
 
     def stop(self) -> None:
-        """Have the thread end when it has written what waits; wait for that as `catch_up` does."""
+        """End the thread after it has written the queue; waits like `catch_up`."""
         self.catch_up()
         self._thread = None
         self.enqueue_sentinel()
 
 
 class _OneWriter(logging.StreamHandler[TextIO]):
-    """Has no lock, for one thread writes: a lock held by a write that hangs would hold up the end of the process."""
+    """Handler without a lock, for one thread: a write that hangs with a lock would block the end of the process."""
 
     def createLock(self) -> None:  # noqa: N802 - logging's name
-        """Do without."""
+        """Set no lock."""
         self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; what comes after the stream was closed is dropped."""
+        """Write a record; records after the stream was closed are dropped."""
         if not self.stream.closed:
             super().emit(record)
 
 
 class _InBackground(logging.handlers.QueueHandler):
-    """Hands records to a thread that formats and writes them: a request does not wait for the one who reads the log.
+    """Passes records to a thread that formats and writes them: requests do not wait for the reader of the log.
 
     Args:
-        handler: Writes.
-        max_queued: Records that wait for it; further ones are lost, and their number is logged.
+        handler: Handler that writes the records.
+        max_queued: Maximum number of queued records; further ones are dropped, and their number is logged.
     """
 
     def __init__(self, handler: logging.Handler, max_queued: int) -> None:
@@ -94,26 +94,26 @@ class _InBackground(logging.handlers.QueueHandler):
         self._writer.start()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Keep the record as it is; it stays in this process."""
+        """Return the record unchanged; it stays in this process."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put the record into the queue, where there is room; the handler's lock is held."""
+        """Put the record into the queue if it has room; the handler's lock is held."""
         if self._waiting.qsize() >= self._max_queued:
             self._lost += 1
             return
         if self._lost:
-            lost = "%d lines of the log were lost: what reads it was slow (AFF_LOG_MAX_QUEUED)"
+            lost = "%d log lines were dropped because the reader of the log was slow (AFF_LOG_MAX_QUEUED)"
             self.queue.put_nowait(_logger.makeRecord(__name__, logging.WARNING, __file__, 0, lost, (self._lost,), None))
             self._lost = 0
         self.queue.put_nowait(record)
 
     def flush(self) -> None:
-        """Write what waits, for at most two seconds."""
+        """Write the queue, for at most two seconds."""
         self._writer.catch_up()
 
     def close(self) -> None:
-        """Write what waits, for at most two seconds, and end the thread; the interpreter does so at its end."""
+        """Write the queue, for at most two seconds, and end the thread; the interpreter calls this at its end."""
         self._writer.stop()
         super().close()
 
@@ -131,10 +131,10 @@ def configure_logging(settings: ObserveSettings) -> None:
 
 
 def _unbuffered(stream: TextIO) -> TextIO:
-    """Return a stream to the same file without a buffer, whose lock would hold up the interpreter's end, too."""
+    """Return a stream to the same file without a buffer, whose lock could block the end of the interpreter."""
     try:
         file = io.FileIO(stream.fileno(), "w", closefd=False)
-    except OSError:  # it stands for no file
+    except OSError:  # it has no file
         return stream
     return io.TextIOWrapper(file, stream.encoding, "backslashreplace", write_through=True)
 

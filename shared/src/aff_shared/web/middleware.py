@@ -134,7 +134,7 @@ _KEY = "rejection"
 
 
 def reject_request(scope: Any, error: AffError) -> None:
-    """Have a request answered with an error: immediately if it has not started, otherwise when its body is read."""
+    """Mark a request as rejected: the error is raised immediately, or when its body is read if it has started."""
     scope["state"][_KEY] = error
 
 

@@ -26,11 +26,11 @@ _logger = logging.getLogger(__name__)
 
 
 class RequestLog(HttpMiddleware):
-    """ASGI middleware: names requests, and logs them.
+    """ASGI middleware: sets the id of requests, and logs them.
 
     Args:
-        app: What is served.
-        logged: `all` but those of probes and metrics, `failed` (400 and over), or `none`.
+        app: Wrapped application.
+        logged: `all` (except probes and metrics), `failed` (400 and over), or `none`.
     """
 
     def __init__(self, app: ASGIApp, *, logged: Literal["all", "failed", "none"]) -> None:
@@ -41,7 +41,7 @@ class RequestLog(HttpMiddleware):
         """See HttpMiddleware."""
         request_id = accepted_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
         token = current_request_id.set(request_id)
-        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # what an exception that passes through here becomes
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # status of an exception that is raised here
         complete = False
 
         async def send_with_id(message: Message) -> None:
@@ -83,9 +83,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class RequestMetrics(HttpMiddleware):
-    """ASGI middleware: counts requests, times them, and knows how many are in flight.
+    """ASGI middleware: counts requests, times them, and counts those in flight.
 
-    Labels are the route's template and a known method, never what a caller can make up, so their number
+    Labels are the route's template and a known method, never values that a caller can choose, so their number
     is bounded.
     """
 
@@ -105,7 +105,7 @@ class RequestMetrics(HttpMiddleware):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See HttpMiddleware."""
-        status = 500  # what an exception that passes through here becomes
+        status = 500  # status of an exception that is raised here
 
         async def send_and_note_status(message: Message) -> None:
             nonlocal status
@@ -131,7 +131,7 @@ _tracer = trace.get_tracer("aff")
 
 
 def configure_tracing(settings: ObserveSettings, service: str) -> None:
-    """Send this process's traces to the settings' endpoint, where there is one.
+    """Send this process's traces to the configured endpoint, if one is set.
 
     Raises:
         MissingExtraError: The exporter is not installed.
@@ -156,7 +156,7 @@ def configure_tracing(settings: ObserveSettings, service: str) -> None:
 
 @contextmanager
 def span(name: str) -> Iterator[None]:
-    """Trace what runs inside the context as a part of the request."""
+    """Trace the body of the context as a span of the request."""
     with _tracer.start_as_current_span(name):
         yield
 

@@ -84,10 +84,10 @@ class ProblemResponse(Response):
 
 
 class AnswerErrors:
-    """ASGI middleware: answers the errors of the middleware inside of it, and exceptions that nobody foresaw.
+    """ASGI middleware: answers errors of inner middleware, and unexpected exceptions.
 
-    Starlette would answer outside of every middleware, where the request has no name any more. An answer that has begun
-    is cut off: nothing else can show its receiver that it is not whole.
+    Starlette would answer outside of all middleware, where the request has no id. A response that has started
+    is cut off: nothing else shows its receiver that it is incomplete.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -118,8 +118,8 @@ def install_problem_handlers(app: FastAPI, registry: CollectorRegistry) -> None:
     """Answer every exception that leaves a route with a problem, and document the schema of the answers.
 
     Args:
-        app: Whose answers they are.
-        registry: Where they are counted.
+        app: Application.
+        registry: Registry of the counter.
     """
     app.state.problems = Counter("aff_http_problems", "Answers that were problems.", ("code",), registry=registry)
     for error_class in (AffError, RequestValidationError, HTTPException, ClientDisconnect):
@@ -131,8 +131,8 @@ def problem_responses(*error_classes: type[AffError]) -> dict[int | str, dict[st
     """Document the problems of a route, for its `responses`.
 
     Args:
-        error_classes: What the route may raise; a class stands for its whole branch of the tree. What any
-            route may answer is always included.
+        error_classes: Errors that the route may raise; a class includes its subclasses. Errors that any
+            route may raise are always included.
 
     Returns:
         OpenAPI response objects by status; the description lists the codes.
@@ -155,7 +155,7 @@ def _branch(error_class: type[AffError]) -> Iterator[type[AffError]]:
 
 
 async def _answer(request: Request, error: Exception) -> ProblemResponse:
-    # FastAPI reports whatever happens while it reads a body as status 400; the cause knows better.
+    # FastAPI reports every error while it reads a body as status 400; the cause has the actual status.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, AffError | ClientDisconnect):
         error = error.__cause__
     problem = _describe(error)
@@ -166,7 +166,7 @@ async def _answer(request: Request, error: Exception) -> ProblemResponse:
 
 @singledispatch
 def _describe(_: Exception) -> Problem:
-    return problem_of(AffError("The service failed on this request; its log says why."))
+    return problem_of(AffError("The service failed on this request; its log has the cause."))
 
 
 @_describe.register

@@ -19,7 +19,7 @@ _SCHEME = {"type": "http", "scheme": "bearer", "description": "A key of the serv
 
 
 class ScopedRoute(APIRoute):
-    """A route that asks `app.state.access` before anything of the body is read."""
+    """A route that checks `app.state.access` before the body is read."""
 
     scope: ClassVar[Scope]
 
@@ -45,7 +45,7 @@ def scoped_router(scope: Scope, *, tags: list[str] | None = None) -> APIRouter:
 
 
 def document_access(app: FastAPI) -> None:
-    """Describe the key in the OpenAPI document; its operations say what they need one for."""
+    """Describe the key in the OpenAPI document; operations list the scopes that they need."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -90,14 +90,14 @@ def item_route(
 ) -> Callable[[_Endpoint], _Endpoint]:
     """Return a decorator that serves an endpoint at two addresses.
 
-    The query holds any id. A path does not come through every client and proxy as it was written: some merge slashes.
+    The query can hold any id. Some clients and proxies change paths: they merge slashes.
 
     Args:
-        router: Gets the routes.
-        method: Of HTTP.
-        by_query: Path of the address with `?id=`.
-        by_path: Path with `{item_id:path}`.
-        options: As for `APIRouter.add_api_route`.
+        router: Router to which the routes are added.
+        method: HTTP method.
+        by_query: Path of the route with `?id=`.
+        by_path: Path of the route with `{item_id:path}`.
+        options: Arguments of `APIRouter.add_api_route`.
     """
     extra = options.pop("openapi_extra", {})
 
@@ -125,7 +125,7 @@ def reference(model: type[BaseModel]) -> dict[str, str]:
 
 
 def document_schemas(app: FastAPI, *models: type[BaseModel]) -> None:
-    """Put models, and those that they refer to, into the components of an application's OpenAPI document."""
+    """Add models, and those that they refer to, to the components of an application's OpenAPI document."""
     generate = app.openapi
     _, found = models_json_schema([(model, "serialization") for model in models], ref_template=_REF_TEMPLATE)
 
@@ -144,14 +144,14 @@ _MEDIA_TYPE = "image/webp"
 THUMBNAIL: dict[int | str, dict[str, Any]] = {
     200: {"description": "A WebP file.", "content": {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
 }
-"""OpenAPI's description of the answer; a 304 has neither body nor schema."""
+"""OpenAPI description of the response; a 304 has neither body nor schema."""
 
 
 class ThumbnailSource(Protocol):
-    """What gives thumbnails."""
+    """Source of thumbnails."""
 
     async def thumbnails(self, item_ids: Sequence[str]) -> Mapping[str, bytes]:
-        """Return the thumbnails that are kept of these images, by their ids."""
+        """Return the stored thumbnails of these images, by id."""
         ...
 
 
@@ -159,8 +159,8 @@ async def thumbnail_response(source: ThumbnailSource, item_id: str, request: Req
     """Answer with a thumbnail, or with 304 where the caller's `If-None-Match` names it.
 
     Raises:
-        ImageNotFoundError: None is kept of this image.
-        StoreError: The source is away.
+        ImageNotFoundError: The image has no thumbnail.
+        StoreError: The source is unavailable.
     """
     thumbnail = (await source.thumbnails([item_id])).get(item_id)
     if thumbnail is None:

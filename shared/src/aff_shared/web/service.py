@@ -1,4 +1,4 @@
-"""The frame of a service: access, errors, limits, metrics and liveness; the routes of its own come on top."""
+"""Creates the application of a service with access control, errors, limits, metrics and liveness."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def create_service(
     listen: ListenSettings,
     middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """Make an application that answers `GET /healthz` and `GET /metrics`, and every error with a problem.
+    """Create an application with `GET /healthz` and `GET /metrics`, which answers every error with problem details.
 
     Args:
         title: Name of the service in its OpenAPI document.
-        description: One paragraph of it.
+        description: Description in the OpenAPI document.
         version: Version of the service.
-        lifespan: Opens and closes what the routes need.
-        listen: How the service listens, and who may do what.
-        middleware: The service's own, next to its routes.
+        lifespan: Opens and closes the components of the routes.
+        listen: Server and access settings.
+        middleware: Innermost middleware, specific to the service.
 
     Returns:
         The application; `app.state.registry` is its own Prometheus registry, where the service puts its own
-        metrics, and `app.state.access` its keys, which the routes of `scoped_router` ask.
+        metrics, and `app.state.access` the access control of the routes of `scoped_router`.
 
     Raises:
-        AccessSettingsError: The service would be open to others than this machine, and nothing says that it should.
+        AccessSettingsError: The service would be reachable from other machines without keys or anonymous scopes.
     """
     app = FastAPI(
         title=title,
@@ -95,12 +95,12 @@ def create_service(
 
 
 async def healthz() -> Health:
-    """Say that the process runs."""
+    """Report that the process is running."""
     return Health()
 
 
 async def metrics(request: Request) -> PlainTextResponse:
-    """Give the service's metrics in Prometheus' text format."""
+    """Return the metrics of the service in Prometheus' text format."""
     return PlainTextResponse(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 

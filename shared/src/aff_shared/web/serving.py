@@ -1,4 +1,4 @@
-"""Runs one or several applications in this process until it is asked to end."""
+"""Runs one or several applications in this process until it receives a signal to stop."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _Settings = TypeVar("_Settings", bound=ListenSettings)
 
 @dataclass(frozen=True, slots=True)
 class ServedApp:
-    """An application, and how it listens."""
+    """An application and its server settings."""
 
     app: FastAPI
     listen: ListenSettings
 
 
 def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings], FastAPI]) -> None:
-    """Serve one application with the settings of the environment.
+    """Serve one application with settings from the environment.
 
-    A start that fails ends the process with status 1 and one clear sentence.
+    If the start fails, the process ends with status 1 and one line that names the cause.
     """
     prepare_process()
     try:
@@ -74,7 +74,7 @@ def _end(signum: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def settings_errors_told() -> Iterator[None]:
-    """End the process with status 1 and a sentence where settings of the environment cannot be used."""
+    """End the process with status 1 and one line if settings of the environment are invalid."""
     try:
         yield
     except ValidationError as error:
@@ -87,7 +87,7 @@ def settings_errors_told() -> Iterator[None]:
 
 
 def run_on_event_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on the fastest event loop at hand (uvloop where it is installed)."""
+    """Run a coroutine to its end on the fastest available event loop (uvloop if it is installed)."""
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         runner.run(main)
 
@@ -96,7 +96,7 @@ async def serve(apps: Sequence[ServedApp]) -> None:
     """Serve until SIGINT or SIGTERM; the applications share this event loop.
 
     Raises:
-        AffError: What stops an application from starting: a port that is taken, a bundle that cannot be used, a locked
+        AffError: An application cannot start: a port that is in use, a bundle that cannot be used, a locked
             store.
     """
     servers = [_server(served) for served in apps]

@@ -27,12 +27,12 @@ def normal_origin(origin: str) -> str:
         origin: Such as `https://Shop.Example:443`.
 
     Returns:
-        Such as `https://shop.example`; what is no origin, such as `null`, comes back as it is.
+        Such as `https://shop.example`; anything else, such as `null`, is returned unchanged.
     """
     try:
         parts = urlsplit(origin)
         name, port = parts.hostname, parts.port
-    except ValueError:  # brackets that do not close, a port that is no number
+    except ValueError:  # brackets that do not close, a port that is not a number
         return origin
     if not parts.scheme or not name:
         return origin
@@ -42,7 +42,7 @@ def normal_origin(origin: str) -> str:
 
 
 class Scope(enum.StrEnum):
-    """What a key is for."""
+    """Scopes of keys."""
 
     SEARCH = "search"
     """The query service."""
@@ -55,14 +55,14 @@ class Scope(enum.StrEnum):
 
 
 class AccessKey(BaseModel):
-    """A key as the settings hold it; `aff keys new` makes one.
+    """A key in the settings; `aff keys new` makes one.
 
     Attributes:
-        name: Of its holder, for logs and metrics.
-        sha256: Of the key. A key is 256 random bits, so that nothing slower than a plain hash is needed.
-        scopes: What it is for.
-        requests_per_minute: Most requests to one process of a service; None for no limit. A minute's worth may come
-            at once.
+        name: Name of its holder, for logs and metrics.
+        sha256: SHA-256 of the key. A key is 256 random bits, so a plain hash is sufficient.
+        scopes: Scopes of the key.
+        requests_per_minute: Maximum number of requests to one process; None for no limit. A minute's worth may
+            arrive at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,18 +77,18 @@ _KEYS = TypeAdapter(tuple[AccessKey, ...])
 
 
 class AccessSettings(BaseSettings):
-    """Who may do what.
+    """Settings of access control.
 
     Attributes:
-        keys: As JSON.
-        keys_file: A file with further keys, as JSON.
-        anonymous_scopes: What may be done without a key. None allows everything on this machine alone, where there
-            are no keys, and nothing elsewhere.
-        published_host: The address at which the service is reached from outside, where it runs in a container; what
-            it listens on tells nothing then.
-        allowed_hosts: Names of hosts, beside addresses and names without a dot, that a service without keys answers
-            for. Otherwise any site could point a name of its own at this machine and read answers in a browser.
-        cors_origins: Origins (`https://shop.example`) whose pages may call the service from a browser; none by default.
+        keys: Keys, as JSON.
+        keys_file: File with further keys, as JSON.
+        anonymous_scopes: Scopes without a key. None allows everything for services on a loopback address without
+            keys, and nothing otherwise.
+        published_host: Address at which the service is reached from outside, if it runs in a container, where
+            the address that it listens on is not significant.
+        allowed_hosts: Host names that a service without keys accepts, in addition to addresses and names without
+            a dot. Otherwise any site could point its name at this machine and read responses in a browser.
+        cors_origins: Origins (`https://shop.example`) whose pages may call the service in a browser; none by default.
     """
 
     model_config = SettingsConfigDict(env_prefix="AFF_ACCESS_", frozen=True)
@@ -101,7 +101,7 @@ class AccessSettings(BaseSettings):
     cors_origins: tuple[Annotated[str, AfterValidator(normal_origin)], ...] = ()
 
     def all_keys(self) -> tuple[AccessKey, ...]:
-        """Return the keys of both places.
+        """Return the keys of `keys` and `keys_file`.
 
         Raises:
             AccessSettingsError: The file cannot be read, or two keys have the same name.
@@ -113,10 +113,10 @@ class AccessSettings(BaseSettings):
         return keys
 
     def scopes_without_key(self, keys: Sequence[AccessKey], host: str) -> frozenset[Scope]:
-        """Return what may be done without a key by a service that listens on an address.
+        """Return the scopes without a key of a service that listens on an address.
 
         Raises:
-            AccessSettingsError: There are no keys, others can reach the service, and nothing says what they may do.
+            AccessSettingsError: There are no keys or anonymous scopes, and other machines can reach the service.
         """
         if self.anonymous_scopes is not None:
             return frozenset(self.anonymous_scopes)
@@ -125,8 +125,8 @@ class AccessSettings(BaseSettings):
         reached = self.published_host or host
         if not _is_this_machine(reached):
             raise AccessSettingsError(
-                f"anybody who reaches {reached} could search and change the gallery: set AFF_ACCESS_KEYS "
-                "(aff keys new makes a key), or AFF_ACCESS_ANONYMOUS_SCOPES to what anybody may do"
+                f"every client of {reached} could search and change the gallery: set AFF_ACCESS_KEYS "
+                "(aff keys new makes a key), or AFF_ACCESS_ANONYMOUS_SCOPES to the scopes without a key"
             )
         return frozenset(Scope)
 
@@ -151,12 +151,12 @@ class ObserveSettings(BaseSettings):
     """Logs and traces.
 
     Attributes:
-        log_level: Least level of what is logged.
-        log_format: `json`, a line each; `text` for people; `auto` is text where somebody looks at a terminal.
-        log_requests: Which requests have a line: `all` but probes and metrics, `failed` (400 and over), `none`.
-        log_max_queued: Lines that wait for a slow reader of the log; further ones are lost and counted.
-        otlp_endpoint: Where traces go by OTLP over HTTP, such as `http://collector:4318`; empty sends none.
-        trace_ratio: Share of the requests that are traced, where the caller has not decided already.
+        log_level: Minimum level of log lines.
+        log_format: `json`, one object per line; `text` for people; `auto` is `text` in a terminal.
+        log_requests: Requests that are logged: `all` (except probes and metrics), `failed` (400 and over), `none`.
+        log_max_queued: Maximum number of lines that wait for a slow reader; further ones are dropped and counted.
+        otlp_endpoint: Endpoint for traces, OTLP over HTTP, such as `http://collector:4318`; empty disables traces.
+        trace_ratio: Share of requests that are traced, unless the caller has decided.
     """
 
     model_config = SettingsConfigDict(env_prefix="AFF_", frozen=True)
@@ -173,30 +173,30 @@ _ROOT_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 
 
 def queued_bytes(most: int) -> int:
-    """Return how many bytes of bodies a service holds at a time: an eighth of its memory, but no more than `most`."""
+    """Return the maximum bytes of request bodies in progress: an eighth of the memory, at most `most`."""
     return min(most, usable_memory() // 8)
 
 
 class ListenSettings(BaseSettings):
-    """How a service listens.
+    """Server settings of a service.
 
     Attributes:
         host: Address to listen on.
         port: Port to listen on.
-        root_path: Path below which a proxy shows the service, such as `/photos`; the proxy may take it off or pass it.
-        keep_alive_timeout_s: How long a connection without requests stays open: longer than clients and proxies keep
-            theirs, so that none of them sends a request into one that is being closed.
-        head_timeout_s: Longest time in which the head of a request has to arrive; then the connection is closed.
-        max_head_bytes: Largest head of a request.
-        body_timeout_s: Longest time in which the body of a request has to arrive.
-        max_body_bytes: Largest request body.
-        max_queued_bytes: Bytes of all bodies that are read or worked on at the same time; more are answered with 429,
-            unread, and told when to come back. A request that comes alone is always taken.
-        max_queued_requests: Most requests with a body that are read or worked on at the same time; likewise.
-        max_connections: Most open connections; behind all other limits, a request on a further one is answered with
+        root_path: Path prefix under which a proxy publishes the service, such as `/photos`; it may strip it or not.
+        keep_alive_timeout_s: How long an idle connection stays open, in seconds: longer than clients and proxies keep
+            theirs, so that no request is sent on a connection that is being closed.
+        head_timeout_s: Maximum time in which the head of a request has to arrive; then the connection is closed.
+        max_head_bytes: Maximum size of a request's head.
+        body_timeout_s: Maximum time in which the body of a request has to arrive.
+        max_body_bytes: Maximum size of a request's body.
+        max_queued_bytes: Maximum bytes of all request bodies in progress; further requests are answered with 429
+            and `Retry-After` before their body is read. A request is always accepted if it is the only one.
+        max_queued_requests: Maximum number of requests with a body in progress; further ones are answered so too.
+        max_connections: Maximum number of open connections; a request on a further one is answered with
             503.
-        access: Who may do what (`AFF_ACCESS_*`).
-        observe: Logs and traces.
+        access: Access settings (`AFF_ACCESS_*`).
+        observe: Settings of logs and traces (`AFF_*`).
     """
 
     host: str = "127.0.0.1"
@@ -218,7 +218,7 @@ class ListenSettings(BaseSettings):
     def _is_a_path(cls, given: str) -> str:
         path = given.rstrip("/")
         if path and not _ROOT_PATH.fullmatch(path):
-            raise ValueError("a path such as /photos: a slash before each part; letters, digits, - . _ and ~")
+            raise ValueError("expected a path such as /photos: a slash before each part; letters, digits, - . _ and ~")
         return path
 
     @property

@@ -15,7 +15,7 @@ from aff_shared.errors import ContentEncodingError, InvalidParameterError, Reque
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """One file of a form; `name` is the file name that the caller sent, None where none was."""
+    """One file of a form; `name` is the file name, None if it was not sent."""
 
     name: str | None
     data: bytes
@@ -23,16 +23,16 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class UploadForm:
-    """The parts of a multipart form by field name, in the order in which they came."""
+    """The parts of a multipart form by field name, in the order of the request."""
 
     parts: Mapping[str, Sequence[UploadedFile | str]]
 
     def files(self, field: str) -> list[UploadedFile]:
-        """Return the files of a repeated field; none is an empty list."""
+        """Return the files of a repeatable field, possibly empty."""
         return [part for part in self.parts.get(field, ()) if isinstance(part, UploadedFile)]
 
     def text(self, field: str) -> str | None:
-        """Return the text of a field that stands at most once; None where it is absent.
+        """Return the text of a field that may be sent once; None if it is absent.
 
         Raises:
             InvalidParameterError: The field is repeated, or is not UTF-8.
@@ -43,7 +43,7 @@ class UploadForm:
         return texts[0] if texts else None
 
     def texts(self, field: str) -> list[str]:
-        """Return the texts of a repeated field; none is an empty list.
+        """Return the texts of a repeatable field, possibly empty.
 
         A file part is read as UTF-8 text, since many clients send JSON that way.
 
@@ -58,7 +58,7 @@ class UploadForm:
 
 
 def is_form(request: Request) -> bool:
-    """Say whether the body is a multipart form, rather than the upload itself."""
+    """Return whether the body is a multipart form, rather than the upload itself."""
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
@@ -68,8 +68,8 @@ async def read_form(request: Request, *, file_field: str, max_files: int, max_te
     Args:
         request: A request of which `is_form` holds.
         file_field: Field whose parts are files.
-        max_files: Most file parts.
-        max_text_bytes: Largest text part.
+        max_files: Maximum number of file parts.
+        max_text_bytes: Maximum size of a text part.
 
     Raises:
         InvalidParameterError: A part of `file_field` has no filename.
@@ -81,7 +81,7 @@ async def read_form(request: Request, *, file_field: str, max_files: int, max_te
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        # Starlette tells this case from a malformed form by its words alone.
+        # Starlette distinguishes this case from a malformed form only by its message.
         if error.message.startswith("Too many files"):
             raise TooManyImagesError(f"at most {max_files} files in one request") from error
         raise RequestError(_described(error)) from error
@@ -105,7 +105,7 @@ async def _part(value: UploadFile | str) -> UploadedFile | str:
 
 
 def _encodable(name: str) -> str:
-    """Replace what UTF-8 cannot encode: a charset of the caller's choice can bring lone surrogates."""
+    """Replace characters that UTF-8 cannot encode: a charset of the caller may result in lone surrogates."""
     return name.encode(errors="replace").decode()
 
 
@@ -113,13 +113,13 @@ _AS_IT_IS = frozenset({"", "7bit", "8bit", "binary"})
 
 
 class UploadFormParser(MultiPartParser):
-    """Parses the form of a request: it may begin with a preamble, and has to end with its closing boundary.
+    """Parser of a request's form: it may start with a preamble, and has to end with its closing boundary.
 
     Args:
-        request: With the form as its body.
-        file_field: Field whose parts are files: one without a filename is refused before its content is read.
-        max_files: Most file parts.
-        max_text_bytes: Largest text part.
+        request: Request with the form as its body.
+        file_field: Field whose parts are files: a part without a filename is rejected before its content is read.
+        max_files: Maximum number of file parts.
+        max_text_bytes: Maximum size of a text part.
     """
 
     def __init__(self, request: Request, *, file_field: str, max_files: int, max_text_bytes: int) -> None:
@@ -130,11 +130,11 @@ class UploadFormParser(MultiPartParser):
         self._ended = False
 
     def on_headers_finished(self) -> None:
-        """Begin a part; of the field of files, it needs a filename, and its content as it is.
+        """Start a part; a file needs a filename, and its content unencoded.
 
         Raises:
-            InvalidParameterError: It has no filename.
-            ContentEncodingError: It is sent as base64, as in mails.
+            InvalidParameterError: The file has no filename.
+            ContentEncodingError: The file is encoded, such as base64 in mails.
         """
         super().on_headers_finished()
         part = self._current_part
@@ -146,7 +146,7 @@ class UploadFormParser(MultiPartParser):
             raise InvalidParameterError(detail, item=self._file_field)
         encoding = dict(part.item_headers).get(b"content-transfer-encoding", b"binary").decode("latin-1").strip()
         if encoding.lower() not in _AS_IT_IS:
-            detail = f"the file is encoded as {encoding} (Content-Transfer-Encoding): send it as it is"
+            detail = f"the file is encoded as {encoding} (Content-Transfer-Encoding): send it without an encoding"
             raise ContentEncodingError(detail, item=self._file_field)
 
     def on_end(self) -> None:
@@ -166,4 +166,4 @@ class UploadFormParser(MultiPartParser):
         async for chunk in stream:
             yield chunk
         if not self._ended:  # what is missing may be half of an image
-            raise MultiPartException("the form ended before its closing boundary; nothing of it was taken")
+            raise MultiPartException("the form ended before its closing boundary, and was rejected as a whole")

@@ -1,1 +1,1 @@
-"""Processes that work for a service: one way to start them, to ask them, and to do without those that die."""
+"""Worker processes of a service: how they are started, called and replaced."""

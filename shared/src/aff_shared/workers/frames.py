@@ -1,7 +1,7 @@
-"""What a service and a process that works for it send to each other.
+"""Frames: the messages between a service and its worker processes.
 
-A frame is a JSON object, which a model validates, and parts of raw bytes. Nothing in it can be executed. What a process
-sends that decodes photographs is trusted no more than the photographs.
+A frame is a JSON object, which a model validates, and parts of raw bytes. Nothing in it can be executed. Data of a
+process that decodes photographs are trusted no more than the photographs.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Failure(Message):
     """An AffError of the tree.
 
     Attributes:
-        code: Of the error's class.
-        detail: What happened.
-        item: What is at fault.
+        code: Code of the error's class.
+        detail: Cause of the error.
+        item: Name of the cause.
     """
 
     code: str
@@ -68,7 +68,7 @@ class Frame:
         """Return the message.
 
         Raises:
-            WorkerError: It is none of that kind.
+            WorkerError: The message has another form.
             AffError: It is a failure.
         """
         try:
@@ -76,7 +76,7 @@ class Frame:
                 raise _error_of(Failure.model_validate_json(self.message))
             return kind.model_validate_json(self.message)
         except ValidationError as error:
-            raise WorkerError(f"the frame holds no {kind.__name__}") from error
+            raise WorkerError(f"the frame does not contain a {kind.__name__}") from error
 
     def array(self, part: int, dtype: Literal["float16", "float32"], shape: Shape) -> NDArray[Any]:
         """Return a part as an array of that shape, without copying; it cannot be written to.
@@ -87,7 +87,7 @@ class Frame:
         try:
             return np.frombuffer(self.parts[part], dtype).reshape(shape)
         except (ValueError, IndexError) as error:
-            raise WorkerError(f"part {part} of the frame is no {dtype} array of shape {shape}") from error
+            raise WorkerError(f"part {part} of the frame is not a {dtype} array of shape {shape}") from error
 
 
 def encode_frame(message: Message, parts: Sequence[Part] = ()) -> list[bytes | memoryview]:
@@ -99,7 +99,7 @@ def encode_frame(message: Message, parts: Sequence[Part] = ()) -> list[bytes | m
 
 
 def reading_frame(max_bytes: int) -> FrameReading:
-    """Yield how many bytes are wanted next, take them, and return the frame at its end.
+    """Yield the number of bytes to send next, receive them, and return the complete frame.
 
     Raises:
         WorkerError: It is larger than `max_bytes`; raised before more than its sizes were taken.
@@ -122,7 +122,7 @@ def _require_within(size: int, max_bytes: int) -> None:
 
 
 def receive_frame(file: BinaryIO, max_bytes: int) -> Frame | None:
-    """Wait for a frame; None where the other side has closed its end.
+    """Wait for a frame; None if the other side has closed its end.
 
     Raises:
         WorkerError: It is too large.
@@ -145,10 +145,10 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def _error_of(failure: Failure) -> AffError:
-    """Return the error that a failure stands for; one of an unknown code is an EncoderError."""
+    """Return the error of a failure; an unknown code results in an EncoderError."""
     known: list[type[AffError]] = [AffError]
     for one in known:
-        if one.code == failure.code and one.__init__ is AffError.__init__:  # others want more than a detail
+        if one.code == failure.code and one.__init__ is AffError.__init__:  # others require more than a detail
             return one(failure.detail, item=failure.item)
         known += one.__subclasses__()
     return EncoderError(failure.detail, item=failure.item)

@@ -1,8 +1,8 @@
 """The other side of a WorkerProcess.
 
-`python -m aff_shared.workers.serve MODULE:FUNCTION 5 6` calls the function with the first frame that comes on the
-socket 5. What it returns then answers frames on both sockets, in a thread for each. The process ends when standard
-input is closed, and so with the service however that ends: the kernel kills it, even in the midst of native code.
+`python -m aff_shared.workers.serve MODULE:FUNCTION 5 6` calls the function with the first frame received on the
+socket 5. The returned handler answers frames on both sockets, in a thread for each. The process ends when standard
+input is closed, and so whenever the service ends: the kernel kills it, even while it runs native code.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Opened(Message):
-    """Answers the first frame: what was to be loaded is loaded."""
+    """Response to the first frame: loading is complete."""
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def _end_with_service() -> None:
-    """Have the kernel kill this process when the other end of standard input is closed."""
+    """Configure the kernel to kill this process when the other end of standard input is closed."""
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC | os.O_NONBLOCK)

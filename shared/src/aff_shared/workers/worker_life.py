@@ -19,27 +19,27 @@ _END_S = 10.0
 
 
 class ProcessDiedError(WorkerError):
-    """It ended without an answer."""
+    """The process ended without an answer."""
 
 
 class WorkerStartError(WorkerError):
-    """It cannot be started, or was closed: what it was to be asked is not the reason."""
+    """The process cannot be started, or was closed; the request is not the cause."""
 
 
 class WorkerLife:
     """One life of the process, with a channel for each of its threads.
 
     Args:
-        process: Was started.
-        does: What it does, for errors.
-        max_answer_bytes: Of an answer.
+        process: The started process.
+        does: Description of its work, for errors.
+        max_answer_bytes: Maximum size of an answer.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], does: str, max_answer_bytes: int) -> None:
         self.does = does
         self.max_answer_bytes = max_answer_bytes
         self._process = process
-        # None stands for a channel that was cut off: whoever gets it leaves it to the next one.
+        # None represents a channel that was cut off: each reader puts it back for the next one.
         self._idle: asyncio.LifoQueue[_Channel | None] = asyncio.LifoQueue()
         self._cut_off = False
         self._channels: list[_Channel] = []
@@ -50,7 +50,7 @@ class WorkerLife:
 
         Raises:
             WorkerError: It died, or was not ready in time.
-            AffError: What the opener raised.
+            AffError: An error that the opener raised.
         """
         for end in ends:
             _, channel = await self._loop.create_unix_connection(partial(_Channel, self), sock=end)
@@ -65,19 +65,19 @@ class WorkerLife:
             self.give_back(channel)
 
     async def take_channel(self) -> _Channel | None:
-        """Wait for a channel that is idle; None where the process died meanwhile."""
+        """Wait for an idle channel; None if the process has died in the meantime."""
         channel = await self._idle.get()
         if channel is None:
             self._idle.put_nowait(None)
         return channel
 
     def give_back(self, channel: _Channel) -> None:
-        """Have a channel idle again."""
+        """Return a channel to the idle ones."""
         if not self._cut_off:
             self._idle.put_nowait(channel)
 
     def cut_off(self) -> None:
-        """Take note of its death."""
+        """Mark the process as dead."""
         self._cut_off = True
         self._idle.put_nowait(None)
 
@@ -93,12 +93,12 @@ class WorkerLife:
                 self._loop.call_soon_threadsafe(channel.disconnect)
 
     def is_alive(self) -> bool:
-        """Return whether it can be asked."""
+        """Return whether the process can be called."""
         return not self._cut_off and self._process.poll() is None
 
 
 class _Channel(asyncio.Protocol):
-    """One request at a time; idle again when its answer has come, whether anybody still waits for it or not."""
+    """One request at a time; idle again once it is answered, even if no caller waits any longer."""
 
     def __init__(self, life: WorkerLife) -> None:
         self._life = life
@@ -124,7 +124,7 @@ class _Channel(asyncio.Protocol):
         self._received += data
         try:
             if self._reading is None:
-                raise WorkerError("there was no question")
+                raise WorkerError("an answer without a request")
             while len(self._received) >= self._wanted:
                 piece = bytes(memoryview(self._received)[: self._wanted])
                 del self._received[: self._wanted]
@@ -146,7 +146,7 @@ class _Channel(asyncio.Protocol):
         self._transport.abort()
 
     def _expire(self, timeout_s: float) -> None:
-        self._fail(WorkerError(f"the process that {self._life.does} gave no answer within {timeout_s:g} s"))
+        self._fail(WorkerError(f"the process that {self._life.does} did not answer within {timeout_s:g} s"))
         self._life.kill()
 
     def _fail(self, error: WorkerError) -> None:
@@ -161,7 +161,7 @@ class _Channel(asyncio.Protocol):
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, and wait until what it had is free again."""
+    """Kill a process, and wait until its resources are released."""
     process.kill()
     if process.stdin is not None:
         process.stdin.close()

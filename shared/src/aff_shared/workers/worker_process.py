@@ -1,4 +1,4 @@
-"""A process that works for a service: asked by frames, with a deadline for each call."""
+"""A worker process of a service: called by frames, with a deadline for each call."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _logger = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """Calls a function in a process of its own, which is started with the first call.
+    """Calls a function in a worker process, which is started with the first call.
 
-    What a process is sent may be hostile. One that dies, that gives no answer in time, or one that is none, is killed,
-    and the next call starts another one. A call that was in a process that died is made again, beside no other: then
-    its death shows which call was at fault.
+    Requests may be hostile. A process that dies, or does not send a valid answer in time, is killed,
+    and the next call starts another one. A call whose process died is repeated in a process without other calls: then
+    another death shows which call was the cause.
 
-    It belongs to the event loop of its first call.
+    An instance belongs to the event loop of its first call.
 
     Args:
-        does: What it does, for logs and errors: "embeds photographs".
-        opener: `module:function`, which is called there with the setup, and returns a Handler.
-        setup: What the function needs.
-        timeout_s: Longest time for an item of a call, in seconds.
-        threads: Calls at the same time.
-        files: Descriptors that the process is to have, under the same numbers: shared memory.
-        max_answer_bytes: Of an answer.
+        does: Description of its work, for logs and errors: "embeds photographs".
+        opener: `module:function`, which is called in the process with the setup, and returns a Handler.
+        setup: Message that is passed to the opener.
+        timeout_s: Maximum time for each item of a call, in seconds.
+        threads: Maximum number of concurrent calls.
+        files: File descriptors that the process inherits under the same numbers: shared memory.
+        max_answer_bytes: Maximum size of an answer.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class WorkerProcess:
 
         Raises:
             WorkerStartError: It cannot be started, or dies as it starts.
-            AffError: What else the opener raised.
+            AffError: Another error that the opener raised.
         """
         await self._living()
 
     async def call(
         self, request: Message, parts: Sequence[Part], answer: type[AnyMessage], *, items: int = 1
     ) -> tuple[AnyMessage, Frame]:
-        """Return the answer to a request; one more attempt is made where the process dies or does not start.
+        """Return the answer to a request; it is repeated once if the process dies or does not start.
 
         Args:
             request: Message of the request.
@@ -88,10 +88,10 @@ class WorkerProcess:
             The message, and the frame with its parts.
 
         Raises:
-            WorkerStartError: There is no process to ask.
-            WorkerError: The process died of it twice, the second time with no other call in it; or once it gave no
-                answer in time, or one that is none.
-            AffError: What the function raised.
+            WorkerStartError: The process cannot be started.
+            WorkerError: The process died twice, the second time with no other call in it; or it did not send a valid
+                answer in time.
+            AffError: An error that the function raised.
         """
         with contextlib.suppress(ProcessDiedError, WorkerStartError):
             return await self.ask(request, parts, answer, items=items)
@@ -115,7 +115,7 @@ class WorkerProcess:
             raise
 
     def close(self) -> None:
-        """End the process; what it works on is given up. Any thread may call it."""
+        """End the process, and abandon its calls. Any thread may call it."""
         self._closed = True
         if self._process is not None:
             end_process(self._process)
@@ -125,12 +125,12 @@ class WorkerProcess:
             self._for_suspects.close()
 
     async def _living(self) -> WorkerLife:
-        """Return the process as it is, or another one where it is dead."""
+        """Return the running process, or a new one if it is dead."""
         if self._life is not None and self._life.done():
             if self._life.cancelled() or self._life.exception() is not None:
                 self._life = None  # it could not be started
             elif not self._life.result().is_alive():
-                _logger.warning("the process that %s died; another takes its place", self._does)
+                _logger.warning("the process that %s died; another one replaces it", self._does)
                 self._life = None
         if self._life is None:
             self._life = asyncio.create_task(self._start())
@@ -159,7 +159,7 @@ class WorkerProcess:
 
     def _spawn(self, channels: Sequence[int]) -> subprocess.Popen[bytes]:
         if self._process is not None:
-            end_process(self._process)  # what it has of a card has to be free again
+            end_process(self._process)  # its GPU memory has to be released first
         self._require_open()
         command = [sys.executable, "-m", "aff_shared.workers.serve", self._opener, *map(str, channels)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[*channels, *self._files])
@@ -173,7 +173,7 @@ class WorkerProcess:
 
     @contextlib.asynccontextmanager
     async def _alone(self) -> AsyncIterator[WorkerProcess]:
-        """Lend a process that has no other call in it: this one, where it never has more than one."""
+        """Provide a process without other calls: this one if it never has more than one."""
         if self._threads == 1:
             yield self
             return

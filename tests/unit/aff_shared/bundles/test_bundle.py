@@ -112,7 +112,7 @@ def test_files_are_listed_with_the_sha256_and_size_of_their_bytes(bundle: Path) 
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_altered_by_one_byte_is_refused_by_name(bundle: Path, path: str) -> None:
+def test_a_file_altered_by_one_byte_is_rejected_by_name(bundle: Path, path: str) -> None:
     manifest = load_manifest(bundle)
     (bundle / path).write_bytes(b"X" + FILES[path][1:])
     with pytest.raises(BundleIntegrityError) as caught:
@@ -138,7 +138,7 @@ def _alter_file(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_lose, _alter_file])
-def test_damaged_weights_come_with_the_command_that_mends_them_and_their_source(
+def test_damaged_weights_are_reported_with_the_repair_command_and_their_source(
     bundle: Path, damage: Callable[[Path], None]
 ) -> None:
     moved = shutil.copytree(bundle, bundle / "the bundle")
@@ -165,7 +165,7 @@ def test_a_file_that_the_manifest_does_not_list_is_not_vouched_for(bundle: Path)
         (("files",), [], "no sha256 for extractors/cnn.safetensors, mixer.safetensors, query_encoder.onnx"),
     ],
 )
-def test_an_altered_manifest_is_refused(bundle: Path, place: tuple[str, ...], value: Any, complaint: str) -> None:
+def test_an_altered_manifest_is_rejected(bundle: Path, place: tuple[str, ...], value: Any, complaint: str) -> None:
     _alter(bundle, *place, value=value)
     with pytest.raises(BundleIntegrityError, match=complaint):
         load_manifest(bundle)
@@ -180,7 +180,7 @@ def test_an_altered_hash_of_a_gallery_file_moves_the_space(bundle: Path) -> None
         load_manifest(bundle)
 
 
-def test_a_manifest_of_a_newer_format_is_refused_with_the_versions_and_the_way_out(bundle: Path) -> None:
+def test_a_manifest_of_a_newer_format_is_rejected_with_the_versions_and_the_way_out(bundle: Path) -> None:
     _alter(bundle, "format_version", value=3)
     _alter(bundle, "a_field_of_the_future", value={"deep": 1})
     with pytest.raises(BundleFormatError) as caught:
@@ -190,7 +190,7 @@ def test_a_manifest_of_a_newer_format_is_refused_with_the_versions_and_the_way_o
 
 
 @pytest.mark.parametrize("version", [0, -1, None, "two", 1.5])
-def test_a_format_version_that_never_was_is_refused(bundle: Path, version: Any) -> None:
+def test_a_format_version_that_never_was_is_rejected(bundle: Path, version: Any) -> None:
     _alter(bundle, "format_version", value=version)
     with pytest.raises(BundleFormatError, match=r"format_version.*reads bundle formats up to 2"):
         load_manifest(bundle)
@@ -225,7 +225,7 @@ def test_a_manifest_of_the_first_format_is_read_and_keeps_its_identities(bundle:
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", '{"name": "x"}'])
-def test_a_manifest_of_another_form_is_refused(bundle: Path, text: str) -> None:
+def test_a_manifest_of_another_form_is_rejected(bundle: Path, text: str) -> None:
     (bundle / MANIFEST_NAME).write_text(text)
     with pytest.raises(BundleFormatError):
         load_manifest(bundle)
@@ -300,7 +300,7 @@ def test_prototypes_are_verified_but_belong_to_neither_side_and_to_no_identity(b
 @pytest.mark.parametrize(
     ("place", "path"), [(("prototypes",), PROTOTYPES), (("query_encoder", "int8_model"), INT8)], ids=str
 )
-def test_a_manifest_that_names_a_file_without_its_sha256_is_refused(
+def test_a_manifest_that_names_a_file_without_its_sha256_is_rejected(
     bundle: Path, place: tuple[str, ...], path: str
 ) -> None:
     _alter(bundle, *place, value=path)

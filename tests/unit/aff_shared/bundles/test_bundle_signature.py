@@ -56,13 +56,13 @@ def test_there_is_no_signature(bundle: Path, keys: minisign.KeyPair) -> None:
 
 
 @pytest.mark.parametrize("signature", [b"", b"untrusted comment: x\n", b"\xff" * 300])
-def test_the_signature_is_none(bundle: Path, keys: minisign.KeyPair, signature: bytes) -> None:
+def test_an_invalid_signature_is_rejected(bundle: Path, keys: minisign.KeyPair, signature: bytes) -> None:
     (bundle / SIGNATURE_NAME).write_bytes(signature)
     with pytest.raises(BundleSignatureError):
         verify_signature(bundle, _base64(keys))
 
 
-def test_the_settings_key_is_none(bundle: Path, keys: minisign.KeyPair) -> None:
+def test_an_invalid_configured_key_is_rejected(bundle: Path, keys: minisign.KeyPair) -> None:
     _sign(bundle, keys)
     with pytest.raises(BundleSignatureError):
         verify_signature(bundle, "not a key")

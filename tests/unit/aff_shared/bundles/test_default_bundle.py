@@ -26,7 +26,7 @@ def package_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current directory that is no part of the checkout."""
+    """A current directory outside the checkout."""
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     monkeypatch.chdir(directory)
@@ -38,7 +38,9 @@ def test_elsewhere_it_is_the_one_of_the_checkout(tmp_path: Path, package_file: P
     assert default_bundle(package_file) == bundle
 
 
-def test_the_one_of_the_current_directory_comes_first(tmp_path: Path, elsewhere: Path, package_file: Path) -> None:
+def test_the_bundle_of_the_current_directory_takes_precedence(
+    tmp_path: Path, elsewhere: Path, package_file: Path
+) -> None:
     put_bundle(tmp_path / "checkout")
     put_bundle(elsewhere)
     assert default_bundle(package_file) == Path("bundles/photos")
@@ -50,12 +52,12 @@ def test_a_directory_without_a_manifest_is_no_bundle(tmp_path: Path, elsewhere: 
     assert default_bundle(package_file) == bundle
 
 
-def test_where_there_is_none_the_error_names_it_and_says_how_to_get_one(package_file: Path) -> None:
+def test_a_missing_default_bundle_is_reported_with_a_remedy(package_file: Path) -> None:
     with pytest.raises(BundleNotFoundError, match=r"bundle\.json in bundles/photos\. .*checkout.*--bundle"):
         load_manifest(default_bundle(package_file))
 
 
-def test_the_error_about_a_bundle_that_was_named_says_no_more_than_its_name(tmp_path: Path) -> None:
+def test_the_error_about_a_named_bundle_has_no_hint(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError) as caught:
         load_manifest(tmp_path)
     assert caught.value.detail == f"no readable bundle.json in {tmp_path}"

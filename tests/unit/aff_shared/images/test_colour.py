@@ -40,7 +40,7 @@ def test_one_bit_is_black_and_white(image_format: str) -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "GIF"])
-def test_a_palette_gives_its_colours(image_format: str) -> None:
+def test_a_palette_is_decoded_to_its_colours(image_format: str) -> None:
     image = _plain("P", 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
     assert _colour(encode(image, image_format)) == [10, 20, 30]

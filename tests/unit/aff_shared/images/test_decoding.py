@@ -45,7 +45,7 @@ UPRIGHT = {1: "RG/BW", 2: "GR/WB", 3: "WB/GR", 4: "BW/RG", 5: "RB/GW", 6: "BR/WG
 
 @pytest.mark.parametrize(("orientation", "corners"), UPRIGHT.items())
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_every_exif_orientation_comes_out_upright(image_format: str, orientation: int, corners: str) -> None:
+def test_every_exif_orientation_is_turned_upright(image_format: str, orientation: int, corners: str) -> None:
     data = encode(quarters(), image_format, exif=_exif(orientation))
     assert _corners(decode_image(data, LIMITS).pixels) == corners
 
@@ -191,13 +191,13 @@ def test_a_crop_of_everything_in_a_reduced_jpeg_adds_no_black_edge() -> None:
     assert decoded.pixels.min() == 255
 
 
-def test_a_crop_far_larger_than_a_jpeg_is_refused_like_any_other() -> None:
+def test_a_crop_far_larger_than_a_jpeg_is_rejected_like_any_other() -> None:
     with pytest.raises(InvalidCropError):
         decode_image(jpeg_bytes(), LIMITS, min_side=16, crop=Crop(0, 0, 1e300, 1e300))
 
 
 @pytest.mark.parametrize("crop", ["0,0,65,48", "0,0,64,48.5", "60,10,70,20", "100,100,120,120"])
-def test_a_crop_that_leaves_the_photograph_is_refused_with_its_size(crop: str) -> None:
+def test_a_crop_that_leaves_the_photograph_is_rejected_with_its_size(crop: str) -> None:
     with pytest.raises(InvalidCropError, match="64 x 48 pixels") as caught:
         decode_image(png_bytes(), LIMITS, crop=Crop.parse(crop), name="a.png")
     assert caught.value.item == "crop"
@@ -216,47 +216,47 @@ def test_what_is_no_region_is_no_crop(text: str) -> None:
     assert caught.value.item == "crop"
 
 
-def _refusal(data: bytes, limits: ImageLimits = LIMITS) -> ImageError:
+def _rejection(data: bytes, limits: ImageLimits = LIMITS) -> ImageError:
     with pytest.raises(ImageError) as caught:
         decode_image(data, limits, name="a.jpg")
     assert caught.value.item == "a.jpg"
     return caught.value
 
 
-def test_an_empty_file_is_refused() -> None:
-    assert isinstance(_refusal(b""), EmptyImageError)
+def test_an_empty_file_is_rejected() -> None:
+    assert isinstance(_rejection(b""), EmptyImageError)
 
 
 @pytest.mark.parametrize("data", [b"a text named .jpg", b"%!PS-Adobe-3.0", b"8BPS\0\1", b"P6 1 1 255 abc", b"\0" * 64])
-def test_what_is_not_of_a_supported_format_is_refused(data: bytes) -> None:
-    assert isinstance(_refusal(data), UnsupportedImageError)
+def test_what_is_not_of_a_supported_format_is_rejected(data: bytes) -> None:
+    assert isinstance(_rejection(data), UnsupportedImageError)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF"])
 @pytest.mark.parametrize("kept", [0.1, 0.6])
-def test_a_truncated_file_is_refused(image_format: str, kept: float) -> None:
+def test_a_truncated_file_is_rejected(image_format: str, kept: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(noise, image_format)
-    assert isinstance(_refusal(data[: int(len(data) * kept)]), TruncatedImageError)
+    assert isinstance(_rejection(data[: int(len(data) * kept)]), TruncatedImageError)
 
 
-def test_a_bomb_is_refused_by_its_pixels_before_they_are_decoded() -> None:
-    error = _refusal(bomb_png(20_000, 20_000))
+def test_a_bomb_is_rejected_by_its_pixels_before_they_are_decoded() -> None:
+    error = _rejection(bomb_png(20_000, 20_000))
     assert isinstance(error, ImageTooManyPixelsError)
     assert "20000 x 20000 pixels" in error.detail
 
 
 @pytest.mark.parametrize("size", [(31_000, 10), (10, 31_000)])
-def test_a_side_over_the_limit_is_refused(size: tuple[int, int]) -> None:
-    assert isinstance(_refusal(bomb_png(*size)), ImageTooManyPixelsError)
+def test_a_side_over_the_limit_is_rejected(size: tuple[int, int]) -> None:
+    assert isinstance(_rejection(bomb_png(*size)), ImageTooManyPixelsError)
 
 
-def test_a_size_that_pillow_itself_refuses_is_refused_alike() -> None:
+def test_a_size_that_pillow_itself_rejects_is_rejected_alike() -> None:
     # Pillow checks a WebP's size against its own limit, 178,956,970 pixels, when it opens the file.
     canvas = (16_383).to_bytes(3, "little") + (16_383).to_bytes(3, "little")
     chunk = b"VP8X" + (10).to_bytes(4, "little") + bytes(4) + canvas
     data = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
-    assert isinstance(_refusal(data, ImageLimits(max_pixels=10**9)), ImageTooManyPixelsError)
+    assert isinstance(_rejection(data, ImageLimits(max_pixels=10**9)), ImageTooManyPixelsError)
 
 
 def test_a_size_between_the_limit_and_pillows_own_warning_is_taken_quietly() -> None:
@@ -265,13 +265,13 @@ def test_a_size_between_the_limit_and_pillows_own_warning_is_taken_quietly() -> 
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 100), (100, 7)])
-def test_an_image_without_substance_is_refused(size: tuple[int, int]) -> None:
-    assert isinstance(_refusal(png_bytes(gradient(*size))), ImageTooSmallError)
+def test_an_image_without_substance_is_rejected(size: tuple[int, int]) -> None:
+    assert isinstance(_rejection(png_bytes(gradient(*size))), ImageTooSmallError)
 
 
-def test_a_file_over_the_limit_in_bytes_is_refused() -> None:
+def test_a_file_over_the_limit_in_bytes_is_rejected() -> None:
     data = png_bytes()
-    assert isinstance(_refusal(data, ImageLimits(max_image_bytes=len(data) - 1)), ImageTooManyBytesError)
+    assert isinstance(_rejection(data, ImageLimits(max_image_bytes=len(data) - 1)), ImageTooManyBytesError)
     decode_image(data, ImageLimits(max_image_bytes=len(data)))
 
 

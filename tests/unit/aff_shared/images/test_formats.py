@@ -20,16 +20,16 @@ def _decoded(data: bytes) -> Pixels:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF"])
-def test_a_lossless_format_gives_its_very_pixels(image_format: str) -> None:
+def test_a_lossless_format_is_decoded_to_its_exact_pixels(image_format: str) -> None:
     assert _decoded(encode(gradient(), image_format)).tolist() == gradient().tolist()
 
 
-def test_a_lossless_webp_gives_its_very_pixels() -> None:
+def test_a_lossless_webp_is_decoded_to_its_exact_pixels() -> None:
     assert _decoded(encode(gradient(), "WEBP", lossless=True)).tolist() == gradient().tolist()
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "AVIF", "HEIF"])
-def test_a_lossy_format_gives_nearly_its_pixels(image_format: str) -> None:
+def test_a_lossy_format_is_decoded_to_nearly_its_pixels(image_format: str) -> None:
     difference = _decoded(encode(gradient(), image_format, quality=95)).astype(int) - gradient()
     assert np.abs(difference).mean() < 4
 

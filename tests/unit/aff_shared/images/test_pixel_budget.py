@@ -52,7 +52,7 @@ async def test_one_that_is_larger_than_the_budget_is_taken_alone() -> None:
         pass
 
 
-async def test_a_wait_that_is_too_long_ends_with_a_time_to_come_back() -> None:
+async def test_a_wait_that_is_too_long_ends_with_a_retry_after() -> None:
     budget = PixelBudget(1, LIMITS, max_wait_s=0.01)
     async with budget.holding([LARGE]):
         with pytest.raises(ServiceOverloadedError, match=r"0\.01 s") as caught:
@@ -60,7 +60,7 @@ async def test_a_wait_that_is_too_long_ends_with_a_time_to_come_back() -> None:
     assert int(caught.value.headers["Retry-After"]) > 0
 
 
-async def test_who_gives_up_waiting_leaves_the_turn_to_the_next() -> None:
+async def test_a_cancelled_wait_passes_its_turn_to_the_next() -> None:
     budget, first, done = PixelBudget(1, LIMITS), asyncio.Event(), list[bytes]()
     holding, gives_up, comes_after = [asyncio.create_task(_held(budget, LARGE, first, done)) for _ in range(3)]
     await _moment()

@@ -15,7 +15,7 @@ def test_a_space_is_the_same_as_itself() -> None:
     )
 
 
-def test_spaces_of_equal_width_but_other_models_are_told_apart_in_words() -> None:
+def test_spaces_of_equal_dimension_but_other_models_are_distinguished() -> None:
     with pytest.raises(EmbeddingSpaceMismatchError) as caught:
         EmbeddingSpace(id=ONE, dimension=8).require_same(
             EmbeddingSpace(id=OTHER, dimension=8), here="the bundle", there="the gallery"

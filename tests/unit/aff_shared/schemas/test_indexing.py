@@ -9,7 +9,7 @@ from aff_shared.schemas.indexing import IndexItem, IndexRequest
 from aff_shared.schemas.item_id import ItemId
 
 
-def test_an_item_may_say_nothing() -> None:
+def test_an_item_may_be_empty() -> None:
     item = IndexItem.model_validate({})
     assert item.id is None
     assert item.payload is None
@@ -27,11 +27,11 @@ def test_an_id_may_be_any_name(item_id: str) -> None:
 
 
 @pytest.mark.parametrize("document", [{"payload": []}, {"payload": "x"}, {"labels": {}}, {"id": 7}])
-def test_an_item_of_another_form_is_refused(document: Any) -> None:
+def test_an_item_of_another_form_is_rejected(document: Any) -> None:
     with pytest.raises(ValidationError):
         IndexItem.model_validate(document)
 
 
-def test_a_request_without_images_is_refused() -> None:
+def test_a_request_without_images_is_rejected() -> None:
     with pytest.raises(ValidationError):
         IndexRequest(images=[])

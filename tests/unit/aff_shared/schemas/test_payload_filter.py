@@ -71,9 +71,9 @@ def _must(**condition: Any) -> str:
         (_must(match="x"), "must.0.key"),
         (_must(key="", match="x"), "must.0.key"),
         (_must(key="a..b", match="x"), "must.0.key"),
-        (_must(key="a[0]", match="x"), "must.0.key: Value error, a key is made of names with a dot between them"),
+        (_must(key="a[0]", match="x"), "must.0.key: Value error, a key consists of names separated by dots"),
         (_must(key="a.", match="x"), "must.0.key"),
-        (_must(key='"a', match="x"), "stands in double quotes"),
+        (_must(key='"a', match="x"), "is written in double quotes"),
         (_must(key='a"b', match="x"), "a name with a double quote or a backslash in it cannot be used here"),
         (_must(key="a\\b", match="x"), "a name with a double quote or a backslash in it cannot be used here"),
         (_must(key="a" * 257, match="x"), "must.0.key"),
@@ -99,7 +99,7 @@ def _must(**condition: Any) -> str:
             "center.lat: Input should be less",
         ),
         (_must(key="a", geo_box={"top_left": {"lat": 1, "lon": -181}, "bottom_right": _PARIS}), "top_left.lon"),
-        (_must(key="a", geo_box={"top_left": {"lat": 1, "lon": 1}, "bottom_right": _PARIS}), "top_left lies south"),
+        (_must(key="a", geo_box={"top_left": {"lat": 1, "lon": 1}, "bottom_right": _PARIS}), "top_left is south"),
         *(
             (_must(key="a", datetime_range={"gte": moment}), complaint)
             for moment, complaint in (
@@ -117,7 +117,7 @@ def _must(**condition: Any) -> str:
         (json.dumps({"must": [{"key": "a", "match": 1}] * (MAX_CONDITIONS + 1)}), "at most 64 conditions"),
     ],
 )
-def test_a_filter_of_another_form_is_refused_with_the_place(text: str, complaint: str) -> None:
+def test_a_filter_of_another_form_is_rejected_with_the_place(text: str, complaint: str) -> None:
     with pytest.raises(InvalidFilterError) as caught:
         parse_filter(text)
     assert complaint in caught.value.detail

@@ -28,8 +28,8 @@ def test_the_shape_follows_from_the_specification(
 
 def test_halving_takes_the_triangle_weighted_mean_of_the_pixels() -> None:
     # Pillow's bilinear filter at a scale of 2 has a support of 2 source pixels to each side of the centre,
-    # so of a row of 32 bright pixels after 32 dark ones only outputs 15 and 16, beside the edge, are mixed:
-    # weights 1/8, 3/8, 3/8, 1/8, of which one lies across the edge.
+    # so of a row of 32 bright pixels after 32 dark ones only outputs 15 and 16, next to the edge, are mixed:
+    # weights 1/8, 3/8, 3/8, 1/8, of which one is across the edge.
     row = np.repeat(np.array([0, 160], dtype=np.uint8), 32)
     image = np.broadcast_to(row[np.newaxis, :, np.newaxis], (64, 64, 3)).copy()
     result = preprocess(image, Preprocessing(resize="stretch", size=32))

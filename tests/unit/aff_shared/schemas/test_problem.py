@@ -17,7 +17,7 @@ from aff_shared.schemas.problem import problem_of
         ("it holds image/jpeg, 3/4 of it", "it holds image/jpeg, 3/4 of it"),
     ],
 )
-def test_where_a_service_keeps_its_files_is_not_told(detail: str, told: str) -> None:
+def test_directories_of_a_service_are_not_disclosed(detail: str, told: str) -> None:
     for error in (BundleError(detail, item=detail), StoreUnavailableError(detail), AffError(detail)):
         problem = problem_of(error)
         assert problem.detail == told
@@ -25,6 +25,6 @@ def test_where_a_service_keeps_its_files_is_not_told(detail: str, told: str) -> 
         assert problem_of(error, local=True).detail == detail
 
 
-def test_what_the_caller_named_is_told_as_it_was_named() -> None:
+def test_names_from_the_caller_are_not_shortened() -> None:
     problem = problem_of(ImageError("cannot be used", item="/home/me/photographs/a.jpg"))
     assert problem.item == "/home/me/photographs/a.jpg"

@@ -46,6 +46,6 @@ def test_nothing_is_no_bytes() -> None:
         ("/9j/4AAQ.jpg", "a character of no alphabet"),
     ],
 )
-def test_what_is_not_base64_is_refused_with_the_reason(text: str, complaint: str) -> None:
+def test_what_is_not_base64_is_rejected_with_the_reason(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         decode_base64(text)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from aff_shared.store.layout import from_payload, to_payload
 from tests.support.gallery_points import make_point, unit
 
-# What version 0.1 wrote, which knew nothing of extractors.
+# Written by version 0.1, which had no extractors.
 EARLIER = {
     "item_id": "a",
     "content_sha256": "0" * 64,

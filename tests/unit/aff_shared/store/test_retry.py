@@ -26,7 +26,7 @@ class Attempts:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that were asked for; none is made."""
+    """The requested pauses, which are not made."""
     asked: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -57,7 +57,7 @@ async def test_the_last_failure_is_raised(pauses: list[float]) -> None:
     assert attempts.made == 3
 
 
-async def test_a_refusal_is_raised_at_once(pauses: list[float]) -> None:
+async def test_a_rejection_is_raised_at_once(pauses: list[float]) -> None:
     attempts = Attempts(StoreRejectedError("no"))
     with pytest.raises(StoreRejectedError):
         await retry_unavailable(attempts, max_retries=5, backoff_s=1.0)
@@ -85,26 +85,26 @@ async def test_an_outage_without_patience_is_raised_at_once(pauses: list[float])
     assert pauses == []
 
 
-async def test_a_refusal_is_never_waited_for(pauses: list[float]) -> None:
+async def test_a_rejection_is_never_waited_for(pauses: list[float]) -> None:
     with pytest.raises(StoreRejectedError):
         await retry_for(Attempts(StoreRejectedError("no")), wait_s=60.0)
     assert pauses == []
 
 
-async def test_a_rate_limit_is_not_asked_again_at_once(pauses: list[float]) -> None:
+async def test_a_rate_limit_is_not_retried_immediately(pauses: list[float]) -> None:
     attempts = Attempts(StoreThrottledError("slow down", retry_after_s=16))
     with pytest.raises(StoreThrottledError):
         await retry_unavailable(attempts, max_retries=3, backoff_s=1.0)
     assert (attempts.made, pauses) == (1, [])
 
 
-async def test_a_rate_limit_is_waited_for_as_long_as_it_asks(pauses: list[float]) -> None:
+async def test_a_rate_limit_is_waited_for_as_long_as_it_requires(pauses: list[float]) -> None:
     attempts = Attempts(StoreThrottledError("slow down", retry_after_s=16))
     assert await retry_for(attempts, wait_s=60.0) == "answer"
     assert pauses == [16]
 
 
-async def test_a_rate_limit_that_asks_for_more_than_the_patience_is_passed_on(pauses: list[float]) -> None:
+async def test_a_rate_limit_that_requires_a_longer_wait_than_allowed_is_raised(pauses: list[float]) -> None:
     with pytest.raises(StoreThrottledError):
         await retry_for(Attempts(StoreThrottledError("slow down", retry_after_s=61)), wait_s=60.0)
     assert pauses == []

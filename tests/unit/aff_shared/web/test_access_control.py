@@ -1,4 +1,4 @@
-"""What a service answers to requests with and without keys, over HTTP."""
+"""Responses of a service to requests with and without keys, over HTTP."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_container_that_is_published_on_this_machine_alone_needs_no_keys
     assert (await _ask(app, "/admin")).status_code == 200
 
 
-async def test_what_anybody_may_do_can_be_said() -> None:
+async def test_anonymous_scopes_can_be_set() -> None:
     app = _service(host="0.0.0.0", anonymous_scopes=("search",))
     assert (await _ask(app, "/search")).status_code == 200
     require_problem(await _ask(app, "/admin"), 401, "key_missing")
@@ -99,12 +99,12 @@ async def test_a_key_opens_what_it_is_for() -> None:
     require_problem(await _ask(app, "/admin", SEARCHER), 403, "scope_missing")
 
 
-async def test_a_browser_brings_its_key_as_a_cookie() -> None:
+async def test_a_browser_sends_its_key_as_a_cookie() -> None:
     app = _service(keys=(_key("page", "0a1b", "search"),))
     assert (await _ask(app, "/search", Cookie="aff_key=0a1b")).json() == {"caller": "page"}
 
 
-async def test_no_key_and_a_wrong_key_are_told_apart() -> None:
+async def test_a_missing_key_and_a_wrong_key_have_different_errors() -> None:
     app = _service(keys=KEYS)
     missing, wrong = await _ask(app, "/search"), await _ask(app, "/search", "another")
     require_problem(missing, 401, "key_missing")
@@ -121,7 +121,7 @@ async def test_life_and_documents_need_no_key_and_figures_do() -> None:
     assert (await _ask(app, "/metrics", ADMINISTRATOR, method="GET")).status_code == 200
 
 
-async def test_a_refused_body_is_not_read() -> None:
+async def test_a_rejected_body_is_not_read() -> None:
     app = _service(keys=KEYS)
     read = 0
 
@@ -148,7 +148,7 @@ async def test_a_key_has_its_own_limit() -> None:
     assert (await _ask(app, "/search", ADMINISTRATOR)).status_code == 200
 
 
-async def test_keys_may_stand_in_a_file(tmp_path: Path) -> None:
+async def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([KEYS[0].model_dump()]))
     app = _service(host="0.0.0.0", keys_file=path)
@@ -169,7 +169,7 @@ def test_two_keys_of_one_name_stop_the_start() -> None:
         _service(keys=(KEYS[0], KEYS[0]))
 
 
-async def test_pages_of_other_sites_are_refused() -> None:
+async def test_pages_of_other_sites_are_rejected() -> None:
     app = _service()
     require_problem(
         await _ask(app, "/search", Origin="https://evil.example"), 403, "origin_refused", "https://evil.example"
@@ -210,7 +210,7 @@ async def test_origin_and_host_are_one_in_spite_of_case_and_default_port(origin:
         ("", "service"),
     ],
 )
-async def test_another_origin_is_refused_with_the_host_that_arrived(origin: str, host: str) -> None:
+async def test_another_origin_is_rejected_with_the_host_that_arrived(origin: str, host: str) -> None:
     answer = await _ask(_service(keys=KEYS), "/search", SEARCHER, Origin=origin, Host=host)
     problem = require_problem(answer, 403, "origin_refused", origin)
     assert repr(host) in problem["detail"]
@@ -235,7 +235,7 @@ async def test_without_keys_hosts_of_this_machine_are_answered_for(host: str) ->
     assert (await _ask(_service(allowed_hosts=("Known.example",)), "/search", Host=host)).status_code == 200
 
 
-async def test_without_keys_a_name_that_a_stranger_pointed_here_is_refused() -> None:
+async def test_without_keys_a_name_that_a_stranger_pointed_here_is_rejected() -> None:
     require_problem(
         await _ask(_service(), "/search", Host="rebound.example:8001"), 421, "host_refused", "rebound.example"
     )
@@ -243,7 +243,7 @@ async def test_without_keys_a_name_that_a_stranger_pointed_here_is_refused() -> 
     assert (await _ask(app, "/search", SEARCHER, Host="search.example")).status_code == 200
 
 
-async def test_every_answer_tells_browsers_to_do_nothing_with_it() -> None:
+async def test_every_response_has_headers_that_restrict_browsers() -> None:
     for answer in (await _ask(_service(), "/search"), await _ask(_service(), "/nowhere")):
         assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -251,14 +251,14 @@ async def test_every_answer_tells_browsers_to_do_nothing_with_it() -> None:
         assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-def test_the_document_tells_what_each_operation_needs() -> None:
+def test_the_document_lists_the_scope_of_each_operation() -> None:
     paths = _service().openapi()["paths"]
     assert paths["/search"]["post"]["security"] == [{"key": ["search"]}, {}]
     assert paths["/admin"]["post"]["security"] == [{"key": ["admin"]}, {}]
     assert "security" not in paths["/healthz"]["get"]
 
 
-def test_a_minutes_worth_may_come_at_once_and_fills_again_evenly() -> None:
+def test_a_minutes_worth_may_arrive_at_once_and_refills_evenly() -> None:
     now = 100.0
     limit = RateLimit(6, clock=lambda: now)
     for _ in range(6):

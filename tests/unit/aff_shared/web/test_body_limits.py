@@ -19,7 +19,7 @@ def test_requests_are_admitted_while_their_bytes_fit() -> None:
         assert admission.held_bytes == 100
 
 
-def test_a_request_that_comes_alone_is_admitted_whatever_its_size() -> None:
+def test_a_single_request_is_admitted_regardless_of_its_size() -> None:
     admission = ByteBudget(10, 100)
     with admission.place() as large, admission.place() as small:
         large.take(1000)
@@ -62,7 +62,7 @@ def test_what_a_failed_request_held_is_free_again() -> None:
         place.take(100)
 
 
-def test_a_refusal_says_when_to_come_back() -> None:
+def test_a_rejection_has_a_retry_after() -> None:
     admission = ByteBudget(1, 100)
     for _ in range(2):
         with admission.place() as place, admission.place() as refused:

@@ -23,7 +23,7 @@ def _server(directory: Path) -> dict[str, str]:
     return yaml.safe_load((directory / "server" / "qdrant.yaml").read_text())["service"]
 
 
-def test_keys_are_made_once_and_the_server_knows_both(directory: Path) -> None:
+def test_keys_are_made_once_and_the_server_has_both(directory: Path) -> None:
     write_deployment_keys(directory, {})
     writer, reader = _keys(directory)
     assert writer != reader
@@ -40,7 +40,7 @@ def test_keys_of_the_environment_replace_them(directory: Path) -> None:
     assert _server(directory) == {"api_key": "one: #", "read_only_api_key": "another"}
 
 
-def test_other_users_of_a_container_can_read_them_and_nobody_can_write(directory: Path) -> None:
+def test_other_users_of_a_container_can_read_them_and_no_user_can_write(directory: Path) -> None:
     write_deployment_keys(directory, {"QDRANT_API_KEY": ""})
     for path in (*directory.rglob("api-key"), directory / "server" / "qdrant.yaml"):
         assert path.stat().st_mode & 0o777 == 0o444

@@ -1,4 +1,4 @@
-"""What a connection may send, and what is answered where it sends something else; a real socket, a real server."""
+"""Limits on connections and malformed requests, with a real socket and a real server."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_a_connection_that_begins_no_request_is_closed(port: int) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n"])
-async def test_a_head_that_does_not_end_is_told_of_and_the_connection_closed(port: int, piece: bytes) -> None:
+async def test_a_head_that_does_not_end_is_answered_and_the_connection_closed(port: int, piece: bytes) -> None:
     answer = await _answer(port, piece)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"head_timeout" in answer
@@ -131,7 +131,7 @@ async def test_a_head_in_pieces_is_answered(port: int) -> None:
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_body_that_is_kept_back_is_told_of_and_the_connection_closed(port: int) -> None:
+async def test_a_body_that_does_not_arrive_is_answered_and_the_connection_closed(port: int) -> None:
     answer = await _answer(port, b"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b"half")
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"body_timeout" in answer
@@ -228,13 +228,13 @@ async def test_another_protocol_is_not_taken_up_and_the_request_answered_as_it_i
     assert b"\r\n\r\n3HTTP/1.1" in answer
 
 
-async def test_a_body_is_not_asked_for_that_would_be_refused(port: int) -> None:
+async def test_a_body_that_would_be_rejected_is_not_requested(port: int) -> None:
     head = b"POST /length HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
     _require_frame(await _answer(port, head + b"Content-Length: 10001\r\n\r\n"), 413, "body_too_large")
     assert _statuses(await _answer(port, head + b"Content-Length: 3\r\n\r\n", b"abc")) == [b"100", b"200"]
 
 
-async def test_an_answer_that_fails_half_way_is_cut_off_and_told_in_the_log_and_the_metrics(
+async def test_a_response_that_fails_midway_is_cut_off_logged_and_counted(
     service: _Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "aff_shared.web"):
@@ -263,7 +263,7 @@ def _statuses(answer: bytes) -> list[bytes]:
 
 
 def _require_frame(answer: bytes, status: int, code: str) -> None:
-    """Require the answer to have all that the application gives to any problem."""
+    """Require the response to have everything that the application adds to any problem."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert json.loads(body)["code"] == code

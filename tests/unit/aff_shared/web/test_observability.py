@@ -1,4 +1,4 @@
-"""What a service logs of its requests, and how a request is named from its caller to its log."""
+"""Logs and traces of requests, and their ids from the caller to the log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is logged; the handlers of the test run come back afterwards."""
+    """Captured log output; the handlers of the test run are restored afterwards."""
     root, written = logging.getLogger(), io.StringIO()
     before, level = root.handlers[:], root.level
     root.handlers.clear()
@@ -56,7 +56,7 @@ class _SlowReader(io.StringIO):
         return super().write(text)
 
 
-def test_a_reader_of_the_log_that_stands_still_makes_no_queue_grow_and_lost_lines_are_counted() -> None:
+def test_a_stalled_reader_of_the_log_does_not_grow_the_queue_and_dropped_lines_are_counted() -> None:
     written = _SlowReader()
     handler = _InBackground(logging.StreamHandler(written), max_queued=5)
     logger = logging.Logger("service")
@@ -70,13 +70,13 @@ def test_a_reader_of_the_log_that_stands_still_makes_no_queue_grow_and_lost_line
     handler.close()
     lines = written.getvalue().splitlines()
     kept = [line for line in lines if line.startswith("line ")]
-    lost = [int(line.split()[0]) for line in lines if "lines of the log were lost" in line]
+    lost = [int(line.split()[0]) for line in lines if "log lines were dropped" in line]
     assert kept[:5] == [f"line {number}" for number in range(5)]
     assert len(kept) + sum(lost) == 1000
     assert lines[-1] == "the last line"
 
 
-def test_a_process_whose_log_nobody_reads_ends_all_the_same() -> None:
+def test_a_process_whose_log_is_not_read_still_ends() -> None:
     program = """
 import logging
 from aff_shared.web import logs
@@ -140,7 +140,7 @@ async def test_every_line_of_a_request_has_its_id_and_so_has_the_answer(lines: i
 
 
 @pytest.mark.parametrize("given", [None, "", "a b", "x" * 129, 'a","level":"forged'])
-async def test_an_id_that_may_not_stand_in_a_log_is_replaced(lines: io.StringIO, given: str | None) -> None:
+async def test_an_id_that_is_unsafe_to_log_is_replaced(lines: io.StringIO, given: str | None) -> None:
     headers = {} if given is None else {"X-Request-Id": given}
     found = (await _get(_service(), "/good", **headers)).headers["x-request-id"]
     assert found != given
@@ -174,7 +174,7 @@ async def test_lines_of_requests_can_be_had_for_failures_alone_or_not_at_all(
     assert [line["path"] for line in _logged(lines) if "path" in line] == paths
 
 
-def test_a_client_names_its_calls_and_tells_the_name_of_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_sends_request_ids_and_reports_the_id_of_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -193,7 +193,7 @@ def test_a_client_names_its_calls_and_tells_the_name_of_one_that_failed(monkeypa
     assert len(failed.value.request_id) == 32
 
 
-# A tracer provider belongs to a whole process, so the service runs in one of its own.
+# A tracer provider belongs to a whole process, so the service runs in a separate one.
 SERVICE = """
 import asyncio, contextlib, json, sys
 import httpx
@@ -250,7 +250,7 @@ def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     server.server_close()
 
 
-def test_a_trace_goes_from_the_caller_through_the_service_to_the_store(
+def test_a_trace_spans_the_caller_the_service_and_the_store(
     collector: tuple[str, list[tuple[str, bytes]]],
 ) -> None:
     endpoint, received = collector
@@ -264,7 +264,7 @@ def test_a_trace_goes_from_the_caller_through_the_service_to_the_store(
             for scope in resource.scope_spans:
                 spans |= {one.name: one for one in scope.spans}
     assert services == {"query_api"}
-    assert {"call", "GET /images/{item_id}", "search the store"} <= set(spans)  # FastAPI adds some of its own
+    assert {"call", "GET /images/{item_id}", "search the store"} <= set(spans)  # FastAPI adds further ones
     assert spans["GET /images/{item_id}"].parent_span_id == spans["call"].span_id
     above = {one.span_id: one.parent_span_id for one in spans.values()}
     ancestor = spans["search the store"].span_id

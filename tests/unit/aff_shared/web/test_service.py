@@ -88,7 +88,7 @@ async def _request(method: str, path: str, root_path: str = "", **options: Any) 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_service_says_that_it_is_alive() -> None:
+async def test_a_service_reports_that_it_is_alive() -> None:
     response = await _request("GET", "/healthz")
     assert response.json() == {"status": "alive"}
 
@@ -118,7 +118,7 @@ async def test_a_missing_member_of_a_json_body_is_named() -> None:
     require_problem(response, 422, "parameter_invalid", "images")
 
 
-async def test_a_body_that_is_not_json_is_refused_with_the_reason() -> None:
+async def test_a_body_that_is_not_json_is_rejected_with_the_reason() -> None:
     response = await _request("POST", "/json", content=b'{"images": [1,', headers={"content-type": "application/json"})
     problem = require_problem(response, 422, "parameter_invalid", "body")
     assert problem["detail"].startswith("JSON decode error: ")
@@ -168,7 +168,7 @@ async def test_head_is_counted_as_itself_by_its_route() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "nonsense"])
-async def test_a_body_that_is_encoded_is_refused_unread_by_the_name_of_its_encoding(encoding: str) -> None:
+async def test_a_body_that_is_encoded_is_rejected_unread_by_the_name_of_its_encoding(encoding: str) -> None:
     read = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -184,7 +184,7 @@ async def test_a_body_that_is_encoded_is_refused_unread_by_the_name_of_its_encod
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
-async def test_a_body_that_is_said_to_be_as_it_is_is_taken(encoding: str) -> None:
+async def test_a_body_with_the_encoding_identity_is_accepted(encoding: str) -> None:
     response = await _request("POST", "/length", content=b"abc", headers={"Content-Encoding": encoding})
     assert response.json() == {"length": 3}
 
@@ -213,7 +213,7 @@ async def test_a_path_of_a_proxy_may_be_called_as_one_of_the_service() -> None:
 
 
 @pytest.mark.parametrize("given", ["photos", "/a//b", "/a b", "/../a", "/.", "https://x/photos", "/a?b", "/é"])
-async def test_what_is_no_path_of_a_proxy_is_refused(given: str) -> None:
+async def test_what_is_no_path_of_a_proxy_is_rejected(given: str) -> None:
     with pytest.raises(ValidationError, match="a path such as /photos"):
         _service(given)
 
@@ -235,7 +235,7 @@ async def test_an_internal_error_of_the_tree_is_logged_too(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("path", ["/length", "/healthz", "/nowhere"])
-async def test_a_body_that_announces_too_many_bytes_is_refused_unread(path: str) -> None:
+async def test_a_body_that_announces_too_many_bytes_is_rejected_unread(path: str) -> None:
     response = await _request("POST", path, content=b"x" * (MAX_BODY_BYTES + 1))
     problem = require_problem(response, 413, "body_too_large")
     assert "1000 bytes" in problem["detail"]
@@ -248,7 +248,7 @@ async def _chunks(count: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("content_type", ["image/jpeg", "application/json"])
 @pytest.mark.parametrize("path", ["/length", "/json"])
-async def test_a_chunked_body_is_refused_when_it_passes_the_limit(path: str, content_type: str) -> None:
+async def test_a_chunked_body_is_rejected_when_it_passes_the_limit(path: str, content_type: str) -> None:
     response = await _request("POST", path, content=_chunks(11), headers={"content-type": content_type})
     require_problem(response, 413, "body_too_large")
 
@@ -324,7 +324,7 @@ async def test_the_document_names_operations_by_their_functions_and_refers_to_on
     assert "HTTPValidationError" not in document["components"]["schemas"]
 
 
-async def test_a_class_documents_its_whole_branch_beside_what_any_route_may_answer() -> None:
+async def test_a_class_documents_its_subclasses_and_the_errors_of_any_route() -> None:
     responses = problem_responses(ImageError)
     assert list(responses) == [400, 401, 403, 408, 413, 415, 421, 422, 429, 431, 500, 503]
     assert "`body_too_large`" in responses[413]["description"]
@@ -352,7 +352,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_given_up() -> None:
 
 
 class _Upload:
-    """A body that is begun, and whose end is withheld."""
+    """A body that is started, and whose end is withheld."""
 
     def __init__(self, size: int) -> None:
         self.begun, self._go_on = asyncio.Event(), asyncio.Event()
@@ -388,7 +388,7 @@ async def _unread() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("path", ["/length", "/json"])
-async def test_a_body_that_finds_no_room_beside_others_is_refused_unread(path: str) -> None:
+async def test_a_body_over_the_byte_budget_is_rejected_unread(path: str) -> None:
     app = _service(body_timeout_s=30, max_queued_bytes=MAX_QUEUED_BYTES)
     headers = {"content-length": "201", "content-type": "application/json"}
     async with _client(app) as client:

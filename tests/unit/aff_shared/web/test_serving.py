@@ -74,7 +74,7 @@ async def test_every_address_is_that_of_ipv4_too(host: str, ipv4: bool, ipv6: bo
         assert await _answers("::1", port) is ipv6
 
 
-async def test_behind_all_limits_a_connection_too_many_is_refused() -> None:
+async def test_behind_all_limits_a_connection_too_many_is_rejected() -> None:
     async with _served("127.0.0.1", max_connections=2) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         await asyncio.sleep(0.05)
@@ -104,7 +104,7 @@ def test_idle_connections_are_kept_longer_than_clients_and_proxies_keep_theirs()
 
 
 @pytest.mark.skipif(not _ipv6_is_there(), reason="this machine has no IPv6")
-async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
+async def test_a_port_that_is_in_use_is_reported_with_its_address() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
         listen = ListenSettings(host="::1", port=port, max_body_bytes=1000, body_timeout_s=1.0)
@@ -116,7 +116,7 @@ async def test_a_port_that_is_taken_is_told_with_its_address() -> None:
 
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
-    """A process of which 1024 files may be open, or 4096 where it asks; what it asks for."""
+    """A process with a soft limit of 1024 open files and a hard one of 4096; returns the limit that it sets."""
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))

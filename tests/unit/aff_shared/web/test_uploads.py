@@ -35,7 +35,7 @@ async def _post(**options: Any) -> httpx.Response:
         return await client.post("/", **options)
 
 
-async def test_a_form_gives_its_files_in_order_and_its_text() -> None:
+async def test_a_form_is_read_as_files_in_order_and_text() -> None:
     files = [("images", ("b.jpg", b"two")), ("images", ("c.jpg", b"one")), ("items", (None, "[1]"))]
     response = await _post(files=files)
     assert response.json() == {"files": [["b.jpg", "two"], ["c.jpg", "one"]], "items": "[1]"}
@@ -48,12 +48,12 @@ async def test_a_file_without_a_name_has_none() -> None:
     assert response.json()["files"] == [[None, "one"]]
 
 
-async def test_a_form_without_a_field_gives_nothing_for_it() -> None:
+async def test_a_form_without_a_field_has_no_files_and_no_text_for_it() -> None:
     response = await _post(files=[("other", (None, "1"))])
     assert response.json() == {"files": [], "items": None}
 
 
-async def test_a_text_part_may_come_as_a_file() -> None:
+async def test_a_text_part_may_be_sent_as_a_file() -> None:
     response = await _post(files=[("items", ("items.json", b"[2]"))])
     assert response.json()["items"] == "[2]"
 
@@ -74,7 +74,7 @@ async def test_a_raw_body_is_no_form() -> None:
         ([("items", (None, "x" * (MAX_TEXT_BYTES + 1)))], 400, "request_malformed", None),
     ],
 )
-async def test_a_form_that_does_not_fit_is_refused(parts: Any, status: int, code: str, item: str | None) -> None:
+async def test_a_form_that_does_not_fit_is_rejected(parts: Any, status: int, code: str, item: str | None) -> None:
     require_problem(await _post(files=parts), status, code, item)
 
 
@@ -82,7 +82,7 @@ async def test_a_form_that_does_not_fit_is_refused(parts: Any, status: int, code
     ("content_type", "body"),
     [("multipart/form-data", b"x"), ("multipart/form-data; boundary=b", b"no boundary here")],
 )
-async def test_a_malformed_form_is_refused(content_type: str, body: bytes) -> None:
+async def test_a_malformed_form_is_rejected(content_type: str, body: bytes) -> None:
     response = await _post(content=body, headers={"content-type": content_type})
     require_problem(response, 400, "request_malformed")
 
@@ -97,11 +97,11 @@ async def _post_form(body: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("end", range(len(WHOLE)))
-async def test_a_form_that_did_not_end_is_refused_wherever_it_was_cut(end: int) -> None:
+async def test_a_form_that_did_not_end_is_rejected_wherever_it_was_cut(end: int) -> None:
     require_problem(await _post_form(WHOLE[:end]), 400, "request_malformed")
 
 
-async def test_a_form_that_did_not_end_is_told_as_that() -> None:
+async def test_an_incomplete_form_is_reported_as_such() -> None:
     problem = require_problem(await _post_form(WHOLE[:-10]), 400, "request_malformed")
     assert "closing boundary" in problem["detail"]
 
@@ -114,7 +114,7 @@ async def test_preamble_and_epilogue_are_passed_over(before: bytes, after: bytes
     assert (await _post_form(before + WHOLE + after)).json()["files"] == BOTH
 
 
-async def test_a_form_that_comes_byte_by_byte_is_the_same_form() -> None:
+async def test_a_form_that_arrives_byte_by_byte_is_the_same_form() -> None:
     async def body() -> AsyncIterator[bytes]:
         for byte in b"This is a preamble\r\n" + WHOLE:
             yield bytes([byte])
@@ -122,7 +122,7 @@ async def test_a_form_that_comes_byte_by_byte_is_the_same_form() -> None:
     assert (await _post_form(body())).json()["files"] == BOTH
 
 
-async def test_a_form_without_lines_of_the_web_is_refused_with_the_reason() -> None:
+async def test_a_form_without_lines_of_the_web_is_rejected_with_the_reason() -> None:
     problem = require_problem(await _post_form(WHOLE.replace(b"\r\n", b"\n")), 400, "request_malformed")
     assert "CR" in problem["detail"]
 
@@ -131,14 +131,14 @@ async def test_a_form_without_parts_is_a_form() -> None:
     assert (await _post_form(b"--b--\r\n")).json() == {"files": [], "items": None}
 
 
-async def test_a_filename_in_the_form_of_mails_alone_is_none() -> None:
+async def test_a_filename_in_the_form_of_mails_alone_is_not_accepted() -> None:
     part = b"--b\r\nContent-Disposition: form-data; name=images; filename*=UTF-8''%e2%82%ac.jpg\r\n\r\none\r\n--b--"
     problem = require_problem(await _post_form(part), 422, "parameter_invalid", "images")
     assert "filename*" in problem["detail"]
 
 
 @pytest.mark.parametrize("encoding", ["base64", "Quoted-Printable", "x-uuencode"])
-async def test_a_file_encoded_as_in_mails_is_refused_by_name(encoding: str) -> None:
+async def test_a_file_encoded_as_in_mails_is_rejected_by_name(encoding: str) -> None:
     named = b'filename="1.jpg"\r\nContent-Transfer-Encoding: '
     encoded = WHOLE.replace(b'filename="1.jpg"', named + encoding.encode())
     problem = require_problem(await _post_form(encoded), 415, "content_encoding_unsupported", "images")

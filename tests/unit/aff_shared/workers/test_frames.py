@@ -96,10 +96,10 @@ def test_a_part_of_another_size_than_its_array_is_rejected() -> None:
         ("image_invalid", ImageError),
         ("bundle_not_found", BundleNotFoundError),
         ("unheard of", EncoderError),
-        ("rate_limited", EncoderError),  # wants more than a detail
+        ("rate_limited", EncoderError),  # requires more than a detail
     ],
 )
-def test_an_error_comes_back_by_its_code(code: str, kind: type[Exception]) -> None:
+def test_an_error_is_restored_by_its_code(code: str, kind: type[Exception]) -> None:
     frame = _received(_sent(Failure(code=code, detail="what happened", item="a.jpg")))
     assert frame is not None
     with pytest.raises(kind) as caught:

@@ -78,7 +78,7 @@ async def test_an_opener_that_fails_is_called_again_by_the_next_call() -> None:
 
 
 @pytest.mark.parametrize("does", ["pickle", "other", "large"])
-async def test_an_answer_that_is_none_costs_the_process_its_life(does: str) -> None:
+async def test_an_invalid_answer_kills_the_process(does: str) -> None:
     async with _worker(max_answer_bytes=2**19) as worker:
         pid = await _pid(worker)
         with pytest.raises(WorkerError):
@@ -86,7 +86,7 @@ async def test_an_answer_that_is_none_costs_the_process_its_life(does: str) -> N
         assert await _pid(worker) != pid
 
 
-async def test_a_call_that_hangs_is_ended_and_those_beside_it_are_made_again() -> None:
+async def test_a_call_that_hangs_is_ended_and_concurrent_calls_are_repeated() -> None:
     async with _worker(threads=3, timeout_s=1.0) as worker:
         pid = await _pid(worker)
         beside = [asyncio.create_task(worker.call(Task(seconds=1.5), [], Done, items=9)) for _ in range(2)]
@@ -105,7 +105,7 @@ async def test_a_call_whose_process_is_killed_is_made_again(caplog: pytest.LogCa
         await asyncio.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
         assert await calling != pid
-    assert caplog.messages == ["the process that works died; another takes its place"]
+    assert caplog.messages == ["the process that works died; another one replaces it"]
 
 
 async def test_a_call_that_kills_its_process_fails_alone() -> None:
@@ -127,7 +127,7 @@ async def test_nothing_is_left_of_processes_that_died() -> None:
         assert _descriptors() == before
 
 
-async def test_a_process_that_does_not_start_is_not_the_fault_of_what_it_is_asked() -> None:
+async def test_a_process_that_does_not_start_is_not_blamed_on_the_request() -> None:
     async with _worker("open_never") as worker:
         with pytest.raises(WorkerStartError, match=r"cannot be started.*no such library"):
             await _pid(worker)

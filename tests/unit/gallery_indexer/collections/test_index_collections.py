@@ -59,7 +59,7 @@ def _load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> I
 
 
 class _Watched:
-    """Loads encoders, of which it has the newest one, and counts the pipelines that were closed."""
+    """Loads encoders, keeps the newest one, and counts closed pipelines."""
 
     newest: FakeGalleryEncoder
 
@@ -84,7 +84,7 @@ class _Watched:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> BundleRepository:
+def bundles(tmp_path: Path) -> BundleRepository:
     """Two bundles of the fake encoder, old and new."""
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
@@ -92,13 +92,13 @@ def shelf(tmp_path: Path) -> BundleRepository:
     return BundleRepository(tmp_path / "old")
 
 
-def _space(shelf: BundleRepository, name: str) -> Any:
-    return load_manifest(shelf.named(name)).space
+def _space(bundles: BundleRepository, name: str) -> Any:
+    return load_manifest(bundles.named(name)).space
 
 
 @asynccontextmanager
 async def _collections(
-    shelf: BundleRepository,
+    bundles: BundleRepository,
     catalogue: GalleryCatalogue,
     registry: CollectorRegistry | None = None,
     *,
@@ -113,8 +113,8 @@ async def _collections(
 
     collections = IndexCollections(
         catalogue,
-        shelf,
-        await open_collection(shelf.default),
+        bundles,
+        await open_collection(bundles.default),
         open_collection,
         metrics,
         interval_s=interval_s,
@@ -151,21 +151,21 @@ class _DamagedCatalogue(MemoryGalleryCatalogue):
 
 
 async def test_a_bundle_whose_collection_cannot_be_opened_is_closed(
-    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
+    bundles: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[LoadedBundle] = []
     monkeypatch.setattr(LoadedBundle, "close", lambda bundle: closed.append(bundle))  # noqa: PLW0108 - a method
     settings = IndexerSettings()
-    bundle = await load_bundle(shelf.default, settings, _load)
+    bundle = await load_bundle(bundles.default, settings, _load)
     with pytest.raises(StoreUnavailableError, match="cannot be read"):
         await CollectionRuntime.open(bundle, _DamagedCatalogue(), settings, IndexMetrics(CollectorRegistry()))
     assert closed == [bundle]
 
 
-async def test_the_first_collection_is_created_for_the_bundle_of_the_service(shelf: BundleRepository) -> None:
+async def test_the_first_collection_is_created_for_the_bundle_of_the_service(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
-        assert (await collections.live()).manifest.space == _space(shelf, "old")
+    async with _collections(bundles, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(bundles, "old")
         assert [one.live for one in await catalogue.collections()] == [True]
 
 
@@ -174,7 +174,7 @@ Lose = Callable[[], Awaitable[Any]]
 
 @asynccontextmanager
 async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncIterator[tuple[GalleryCatalogue, Lose]]:
-    """A catalogue, and what deletes a collection of it behind its back."""
+    """Return a catalogue, and a function that deletes one of its collections in the store."""
     settings, client, catalogue = StoreSettings(url="", edge_path=root / "edge"), make_local_qdrant_client(), None
     if kind == "edge":
         catalogue = await open_catalogue(settings)
@@ -191,12 +191,12 @@ async def _catalogue_that_loses(kind: str, root: Path, space: Any) -> AsyncItera
 
 @pytest.mark.parametrize("kind", ["memory", "edge", "server"])
 async def test_a_gallery_deleted_elsewhere_is_missing_until_a_new_one_is_created(
-    shelf: BundleRepository, tmp_path: Path, kind: str
+    bundles: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
-    space = _space(shelf, "old")
+    space = _space(bundles, "old")
     async with (
         _catalogue_that_loses(kind, tmp_path, space) as (catalogue, lose),
-        _collections(shelf, catalogue) as collections,
+        _collections(bundles, catalogue) as collections,
     ):
         await collections.index(_images(red=RED))
         await lose()
@@ -214,11 +214,11 @@ async def test_a_gallery_deleted_elsewhere_is_missing_until_a_new_one_is_created
 
 @pytest.mark.parametrize("kind", ["memory", "server"])
 async def test_a_request_before_the_loss_is_detected_does_not_create_the_collection_again(
-    shelf: BundleRepository, tmp_path: Path, kind: str
+    bundles: BundleRepository, tmp_path: Path, kind: str
 ) -> None:
     async with (
-        _catalogue_that_loses(kind, tmp_path, _space(shelf, "old")) as (catalogue, lose),
-        _collections(shelf, catalogue, interval_s=60) as collections,
+        _catalogue_that_loses(kind, tmp_path, _space(bundles, "old")) as (catalogue, lose),
+        _collections(bundles, catalogue, interval_s=60) as collections,
     ):
         await collections.index(_images(red=RED))
         await lose()
@@ -231,45 +231,45 @@ async def test_a_request_before_the_loss_is_detected_does_not_create_the_collect
 
 @pytest.mark.parametrize(("setting", "begins"), [("auto", False), ("never", False), ("always", True)])
 async def test_a_service_that_starts_after_the_loss_creates_a_gallery_if_it_is_set_to(
-    shelf: BundleRepository, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
+    bundles: BundleRepository, tmp_path: Path, setting: Literal["auto", "always", "never"], begins: bool
 ) -> None:
-    space = _space(shelf, "old")
+    space = _space(bundles, "old")
     async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, lose):
         await catalogue.create(space)
         await lose()
     async with _catalogue_that_loses("edge", tmp_path, space) as (catalogue, _):
         if begins:
-            async with _collections(shelf, catalogue, create_gallery=setting):
+            async with _collections(bundles, catalogue, create_gallery=setting):
                 assert [one.live for one in await catalogue.collections()] == [True]
             return
         with pytest.raises(GalleryMissingError):
-            async with _collections(shelf, catalogue, create_gallery=setting):
+            async with _collections(bundles, catalogue, create_gallery=setting):
                 pass
         assert await catalogue.collections() == []
 
 
-async def test_a_first_gallery_is_not_created_automatically_with_never(shelf: BundleRepository) -> None:
+async def test_a_first_gallery_is_not_created_automatically_with_never(bundles: BundleRepository) -> None:
     with pytest.raises(GalleryMissingError, match="no gallery has been created"):
-        async with _collections(shelf, MemoryGalleryCatalogue(), create_gallery="never"):
+        async with _collections(bundles, MemoryGalleryCatalogue(), create_gallery="never"):
             pass
 
 
 async def test_new_images_reach_every_collection_and_old_ones_when_they_are_indexed_again(
-    shelf: BundleRepository,
+    bundles: BundleRepository,
 ) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
+    async with _collections(bundles, catalogue) as collections:
         await collections.index(_images(red=RED))
         await collections.build("new")
         assert _statuses(await collections.index(_images(green=GREEN))) == ["indexed"]
-        assert await _ids(catalogue, _space(shelf, "new")) == ["green"]
+        assert await _ids(catalogue, _space(bundles, "new")) == ["green"]
         assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["indexed", "duplicate"]
-    assert await _ids(catalogue, _space(shelf, "new")) == ["green", "red"]
-    assert await _ids(catalogue, _space(shelf, "old")) == ["green", "red"]
+    assert await _ids(catalogue, _space(bundles, "new")) == ["green", "red"]
+    assert await _ids(catalogue, _space(bundles, "old")) == ["green", "red"]
 
 
-async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: BundleRepository) -> None:
-    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+async def test_an_image_is_up_to_date_when_every_collection_has_it(bundles: BundleRepository) -> None:
+    async with _collections(bundles, MemoryGalleryCatalogue()) as collections:
         await collections.index(_images(red=RED))
         assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
         await collections.build("new")
@@ -278,41 +278,41 @@ async def test_an_image_is_up_to_date_when_every_collection_has_it(shelf: Bundle
         assert await collections.up_to_date([LookupImage(id="red")]) == ["red"]
 
 
-async def test_an_image_that_one_collection_rejects_is_rejected(shelf: BundleRepository) -> None:
-    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+async def test_an_image_that_one_collection_rejects_is_rejected(bundles: BundleRepository) -> None:
+    async with _collections(bundles, MemoryGalleryCatalogue()) as collections:
         await collections.build("new")
         poison = plain_png((9, 9, 9))
         assert _statuses(await collections.index(_images(bad=poison, red=RED))) == ["rejected", "indexed"]
 
 
-async def test_an_image_is_deleted_everywhere(shelf: BundleRepository) -> None:
+async def test_an_image_is_deleted_everywhere(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
+    async with _collections(bundles, catalogue) as collections:
         await collections.build("new")
         await collections.index(_images(red=RED, blue=BLUE))
         assert await EditGallery(collections, PayloadLimits(100)).delete(["red", "none"]) == 1
-    assert await _ids(catalogue, _space(shelf, "old")) == ["blue"]
-    assert await _ids(catalogue, _space(shelf, "new")) == ["blue"]
+    assert await _ids(catalogue, _space(bundles, "old")) == ["blue"]
+    assert await _ids(catalogue, _space(bundles, "new")) == ["blue"]
 
 
-async def test_a_payload_is_changed_everywhere_and_no_image_is_embedded_again(shelf: BundleRepository) -> None:
+async def test_a_payload_is_changed_everywhere_and_no_image_is_embedded_again(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
+    async with _collections(bundles, catalogue) as collections:
         await collections.build("new")
         await collections.index(_images(red=RED))
         edit = EditGallery(collections, PayloadLimits(100))
-        before = {name: await _point(catalogue, _space(shelf, name), "red") for name in ("old", "new")}
+        before = {name: await _point(catalogue, _space(bundles, name), "red") for name in ("old", "new")}
         assert await edit.change_payload("red", lambda payload: {**payload, "a": 1}) == {"a": 1}
         for name, point in before.items():
-            after = await _point(catalogue, _space(shelf, name), "red")
+            after = await _point(catalogue, _space(bundles, name), "red")
             assert after.record.payload == {"a": 1}
             assert after.record.indexed_at == point.record.indexed_at
             assert (after.embedding == point.embedding).all()
 
 
-async def test_matching_images_and_then_all_are_deleted_everywhere(shelf: BundleRepository) -> None:
+async def test_matching_images_and_then_all_are_deleted_everywhere(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
+    async with _collections(bundles, catalogue) as collections:
         await collections.build("new")
         await collections.index(_images(red=RED, green=GREEN, blue=BLUE))
         edit = EditGallery(collections, PayloadLimits(100))
@@ -320,36 +320,36 @@ async def test_matching_images_and_then_all_are_deleted_everywhere(shelf: Bundle
         warm = PayloadFilter.model_validate({"must": [{"key": "warm", "match": True}]})
         assert await edit.delete_matching(warm) == 1
         for name in ("old", "new"):
-            assert await _ids(catalogue, _space(shelf, name)) == ["blue", "green"]
+            assert await _ids(catalogue, _space(bundles, name)) == ["blue", "green"]
         assert await edit.delete_all() == 2
         for name in ("old", "new"):
-            assert await _ids(catalogue, _space(shelf, name)) == []
+            assert await _ids(catalogue, _space(bundles, name)) == []
 
 
-async def test_a_switch_and_a_drop_by_another_process_are_detected(shelf: BundleRepository) -> None:
+async def test_a_switch_and_a_drop_by_another_process_are_detected(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    async with _collections(shelf, catalogue) as collections:
-        await catalogue.create(_space(shelf, "new"))
+    async with _collections(bundles, catalogue) as collections:
+        await catalogue.create(_space(bundles, "new"))
         await collections.index(_images(red=RED))
-        assert await _ids(catalogue, _space(shelf, "new")) == ["red"]
-        await catalogue.switch(_space(shelf, "new").id)
-        assert (await collections.live()).manifest.space == _space(shelf, "new")
-        await catalogue.drop(_space(shelf, "old").id)
+        assert await _ids(catalogue, _space(bundles, "new")) == ["red"]
+        await catalogue.switch(_space(bundles, "new").id)
+        assert (await collections.live()).manifest.space == _space(bundles, "new")
+        await catalogue.drop(_space(bundles, "old").id)
         await collections.index(_images(blue=BLUE))
-        assert collections.opened(_space(shelf, "old").id) is None
-        assert await _ids(catalogue, _space(shelf, "new")) == ["blue", "red"]
+        assert collections.opened(_space(bundles, "old").id) is None
+        assert await _ids(catalogue, _space(bundles, "new")) == ["blue", "red"]
 
 
 async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_ends(
-    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
+    bundles: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue, watched = MemoryGalleryCatalogue(), _Watched(monkeypatch)
-    async with _collections(shelf, catalogue, load=watched) as collections:
+    async with _collections(bundles, catalogue, load=watched) as collections:
         await collections.build("new")
         watched.newest.gate.clear()
         request = asyncio.create_task(collections.index(_images(red=RED)))
         await asyncio.to_thread(watched.newest.called.wait, 10)
-        await catalogue.drop(_space(shelf, "new").id)
+        await catalogue.drop(_space(bundles, "new").id)
         await collections.refresh()
         await asyncio.sleep(0.05)
         assert watched.closed == 0
@@ -359,10 +359,10 @@ async def test_a_collection_that_was_dropped_is_closed_when_its_last_request_end
 
 
 async def test_encoders_are_closed_and_freed_after_each_restoration(
-    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
+    bundles: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
-    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+    async with _collections(bundles, MemoryGalleryCatalogue(), load=watched) as collections:
         first = weakref.ref(watched.newest)
         for _ in range(5):
             await collections.reopen()
@@ -375,49 +375,49 @@ async def test_encoders_are_closed_and_freed_after_each_restoration(
 
 
 async def test_the_event_loop_is_not_blocked_while_a_collection_is_closed(
-    shelf: BundleRepository, monkeypatch: pytest.MonkeyPatch
+    bundles: BundleRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = _Watched(monkeypatch)
-    async with _collections(shelf, MemoryGalleryCatalogue(), load=watched) as collections:
+    async with _collections(bundles, MemoryGalleryCatalogue(), load=watched) as collections:
         watched.newest.gate.clear()
         request = asyncio.create_task(collections.index(_images(red=RED)))
         await asyncio.to_thread(watched.newest.called.wait, 10)
         closing = asyncio.ensure_future(collections.close())
         await asyncio.sleep(0.05)
         assert not closing.done()
-        watched.newest.gate.set()  # by this loop, which turns
+        watched.newest.gate.set()  # set by this event loop, which is not blocked
         await closing
         request.cancel()
         await asyncio.wait([request])
 
 
-async def test_a_service_loads_the_bundle_of_the_live_collection_when_it_starts(shelf: BundleRepository) -> None:
+async def test_a_service_loads_the_bundle_of_the_live_collection_when_it_starts(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
-    await catalogue.create(_space(shelf, "new"))
-    async with _collections(shelf, catalogue) as collections:
-        assert (await collections.live()).manifest.space == _space(shelf, "new")
+    await catalogue.create(_space(bundles, "new"))
+    async with _collections(bundles, catalogue) as collections:
+        assert (await collections.live()).manifest.space == _space(bundles, "new")
 
 
-async def test_a_live_collection_without_its_bundle_is_an_error(shelf: BundleRepository) -> None:
+async def test_a_live_collection_without_its_bundle_is_an_error(bundles: BundleRepository) -> None:
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(make_space("unknown", dimension=4))
     with pytest.raises(EmbeddingSpaceMismatchError):
-        async with _collections(shelf, catalogue):
+        async with _collections(bundles, catalogue):
             pass
 
 
-async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_harm(shelf: BundleRepository) -> None:
+async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_harm(bundles: BundleRepository) -> None:
     catalogue, unknown = MemoryGalleryCatalogue(), make_space("unknown", dimension=4)
-    async with _collections(shelf, catalogue) as collections:
+    async with _collections(bundles, catalogue) as collections:
         await catalogue.create(unknown)
         assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
         assert collections.opened(unknown.id) is None
         assert await _ids(catalogue, unknown) == []
 
 
-async def test_the_service_waits_for_a_store_that_is_unavailable_after_a_restoration(shelf: BundleRepository) -> None:
+async def test_the_service_waits_for_a_store_that_is_unavailable_after_a_restoration(bundles: BundleRepository) -> None:
     store = DetachableGalleryStore()
-    async with _collections(shelf, MemoryGalleryCatalogue(store)) as collections:
+    async with _collections(bundles, MemoryGalleryCatalogue(store)) as collections:
         await collections.index(_images(red=RED))
         store.away = True
         with pytest.raises(StoreUnavailableError):
@@ -428,23 +428,23 @@ async def test_the_service_waits_for_a_store_that_is_unavailable_after_a_restora
         assert _statuses(await collections.index(_images(red=RED, green=GREEN))) == ["duplicate", "indexed"]
 
 
-async def test_a_bundle_that_was_replaced_under_a_running_service_is_an_error(shelf: BundleRepository) -> None:
-    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
-        shutil.rmtree(shelf.default)
+async def test_a_bundle_that_was_replaced_under_a_running_service_is_an_error(bundles: BundleRepository) -> None:
+    async with _collections(bundles, MemoryGalleryCatalogue()) as collections:
+        shutil.rmtree(bundles.default)
         with pytest.raises(EmbeddingSpaceMismatchError, match="replaced"):
             await collections.reopen()
 
 
 @pytest.mark.parametrize("name", ["none", "../old", "."])
-async def test_a_bundle_cannot_be_named_by_a_path(shelf: BundleRepository, name: str) -> None:
-    async with _collections(shelf, MemoryGalleryCatalogue()) as collections:
+async def test_a_bundle_cannot_be_named_by_a_path(bundles: BundleRepository, name: str) -> None:
+    async with _collections(bundles, MemoryGalleryCatalogue()) as collections:
         with pytest.raises(BundleUnknownError, match="there are new, old"):
             await collections.build(name)
 
 
-async def test_receipts_and_rejections_are_counted_once_for_all_collections(shelf: BundleRepository) -> None:
+async def test_receipts_and_rejections_are_counted_once_for_all_collections(bundles: BundleRepository) -> None:
     registry = CollectorRegistry()
-    async with _collections(shelf, MemoryGalleryCatalogue(), registry) as collections:
+    async with _collections(bundles, MemoryGalleryCatalogue(), registry) as collections:
         await collections.build("new")
         await collections.index([*_images(red=RED, broken=b""), *_images(red=RED)])
     counted = {

@@ -43,7 +43,7 @@ async def _running(threads: int = 2, timeout_s: float = 60.0) -> AsyncIterator[E
     await process.close()
 
 
-async def test_it_gives_what_decoder_and_encoder_give(graph: OnnxModelRef, tmp_path: Path) -> None:
+async def test_it_returns_the_embeddings_of_decoder_and_encoder(graph: OnnxModelRef, tmp_path: Path) -> None:
     manifest = write_dummy_bundle(tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder())
     here = OnnxQueryEncoder.load(tmp_path, manifest, threads=1)
     photographs = [RED, Photograph(BLUE.data, "part", Crop(0, 0, 8, 8)), BLUE]
@@ -54,7 +54,7 @@ async def test_it_gives_what_decoder_and_encoder_give(graph: OnnxModelRef, tmp_p
     assert embedded.encode_ms > 0
 
 
-async def test_what_is_wrong_with_a_photograph_is_told_by_its_name(graph: OnnxModelRef) -> None:
+async def test_an_unusable_photograph_is_reported_by_name(graph: OnnxModelRef) -> None:
     async with _running() as process:
         with pytest.raises(TruncatedImageError) as caught:
             await process.embed([RED, Photograph(BLUE.data[:50], "half.png")], graph)

@@ -31,7 +31,7 @@ def test_a_batch_of_photographs_of_any_sizes_is_embedded_as_worked_out_by_hand(t
     assert embeddings.dtype == np.float32
 
 
-def test_the_encoder_tells_how_large_a_photograph_it_takes(tmp_path: Path) -> None:
+def test_the_encoder_has_the_side_of_its_input(tmp_path: Path) -> None:
     assert _load(tmp_path).decode_min_side == 32
 
 
@@ -44,11 +44,11 @@ def test_the_encoder_tells_how_large_a_photograph_it_takes(tmp_path: Path) -> No
         ({"size": 16}, r"\[16, 16, 3\]"),
         ({"dimension": DIMENSION - 1}, r"\[7\]"),
         ({"batch": 1}, "two grey photographs"),
-        ({"unit_length": False}, "no unit vector"),
+        ({"unit_length": False}, "not a unit vector"),
     ],
     ids=str,
 )
-def test_a_graph_that_breaks_the_contract_is_refused_at_load(
+def test_a_graph_that_breaks_the_contract_is_rejected_at_load(
     tmp_path: Path, broken: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(BundleFormatError, match=words) as caught:
@@ -56,7 +56,7 @@ def test_a_graph_that_breaks_the_contract_is_refused_at_load(
     assert caught.value.item == "query_encoder.onnx"
 
 
-def test_a_preprocessing_that_does_not_give_squares_is_refused_at_load(tmp_path: Path) -> None:
+def test_a_preprocessing_without_square_results_is_rejected_at_load(tmp_path: Path) -> None:
     manifest = write_dummy_bundle(
         tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder(), resize="longest_side"
     )
@@ -69,7 +69,7 @@ def _dummy(directory: Path, query_encoder: bytes) -> BundleManifest:
 
 
 @pytest.mark.parametrize("model", [b"", b"no model at all", tiny_query_encoder()[:300]])
-def test_a_file_that_is_no_onnx_model_is_refused_at_load(tmp_path: Path, model: bytes) -> None:
+def test_a_file_that_is_no_onnx_model_is_rejected_at_load(tmp_path: Path, model: bytes) -> None:
     with pytest.raises(BundleFormatError, match="ONNX Runtime cannot load it"):
         OnnxQueryEncoder.load(tmp_path, _dummy(tmp_path, model), threads=1)
 
@@ -77,7 +77,7 @@ def test_a_file_that_is_no_onnx_model_is_refused_at_load(tmp_path: Path, model: 
 def test_a_photograph_without_a_direction_is_an_encoder_error_and_no_search_with_zeros(tmp_path: Path) -> None:
     encoder = _load(tmp_path)
     black = np.zeros((32, 32, 3), np.uint8)
-    with pytest.raises(EncoderError, match="no unit vector"):
+    with pytest.raises(EncoderError, match="not a unit vector"):
         encoder.encode([black])
 
 
@@ -89,7 +89,7 @@ ODD, ODD_IN_QUARTERS = (100, 255, 30), (127.5, 255.0, 0.0)
     ("precision", "loaded", "seen"),
     [("auto", "int8", ODD_IN_QUARTERS), ("int8", "int8", ODD_IN_QUARTERS), ("fp32", "fp32", ODD)],
 )
-def test_a_bundle_of_two_precisions_is_served_in_the_one_that_is_asked_for(
+def test_a_bundle_of_two_precisions_is_served_in_the_configured_one(
     tmp_path: Path, precision: Literal["auto", "fp32", "int8"], loaded: str, seen: tuple[float, float, float]
 ) -> None:
     manifest = write_dummy_bundle(
@@ -104,14 +104,14 @@ def test_a_bundle_of_two_precisions_is_served_in_the_one_that_is_asked_for(
     np.testing.assert_allclose(embeddings, [tiny_embedding(seen)], atol=1e-6)
 
 
-def test_without_an_int8_graph_auto_takes_the_other_and_int8_is_refused(tmp_path: Path) -> None:
+def test_without_an_int8_graph_auto_takes_the_other_and_int8_is_rejected(tmp_path: Path) -> None:
     manifest = _dummy(tmp_path, tiny_query_encoder())
     assert OnnxQueryEncoder.load(tmp_path, manifest, threads=1).precision == "fp32"
     with pytest.raises(BundlePrecisionError, match="no int8 query encoder; use auto or fp32"):
         OnnxQueryEncoder.load(tmp_path, manifest, threads=1, precision="int8")
 
 
-def test_an_int8_graph_that_breaks_the_contract_is_refused_by_its_own_name(tmp_path: Path) -> None:
+def test_an_int8_graph_that_breaks_the_contract_is_rejected_by_its_own_name(tmp_path: Path) -> None:
     manifest = write_dummy_bundle(
         tmp_path, dimension=DIMENSION, query_encoder=tiny_query_encoder(), int8_query_encoder=b"no model"
     )

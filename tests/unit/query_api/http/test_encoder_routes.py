@@ -40,7 +40,7 @@ async def test_a_graph_that_is_named_by_its_content_may_be_kept_for_ever_and_run
     np.testing.assert_allclose(embedding[0], tiny_embedding((255, 0, 0)), atol=1e-5)
 
 
-async def test_the_graph_of_today_has_to_be_asked_for_again(client: httpx.AsyncClient) -> None:
+async def test_the_current_graph_has_to_be_revalidated(client: httpx.AsyncClient) -> None:
     response = await client.get("/encoder/model.onnx")
     assert "no-cache" in response.headers["cache-control"]
     again = await client.get("/encoder/model.onnx", headers={"if-none-match": response.headers["etag"]})
@@ -49,7 +49,7 @@ async def test_the_graph_of_today_has_to_be_asked_for_again(client: httpx.AsyncC
     assert other.content == response.content
 
 
-async def test_a_part_of_a_graph_may_be_asked_for(client: httpx.AsyncClient) -> None:
+async def test_a_part_of_a_graph_may_be_requested(client: httpx.AsyncClient) -> None:
     whole = (await client.get("/encoder/model.onnx")).content
     part = await client.get("/encoder/model.onnx", headers={"range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, whole[10:20])
@@ -58,7 +58,7 @@ async def test_a_part_of_a_graph_may_be_asked_for(client: httpx.AsyncClient) -> 
     assert beyond.status_code == 416
 
 
-async def test_a_graph_that_the_encoder_does_not_have_is_said_to_be_missing(client: httpx.AsyncClient) -> None:
+async def test_a_graph_that_the_encoder_does_not_have_is_reported_as_missing(client: httpx.AsyncClient) -> None:
     for parameters, item in (({"precision": "int8"}, "precision"), ({"sha256": "0" * 64}, "sha256")):
         response = await client.get("/encoder/model.onnx", params=parameters)
         require_problem(response, 404, "encoder_file_not_found", item)

@@ -1,4 +1,4 @@
-"""What the browser is given of the page."""
+"""The static files of the web page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_the_page_loads_nothing_from_elsewhere_and_is_framed_by_nobody(bro
 
 
 @pytest.mark.parametrize(("accepted", "encoding"), [("gzip, br", "gzip"), ("identity", None)])
-async def test_what_lies_there_compressed_is_given_either_way(
+async def test_compressed_files_are_served_compressed_or_not(
     browser: httpx.AsyncClient, accepted: str, encoding: str | None
 ) -> None:
     answer = await browser.get("/page/ort/runtime.wasm", headers={"Accept-Encoding": accepted})

@@ -25,8 +25,8 @@ async def _search(client: httpx.AsyncClient, image: bytes = RED, name: str = "re
     return hits
 
 
-async def _refused(client: httpx.AsyncClient, status: int, code: str, item: str | None, **request: Any) -> str:
-    """Require a problem, and that the service then goes on; return the problem's detail."""
+async def _rejected(client: httpx.AsyncClient, status: int, code: str, item: str | None, **request: Any) -> str:
+    """Require a problem, and that the service then continues; return the problem's detail."""
     problem = require_problem(await client.post("/search", **request), status, code, item)
     assert (await _search(client))[0]["id"] == "red"
     detail: str = problem["detail"]
@@ -47,7 +47,7 @@ async def test_a_photograph_as_the_body_finds_the_same(client: httpx.AsyncClient
     assert response.json()["hits"] == await _search(client)
 
 
-async def test_a_search_that_does_not_say_how_many_gets_the_default(client: httpx.AsyncClient) -> None:
+async def test_a_search_without_a_limit_uses_the_default(client: httpx.AsyncClient) -> None:
     assert len(await _search(client)) == 2
 
 
@@ -74,7 +74,7 @@ async def test_options_may_be_spread_over_query_and_form(client: httpx.AsyncClie
     assert [hit["id"] for hit in await _search(client, params={"limit": 4}, data={"filter": WARM})] == ["red"]
 
 
-async def test_a_filter_may_come_as_a_file(client: httpx.AsyncClient) -> None:
+async def test_a_filter_may_be_sent_as_a_file(client: httpx.AsyncClient) -> None:
     files = {"image": ("red.png", RED), "filter": ("filter.json", WARM.encode(), "application/json")}
     response = await client.post("/search", files=files)
     assert [hit["id"] for hit in response.json()["hits"]] == ["red"]
@@ -100,20 +100,20 @@ async def test_a_crop_searches_with_that_region_alone(client: httpx.AsyncClient,
         pytest.param(bomb_png(), 413, "image_too_many_pixels", id="bomb"),
     ],
 )
-async def test_a_bad_photograph_is_refused_by_its_name(
+async def test_a_bad_photograph_is_rejected_by_its_name(
     client: httpx.AsyncClient, image: bytes, status: int, code: str
 ) -> None:
-    await _refused(client, status, code, "holiday.jpg", files={"image": ("holiday.jpg", image)})
-    await _refused(client, status, code, "body", content=image, headers={"content-type": "image/jpeg"})
+    await _rejected(client, status, code, "holiday.jpg", files={"image": ("holiday.jpg", image)})
+    await _rejected(client, status, code, "body", content=image, headers={"content-type": "image/jpeg"})
 
 
-async def test_a_photograph_that_the_encoder_cannot_embed_is_refused_by_its_name(client: httpx.AsyncClient) -> None:
+async def test_a_photograph_that_the_encoder_cannot_embed_is_rejected_by_its_name(client: httpx.AsyncClient) -> None:
     black = plain_png((0, 0, 0))
-    await _refused(client, 500, "encoder_failed", "night.png", files={"image": ("night.png", black)})
+    await _rejected(client, 500, "encoder_failed", "night.png", files={"image": ("night.png", black)})
 
 
 async def test_a_request_without_body_and_content_type_has_an_empty_image(client: httpx.AsyncClient) -> None:
-    await _refused(client, 422, "image_empty", "body")
+    await _rejected(client, 422, "image_empty", "body")
 
 
 @pytest.mark.parametrize(
@@ -144,16 +144,16 @@ async def test_a_request_without_body_and_content_type_has_an_empty_image(client
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_a_bad_option_is_refused_by_its_name_in_the_query_and_in_the_form(
+async def test_a_bad_option_is_rejected_by_its_name_in_the_query_and_in_the_form(
     client: httpx.AsyncClient, options: dict[str, str], code: str, item: str
 ) -> None:
     image = {"image": ("red.png", RED)}
-    await _refused(client, 422, code, item, files=image, params=options)
-    await _refused(client, 422, code, item, files=image, data=options)
+    await _rejected(client, 422, code, item, files=image, params=options)
+    await _rejected(client, 422, code, item, files=image, data=options)
 
 
-async def test_the_words_on_a_limit_say_the_maximum(client: httpx.AsyncClient) -> None:
-    detail = await _refused(
+async def test_the_description_of_a_limit_has_the_maximum(client: httpx.AsyncClient) -> None:
+    detail = await _rejected(
         client, 422, "parameter_invalid", "limit", files={"image": RED}, params={"limit": MAX_LIMIT + 1}
     )
     assert detail == "at most 20, not 21"
@@ -168,44 +168,44 @@ async def test_the_words_on_a_limit_say_the_maximum(client: httpx.AsyncClient) -
     ],
     ids=["query and form", "twice in the query", "twice in the form"],
 )
-async def test_an_option_that_is_given_twice_is_refused(
+async def test_an_option_that_is_given_twice_is_rejected(
     client: httpx.AsyncClient, request_options: dict[str, Any]
 ) -> None:
-    await _refused(client, 422, "parameter_invalid", "limit", files={"image": RED}, **request_options)
+    await _rejected(client, 422, "parameter_invalid", "limit", files={"image": RED}, **request_options)
 
 
-async def test_a_crop_of_several_images_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_crop_of_several_images_is_rejected(client: httpx.AsyncClient) -> None:
     files = [("image", ("a.png", RED)), ("image", ("b.png", RED))]
-    detail = await _refused(client, 422, "parameter_invalid", "crop", files=files, params={"crop": "0,0,9,9"})
+    detail = await _rejected(client, 422, "parameter_invalid", "crop", files=files, params={"crop": "0,0,9,9"})
     assert detail == "a crop applies to one image, and several were sent"
 
 
-async def test_a_heap_of_images_is_refused_unread(client: httpx.AsyncClient) -> None:
+async def test_a_heap_of_images_is_rejected_unread(client: httpx.AsyncClient) -> None:
     files = [("image", (f"{number}.png", RED)) for number in range(40)]
-    await _refused(client, 413, "too_many_images", None, files=files)
+    await _rejected(client, 413, "too_many_images", None, files=files)
 
 
-async def test_a_form_without_an_image_is_refused(client: httpx.AsyncClient) -> None:
-    await _refused(client, 422, "parameter_invalid", "image", files={"filter": ("filter.json", WARM)})
+async def test_a_form_without_an_image_is_rejected(client: httpx.AsyncClient) -> None:
+    await _rejected(client, 422, "parameter_invalid", "image", files={"filter": ("filter.json", WARM)})
 
 
-async def test_an_image_sent_as_text_is_refused_with_advice(client: httpx.AsyncClient) -> None:
+async def test_an_image_sent_as_text_is_rejected_with_advice(client: httpx.AsyncClient) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nred.png\r\n--b--\r\n'
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    detail = await _refused(client, 422, "parameter_invalid", "image", content=body, headers=headers)
+    detail = await _rejected(client, 422, "parameter_invalid", "image", content=body, headers=headers)
     assert "filename" in detail
 
 
 async def test_an_upload_without_a_file_name_is_called_image(client: httpx.AsyncClient) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n\r\nno image\r\n--b--\r\n'
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    await _refused(client, 415, "image_unsupported", "image", content=body, headers=headers)
+    await _rejected(client, 415, "image_unsupported", "image", content=body, headers=headers)
 
 
 @pytest.mark.parametrize(
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=b", "multipart/form-data; boundary="]
 )
-async def test_a_form_that_is_none_is_refused(client: httpx.AsyncClient, content_type: str) -> None:
+async def test_a_malformed_form_is_rejected(client: httpx.AsyncClient, content_type: str) -> None:
     response = await client.post("/search", content=RED, headers={"content-type": content_type})
     assert response.headers["content-type"] == "application/problem+json"
     assert response.status_code in {400, 422}
@@ -213,27 +213,27 @@ async def test_a_form_that_is_none_is_refused(client: httpx.AsyncClient, content
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded"])
-async def test_another_content_type_is_refused_and_told_what_to_send(
+async def test_another_content_type_is_rejected_with_the_supported_ones(
     client: httpx.AsyncClient, content_type: str
 ) -> None:
-    detail = await _refused(
+    detail = await _rejected(
         client, 400, "request_malformed", "content-type", content=RED, headers={"content-type": content_type}
     )
     assert "multipart/form-data" in detail
 
 
-async def test_a_body_over_the_limit_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_body_over_the_limit_is_rejected(client: httpx.AsyncClient) -> None:
     too_large = bytes(MAX_BODY_BYTES + 1)
-    await _refused(client, 413, "body_too_large", None, files={"image": ("large.png", too_large)})
-    await _refused(client, 413, "body_too_large", None, content=too_large, headers={"content-type": "image/png"})
+    await _rejected(client, 413, "body_too_large", None, files={"image": ("large.png", too_large)})
+    await _rejected(client, 413, "body_too_large", None, content=too_large, headers={"content-type": "image/png"})
 
 
-async def test_a_chunked_body_over_the_limit_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_chunked_body_over_the_limit_is_rejected(client: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield bytes(MAX_BODY_BYTES // 2)
 
-    await _refused(client, 413, "body_too_large", None, content=chunks(), headers={"content-type": "image/png"})
+    await _rejected(client, 413, "body_too_large", None, content=chunks(), headers={"content-type": "image/png"})
 
 
 async def test_text_that_utf8_cannot_encode_breaks_nothing(client: httpx.AsyncClient) -> None:

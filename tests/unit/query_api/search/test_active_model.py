@@ -70,20 +70,20 @@ async def test_a_gallery_that_appears_is_noticed_at_once(
     assert (await gallery.serving()).store is store
 
 
-async def test_a_gallery_that_something_else_deleted_is_told_of_as_gone(
+async def test_a_gallery_that_was_deleted_by_other_means_is_reported_as_missing(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: ActiveModel
 ) -> None:
     await store.create(make_space())
     await gallery.serving()
     store.forget()
-    with pytest.raises(GalleryMissingError, match="the gallery is gone"):
+    with pytest.raises(GalleryMissingError, match="the gallery does not exist"):
         await gallery.require_live()
     clock.now = INTERVAL_S
-    with pytest.raises(GalleryMissingError, match="the gallery is gone"):
+    with pytest.raises(GalleryMissingError, match="the gallery does not exist"):
         await gallery.serving()
 
 
-async def test_a_store_that_comes_back_is_noticed_at_once(
+async def test_a_store_that_is_available_again_is_noticed_immediately(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: ActiveModel
 ) -> None:
     await store.create(make_space())
@@ -94,7 +94,7 @@ async def test_a_store_that_comes_back_is_noticed_at_once(
     await gallery.serving()
 
 
-async def test_a_store_that_goes_away_is_noticed_after_the_interval(
+async def test_an_unavailable_store_is_noticed_after_the_interval(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: ActiveModel
 ) -> None:
     await store.create(make_space())
@@ -107,7 +107,7 @@ async def test_a_store_that_goes_away_is_noticed_after_the_interval(
         await gallery.serving()
 
 
-async def test_a_gallery_of_another_space_is_refused_every_time_in_words_that_name_both_sides(
+async def test_a_gallery_of_another_space_is_rejected_every_time_in_words_that_name_both_sides(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: ActiveModel
 ) -> None:
     await store.create(make_space("another space"))
@@ -117,7 +117,7 @@ async def test_a_gallery_of_another_space_is_refused_every_time_in_words_that_na
 
 
 class _Shelf:
-    """Two bundles beside each other, and a loader that waits for `free` and tells what it loaded."""
+    """Two bundles in one directory, and a loader that waits for `free` and records what it loaded."""
 
     def __init__(self, root: Path) -> None:
         self.free = asyncio.Event()

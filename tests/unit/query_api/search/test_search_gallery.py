@@ -71,7 +71,7 @@ def _search_gallery(
     )
 
 
-async def test_hits_stand_by_falling_cosine_similarity() -> None:
+async def test_hits_are_sorted_by_descending_cosine_similarity() -> None:
     response = await _search_gallery(await _gallery(), FakeGalleryEncoder()).search(
         [Photograph(RED, "red.png")], HitOptions(limit=5)
     )
@@ -109,7 +109,7 @@ async def test_a_photograph_that_cannot_be_encoded_is_named() -> None:
 
 
 class _OppositeEncoder(FakeGalleryEncoder):
-    """Gives photographs in turn an embedding and its opposite."""
+    """Returns an embedding and its opposite in turn."""
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         return super().encode(images) * np.array([[1 - 2 * (n % 2)] for n in range(len(images))], dtype=np.float32)
@@ -130,14 +130,14 @@ async def test_a_gallery_of_another_space_is_not_searched_and_nothing_is_encoded
     assert encoder.batch_sizes == []
 
 
-async def test_a_gallery_that_is_missing_is_said_to_be() -> None:
+async def test_a_missing_gallery_is_reported() -> None:
     with pytest.raises(GalleryMissingError):
         await _search_gallery(MemoryGalleryStore(), FakeGalleryEncoder()).search(
             [Photograph(RED, "red.png")], HitOptions(limit=1)
         )
 
 
-async def test_a_search_too_many_is_refused_at_once_and_the_others_are_answered() -> None:
+async def test_a_search_over_the_queue_limit_is_rejected_immediately_and_the_others_are_answered() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, active=1, waiting=1)
@@ -152,7 +152,7 @@ async def test_a_search_too_many_is_refused_at_once_and_the_others_are_answered(
     assert [response.hits[0].id for response in await asyncio.gather(first, second)] == ["red", "red"]
 
 
-async def test_no_search_waits_longer_than_it_may() -> None:
+async def test_no_search_waits_longer_than_the_limit() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     search_gallery = _search_gallery(await _gallery(), encoder, active=1)

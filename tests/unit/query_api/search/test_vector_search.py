@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _CountingStore(MemoryGalleryStore):
-    """Refuses more hits than `most`, as a server in strict mode."""
+    """Rejects more hits than `most`, like a server in strict mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,28 +55,26 @@ async def _found(
     return [hit.record.item_id for hit in await finder.find(store, EAST, options, excluded=excluded)]
 
 
-async def test_a_group_gives_its_nearest_image_alone_and_images_without_the_key_are_no_hits() -> None:
+async def test_only_the_nearest_image_of_a_group_is_a_hit_and_images_without_the_key_are_left_out() -> None:
     options = HitOptions(limit=3, group_by="at.place")
     assert await _found(await _gallery(), options, _finder()) == ["a1", "b1", "c1"]
 
 
-async def test_more_images_are_looked_through_until_there_are_groups_enough() -> None:
+async def test_more_images_are_searched_until_there_are_enough_groups() -> None:
     store = await _gallery()
     await store.upsert([make_point(f"near{i}", unit([1, 0.001 * i, 0]), {"at": {"place": "a"}}) for i in range(30)])
     assert await _found(store, HitOptions(limit=2, group_by="at.place"), _finder()) == ["near0", "b1"]
     assert store.limits == [8, 32, 64]
 
 
-async def test_no_more_images_are_looked_through_than_the_reach() -> None:
+async def test_no_more_images_are_searched_than_the_reach() -> None:
     store = await _gallery()
     assert await _found(store, HitOptions(limit=3, group_by="at.place"), _finder(group_reach=2)) == ["a1"]
     assert store.limits == [2]
 
 
 @pytest.mark.parametrize(("excluded", "found"), [(None, ["a1", "b1"]), ("a1", ["a2", "b1"])])
-async def test_no_more_images_are_looked_through_than_a_search_of_the_store_may_ask_for(
-    excluded: str | None, found: list[str]
-) -> None:
+async def test_no_more_images_are_searched_than_the_store_allows(excluded: str | None, found: list[str]) -> None:
     store = await _gallery()
     store.most = 3
     options = HitOptions(limit=2, group_by="at.place")
@@ -85,14 +83,14 @@ async def test_no_more_images_are_looked_through_than_a_search_of_the_store_may_
     assert store.limits == [3]
 
 
-async def test_more_groups_than_a_search_of_the_store_may_ask_for_are_the_requests_fault() -> None:
+async def test_more_groups_than_the_stores_limit_are_a_client_error() -> None:
     store = await _gallery()
     store.most = 2
     with pytest.raises(StoreRefusalError, match="3 is more than the 2"):
         await _found(store, HitOptions(limit=3, group_by="at.place"), _finder())
 
 
-async def test_an_excluded_image_is_no_hit_and_takes_no_place() -> None:
+async def test_an_excluded_image_is_not_a_hit_and_does_not_reduce_the_hits() -> None:
     assert await _found(await _gallery(), HitOptions(limit=2), _finder(), excluded="a1") == ["a2", "b1"]
     options = HitOptions(limit=2, group_by="at.place")
     assert await _found(await _gallery(), options, _finder(), excluded="a1") == ["a2", "b1"]

@@ -1,4 +1,4 @@
-"""Photographs are decoded and encoded in a process of their own."""
+"""The process that decodes and encodes photographs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class EmbeddingProcess:
         limits: Limits on a photograph.
         budget: Pixel budget of the service; large photographs wait for it, others do not.
         threads: Requests whose photographs are decoded and encoded at the same time.
-        onnx_threads: That ONNX Runtime uses for one of them.
-        timeout_s: Longest time for a photograph, in seconds.
+        onnx_threads: Threads that ONNX Runtime uses for one of them.
+        timeout_s: Maximum time for a photograph, in seconds.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class EmbeddingProcess:
                 raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=names) from error
 
     async def close(self) -> None:
-        """End the process; what it works on is given up."""
+        """End the process, and abandon its calls."""
         await asyncio.to_thread(self._worker.close)
 
     async def _embed(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:

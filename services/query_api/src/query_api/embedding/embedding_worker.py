@@ -1,4 +1,4 @@
-"""What runs in the process that decodes and encodes photographs for the query service."""
+"""Worker that decodes and encodes photographs for the query service."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from query_api.embedding.photograph_embedder import (
     embed_photographs,
 )
 
-_KEPT = 2  # the former encoder is still asked for a moment when another collection becomes live
+_KEPT = 2  # the former encoder is still used for a moment after another collection becomes live
 
 
 class LoadedEncoders:
-    """The encoders that were asked for last.
+    """The encoders that were used last.
 
     Args:
-        onnx_threads: That ONNX Runtime uses for one request.
+        onnx_threads: Threads that ONNX Runtime uses for one request.
     """
 
     def __init__(self, onnx_threads: int) -> None:
@@ -38,7 +38,7 @@ class LoadedEncoders:
         """Return an encoder, verified and warm.
 
         Raises:
-            BundleError: It cannot be used, or another bundle lies there now.
+            BundleError: The encoder cannot be used, or another bundle has replaced its bundle.
         """
         with self._one_at_a_time:
             if graph not in self._loaded:

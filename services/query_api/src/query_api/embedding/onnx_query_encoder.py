@@ -19,7 +19,7 @@ from query_api.embedding.query_encoder import Precision, choose_precision, graph
 _INPUT, _OUTPUT = "image", "embedding"
 _UNIT_TOLERANCE = 1e-3
 
-# ONNX Runtime's exceptions have no base of their own; these are all that it defines.
+# ONNX Runtime's exceptions have no common base class; these are all that it defines.
 ONNX_RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
     kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
@@ -29,7 +29,7 @@ class OnnxQueryEncoder:
     """Runs `image` (B, size, size, 3) uint8 -> `embedding` (B, D) float32, unit length, on the CPU.
 
     Attributes:
-        precision: Of the graph that was loaded.
+        precision: Precision of the graph that was loaded.
         decode_min_side: See QueryEncoder.
     """
 
@@ -51,7 +51,7 @@ class OnnxQueryEncoder:
         """Load the query side of a bundle whose files have been verified, and run it once to warm it up.
 
         Args:
-            bundle_directory: Where the bundle lies.
+            bundle_directory: Directory of the bundle.
             manifest: Its manifest.
             threads: Threads for one call of `encode`.
             precision: Which of its graphs; `auto` takes int8 where the bundle has it.
@@ -69,14 +69,14 @@ class OnnxQueryEncoder:
     def open(
         cls, path: Path, preprocessing: Preprocessing, dimension: int, *, threads: int, precision: Precision = "fp32"
     ) -> OnnxQueryEncoder:
-        """Load a graph by itself, and run it once to warm it up.
+        """Load a graph without its bundle, and run it once to warm it up.
 
         Args:
             path: The graph.
-            preprocessing: Of its photographs.
+            preprocessing: Preprocessing of photographs.
             dimension: D.
             threads: Threads for one call of `encode`.
-            precision: Of the graph.
+            precision: Precision of the graph.
 
         Raises:
             BundleFormatError: Not an ONNX model, or not of the documented form.
@@ -112,7 +112,7 @@ class OnnxQueryEncoder:
             raise EncoderError(f"ONNX Runtime failed: {error}") from error
         embeddings = np.asarray(output, np.float32)
         if not np.allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=_UNIT_TOLERANCE):
-            raise EncoderError("the embedding is no unit vector")
+            raise EncoderError("the embedding is not a unit vector")
         return embeddings
 
 

@@ -24,7 +24,7 @@ class Photograph:
 
     Attributes:
         data: The encoded image file.
-        name: Of the photograph, for errors.
+        name: Name of the photograph, for errors.
         crop: Only this region.
     """
 
@@ -35,7 +35,7 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedPhotographs:
-    """What photographs became.
+    """Embeddings of photographs, and how long they took.
 
     Attributes:
         embeddings: (B, D) float32, unit length.
@@ -54,8 +54,8 @@ class OnnxModelRef:
 
     Attributes:
         bundle_path: Directory of the bundle.
-        fingerprint: Of the bundle that is meant; another one may lie there by now.
-        precision: Of the graph.
+        fingerprint: Fingerprint of the bundle; another bundle may have replaced it since.
+        precision: Precision of the graph.
     """
 
     bundle_path: Path
@@ -86,7 +86,7 @@ def embed_photographs(
     Args:
         photographs: One or several.
         encoder: Loaded.
-        limits: What a photograph may be.
+        limits: Limits on a photograph.
 
     Raises:
         ImageError: One of them cannot be used.
@@ -110,11 +110,11 @@ def embed_photographs(
 
 
 class EmbeddingSetup(Message):
-    """What the process starts with.
+    """Settings of the worker process.
 
     Attributes:
-        limits: What a photograph may be.
-        onnx_threads: That ONNX Runtime uses for one request.
+        limits: Limits on a photograph.
+        onnx_threads: Threads that ONNX Runtime uses for one request.
     """
 
     limits: ImageLimits
@@ -122,12 +122,12 @@ class EmbeddingSetup(Message):
 
 
 class EmbedRequest(Message):
-    """Asks for embeddings; without photographs, that the encoder be loaded. The image files are the frame's parts.
+    """Request for embeddings; without photographs, only the encoder is loaded. The frame's parts are the image files.
 
     Attributes:
         graph: Which encoder.
-        names: Of the photographs.
-        crops: Of the photographs.
+        names: Names of the photographs.
+        crops: Crops of the photographs.
     """
 
     graph: OnnxModelRef
@@ -139,7 +139,7 @@ class EmbedAnswer(Message):
     """Goes with the embeddings, float32.
 
     Attributes:
-        shape: Of the embeddings.
+        shape: Shape of the embeddings.
         decode_ms: Milliseconds that decoding took.
         encode_ms: Milliseconds that preprocessing and encoder took.
     """

@@ -1,4 +1,4 @@
-"""What the service needs of a query encoder, and which of a bundle's graphs it is."""
+"""The query encoder's Protocol, and the choice of a bundle's graph."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class QueryEncoder(Protocol):
 
     @property
     def precision(self) -> Precision:
-        """Of the model's numbers."""
+        """Precision of the graph."""
         ...
 
     def encode(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed (H, W, 3) uint8 upright RGB photographs of any sizes: (B, D) float32, unit length.
 
         Raises:
-            EncoderError: The model failed, or gave no unit vector.
+            EncoderError: The model failed, or did not return unit vectors.
         """
         ...
 
@@ -53,5 +53,5 @@ def graph_path(spec: QueryEncoderSpec, precision: Precision) -> str:
     """Return the path of a graph that the bundle has, in its directory."""
     if precision == "fp32":
         return spec.model
-    assert spec.int8_model is not None, "only a precision that the bundle has is asked for"
+    assert spec.int8_model is not None, "choose_precision returns only precisions that the bundle has"
     return spec.int8_model

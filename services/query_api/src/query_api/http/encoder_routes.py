@@ -1,4 +1,4 @@
-"""HTTP routes that give the query encoder to devices, and gallery images to look at."""
+"""HTTP routes for the query encoder's files and for single images of the gallery."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _MEDIA_TYPE = "application/octet-stream"
 _FILE = {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 _GRAPH: dict[int | str, dict[str, Any]] = {
     200: {"description": "The graph, in ONNX.", "content": _FILE},
-    206: {"description": "The parts that the header Range asks for.", "content": _FILE},
+    206: {"description": "The parts that the header Range selects.", "content": _FILE},
     304: {"description": "The graph that the header If-None-Match names."},
-    416: {"description": "The header Range asks for what is not there."},
+    416: {"description": "The header Range selects bytes outside the file."},
 }
 
 
 @router.get("/encoder", tags=["encoder"], responses=problem_responses(StoreError, BundleError))
 async def get_encoder(request: Request) -> EncoderDescription:
-    """Describe the query encoder, so that a device can embed photographs by itself."""
+    """Return the description of the query encoder, with which clients can compute embeddings."""
     return describe_encoder(await components_of(request).gallery.serving())
 
 
@@ -51,14 +51,14 @@ async def get_encoder_model(
     request: Request,
     precision: Annotated[
         Precision | None,
-        Query(description="Of the graph; else the one that the service encodes with.", examples=["int8"]),
+        Query(description="Precision of the graph; by default, the one that the service uses.", examples=["int8"]),
     ] = None,
     sha256: Annotated[
         Sha256 | None,
-        Query(description="Of the graph: what is given for it may be kept for ever.", examples=[GRAPH_SHA256]),
+        Query(description="SHA-256 of the graph; the response may be cached permanently.", examples=[GRAPH_SHA256]),
     ] = None,
 ) -> Response:
-    """Give a graph of the query encoder."""
+    """Return a graph of the query encoder in ONNX."""
     serving = await components_of(request).gallery.serving()
     graph = find_graph(serving, precision, sha256)
     lasting = "public, max-age=31536000, immutable" if graph.immutable else "public, no-cache"
@@ -79,7 +79,7 @@ async def get_encoder_model(
     response_class=Response,
 )
 async def get_thumbnail(item_id: NamedItem, request: Request) -> Response:
-    """Give the thumbnail of an image."""
+    """Return the thumbnail of an image."""
     store = (await components_of(request).gallery.serving()).store
     return await thumbnail_response(store, item_id, request)
 
@@ -93,7 +93,7 @@ async def get_thumbnail(item_id: NamedItem, request: Request) -> Response:
     responses=problem_responses(ImageNotFoundError, StoreError),
 )
 async def get_image(item_id: NamedItem, request: Request) -> GalleryImage:
-    """Say what the gallery knows of an image."""
+    """Return what the gallery stores about an image."""
     points = await (await components_of(request).gallery.serving()).store.fetch([item_id])
     if item_id not in points:
         raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
@@ -105,8 +105,8 @@ class ServedGraph:
     """A graph on disk.
 
     Attributes:
-        path: Of the file.
-        sha256: Of the file.
+        path: Path of the file.
+        sha256: SHA-256 of the file.
         immutable: Whether the request named the content, so that the answer never changes.
     """
 
@@ -132,9 +132,9 @@ def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str 
     """Return a graph of the encoder.
 
     Args:
-        serving: Whose encoder.
-        precision: Of the graph; None means the one that the service itself encodes with.
-        sha256: Of the graph, whatever its precision.
+        serving: Model whose encoder is served.
+        precision: Precision of the graph; None means the one that the service uses.
+        sha256: SHA-256 of the graph, regardless of its precision.
 
     Raises:
         EncoderFileNotFoundError: There is no such graph; the encoder may have changed.
@@ -151,7 +151,7 @@ def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str 
 
 
 def require_whole(graph: ServedGraph, serving: ModelSnapshot) -> None:
-    """Raise BundleError where the file is not the one that was loaded: what is given may be kept for ever."""
+    """Raise BundleError if the file has changed since it was loaded: clients may cache the response permanently."""
     verify_files(
         serving.graph.bundle_path, serving.manifest, [graph.path.relative_to(serving.graph.bundle_path).as_posix()]
     )

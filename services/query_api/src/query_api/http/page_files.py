@@ -1,4 +1,4 @@
-"""The page for people, as files that a browser loads."""
+"""The static files of the web page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str =
 
     Args:
         app: The service.
-        directory: Of the files.
+        directory: Directory of the files.
         root_path: Below which a proxy shows the service. The page names its files relative to itself, which holds below
             any path that ends with a slash; with this one, the slash may be missing.
     """
@@ -53,10 +53,10 @@ def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str =
 
 
 class PageFiles(StaticFiles):
-    """Files; large ones lie there compressed, and are sent so to every browser that takes that."""
+    """Static files; large ones are stored compressed, and sent compressed to browsers that accept it."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Answer with a file; raises HTTPException where there is none."""
+        """Respond with a file; raises HTTPException if it does not exist."""
         compressed, found = self.lookup_path(f"{path}.gz")
         if found is None:
             response = await super().get_response(path, scope)

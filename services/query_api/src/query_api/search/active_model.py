@@ -1,4 +1,4 @@
-"""Which model and which collection searches use: always a pair, and the live one's as soon as it is loaded."""
+"""The model and the collection that searches use: those of the live collection, once its model is loaded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LoadedEncoder:
 
 @dataclass(frozen=True, slots=True)
 class ModelSnapshot:
-    """What a search uses from its beginning to its end: the store is that of the encoder's own embedding space."""
+    """Model and store of one search; the store is that of the encoder's embedding space."""
 
     manifest: BundleManifest
     graph: OnnxModelRef
@@ -40,27 +40,27 @@ class ModelSnapshot:
 class ActiveModel:
     """Follows the live collection without a restart.
 
-    When another collection becomes live, its bundle is looked for beside the service's own and loaded in the
-    background; the former pair serves until then, and as long as it has to where there is no such bundle.
+    When another collection becomes live, its bundle is searched next to the service's own and loaded in the
+    background. The former model serves until then, and also if there is no such bundle.
 
     Args:
         catalogue: The collections.
-        shelf: Where the bundles lie.
-        first: The shelf's default, loaded.
-        load: Loads a bundle.
-        interval_s: For how long a good answer of the catalogue is trusted, in seconds.
+        repository: Bundles of the service.
+        first: The loaded default bundle.
+        load: Function that loads a bundle.
+        interval_s: How long a successful response of the catalogue is used, in seconds.
     """
 
     def __init__(
         self,
         catalogue: GalleryCatalogue,
-        shelf: BundleRepository,
+        repository: BundleRepository,
         first: LoadedEncoder,
         load: Callable[[Path], Awaitable[LoadedEncoder]],
         interval_s: float,
     ) -> None:
         self._catalogue = catalogue
-        self._shelf = shelf
+        self._repository = repository
         self._loaded = first
         self._load = load
         self._interval_s = interval_s
@@ -71,14 +71,14 @@ class ActiveModel:
         self._following = SingleFlight(self._follow)
 
     async def serving(self) -> ModelSnapshot:
-        """Return what to search with now.
+        """Return the model and the collection for a search.
 
         Raises:
-            EmbeddingSpaceMismatchError: No bundle of the live collection's space lies on the shelf, and the
-                collection of the service's own is not there.
+            EmbeddingSpaceMismatchError: The repository has no bundle of the live collection's space, and the
+                service's own collection does not exist.
             GalleryMissingError: No gallery has been created, or it was deleted.
             BundleError: The bundle of the live collection cannot be used.
-            StoreUnavailableError: The store cannot be asked.
+            StoreUnavailableError: The store does not respond.
         """
         if time.monotonic() >= self._trusted_until:
             await self._following.make()
@@ -87,7 +87,7 @@ class ActiveModel:
         return ModelSnapshot(loaded.manifest, loaded.graph, store)
 
     async def require_live(self) -> ModelSnapshot:
-        """Return what to search with, where that is the live collection; errors as `serving`.
+        """Return the model and the collection if it is the live one; errors as `serving`.
 
         Raises:
             EmbeddingSpaceMismatchError: Another collection is live, and its bundle is not loaded.
@@ -98,13 +98,13 @@ class ActiveModel:
         return serving
 
     def forget(self) -> None:
-        """Ask the catalogue again at the next search: a collection was dropped."""
+        """Read the catalogue again at the next search: a collection was dropped."""
         self._trusted_until = -1.0
         self._forgotten += 1
         self._following.renew()
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel loading and following."""
         self._following.cancel()
         if self._loading is not None:
             self._loading.cancel()
@@ -121,7 +121,7 @@ class ActiveModel:
             self._trusted_until = time.monotonic() + self._interval_s
 
     async def _follow_to(self, live: Collection, collections: Sequence[Collection]) -> None:
-        path = await asyncio.to_thread(self._shelf.of_space, live.space.id)
+        path = await asyncio.to_thread(self._repository.of_space, live.space.id)
         ours_is_there = any(collection.space == self._loaded.manifest.space for collection in collections)
         if path is None:
             if not ours_is_there:
@@ -134,7 +134,7 @@ class ActiveModel:
             raise failure
 
     async def _load_from(self, path: Path) -> AffError | None:
-        """Load the pair of a bundle, or return why that fails."""
+        """Load a bundle, or return the error."""
         try:
             self._loaded = await self._load(path)
         except AffError as error:

@@ -1,4 +1,4 @@
-"""What Prometheus learns of searching."""
+"""Search metrics."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class SearchMetrics:
             registry=registry,
         )
         self._of_stage = {stage: self._stages.labels(stage) for stage in SearchTimings.model_fields}
-        self._overloads = Counter("aff_search_overloads", "Searches that the queue refused.", registry=registry)
+        self._overloads = Counter("aff_search_overloads", "Searches that the queue rejected.", registry=registry)
         self._waiting = Gauge("aff_search_waiting", "Searches that wait for their turn.", registry=registry)
         self._active = Gauge("aff_search_active", "Searches that are worked on.", registry=registry)
         self._searches = Counter(
             "aff_searches",
-            "Searches that gave hits, by their pair.",
+            "Successful searches by the fingerprint of their bundle.",
             ("fingerprint",),
             registry=registry,
         )
 
     def count_overload(self) -> None:
-        """Count a search that was refused for want of room."""
+        """Count a search that was rejected because the queue is full."""
         self._overloads.inc()
 
     @contextmanager
@@ -54,7 +54,7 @@ class SearchMetrics:
 
         Args:
             stages_ms: Milliseconds of the stages that it went through, by their names in SearchTimings.
-            fingerprint: Of the pair that served it.
+            fingerprint: Fingerprint of the bundle that served it.
         """
         self._searches.labels(fingerprint[:12]).inc()
         for stage, milliseconds in stages_ms.items():

@@ -1,4 +1,4 @@
-"""Back-pressure: how many searches are worked on, and how many wait for it."""
+"""Queue of searches, with limits on active and waiting ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _RETRY_AFTER_S = 1
 
 
 class SearchQueue:
-    """Admits searches in the order in which they come, while there is room.
+    """Limits concurrent searches, and admits them in the order of their arrival.
 
-    What cannot be answered soon is refused at once: whoever waits longer than a person does holds up the others.
+    A search that cannot be answered soon is rejected immediately: one that waits too long delays the others.
 
     Args:
-        active: Searches that are worked on at the same time.
-        waiting: Most searches that wait for that.
-        max_wait_s: Longest wait.
-        metrics: Learns of refusals.
+        active: Maximum number of concurrent searches.
+        waiting: Maximum number of waiting searches.
+        max_wait_s: Maximum wait, in seconds.
+        metrics: Counts rejections.
     """
 
     def __init__(self, active: int, waiting: int, max_wait_s: float, metrics: SearchMetrics) -> None:
@@ -33,20 +33,20 @@ class SearchQueue:
         self._waiting = 0
 
     def require_room(self) -> None:
-        """Refuse a search that has not been read yet.
+        """Raise if a search cannot be admitted, before its body is read.
 
         Raises:
-            ServiceOverloadedError: Too many searches wait for a place already.
+            ServiceOverloadedError: Too many searches are waiting.
         """
         if self._waiting >= self._max_waiting and self._active.locked():
-            self._refuse(f"{self._waiting} searches wait already")
+            self._reject(f"{self._waiting} searches are waiting")
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place inside the context.
 
         Raises:
-            ServiceOverloadedError: There is none, and too many searches wait for one already, or this one has.
+            ServiceOverloadedError: Too many searches are waiting, or this one waited too long.
         """
         if self._active.locked():
             await self._wait()
@@ -66,10 +66,10 @@ class SearchQueue:
                 with self._metrics.waiting():
                     await self._active.acquire()
         except TimeoutError:
-            self._refuse(f"no turn came within {self._max_wait_s:g} s")
+            self._reject(f"the search waited longer than {self._max_wait_s:g} s")
         finally:
             self._waiting -= 1
 
-    def _refuse(self, reason: str) -> NoReturn:
+    def _reject(self, reason: str) -> NoReturn:
         self._metrics.count_overload()
         raise ServiceOverloadedError(reason, retry_after_s=_RETRY_AFTER_S)

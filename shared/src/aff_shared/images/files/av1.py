@@ -137,7 +137,7 @@ def _skip_uvlc(bits: _Bits) -> None:
 
 
 def _has_other_size(bits: _Bits, sequence: _Sequence) -> bool:
-    """Return whether a frame header (5.9.2) states a size of its own, which decoders hold to no limit but its bits."""
+    """Return whether a frame header (5.9.2) states another size, which decoders limit only by its bits."""
     if sequence.reduced or bits.take():  # or it shows an earlier frame
         return False
     kind, shown = bits.take(2), bits.take()

@@ -31,7 +31,7 @@ def is_avif(data: bytes) -> bool:
 def open_avif(data: bytes) -> ImageFile:
     """Read the header of an AVIF.
 
-    libavif holds a container to the letter. What it refuses is tried again with the container mended: see `_mended`.
+    libavif is strict about containers. A file that it rejects is tried again with a repaired container: `_repaired`.
 
     Raises:
         ImageTooManyPixelsError: It announces more pixels than libavif decodes.
@@ -40,18 +40,18 @@ def open_avif(data: bytes) -> ImageFile:
     try:
         return AvifImageFile(BytesIO(data), "")
     except (SyntaxError, ValueError, OSError, RuntimeError):
-        mended = _mended(data)
+        mended = _repaired(data)
         if mended is None:
             raise
         return AvifImageFile(BytesIO(mended), "")
 
 
-def _mended(data: bytes) -> bytes | None:
-    """Return the file with its metadata written anew, as libavif wants it; None where there are none.
+def _repaired(data: bytes) -> bytes | None:
+    """Return the file with its metadata rewritten as libavif requires; None without metadata.
 
     EXIF, gain maps and groups are taken out, property associations put into one box, transformations marked as
-    essential, and a coded picture without a size, such as an alpha plane, gets that of the primary one. The new box
-    comes last, so that every offset in the file still holds.
+    essential, and a coded picture without a size, such as an alpha plane, has that of the primary one. The new box
+    is the last one, so that every offset in the file remains valid.
     """
     boxes = top_boxes(data)
     meta = metadata(boxes)

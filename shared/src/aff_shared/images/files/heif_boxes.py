@@ -1,4 +1,4 @@
-"""The sizes and the AV1 data of the pictures in an AVIF or HEIC, found without a decoder."""
+"""The boxes of AVIF and HEIC files, with the sizes and the AV1 data of their pictures, without a decoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Extents = tuple[tuple[int, int], ...]
 
 
 def check_announced_size(data: bytes) -> None:
-    """Refuse an AVIF or HEIC that its library does not open because of its size.
+    """Reject an AVIF or HEIC that its library does not open because of its size.
 
     Raises:
         ImageTooManyPixelsError: It announces more pixels than the library decodes.
@@ -116,12 +116,12 @@ class Box(NamedTuple):
 
 
 def top_boxes(data: bytes) -> list[Box]:
-    """Return the first boxes of a file that lie in no other one."""
+    """Return the first top-level boxes of a file."""
     return list(islice(boxes_in(data, 0, len(data)), MOST_BOXES))
 
 
 def metadata(boxes: list[Box]) -> Box | None:
-    """Return the meta box among these, where there is one that is not too large to be looked at."""
+    """Return the meta box among these, unless it is missing or too large to be parsed."""
     return next((box for box in boxes if box.kind == b"meta" and box.end - box.start <= MOST_METADATA_BYTES), None)
 
 
@@ -140,7 +140,7 @@ def boxes_in(data: bytes, start: int, end: int) -> Iterator[Box]:
 
 
 def inner_boxes(data: bytes, meta: Box, *kinds: bytes) -> list[Box]:
-    """Return the boxes that lie in a meta box under these kinds, from the outside in."""
+    """Return the boxes in a meta box along a path of these kinds, from the outside in."""
     found = [Box(meta.kind, meta.start, meta.body + FULL_BOX_BYTES, meta.end)]
     for kind in kinds:
         found = [box for outer in found for box in boxes_in(data, outer.body, outer.end) if box.kind == kind]

@@ -1,4 +1,4 @@
-"""JPEG files, of which only what decides the pixels is read."""
+"""JPEG files: only the segments that determine the pixels are read."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Segment(NamedTuple):
 def open_jpeg(data: bytes) -> ImageFile:
     """Read the header of a JPEG.
 
-    Pillow gets what decides the pixels; of the application segments these are JFIF and Adobe, which name the colours.
+    Pillow reads only what determines the pixels; of the application segments these are JFIF and Adobe, for the colours.
     The first EXIF becomes the image's `info["exif"]`; `info["scalable"]` is whether it can be decoded at a fraction
-    of its size, and `info["coefficient_bytes"]` what its decoder holds beside the pixels where it has several scans.
+    of its size, and `info["coefficient_bytes"]` the memory of its decoder in addition to the pixels, for several scans.
 
     Raises:
         TruncatedImageError: It ends before its first scan.
@@ -92,7 +92,7 @@ def open_jpeg(data: bytes) -> ImageFile:
 
 
 def frame_size(data: bytes) -> int:
-    """Return width times height of a JPEG by its frame header; 0 where there is none."""
+    """Return width times height of a JPEG by its frame header; 0 without one."""
     for segment in segments(data):
         if segment.marker in _PROCESSES and segment.marker != _HIERARCHY:
             frame = data[segment.body : segment.end]
@@ -101,7 +101,7 @@ def frame_size(data: bytes) -> int:
 
 
 def segments(data: bytes, place: int = len(_START)) -> Iterator[Segment]:
-    """Return the marker segments from a place on, up to the end marker; what lies between them is passed over.
+    """Return the marker segments from a position to the end marker; bytes between them are skipped.
 
     Raises:
         TruncatedImageError: There are more segments than are read.
@@ -135,10 +135,10 @@ def _lies_beside(data: bytes, segment: Segment) -> bool:
 
 
 def _check_process(marker: int, frame: bytes) -> None:
-    """Refuse what libjpeg-turbo, or Pillow above it, cannot decode.
+    """Reject files that libjpeg-turbo, or Pillow, cannot decode.
 
     Args:
-        marker: Of the frame, in `_PROCESSES`.
+        marker: Marker of the frame, in `_PROCESSES`.
         frame: Its header: bits, height, width, and for each component id, sampling factors and table.
     """
     process = f"a JPEG of the {_PROCESSES[marker]} process"

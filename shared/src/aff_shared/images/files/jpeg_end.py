@@ -1,4 +1,4 @@
-"""JPEGs without an end marker: whole all the same, or cut; and cut ones that got one."""
+"""Detects JPEGs that are cut, with or without an end marker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIDDLE = frozenset({127, 128})  # what the decoder makes of blocks that are mis
 def with_end_marker(data: bytes, scale: int = 1) -> bytes | None:
     """Complete a JPEG that has all of its pixels but no end marker; None where pixels are missing.
 
-    Its scans have to bring every coefficient at its full precision. Whether the last one is whole is seen from the
+    Its scans must contain every coefficient at its full precision. Whether the last one is complete is seen from the
     pixels: where some are missing they come from whatever bits follow, so that two tails make two pictures.
 
     Args:
@@ -34,7 +34,7 @@ def with_end_marker(data: bytes, scale: int = 1) -> bytes | None:
         scale: The pixels are looked at at this fraction of the size: 1, 2, 4 or 8.
 
     Returns:
-        The file up to the end of its last scan, and the end marker: what lies behind, such as a phone's trailer, is
+        The file up to the end of its last scan, and the end marker: data behind it, such as a phone's trailer, are
         left out.
     """
     scan = _last_scan(data)
@@ -52,7 +52,7 @@ def with_end_marker(data: bytes, scale: int = 1) -> bytes | None:
 def is_cut(image: Image.Image, data: bytes, scale: int = 1) -> bool:
     """Return whether pixels of a JPEG are missing before its end marker: a tool closed a file that was cut.
 
-    The decoder fills in grey without a word, or leaves a progressive picture blurred. So that most files need no second
+    The decoder fills in grey silently, or leaves a progressive picture blurred. So that most files need no second
     look, the pixels are looked at again only where the last one is of that grey.
 
     Args:

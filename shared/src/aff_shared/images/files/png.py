@@ -1,4 +1,4 @@
-"""PNG files, of which only what decides the pixels is read."""
+"""PNG files: only the chunks that determine the pixels are read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Chunk(NamedTuple):
 def open_png(data: bytes) -> ImageFile:
     """Read the header of a PNG.
 
-    Pillow gets the chunks that decide the pixels, and the EXIF; text, profiles and the rest are never unpacked. Of an
+    Pillow reads the chunks that determine the pixels, and the EXIF; text, profiles and the rest are not unpacked. Of an
     animation that is the default image. An ancillary chunk with a wrong checksum is left out, as libpng does it.
 
     Raises:

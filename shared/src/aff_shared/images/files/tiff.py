@@ -1,4 +1,4 @@
-"""TIFF files, of which the full image is read, not the reduced copy that cameras and scanners may put first."""
+"""TIFF files: the full image is read, not the reduced copy that cameras and scanners may put first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Directory:
     """An image file directory.
 
     Attributes:
-        offset: Where it lies in the file.
+        offset: Position in the file.
         tags: Values of the tags in `_READ_TAGS`.
         following: Offset of the next one; 0 ends the chain.
     """
@@ -78,10 +78,10 @@ class _Directory:
 def open_tiff(data: bytes) -> ImageFile:
     """Read the header of a TIFF: of its first image, or of the largest full one where that is a reduced copy.
 
-    `info["unsigned"]` and `info["white_is_zero"]` tell how its levels are meant; see `rgb_pixels`.
+    `info["unsigned"]` and `info["white_is_zero"]` define the meaning of its levels; see `rgb_pixels`.
 
     Raises:
-        UnsupportedImageError: That image is a camera's raw data, or compressed in a way that cannot be read.
+        UnsupportedImageError: The image is a camera's raw data, or has an unsupported compression.
     """
     if data.startswith(_CANON_RAW, 8):
         raise UnsupportedImageError("a camera's raw file (CR2) cannot be read")
@@ -97,7 +97,7 @@ def open_tiff(data: bytes) -> ImageFile:
 
 
 def directory_pixels(data: bytes) -> int:
-    """Return the pixels of the image that `open_tiff` would read; 0 where there is none."""
+    """Return the number of pixels of the image that `open_tiff` would read; 0 without one."""
     chosen = _full_image(_Layout(data).directories(data))
     return chosen.pixels if chosen else 0
 

@@ -7,7 +7,7 @@ collections/<12 digits>/  one collection: see edge_directory
 ```
 
 `catalogue.json` is replaced atomically. A gallery of an earlier release, which has its one collection in the directory
-itself, is moved into place when it is opened; a kill on the way is made good by the next opening.
+itself, is moved into `collections` when it is opened; after a kill, the next opening completes that.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from aff_shared.store.settings import StoreSettings
 
 
 class _CatalogueFile(BaseModel):
-    """What `catalogue.json` says: the id of the live space, and when each space became live last."""
+    """Content of `catalogue.json`: the id of the live space, and when each space last became live."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class QdrantEdgeCatalogue:
 
         Raises:
             StoreLockedError: Another process holds the directory.
-            StoreDamagedError: Files in it are not what was written.
+            StoreDamagedError: Files in it are damaged.
             StoreUnavailableError: The directory cannot be read.
         """
         root = settings.edge_path.absolute()
@@ -109,7 +109,7 @@ class QdrantEdgeCatalogue:
                 await self._make_live(space.id)
 
     async def switch(self, space_id: str) -> None:
-        """Make a collection the live one; the file that says so is replaced atomically."""
+        """Make a collection the live one; `catalogue.json` is replaced atomically."""
         async with self._changing:
             found = find_collection(await self.collections(), space_id)
             if not found.live:
@@ -117,18 +117,18 @@ class QdrantEdgeCatalogue:
 
     async def drop(self, space_id: str) -> None:
         """Delete the directory of a collection that is not live."""
-        async with self._changing, self._opening:  # nobody opens it again before it is gone
+        async with self._changing, self._opening:  # it is not opened again before it is deleted
             found = find_collection(await self.collections(), space_id)
             require_not_live(found)
             path = self._path(found.space.id)
-            (path / "gallery.json").unlink()  # from here on it is none, whatever happens
+            (path / "gallery.json").unlink()  # without it, the directory is not a collection
             store = self._stores.pop(path.name, None)
             if store is not None:
                 await store.close()
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
     async def restoration(self, key: str) -> EdgeRestoration:
-        """Begin to build collections that shall replace all that there are."""
+        """Start building collections that will replace all existing ones."""
         restoration = EdgeRestoration(self._root, key, self._settings, self._adopt)
         await restoration.begin()
         return restoration
@@ -146,7 +146,7 @@ class QdrantEdgeCatalogue:
         self._file = file
 
     async def _adopt(self, directory: Path, collections: Sequence[Collection]) -> None:
-        """Put complete collections into the place of the present ones; from the renaming on they count."""
+        """Replace the present collections with complete ones; they count once the directory is renamed."""
         live = live_one(collections).space.id
         since = {one.space.id: one.live_since for one in collections if one.live_since is not None}
         file = _CatalogueFile(live=live, live_since=since | {live: datetime.now(UTC)})
@@ -161,7 +161,7 @@ class QdrantEdgeCatalogue:
                 self._file = _read(self._root / "catalogue.json")
 
     async def _forget_if_gone(self, space: EmbeddingSpace) -> None:
-        """Close the store of a directory that something else deleted, so that it is opened anew."""
+        """Close the store of a directory that was deleted by other means, so that it is opened again."""
         path = self._path(space.id)
         if path.name in self._stores and not await asyncio.to_thread(path.exists):
             with contextlib.suppress(StoreError):

@@ -29,7 +29,7 @@ _BITS = {
     "turbo2": edge.TurboQuantBitSize.Bits2,
     "turbo1": edge.TurboQuantBitSize.Bits1,
 }
-# The engine's own values; it wants all of a graph's or none.
+# The engine's defaults; it requires all settings of a graph or none.
 _HNSW_M = 16
 _HNSW_EF_CONSTRUCT = 100
 _FULL_SCAN_THRESHOLD_KB = 10_000
@@ -148,7 +148,7 @@ def _condition(condition: Condition) -> edge.FieldCondition | edge.Filter:
 
 def _match(value: str | bool | int | None) -> edge.MatchValue:
     assert value is not None, "a condition has exactly one test"
-    # The engine takes Python's bool for an integer; NumPy's is the one that it knows.
+    # The engine treats Python's bool as an integer; it supports NumPy's.
     return edge.MatchValue(cast("bool", np.bool_(value)) if isinstance(value, bool) else value)
 
 

@@ -7,7 +7,7 @@ shard-<random>/       files of the engine
 ```
 
 A shard counts from the moment that the manifest names it, and the manifest is replaced atomically. So a kill
-at any point leaves the gallery as it was before or after, and beside it at most shards that nobody names;
+at any point leaves the gallery as it was before or after, and possibly shards that no manifest names;
 the next opening removes those.
 """
 
@@ -26,11 +26,11 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.embedded.errors import damaged
 
 _ROOM_TO_OPEN_BYTES = 64 * 2**20  # a file of the write-ahead log, 32 MiB, and what else is made then
-_ROOM_TO_WRITE_BYTES = 128 * 2**20  # a batch takes what it holds twice: in the log, and in its place
+_ROOM_TO_WRITE_BYTES = 128 * 2**20  # a batch is written twice: to the log and to the segment
 
 
 class EdgeManifest(BaseModel):
-    """What `gallery.json` says.
+    """Content of `gallery.json`.
 
     Attributes:
         embedding_space: Space of the gallery.
@@ -51,7 +51,7 @@ class EdgeDirectory:
 
         Raises:
             StoreLockedError: Another store holds the directory.
-            StoreDamagedError: Its manifest is none.
+            StoreDamagedError: Its manifest is invalid.
             StoreUnavailableError: The directory or its manifest cannot be read.
         """
         self._path = path.absolute()

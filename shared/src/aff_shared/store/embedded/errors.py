@@ -1,4 +1,4 @@
-"""What a failure of Qdrant Edge means: a refusal, a disk that fails, or damaged files."""
+"""Translates failures of Qdrant Edge: rejected calls, a failing disk, or damaged files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _OF_THE_SYSTEM = frozenset(
 
 
 def is_of_the_engine(error: BaseException) -> bool:
-    """Say whether an exception may be the engine's: it panics over some damage, and a panic is no `Exception`."""
+    """Return whether an exception may be the engine's: it panics on some damage, and a panic is not an `Exception`."""
     return isinstance(error, Exception) or type(error).__name__ == _PANIC
 
 
 def error_on_opening(error: BaseException, path: Path) -> StoreError:
-    """Return what an exception means that the engine raised as it opened the collection in a directory."""
+    """Return the error for an exception that the engine raised while it opened the collection in a directory."""
     if _is_of_the_system(error):
         return StoreUnavailableError(f"cannot open the gallery in {path}: {error}")
     return damaged(path, error)
 
 
 def error_of_call(error: BaseException, path: Path) -> StoreError:
-    """Return what an exception means that a call to the opened collection in a directory raised."""
+    """Return the error for an exception of a call to the opened collection in a directory."""
     if _is_of_the_system(error):
         return StoreError(f"Qdrant Edge in {path}: {error}")
     if type(error).__name__ == _PANIC or isinstance(error, LookupError) or str(error).startswith(_FAILURE):
@@ -37,15 +37,15 @@ def error_of_call(error: BaseException, path: Path) -> StoreError:
 
 
 def damaged(path: Path, error: BaseException) -> StoreDamagedError:
-    """Return the error of a directory, or file, whose content is not what was written."""
+    """Return the error for a damaged directory or file."""
     return StoreDamagedError(
-        f"the gallery's files in {path} are damaged ({error}). Stop the services; `aff gallery rebuild` sets them "
-        f"aside and makes the gallery whole again (docs/operations.md)"
+        f"the gallery's files in {path} are damaged ({error}). Stop the services; `aff gallery rebuild` moves them "
+        f"away and repairs the gallery (docs/operations.md)"
     )
 
 
 def _is_of_the_system(error: BaseException) -> bool:
-    """Say whether the system refused: a full disk, a missing permission; that damages nothing."""
+    """Return whether the operating system rejected a call (full disk, missing permission), which damages nothing."""
     if isinstance(error, OSError):
         return error.errno in _OF_THE_SYSTEM
     told = re.search(r"os error (\d+)", str(error))

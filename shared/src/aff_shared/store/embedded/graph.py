@@ -14,22 +14,23 @@ import qdrant_edge as edge
 from aff_shared.errors import StoreError
 
 QUIET_S = 2.0
-"""How long writes rest before a graph is built: a bulk upload gets one at its end, not ten on its way."""
+"""Seconds without writes before a graph is built: a bulk upload needs one graph at its end, not ten."""
 LONGEST_S = 3600.0
-"""How long writes that never rest put a graph off."""
+"""Maximum delay of a graph by continuous writes, in seconds."""
 _GROWTH = 0.2
 _DEAD = 0.5
-_LEAST_DEAD = 1000  # the engine clears away nothing in a smaller segment
+_LEAST_DEAD = 1000  # the engine removes nothing from smaller segments
 _BYTES_PER_NUMBER = 4
 
 
 def indexing_pays(*, points: int, indexed: int, dead: int, dimension: int, threshold_kb: int) -> bool:
-    """Say whether the vectors outside the graph, or those of deleted and replaced points, are worth a new one.
+    """Return whether the vectors outside the graph, or those of deleted and replaced points, justify a new graph.
 
     Comparing with every vector is exact, and fast while the vectors outside the graph take less than
     `threshold_kb` kilobytes. Building costs a copy of the gallery, so they must also be a fifth of it: then
     the work stays proportional to the gallery's final size however it grows. Dead vectors stay in the files until
-    then, so that a gallery whose images come and go would grow for ever; they may be half as many as the living.
+    then, so a gallery whose images are replaced continuously would keep growing. Half as many as the live ones are
+    accepted.
     """
     if dead >= max(_LEAST_DEAD, _DEAD * points):
         return True
@@ -38,10 +39,10 @@ def indexing_pays(*, points: int, indexed: int, dead: int, dimension: int, thres
 
 
 async def index_in_child(shard_path: Path) -> None:
-    """Build the graph of a shard that no one else has open, in a child process; cancelling kills the child.
+    """Build the graph of a shard that is not open elsewhere in a child process; cancelling kills the child.
 
     Raises:
-        StoreError: The child failed; the shard is of no use then.
+        StoreError: The child failed; the shard is unusable.
     """
     child = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -62,15 +63,15 @@ async def index_in_child(shard_path: Path) -> None:
         raise StoreError(f"indexing ended with status {child.returncode}: {complaint.decode()[-500:]}")
 
 
-_AT_ONCE = 1000  # points that are brought over while searches wait
+_AT_ONCE = 1000  # points that are copied while searches wait
 
 
 class EdgeGraphCopy:
-    """What takes the place of a shard. Not for several threads at once; raises what the engine raises.
+    """Copy of a shard that replaces it. Not thread-safe; raises the engine's exceptions.
 
     Args:
-        source: Directory of the shard, to be copied before the next write.
-        path: Where to.
+        source: Directory of the shard, which has to be copied before the next write.
+        path: Directory of the copy.
     """
 
     def __init__(self, source: Path, path: Path) -> None:
@@ -80,32 +81,32 @@ class EdgeGraphCopy:
         self._shard: edge.EdgeShard | None = None
 
     def note(self, ids: Iterable[edge.PointId]) -> None:
-        """Keep in mind that points of the shard change."""
+        """Record changed points of the shard."""
         self._changed.update(ids)
 
     def open(self, shard: edge.EdgeShard) -> None:
-        """Take the copy, which has its graph now."""
+        """Set the opened copy, which now has its graph."""
         self._shard = shard
 
     def bring_over(self, source: edge.EdgeShard) -> bool:
-        """Bring some of the changes over; returns whether there are many more."""
+        """Copy some of the changes; returns whether many more are left."""
         self._bring_some(source)
         return len(self._changed) > _AT_ONCE
 
     def completed(self, source: edge.EdgeShard) -> edge.EdgeShard:
-        """Bring over what is left, and return the copy."""
+        """Copy the remaining changes, and return the copy."""
         while self._changed:
             self._bring_some(source)
         return self._opened
 
     def close(self) -> None:
-        """Close the copy: it is not wanted any more."""
+        """Close the copy, which is no longer needed."""
         if self._shard is not None:
             self._shard.close()
 
     @property
     def _opened(self) -> edge.EdgeShard:
-        assert self._shard is not None, "a copy is opened before it is worked on"
+        assert self._shard is not None, "a copy is opened before it is used"
         return self._shard
 
     def _bring_some(self, source: edge.EdgeShard) -> None:
@@ -116,22 +117,22 @@ class EdgeGraphCopy:
         self._opened.update(edge.UpdateOperation.upsert_points(points))
 
 
-_CHUNK_BYTES = 2**24  # after each, the copying thread waits for the interpreter, which a search may hold
-# The engine makes the write-ahead log's next file in the background, under a name that does not stay.
+_CHUNK_BYTES = 2**24  # after each, the copying thread waits for the interpreter lock, which a search may hold
+# The engine creates the write-ahead log's next file in the background, under a temporary name.
 _PREALLOCATED = "tmp-"
 
 
 class _CopyGivenUpError(Exception):
-    """Whoever waited for the copy does so no more."""
+    """The copy was cancelled."""
 
 
 async def copy_files(source: Path, target: Path) -> None:
-    """Copy a directory that nobody writes to meanwhile, in a thread of its own; the files are durable then.
+    """Copy a directory that does not change in the meantime, in a separate thread; the copies are durable.
 
     Args:
         source: The directory; of a shard, after a flush.
-        target: Directory that does not exist. Cancelling leaves a part of it, and returns when nothing is copied
-            any more.
+        target: Directory that does not exist. Cancelling leaves an incomplete copy, and returns when copying has
+            stopped.
 
     Raises:
         OSError: It cannot be read or written.
@@ -171,7 +172,7 @@ def _copy_file(source: Path, target: Path, given_up: threading.Event) -> None:
 
 
 def main() -> None:
-    """Build it, and clear away the vectors of deleted points."""
+    """Build the graph, and remove the vectors of deleted points."""
     os.nice(10)  # the services go first
     shard = edge.EdgeShard.load(sys.argv[1])
     shard.optimize()

@@ -1,12 +1,12 @@
-"""Makes an embedded gallery whole again whose files are damaged: what cannot be read is set aside, never deleted.
+"""Repairs an embedded gallery with damaged files: unreadable files are moved away, never deleted.
 
 ```
 damaged/<time>/<12 digits>/       a collection that could not be read
-damaged/<time>/catalogue.json     likewise
+damaged/<time>/catalogue.json     a catalogue that could not be read
 ```
 
-An empty collection of the same embedding space takes the place of a damaged one. Where that was the live one and
-others are whole, the fullest of them becomes live: it holds every image that was indexed since it was made.
+An empty collection of the same embedding space replaces a damaged one. If that was the live one and
+others are intact, the largest of them becomes live: it has every image that was indexed since it was created.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _UNIT_TOLERANCE = 1e-3
 
 @dataclass(slots=True)
 class RebuiltGallery:
-    """What was found and done.
+    """Result of a rebuild.
 
     Attributes:
-        aside: Where the damaged files lie now; None where none were damaged.
-        emptied: Spaces whose collections were damaged, and are empty now.
-        nameless: Damaged collections whose spaces could not be read; nothing took their places.
-        live: Space that is searched now; None where there is no collection at all.
-        images: How many the live collection holds.
+        aside: Directory of the damaged files; None if no files were damaged.
+        emptied: Spaces whose collections were damaged, and are now empty.
+        nameless: Damaged collections whose spaces could not be read; they were not replaced.
+        live: Space that is live now; None if there are no collections.
+        images: Number of images in the live collection.
     """
 
     aside: Path | None = None
@@ -67,7 +67,7 @@ async def rebuild_gallery(settings: StoreSettings) -> RebuiltGallery:
         await asyncio.to_thread(adopt_earlier_release, root)
         counts = await _set_damaged_aside(root, aside, settings, rebuilt)
         if not counts and not rebuilt.emptied and (root / "catalogue.json").exists():
-            _set_aside(root / "catalogue.json", aside, rebuilt)  # what it calls live is gone
+            _set_aside(root / "catalogue.json", aside, rebuilt)  # its live collection no longer exists
         catalogue = await asyncio.to_thread(_open_catalogue, root, aside, settings, lock, rebuilt)
     except BaseException:
         os.close(lock)
@@ -101,7 +101,7 @@ async def _set_damaged_aside(
 
 
 async def _count_readable(path: Path, settings: StoreSettings) -> int | None:
-    """Return how many points a collection has, every one of which was read; None where it is damaged."""
+    """Return the number of points of a collection after reading all of them; None if it is damaged."""
     if _space_of(path) is None:
         return None  # opening it would sweep its shards
     try:
@@ -127,7 +127,7 @@ def _is_unit(point: GalleryPoint) -> bool:
 
 
 def _is_unused(path: Path) -> bool:
-    """Say whether a directory was made for a collection that never came to be, as serving another bundle does."""
+    """Return whether a directory was made for a collection that was never created, as serving another bundle does."""
     return all(entry.name == "gallery.lock" for entry in path.iterdir())
 
 

@@ -1,7 +1,7 @@
-"""Builds collections beside those of an embedded gallery, so that a kill on the way leaves the one or the other.
+"""Builds new collections for an embedded gallery, so that after a kill it has the old ones or the new ones.
 
 They are written in `restoring-<key>/`, which is laid out as a gallery. From the moment that it is called `restored/`,
-it counts: what is left to do is done again by the next opening.
+it counts: the next opening completes the replacement.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class EdgeRestoration:
 
     Args:
         root: Directory of the gallery.
-        key: Hex digits that stand for what is restored.
-        settings: Of the collections.
-        adopt: Puts a directory with complete collections into the place of those of the gallery.
+        key: Hexadecimal id of what is restored.
+        settings: Settings of the collections.
+        adopt: Replaces the gallery's collections with those of a directory.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EdgeRestoration:
         self._stores: dict[str, QdrantEdgeStore] = {}
 
     async def begin(self) -> None:
-        """Remove what a restoration of another key left."""
+        """Remove the files of restorations with other keys."""
         for other in self._place.parent.glob("restoring*"):
             if other != self._place:
                 await asyncio.to_thread(shutil.rmtree, other, ignore_errors=True)
@@ -57,7 +57,7 @@ class EdgeRestoration:
         return self._stores[name]
 
     async def take_place(self, collections: Sequence[Collection]) -> None:
-        """Replace all collections of the gallery by those that were created."""
+        """Replace all collections of the gallery with those that were created."""
         await self.close()
         await self._adopt(self._place, collections)
 
@@ -69,7 +69,7 @@ class EdgeRestoration:
 
 
 def finish_restore(root: Path) -> None:
-    """Put collections that were built completely into the place of the former; does nothing where there are none."""
+    """Replace the former collections with those that were built completely, if any."""
     complete = root / "restored"
     if not complete.exists():
         return

@@ -1,13 +1,13 @@
-"""A gallery in Qdrant Edge, blocking: what the engine does, and how our values become the engine's.
+"""The shard of an embedded gallery: blocking calls of Qdrant Edge.
 
-Facts about the engine (0.9) that shape this file:
+Properties of the engine (0.9) that determine this design:
 
 - What `update` wrote survives the death of the process (a memory-mapped log) but not that of the machine;
   `flush` makes it survive both, for some 5 ms. So every write ends with a flush.
 - Every call holds Python's interpreter lock from its beginning to its end. `optimize`, which builds the HNSW graph,
-  takes 30 s for 50,000 vectors: so `edge_optimize` does that in another process, on a copy.
-- It changes the shard's files in `update` and `flush` alone. So they are copied while searches go on and writes wait.
-- It keeps no metadata of a collection, and nothing guards a half-made shard. See `edge_directory`.
+  takes 30 s for 50,000 vectors, so `graph` does that in another process, on a copy.
+- Only `update` and `flush` change the shard's files. So they can be copied during searches, while writes wait.
+- It stores no metadata of a collection, and does not detect incomplete shards. See `directory`.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _DELETED_AT_ONCE = 1000  # by a filter, while searches wait
 
 
 class EdgeGallery:
-    """The shard of a gallery directory. Not for several threads at once; raises what the engine raises."""
+    """The shard of a gallery directory. Not thread-safe; raises the engine's exceptions."""
 
     def __init__(self, path: Path, settings: StoreSettings) -> None:
-        """Open the gallery in a directory; raises what `EdgeDirectory` raises, too."""
+        """Open the gallery in a directory; also raises the errors of `EdgeDirectory`."""
         self._settings = settings
         self._directory = EdgeDirectory(path)
         self._opened: edge.EdgeShard | None = None
@@ -129,7 +129,7 @@ class EdgeGallery:
         self._delete([*points_of(item_ids)])
 
     def delete_matching(self, payload_filter: PayloadFilter, cursor: edge.PointId | None) -> edge.PointId | None:
-        """Delete the next points that the filter matches, durably; returns where to go on, None at the end."""
+        """Delete the next points that the filter matches, durably; returns the next cursor, None at the end."""
         request = edge.ScrollRequest(offset=cursor, limit=_DELETED_AT_ONCE, filter=to_filter(payload_filter))
         records, following = self._shard.scroll(request)
         if records:
@@ -186,11 +186,11 @@ class EdgeGallery:
         copy.open(self._load(copy.path))
 
     def bring_over(self, copy: EdgeGraphCopy) -> bool:
-        """Bring some of the changes since the copy over to it; returns whether there are many more."""
+        """Apply some of the changes since the copy to it; returns whether many more are left."""
         return copy.bring_over(self._shard)
 
     def adopt_copy(self, copy: EdgeGraphCopy) -> None:
-        """Bring the rest over, and go on with the copy in the old shard's place; `sweep` removes that one."""
+        """Apply the remaining changes, and replace the shard with the copy; `sweep` removes the old shard."""
         fresh = copy.completed(self._shard)
         for operation in missing_indexes(fresh, self._settings):
             fresh.update(operation)

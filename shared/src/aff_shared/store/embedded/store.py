@@ -4,11 +4,11 @@ The engine (0.9) holds Python's interpreter lock during every call, from beginni
 all calls: more would only wait for each other, and one alone keeps writes and swaps in order.
 
 Building an HNSW graph takes 30 s for 50,000 vectors, and nothing in this process would run meanwhile. So a
-child process builds it, on a copy of the shard, while searches and writes go on; then what was written in the
-meantime is brought over, and the copy takes the shard's place. Until then the vectors outside the graph are
-compared one by one, which is exact. See `edge_indexing` for when it pays.
+child process builds it on a copy of the shard, while searches and writes continue. Then the changes made in the
+meantime are applied to the copy, which replaces the shard. Until then the vectors outside the graph are
+compared one by one, which is exact. See `graph.indexing_pays`.
 
-Files are copied for a graph in another thread: searches go on, and writes wait until that is done.
+The files are copied in another thread: searches continue, and writes wait until that is done.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class QdrantEdgeStore:
 
         Raises:
             StoreLockedError: Another store holds the directory.
-            StoreDamagedError: Its files are not what was written.
+            StoreDamagedError: Its files are damaged.
             StoreUnavailableError: The directory cannot be read.
         """
         try:
@@ -132,7 +132,7 @@ class QdrantEdgeStore:
         return await self._call(lambda: self._gallery.scroll(limit=limit, cursor=cursor, payload_filter=payload_filter))
 
     async def build_graph(self) -> None:
-        """Build the HNSW graph now where it pays, instead of when writes have rested; searches go on meanwhile."""
+        """Build the HNSW graph now if it pays, instead of after a pause of writes; searches continue."""
         if self._quiet is not None:
             self._quiet.cancel()
         self._start_indexing()
@@ -140,7 +140,7 @@ class QdrantEdgeStore:
         await self._indexing
 
     async def close(self) -> None:
-        """Give up an unfinished graph (the next opening begins anew), close the shard, release the lock."""
+        """Cancel an unfinished graph (the next opening starts again), close the shard, release the lock."""
         if self._quiet is not None:
             self._quiet.cancel()
         if self._indexing is not None:
@@ -152,14 +152,14 @@ class QdrantEdgeStore:
         self._engine.shutdown()
 
     async def _write(self, work: Callable[[], _Result]) -> _Result:
-        """Run blocking work that changes the shard, when nobody copies it; errors as `_call`."""
+        """Run blocking work that changes the shard while it is not being copied; errors as `_call`."""
         async with self._writing:
             return await self._call(work)
 
     async def _call(self, work: Callable[[], _Result]) -> _Result:
-        """Run blocking work in the engine's thread; what the engine raises becomes a StoreError."""
+        """Run blocking work in the engine's thread; the engine's exceptions become a StoreError."""
         if self._closed:
-            raise GalleryMissingError("this collection was dropped, or its store closed")
+            raise GalleryMissingError("this collection was dropped, or its store was closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._engine, work)
         except BaseException as error:
@@ -192,8 +192,8 @@ class QdrantEdgeStore:
             await self._adopt_copy(copy)
         except Exception as error:
             is_foreign = not isinstance(error, StoreError | OSError)
-            _logger.warning("the gallery stays without a new HNSW graph: %s", error, exc_info=is_foreign)
-        finally:  # a copy that was not adopted would keep in mind every point that changes
+            _logger.warning("no new HNSW graph was built for the gallery: %s", error, exc_info=is_foreign)
+        finally:  # a copy that was not adopted would record every changed point
             await self._write(self._gallery.abandon_copy)
             await asyncio.to_thread(self._gallery.sweep)
 

@@ -1,6 +1,6 @@
 """The collections of a gallery on a Qdrant server: the gallery's name is an alias of the live one.
 
-What a restoration brought has names of its own; see server_restoration.
+Restored collections have other names; see `restoration`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class QdrantServerCatalogue:
         return in_order(ours)
 
     async def was_begun(self) -> bool:
-        """Return whether a collection is live, or was once; nothing is known of collections that are gone."""
+        """Return whether a collection is live, or was once; deleted collections are unknown."""
         return any(one.live or one.live_since is not None for one in await self.collections())
 
     async def collection(self, space: EmbeddingSpace) -> QdrantServerStore:
@@ -98,7 +98,7 @@ class QdrantServerCatalogue:
         await self._delete(self._name_of(found.space.id))
 
     async def restoration(self, key: str) -> ServerRestoration:
-        """Begin to build collections that shall replace all that there are."""
+        """Start building collections that will replace all existing ones."""
         await self.collections()
         await self._require_alias_to_be_ours()
         generation = new_generation(key, await self._live_name())
@@ -130,7 +130,7 @@ class QdrantServerCatalogue:
         return [one.name for one in response.collections if generation_of(one.name, self._gallery) is not None]
 
     async def _adopt(self, generation: str, collections: Sequence[Collection]) -> None:
-        """Point the alias to another generation, and drop the former one once nobody uses it any more."""
+        """Point the alias to another generation, and drop the former one when it is no longer used."""
         live, former = live_one(collections), await self._live_name()
         self._follow(collection_name(self._gallery, live.space.id, generation))
         await self._make_live(live.space, former)
@@ -148,7 +148,7 @@ class QdrantServerCatalogue:
                 await self._delete(name)
 
     def _follow(self, live: str) -> None:
-        """Go on with the live one's generation: the stores that were handed out address its collections."""
+        """Switch to the live one's generation: existing stores address its collections from now on."""
         former, self._generation = self._generation, generation_of(live, self._gallery) or ""
         if former == self._generation:
             return
@@ -175,7 +175,7 @@ class QdrantServerCatalogue:
         return next((one.collection_name for one in response.aliases if one.alias_name == self._gallery), None)
 
     async def _described(self, name: str, *, live: bool) -> Collection | None:
-        """Describe a collection; None where it is none of ours, or was dropped at this moment."""
+        """Return the description of a collection; None if it is not part of this gallery, or was just dropped."""
         try:
             info = await self._store(name).info()
         except GalleryMissingError:

@@ -1,4 +1,4 @@
-"""How to reach one address of a Qdrant server, as the settings say, in the words of its client."""
+"""Arguments of Qdrant's client for one address of a server, from the settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aff_shared.store.settings import StoreSettings
 
 _REST_PORT = 6333
 _PROXIES = {"all", "grpc", "http", "https"}
-# A node that was away is found again within seconds: gRPC's own pauses grow to two minutes, and a connection whose
-# other end is gone without a word would be kept for a quarter of an hour.
+# A node that was unavailable is found again within seconds: gRPC's pauses grow to two minutes, and a connection whose
+# other end vanished silently would be kept for a quarter of an hour.
 _CHANNEL = {
     "grpc.initial_reconnect_backoff_ms": 250,
     "grpc.min_reconnect_backoff_ms": 2_000,
@@ -54,7 +54,7 @@ def client_arguments(settings: StoreSettings, url: str, address: str) -> dict[st
     So the client's own version check is off: it calls the server from a thread while the client is made.
 
     Args:
-        settings: Of the store.
+        settings: Settings of the store.
         url: The server's address as the settings name it.
         address: One that its name stands for; the certificate is that of the name.
 
@@ -86,7 +86,7 @@ def shows_key(arguments: dict[str, Any], address: str) -> bool:
     """Return whether a client's key can be read on a public network.
 
     Args:
-        arguments: Of the client.
+        arguments: Arguments of the client.
         address: An IP address, or a name; one without a dot is that of a network of containers.
     """
     if arguments["api_key"] is None or urlsplit(arguments["url"]).scheme == "https":

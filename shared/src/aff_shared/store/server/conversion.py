@@ -26,7 +26,7 @@ from aff_shared.store.settings import MemoryPlacement, StoreSettings
 
 
 def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[str, Any]:
-    """Return the arguments of `create_collection` beside the name."""
+    """Return the arguments of `create_collection` except the name."""
     vector = models.VectorParams(
         size=space.dimension,
         distance=models.Distance.COSINE,
@@ -49,7 +49,7 @@ def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[s
 
 
 def space_of(info: models.CollectionInfo) -> EmbeddingSpace | None:
-    """Return the space in the metadata of a collection; None where it is no gallery of this system."""
+    """Return the space in the metadata of a collection; None if it is not a gallery of this system."""
     try:
         return EmbeddingSpace.model_validate((info.config.metadata or {}).get(SPACE_KEY))
     except ValidationError:
@@ -57,7 +57,7 @@ def space_of(info: models.CollectionInfo) -> EmbeddingSpace | None:
 
 
 def required_space_of(info: models.CollectionInfo, name: str) -> EmbeddingSpace:
-    """Return the space in the metadata of a collection; raises StoreRejectedError where there is none."""
+    """Return the space in the metadata of a collection; raises StoreRejectedError if it has none."""
     space = space_of(info)
     if space is None:
         raise StoreRejectedError(

@@ -1,4 +1,4 @@
-"""What a Qdrant server's answers and its client's exceptions mean, in the error tree."""
+"""Translates a Qdrant server's responses and its client's exceptions into the error tree."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ _SETTING_OF_LIMIT = {"hnsw_ef": "QDRANT_SEARCH_EF", "oversampling": "QDRANT_OVER
 
 
 def translated(error: Exception, server: str) -> AffError:
-    """Return the error of ours that a failed call stands for.
+    """Return the error of the tree for a failed call.
 
     Args:
-        error: What Qdrant's client, or the wait for it, raised.
-        server: Where the call went, for the detail.
+        error: Exception of Qdrant's client, or a timeout.
+        server: Name of the server, for the detail.
     """
     reason = _reason(error)
     if isinstance(error, ResourceExhaustedResponse):
@@ -78,7 +78,7 @@ def translated(error: Exception, server: str) -> AffError:
     if kind is StoreUnavailableError and _TOO_LARGE in reason:
         return StoreRequestTooLargeError(f"{server}: {reason}")
     if kind is StoreRefusalError:
-        return _refusal(reason, server)
+        return _rejection(reason, server)
     return kind(f"{server}: {reason}")
 
 
@@ -96,8 +96,8 @@ def error_of_http_status(status: int | None) -> type[AffError]:
     """Return the error that an HTTP status of the REST interface stands for."""
     if status in _BY_HTTP_STATUS:
         return _BY_HTTP_STATUS[status]
-    is_refusal = status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return StoreRejectedError if is_refusal else StoreError
+    is_rejection = status is not None and status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return StoreRejectedError if is_rejection else StoreError
 
 
 def _kind(error: Exception) -> type[AffError]:
@@ -107,7 +107,7 @@ def _kind(error: Exception) -> type[AffError]:
         return error_of_http_status(error.status_code)
     if isinstance(error, ApiException | QdrantException | OSError):  # undelivered, timed out
         return StoreUnavailableError
-    if isinstance(error, ValueError | TypeError):  # the client refuses to send it
+    if isinstance(error, ValueError | TypeError):  # the client rejects it
         return StoreRejectedError
     return StoreError
 
@@ -130,11 +130,13 @@ def _message(body: bytes) -> str:
 
 
 def _throttled(reason: str, server: str, retry_after_s: int) -> StoreThrottledError:
-    return StoreThrottledError(f"{server}: {reason}", retry_after_s=max(1, retry_after_s))  # 0 would be asked at once
+    return StoreThrottledError(
+        f"{server}: {reason}", retry_after_s=max(1, retry_after_s)
+    )  # 0 would be retried immediately
 
 
-def _refusal(reason: str, server: str) -> AffError:
-    """Return a refusal of the request, with the key or limit that it is about and the setting that mends it."""
+def _rejection(reason: str, server: str) -> AffError:
+    """Return the error of a rejected request, with the key or limit and the setting that fixes it."""
     if found := _NO_INDEX.search(reason):
         key, kind = found.groups()
         return InvalidFilterError(
@@ -145,7 +147,7 @@ def _refusal(reason: str, server: str) -> AffError:
     if found := _LIMIT.search(reason):
         asked, allowed, name = found.groups()
         setting = _SETTING_OF_LIMIT.get(name)
-        remedy = f"set {setting}={allowed}" if setting else "ask for less, or raise the collection's limit"
+        remedy = f"set {setting}={allowed}" if setting else "request less, or raise the collection's limit"
         return StoreRefusalError(
             f"{asked} is more than the {allowed} that the strict mode of the gallery's server allows: {remedy}",
             item=name,

@@ -1,4 +1,4 @@
-"""What a server and the strict mode of a collection support, and operations within these limits."""
+"""Limits of a server's version and of a collection's strict mode, and operations within them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CollectionLimits:
-    """How a collection is used.
+    """Limits of a collection.
 
     Attributes:
         search_ef: Nodes that a search of the graph keeps.
-        oversampling: How many times the wanted hits are taken of compressed vectors.
+        oversampling: Factor of candidates among compressed vectors to requested hits.
         batch_size: Points per upsert call.
-        query_limit: Most points that a search or a page of a scroll may ask for; None for any number.
+        query_limit: Maximum `limit` of a search or of a page of a scroll; None for no maximum.
     """
 
     search_ef: int
@@ -37,7 +37,7 @@ class CollectionLimits:
     query_limit: int | None = None
 
     def changes(self, wanted: CollectionLimits) -> str:
-        """Return what is lower than wanted, such as `search_ef 100 instead of 200`; empty where nothing is."""
+        """Return the values that are lower than requested, such as `search_ef 100 instead of 200`, or an empty text."""
         pairs = [(name, getattr(self, name), getattr(wanted, name)) for name in self.__slots__]
         return ", ".join(f"{name} {own} instead of {other or 'any'}" for name, own, other in pairs if own != other)
 
@@ -60,13 +60,13 @@ async def in_parts(
 ) -> None:
     """Await an operation for all items, `size` at a time, halved where the store takes less at once.
 
-    A part that the rate limit holds up is waited for, once another part is done: begun anew, the whole would never end.
+    A part that is rate-limited is retried if another part is done: restarting the whole would never end.
 
     Args:
         operation: Takes a part.
         items: All of them.
-        size: Of the first parts.
-        wait_s: Longest wait for the rate limit, all parts together, in seconds.
+        size: Size of the first parts.
+        wait_s: Maximum wait for the rate limit, all parts together, in seconds.
 
     Raises:
         StoreThrottledError: The first part is held up, or the parts for longer than `wait_s`.
@@ -82,7 +82,7 @@ async def in_parts(
             if len(part) == 1:
                 raise
             size = len(part) // 2
-            _logger.warning("asked for %d at a time: %s", size, error)
+            _logger.warning("reducing the batch size to %d: %s", size, error)
         except StoreThrottledError as error:
             if start == 0:
                 raise
@@ -107,11 +107,11 @@ _TURBO8: _Version = (1, 20)
 
 
 def require_supported(settings: StoreSettings, server: str) -> None:
-    """Check the settings against a server's version and the client's; both have to know what is asked for.
+    """Check that a server's version and the client's support the settings.
 
     Args:
-        settings: Of the store.
-        server: Version, such as `1.19.0`; one that is no number is taken for new enough.
+        settings: Settings of the store.
+        server: Version, such as `1.19.0`; one that cannot be parsed is accepted.
 
     Raises:
         StoreRejectedError: A setting needs a newer one; names it, the server and the remedy.
@@ -133,7 +133,7 @@ def require_supported(settings: StoreSettings, server: str) -> None:
 
 
 def _demands(settings: StoreSettings) -> list[tuple[str, _Version, str]]:
-    """Return each setting that not every server knows, with the version that does, and what to set instead."""
+    """Return each setting that not every version supports, with the required version and an alternative."""
     demands = [("the gallery's metadata", _OLDEST, "use the embedded engine (no QDRANT_URL)")]
     kind = settings.quantization
     if kind == "turbo8":

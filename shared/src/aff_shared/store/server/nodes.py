@@ -1,4 +1,4 @@
-"""Calls to the nodes of a Qdrant server: one is asked until it fails, then the next."""
+"""Calls to the nodes of a Qdrant server, with failover to the next node."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Node:
         url: The server's address as the settings name it.
         address: One that its name stands for.
         client: Connected to that address.
-        rank: Where it stands among nodes that did not fail: the first is asked.
+        rank: Order among nodes that did not fail: the first is used.
         failed_at: When it failed last, by the monotonic clock; 0 once it has answered since.
     """
 
@@ -89,12 +89,12 @@ class ServerNodes:
         Args:
             request: Makes the call with the client of a node.
             reads: Whether it only reads: then a node is waited for `read_timeout_s` while there are others to ask. The
-                last try asks all of them and waits `timeout_s`, so that slow nodes still answer beside one that hangs.
-            only_try_s: Longest wait of a call that is made once, in seconds.
+                last attempt calls all of them and waits `timeout_s`, so slow nodes can answer if another one hangs.
+            only_try_s: Maximum wait of a call that is made once, in seconds.
 
         Raises:
             StoreUnavailableError: No node answered; StoreThrottledError where it limits the rate.
-            AffError: The server refused it, as `translated` returns it.
+            AffError: The server rejected it, as `translated` returns it.
         """
         if only_try_s is not None:
             return await self._ask(await self._next(), request, only_try_s)
@@ -114,7 +114,7 @@ class ServerNodes:
         return await retry_unavailable(attempt, max_retries=retries, backoff_s=backoff_s, peers=max(peers, 1))
 
     async def administer(self, request: Request[_Result], *, reads: bool = False) -> _Result:
-        """Await a request about collections themselves, as `call`: a refusal is a StoreRejectedError, no caller's."""
+        """Await a request about collections, as `call`: a rejection is a StoreRejectedError, not the caller's error."""
         try:
             return await self.call(request, reads=reads)
         except RequestError as error:
@@ -136,7 +136,7 @@ class ServerNodes:
         return min(nodes, key=lambda node: (node.failed_at, node.rank))
 
     async def _known(self) -> list[_Node]:
-        """Return the nodes, looked up anew where that is due, and waited for where none is known to answer."""
+        """Return the nodes; they are looked up again if that is due, and awaited if all of them have failed."""
         in_trouble = all(node.failed_at for node in self._nodes)
         interval_s = _LOOKUP_INTERVAL_IN_TROUBLE_S if in_trouble else _LOOKUP_INTERVAL_S
         is_due = time.monotonic() >= self._looked_up_at + interval_s or not self._nodes
@@ -179,7 +179,7 @@ class ServerNodes:
     def _leave_out(self, node: _Node, failure: StoreUnavailableError) -> None:
         node.failed_at = time.monotonic()
         if len(self._nodes) > 1 and node not in self._watched:
-            _logger.warning("another node is asked: %s", failure)
+            _logger.warning("failing over to another node: %s", failure)
             self._watched.add(node)
             self._begin(self._watch(node))
 
@@ -191,7 +191,7 @@ class ServerNodes:
                 await self._ask(node, lambda client: client.info(), self.settings.read_timeout_s)
             except StoreUnavailableError:
                 continue
-            except AffError:  # a refusal is an answer, too
+            except AffError:  # a rejection is an answer, too
                 node.failed_at = 0.0
             _logger.info("Qdrant server %s is back", self._place(node))
             break
@@ -210,7 +210,7 @@ class ServerNodes:
         gone = [node for node in self._nodes if node not in found]
         self._nodes, self._looked_up_at = found, time.monotonic()
         for node in gone:
-            _logger.info("Qdrant server %s is gone", self._place(node))
+            _logger.info("Qdrant server %s was removed from DNS", self._place(node))
             self._begin(self._dismiss(node))
 
     async def _dismiss(self, node: _Node) -> None:
@@ -239,7 +239,7 @@ class ServerNodes:
 
 
 def _client(arguments: dict[str, Any]) -> AsyncQdrantClient:
-    """Return a client without its own warning of keys over http, which knows nothing of the network between."""
+    """Return a client without its own warning about keys over HTTP, which ignores the kind of network."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection", category=UserWarning)
         return AsyncQdrantClient(**arguments)

@@ -1,6 +1,6 @@
-"""Builds collections beside those of a gallery on a server.
+"""Builds new collections for a gallery on a server.
 
-What is restored has names of its own, `<gallery>-<12 digits>-r<8 digits>`, the last digits the same for all of its
+Restored collections are named `<gallery>-<12 digits>-r<8 digits>`, with the same last digits for all of its
 collections: its generation. The collections of a gallery are those of the live one's generation. So the one operation
 that points the alias to another generation replaces all of them, for every process that follows the gallery.
 """
@@ -41,7 +41,7 @@ class ServerRestoration:
     Args:
         nodes: The server.
         gallery: Name of the gallery.
-        generation: Of what is restored.
+        generation: Generation of the restored collections.
         adopt: Makes a generation that of the gallery.
     """
 
@@ -64,7 +64,7 @@ class ServerRestoration:
         return store
 
     async def take_place(self, collections: Sequence[Collection]) -> None:
-        """Replace all collections of the gallery by those that were created."""
+        """Replace all collections of the gallery with those that were created."""
         await self._adopt(self._generation, collections)
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """One collection of a Qdrant server (1.16 or later), through the official async client.
 
-The embedding space stands in the collection's metadata.
+The embedding space is stored in the collection's metadata.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class QdrantServerStore:
         self._in_parts = partial(in_parts, wait_s=nodes.settings.rate_limit_wait_s)
 
     def address(self, collection: str) -> None:
-        """Go on with the collection of that name, which took the place of this one."""
+        """Use the collection of this name from now on, which replaced the former one."""
         if collection != self._gallery:
             self._gallery, self._known_limits = collection, None
 
@@ -87,7 +87,7 @@ class QdrantServerStore:
         return required_space_of(await self.info(), self._gallery)
 
     async def info(self) -> models.CollectionInfo:
-        """Return what the server says of the collection, whose limits are respected from now on."""
+        """Return the server's description of the collection, and apply its limits from now on."""
         info = await self._nodes.administer(lambda client: client.get_collection(self._gallery), reads=True)
         limits = limits_of(info.config.strict_mode_config, self._settings)
         if limits != self._known_limits and (lower := limits.changes(limits_of(None, self._settings))):
@@ -160,7 +160,7 @@ class QdrantServerStore:
         return [to_hit(point, with_embedding=with_embeddings) for point in found.points]
 
     async def most_hits(self) -> int | None:
-        """Return how many hits a search may ask for; None for any number."""
+        """Return the maximum of a search's `limit`; None for no maximum."""
         return (await self._limits()).query_limit
 
     async def count(self, payload_filter: PayloadFilter | None = None) -> int:
@@ -231,7 +231,7 @@ class QdrantServerStore:
         await self._nodes.administer(lambda client: client.create_payload_index(self._gallery, key, kind, wait=True))
 
     async def _holds(self, space: EmbeddingSpace) -> bool:
-        """Say whether the collection exists; raises where it does, with another space."""
+        """Return whether the collection exists; raises if it exists with another space."""
         try:
             found = await self.space()
         except GalleryMissingError:

@@ -41,8 +41,8 @@ def _replaced(data: bytes, old: bytes, new: bytes) -> bytes:
     return data.replace(old, new)
 
 
-def _refused_by_libavif(data: bytes) -> bytes:
-    """The same data, which Pillow by itself does not open."""
+def _rejected_by_libavif(data: bytes) -> bytes:
+    """The same data, which Pillow alone does not open."""
     with pytest.raises((SyntaxError, ValueError, RuntimeError)):
         AvifImagePlugin.AvifImageFile(BytesIO(data))
     return data
@@ -55,13 +55,13 @@ ALPHA = bytes((0, 2, 5, ISPE, PIXI, AV1C, AUXC, IROT))
 
 def test_an_alpha_plane_without_a_size_has_that_of_the_picture() -> None:
     data = _replaced(TURNED, ALPHA, bytes((0, 2, 5, PIXI, PIXI, AV1C, AUXC, IROT)))
-    assert (_decoded(_refused_by_libavif(data)) == _decoded(TURNED)).all()
+    assert (_decoded(_rejected_by_libavif(data)) == _decoded(TURNED)).all()
 
 
 def test_a_rotation_that_is_not_marked_as_essential_is_one() -> None:
     data = TURNED.replace(bytes((IROT,)) + b"\0\2", bytes((IROT & 0x7F,)) + b"\0\2")
     assert data != TURNED
-    assert (_decoded(_refused_by_libavif(data)) == _decoded(TURNED)).all()
+    assert (_decoded(_rejected_by_libavif(data)) == _decoded(TURNED)).all()
 
 
 def test_associations_in_several_boxes_are_one() -> None:
@@ -77,7 +77,7 @@ def test_associations_in_several_boxes_are_one() -> None:
         place = data.index(kind) - 4
         struct.pack_into(">I", data, place, int.from_bytes(data[place : place + 4]) + grown)
     _move_items(data, grown)
-    assert (_decoded(_refused_by_libavif(bytes(data))) == _decoded(TURNED)).all()
+    assert (_decoded(_rejected_by_libavif(bytes(data))) == _decoded(TURNED)).all()
 
 
 def _move_items(data: bytearray, distance: int) -> None:
@@ -130,7 +130,7 @@ def test_large_metadata_are_not_mended_and_cost_no_time() -> None:
 def test_a_gain_map_that_cannot_be_read_does_not_cost_the_picture() -> None:
     whole = _avif()
     data = _replaced(whole, b"MA1B", b"tmap")  # announces a gain map, which is not there
-    assert np.array_equal(_decoded(_refused_by_libavif(data)), _decoded(whole))
+    assert np.array_equal(_decoded(_rejected_by_libavif(data)), _decoded(whole))
 
 
 ANNOUNCED, CODED = (64, 64), (512, 256)
@@ -237,17 +237,17 @@ def test_the_first_frame_of_an_animation_counts_too() -> None:
     assert announced_pixels(data.replace(b"meta", b"free")) == 512 * 256
 
 
-def test_a_frame_with_a_size_of_its_own_may_have_as_many_pixels_as_its_bits_can_state() -> None:
+def test_a_frame_with_another_size_may_have_as_many_pixels_as_its_bits_can_state() -> None:
     first = Image.fromarray(gradient(77, 123))
     data = bytearray(encode(first, "AVIF", save_all=True, append_images=[first.rotate(180)]))
     frame = data.index(b"\x32", data.index(b"mdat") + 4 + 2 + 12)  # after a delimiter and a sequence header
     place = frame + (3 if data[frame + 1] & 0x80 else 2)
-    assert data[place] & 0b1111_1110 == 0b0001_0000  # a shown key frame, without a size of its own
+    assert data[place] & 0b1111_1110 == 0b0001_0000  # a shown key frame, without another size
     data[place] |= 0b10
     assert announced_pixels(bytes(data)) == 128 * 128
 
 
-def test_metadata_that_are_too_large_to_be_looked_at_are_refused() -> None:
+def test_metadata_that_are_too_large_to_be_looked_at_are_rejected() -> None:
     with pytest.raises(TruncatedImageError, match="disagree about its size"):
         _decoded(_container(_coded(), inside=True, padding=1 << 20))
     with pytest.raises(TruncatedImageError, match="disagree about its size"):
@@ -256,6 +256,6 @@ def test_metadata_that_are_too_large_to_be_looked_at_are_refused() -> None:
         _decoded(_container(_coded()) + 256 * _box(b"free"))
 
 
-def test_more_units_of_av1_data_than_are_looked_at_are_refused() -> None:
+def test_more_units_of_av1_data_than_are_looked_at_are_rejected() -> None:
     with pytest.raises(TruncatedImageError, match="disagree about its size"):
         _decoded(_container(b"\x12\0" * 300 + _coded(CODED)))

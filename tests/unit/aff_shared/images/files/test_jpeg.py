@@ -53,7 +53,7 @@ def test_a_grey_or_cmyk_jpeg_may_lack_its_end_marker_too(mode: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tail", [b"", b"\0\0\x00\x08SEFH" + bytes(20)])
-def test_a_jpeg_that_lacks_pixels_is_refused_wherever_it_is_cut(kind: dict[str, Any], tail: bytes) -> None:
+def test_a_jpeg_that_lacks_pixels_is_rejected_wherever_it_is_cut(kind: dict[str, Any], tail: bytes) -> None:
     whole = encode(NOISE, "JPEG", **kind)
     for kept in (0.3, 0.6, 0.9, 0.99):
         cut = whole[: int(len(whole) * kept)] + tail
@@ -80,7 +80,7 @@ def test_a_whole_jpeg_may_end_in_the_grey_of_missing_pixels(kind: dict[str, Any]
 
 
 @pytest.mark.parametrize("kind", [{"progressive": True}, {"progressive": True, "restart_marker_rows": 1}])
-def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(kind: dict[str, Any]) -> None:
+def test_a_progressive_jpeg_that_lacks_a_scan_is_rejected(kind: dict[str, Any]) -> None:
     whole = encode(NOISE, "JPEG", **kind)
     for scans in range(1, whole.count(b"\xff\xda")):
         end = -1
@@ -90,14 +90,14 @@ def test_a_progressive_jpeg_that_lacks_a_scan_is_refused(kind: dict[str, Any]) -
             _decoded(whole[: whole.rindex(b"\xff\xc4", 0, end)])
 
 
-def test_a_jpeg_cut_between_two_restart_intervals_is_refused() -> None:
+def test_a_jpeg_cut_between_two_restart_intervals_is_rejected() -> None:
     whole = encode(NOISE, "JPEG", restart_marker_blocks=3)
     for number in (0, 3, 7):
         with pytest.raises(TruncatedImageError):
             _decoded(whole[: whole.index(bytes((0xFF, 0xD0 + number)), 700)])
 
 
-def test_a_lossless_jpeg_is_read_whole_by_whoever_asks() -> None:
+def test_a_lossless_jpeg_is_decoded_as_a_whole_for_every_min_side() -> None:
     levels = gradient()[:, :, 0]
     for data in (lossless_jpeg(levels), lossless_jpeg(levels)[:-2]):
         for min_side in (None, 8):
@@ -127,7 +127,7 @@ def test_an_extended_or_arithmetic_jpeg_is_read(process: int) -> None:
         (0xC0, {"height": 0}, "DNL"),
     ],
 )
-def test_a_coding_process_that_cannot_be_read_is_named_to_whoever_asks(
+def test_an_unsupported_coding_process_is_named_for_every_min_side(
     process: int, options: dict[str, Any], named: str
 ) -> None:
     data = of_process(process, **options)
@@ -154,7 +154,7 @@ def test_a_coding_process_that_cannot_be_read_is_named_to_whoever_asks(
         b"\x00junk\xff\x00",
     ],
 )
-def test_what_lies_beside_the_pixels_never_costs_the_picture(beside: bytes) -> None:
+def test_damage_outside_the_pixels_does_not_prevent_decoding(beside: bytes) -> None:
     whole = jpeg_bytes()
     assert (_decoded(whole[:BEHIND_JFIF] + beside + whole[BEHIND_JFIF:]) == _decoded(whole)).all()
 

@@ -57,7 +57,7 @@ LARGE = zlib.compress(b"a" * 2_000_000)
     ],
 )
 @pytest.mark.parametrize("place", [BEHIND_HEADER, BEFORE_END])
-def test_what_lies_beside_the_pixels_never_costs_the_picture(chunk: bytes, place: int) -> None:
+def test_damage_outside_the_pixels_does_not_prevent_decoding(chunk: bytes, place: int) -> None:
     assert _shows_the_photograph(_with(chunk, place))
 
 

@@ -55,7 +55,7 @@ async def test_a_gallery_that_was_served_with_another_bundle_once_is_not_called_
     catalogue = await _open(tmp_path)
     await catalogue.create(OLD)
     await (await catalogue.collection(OLD)).upsert(make_points(3))
-    await catalogue.collection(NEW)  # as a service asks for its bundle's, which is never created
+    await catalogue.collection(NEW)  # as a service opens its bundle's, which is never created
     await catalogue.close()
     rebuilt = await rebuild_gallery(StoreSettings(url="", edge_path=tmp_path))
     assert (rebuilt.aside, rebuilt.nameless, rebuilt.emptied) == (None, [], [])
@@ -119,7 +119,7 @@ async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was
         await restoration.take_place([Collection(OLD, live=True)])
     monkeypatch.undo()
     await catalogue.close()
-    for root, count in ((tmp_path.with_name("half"), 9), (tmp_path, 3)):  # half of one is none, a whole one counts
+    for root, count in ((tmp_path.with_name("half"), 9), (tmp_path, 3)):  # half of one does not count, a whole one does
         again = await _open(root)
         assert await (await again.collection(OLD)).count() == count
         await again.close()

@@ -1,4 +1,4 @@
-"""Searches go on while the files of an embedded collection are copied, and the copy is of one moment."""
+"""Searches continue while the files of an embedded collection are copied, and the copy is consistent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUERY = random_units(1, dimension=32, seed=5)[0]
 
 
 class _SlowCopy:
-    """Copies when it is let, and tells that it was asked to."""
+    """Copies when it is allowed to, and records that it was called."""
 
     def __init__(self) -> None:
         self.begun, self.gate = asyncio.Event(), asyncio.Event()
@@ -105,7 +105,7 @@ async def test_a_process_that_dies_while_it_copies_leaves_the_gallery_as_it_was(
 
     monkeypatch.setattr(qdrant_edge, "copy_files", half)
     await store.build_graph()
-    await store.upsert([make_point("late", QUERY)])  # writes go on after a copy that failed
+    await store.upsert([make_point("late", QUERY)])  # writes continue after a copy that failed
     await store.close()
     assert len(list((tmp_path / "gallery").glob("shard-*"))) == 1
     assert len(list(as_it_died.glob("shard-*"))) == 2

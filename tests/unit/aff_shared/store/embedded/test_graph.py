@@ -1,4 +1,4 @@
-"""The HNSW graph: 3,000 vectors of 32 numbers are 375 kB, so a threshold of 100 kB wants one."""
+"""The HNSW graph: 3,000 vectors of 32 numbers are 375 kB, so a threshold of 100 kB requires one."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_what_is_written_while_the_graph_is_built_is_in_it(
     await again.close()
 
 
-async def test_a_gallery_that_grew_large_before_gets_its_graph_after_opening(tmp_path: Path) -> None:
+async def test_a_large_gallery_without_a_graph_is_indexed_after_opening(tmp_path: Path) -> None:
     store = await _filled(tmp_path)
     await store.close()
     before = _shards(tmp_path)
@@ -105,7 +105,7 @@ async def test_a_gallery_that_grew_large_before_gets_its_graph_after_opening(tmp
 
 @pytest.fixture
 def endless_graph(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Graphs that never end; set once one was begun."""
+    """Graphs that never end; set once one was started."""
     started = asyncio.Event()
 
     async def endless_index(_: Path) -> None:
@@ -116,7 +116,7 @@ def endless_graph(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return started
 
 
-async def test_closing_gives_up_an_unfinished_graph(tmp_path: Path, endless_graph: asyncio.Event) -> None:
+async def test_closing_cancels_an_unfinished_graph(tmp_path: Path, endless_graph: asyncio.Event) -> None:
     store = await _filled(tmp_path)
     before = _shards(tmp_path)
     await endless_graph.wait()
@@ -144,7 +144,7 @@ async def test_a_failed_graph_is_logged_and_costs_nothing_else(
     await store.close()
 
 
-async def test_a_graph_whose_caller_goes_away_is_given_up(tmp_path: Path, endless_graph: asyncio.Event) -> None:
+async def test_a_graph_whose_caller_is_cancelled_is_abandoned(tmp_path: Path, endless_graph: asyncio.Event) -> None:
     store = await _filled(tmp_path)
     before = _shards(tmp_path)
     building = asyncio.create_task(store.build_graph())
@@ -162,7 +162,7 @@ def _id_bytes(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*id_tracker.versions"))
 
 
-async def test_images_that_come_and_go_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_added_and_deleted_images_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qdrant_edge, "QUIET_S", 0.0)
     store = await QdrantEdgeStore.open(tmp_path, StoreSettings(url=""))
     await store.create(SPACE)
@@ -205,17 +205,17 @@ def test_indexing_pays_above_the_threshold_and_after_a_fifth_of_growth(points: i
 
 
 @pytest.mark.parametrize(("dead", "pays"), [(999, False), (1_000, True)])
-def test_a_small_gallery_is_written_anew_after_a_thousand_deletions(dead: int, pays: bool) -> None:
+def test_a_small_gallery_is_rewritten_after_a_thousand_deletions(dead: int, pays: bool) -> None:
     assert indexing_pays(points=10, indexed=0, dead=dead, dimension=128, threshold_kb=100) is pays
 
 
 @pytest.mark.parametrize(("dead", "pays"), [(4_999, False), (5_000, True)])
-def test_a_gallery_is_written_anew_when_half_as_many_were_deleted_as_it_holds(dead: int, pays: bool) -> None:
+def test_a_gallery_is_rewritten_when_half_as_many_were_deleted_as_it_holds(dead: int, pays: bool) -> None:
     assert indexing_pays(points=10_000, indexed=10_000, dead=dead, dimension=128, threshold_kb=100) is pays
 
 
 @pytest.mark.anyio
-async def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
+async def test_a_child_that_fails_reports_the_cause(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"(?s)indexing ended with status 1.*does not exist"):
         await index_in_child(tmp_path / "nothing")
 

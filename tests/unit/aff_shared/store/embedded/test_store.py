@@ -125,7 +125,7 @@ async def test_a_creation_that_was_killed_halfway_can_be_repeated(tmp_path: Path
     await store.close()
 
 
-async def test_another_process_is_told_that_the_gallery_is_open_elsewhere(tmp_path: Path) -> None:
+async def test_another_process_reports_that_the_gallery_is_open_elsewhere(tmp_path: Path) -> None:
     store = await _open(tmp_path)
     await store.create(SPACE)
     other = _python(OPEN_AND_COUNT, tmp_path)
@@ -166,7 +166,7 @@ async def test_a_missing_shard_is_reported_and_the_lock_released(tmp_path: Path)
             await _open(tmp_path)
 
 
-async def test_what_the_engine_refuses_is_a_rejection_and_spoils_nothing(tmp_path: Path) -> None:
+async def test_what_the_engine_rejects_is_a_rejection_and_spoils_nothing(tmp_path: Path) -> None:
     store = await _open(tmp_path)
     await store.create(SPACE)
     with pytest.raises(StoreRejectedError, match="expected dim: 8, got 3"):

@@ -84,12 +84,12 @@ def test_an_address_of_a_name_is_called_by_the_name() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://", "ftp://qdrant", "http://qdrant:x", "http://q drant:6333"])
-def test_an_address_that_is_none_is_refused_by_a_sentence(url: str) -> None:
-    with pytest.raises(ValidationError, match="a URL is needed, such as http://"):
+def test_an_invalid_address_is_rejected_with_one_line(url: str) -> None:
+    with pytest.raises(ValidationError, match="a URL is required, such as http://"):
         StoreSettings(url=url)
 
 
-def test_a_port_out_of_range_is_refused_as_that() -> None:
+def test_a_port_out_of_range_is_rejected_as_that() -> None:
     with pytest.raises(ValidationError, match="a port is a number from 1 to 65535"):
         StoreSettings(url="http://qdrant:99999")
 

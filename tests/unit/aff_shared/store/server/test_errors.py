@@ -23,7 +23,7 @@ OF_THE_REQUEST = {"INVALID_ARGUMENT", "OUT_OF_RANGE"}
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
-def test_every_grpc_status_stands_for_an_error(code: grpc.StatusCode) -> None:
+def test_every_grpc_status_has_an_error(code: grpc.StatusCode) -> None:
     expected: type[AffError] = StoreRejectedError
     if code.name in TRANSIENT:
         expected = StoreUnavailableError
@@ -56,7 +56,7 @@ def test_every_grpc_status_stands_for_an_error(code: grpc.StatusCode) -> None:
         (None, StoreError),
     ],
 )
-def test_every_http_status_stands_for_an_error(status: int | None, expected: type[AffError]) -> None:
+def test_every_http_status_has_an_error(status: int | None, expected: type[AffError]) -> None:
     assert error_of_http_status(status) is expected
 
 

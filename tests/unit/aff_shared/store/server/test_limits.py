@@ -1,4 +1,4 @@
-"""Strict mode, rate limits and refusals, in the words of a real server, over REST and gRPC."""
+"""Strict mode, rate limits and rejections, in the words of a real server, over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TestRefusals:
             ("Wrong input: Not existing vector name error: other", None, "Not existing vector name error: other"),
         ],
     )
-    async def test_what_the_request_asks_for_is_refused_as_the_requests_fault(
+    async def test_a_request_over_the_stores_limits_is_a_client_error(
         self, node: QdrantNode, store: QdrantServerStore, text: str, item: str | None, words: str
     ) -> None:
         node.refuse = _refusing("search", text)
@@ -118,7 +118,7 @@ class TestRefusals:
 
 
 class TestAFullDisk:
-    async def test_a_write_is_refused_at_once_in_the_servers_words_and_searches_go_on(
+    async def test_a_write_is_rejected_at_once_in_the_servers_words_and_searches_go_on(
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
         full = Refusal(StatusCode.INTERNAL, 500, FULL_DISK)
@@ -189,7 +189,7 @@ class TestStrictMode:
 
 
 class TestRates:
-    async def test_a_limit_that_is_used_up_is_passed_on_and_not_asked_again(
+    async def test_an_exhausted_limit_is_raised_and_not_retried(
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
         used_up = Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, USED_UP, retry_after_s=60)
@@ -220,10 +220,10 @@ class TestRates:
         node.strict_mode = STRICT  # four points a write
         held_up = [Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, USED_UP, retry_after_s=1)]
 
-        def refuse(call: Call) -> Refusal | None:
+        def reject(call: Call) -> Refusal | None:
             return held_up.pop() if call.name == "upsert" and node.written and held_up else None
 
-        node.refuse = refuse
+        node.reject = refuse
         await store.upsert(make_points(10))
         assert [call.size for call in node.calls if call.name == "upsert"] == [4, 4, 4, 2]
         assert node.written == 10
@@ -266,7 +266,7 @@ class TestParts:
             await in_parts(held_up_every_other_time, list(range(9)), 1, wait_s=60)
         assert waits == [20, 20, 20]
 
-    async def test_a_single_item_that_is_too_large_is_refused(self) -> None:
+    async def test_a_single_item_that_is_too_large_is_rejected(self) -> None:
         with pytest.raises(StoreRequestTooLargeError):
             await in_parts(_raising(StoreRequestTooLargeError("large")), [1, 2, 3], 3, wait_s=60)
 
@@ -332,7 +332,7 @@ def test_a_client_that_is_too_old_is_named_as_well(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("prefer_grpc", [True, False], ids=["gRPC", "REST"])
-async def test_the_server_is_asked_before_anything_else(prefer_grpc: bool) -> None:
+async def test_the_server_version_is_checked_before_anything_else(prefer_grpc: bool) -> None:
     async with qdrant_nodes() as (node,):
         rest, grpc_port = node.ports
         settings = StoreSettings(

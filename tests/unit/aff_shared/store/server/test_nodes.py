@@ -1,4 +1,4 @@
-"""Several nodes on addresses of this machine, one of which hangs, is slow, vanishes or comes back elsewhere."""
+"""Several nodes on addresses of this machine, one of which hangs, is slow, vanishes or returns elsewhere."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestANodeThatFails:
             (await _asked(nodes, store)).delay_s = math.inf
             assert max(await asyncio.gather(*(_timed_count(store) for _ in range(8)))) < LESS_THAN_THE_TIMEOUT_S
 
-    async def test_one_that_accepts_connections_and_says_nothing_is_passed_over(self, prefer_grpc: bool) -> None:
+    async def test_a_node_that_accepts_connections_but_does_not_respond_is_skipped(self, prefer_grpc: bool) -> None:
         async with qdrant_nodes(*THREE[:2]) as nodes:
             with (
                 socket.create_server((THREE[2], nodes[0].ports[0])),
@@ -93,7 +93,7 @@ class TestANodeThatFails:
             ):
                 mute = QdrantNode(THREE[2])
                 settings = _settings([nodes[0], mute, nodes[1]], prefer_grpc=prefer_grpc)
-                for _ in range(4):  # the first node is drawn anew each time
+                for _ in range(4):  # the first node is drawn again each time
                     async with _store(settings) as store:
                         assert await _timed_count(store) < LESS_THAN_THE_TIMEOUT_S
 
@@ -116,7 +116,7 @@ class TestANodeThatFails:
             await (await _asked(nodes, store)).stop()
             assert await _timed_count(store) < LESS_THAN_THE_TIMEOUT_S
 
-    async def test_a_write_waits_longer_and_goes_to_another_node_too(self, prefer_grpc: bool) -> None:
+    async def test_a_write_waits_longer_and_also_fails_over(self, prefer_grpc: bool) -> None:
         async with qdrant_nodes(*THREE) as nodes:
             settings = _settings(nodes, prefer_grpc=prefer_grpc, read_timeout_s=0.05, timeout_s=0.5)
             async with _store(settings) as store:
@@ -126,7 +126,7 @@ class TestANodeThatFails:
                 assert sum(node.written for node in nodes) == 3
                 assert hung.written == 0
 
-    async def test_one_that_is_back_is_asked_again(self, prefer_grpc: bool) -> None:
+    async def test_a_node_that_is_available_again_is_used_again(self, prefer_grpc: bool) -> None:
         async with qdrant_nodes(*THREE) as nodes:
             settings = _settings(nodes, prefer_grpc=prefer_grpc, node_pause_s=0.05)
             async with _store(settings) as store:
@@ -136,10 +136,10 @@ class TestANodeThatFails:
                 assert await _asked(nodes, store) is not hung
                 hung.delay_s = 0
                 async with asyncio.timeout(5):
-                    while await _asked(nodes, store) is not hung:  # noqa: ASYNC110 - the watch tells nobody
+                    while await _asked(nodes, store) is not hung:  # noqa: ASYNC110 - the watch has no event
                         await asyncio.sleep(0.05)
 
-    async def test_a_refusal_goes_to_no_other_node(self, prefer_grpc: bool) -> None:
+    async def test_a_rejection_is_not_retried_on_another_node(self, prefer_grpc: bool) -> None:
         async with qdrant_nodes(*THREE) as nodes, _store(_settings(nodes, prefer_grpc=prefer_grpc)) as store:
             for node in nodes:
                 node.refuse = lambda _: Refusal(grpc.StatusCode.PERMISSION_DENIED, 403, "Forbidden")
@@ -176,7 +176,7 @@ class TestNames:
                 assert await store.count() == COUNT
             assert node.names["count"] == 1
 
-    async def test_a_server_that_comes_back_under_another_address_is_found(
+    async def test_a_server_that_returns_under_another_address_is_found(
         self, prefer_grpc: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         addresses = [THREE[0]]
@@ -237,19 +237,19 @@ class TestNames:
             await node.stop()
 
 
-async def test_addresses_of_version_4_come_first_and_an_address_is_its_own() -> None:
+async def test_addresses_of_version_4_are_first_and_an_address_resolves_to_itself() -> None:
     assert await addresses_of("http://192.0.2.7:6333") == ["192.0.2.7"]
     assert await addresses_of("http://[::1]:6333") == ["::1"]
     assert (await addresses_of("http://localhost:6333"))[0] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64])
-async def test_a_name_that_no_host_can_have_stands_for_none(host: str) -> None:
+async def test_a_name_that_no_host_can_have_has_no_address(host: str) -> None:
     with pytest.raises(OSError, match="label"):
         await addresses_of(f"http://{host}:6333")
 
 
-async def test_a_name_is_left_to_the_proxy_that_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_is_resolved_by_the_proxy_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "localhost")
     assert await addresses_of("https://qdrant.example") == ["qdrant.example"]
@@ -257,7 +257,7 @@ async def test_a_name_is_left_to_the_proxy_that_stands_between(monkeypatch: pyte
 
 
 def _hang() -> Refusal:
-    raise asyncio.CancelledError  # the call never gets an answer
+    raise asyncio.CancelledError  # the call is never answered
 
 
 def _named(nodes: list[QdrantNode], **changes: Any) -> StoreSettings:

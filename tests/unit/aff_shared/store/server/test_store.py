@@ -104,21 +104,21 @@ class TestCreate:
             await QdrantServerCatalogue(_settings(), client).create(SPACE)
         assert (await client.get_collection("gallery")).config.metadata is None
 
-    async def test_a_refused_creation_is_a_rejection(
+    async def test_a_rejected_creation_is_a_rejection(
         self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def refuse(*_: Any, **__: Any) -> None:
+        async def reject(*_: Any, **__: Any) -> None:
             raise UnexpectedResponse(403, "Forbidden", b"read only key", httpx.Headers())
 
-        monkeypatch.setattr(client, "create_collection", refuse)
+        monkeypatch.setattr(client, "create_collection", reject)
         with pytest.raises(StoreRejectedError, match="read only key"):
             await QdrantServerCatalogue(_settings(), client).create(SPACE)
 
 
 class TestCollectionSettings:
-    """What a server is asked for, since the client's own mode has no use for it."""
+    """Arguments of calls to a server, which the client's local mode ignores."""
 
-    async def test_a_collection_is_made_as_the_settings_say(
+    async def test_a_collection_is_created_from_the_settings(
         self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: dict[str, Any] = {}
@@ -147,7 +147,7 @@ class TestCollectionSettings:
         int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, memory=models.Memory.PINNED)
         assert vector.quantization_config == models.ScalarQuantization(scalar=int8)
 
-    async def test_without_settings_a_server_is_asked_for_nothing_that_older_ones_do_not_know(self) -> None:
+    async def test_without_settings_a_server_receives_nothing_that_older_ones_do_not_support(self) -> None:
         arguments = creation_arguments(SPACE, _settings())
         assert {key for key, value in arguments.items() if value is not None} == {
             "vectors_config",
@@ -239,7 +239,7 @@ class TestRestorations:
 
 
 class TestRetries:
-    """Against a gRPC server on this machine that fails as told."""
+    """Against a gRPC server on this machine that fails on request."""
 
     async def test_what_an_outage_interrupts_is_tried_again(self, peer: tuple[FlakyPoints, int]) -> None:
         points, port = peer
@@ -269,7 +269,7 @@ class TestRetries:
             (grpc.StatusCode.INTERNAL, StoreError),
         ],
     )
-    async def test_a_refusal_is_not_tried_again(
+    async def test_a_rejection_is_not_tried_again(
         self, peer: tuple[FlakyPoints, int], code: grpc.StatusCode, expected: type[AffError]
     ) -> None:
         points, port = peer
@@ -294,7 +294,7 @@ class TestRetries:
         await catalogue.close()
 
     @pytest.mark.parametrize("prefer_grpc", [True, False])
-    async def test_nobody_at_the_address_is_unavailable_and_the_address_is_named(self, prefer_grpc: bool) -> None:
+    async def test_an_address_without_a_server_is_unavailable_and_named(self, prefer_grpc: bool) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]
@@ -316,10 +316,10 @@ class TestRetries:
 
 
 async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def reject(*_: Any) -> None:
         raise AssertionError("the network was touched")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", reject)
     catalogue = await open_catalogue(_settings(url="https://qdrant.example"))
     assert catalogue.name == "qdrant_server"
     await catalogue.close()
@@ -335,7 +335,7 @@ async def test_making_a_store_leaves_the_network_alone(monkeypatch: pytest.Monke
         (ResponseHandlingException(httpx.ConnectError("refused")), StoreUnavailableError),
         (ResourceExhaustedResponse("slow down", retry_after_s=1), StoreThrottledError),
         (ConnectionResetError("reset"), StoreUnavailableError),
-        (ValueError("the client refuses to convert it"), StoreRejectedError),
+        (ValueError("the client cannot convert it"), StoreRejectedError),
         (RuntimeError("Client was closed"), StoreError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
@@ -356,16 +356,16 @@ async def test_no_foreign_exception_leaves_the_adapter(
     assert raised.value.__cause__ is foreign
 
 
-async def test_an_index_that_the_server_refuses_is_no_fault_of_a_request(
+async def test_an_index_that_the_server_rejects_is_no_fault_of_a_request(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = QdrantServerStore(ServerNodes(_settings(payload_schema={"city": "keyword"}), client), COLLECTION)
     await store.create(SPACE)
 
-    async def refuse(*_: Any, **__: Any) -> None:
+    async def reject(*_: Any, **__: Any) -> None:
         raise UnexpectedResponse(400, "Bad Request", b"Limit of payload indexes exceeded", httpx.Headers())
 
-    monkeypatch.setattr(client, "create_payload_index", refuse)
+    monkeypatch.setattr(client, "create_payload_index", reject)
     with pytest.raises(StoreRejectedError, match="Limit of payload indexes exceeded"):
         await store.index_payload()
 
@@ -374,28 +374,28 @@ async def test_an_index_that_the_server_refuses_is_no_fault_of_a_request(
     "refused",
     ["get_collections", "get_aliases", "get_collection", "update_collection_aliases", "update_collection"],
 )
-async def test_what_the_server_refuses_about_collections_is_no_fault_of_a_request(
+async def test_what_the_server_rejects_about_collections_is_no_fault_of_a_request(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    async def refuse(*_: Any, **__: Any) -> None:
+    async def reject(*_: Any, **__: Any) -> None:
         raise UnexpectedResponse(400, "Bad Request", b"Wrong input", httpx.Headers())
 
-    monkeypatch.setattr(client, refused, refuse)
+    monkeypatch.setattr(client, refused, reject)
     with pytest.raises(StoreRejectedError, match="Wrong input"):
         await QdrantServerCatalogue(_settings(), client).create(SPACE)
 
 
-async def test_a_refused_deletion_of_a_collection_is_no_fault_of_a_request(
+async def test_a_rejected_deletion_of_a_collection_is_no_fault_of_a_request(
     client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue, other = QdrantServerCatalogue(_settings(), client), make_space("another", dimension=8)
     await catalogue.create(SPACE)
     await catalogue.create(other)
 
-    async def refuse(*_: Any, **__: Any) -> None:
+    async def reject(*_: Any, **__: Any) -> None:
         raise UnexpectedResponse(422, "Unprocessable", b"Wrong input", httpx.Headers())
 
-    monkeypatch.setattr(client, "delete_collection", refuse)
+    monkeypatch.setattr(client, "delete_collection", reject)
     with pytest.raises(StoreRejectedError, match="Wrong input"):
         await catalogue.drop(other.id)
 
