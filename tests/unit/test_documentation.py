@@ -42,6 +42,10 @@ def test_every_setting_is_documented(settings: type[BaseSettings]) -> None:
     assert [variable for variable in variables if variable not in text] == []
 
 
+def test_the_readme_fits_on_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
 def test_every_make_target_named_for_users_exists() -> None:
     pages = [ROOT / "README.md", ROOT / "docs" / "getting-started.md"]
     named = {name for page in pages for name in re.findall(r"\bmake ([a-z-]+)", page.read_text())}
