@@ -64,19 +64,15 @@ class EmbeddingProcess:
             ServiceOverloadedError: The budget has no room for a large photograph.
         """
         async with self._budget.holding(one.data for one in photographs):
-            return await self._embed_or_blame(photographs, graph)
-
-    async def _embed_or_blame(self, photographs: Sequence[Photograph], graph: OnnxModelRef) -> EmbeddedPhotographs:
-        """Embed photographs; if the process dies, and can be started again, the photographs are the cause."""
-        with span("embed"):
-            try:
-                return await self._embed(photographs, graph)
-            except WorkerStartError:
-                raise
-            except WorkerError as error:
-                await self.load(graph)  # raises where the photographs are not the reason
-                names = ", ".join(one.name for one in photographs)
-                raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=names) from error
+            with span("embed"):
+                try:
+                    return await self._embed(photographs, graph)
+                except WorkerStartError:
+                    raise
+                except WorkerError as error:
+                    await self.load(graph)  # raises if the photographs are not the cause
+                    names = ", ".join(one.name for one in photographs)
+                    raise DecoderFailedError(f"cannot be decoded: {error.detail}", item=names) from error
 
     async def close(self) -> None:
         """End the process, and abandon its calls."""

@@ -3,7 +3,7 @@
 ```
 gallery.lock              held while a process has the gallery open
 catalogue.json            which collection is live, and since when each was
-collections/<12 digits>/  one collection: see edge_directory
+collections/<12 digits>/  one collection: see directory.py
 ```
 
 `catalogue.json` is replaced atomically. A gallery of an earlier release, which has its one collection in the directory

@@ -168,7 +168,7 @@ class EdgeGallery:
         return GalleryPage(points=points, cursor=None if following is None else str(following))
 
     def begin_copy(self) -> EdgeGraphCopy | None:
-        """Return what is to be copied before the next write, for `edge_optimize`; None where no graph pays."""
+        """Return the copy to make before the next write, for a new graph; None if no graph pays."""
         if self._opened is None or not self._indexing_pays():
             return None
         self._opened.flush()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aff_shared.errors import StoreDamagedError, StoreLockedError
-from aff_shared.store.embedded import catalogue as edge_catalogue
+from aff_shared.store.embedded import catalogue as catalogue_module
 from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue
 from aff_shared.store.embedded.rebuild import rebuild_gallery
 from aff_shared.store.embedded.store import QdrantEdgeStore
@@ -114,7 +114,7 @@ async def test_a_restoration_that_was_killed_on_its_way_is_finished_or_never_was
     def killed(root: Path) -> None:
         raise OSError("killed")
 
-    monkeypatch.setattr(edge_catalogue, "finish_restore", killed)
+    monkeypatch.setattr(catalogue_module, "finish_restore", killed)
     with pytest.raises(OSError, match="killed"):
         await restoration.take_place([Collection(OLD, live=True)])
     monkeypatch.undo()

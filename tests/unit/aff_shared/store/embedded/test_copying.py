@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.store.embedded import graph as edge_copy
+from aff_shared.store.embedded import graph
 from aff_shared.store.embedded import store as qdrant_edge
 from aff_shared.store.embedded.graph import copy_files
 from aff_shared.store.embedded.store import QdrantEdgeStore
@@ -121,9 +121,9 @@ async def test_closing_does_not_wait_for_the_end_of_a_copy(tmp_path: Path, monke
         target.touch()
         loop.call_soon_threadsafe(begun.set)
         given_up.wait()
-        raise edge_copy._CopyGivenUpError
+        raise graph._CopyGivenUpError
 
-    monkeypatch.setattr(edge_copy, "_copy_file", endless)
+    monkeypatch.setattr(graph, "_copy_file", endless)
     building = asyncio.create_task(store.build_graph())
     await begun.wait()
     async with asyncio.timeout(10):
@@ -137,8 +137,8 @@ def test_a_given_up_copy_writes_nothing_more(tmp_path: Path) -> None:
     (tmp_path / "source" / "file").write_bytes(bytes(3))
     given_up = threading.Event()
     given_up.set()
-    with pytest.raises(edge_copy._CopyGivenUpError):
-        edge_copy._copy(tmp_path / "source", tmp_path / "target", given_up)
+    with pytest.raises(graph._CopyGivenUpError):
+        graph._copy(tmp_path / "source", tmp_path / "target", given_up)
     assert (tmp_path / "target" / "file").read_bytes() == b""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aff_shared.errors import StoreError
-from aff_shared.store.embedded import graph as edge_indexing
+from aff_shared.store.embedded import graph
 from aff_shared.store.embedded import store as qdrant_edge
 from aff_shared.store.embedded.graph import index_in_child, indexing_pays
 from aff_shared.store.embedded.store import QdrantEdgeStore
@@ -70,7 +70,7 @@ async def test_what_is_written_while_the_graph_is_built_is_in_it(
     async def slow_index(shard_path: Path) -> None:
         started.set()
         await go_on.wait()
-        await edge_indexing.index_in_child(shard_path)
+        await graph.index_in_child(shard_path)
 
     monkeypatch.setattr(qdrant_edge, "index_in_child", slow_index)
     store = await _filled(tmp_path)

@@ -223,7 +223,7 @@ class TestRates:
         def reject(call: Call) -> Refusal | None:
             return held_up.pop() if call.name == "upsert" and node.written and held_up else None
 
-        node.reject = refuse
+        node.refuse = reject
         await store.upsert(make_points(10))
         assert [call.size for call in node.calls if call.name == "upsert"] == [4, 4, 4, 2]
         assert node.written == 10

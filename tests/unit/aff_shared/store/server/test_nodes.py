@@ -18,7 +18,7 @@ import trustme
 from pydantic import SecretStr
 
 from aff_shared.errors import StoreRejectedError, StoreUnavailableError
-from aff_shared.store.server import nodes as server_nodes
+from aff_shared.store.server import nodes as nodes_module
 from aff_shared.store.server.connection import addresses_of
 from aff_shared.store.server.nodes import ServerNodes
 from aff_shared.store.server.store import QdrantServerStore
@@ -181,7 +181,7 @@ class TestNames:
     ) -> None:
         addresses = [THREE[0]]
         _resolve(monkeypatch, addresses)
-        monkeypatch.setattr(server_nodes, "_LOOKUP_INTERVAL_IN_TROUBLE_S", 0.0)
+        monkeypatch.setattr(nodes_module, "_LOOKUP_INTERVAL_IN_TROUBLE_S", 0.0)
         async with qdrant_nodes(*THREE[:2]) as nodes, _store(_named(nodes, prefer_grpc=prefer_grpc)) as store:
             await store.count()
             await nodes[0].stop()
@@ -194,7 +194,7 @@ class TestNames:
     ) -> None:
         addresses = [THREE[0]]
         _resolve(monkeypatch, addresses)
-        monkeypatch.setattr(server_nodes, "_LOOKUP_INTERVAL_S", 0.05)
+        monkeypatch.setattr(nodes_module, "_LOOKUP_INTERVAL_S", 0.05)
         async with qdrant_nodes(*THREE[:2]) as nodes, _store(_named(nodes, prefer_grpc=prefer_grpc)) as store:
             await store.count()
             addresses[:] = [THREE[1]]
@@ -207,7 +207,7 @@ class TestNames:
         async def fail(_url: str) -> list[str]:
             raise socket.gaierror(-2, "Name or service not known")
 
-        monkeypatch.setattr(server_nodes, "addresses_of", fail)
+        monkeypatch.setattr(nodes_module, "addresses_of", fail)
         async with _store(
             StoreSettings(url="http://gallery-store:6333", max_retries=0, prefer_grpc=prefer_grpc)
         ) as store:
@@ -268,7 +268,7 @@ def _resolve(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
     async def found(_url: str) -> list[str]:
         return list(addresses)
 
-    monkeypatch.setattr(server_nodes, "addresses_of", found)
+    monkeypatch.setattr(nodes_module, "addresses_of", found)
 
 
 def _certificate(authority: trustme.CA, name: str) -> tuple[ssl.SSLContext, Any]:
@@ -287,7 +287,7 @@ async def test_a_key_over_http_is_warned_of_once_where_the_network_is_public(
     async def found(_: str) -> list[str]:
         return addresses
 
-    monkeypatch.setattr(server_nodes, "addresses_of", found)
+    monkeypatch.setattr(nodes_module, "addresses_of", found)
     nodes = ServerNodes(StoreSettings(url="http://qdrant.example:6333", api_key=SecretStr("a key"), timeout_s=1))
     await nodes.call(lambda _: asyncio.sleep(0))
     await nodes.close()
