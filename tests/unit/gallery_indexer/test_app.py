@@ -201,7 +201,7 @@ async def test_a_store_that_fails_midway_ends_the_lines_with_the_problem(bundle:
 async def test_a_request_that_fails_before_its_first_receipt_has_the_status_of_its_error(bundle: _Bundle) -> None:
     store = InterruptibleGalleryStore(writes_left=0)
     async with _service(bundle, store, store_wait_s=0, max_queued_bytes=1) as client:
-        for _ in range(2):  # the second one is not refused for what the first one held
+        for _ in range(2):  # the second one is not rejected because of the first one
             response = await client.post("/index", files=_files(RED), headers={"Accept": "application/x-ndjson"})
             await _require_problem(response, 503, "store_unavailable")
 
@@ -315,7 +315,7 @@ async def test_a_bad_image_is_rejected_by_name_and_its_neighbour_is_indexed(
 
 
 async def test_items_may_be_sent_as_one_part_each(client: httpx.AsyncClient) -> None:
-    # as OpenAPI has lists in forms, and clients made from the document send them
+    # OpenAPI's encoding of lists in forms, which generated clients send
     items = ['{"id": "a"}', '{"id": "b"}']
     answer = await client.post("/index", files=_files(RED, GREEN), data={"items": items})
     assert [receipt["id"] for receipt in answer.json()["receipts"]] == ["a", "b"]
@@ -488,8 +488,8 @@ async def test_normalisations_of_an_id_are_one_image(client: httpx.AsyncClient) 
     assert (await client.get("/gallery")).json()["count"] == 1
     for item_id in (decomposed, composed):
         assert (await client.get(f"/images/{item_id}")).json()["id"] == composed
-    asked = [{"id": item_id, "content_sha256": hashlib.sha256(RED).hexdigest()} for item_id in (decomposed, composed)]
-    assert decomposed in (await client.post("/images/lookup", json={"images": asked[:1]})).json()["up_to_date"]
+    images = [{"id": item_id, "content_sha256": hashlib.sha256(RED).hexdigest()} for item_id in (decomposed, composed)]
+    assert decomposed in (await client.post("/images/lookup", json={"images": images[:1]})).json()["up_to_date"]
     assert (await client.post("/images/delete", json={"ids": [decomposed]})).json() == {"deleted": 1}
 
 
@@ -539,12 +539,12 @@ async def test_a_lookup_returns_the_images_that_need_not_be_sent(client: httpx.A
     items = json.dumps([{"id": name, "payload": {"n": 1}} for name in ("a", "b", "c")])
     await client.post("/index", files=_files(RED, GREEN, BLUE), data={"items": items})
     sha256 = hashlib.sha256(RED).hexdigest()
-    asked = [
+    images = [
         {"id": "a", "content_sha256": sha256, "payload": {"n": 1}},
         {"id": "b", "content_sha256": sha256},
         {"id": "c", "payload": {"n": True}},
     ]
-    assert (await client.post("/images/lookup", json={"images": asked})).json() == {"up_to_date": ["a"]}
+    assert (await client.post("/images/lookup", json={"images": images})).json() == {"up_to_date": ["a"]}
     by_id = [{"id": "c"}, {"id": "d"}]
     assert (await client.post("/images/lookup", json={"images": by_id})).json() == {"up_to_date": ["c"]}
 

@@ -1,4 +1,4 @@
-"""The bundle that everything uses by default, on photographs that are hardly photographs."""
+"""The default bundle on blank, tiny and altered photographs."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_a_blank_image_is_never_the_first_hit(
     colours = [(255, 255, 255), (128, 128, 128), (255, 0, 0), (0, 0, 255)]
     blanks = [BLACK, *(np.full_like(BLACK, colour) for colour in colours), *_patterns()]
     darker = [(image * 0.5).astype(np.uint8) for image in photographs]
-    for asked in (photographs, darker):
-        found = queries(manifest, asked) @ gallery.encode([*photographs, *blanks]).T
+    for searched in (photographs, darker):
+        found = queries(manifest, searched) @ gallery.encode([*photographs, *blanks]).T
         matches = found.diagonal()
         assert (found[:, len(photographs) :].max(axis=1) < matches).all()
 
 
 def _patterns() -> list[Image]:
-    """What has key points, but shows nothing: a board of squares, and noise."""
+    """Return images with key points but without an object: a board of squares, and noise."""
     board = (np.indices(BLACK.shape[:2]) // 8).sum(axis=0) % 2 * 255
     noise = np.random.default_rng(0).integers(0, 256, BLACK.shape, dtype=np.uint8)
     return [np.repeat(board[:, :, np.newaxis], 3, axis=2).astype(np.uint8), noise]

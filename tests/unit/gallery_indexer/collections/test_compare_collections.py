@@ -67,7 +67,7 @@ async def test_an_image_with_another_normalisation_of_its_id_is_not_missing() ->
 
 
 class _Large(MemoryGalleryStore):
-    """Has 20,000 images with long ids, which are made as they are read."""
+    """Has 20,000 images with long ids, which are generated when they are read."""
 
     async def scroll(self, *, limit: int, cursor: str | None = None, **_: object) -> GalleryPage:
         start = int(cursor or 0)

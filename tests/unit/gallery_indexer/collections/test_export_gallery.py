@@ -1,4 +1,4 @@
-"""A gallery goes into files and comes back from them, whichever store it was in and comes to."""
+"""Exports and imports of a gallery, from and to every store."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def _fill(catalogue: GalleryCatalogue, points: list[GalleryPoint]) -> None
 
 
 async def _content(catalogue: GalleryCatalogue) -> Any:
-    """Return all that a gallery holds, in an order of its own."""
+    """Return the content of a gallery, sorted."""
     content = []
     for one in await catalogue.collections():
         store = await catalogue.collection(one.space)
@@ -160,13 +160,13 @@ async def test_the_files_are_read_by_pandas(tmp_path: Path) -> None:
 
 
 class _Interrupted(MemoryGalleryStore):
-    """Fails after some pages, where `left` says so."""
+    """Fails after `left` pages."""
 
     left = 1000
 
-    async def scroll(self, **asked: Any) -> GalleryPage:
+    async def scroll(self, **arguments: Any) -> GalleryPage:
         self._spend()
-        return await super().scroll(**asked)
+        return await super().scroll(**arguments)
 
     async def upsert(self, points: Any) -> None:
         self._spend()
@@ -233,7 +233,7 @@ async def test_an_interrupted_import_changes_nothing_and_can_be_resumed(
         await import_gallery(catalogue, tmp_path / "files", _Counter())
     assert [(one.space, one.live) for one in await catalogue.collections()] == [(LIVE, True)]
     assert await (await catalogue.collection(LIVE)).count() == 0
-    interrupted.left = 7  # of the ten pages of both collections, those that are lacking
+    interrupted.left = 7  # the missing ones of the ten pages of both collections
     await import_gallery(catalogue, tmp_path / "files", _Counter())
     assert [await (await catalogue.collection(space)).count() for space in (LIVE, OTHER)] == [COUNT, 9]
 
@@ -249,7 +249,7 @@ def _alter(directory: Path) -> None:
 
 
 def _sign_again(directory: Path) -> None:
-    """Write the first part's checksum into the manifest, as somebody would who makes such files himself."""
+    """Write the first part's new checksum into the manifest."""
     manifest = json.loads((directory / "manifest.json").read_text())
     digest = hashlib.sha256(_first_part(directory).read_bytes()).hexdigest()
     manifest["collections"][0]["parts"][0]["sha256"] = digest
@@ -389,7 +389,7 @@ def test_the_file_of_a_part_is_closed_if_the_disk_is_full(tmp_path: Path, monkey
         raise OSError("no space left on device")
 
     writer = PartWriter(tmp_path, 0, dimension=3)
-    writer._writer.close()  # so that nothing is left for its end
+    writer._writer.close()  # so that `finish` has nothing to write
     monkeypatch.setattr(writer._writer, "close", fail)
     writer.close()
     assert writer._file.closed

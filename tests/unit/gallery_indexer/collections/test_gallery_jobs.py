@@ -17,7 +17,7 @@ def anyio_backend() -> str:
 
 
 class _PanicException(BaseException):
-    """As the embedded engine raises it: no Exception."""
+    """An error of the embedded engine, which is not an Exception."""
 
 
 async def _nothing(_: JobProgress) -> None:
@@ -119,9 +119,9 @@ async def test_the_last_32_jobs_are_listed() -> None:
 
 async def test_a_job_that_is_running_when_the_service_stops_fails() -> None:
     jobs = GalleryJobs()
-    begun = await _start(jobs, _endless)
+    started = await _start(jobs, _endless)
     await jobs.close()
-    ended = jobs.job(begun.id)
+    ended = jobs.job(started.id)
     assert ended.problem is not None
     assert (ended.state, ended.problem.code) == ("failed", "job_stopped")
 

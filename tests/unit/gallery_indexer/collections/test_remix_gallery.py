@@ -1,4 +1,4 @@
-"""A gallery is fused again by a real bundle's extractors and mixers."""
+"""Remixing a gallery with the extractors and mixers of a real bundle."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def anyio_backend() -> str:
 class _Gallery:
     catalogue: MemoryGalleryCatalogue
     collections: IndexCollections
-    refusing: RemixGallery
+    remixing: RemixGallery
     jobs: GalleryJobs
-    shelf: BundleRepository
+    bundles: BundleRepository
 
     async def points(self, name: str) -> dict[str, GalleryPoint]:
-        store = await self.catalogue.collection(load_manifest(self.shelf.named(name)).space)
+        store = await self.catalogue.collection(load_manifest(self.bundles.named(name)).space)
         return {point.record.item_id: point for point in (await store.scroll(limit=100)).points}
 
     async def fuse(self, name: str) -> tuple[GalleryJob, FusedCollection]:
-        """Return the job, ended, and what came of it."""
-        begun = await self.jobs.start("remix", name, lambda: self.refusing.prepare(name))
-        ended = await self.jobs.ended(begun.id)
+        """Return the job after it ended, with its result."""
+        started = await self.jobs.start("remix", name, lambda: self.remixing.prepare(name))
+        ended = await self.jobs.ended(started.id)
         assert isinstance(ended.result, FusedCollection)
         return ended, ended.result
 
@@ -65,17 +65,19 @@ async def _gallery(root: Path, *, keep: bool = True) -> AsyncIterator[_Gallery]:
     write_other_mixer(TINY_BUNDLE, root / "bundles" / "old", name="old")
     write_other_mixer(root / "bundles" / "old", root / "bundles" / "new", name="new")
     catalogue, metrics = MemoryGalleryCatalogue(), IndexMetrics(CollectorRegistry())
-    settings, shelf = IndexerSettings(), BundleRepository(root / "bundles" / "old")
+    settings, bundles = IndexerSettings(), BundleRepository(root / "bundles" / "old")
     tokens = FeatureCache(root / "tokens", shard_images=4) if keep else None
 
     async def open_collection(path: Path) -> CollectionRuntime:
         loaded = await load_bundle(path, settings, GalleryEncoder.load)
         return await CollectionRuntime.open(loaded, catalogue, settings, metrics, tokens)
 
-    first = await open_collection(shelf.default)
-    collections = IndexCollections(catalogue, shelf, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0)
+    first = await open_collection(bundles.default)
+    collections = IndexCollections(
+        catalogue, bundles, first, open_collection, metrics, interval_s=0.0, store_wait_s=0.0
+    )
     jobs = GalleryJobs()
-    yield _Gallery(catalogue, collections, RemixGallery(collections, tokens), jobs, shelf)
+    yield _Gallery(catalogue, collections, RemixGallery(collections, tokens), jobs, bundles)
     await jobs.close()
     await collections.close()
     if tokens is not None:
@@ -97,7 +99,7 @@ async def test_a_remixed_gallery_equals_one_indexed_from_the_images(tmp_path: Pa
         job, fused_collection = await gallery.fuse("new")
         assert (job.state, job.done, job.total, fused_collection.missing) == ("finished", 10, 10, 0)
         fused, old = await gallery.points("new"), await gallery.points("old")
-        store = await gallery.catalogue.collection(load_manifest(gallery.shelf.named("new")).space)
+        store = await gallery.catalogue.collection(load_manifest(gallery.bundles.named("new")).space)
         await store.delete(list(fused))
         await gallery.collections.index(_images(*range(10)))
         for item_id, point in (await gallery.points("new")).items():

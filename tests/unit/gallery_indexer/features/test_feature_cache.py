@@ -9,7 +9,7 @@ import pytest
 
 from aff_shared.bundles.bundle import FeatureSpec
 from gallery_indexer.features import feature_cache
-from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.image_encoder import ImageFeatures, Tokens
 from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureShardError
 
@@ -17,11 +17,11 @@ SPECS = (
     FeatureSpec(name="whole", kind="global", dimension=8, max_tokens=1),
     FeatureSpec(name="parts", kind="local", dimension=4, max_tokens=5),
 )
-KIND, OTHER = TokenKind("k" * 64, SPECS), TokenKind("o" * 64, SPECS)
+KIND, OTHER = FeatureKind("k" * 64, SPECS), FeatureKind("o" * 64, SPECS)
 
 
 def _image(number: int) -> tuple[str, ImageFeatures]:
-    """An image whose features follow from its number; every fifth has no parts, every seventh no whole."""
+    """Return features that depend on the number; every fifth image has no local and every seventh no global feature."""
     rng = np.random.default_rng(number)
     parts = 0 if number % 5 == 0 else 1 + number % 4
     whole = rng.standard_normal((0 if number % 7 == 0 else 1, 8)).astype(np.float16)

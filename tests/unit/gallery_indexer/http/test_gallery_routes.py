@@ -1,4 +1,4 @@
-"""What the routes of the gallery as a whole answer where it cannot be as it was asked for."""
+"""Responses of the gallery routes to requests that cannot be fulfilled."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def anyio_backend() -> str:
 
 
 class _SlowBackups(MemoryGalleryCatalogue):
-    """Waits for `gate` before a page is read; fails then where `broken`."""
+    """Waits for `gate` before a page is read, and then fails if `broken`."""
 
     def __init__(self) -> None:
         super().__init__(make=lambda: _SlowStore(self))
-        self.begun, self.gate, self.broken = asyncio.Event(), asyncio.Event(), False
+        self.started, self.gate, self.broken = asyncio.Event(), asyncio.Event(), False
 
 
 class _SlowStore(MemoryGalleryStore):
@@ -45,12 +45,12 @@ class _SlowStore(MemoryGalleryStore):
         super().__init__()
         self._catalogue = catalogue
 
-    async def scroll(self, **asked: Any) -> GalleryPage:
-        self._catalogue.begun.set()
+    async def scroll(self, **arguments: Any) -> GalleryPage:
+        self._catalogue.started.set()
         await self._catalogue.gate.wait()
         if self._catalogue.broken:
             raise StoreRejectedError("the server has an error")
-        return await super().scroll(**asked)
+        return await super().scroll(**arguments)
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def test_a_missing_backup_is_not_found(tmp_path: Path) -> None:
 
 
 async def _ended(client: httpx.AsyncClient, answer: httpx.Response) -> Any:
-    """Return the job that a request has started, once it has ended."""
+    """Wait for the job that a request started, and return it."""
     assert answer.status_code == 202, answer.text
     job = answer.json()
     async with asyncio.timeout(10):
@@ -115,7 +115,7 @@ async def test_of_two_simultaneous_backups_of_one_name_the_second_is_rejected(tm
     catalogue = _SlowBackups()
     async with _service(tmp_path, catalogue) as client:
         first = await client.post("/gallery/backups", json={"name": "b"})
-        await catalogue.begun.wait()
+        await catalogue.started.wait()
         for path, body in (("backups", {"name": "b"}), ("restore", {"name": "c"}), ("verify", {"space": "d"})):
             answer = await client.post(f"/gallery/{path}", json=body)
             require_problem(answer, 409, "job_running", first.json()["id"])
@@ -169,7 +169,7 @@ async def test_a_service_that_stops_during_a_backup_leaves_no_backup_and_has_no_
 ) -> None:
     async with _service(tmp_path, catalogue := _SlowBackups()) as client:
         job = (await client.post("/gallery/backups", json={"name": "b"})).json()
-        await catalogue.begun.wait()
+        await catalogue.started.wait()
     async with _service(tmp_path, MemoryGalleryCatalogue()) as client:
         assert (await client.get("/gallery/backups")).json() == []
         assert (await client.get("/gallery/jobs")).json() == []

@@ -31,7 +31,7 @@ def test_an_image_that_makes_the_encoder_raise_is_found_by_halving(poisoned: int
     )
     assert [place for place, one in enumerate(encoded) if one is None] == [poisoned]
     good = [_red(one) for place, one in enumerate(encoded) if place != poisoned]
-    assert good == sorted(good)  # each image redder than the one before it: all at their places
+    assert good == sorted(good)  # each image is redder than the one before it: the order is kept
     assert sorted(encoder.batch_sizes) == [1, 1, 2, 2, 4, 4, 8]
 
 

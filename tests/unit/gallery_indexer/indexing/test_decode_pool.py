@@ -113,17 +113,17 @@ def test_a_place_outside_of_its_slot_is_rejected(reference: PixelReference) -> N
 async def test_a_cancelled_caller_waits_until_its_image_is_no_longer_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    begun, go_on = threading.Barrier(3), threading.Event()
+    started, go_on = threading.Barrier(3), threading.Event()
 
     def decode_slowly(*args: Any, **kwargs: Any) -> DecodedImage:
-        begun.wait(20)
+        started.wait(20)
         go_on.wait(20)
         return decode_image(*args, **kwargs)
 
     monkeypatch.setattr(photograph_preparation, "decode_image", decode_slowly)
     with closing(_pool(buffer=False)) as pool:  # of two threads
         *decoded, waiting = [asyncio.create_task(_prepared(pool, RED, str(number))) for number in range(3)]
-        await asyncio.to_thread(begun.wait, 20)
+        await asyncio.to_thread(started.wait, 20)
         for task in (*decoded, waiting):
             task.cancel()
         assert await asyncio.wait([*decoded, waiting], timeout=0.1) == ({waiting}, set(decoded))
@@ -141,8 +141,8 @@ async def test_an_image_waits_for_a_slot_and_never_takes_one_that_is_written_to(
                 await asyncio.sleep(0.005)
                 return bool(np.all(prepared.pixels[0] == colour))
 
-        given_up = [asyncio.create_task(prepared_right(colour)) for colour in colours]
+        cancelled = [asyncio.create_task(prepared_right(colour)) for colour in colours]
         await asyncio.sleep(0.002)
-        for task in given_up:
+        for task in cancelled:
             task.cancel()
         assert all(await asyncio.wait_for(asyncio.gather(*map(prepared_right, colours)), timeout=30))

@@ -16,7 +16,7 @@ def anyio_backend() -> str:
 
 
 class _Doubler:
-    """Doubles numbers; works only while `free`, and refuses a batch with a 13 in it."""
+    """Doubles numbers while `free` is set, and fails on a batch that contains a 13."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -272,7 +272,7 @@ async def test_receipts_have_the_positions_of_their_images() -> None:
 
 
 class _ImmenseGreen(FakeGalleryEncoder):
-    """Finds a value in green photographs that float16 cannot hold."""
+    """Returns a value beyond float16 for green photographs."""
 
     def encode_images(self, prepared: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
         encoded = super().encode_images(prepared, with_features=with_features)

@@ -98,7 +98,7 @@ async def _until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("did not come true in ten seconds")
+    raise AssertionError("not true within ten seconds")
 
 
 async def test_each_image_of_a_batch_has_its_own_embedding_and_size() -> None:
@@ -108,7 +108,7 @@ async def test_each_image_of_a_batch_has_its_own_embedding_and_size() -> None:
         red, blue = await _embed(pipeline, *tasks)
     assert isinstance(red, GalleryPoint)
     assert isinstance(blue, GalleryPoint)
-    half = 0.5**0.5  # mean colour (1, 0, 0) with the constant 1, brought to unit length
+    half = 0.5**0.5  # mean colour (1, 0, 0) with the constant 1, normalised
     np.testing.assert_allclose(red.embedding, [half, 0, 0, half], atol=1e-6)
     np.testing.assert_allclose(blue.embedding, [0, 0, half, half], atol=1e-6)
     assert (red.record.width, red.record.height, blue.record.width, blue.record.height) == (40, 30, 20, 50)
@@ -197,13 +197,13 @@ async def test_at_most_four_batches_of_images_are_in_memory() -> None:
         return registry.get_sample_value("aff_index_stage_duration_seconds_count", {"stage": "prepare"})
 
     async with _pipeline(encoder, registry=registry, batch_size=2) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(12)]
+        running = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(12)]
         await _until(lambda: prepared() == 8)
-        await asyncio.sleep(0.1)  # time enough for a ninth, were it allowed
+        await asyncio.sleep(0.1)  # enough time for a ninth
         assert prepared() == 8
         assert registry.get_sample_value("aff_index_images_in_flight") == 12
         encoder.gate.set()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*running)
     assert prepared() == 12
     assert registry.get_sample_value("aff_index_images_in_flight") == 0
 
@@ -241,11 +241,11 @@ class _HeldStore(MemoryGalleryStore):
 async def test_the_pipeline_waits_for_an_unavailable_store_and_loses_no_image() -> None:
     store = InterruptibleGalleryStore(writes_left=1)
     async with _pipeline(FakeGalleryEncoder(), store, batch_size=2, store_wait_s=30.0) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(8)]
+        running = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(8)]
         await _until(lambda: store.refused > 0)
         assert await store.count() == 2
         store.writes_left = None
-        results = await asyncio.gather(*asked)
+        results = await asyncio.gather(*running)
     assert all(isinstance(result, GalleryPoint) for result in results)
     assert await store.count() == 8
 
@@ -263,9 +263,9 @@ async def test_a_cancelled_image_takes_no_place() -> None:
     encoder = FakeGalleryEncoder()
     encoder.gate.clear()
     async with _pipeline(encoder, batch_size=1) as pipeline:
-        asked = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(4)]
+        running = [asyncio.create_task(pipeline.embed(_task(plain_png((value, 0, 0))))) for value in range(4)]
         await _until(encoder.called.is_set)
-        for task in asked:
+        for task in running:
             task.cancel()
         encoder.gate.set()
         result = await asyncio.wait_for(pipeline.embed(_task(plain_png(BLUE))), timeout=10)

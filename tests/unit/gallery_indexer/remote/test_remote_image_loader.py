@@ -23,7 +23,7 @@ def _named(root: Path | None, *, max_request_bytes: int = 1000) -> RemoteImageLo
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory of sources, with what must not be reached beside it."""
+    """Return a source directory next to files that must not be accessible."""
     root = tmp_path / "sources"
     (root / "a").mkdir(parents=True)
     (root / "a" / "photo.jpg").write_bytes(b"photo")

@@ -1,4 +1,4 @@
-"""Images by URL, from a real HTTP server on this machine, which only the tests' own resolver makes public."""
+"""Images by URL, from a real HTTP server on this machine, which the tests' resolver makes public."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gallery_indexer.remote.url_images import UrlImages
 
 pytestmark = pytest.mark.anyio
 
-PUBLIC = "127.0.0.1"  # where the tests' server stands; as every other address of this machine, refused by is_public
+PUBLIC = "127.0.0.1"  # address of the tests' server; is_public rejects it, like every address of this machine
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = b"x" * 1000 if self.path == "/large" else b"image"
             self.send_response(200)
-            if self.path != "/large":  # which does not say how long it is
+            if self.path != "/large":  # which has no Content-Length
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def handle_error(self, *_: Any) -> None:  # a client that does not like the certificate
+    def handle_error(self, *_: Any) -> None:  # the client rejects the certificate
         pass
 
 
@@ -171,7 +171,7 @@ async def test_a_second_answer_of_the_name_server_has_no_effect() -> None:
 
 
 class _PersistentHandler(_Handler):
-    """Keeps connections open, gives cookies, and notes the connection and the cookie of each request."""
+    """Keeps connections open, sets cookies, and records the connection and the cookie of each request."""
 
     protocol_version = "HTTP/1.1"
 

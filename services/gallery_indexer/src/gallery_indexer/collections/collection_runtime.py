@@ -15,7 +15,7 @@ from aff_shared.images.pixel_budget import PixelBudget
 from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.gallery_store import GalleryStore
 from gallery_indexer.features.device import device_named
-from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
@@ -128,7 +128,7 @@ class CollectionRuntime:
         except BaseException:
             await asyncio.to_thread(bundle.close)
             raise
-        keep_features = None if cache is None else partial(cache.keep, TokenKind.of(bundle.manifest))
+        keep_features = None if cache is None else partial(cache.keep, FeatureKind.of(bundle.manifest))
         pipeline = open_pipeline(bundle.encoder, store, settings, metrics, keep_features, budget)
         index_gallery = IndexGallery(
             store,

@@ -18,7 +18,7 @@ _PAGE = 1000
 _NAMED_IDS = 20
 
 
-async def prepare_comparison(catalogue: GalleryCatalogue, asked: VerifyRequest) -> Work:
+async def prepare_comparison(catalogue: GalleryCatalogue, request: VerifyRequest) -> Work:
     """Return the job that compares a collection with the live one.
 
     Raises:
@@ -27,12 +27,12 @@ async def prepare_comparison(catalogue: GalleryCatalogue, asked: VerifyRequest) 
     """
     collections = await catalogue.collections()
     live = await catalogue.collection(live_one(collections).space)
-    other = await catalogue.collection(find_collection(collections, asked.space).space)
+    other = await catalogue.collection(find_collection(collections, request.space).space)
 
     async def compare(progress: JobProgress) -> None:
         progress.expect(await live.count() + await other.count())
         found = await compare_collections(
-            live, other, samples=asked.samples, neighbours=asked.neighbours, progress=progress
+            live, other, samples=request.samples, neighbours=request.neighbours, progress=progress
         )
         progress.note(found)
 

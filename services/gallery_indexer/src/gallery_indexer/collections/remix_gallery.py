@@ -13,7 +13,7 @@ from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
 from gallery_indexer.collections.collection_runtime import CollectionRuntime
 from gallery_indexer.collections.gallery_jobs import JobProgress, Work
 from gallery_indexer.collections.index_collections import IndexCollections
-from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 
 _PAGE = 128
 _NAMED_IDS = 1000
@@ -43,8 +43,8 @@ class RemixGallery:
         if self._cache is None:
             raise RemixError("this service does not keep features (AFF_INDEX_KEPT_TOKENS_PATH)")
         live = await self._collections.live()
-        kind = TokenKind.of(self._collections.manifest_of(bundle_name))
-        if kind.extractors != TokenKind.of(live.manifest).extractors:
+        kind = FeatureKind.of(self._collections.manifest_of(bundle_name))
+        if kind.extractors != FeatureKind.of(live.manifest).extractors:
             detail = "the bundle has other extractors than the live one; index the images again instead"
             raise RemixError(detail, item=bundle_name)
         built = await self._collections.build(bundle_name)
@@ -86,7 +86,7 @@ class _Filling:
             existing = await target.store.fetch([point.record.item_id for point in points])
             lacking = [point for point in points if not _same(existing.get(point.record.item_id), point)]
             contents = [point.record.content_sha256 for point in lacking]
-            cached = await asyncio.to_thread(self.cache.fetch, TokenKind.of(target.manifest), contents)
+            cached = await asyncio.to_thread(self.cache.fetch, FeatureKind.of(target.manifest), contents)
             with_features = [point for point in lacking if point.record.content_sha256 in cached]
             self._note_missing([point for point in lacking if point.record.content_sha256 not in cached])
             if not with_features:

@@ -46,7 +46,7 @@ CREATE INDEX IF NOT EXISTS pending ON kept (extractors) WHERE pending IS NOT NUL
 
 
 @dataclass(frozen=True, slots=True)
-class TokenKind:
+class FeatureKind:
     """The extractors of cached features; features of different extractors are kept apart.
 
     Attributes:
@@ -58,7 +58,7 @@ class TokenKind:
     specs: tuple[FeatureSpec, ...]
 
     @classmethod
-    def of(cls, manifest: BundleManifest) -> TokenKind:
+    def of(cls, manifest: BundleManifest) -> FeatureKind:
         """Return the kind of a bundle's features."""
         return cls(extractors_id(manifest.extractors, manifest.files), manifest.features)
 
@@ -83,7 +83,7 @@ class FeatureCache:
         self._remove_unrecorded_shards()
         self._forget_not_finite()
 
-    def keep(self, kind: TokenKind, images: Sequence[tuple[str, ImageFeatures]]) -> None:
+    def keep(self, kind: FeatureKind, images: Sequence[tuple[str, ImageFeatures]]) -> None:
         """Store features of images, with the sha256 of their contents; cached ones are not replaced.
 
         Raises:
@@ -102,7 +102,7 @@ class FeatureCache:
             while self._pending(kind) >= self._shard_images:
                 self._write_shard(kind)
 
-    def fetch(self, kind: TokenKind, contents: Sequence[str]) -> dict[str, ImageFeatures]:
+    def fetch(self, kind: FeatureKind, contents: Sequence[str]) -> dict[str, ImageFeatures]:
         """Return the features of those contents that are cached.
 
         Raises:
@@ -149,13 +149,13 @@ class FeatureCache:
                 self._database.execute("ROLLBACK")
             raise FeatureStoreNotWrittenError(f"features cannot be cached: {error}") from error
 
-    def _pending(self, kind: TokenKind) -> int:
+    def _pending(self, kind: FeatureKind) -> int:
         (images,) = self._database.execute(
             "SELECT COUNT(*) FROM kept WHERE extractors = ? AND pending IS NOT NULL", (kind.extractors,)
         ).fetchone()
         return int(images)
 
-    def _write_shard(self, kind: TokenKind) -> None:
+    def _write_shard(self, kind: FeatureKind) -> None:
         rows = self._database.execute(
             "SELECT rowid, content_sha256, pending FROM kept WHERE extractors = ? AND pending IS NOT NULL LIMIT ?",
             (kind.extractors, self._shard_images),
@@ -174,7 +174,7 @@ class FeatureCache:
                 [(last + 1, place, rowid) for place, (rowid, *_) in enumerate(rows)],
             )
 
-    def _read(self, kind: TokenKind, shard: int, place: int) -> ImageFeatures:
+    def _read(self, kind: FeatureKind, shard: int, place: int) -> ImageFeatures:
         arrays = map_shard(shard_path(self._shards, shard))
         features: dict[str, Tokens] = {}
         for spec in kind.specs:

@@ -94,26 +94,26 @@ async def create_gallery(components: CurrentComponents) -> GalleryStatus:
     responses=problem_responses(*_BUILT),
     status_code=201,
 )
-async def build_collection(asked: BuildRequest, components: CurrentComponents) -> CollectionStatus:
+async def build_collection(body: BuildRequest, components: CurrentComponents) -> CollectionStatus:
     """Create the collection of another bundle in addition to the live one.
 
     Images that are indexed from now on are written to it, too; index the others again to fill it. Searches continue to
     use the live collection.
     """
-    return await _describe(components, await components.collections.build(asked.bundle))
+    return await _describe(components, await components.collections.build(body.bundle))
 
 
 @router.post("/gallery/refuse", status_code=202, deprecated=True, include_in_schema=False)  # its former name
 @router.post("/gallery/remix", responses=problem_responses(RemixError, JobRunningError, *_BUILT), status_code=202)
 async def remix_gallery(
-    asked: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+    body: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
     """Start a job that fills the collection of another mixer on the same extractors from the cached features.
 
     No image is decoded and no extractor runs. A repeated request continues with the missing images.
     """
     return await components.jobs.start(
-        "remix", asked.bundle, lambda: components.remix_gallery.prepare(asked.bundle), key=idempotency_key
+        "remix", body.bundle, lambda: components.remix_gallery.prepare(body.bundle), key=idempotency_key
     )
 
 
@@ -130,30 +130,30 @@ async def get_job(job_id: JobId, components: CurrentComponents) -> GalleryJob:
 
 
 @router.post("/gallery/live", responses=problem_responses(*_NAMED))
-async def switch_collection(asked: SwitchRequest, components: CurrentComponents) -> GalleryStatus:
+async def switch_collection(body: SwitchRequest, components: CurrentComponents) -> GalleryStatus:
     """Make another collection the live one, atomically for all clients; the former one remains, to switch back."""
-    await components.catalogue.switch(asked.space)
+    await components.catalogue.switch(body.space)
     await components.collections.refresh()
     return await get_gallery(components)
 
 
 @router.post("/gallery/verify", responses=problem_responses(JobRunningError, *_NAMED), status_code=202)
 async def verify_collection(
-    asked: VerifyRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+    body: VerifyRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
     """Start a job that compares a collection with the live one: their images, and the hits of searches."""
     return await components.jobs.start(
-        "verify", asked.space, lambda: prepare_comparison(components.catalogue, asked), key=idempotency_key
+        "verify", body.space, lambda: prepare_comparison(components.catalogue, body), key=idempotency_key
     )
 
 
 @router.post("/gallery/backups", responses=problem_responses(BackupError, JobRunningError, StoreError), status_code=202)
 async def create_backup(
-    asked: BackupRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+    body: BackupRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
     """Start a job that writes all collections into a new backup; searches continue."""
     return await components.jobs.start(
-        "backup", asked.name, lambda: components.backup_gallery.prepare_backup(asked.name), key=idempotency_key
+        "backup", body.name, lambda: components.backup_gallery.prepare_backup(body.name), key=idempotency_key
     )
 
 
@@ -165,14 +165,14 @@ async def list_backups(components: CurrentComponents) -> list[Backup]:
 
 @router.post("/gallery/restore", responses=problem_responses(BackupError, JobRunningError, StoreError), status_code=202)
 async def restore_backup(
-    asked: RestoreRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
+    body: RestoreRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
     """Start a job that replaces the gallery with a backup."""
 
     async def prepare() -> Work:
-        return await components.backup_gallery.prepare_restoration(asked.name, force=asked.force)
+        return await components.backup_gallery.prepare_restoration(body.name, force=body.force)
 
-    return await components.jobs.start("restore", asked.name, prepare, key=idempotency_key)
+    return await components.jobs.start("restore", body.name, prepare, key=idempotency_key)
 
 
 @router.delete(

@@ -85,12 +85,12 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
 
 
 @router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
-async def lookup_images(asked: LookupRequest, components: CurrentComponents) -> LookupResponse:
+async def lookup_images(body: LookupRequest, components: CurrentComponents) -> LookupResponse:
     """Return which images are in the gallery already and need not be sent; nothing is written."""
     limit = components.settings.max_images_per_request
-    if len(asked.images) > limit:
-        raise TooManyImagesError(f"{len(asked.images)} images, the limit is {limit} in one request")
-    return LookupResponse(up_to_date=await components.collections.up_to_date(asked.images))
+    if len(body.images) > limit:
+        raise TooManyImagesError(f"{len(body.images)} images, the limit is {limit} in one request")
+    return LookupResponse(up_to_date=await components.collections.up_to_date(body.images))
 
 
 @item_route(
@@ -123,13 +123,13 @@ async def delete_image(item_id: NamedItem, components: CurrentComponents) -> Del
 
 
 @router.post("/images/delete", tags=["gallery"], responses=problem_responses(InvalidParameterError, StoreError))
-async def delete_images(asked: DeleteRequest, components: CurrentComponents) -> DeletedImages:
+async def delete_images(body: DeleteRequest, components: CurrentComponents) -> DeletedImages:
     """Delete images from the gallery: by their ids, by a filter on their payloads, or all of them."""
     edit = components.edit_gallery
-    if asked.ids is not None:
-        return DeletedImages(deleted=await edit.delete(asked.ids))
-    if asked.filter is not None:
-        return DeletedImages(deleted=await edit.delete_matching(asked.filter))
+    if body.ids is not None:
+        return DeletedImages(deleted=await edit.delete(body.ids))
+    if body.filter is not None:
+        return DeletedImages(deleted=await edit.delete_matching(body.filter))
     return DeletedImages(deleted=await edit.delete_all())
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as an extractor gives what plain loops over its released network give."""
+"""EfficientNet-Lite as an extractor against plain loops over its released network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def installed(directory: Path, **settings: Any) -> tuple[Extractor, ExtractorSpe
 
 @torch.no_grad()
 def activations(image: NDArray[np.uint8], preprocessing: Preprocessing, height: int, width: int) -> Tensor:
-    """Give the released network's last map (C, h, w) of one photograph at one size."""
+    """Return the released network's last map (C, h, w) of one photograph at one size."""
     pixels = torch.from_numpy(preprocess(image, preprocessing)).permute(2, 0, 1)[None].float()
     resized = F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
     last: Tensor = released_efficientnet_lite("lite0").extract_features((resized - 127) / 128)[0]

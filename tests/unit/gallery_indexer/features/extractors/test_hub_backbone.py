@@ -1,4 +1,4 @@
-"""Models of the hub give what plain transformers calls give."""
+"""Models of the hub against plain calls of transformers."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def installed(folder: Path, directory: Path, **choice: Any) -> ExtractorSpec:
 
 
 def normalised(images: list[NDArray[np.uint8]], size: int) -> Tensor:
-    """The pixels that a model sees, from Pillow and hand arithmetic."""
+    """Return the input of a model, by Pillow and hand arithmetic."""
     squares = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)) for image in images]
     pixels = torch.tensor(np.stack(squares)).permute(0, 3, 1, 2).double() / 255
     return ((pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)).float()
 
 
 def plain(model_type: str, folder: Path, size: int, *, attentions: bool = False) -> Any:
-    """What transformers gives by itself; None, None where the model has no such output."""
+    """Return the output of plain transformers; None for an output that the model does not have."""
     from transformers import AutoModel, CLIPVisionModel, SiglipVisionModel  # noqa: PLC0415 - takes seconds
 
     towers: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
@@ -192,7 +192,7 @@ def test_an_id_of_the_hub_needs_all_digits_of_a_revision() -> None:
 
 
 def test_a_cached_model_suffices_and_the_error_of_a_missing_one_has_the_command(tmp_path: Path) -> None:
-    """In a process of its own, since the hub's library reads its settings when it is imported."""
+    """Run in a separate process, since the hub's library reads its settings at import."""
     revision = "0123456789abcdef0123456789abcdef01234567"
     snapshot = tmp_path / "cache/models--someone--tiny/snapshots" / revision
     save_hub_model("dinov2", snapshot)

@@ -46,11 +46,11 @@ def test_the_tokens_are_those_of_rootsift(tmp_path: Path, textured: np.ndarray) 
     alone = RootSift(rootsift_spec(size=160, max_tokens=8)).extract([textured, GREY])["rootsift"]
     torch.testing.assert_close(tokens.mask, alone.mask)
     torch.testing.assert_close(tokens.strengths, alone.strengths)
-    # OpenCV gives keypoints of one place and two orientations, which are equally strong, in no fixed order.
+    # OpenCV returns keypoints of one position and two orientations, which are equally strong, in undefined order.
     assert sorted(tokens.values[0].tolist()) == sorted(alone.values[0].tolist())
 
 
-def test_the_global_sums_up_more_descriptors_than_there_are_tokens(tmp_path: Path, textured: np.ndarray) -> None:
+def test_the_vlad_has_more_descriptors_than_there_are_tokens(tmp_path: Path, textured: np.ndarray) -> None:
     spec = described(size=320)
     batch = loaded(tmp_path, spec).extract([textured])["rootsift_vlad"]
     grey = cv2.cvtColor(textured, cv2.COLOR_RGB2GRAY)

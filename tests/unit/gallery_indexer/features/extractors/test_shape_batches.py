@@ -13,7 +13,7 @@ UPRIGHT, LYING = (20, 16), (16, 20)
 
 
 class _Network:
-    """Gives the first pixel's red, and notes what it was given."""
+    """Returns the first pixel's red, and records its inputs."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []

@@ -1,4 +1,4 @@
-"""Models of timm give what plain timm calls give; where timm is missing, it is told what to install."""
+"""Models of timm against plain calls of timm; and the error if timm is missing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def features_of(name: str, directory: Path, **choice: Any) -> Any:
 
 
 def pixels(size: int = SIZE) -> Tensor:
-    """The pixels that a model sees, from Pillow and hand arithmetic."""
+    """Return the input of a model, by Pillow and hand arithmetic."""
     squares = [np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)) for image in IMAGES]
     shares = torch.tensor(np.stack(squares)).permute(0, 3, 1, 2).double() / 255
     return ((shares - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)).float()

@@ -1,4 +1,4 @@
-"""XFeat as an extractor gives the keypoints of its authors' code."""
+"""XFeat as an extractor against its authors' code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def released() -> Iterator[Any]:
 
 
 def by_place(keypoints: torch.Tensor) -> list[int]:
-    """Order keypoints (n, 2) by their place, since those of equal strength come in any order."""
+    """Sort keypoints (n, 2) by position, since the order of equal strengths is undefined."""
     pixels = [(round(float(x)), round(float(y))) for x, y in keypoints]
     return sorted(range(len(pixels)), key=pixels.__getitem__)
 

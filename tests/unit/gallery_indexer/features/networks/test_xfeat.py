@@ -1,4 +1,4 @@
-"""XFeat computes what its authors' code computes."""
+"""XFeat against its authors' code."""
 
 from __future__ import annotations
 
