@@ -23,7 +23,8 @@ from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.training.recipe.sections import CompactCnnSection, RootSiftSection
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 
-_CONFIGS = Path(__file__).parents[3] / "configs" / "ablation"
+_INSTALLED = Path(__file__).parents[1] / "configs"
+_CONFIGS = (_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3] / "configs") / "ablation"
 
 
 class AblationError(AffError):

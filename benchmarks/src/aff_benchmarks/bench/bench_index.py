@@ -27,7 +27,7 @@ from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle
 from gallery_indexer.features.device import device_named
-from gallery_indexer.features.feature_cache import FeatureCache, TokenKind
+from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderInput
 from gallery_indexer.indexing.index_task import UploadedImage
@@ -151,7 +151,7 @@ def bench_remix(bundle: Path, images: int, rounds: int, device: str) -> RemixBen
     names = [hashlib.sha256(file).hexdigest() for file in files]
     starts = range(0, images, batch_size)
     with tempfile.TemporaryDirectory() as directory:
-        cache, kind = FeatureCache(Path(directory)), TokenKind.of(manifest)
+        cache, kind = FeatureCache(Path(directory)), FeatureKind.of(manifest)
         for start in starts:
             batch = _prepared(encoder, files[start : start + batch_size])
             features = [one.features for one in encoder.encode_images(batch, with_features=True)]

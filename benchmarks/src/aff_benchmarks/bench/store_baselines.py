@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,6 +104,8 @@ def faiss_search(
         passes: Passes over the queries.
         recall: Required recall at 10; without an ef that reaches it, the largest ef is used.
     """
+    import faiss  # noqa: PLC0415 - loads its own OpenMP runtime next to torch's
+
     faiss.omp_set_num_threads(1)
     index = faiss.IndexHNSWFlat(vectors.shape[1], _M)  # L2 orders unit vectors as their products do, and is faster
     index.hnsw.efConstruction = _EF_CONSTRUCT
