@@ -11,16 +11,23 @@ from tests.support.plain_english import Finding, files_below, findings_in
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {
-    "shared": 0,
-    "client": 0,
-    "services/query_api": 0,
-    "services/gallery_indexer": 0,
-    "toolkit": 0,
-    "benchmarks": 0,
+    "shared/src": 0,
+    "client/src": 0,
+    "services/query_api/src": 0,
+    "services/gallery_indexer/src": 0,
+    "toolkit/src": 612,
+    "benchmarks/src": 0,
+    "tests": 140,
+    "docs/examples": 1,
 }
-"""Packages and the findings that are still to be fixed in them: a count may only fall."""
+"""Directories with Python code, and the findings that are still to be fixed in them: a count may only fall."""
 
-GUIDES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+LISTS = {"plain_english.py", "test_plain_english.py"}
+GUIDES = [
+    *(page for page in ROOT.glob("*.md") if page.name != "CHANGELOG.md"),  # a record of earlier releases
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs" / "decisions").glob("*.md"),
+]
 CONFIGURATION = [
     *(ROOT / "deploy").rglob("*.*ml"),
     *(ROOT / "deploy").rglob("*.conf"),
@@ -46,8 +53,6 @@ def listed(found: list[Finding]) -> str:
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_a_guide_has_no_banned_phrasing(guide: Path) -> None:
-    if guide.name == "CHANGELOG.md":
-        pytest.skip("a record of earlier releases")
     found = findings([guide])
     assert found == [], listed(found)
 
@@ -58,9 +63,9 @@ def test_configuration_files_have_no_banned_phrasing_in_comments() -> None:
     assert found == [], listed(found)
 
 
-@pytest.mark.parametrize(("package", "still_to_fix"), SOURCES.items(), ids=SOURCES)
-def test_a_package_has_no_new_banned_phrasing(package: str, still_to_fix: int) -> None:
-    found = findings(files_below(ROOT / package / "src"))
+@pytest.mark.parametrize(("directory", "still_to_fix"), SOURCES.items(), ids=SOURCES)
+def test_python_code_has_no_new_banned_phrasing(directory: str, still_to_fix: int) -> None:
+    found = findings(path for path in files_below(ROOT / directory) if path.name not in LISTS)
     assert len(found) <= still_to_fix, listed(found)
 
 
