@@ -143,7 +143,7 @@ def _photographs_of(recipe: TrainingRecipe, work: WorkDirectory) -> list[Photogr
     if recipe.joint.single_photographs == "keep":
         return photographs
     photographs, single = without_single_images(photographs)
-    work.tell_left_out(single)
+    work.report_left_out(single)
     return photographs
 
 

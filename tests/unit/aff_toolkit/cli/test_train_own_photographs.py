@@ -309,7 +309,7 @@ def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folde
     assert refused(tmp_path, few, tiny_training.bundle) == "too_few_photographs"
     assert not (tmp_path / "work" / "features").exists()
     result = aff_train(tmp_path, "--images", few, "--base", tiny_training.bundle)
-    assert "4 things could be held out, and fewer than 5 judge nothing" in result.stderr
+    assert "4 instances can be held out, but 5 are needed" in result.stderr
     first, *others = result.stderr.splitlines()
     assert first == f"{few}: 9 subfolders taken for 9 things, 49 photographs; --unlabelled if they are albums"
     assert "left out, in no subfolder (1): cover.jpg" in others

@@ -36,7 +36,7 @@ def test_a_bundle_that_the_disk_does_not_take_is_written_from_what_is_kept(
     assert result.exit_code == 1, result.output
     problem = json.loads(result.stdout)
     assert problem["code"] == "training_not_written"
-    assert problem["detail"].endswith("Make room and start again: what is finished is kept")
+    assert problem["detail"].endswith("Free some space and run it again: finished parts are kept")
     again = aff_train(tmp_path)
     assert again.exit_code == 0, again.output
     assert not (work / LOG_NAME).exists(), "nothing was trained again"

@@ -1,4 +1,4 @@
-"""Copies the files of a bundle: a whole bundle, or those that are missing or altered."""
+"""Copies the files of a bundle: all of them, or only missing and altered ones."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from aff_shared.errors import BundleError, BundleNotFoundError
 
 
 def repair_bundle(directory: Path, source: Path) -> list[str]:
-    """Copy what is missing or altered from a folder that holds the same files, under whatever names.
+    """Restore missing and altered files of a bundle from a folder that contains them under any names.
 
     Args:
-        directory: Of the bundle; its manifest is whole.
-        source: Folder that is searched through; a file is the right one when size and sha256 are those of the manifest.
+        directory: Directory of the bundle, with an intact manifest.
+        source: Folder that is searched recursively; files match by size and sha256.
 
     Returns:
-        Paths of the files that were put back.
+        Paths of the restored files.
 
     Raises:
-        BundleNotFoundError: No manifest, no copy of a file, or the disk refuses; what was found is put back.
-        BundleFormatError, BundleIntegrityError: The manifest itself is damaged.
+        BundleNotFoundError: There is no manifest or no copy of a file, or the disk is not writable; found files are
+            restored.
+        BundleFormatError, BundleIntegrityError: The manifest is damaged.
     """
     manifest = load_manifest(directory)
     damaged = [file for file in manifest.files if _is_damaged(directory, manifest, file)]
@@ -34,7 +35,7 @@ def repair_bundle(directory: Path, source: Path) -> list[str]:
             _put(copies[file.sha256], directory / file.path)
     missing = [file.path for file in damaged if file.sha256 not in copies]
     if missing:
-        detail = f"no file in {source} is the one that the manifest describes; all else is put back"
+        detail = f"no file in {source} matches the manifest; all other files are restored"
         raise BundleNotFoundError(detail, item=", ".join(missing))
     return [file.path for file in damaged]
 
@@ -48,7 +49,7 @@ def _is_damaged(directory: Path, manifest: BundleManifest, file: BundleFile) -> 
 
 
 def _copies_of(files: Sequence[BundleFile], source: Path) -> dict[str, Path]:
-    """Return where a copy lies, by sha256; only files of a wanted size are read."""
+    """Return the paths of copies by sha256; only files of a matching size are read."""
     sizes, wanted = {file.size_bytes for file in files}, {file.sha256 for file in files}
     copies = {}
     for path in source.rglob("*"):
@@ -68,22 +69,22 @@ def _put(copy: Path, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise BundleNotFoundError(f"cannot be put back: {error.strerror or error}", item=str(path)) from error
+        raise BundleNotFoundError(f"cannot be restored: {error.strerror or error}", item=str(path)) from error
 
 
 def put_bundle(source: Path, output: Path) -> BundleManifest:
-    """Copy a bundle byte for byte, in place of the one that lies there.
+    """Copy a bundle byte for byte, and replace the one in the output directory.
 
     Args:
         source: Directory of the bundle.
-        output: Where it goes; the files of another bundle there are removed, and nothing else.
+        output: Output directory, from which only the files of a previous bundle are removed.
 
     Returns:
-        Its manifest.
+        The manifest of the bundle.
 
     Raises:
         BundleError: The source cannot be read.
-        OSError: The disk is full or refuses.
+        OSError: The disk is full or not writable.
     """
     manifest = load_manifest(source)
     for path in (*_files_of(output), SIGNATURE_NAME, MANIFEST_NAME):

@@ -1,4 +1,4 @@
-"""The gates of the export: the float32 graph is the trained network, and int8 retrieves nearly as well."""
+"""Checks of the export: the float32 graph equals the trained network, and int8 is nearly as accurate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aff_toolkit.weights.half_weights import Stored
 
 Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]]
 
-# Key of what the gates found, in the metrics of a bundle's manifest.
+# Key of the results in the metrics of a bundle's manifest.
 EXPORT_FIGURES = "export"
 
 _POINTS = 100
@@ -21,12 +21,12 @@ _DECIMALS = 6
 
 
 class CosineFigures(BaseModel):
-    """Cosines between the embeddings that two versions of an encoder give of the same photographs.
+    """Cosines between the embeddings of the same photographs by two versions of an encoder.
 
     Attributes:
-        photographs: Their number.
-        min_cosine: Of the photograph on which the two differ most.
-        mean_cosine: Over all photographs.
+        photographs: Number of photographs.
+        min_cosine: Minimum over all photographs.
+        mean_cosine: Mean over all photographs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,14 +37,14 @@ class CosineFigures(BaseModel):
 
 
 class Int8Verdict(BaseModel):
-    """Whether an int8 graph goes into the bundle.
+    """Decision on the int8 graph of a bundle.
 
     Attributes:
-        accepted: It does.
-        reason: Why or why not, with the figures.
-        protocol: Name of the protocol that it was judged by; None where it came to no judgement.
-        map_fp32: Asymmetric mAP from 0 to 1, likewise `map_int8`.
-        cosine: Between its embeddings and those of the float32 graph.
+        accepted: Whether the bundle contains it.
+        reason: Reason of the decision, with the figures.
+        protocol: Name of the protocol; None if the graph was not measured.
+        map_fp32: Asymmetric mAP from 0 to 1, as `map_int8` is.
+        cosine: Cosines between its embeddings and those of the float32 graph.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,7 +57,7 @@ class Int8Verdict(BaseModel):
     cosine: CosineFigures | None = None
 
     def describe(self) -> str:
-        """Say it in a line."""
+        """Return the decision as one line."""
         return f"{'with' if self.accepted else 'without'} an int8 query encoder: {self.reason}"
 
 
@@ -65,7 +65,7 @@ def compare_embeddings(first: Encode, second: Encode, batches: Iterable[NDArray[
     """Embed photographs, (b, S, S, 3) uint8 a batch, with two encoders.
 
     Raises:
-        ValueError: No photographs.
+        ValueError: There are no photographs.
     """
     cosines = np.concatenate([_cosines(first(list(batch)), second(list(batch))) for batch in batches])
     return CosineFigures(photographs=len(cosines), min_cosine=float(cosines.min()), mean_cosine=float(cosines.mean()))
@@ -74,17 +74,17 @@ def compare_embeddings(first: Encode, second: Encode, batches: Iterable[NDArray[
 def require_same_embeddings(
     trained: Encode, exported: Encode, batches: Iterable[NDArray[np.uint8]], min_cosine: float
 ) -> CosineFigures:
-    """Let the float32 graph pass where it gives every photograph the embedding of the trained network.
+    """Require that the float32 graph computes the same embeddings as the trained network.
 
     Raises:
-        ExportMismatchError: A cosine is below `min_cosine`; names the figures.
+        ExportMismatchError: A cosine is below `min_cosine`; the detail contains the figures.
     """
     figures = compare_embeddings(trained, exported, batches)
-    # Not `<`: a cosine that is no number must not pass.
+    # Not `<`: NaN must not pass.
     if not figures.min_cosine >= min_cosine:
         detail = (
             f"the cosine of its embedding to torch's falls to {figures.min_cosine:.6f} (mean {figures.mean_cosine:.6f})"
-            f" on {figures.photographs} photographs; at least {min_cosine:g} is asked for (export.min_cosine)"
+            f" on {figures.photographs} photographs; at least {min_cosine:g} is required (export.min_cosine)"
         )
         raise ExportMismatchError(detail)
     return figures
@@ -99,15 +99,15 @@ def judge_int8(
     max_map_loss_points: float,
     map_of_base: float | None = None,
 ) -> Int8Verdict:
-    """Let the int8 graph pass where it loses little of the asymmetric mAP, or is as good as the one that it replaces.
+    """Accept the int8 graph if it loses little asymmetric mAP, or is as accurate as the base's int8 graph.
 
     Args:
-        protocol: Name of the protocol that it was measured by.
-        map_fp32: From 0 to 1.
-        map_int8: Likewise.
-        cosine: To the float32 graph; it is told, and decides nothing.
+        protocol: Name of the protocol.
+        map_fp32: mAP of the float32 graph, from 0 to 1.
+        map_int8: mAP of the int8 graph, from 0 to 1.
+        cosine: Cosines to the float32 graph, which are only reported.
         max_map_loss_points: See ExportSection.
-        map_of_base: Of the base's int8 graph, from 0 to 1; None where there is none.
+        map_of_base: mAP of the base's int8 graph, from 0 to 1; None if there is none.
     """
     # 80.0 less 79.5 is a little above half a point in floating point.
     loss = round(_POINTS * (map_fp32 - map_int8), _DECIMALS)
@@ -131,19 +131,20 @@ def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
 
 
 class ExportSection(BaseModel):
-    """Which graphs a bundle holds, the gates that they have to pass, and what keeps its files small.
+    """The graphs of a bundle, the checks that they have to pass, and the precision of its files.
 
     Attributes:
-        int8: Write the quantised graph beside the float32 one, where it passes.
-        calibration_images: Training photographs, at most, that the ranges of the quantised activations are taken from
-            and that the graphs are compared on.
-        max_map_loss_points: Asymmetric mAP that int8 may lose against float32, in points of 100, under the first
-            protocol that the bundle is measured by.
-        min_cosine: Between the embeddings by the float32 graph and by torch, for each of those photographs.
+        int8: Whether to add the quantised graph if it passes.
+        calibration_images: Maximum number of training photographs for the ranges of the quantised activations and for
+            the comparison of the graphs.
+        max_map_loss_points: Maximum loss of asymmetric mAP by int8 against float32, in points of 100, under the
+            bundle's first protocol.
+        min_cosine: Minimum cosine between the embeddings by the float32 graph and by torch, for each of those
+            photographs.
         stored: `fp16` stores large tensors of the mixer and of the float32 query graph as float16, at half the bytes.
-            They are computed with in float32, and embeddings differ by less than 1e-3 in every coordinate.
-        prototypes: Write the training prototypes, by which losses that classify train a query encoder for this gallery
-            side later. They are as large as instances x dimension, 2 bytes each.
+            Computations use float32, and embeddings differ by less than 1e-3 in every coordinate.
+        prototypes: Whether to write the training prototypes, with which classifying losses can train a query encoder
+            for this gallery side later. They take 2 bytes x instances x dimension.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

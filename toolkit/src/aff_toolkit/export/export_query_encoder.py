@@ -15,7 +15,7 @@ from aff_toolkit.models.query_encoder import QueryEncoder
 def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
     """Write the ONNX graph: `image` (B, size, size, 3) uint8 in, `embedding` (B, D) unit float32 out."""
     example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    # The exporter reports that torchvision is absent, and calls parts of torch that torch itself deprecates.
+    # The exporter warns that torchvision is missing, and uses deprecated parts of torch.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -34,7 +34,7 @@ def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
 
 
 def strip_traces(path: Path) -> None:
-    """Take the exporter's notes out of an ONNX file: they hold source paths of the machine that exported it."""
+    """Remove the exporter's metadata from an ONNX file, which contains source paths of this machine."""
     model = onnx.load(path)
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -1,4 +1,4 @@
-"""Quantises the ONNX graph of a query encoder to int8; the one file beside its encoder that knows ONNX Runtime."""
+"""Quantises the ONNX graph of a query encoder to int8; the only module of the toolkit that imports ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ _ERRORS: tuple[type[Exception], ...] = (ValueError, RuntimeError, *ONNX_RUNTIME_
 def quantise_query_encoder(model: Path, batches: Iterable[NDArray[np.uint8]], path: Path) -> None:
     """Write the static int8 version of a float32 graph: QDQ form, weights per channel, ranges by calibration.
 
-    What lies between the first convolution and the last is quantised, and the whitening layer, which is most of what
-    else a file holds. Outside of it float32 is both better and, in ONNX Runtime on the CPU, faster: the first
-    convolution reads three channels only, and GeM raises to a power. The weights take 7 of the 8 bits: processors
-    without VNNI add two products in 16 bits, which those of 8 bits exceed, and a file that passed the gate on one
-    machine has to pass on every other.
+    The layers between the first and the last convolution and the whitening layer are quantised; the file contains
+    little
+    else. For the other layers float32 is more accurate and, in ONNX Runtime on the CPU, faster: the first convolution
+    has only three input channels, and GeM computes powers. Weights use 7 of 8 bits: processors without VNNI add two
+    products in 16 bits, which products of 8-bit weights exceed, and a file that passes on one machine has to pass on
+    all.
 
     Args:
-        model: The float32 graph, written by export_query_encoder; its weights may be halved.
-        batches: Photographs, (b, S, S, 3) uint8 each, that the ranges of the activations are taken from.
-        path: Of the int8 graph; it takes and gives what the float32 one does.
+        model: Float32 graph that export_query_encoder wrote; its weights may be halved.
+        batches: Photographs, (b, S, S, 3) uint8 each, for the ranges of the activations.
+        path: Path of the int8 graph, whose inputs and outputs equal those of the float32 one.
 
     Raises:
-        QuantisationError: No photographs, nothing to quantise, or ONNX Runtime cannot.
+        QuantisationError: There are no photographs, there is nothing to quantise, or ONNX Runtime fails.
     """
     try:
         with TemporaryDirectory() as directory:
             prepared, quantised = Path(directory, "prepared.onnx"), Path(directory, "quantised.onnx")
-            # The quantiser takes weights from initialisers alone.
+            # The quantiser reads weights only from initialisers.
             graph = restore_weights(onnx.load(model))
             quant_pre_process(graph, prepared, skip_symbolic_shape=True, skip_optimization=True)
             quantize_static(
@@ -70,16 +71,16 @@ class _Photographs(CalibrationDataReader):
     def __init__(self, batches: Iterable[NDArray[np.uint8]]) -> None:
         self._batches = iter(batches)
 
-    # ONNX Runtime declares a dict, and asks for None at the end.
+    # ONNX Runtime declares a dict, and requires None at the end.
     def get_next(self) -> dict[str, NDArray[np.uint8]]:
         batch = next(self._batches, None)
         return None if batch is None else {_INPUT: batch}  # type: ignore[return-value]
 
 
 def _outside_the_layers(graph: onnx.GraphProto) -> list[str]:
-    """Return the names of the nodes that neither lie between the first convolution and the last nor are the whitening.
+    """Return the names of nodes that are neither the whitening nor between the first and the last convolution.
 
-    The last convolution itself lies between them.
+    The last convolution counts as between them.
     """
     behind: set[str] = set()
     for node in graph.node:
@@ -95,5 +96,5 @@ def _outside_the_layers(graph: onnx.GraphProto) -> list[str]:
         if behind.intersection(node.input) and (node.op_type == _CONVOLUTION or before.intersection(node.output))
     }
     if not inside:
-        raise QuantisationError("holds no two convolutions in a row, and so nothing to quantise", item=graph.name)
+        raise QuantisationError("has no two successive convolutions, so there is nothing to quantise", item=graph.name)
     return [node.name for node in graph.node if node.name not in inside and node.op_type != _WHITENING]

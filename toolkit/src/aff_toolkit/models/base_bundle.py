@@ -1,4 +1,4 @@
-"""A finished bundle that a training starts from."""
+"""An existing bundle that a training starts from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TENSOR, _INSTANCES = "prototypes", "instances"
 
 @dataclass(frozen=True, slots=True)
 class BaseBundle:
-    """A bundle whose files have been verified.
+    """A bundle with verified files.
 
     Attributes:
         directory: The directory of the bundle.
@@ -40,7 +40,7 @@ class BaseBundle:
         """Read a bundle and verify its files.
 
         Raises:
-            BundleError: Missing, altered, or of a newer format.
+            BundleError: The bundle is missing, altered, or of a newer format.
         """
         manifest = load_manifest(directory)
         verify_files(directory, manifest)
@@ -50,18 +50,18 @@ class BaseBundle:
         """Build the mixer with the bundle's weights, in evaluation mode.
 
         Raises:
-            BundleFormatError: Weights and specification do not fit each other or this release.
+            BundleFormatError: Weights and specification do not match each other or this release.
         """
         spec = self.manifest.mixer
         try:
             mixer = build_mixer(self.manifest.features, spec, self.manifest.space.dimension)
             load_model(mixer, self.directory / spec.weights)
         except (RuntimeError, ValueError, SafetensorError) as error:
-            raise BundleFormatError(f"mixer weights do not fit: {error}", item=spec.weights) from error
+            raise BundleFormatError(f"mixer weights do not match: {error}", item=spec.weights) from error
         return mixer.eval()
 
     def load_query_encoder(self, encoder: QueryEncoder, images: Tensor | None = None) -> None:
-        """Set an encoder of the bundle's architecture, trunk and head, to the bundle's; see load_onnx_weights.
+        """Load the bundle's weights into an encoder of the same architecture; see load_onnx_weights.
 
         Raises:
             BundleFormatError: The query encoder is of another architecture.
@@ -69,10 +69,10 @@ class BaseBundle:
         load_onnx_weights(encoder, self.directory / self.manifest.query_encoder.model, images)
 
     def prototypes_of(self, instances: Sequence[str]) -> Tensor | None:
-        """Return the prototypes (C, D) float32 of C instances; None where the bundle lacks one of them.
+        """Return the prototypes (C, D) float32 of C instances; None if the bundle lacks any of them.
 
         Raises:
-            BundleFormatError: The file of the prototypes is none.
+            BundleFormatError: The file does not contain prototypes.
         """
         if self.manifest.prototypes is None:
             return None
@@ -98,9 +98,9 @@ def write_prototypes(path: Path, prototypes: Tensor, instances: Sequence[str]) -
     """Write prototypes in half precision with the names of their instances.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         prototypes: (C, D), of any length.
-        instances: C names.
+        instances: Names of the C instances.
     """
     content = {_TENSOR: prototypes.to(torch.float16).contiguous()}
     save_file(content, path, metadata={_INSTANCES: json.dumps(list(instances))})
@@ -111,14 +111,14 @@ def read_prototypes(path: Path) -> tuple[Tensor, list[str]]:
     """Read prototypes (C, D) float32 and the C names of their instances.
 
     Raises:
-        BundleFormatError: Not a file that write_prototypes wrote.
+        BundleFormatError: The file was not written by write_prototypes.
     """
     try:
         with safe_open(path, framework="pt") as file:
             prototypes: Tensor = file.get_tensor(_TENSOR).float()
             instances: list[str] = json.loads(file.metadata()[_INSTANCES])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BundleFormatError(f"holds no prototypes with names: {error}", item=str(path)) from error
+        raise BundleFormatError(f"does not contain prototypes with names: {error}", item=str(path)) from error
     if len(instances) != len(prototypes):
         raise BundleFormatError(f"{len(prototypes)} prototypes with {len(instances)} names", item=str(path))
     return prototypes, instances

@@ -1,4 +1,4 @@
-"""Training a query encoder on from weights that know more than its training photographs show."""
+"""Fine-tuning of a pretrained query encoder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 
 class FineTuning(BaseModel):
-    """How a pretrained query encoder learns; batch normalisations keep their statistics.
+    """How a pretrained query encoder is trained; batch normalisations keep their statistics.
 
     Attributes:
-        frozen_blocks: Blocks of EfficientNet-Lite that keep their weights, from the stem on, which keeps its own.
+        frozen_blocks: Number of first blocks of EfficientNet-Lite that keep their weights, with the stem.
         learning_rate_share: Learning rate of the query encoder as a share of the mixer's.
-        trained_share: What is kept of the change: 1 keeps the trained weights, 0.5 the middle between them and the
-            weights that the training started with, which does better on photographs unlike those that were trained on
-            (WiSE-FT: Wortsman et al., CVPR 2022).
+        trained_share: Share of the change that is kept: 1 keeps the trained weights; 0.5 averages them with the initial
+            weights, which is more accurate on photographs that differ from the training photographs (WiSE-FT: Wortsman
+            et al., CVPR 2022).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +32,10 @@ class FineTuning(BaseModel):
     trained_share: float = Field(default=1.0, ge=0, le=1)
 
     def freeze(self, encoder: QueryEncoder) -> None:
-        """Stop the gradients of the first blocks.
+        """Freeze the first blocks.
 
         Raises:
-            ValueError: The network has no blocks that could be frozen, or not that many.
+            ValueError: The network does not have as many blocks.
         """
         if not self.frozen_blocks:
             return
@@ -47,14 +47,14 @@ class FineTuning(BaseModel):
 
     @torch.no_grad()
     def keep_share(self, encoder: nn.Module, start: Mapping[str, Tensor]) -> None:
-        """Move the weights back towards those that the training started with, so that `trained_share` is left."""
+        """Interpolate between the initial and the trained weights by `trained_share`."""
         for name, tensor in encoder.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(torch.lerp(start[name].to(tensor.device), tensor, self.trained_share))
 
     @contextmanager
     def share_kept(self, encoder: nn.Module, start: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within it, the encoder has the weights that `keep_share` would leave; afterwards its own again."""
+        """Context in which the encoder has the weights that `keep_share` would set; they are restored afterwards."""
         if self.trained_share == 1:
             yield
             return

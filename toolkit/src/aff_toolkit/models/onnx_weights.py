@@ -1,4 +1,4 @@
-"""Takes a query encoder's weights back from the ONNX graph of a bundle."""
+"""Loads a query encoder's weights from the ONNX graph of a bundle."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _Norm = nn.BatchNorm2d | nn.BatchNorm1d
 
 @torch.no_grad()
 def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) -> None:
-    """Make an encoder compute what an ONNX graph of the same architecture computes, ready to be trained on.
+    """Load the weights of an ONNX graph of the same architecture into an encoder, so that training can continue.
 
     The export folds every batch normalisation into the layer before it. The folded weights are loaded, and each
-    normalisation is set to the statistics that it has on the images, with the scale and the shift that undo them.
+    normalisation is set to its statistics on the images, with the scale and the shift that undo them.
 
     Args:
         encoder: Set in place; left in evaluation mode.
         path: The graph, written by export_query_encoder; its weights may be halved.
-        images: (B, S, S, 3) uint8 of the photographs that will be trained on. None leaves the normalisations as they
-            are folded, for an encoder that keeps its weights.
+        images: (B, S, S, 3) uint8 training photographs. None leaves the normalisations folded, for an encoder that is
+            not trained.
 
     Raises:
-        BundleFormatError: The graph does not hold the weights of such an encoder.
+        BundleFormatError: The graph does not contain the weights of such an encoder.
     """
     try:
         graph = restore_weights(onnx.load(path)).graph
@@ -45,7 +45,7 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) 
                 _load_folded(layer, norm, found, name)
         encoder.get_parameter("network.pool.exponent").copy_(found["network.pool.exponent"])
     except (KeyError, RuntimeError, OSError, ValueError) as error:
-        detail = f"does not hold the weights of this query encoder ({error}): train one from scratch"
+        detail = f"does not contain the weights of this query encoder ({error}): train one from scratch"
         raise BundleFormatError(detail, item=str(path)) from error
     if images is None:
         encoder.eval()
@@ -54,7 +54,7 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) 
 
 
 def _layers(encoder: nn.Module) -> Iterator[tuple[str, _Layer, _Norm | None]]:
-    """Give every layer by its name, with the normalisation that follows it, if one does."""
+    """Yield every layer by name, with the normalisation that follows it, if any."""
     before: tuple[str, _Layer] | None = None
     for name, module in encoder.named_modules():
         if isinstance(module, _Norm) and before is not None:
@@ -82,7 +82,7 @@ def _load_folded(layer: _Layer, norm: _Norm, found: Mapping[str, Tensor], name: 
 
 
 def _take_statistics(encoder: nn.Module, images: Tensor) -> None:
-    """Set every normalisation to mean and variance of its input, without a change of what the encoder computes."""
+    """Set every normalisation to mean and variance of its input, without changing the encoder's outputs."""
     seen: dict[_Norm, tuple[Tensor, Tensor]] = {}
 
     def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The networks that a query encoder may be: a new one is one line here."""
+"""The available networks of query encoders: a new one is one line here."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class QueryBackbone:
     """A network of the query side.
 
     Attributes:
-        architecture: What it is, in words.
-        build: Gives it with fresh weights, for an embedding of the given width D. Raises MissingExtraError where it
-            needs a package that is not installed.
+        architecture: Description of the network.
+        build: Function that returns the network with random weights, given the width D of the embedding. Raises
+            MissingExtraError if a package is not installed.
     """
 
     architecture: str
@@ -65,6 +65,6 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
 
 
 def query_backbone_of(manifest: BundleManifest) -> str | None:
-    """Return the name of a bundle's query backbone; None where this release has no such network."""
+    """Return the name of a bundle's query backbone; None if this release does not support it."""
     architecture = manifest.query_encoder.architecture
     return next((name for name, known in QUERY_BACKBONES.items() if known.architecture == architecture), None)

@@ -1,4 +1,4 @@
-"""The query encoder in torch, as it is trained and exported."""
+"""Query encoders in torch, as they are trained and exported: a light network, GeM pooling, a linear whitening, L2."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QueryEncoder(nn.Module):
         """Wrap a network.
 
         Args:
-            network: Gives unit embeddings (B, D) of (B, 3, H, W) pixels from 0 to 255.
+            network: Network that returns unit embeddings (B, D) of (B, 3, H, W) pixels from 0 to 255.
         """
         super().__init__()
         self.network = network
@@ -50,7 +50,7 @@ class QueryEncoder(nn.Module):
 
 
 def residual_query_encoder(width: int, dimension: int) -> QueryEncoder:
-    """Return the query encoder on this project's own residual network."""
+    """Return the query encoder with this project's residual network."""
     return QueryEncoder(ResidualNetwork(width, dimension))
 
 
@@ -58,9 +58,9 @@ class LightweightEncoder(nn.Module):
     """A trunk without its classifier.
 
     Attributes:
-        trunk: Gives activations (B, C, h, w) of (B, 3, H, W) pixels as `normalisation` leaves them.
+        trunk: Network that returns activations (B, C, h, w) of normalised (B, 3, H, W) pixels.
         colour_weight: See __init__.
-        whitening: From C to D: a linear layer, and the batch normalisation that follows it where there is one.
+        whitening: Linear layer from C to D, with a batch normalisation if there is one.
     """
 
     def __init__(
@@ -79,15 +79,15 @@ class LightweightEncoder(nn.Module):
             trunk: See the class.
             channels: C.
             dimension: D of the embedding.
-            normalisation: Of the pixels, as the trunk's pretrained weights expect it; ImageNet's mean and deviation.
-            normalises_embeddings: Whether batch statistics centre and scale the whitening while it learns. Without
-                them it is one nn.Linear of pooled vectors of unit length, which can be set to a whitening that was
-                fitted on such vectors.
-            colour_weight: Factor of the photograph's colour histogram, which stands beside the pooled activations; 0
-                leaves it out.
+            normalisation: Normalisation of the pixels for the trunk's pretrained weights; default: ImageNet's mean and
+                deviation.
+            normalises_embeddings: Whether a batch normalisation follows the whitening. Without it the whitening is one
+                nn.Linear on pooled vectors of unit length, which can be set to a fitted whitening.
+            colour_weight: Factor of the photograph's colour histogram, which is appended to the pooled activations; 0
+                omits it.
         """
         super().__init__()
-        _start_afresh(trunk)
+        _initialise(trunk)
         self.trunk = trunk
         self.pool = GeM()
         self.colours = ColourHistogram() if colour_weight else None
@@ -102,7 +102,7 @@ class LightweightEncoder(nn.Module):
         return F.normalize(self.whitening(self.pooled(pixels)), dim=-1)
 
     def pooled(self, pixels: Tensor) -> Tensor:
-        """Return the input of the whitening for (B, 3, H, W) pixels: (B, C), colours last where it has them."""
+        """Return the input of the whitening for (B, 3, H, W) pixels: (B, C), with the colours last if any."""
         pooled: Tensor = self.pool(self.trunk(self._normalisation(pixels)))
         if self._pools_unit_vectors:
             pooled = F.normalize(pooled, dim=-1)
@@ -111,11 +111,11 @@ class LightweightEncoder(nn.Module):
         return pooled
 
 
-def _start_afresh(trunk: nn.Module) -> None:
-    """Give a trunk weights that it can learn from (He et al., ICCV 2015), and normalisations that average over batches.
+def _initialise(trunk: nn.Module) -> None:
+    """Initialise a trunk's weights (He et al., ICCV 2015), and the momentum of its batch normalisations.
 
-    transformers draws EfficientNet's scales around 0, so that neither activations nor gradients come through, and takes
-    TensorFlow's decay for torch's momentum, so that the running statistics are those of the last batch alone.
+    transformers draws EfficientNet's scales around 0, so that activations and gradients vanish, and uses TensorFlow's
+    decay as torch's momentum, so that the running statistics are those of the last batch.
     """
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d):

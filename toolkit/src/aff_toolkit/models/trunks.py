@@ -19,21 +19,21 @@ class TimmTrunk(nn.Module):
     """Stem and blocks of a timm model of MobileNetV3's form, with timm's names of weights."""
 
     def __init__(self, model: Any) -> None:
-        """Take what comes before the model's pooling."""
+        """Use the layers before the model's pooling."""
         super().__init__()
         self.conv_stem, self.bn1, self.blocks = model.conv_stem, model.bn1, model.blocks
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Give activations (B, C, H / 32, W / 32) of normalised (B, 3, H, W) pixels."""
+        """Return activations (B, C, H / 32, W / 32) of normalised (B, 3, H, W) pixels."""
         activations: Tensor = self.blocks(self.bn1(self.conv_stem(pixels)))
         return activations
 
 
 def timm_trunk(name: str) -> tuple[TimmTrunk, int]:
-    """Return the trunk of timm's model of that name, with fresh weights, and C.
+    """Return the trunk of a timm model with random weights, and its number of channels C.
 
-    It ends where timm's own pooling begins, at 576 or 960 channels: the convolution `conv_head` that these networks
-    have behind it, 1,024 or 1,280 wide, belongs to their classifier.
+    It ends before timm's pooling, at 576 or 960 channels: the convolution `conv_head` behind the pooling, 1,024 or
+    1,280 wide, is part of the classifier.
 
     Raises:
         MissingExtraError: timm is not installed, or cannot be loaded.
@@ -54,7 +54,7 @@ class ShuffleNetV2(nn.Module):
         self.conv5 = nn.Sequential(nn.Conv2d(_WIDTHS[-1], CHANNELS, 1, bias=False), *_norm_relu(CHANNELS))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Give activations (B, 1024, H / 32, W / 32) of normalised (B, 3, H, W) pixels."""
+        """Return activations (B, 1024, H / 32, W / 32) of normalised (B, 3, H, W) pixels."""
         stem = self.maxpool(self.conv1(pixels))
         activations: Tensor = self.conv5(self.stage4(self.stage3(self.stage2(stem))))
         return activations

@@ -1,4 +1,4 @@
-"""What is known about the checkpoints that the authors of a method released."""
+"""The format of released checkpoints of a method."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aff_shared.bundles.bundle import ExtractorSpec
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:
-    """How released weights become those of an extractor of this project.
+    """Conversion of released weights to those of an extractor of this project.
 
     Attributes:
-        name: What `aff checkpoints convert --as` takes: method and trunk, as `dolg-r101`.
-        source: Who released such checkpoints, and where their code lies.
-        network: Gives the network of this project that the weights go into.
-        weights_of: Finds the named tensors in what the file holds.
-        rename: Gives the name in this project's network of a weight of the file; None where an extractor has no use for
-            it (a training's classifier, say).
-        spec: Describes the extractor, given the path of its weights and where they come from.
+        name: Name for `aff checkpoints convert --as`: method and trunk, as in `dolg-r101`.
+        source: Author of the checkpoints, and location of the code.
+        network: Function that returns this project's network.
+        weights_of: Function that returns the named tensors of a file's content.
+        rename: Function from the name of a weight in the file to its name in this project's network; None for unused
+            weights, such as a training's classifier.
+        spec: Function that returns the extractor's specification, given the path and the source of its weights.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Reads a checkpoint that others released, checks every name and shape, and writes safetensors with a specification."""
+"""Converts a released checkpoint: checks all names and shapes, and writes safetensors with a specification."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
     """Write `<name>.safetensors` and `<name>.json`, its extractor's specification, into a directory.
 
     Args:
-        file: What the authors released (`.pth`, `.pyth`); nothing in it is executed.
-        form: Which of the known formats it has.
-        directory: Where the two files go; made where it is missing.
+        file: Released checkpoint (`.pth`, `.pyth`); no code in it is executed.
+        form: Format of the checkpoint.
+        directory: Directory of the two files; created if it is missing.
 
     Returns:
         The specification; its `weights` are relative to the directory.
 
     Raises:
-        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
+        UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
         CheckpointKeysError: Weights are missing, unknown, or of another shape; lists them.
-        ConvertedNotWrittenError: The disk is full or refuses.
+        ConvertedNotWrittenError: The disk is full or not writable.
     """
     document, sha256 = read_checkpoint(file)
     weights = _fitting(form, form.weights_of(document), file)
@@ -80,10 +80,10 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
 
 
 def read_checkpoint(file: Path) -> tuple[Mapping[str, Any], str]:
-    """Read what a checkpoint holds, and its sha256; nothing in it is executed.
+    """Read the content of a checkpoint and its sha256; no code in it is executed.
 
     Raises:
-        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
+        UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
     """
     try:
         with file.open("rb") as stream:
@@ -93,18 +93,18 @@ def read_checkpoint(file: Path) -> tuple[Mapping[str, Any], str]:
     except OSError as error:
         raise UnreadableCheckpointError(f"{error.strerror or error}", item=str(file)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        detail = f"is no checkpoint that can be read without running code from it: {error}"
+        detail = f"cannot be read as a checkpoint without running code from it: {error}"
         raise UnreadableCheckpointError(detail, item=str(file)) from error
     if not isinstance(document, Mapping):
-        raise UnreadableCheckpointError(f"holds no named weights but {type(document).__name__}", item=str(file))
+        raise UnreadableCheckpointError(f"contains not named weights but {type(document).__name__}", item=str(file))
     return document, sha256
 
 
 def _fitting(form: CheckpointFormat, found: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
-    """Rename the weights, and hold names and shapes against the network's.
+    """Rename the weights, and compare names and shapes with the network's.
 
     Raises:
-        CheckpointKeysError: They differ.
+        CheckpointKeysError: Names or shapes differ.
     """
     wanted = form.network().state_dict()
     renamed = {name: tensor for old, tensor in found.items() if (name := form.rename(old)) is not None}
@@ -115,22 +115,24 @@ def _fitting(form: CheckpointFormat, found: Mapping[str, Tensor], file: Path) ->
         for name, tensor in wanted.items()
         if name in renamed and renamed[name].shape != tensor.shape
     ]
-    told = [
+    differences = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
         for what, names in (("unknown", unknown), ("missing", missing), ("of another shape", misshapen))
         if names
     ]
-    if told:
-        raise CheckpointKeysError(f"is not of the format {form.name}; weights " + "; ".join(told), item=str(file))
+    if differences:
+        raise CheckpointKeysError(
+            f"is not of the format {form.name}; weights " + "; ".join(differences), item=str(file)
+        )
     return {name: renamed[name].to(tensor.dtype).contiguous().clone() for name, tensor in wanted.items()}
 
 
 def format_named(name: str) -> CheckpointFormat:
-    """Return the format of that name.
+    """Return the format with a name.
 
     Raises:
-        UnknownFormatError: There is none; names those that there are.
+        UnknownFormatError: The format does not exist; lists the existing ones.
     """
     if name not in CHECKPOINT_FORMATS:
-        raise UnknownFormatError(f"there is no such format; there are {', '.join(CHECKPOINT_FORMATS)}", item=name)
+        raise UnknownFormatError(f"this format does not exist; there are {', '.join(CHECKPOINT_FORMATS)}", item=name)
     return CHECKPOINT_FORMATS[name]

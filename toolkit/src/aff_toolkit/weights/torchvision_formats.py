@@ -29,11 +29,11 @@ def name_of_child(name: str, prefix: str) -> str:
     """Return torchvision's name of a weight: `layer1.0.conv1.weight` of `<prefix>4.0.conv1.weight`.
 
     Raises:
-        CheckpointKeysError: There is no such child.
+        CheckpointKeysError: The child does not exist.
     """
     number, _, rest = name.removeprefix(prefix).partition(".")
     if not number.isdigit() or int(number) >= len(_CHILDREN):
-        raise CheckpointKeysError("is no child of a ResNet", item=name)
+        raise CheckpointKeysError("is not a child of a ResNet", item=name)
     return f"{_CHILDREN[int(number)]}.{rest}"
 
 
@@ -45,11 +45,11 @@ def _gem_weights(document: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _weights_with_learned_whitening(document: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Write the whitening that was learned afterwards, P (x - m), as the linear map P x - P m."""
+    """Convert the whitening that was learned afterwards, P (x - m), to the linear map P x - P m."""
     state = _gem_weights(document)
     whitenings = document.get("meta", {}).get("Lw")
     if not whitenings or any(name.startswith("whiten.") for name in state):
-        raise CheckpointKeysError("holds no whitening that was learned after the network", item="meta.Lw")
+        raise CheckpointKeysError("contains no whitening that was learned after the network", item="meta.Lw")
     learned = whitenings[min(whitenings)]["ms"]
     projection, mean = (torch.as_tensor(learned[key], dtype=torch.float64) for key in ("P", "m"))
     state["whiten.weight"] = projection.float()

@@ -190,7 +190,7 @@ def test_shards_of_nobody_knows_what_are_not_taken_up(tmp_path: Path) -> None:
 
 def test_other_settings_do_not_share_a_directory(tmp_path: Path) -> None:
     make(tmp_path)
-    with pytest.raises(FeatureStoreMismatchError, match="Take another directory"):
+    with pytest.raises(FeatureStoreMismatchError, match="Use another directory"):
         make(tmp_path, settings=StoreSettings(pixel_size=16, shard_photographs=4, copies=2))
 
 
@@ -218,7 +218,7 @@ def test_a_full_disk_keeps_the_finished_shards(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_at_the_very_start_leaves_nothing_half_written(tmp_path: Path) -> None:
-    with no_file_beyond(50), pytest.raises(FeatureStoreNotWrittenError, match="Make room and start again"):
+    with no_file_beyond(50), pytest.raises(FeatureStoreNotWrittenError, match="Free some space and run it again"):
         make(tmp_path)
     assert list(tmp_path.iterdir()) == []
     make(tmp_path)

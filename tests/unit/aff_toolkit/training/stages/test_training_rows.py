@@ -135,6 +135,6 @@ def test_views_of_a_scene_are_grouped_by_a_finished_bundle(tiny_training: TinyTr
 
 
 def test_groups_are_told_in_words_and_refused_where_there_are_hardly_any() -> None:
-    assert describe_groups([1, 1, 2, 3, 3, 3]) == "5 photographs lie in 2 groups, 1 are alone"
-    with pytest.raises(TooFewPhotographsError, match="2 of 100 photographs resemble another"):
+    assert describe_groups([1, 1, 2, 3, 3, 3]) == "5 photographs are in 2 groups, 1 are single"
+    with pytest.raises(TooFewPhotographsError, match="2 of 100 photographs are similar to another"):
         describe_groups([0, 0, *range(1, 99)])

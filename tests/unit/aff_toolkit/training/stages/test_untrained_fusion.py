@@ -121,5 +121,5 @@ def test_an_extractor_that_finds_the_same_everywhere_has_no_say_and_alone_is_ref
     store, same = store_in(tmp_path), extractor("both", local=4)
     (only,) = fit_untrained_fusion(store, [same, TOKENS], seed=1).extractors
     assert only.features == ("tokens_local",)
-    with pytest.raises(TooFewPhotographsError, match="24 photographs are too few, or too much alike"):
+    with pytest.raises(TooFewPhotographsError, match="24 photographs are too few or too similar"):
         fit_untrained_fusion(store, [same], seed=1)

@@ -1,4 +1,4 @@
-"""What recipes say of every backbone that somebody else trained, whichever library it comes from."""
+"""Settings of released backbones in a recipe, and backbones of timm."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ WEIGHTS = "extractors/{}.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where an extractor of a recipe goes.
+    """Where and how an extractor of a recipe is installed.
 
     Attributes:
-        directory: Of the training; weights go below it.
+        directory: Directory of the training, which contains the weights.
         recipe: Name of the recipe.
-        seed: Of what is fitted.
-        photographs: Loads the list of those that something may be fitted on.
+        seed: Seed of all that is fitted.
+        photographs: Function that returns the photographs for fitting.
     """
 
     directory: Path
@@ -46,7 +46,7 @@ class Installation:
 
 
 class Choice(BaseModel):
-    """A table of a recipe."""
+    """Base of the extractors' tables in a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,12 +57,12 @@ class BackboneChoice(Choice):
     """A backbone with a global feature, a local feature, or both.
 
     Attributes:
-        name: Of the extractor in the bundle; its features are `<name>_<head>` and `<name>_patches`.
-        model: Id on the Hugging Face hub, or a folder in its format.
-        revision: Commit of the hub's repository, all 40 digits, so that everybody gets the same weights.
-        size: Pixels of a side that photographs are stretched to.
-        global_head: See HubBackboneConfig; none when None.
-        local_tokens: Patches that are kept; none when 0.
+        name: Name of the extractor in the bundle; its features are `<name>_<head>` and `<name>_patches`.
+        model: ID on the Hugging Face hub, or a folder in its format.
+        revision: Commit of the hub's repository, all 40 digits, which fixes the weights.
+        size: Side to which photographs are resized, in pixels.
+        global_head: See HubBackboneConfig; None disables the global feature.
+        local_tokens: Maximum number of patches; 0 disables the local feature.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
@@ -73,9 +73,9 @@ class BackboneChoice(Choice):
     local_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _gives_something(self) -> Self:
+    def _has_a_feature(self) -> Self:
         if self.global_head is None and not self.local_tokens:
-            raise ValueError("gives nothing: name a global_head, or local_tokens")
+            raise ValueError("has no feature: set a global_head, or local_tokens")
         return self
 
     @property
@@ -84,7 +84,7 @@ class BackboneChoice(Choice):
         return WEIGHTS.format(self.name)
 
     def spec(self, family: str, config: dict[str, Any], global_width: int, local_width: int) -> ExtractorSpec:
-        """Describe the extractor."""
+        """Return the specification of the extractor."""
         features = []
         if self.global_head is not None:
             name = f"{self.name}_{self.global_head}"
@@ -107,17 +107,17 @@ class TimmChoice(BackboneChoice):
     """A model of timm; `model` may also be a safetensors file.
 
     Attributes:
-        architecture: The model's name in timm, with its tag; of a file alone, for the others say it themselves.
+        architecture: Name of the model in timm, with its tag; only for files, since folders and the hub specify it.
     """
 
     kind: Literal["timm"]
     architecture: str | None = None
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and describe the extractor there.
+        """Write the weights into the directory of a training, and return the extractor's specification.
 
         Raises:
-            ExtractorUnavailableError: The model is not here, or cannot be used as the recipe says.
+            ExtractorUnavailableError: The model is not available, or does not support the recipe's settings.
             MissingExtraError: timm is not installed, or cannot be loaded.
         """
         release = TimmRelease.find(self.model, self.revision, self.architecture)
@@ -130,7 +130,7 @@ class TimmChoice(BackboneChoice):
             set_input_size(model, config, self.size)
             spec = self._spec(config, model)
             black = np.zeros((self.size, self.size, 3), np.uint8)
-            TimmBackbone(spec, model, torch.device("cpu")).extract([black])  # tells what the model does not have
+            TimmBackbone(spec, model, torch.device("cpu")).extract([black])  # fails if the model lacks a feature
         except ValidationError as error:
             raise ExtractorUnavailableError(describe_validation_error(error), item=self.model) from error
         except (ValueError, TypeError) as error:

@@ -16,15 +16,15 @@ from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 
 class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
-    """EfficientNet-Lite, which gives a global feature, a local one, or both; see EfficientNetLiteConfig for the rest.
+    """EfficientNet-Lite with a global feature, a local one, or both; see EfficientNetLiteConfig for further settings.
 
     Attributes:
-        name: Of the extractor in the bundle; its features are `<name>_gem` and `<name>_cells`.
-        model: The weights: `package:NAME` (see packaged_weights), a file, or `bundle:DIRECTORY`, which takes those of
-            the bundle's query encoder, with the exponent of its pooling.
-        size: Pixels that photographs are brought to: of the longest side, or of both where `resize` is `stretch`.
-        global_head: `none` leaves the global feature out.
-        local_tokens: Strongest cells that are kept; none when 0.
+        name: Name of the extractor in the bundle; its features are `<name>_gem` and `<name>_cells`.
+        model: Weights: `package:NAME` (see PackagedWeights), a file, or `bundle:DIRECTORY` for those of a bundle's
+            query encoder, with the exponent of its pooling.
+        size: Longest side of the resized photographs in pixels, or both sides if `resize` is `stretch`.
+        global_head: `none` disables the global feature.
+        local_tokens: Maximum number of cells, the strongest ones; 0 disables the local feature.
     """
 
     kind: Literal["efficientnet_lite"]
@@ -36,13 +36,13 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
     local_tokens: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _gives_something(self) -> Self:
+    def _has_a_feature(self) -> Self:
         if self.global_head == "none" and not self.local_tokens:
-            raise ValueError("gives nothing: name a global_head, or local_tokens")
+            raise ValueError("has no feature: set a global_head, or local_tokens")
         return self
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and describe the extractor there.
+        """Write the weights into the directory of a training, and return the extractor's specification.
 
         Raises:
             ExtractorUnavailableError: The weights are not available, or are of another network.

@@ -1,4 +1,4 @@
-"""Extractors that somebody else trained, as a recipe names them: one table of the recipe each."""
+"""Released extractors in a recipe, one table each."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class ConvertedChoice(Choice):
     """A released checkpoint after `aff checkpoints convert`.
 
     Attributes:
-        spec: The specification that the conversion wrote; the weights lie beside it.
-        size: Pixels of the longest side of the photographs; the specification's own when None.
-        local_tokens: Strongest local descriptors that are kept, at most as many as the specification's.
-        precision: Of the network on a card.
+        spec: Specification that the conversion wrote, in the folder of the weights.
+        size: Longest side of the photographs in pixels; None uses the specification's.
+        local_tokens: Maximum number of local descriptors, limited by the specification's.
+        precision: Precision of the network on a GPU.
     """
 
     kind: Literal["converted"]
@@ -44,10 +44,11 @@ class ConvertedChoice(Choice):
     local_tokens: int | None = Field(default=None, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Copy the weights into the directory of a training, and describe the extractor there.
+        """Copy the weights into the directory of a training, and return the extractor's specification.
 
         Raises:
-            ExtractorUnavailableError: Specification or weights are missing or cannot be read; says how to make them.
+            ExtractorUnavailableError: Specification or weights are missing or cannot be read; names the command that
+                creates them.
         """
         try:
             spec = ExtractorSpec.model_validate_json(self.spec.read_bytes())
@@ -56,7 +57,7 @@ class ConvertedChoice(Choice):
             shutil.copyfile(self.spec.parent / str(spec.weights), weights)
         except OSError as error:
             form = self.spec.stem.replace("_", "-")
-            detail = f"{error.strerror}. Make it with: aff checkpoints convert FILE {self.spec.parent} --as {form}"
+            detail = f"{error.strerror}. Create it with: aff checkpoints convert FILE {self.spec.parent} --as {form}"
             raise ExtractorUnavailableError(detail, item=str(error.filename or self.spec)) from error
         except ValidationError as error:
             raise ExtractorUnavailableError(describe_validation_error(error), item=str(self.spec)) from error
@@ -80,17 +81,17 @@ class HubChoice(BackboneChoice):
     """A model of the Hugging Face hub, in the format of transformers.
 
     Attributes:
-        local_by: By which patches are chosen.
+        local_by: Criterion of the selection of patches.
     """
 
     kind: Literal["hub"]
     local_by: LocalBy = "norm"
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and describe the extractor there.
+        """Write the weights into the directory of a training, and return the extractor's specification.
 
         Raises:
-            ExtractorUnavailableError: The model is not here, or cannot be used as the recipe says.
+            ExtractorUnavailableError: The model is not available, or does not support the recipe's settings.
         """
         folder = model_folder(self.model, self.revision)
         model = load_vision_model(folder)
@@ -116,15 +117,15 @@ class HubChoice(BackboneChoice):
 
 
 class RootSiftVladChoice(Choice):
-    """RootSIFT tokens and VLAD over all keypoints: a gallery side without any network.
+    """RootSIFT tokens and VLAD over all keypoints: a gallery side without a network.
 
     Attributes:
-        size: Pixels of the longest side of the photographs.
-        local_tokens: Strongest keypoints that the mixer gets one by one; none when 0.
-        clusters: Centres of the codebook, which is fitted on the photographs of the first stage of the training.
+        size: Longest side of the photographs in pixels.
+        local_tokens: Maximum number of keypoints that are passed to the mixer; 0 disables the local feature.
+        clusters: Centres of the codebook, which is fitted on the photographs of the first training stage.
         dimension: Width of the VLAD after PCA whitening; `clusters` x 128 without it.
         normalisation: See `vlad`.
-        max_descriptors: Strongest keypoints that the VLAD sums up.
+        max_descriptors: Maximum number of keypoints in the VLAD.
     """
 
     kind: Literal["rootsift_vlad"]
@@ -136,10 +137,10 @@ class RootSiftVladChoice(Choice):
     max_descriptors: int = Field(default=1000, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Fit the codebook, and describe the extractor.
+        """Fit the codebook, and return the extractor's specification.
 
         Raises:
-            TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+            TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
         """
         spec = rootsift_vlad_spec(
             size=self.size,

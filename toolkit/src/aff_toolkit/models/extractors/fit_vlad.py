@@ -1,4 +1,4 @@
-"""Fits what VLAD over the keypoints of an extractor needs to know of photographs: a codebook, and a PCA whitening."""
+"""Fits VLAD over the keypoints of an extractor on photographs: a codebook, and a PCA whitening."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ _ROUNDS = 30
 
 
 def fit_vlad(spec: ExtractorSpec, describe: Describe, photographs: Sequence[Photograph], *, seed: int) -> VladEncoder:
-    """Fit codebook and whitening on a sample of the photographs; equal seeds give equal ones.
+    """Fit codebook and whitening on a sample of the photographs; the result is determined by the seed.
 
     Args:
-        spec: Has one global feature, of the width that the VLAD has at last; its `config` has `clusters` and
-            `normalisation`.
-        describe: Gives the descriptors (n, d) float32 of pixels (h, w, 3) uint8 RGB at the input size; n may be 0.
-        photographs: Best of the kind that will be indexed. 2,000 are drawn; those that cannot be read are left out.
-        seed: Of all that is drawn.
+        spec: Specification with one global feature, of the VLAD's final width, and with `clusters` and `normalisation`
+            in its `config`.
+        describe: Function that returns descriptors (n, d) float32 of pixels (h, w, 3) uint8 RGB at the input size; n
+            may be 0.
+        photographs: Photographs, preferably like those that will be indexed. Up to 2,000 are sampled; unreadable ones
+            are left out.
+        seed: Seed of all random choices.
 
     Raises:
-        TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+        TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
     """
     random = np.random.default_rng(seed)
     sample = [photographs[place] for place in random.permutation(len(photographs))[:_PHOTOGRAPHS]]
@@ -49,13 +51,13 @@ def fit_vlad(spec: ExtractorSpec, describe: Describe, photographs: Sequence[Phot
     if whole.dimension == encoder.dimension:
         return encoder
     _require_enough(len(some) - 1, whole.dimension, "photographs but one for as many dimensions", spec.name)
-    # Detected twice rather than kept: that would take gigabytes.
+    # Detected twice, because storing them would take gigabytes.
     vectors = np.stack([encoder.encode(found) for found in _descriptors(spec, describe, sample)])
     return replace(encoder, whitening=fit_pca_whitening(vectors, whole.dimension))
 
 
 def _descriptors(spec: ExtractorSpec, describe: Describe, photographs: Sequence[Photograph]) -> Iterator[Array]:
-    """Give the descriptors (n, d) of each photograph that can be read and has keypoints."""
+    """Yield the descriptors (n, d) of each readable photograph with keypoints."""
     for photograph in photographs:
         with contextlib.suppress(AffError):
             found = describe(preprocess(photograph.load(), spec.preprocessing))
@@ -65,7 +67,7 @@ def _descriptors(spec: ExtractorSpec, describe: Describe, photographs: Sequence[
 
 def _require_enough(found: int, needed: int, what: str, name: str) -> None:
     if found < needed:
-        detail = f"{found} {what}, {needed} are needed; take more photographs, or fewer centres and dimensions"
+        detail = f"{found} {what}, {needed} are needed; use more photographs, or fewer centres and dimensions"
         raise TooFewPhotographsError(detail, item=name)
 
 
@@ -74,8 +76,8 @@ def fit_codebook(descriptors: Array, clusters: int, random: np.random.Generator)
 
     Args:
         descriptors: (n, d) float32, n >= clusters.
-        clusters: k.
-        random: Where the seeds come from.
+        clusters: Number of centres k.
+        random: Generator of the seeds.
 
     Returns:
         (k, d) float32.
@@ -90,8 +92,8 @@ def fit_codebook(descriptors: Array, clusters: int, random: np.random.Generator)
 def fit_pca_whitening(vectors: NDArray[np.float32], dimension: int) -> PcaWhitening:
     """Fit the whitening on vectors (n, d) with n > dimension.
 
-    The eigenvectors are taken of the small matrix of inner products (n, n): if u is one of unit length, to the
-    eigenvalue s, then X^T u / sqrt(s) is the component, and s / (n - 1) the variance along it.
+    The eigenvectors are those of the small matrix of inner products (n, n): for a unit eigenvector u with the
+    eigenvalue s, X^T u / sqrt(s) is the component, and s / (n - 1) is the variance along it.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
     centred = vectors - mean
@@ -103,16 +105,16 @@ def fit_pca_whitening(vectors: NDArray[np.float32], dimension: int) -> PcaWhiten
 
 
 def fit_rootsift_vlad(spec: ExtractorSpec, photographs: Sequence[Photograph], weights: Path, *, seed: int) -> None:
-    """Fit the extractor on a sample of the photographs and write its weights; equal seeds give equal weights.
+    """Fit the extractor on a sample of the photographs and write its weights, which are determined by the seed.
 
     Args:
-        spec: Of family `rootsift_vlad`; says how many centres, and how wide the VLAD is at last.
+        spec: Specification of the family `rootsift_vlad`, with the number of centres and the VLAD's final width.
         photographs: See fit_vlad.
-        weights: Where codebook and whitening go.
-        seed: Of all that is drawn.
+        weights: Path of codebook and whitening.
+        seed: Seed of all random choices.
 
     Raises:
-        TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+        TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
     """
     sift = sift_detector(spec.config["max_descriptors"])
     encoder = fit_vlad(spec, lambda pixels: detect_keypoints(sift, pixels).descriptors, photographs, seed=seed)

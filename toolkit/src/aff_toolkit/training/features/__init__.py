@@ -1,1 +1,1 @@
-"""What frozen extractors gave, kept on disk and read without loading it into memory."""
+"""Features of frozen extractors, stored on disk and read by memory mapping."""

@@ -42,7 +42,7 @@ _COPY_SEED_STRIDE = 1_000_003
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A photograph that was loaded, or the reason why it was not."""
+    """A loaded photograph, or the reason why it cannot be read."""
 
     row: int
     image: NDArray[np.uint8] | None
@@ -57,24 +57,24 @@ def extract_features(
     settings: StoreSettings,
     on_progress: OnProgress,
 ) -> FeatureStore:
-    """Make a store, or go on with one that was begun: finished shards are kept, damaged ones are made again.
+    """Create a store, or complete one: finished shards are kept, damaged ones are replaced.
 
-    A photograph that cannot be read is noted and left out. The next batch is loaded while the extractors run, and
-    a shard is written while the next one is made.
+    Unreadable photographs are recorded and left out. The next batch is loaded while the extractors run, and a shard is
+    written while the next one is computed.
 
     Args:
-        photographs: What to describe.
-        extractors: Which extractors `extract` runs.
-        extract: Gives the features of a batch of photographs.
-        directory: Of the store.
-        settings: Pixels, copies, shards.
+        photographs: Photographs to describe.
+        extractors: Extractors that `extract` runs.
+        extract: Function that returns the features of a batch of photographs.
+        directory: Directory of the store.
+        settings: Settings of the store.
         on_progress: Called with the number of photographs done since the last call.
 
     Raises:
-        FeatureStoreError: What is in the directory cannot be read, and says what to do.
-        FeatureStoreMismatchError: The directory holds a store of something else.
-        FeatureNotFiniteError: An extractor gave NaN or infinity; names the photograph.
-        FeatureStoreNotWrittenError: The disk is full or refuses; finished shards are kept.
+        FeatureStoreError: The store in the directory cannot be read.
+        FeatureStoreMismatchError: The directory contains another store.
+        FeatureNotFiniteError: An extractor returned NaN or infinity; names the photograph.
+        FeatureStoreNotWrittenError: The disk is full or not writable; finished shards are kept.
     """
     description = describe_store(photographs, extractors, settings)
     _begin(directory, description, photographs)
@@ -94,18 +94,18 @@ def extract_features(
 
 
 def _begin(directory: Path, description: StoreDescription, photographs: Sequence[Photograph]) -> None:
-    """Write what the store holds, unless that stands there; the list of photographs is written again, lest it was cut.
+    """Write the description, if it does not exist, and the list of photographs, which a kill may have truncated.
 
     Raises:
-        FeatureStoreMismatchError: The directory holds a store of something else, or shards of nobody knows what.
-        FeatureStoreNotWrittenError: The disk is full or refuses.
+        FeatureStoreMismatchError: The directory contains another store, or shards without a description.
+        FeatureStoreNotWrittenError: The disk is full or not writable.
     """
     begun = (directory / DESCRIPTION_NAME).exists()
     if begun and StoreDescription.read(directory).key != description.key:
-        detail = "holds features of other extractors, photographs or settings. Take another directory, or remove it"
+        detail = "holds features of other extractors, photographs or settings. Use another directory, or remove it"
         raise FeatureStoreMismatchError(detail, item=str(directory))
     if not begun and any(directory.glob("shard-*")):
-        detail = f"holds shards without {DESCRIPTION_NAME}. Take another directory, or remove it"
+        detail = f"holds shards without {DESCRIPTION_NAME}. Use another directory, or remove it"
         raise FeatureStoreMismatchError(detail, item=str(directory))
     lines = (json.dumps([photograph.name, photograph.instance]) + "\n" for photograph in photographs)
     try:
@@ -113,7 +113,7 @@ def _begin(directory: Path, description: StoreDescription, photographs: Sequence
         _write_whole(directory / PHOTOGRAPHS_NAME, lines)
         _write_whole(directory / DESCRIPTION_NAME, [description.model_dump_json(indent=2) + "\n"])
     except OSError as error:
-        detail = f"{error.strerror or error}. Make room and start again"
+        detail = f"{error.strerror or error}. Free some space and run it again"
         raise FeatureStoreNotWrittenError(detail, item=str(directory)) from error
 
 
@@ -168,7 +168,7 @@ def _build(
 def _loaded_batches(
     rows: range, photographs: Sequence[Photograph], settings: StoreSettings, loaders: ThreadPoolExecutor
 ) -> Iterator[list[_Loaded]]:
-    """Give the photographs of a shard batch by batch, one batch ahead."""
+    """Yield the photographs of a shard in batches, and load one batch ahead."""
     batches = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
     ahead: list[Future[_Loaded]] = []
     for batch in [*batches, range(0)]:

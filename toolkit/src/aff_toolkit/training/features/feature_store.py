@@ -28,15 +28,15 @@ Rows = NDArray[np.int64]
 
 
 class FeatureStore:
-    """N photographs with what the extractors gave of them.
+    """Features of N photographs.
 
     Attributes:
-        names: N names of photographs.
-        instances: N names of what they show.
-        readable: (N,) bool; False where a photograph could not be read: its features and pixels are zero.
+        names: Names of the N photographs.
+        instances: Instance names of the N photographs.
+        readable: (N,) bool; False for unreadable photographs, whose features and pixels are zero.
         features: Specifications of the features.
-        pixel_size: Side of the kept photographs; None where none are kept.
-        copies: Versions of each photograph, the first being the photograph itself.
+        pixel_size: Side of the stored photographs in pixels; None if none are stored.
+        copies: Versions of each photograph, of which the first is the original.
     """
 
     def __init__(self, directory: Path, description: StoreDescription) -> None:
@@ -56,11 +56,11 @@ class FeatureStore:
         """Open a finished store.
 
         Args:
-            directory: Where it lies.
-            verify: Compare the sha256 of every shard, which reads all of it.
+            directory: Directory of the store.
+            verify: Whether to check the sha256 of every shard, which reads all data.
 
         Raises:
-            FeatureStoreError: There is none, or it is of another release.
+            FeatureStoreError: There is no store, or it is of another release.
             FeatureShardError: A shard is missing or altered; names it.
         """
         description = StoreDescription.read(directory)
@@ -70,28 +70,28 @@ class FeatureStore:
 
     @property
     def key(self) -> str:
-        """The sha256 over everything that the store was made from."""
+        """The sha256 of all inputs of the store."""
         return self._description.key
 
     def __len__(self) -> int:
         return self._description.photographs
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Open it again in a worker process, rather than carry mapped files there."""
+        """Reopen the store in a worker process, instead of pickling mapped files."""
         return FeatureStore, (self._directory, self._description)
 
     def unreadable(self) -> dict[int, str]:
-        """Return the reason by row, of the photographs that could not be read."""
+        """Return the reasons why photographs could not be read, by row."""
         reasons: dict[int, str] = {}
         for number in range(self._description.shards):
             reasons |= unreadable_of(shard_path(self._directory, number))
         return reasons
 
     def read_pixels(self, rows: Rows) -> NDArray[np.uint8]:
-        """Return the kept photographs of rows (B,): (B, S, S, 3) uint8.
+        """Return the stored photographs of rows (B,): (B, S, S, 3) uint8.
 
         Raises:
-            FeatureStoreError: The store keeps none.
+            FeatureStoreError: The store has no pixels.
         """
         size = self.pixel_size
         if size is None:
@@ -109,7 +109,7 @@ class FeatureStore:
         Args:
             rows: Row numbers.
             names: Features to read; all when None.
-            copies: Which version of each photograph, (B,) or one number for all.
+            copies: Version of each photograph, (B,) or one number for all.
 
         Raises:
             FeatureStoreError: The store has no such feature.

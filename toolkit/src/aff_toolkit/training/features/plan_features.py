@@ -1,4 +1,4 @@
-"""What a feature store would take, in bytes and hours: a sample of the photographs is really extracted."""
+"""Estimates the size and the time of a feature store by extracting a sample of the photographs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SEED = 0
 
 
 class FeaturePlan(BaseModel):
-    """Sizes and times of a store that is not made yet.
+    """Estimated size and time of a store.
 
     Attributes:
-        photographs: Their number.
+        photographs: Number of photographs.
         shards: Number of files.
-        size_bytes: Of the whole store.
-        hours: Of the extraction on this machine.
-        images_per_s: Photographs a second, with everything that an extraction does.
-        sampled: Photographs that the figures were measured on.
-        unreadable: How many of them could not be read.
-        free_bytes: Free on the disk where the store would lie.
+        size_bytes: Size of the whole store.
+        hours: Time of the extraction on this machine.
+        images_per_s: Photographs per second of the whole extraction.
+        sampled: Number of measured photographs.
+        unreadable: Number of unreadable ones among them.
+        free_bytes: Free space on the disk of the store.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class FeaturePlan(BaseModel):
 
     @property
     def fits(self) -> bool:
-        """False where the disk has no room for it."""
+        """Whether the disk has enough space."""
         return self.size_bytes <= self.free_bytes
 
 
@@ -60,15 +60,15 @@ def plan_features(
     sample: int,
     on_progress: OnProgress,
 ) -> FeaturePlan:
-    """Extract a random sample into a temporary directory, and tell what all photographs would take.
+    """Extract a random sample into a temporary directory, and extrapolate to all photographs.
 
     Args:
-        photographs: What would be described.
+        photographs: Photographs to describe.
         extractors: Which extractors `extract` runs.
-        extract: Gives the features of a batch of photographs.
-        directory: Where the store would lie; nothing is written there.
-        settings: Of the store.
-        sample: Photographs to measure on, at most.
+        extract: Function that returns the features of a batch of photographs.
+        directory: Directory of the planned store; nothing is written there.
+        settings: Settings of the store.
+        sample: Maximum number of measured photographs.
         on_progress: Called with the number of photographs done since the last call.
 
     Raises:
@@ -77,7 +77,7 @@ def plan_features(
     places = np.random.default_rng(_SEED).permutation(len(photographs))[:sample]
     chosen = [photographs[place] for place in np.sort(places)]
     with tempfile.TemporaryDirectory() as temporary:
-        # The first batch pays for what is loaded and compiled once.
+        # The first batch includes one-time costs of loading and compiling.
         warm = chosen[: settings.batch_size]
         extract_features(warm, extractors, extract, Path(temporary, "warm"), settings, lambda _: None)
         started = time.perf_counter()
@@ -98,5 +98,5 @@ def plan_features(
 
 
 def _existing(directory: Path) -> Path:
-    """Return the nearest folder above that is there."""
+    """Return the nearest existing folder of a path."""
     return next(path for path in (directory, *directory.absolute().parents) if path.is_dir())

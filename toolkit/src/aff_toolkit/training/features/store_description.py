@@ -1,4 +1,4 @@
-"""What a feature store says about itself, and the key that binds it to what it was made from."""
+"""The description of a feature store, with the key of its inputs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PHOTOGRAPHS_NAME = "photographs.jsonl"
 
 
 class StoreSettings(BaseModel):
-    """How a store is made.
+    """Settings of a feature store.
 
     Attributes:
-        pixel_size: Side of the photographs that are kept beside the features, for the query encoder; None keeps none.
-        copies: Versions of each photograph whose features are kept: itself, and copies - 1 augmented ones.
+        pixel_size: Side of the stored photographs in pixels, for the query encoder; None stores none.
+        copies: Stored versions of each photograph: the original and copies - 1 augmented ones.
         augmented_size: Side in pixels at which a photograph is augmented.
-        shard_photographs: Photographs of one file; a kill loses at most one file's work, which is held in memory.
-        batch_size: Photographs that go through the extractors together.
-        decode_threads: Threads that load photographs; the machine's cores at most are of use.
-        seed: Of the augmentation.
-        augmentation: How hard.
+        shard_photographs: Photographs per file; each file is kept in memory until it is finished.
+        batch_size: Photographs per batch of the extractors.
+        decode_threads: Threads that load photographs.
+        seed: Seed of the augmentation.
+        augmentation: Strength of the augmentation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +52,7 @@ class StoreDescription(BaseModel):
     """`store.json`.
 
     Attributes:
-        key: sha256 over extractors, their weights, the photographs' names and instances, and what shapes the shards.
+        key: sha256 of extractors, their weights, the photographs' names and instances, and the settings of the shards.
         photographs: Their number.
     """
 
@@ -81,7 +81,7 @@ class StoreDescription(BaseModel):
         """Read the description of a store.
 
         Raises:
-            FeatureStoreError: There is none, it is altered, or it is of another release.
+            FeatureStoreError: The description is missing, altered, or of another release.
         """
         path = directory / DESCRIPTION_NAME
         try:
@@ -95,11 +95,11 @@ class StoreDescription(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ExtractorSet:
-    """Which extractors run.
+    """Extractors, identified by their weights.
 
     Attributes:
-        specs: Their specifications; none where only pixels are kept.
-        weights: sha256 of each weights file, by its path.
+        specs: Specifications of the extractors; none if only pixels are stored.
+        weights: sha256 of each weights file, by path.
     """
 
     specs: tuple[ExtractorSpec, ...] = ()
@@ -107,7 +107,7 @@ class ExtractorSet:
 
     @classmethod
     def of_directory(cls, specs: Sequence[ExtractorSpec], directory: Path) -> ExtractorSet:
-        """Take the weights of the extractors from `directory`."""
+        """Hash the weights of the extractors in `directory`."""
         paths = sorted(spec.weights for spec in specs if spec.weights)
         digests = ((path, hashlib.sha256((directory / path).read_bytes()).hexdigest()) for path in paths)
         return cls(tuple(specs), tuple(digests))
@@ -116,11 +116,11 @@ class ExtractorSet:
 def describe_store(
     photographs: Sequence[Photograph], extractors: ExtractorSet, settings: StoreSettings
 ) -> StoreDescription:
-    """Describe the store that these extractors make of these photographs."""
+    """Return the description of the store of these extractors and photographs."""
     digest = hashlib.sha256()
     for photograph in photographs:
         digest.update(json.dumps([photograph.name, photograph.instance]).encode())
-    # Stores that were made before the augmentation could be chosen keep their key.
+    # Stores of releases without a setting for the augmentation keep their key.
     usual = settings.augmentation == USUAL or settings.copies == 1
     content: Mapping[str, object] = {
         "photographs": digest.hexdigest(),

@@ -1,4 +1,4 @@
-"""Samples of a feature store for the stages that follow: gallery embeddings, and photographs to calibrate on."""
+"""Gallery embeddings of a feature store's photographs, and samples of them for calibration."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def embed_rows(
     """Embed rows (n,) of a store by a mixer in evaluation mode: (n, D) float32, unit length.
 
     Args:
-        store: Holds every feature of the mixer.
+        store: Store with every feature of the mixer.
         rows: Rows of readable photographs.
-        mixer: On whatever device.
-        copy: Which version of each photograph.
-        names: The mixer's features; those of the store when None.
+        mixer: Mixer on any device.
+        copy: Version of each photograph.
+        names: Features of the mixer; None uses those of the store.
     """
     weight = next(mixer.parameters(), None)  # the identity mixer has none
     device = torch.device("cpu") if weight is None else weight.device
@@ -48,10 +48,10 @@ def mean_embeddings(store: FeatureStore, rows: NDArray[np.int64], labels: Tensor
     """Average the gallery embeddings of each instance: (C, D) float32.
 
     Args:
-        store: Holds every feature of the mixer.
+        store: Store with every feature of the mixer.
         rows: (N,) rows of readable photographs.
         labels: (N,) int64 in [0, C), each of them at least once.
-        mixer: Left in evaluation mode.
+        mixer: Mixer, left in evaluation mode.
     """
     embeddings = torch.from_numpy(embed_rows(store, rows, mixer.eval()))
     counts = torch.bincount(labels)
@@ -60,19 +60,19 @@ def mean_embeddings(store: FeatureStore, rows: NDArray[np.int64], labels: Tensor
 
 
 def sample_readable(store: FeatureStore, count: int, seed: int) -> NDArray[np.int64]:
-    """Choose rows of a store at random, up to `count` of those that could be read; in ascending order."""
+    """Choose up to `count` readable rows of a store at random, in ascending order."""
     rows = np.flatnonzero(store.readable)
     return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPhotographs:
-    """Batches (b, S, S, 3) uint8 of kept photographs; may be gone through again and again, one batch in memory.
+    """Iterable of batches (b, S, S, 3) uint8 of stored photographs, with one batch in memory.
 
     Attributes:
-        store: Keeps their pixels.
+        store: Store with pixels.
         rows: (N,) rows of the store.
-        preprocessing: Brings them to the side S that the query encoder takes.
+        preprocessing: Preprocessing to the query encoder's input side S.
     """
 
     store: FeatureStore
@@ -80,7 +80,7 @@ class CalibrationPhotographs:
     preprocessing: Preprocessing
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """Read and yield batch after batch."""
+        """Yield the batches."""
         for start in range(0, len(self.rows), _PHOTOGRAPHS_AT_ONCE):
             pixels = self.store.read_pixels(self.rows[start : start + _PHOTOGRAPHS_AT_ONCE])
             yield np.stack([preprocess(image, self.preprocessing) for image in pixels])

@@ -1,4 +1,4 @@
-"""ArcFace, both L_disc and L_comp of the paper."""
+"""Losses of classification: ArcFace, which is L_disc and L_comp of the paper, and supervised contrastive loss."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _SHORTEST = 1e-12
 class LossInputs:
     """A batch in the embedding space.
 
-    The caller decides where gradients go: decoupled, `g` is detached and `prototypes` is the buffer w_q; coupled, both
-    carry gradients. A loss detaches neither.
+    The caller determines the gradients: decoupled, `g` is detached and `prototypes` is the buffer w_q; coupled, both
+    have gradients. Losses detach neither.
 
     Attributes:
         q: (B, D) float32, unit length: embeddings of the query encoder.
@@ -51,10 +51,10 @@ def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scal
 
     Args:
         embeddings: (B, D), unit length.
-        prototypes: (C, D), of any length; divided by it after the product, so that no second (C, D) is held.
+        prototypes: (C, D), of any length; the products are divided by it, which avoids a second (C, D) tensor.
         labels: (B,) int64 in [0, C).
         scale: Multiplier of the cosines.
-        margin: Angle in radians that is added between an embedding and its own prototype.
+        margin: Angle in radians that is added between an embedding and its prototype.
 
     Returns:
         Scalar, the mean over the batch.
@@ -90,7 +90,7 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperatu
 
     Args:
         embeddings: (B, D), unit length.
-        labels: (B,) int64; every label stands at least twice.
+        labels: (B,) int64; every label occurs at least twice.
         temperature: Divisor of the cosines.
 
     Returns:

@@ -26,7 +26,7 @@ def regression_loss(q: Tensor, g: Tensor) -> Tensor:
 
 
 class Regression(LossSettings):
-    """Bring the query embedding of a photograph to the photograph's own gallery embedding (AML REG)."""
+    """Pull the query embedding of a photograph to its gallery embedding (AML REG)."""
 
     kind: Literal["reg"] = "reg"
 
@@ -47,7 +47,7 @@ def asymmetric_contrastive_loss(q: Tensor, g: Tensor, labels: Tensor, *, margin:
         g: (B, D), unit length.
         labels: (B,) int64.
         margin: Distance below which a negative costs.
-        negatives: How many negatives of a query count at most.
+        negatives: Maximum number of negatives per query.
 
     Returns:
         Scalar, the mean over the batch.
@@ -66,7 +66,7 @@ class Contrastive(LossSettings):
 
     Attributes:
         margin: Distance below which a negative costs.
-        negatives: How many negatives of a query count at most.
+        negatives: Maximum number of negatives per query.
     """
 
     kind: Literal["contrastive"] = "contrastive"
@@ -91,16 +91,16 @@ def contextual_similarity_loss(
 ) -> Tensor:
     """Divergence between the similarities of g and of q to the same gallery anchors (Wu et al., CVPR 2022).
 
-    The paper takes each photograph's nearest neighbours in the whole training gallery as anchors. Where the mixer still
-    learns, they are the nearest of the batch: its own gallery embedding, and those of other photographs.
+    The paper uses each photograph's nearest neighbours in the whole training gallery as anchors. While the mixer is
+    trained, the anchors are the nearest gallery embeddings of the batch.
 
     Args:
         q: (B, D), unit length.
         g: (B, D), unit length.
-        neighbours: Anchors of a photograph; all that there are where these are fewer.
+        neighbours: Number of anchors per photograph, limited by the available ones.
         gallery_temperature: Divisor of the cosines of g.
         query_temperature: Divisor of the cosines of q.
-        anchors: (A, D), unit length: where they are taken from; None takes g.
+        anchors: (A, D), unit length: candidates for the anchors; None uses g.
 
     Returns:
         Scalar, the mean Kullback-Leibler divergence over the batch.
@@ -118,9 +118,9 @@ class ContextualSimilarity(LossSettings):
     """Keep the similarities to the neighbours in the gallery space (CSD); needs no labels.
 
     Attributes:
-        neighbours: Anchors of a photograph.
-        gallery_temperature: Of the target's similarities.
-        query_temperature: Of the query's similarities.
+        neighbours: Number of anchors per photograph.
+        gallery_temperature: Temperature of the target's similarities.
+        query_temperature: Temperature of the query's similarities.
     """
 
     kind: Literal["csd"] = "csd"
@@ -173,8 +173,8 @@ class CompatibleEmbeddings(LossSettings):
     Attributes:
         alignment_weight: Factor of the alignment.
         boundary_weight: Factor of the excess over the boundary.
-        scale: Of ArcFace, the classification.
-        margin: Of ArcFace, in radians.
+        scale: Scale of ArcFace, the classification.
+        margin: Margin of ArcFace in radians.
     """
 
     kind: Literal["lce"] = "lce"

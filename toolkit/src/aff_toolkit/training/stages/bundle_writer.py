@@ -1,4 +1,4 @@
-"""Writes a trained pair as a bundle: exported, through the gates of the export, measured."""
+"""Writes a trained pair as a bundle: exports it, checks the export, and measures it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
 from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
-_NOT_ASKED_FOR = "the recipe asks for none (export.int8)"
+_DISABLED = "the recipe disables it (export.int8)"
 _NOT_MEASURED = (
-    "nothing tells what it would lose, since no protocol measures this bundle; name one in the recipe's section "
+    "its loss is not measured, because no protocol evaluates this bundle; set one in the recipe's section "
     "evaluation (scenes, open_sets or held_out_share)"
 )
 
@@ -51,15 +51,15 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BundleWriter:
-    """Writes what a training made.
+    """Writes the result of a training.
 
     Attributes:
-        recipe: What was trained.
-        gallery: Extractors, and the base that they are of.
-        store: The training photographs.
-        log: Shows lines and progress.
-        name: Of the bundle.
-        stored: Features of photographs that protocols may name.
+        recipe: The recipe.
+        gallery: Extractors, and the base that they are taken from.
+        store: Feature store of the training photographs.
+        log: Log of the training.
+        name: Name of the bundle.
+        stored: Stored features of photographs in the protocols.
     """
 
     recipe: TrainingRecipe
@@ -70,18 +70,18 @@ class BundleWriter:
     stored: StoredFeatures | None = None
 
     def write(self, pair: TrainedPair, output: Path, protocols: Sequence[Protocol]) -> Judgement | None:
-        """Write the bundle to `output`, with what was measured on it in its manifest.
+        """Write the bundle to `output`, with its measured figures in the manifest.
 
-        The float32 graph has to be the trained network. An int8 graph stands beside it where it loses little under the
-        first protocol; otherwise there is none, and a line and the manifest say why.
+        The float32 graph has to equal the trained network. An int8 graph is added if it loses little accuracy under the
+        first protocol; otherwise the log and the manifest state the reason.
 
         Returns:
-            Whether it is better than the base, by the first protocol that can judge; None where none can, or there is
-            no base.
+            The judgement of the bundle against its base by the first protocol that can judge; None if none can, or if
+            there is no base.
 
         Raises:
-            ExportMismatchError: The float32 graph is not the trained network; there is no bundle then.
-            AffError: A photograph of a protocol cannot be read; the bundle is there, without figures.
+            ExportMismatchError: The float32 graph differs from the trained network; no bundle is written.
+            AffError: A photograph of a protocol cannot be read; the bundle is written without figures.
         """
         fp32 = export_pair(pair, self.recipe, output)
         both = fp32.model_copy(update={"int8_model": INT8_QUERY_ENCODER_FILE})
@@ -91,7 +91,7 @@ class BundleWriter:
         graphs = QueryGraphs(output, candidate, self._photographs(fp32))
         graphs.drop_int8()
         same = graphs.require_trained_network(pair.query_encoder, self.recipe.export.min_cosine)
-        # Whatever becomes of the measurement, the bundle is there.
+        # The bundle is written even if the measurement fails.
         write_manifest(output, unmeasured)
         metrics, judgements, verdict = self._measure(graphs, unmeasured, protocols, pair)
         if not verdict.accepted:
@@ -104,7 +104,7 @@ class BundleWriter:
     def _measure(
         self, graphs: QueryGraphs, unmeasured: BundleManifest, protocols: Sequence[Protocol], pair: TrainedPair
     ) -> tuple[Metrics, list[Judgement], Int8Verdict]:
-        """Measure what is kept by every protocol, and judge the int8 graph by the first."""
+        """Measure the bundle by every protocol, and judge the int8 graph by the first."""
         cosine = self._quantise(graphs) if protocols else _NOT_MEASURED
         if isinstance(cosine, str):
             figures = self._figures(BundleAt(graphs.directory, unmeasured), protocols, pair)
@@ -126,9 +126,9 @@ class BundleWriter:
         return metrics, judgements, verdict
 
     def _quantise(self, graphs: QueryGraphs) -> CosineFigures | str:
-        """Return the cosines of the int8 graph to the float32 one, or in words why there is no int8 graph."""
+        """Return the cosines between the int8 graph and the float32 graph, or the reason why there is no int8 graph."""
         if not self.recipe.export.int8:
-            return _NOT_ASKED_FOR
+            return _DISABLED
         try:
             return graphs.quantise()
         except QuantisationError as error:
@@ -137,7 +137,7 @@ class BundleWriter:
     def _figures(
         self, trained: BundleAt, protocols: Sequence[Protocol], pair: TrainedPair
     ) -> tuple[Metrics, list[Judgement]]:
-        """Return the figures by protocol, beside them those of the base, and what the protocols judge of the two."""
+        """Return the figures of the bundle and of its base by protocol, and the judgements of the protocols."""
         base = self.gallery.base
         bundles = [trained] if base is None else [trained, BundleAt(base.directory, base.manifest)]
         with self.log.stage(MEASURING, embeddings_of(protocols, bundles), "embeddings") as bar:

@@ -1,4 +1,4 @@
-"""Measures the deployed encoders of bundles: the gallery encoder in torch, the query encoder in ONNX."""
+"""Evaluates the deployed encoders of bundles: the gallery encoder in torch, the query encoder in ONNX."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _BATCH = 32
 _THREADS = 2
 _ASYMMETRIC = "asymmetric"
 
-# Name of the stage of a training in which its bundle is measured.
+# Training stage in which the bundle is measured.
 MEASURING = "measuring"
 
-# Of the scores; a bundle without an int8 graph has none.
+# Key of the scores of the int8 graph, if there is one.
 INT8_PAIRING = "asymmetric_int8"
 
 Embeddings = NDArray[np.float32]
@@ -37,7 +37,7 @@ Encode = Callable[[list[NDArray[np.uint8]]], Embeddings]
 
 
 class BundleAt(NamedTuple):
-    """A bundle and where it lies."""
+    """A bundle and its directory."""
 
     directory: Path
     manifest: BundleManifest
@@ -48,7 +48,7 @@ class StoredFeatures:
     """Features of photographs that need not be extracted again.
 
     Attributes:
-        store: Of the same extractors.
+        store: Feature store of the same extractors.
         rows: Row of the store by the identity of the photograph, as `id` returns it.
     """
 
@@ -57,18 +57,18 @@ class StoredFeatures:
 
     @classmethod
     def of(cls, store: FeatureStore, photographs: Sequence[Photograph]) -> StoredFeatures:
-        """Return the features of those photographs that a store was made from, and could read."""
+        """Return the features of the readable photographs of a store."""
         readable = store.readable
         return cls(store, {id(photograph): row for row, photograph in enumerate(photographs) if readable[row]})
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured on a bundle.
+    """Measured figures of a bundle.
 
     Attributes:
-        scores: RetrievalScores, as JSON objects, for the ways to pair the two encoders.
-        asymmetric: Of the query encoder against the mixer, query by query.
+        scores: RetrievalScores as JSON objects, by pairing of the encoders.
+        asymmetric: Scores of each query, for query encoder against mixer.
     """
 
     scores: dict[str, Any]
@@ -81,18 +81,18 @@ def evaluate_bundles(
     stored: StoredFeatures | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Evaluation]:
-    """Measure bundles of the same extractors, which run once for all of them.
+    """Measure bundles with the same extractors, which run once for all of them.
 
     `asymmetric` is the query encoder against the mixer, `symmetric` the mixer on both sides, `light_only` the query
     encoder on both sides; `asymmetric_int8` is the int8 query encoder against the mixer, where the bundle has one, and
-    the other three take the float32 one. Search is exact.
+    the other three use the float32 one. Search is exact.
 
     Args:
-        bundles: Their extractors are equal, down to the weights. The last one is the reference of a protocol that has
+        bundles: Bundles whose extractors and weights are equal. The last one is the reference of a protocol with
             originals.
-        protocol: What to measure; each of its photographs is embedded once, however often it is named.
+        protocol: Protocol to measure; each photograph is embedded once.
         stored: Features of some of the photographs.
-        on_progress: Called with the embeddings that have been made since the last call; see embeddings_of.
+        on_progress: Called with the number of embeddings since the last call; see embeddings_of.
     """
     numbers: dict[int, int] = {}
     photographs: list[Photograph] = []
@@ -111,7 +111,7 @@ def evaluate_bundles(
 
 
 def embeddings_of(protocols: Sequence[Protocol], bundles: Sequence[BundleAt]) -> int:
-    """Return how many embeddings it takes to measure bundles by protocols: by the extractors, and by each graph."""
+    """Return the number of embeddings that measuring bundles needs: by the extractors, and by each graph."""
     graphs = sum(len(bundle.manifest.query_encoder.files) for bundle in bundles)
     photographs = sum(len({id(one) for one in (*protocol.queries, *protocol.gallery)}) for protocol in protocols)
     return photographs * (1 + graphs)
@@ -149,7 +149,7 @@ def _embed_heavy(
         mix(encoders[0].extract(images))
         on_progress(len(images))
     for start in range(0, len(kept), _BATCH):
-        assert stored is not None, "photographs are kept in it"
+        assert stored is not None, "stored photographs have a store"
         rows = [known[id(photographs[number])] for number in kept[start : start + _BATCH]]
         mix(stored.store.read_features(np.array(rows, np.int64)))
         on_progress(len(rows))
@@ -190,10 +190,10 @@ def _decoded(photographs: Sequence[Photograph]) -> Iterator[list[NDArray[np.uint
 
 
 def protocols_of_recipe(recipe: TrainingRecipe) -> list[Protocol]:
-    """Return what a recipe's bundle is measured on: scenes, and the open sets whose files are here.
+    """Return the protocols of a recipe: scenes, and the open sets whose files exist.
 
-    The key of an open set's figures is `open_set` where the recipe names one file; where it names several, the name
-    of the file without suffix, with that of its folder before it where that is needed to tell two files apart.
+    The key of an open set's figures is `open_set` for a single file; for several files it is the file name without
+    suffix, preceded by the folder name if the file name is not unique.
     """
     scenes, paths = recipe.evaluation.scenes, recipe.evaluation.open_sets
     protocols = [scenes_protocol(**scenes.model_dump())] if scenes is not None else []

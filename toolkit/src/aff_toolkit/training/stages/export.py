@@ -31,13 +31,13 @@ QUERY_ENCODER_FILE = "query_encoder.onnx"
 INT8_QUERY_ENCODER_FILE = "query_encoder.int8.onnx"
 MIXER_FILE = "mixer.safetensors"
 
-# safetensors keeps what it writes from other users, and the services in containers run as one.
+# safetensors writes files that other users cannot read; services in containers run as another user.
 _READABLE = 0o644
 _THREADS = 2
 
 
 def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:
-    """Write mixer and query encoder into `directory`, stored as the recipe asks; describe the query encoder."""
+    """Write mixer and query encoder into `directory`, and return the specification of the query encoder."""
     stored = recipe.export.stored
     save_tensors(pair.mixer.state_dict(), directory / MIXER_FILE, stored)
     (directory / MIXER_FILE).chmod(_READABLE)
@@ -53,18 +53,18 @@ def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> Q
 
 
 def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
-    """Describe the mixer that a recipe asks for."""
+    """Return the specification of a recipe's mixer."""
     return recipe.mixer.spec(MIXER_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryGraphs:
-    """A float32 graph, and the int8 graph that is made of it.
+    """A float32 graph, and the int8 graph that is derived from it.
 
     Attributes:
-        directory: Of the bundle; holds the float32 graph.
-        manifest: Names both graphs; no file is verified by it.
-        photographs: Of the training.
+        directory: Directory of the bundle, which contains the float32 graph.
+        manifest: Manifest that names both graphs; files are not verified.
+        photographs: Training photographs.
     """
 
     directory: Path
@@ -72,10 +72,10 @@ class QueryGraphs:
     photographs: CalibrationPhotographs
 
     def require_trained_network(self, trained: QueryEncoder, min_cosine: float) -> CosineFigures:
-        """Compare the float32 graph to the network that it was exported from; delete it where it differs.
+        """Compare the float32 graph with the exported network, and delete it if they differ.
 
         Raises:
-            ExportMismatchError: See require_same_embeddings; or what it gives are no unit vectors.
+            ExportMismatchError: See require_same_embeddings; or the graph's outputs are not unit vectors.
         """
         path = self.directory / QUERY_ENCODER_FILE
         try:
@@ -86,10 +86,10 @@ class QueryGraphs:
             raise ExportMismatchError(error.detail, item=path.name) from error
 
     def quantise(self) -> CosineFigures:
-        """Write the int8 graph, and compare it to the float32 one.
+        """Write the int8 graph, and compare it with the float32 one.
 
         Raises:
-            QuantisationError: There is no int8 graph, or what it gives are no unit vectors.
+            QuantisationError: The graph cannot be quantised, or its outputs are not unit vectors.
         """
         path = self.directory / INT8_QUERY_ENCODER_FILE
         quantise_query_encoder(self.directory / QUERY_ENCODER_FILE, self.photographs, path)
@@ -99,7 +99,7 @@ class QueryGraphs:
             raise QuantisationError(error.detail, item=path.name) from error
 
     def drop_int8(self) -> None:
-        """Delete the int8 graph, if there is one."""
+        """Delete the int8 graph, if any."""
         (self.directory / INT8_QUERY_ENCODER_FILE).unlink(missing_ok=True)
 
     def _load(self, precision: Precision) -> Encode:

@@ -31,12 +31,12 @@ from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 @dataclass(frozen=True, slots=True)
 class GallerySide:
-    """Extractors that are ready, and how to come by a mixer.
+    """Installed extractors, and the start of the mixer.
 
     Attributes:
-        specs: The extractors.
-        directory: Holds their weights.
-        base: The bundle that they are taken from; None where they are new.
+        specs: Specifications of the extractors.
+        directory: Directory of their weights.
+        base: Bundle that they are taken from; None for new extractors.
     """
 
     specs: tuple[ExtractorSpec, ...]
@@ -55,14 +55,14 @@ class GallerySide:
 
     @property
     def extractor_set(self) -> ExtractorSet:
-        """What a feature store is bound to."""
+        """The extractors with the hashes of their weights, for the key of a feature store."""
         return ExtractorSet.of_directory(self.specs, self.directory)
 
     def load_extract(self, device: torch.device) -> Extract:
-        """Load the extractors; return what gives all their features of a batch of photographs.
+        """Load the extractors; return a function that computes all features of a batch of photographs.
 
         Raises:
-            BundleFormatError: Weights and specifications do not fit.
+            BundleFormatError: Weights and specifications do not match.
         """
         extractors = [load_extractor(spec, self.directory, device) for spec in self.specs]
 
@@ -72,19 +72,19 @@ class GallerySide:
         return extract
 
     def frozen_base(self, recipe: TrainingRecipe) -> BaseBundle | None:
-        """Return the base, where the recipe keeps its whole gallery side."""
+        """Return the base if the recipe keeps its whole gallery side."""
         return self.base if recipe.base is not None and recipe.base.mixer == "frozen" else None
 
     def learned_base(self, recipe: TrainingRecipe) -> BaseBundle | None:
-        """Return the base, where the recipe starts with its mixer."""
+        """Return the base if the recipe starts with its mixer."""
         return self.base if recipe.base is not None and recipe.base.mixer != "new" else None
 
     def make_mixer(self, recipe: TrainingRecipe) -> nn.Module:
-        """Return the mixer that the recipe starts with.
+        """Return the initial mixer of the recipe.
 
         Raises:
-            RecipeError: It cannot take these features, or is not the one of the base.
-            BundleFormatError: The weights of the base do not fit.
+            RecipeError: The mixer cannot process these features, or differs from the base's.
+            BundleFormatError: The weights of the base do not match.
         """
         base = self.learned_base(recipe)
         if base is None:
@@ -96,12 +96,12 @@ class GallerySide:
         return base.load_mixer()
 
     def write(self, pair: TrainedPair, recipe: TrainingRecipe, output: Path) -> tuple[MixerSpec, str | None]:
-        """Write extractors and prototypes beside the mixer that lies in `output`, or copy the whole frozen side there.
+        """Write extractors and prototypes to `output`, which contains the mixer, or copy the whole frozen side there.
 
-        A frozen base's prototypes are copied whatever the recipe says of them: the side stays what it was.
+        The prototypes of a frozen base are always copied, so that its gallery side does not change.
 
         Returns:
-            The mixer's specification, and the path of the prototypes: None where the recipe asks for none, or a frozen
+            The mixer's specification, and the path of the prototypes; None if the recipe disables them, or if a frozen
             base has none.
         """
         base = self.frozen_base(recipe)
@@ -120,10 +120,10 @@ class GallerySide:
 
 
 def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> GallerySide:
-    """Take the extractors of the recipe's base, or make new ones in the work directory.
+    """Use the extractors of the recipe's base, or create new ones in the work directory.
 
     Raises:
-        AffError: The base cannot be read, an extractor is not available, or the pretraining cannot go on.
+        AffError: The base cannot be read, an extractor is not available, or the pretraining fails.
     """
     if recipe.base is not None:
         base = BaseBundle.open(recipe.base.bundle)
@@ -140,10 +140,10 @@ def prepare_gallery_side(recipe: TrainingRecipe, pretraining: Pretraining) -> Ga
 
 
 def install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[ExtractorSpec]:
-    """Install what somebody else trained, and fit what the photographs decide, once for the recipe's settings.
+    """Install released extractors, and fit them on the photographs if needed, once per settings of the recipe.
 
     Raises:
-        ExtractorUnavailableError: Weights are not here, or are of another network.
+        ExtractorUnavailableError: Weights are not available, or are of another network.
         AffError: A source of the photographs cannot be used.
     """
     sources = recipe.pretraining.sources if recipe.pretraining else recipe.joint.sources
@@ -157,7 +157,7 @@ def install_extractors(recipe: TrainingRecipe, work: WorkDirectory) -> list[Extr
 
 
 def _settings_of_extractors(recipe: TrainingRecipe) -> str:
-    """Return all that decides the installed extractors, with the fingerprints of the bundles they are taken from."""
+    """Return all settings of the installed extractors, with the fingerprints of the bundles they are taken from."""
     named: dict[str, Any] = {"extractors": True, "pretraining": True, "joint": {"sources"}, "seed": True, "name": True}
     models = [str(getattr(choice, "model", "")) for choice in recipe.extractors]
     bundles = [bundle for model in models if (bundle := PretrainedWeights(model).bundle) is not None]
@@ -171,6 +171,6 @@ def _require_mixer_of(base: BaseBundle, recipe: TrainingRecipe) -> None:
     if wanted != found:
         raise RecipeError(
             f"the mixer of {base.directory} is {spec.model_dump_json(exclude={'weights'})} of dimension {found[1]}, "
-            "the recipe's is another; a mixer that is taken over has to be the same",
+            "the recipe's differs; they have to be equal",
             item="mixer",
         )

@@ -1,4 +1,4 @@
-"""Photographs that a training does not see, and what they are asked."""
+"""Photographs that are held out of a training, and the protocols that evaluate a bundle on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FEWEST = 5
 _MOST = 500
 _AUGMENTED_SIZE = 256
 MOST_DISTRACTORS = 1000
-# Harder than what is trained on, and of other kinds: another standpoint, another light, a worse camera.
+# Harder than the augmentation in training, and different: another viewpoint, another light, a worse camera.
 _HARD = Augmentation(
     min_zoom=0.4,
     max_zoom=1.2,
@@ -37,9 +37,9 @@ _HARD = Augmentation(
     erased_share=0.5,
     blurred_share=0.5,
 )
-# Another choice than that of the validation, which takes the recipe's seed.
+# The validation uses the recipe's seed; this choice has to differ.
 _HELD_OUT_SEED = 101
-# Of few instances half judge: a bundle that nothing judges is not kept.
+# Of few instances half are held out: a bundle without a judgement is not kept.
 _LARGEST_SHARE = 0.5
 
 
@@ -49,10 +49,10 @@ def choose_held_out(
     """Choose the instances to hold out.
 
     Args:
-        instances: Name of the instance of each photograph.
-        share: Share of the instances, rounded; at least 5 of them and at most 500.
+        instances: Instance name of each photograph.
+        share: Share of the instances, rounded; at least 5 and at most 500 instances.
         seed: Seed of the choice.
-        largest_share: Of few instances, where 5 of them would be more.
+        largest_share: Maximum share, which applies if there are few instances.
     """
     names = sorted(set(instances))
     fewest = min(_FEWEST, int(largest_share * len(names)))
@@ -61,10 +61,10 @@ def choose_held_out(
 
 
 def split_queries(instances: Sequence[str]) -> NDArray[np.bool_]:
-    """Tell which photographs are the queries: the first half of each instance, rounded down, the rest is its gallery.
+    """Select the queries: the first half of each instance, rounded down; the other photographs are the gallery.
 
     Args:
-        instances: Name of the instance of each of N photographs.
+        instances: Instance names of N photographs.
 
     Returns:
         (N,) bool.
@@ -83,10 +83,10 @@ def labelled_protocol(
     """Return a protocol in which each photograph searches for the others of its instance.
 
     Args:
-        photographs: With their instances; an instance of one photograph is a distractor.
+        photographs: Photographs with instances; an instance with one photograph is a distractor.
         name: Key of the figures.
-        source: What the photographs are, in words.
-        others: Distractors, up to 1,000 of them.
+        source: Description of the photographs.
+        others: Distractors, up to 1,000.
     """
     distractors = _some(others)
     asked, listed = leave_one_out([photograph.instance for photograph in photographs])
@@ -99,11 +99,11 @@ def labelled_protocol(
 
 
 def protocol_of_labels(csv_path: Path) -> Protocol:
-    """Return what a CSV file of labels asks: its roles query, gallery, distractor; or each photograph for the others.
+    """Return the protocol of a CSV file: by its roles query, gallery and distractor, or leave-one-out.
 
     Raises:
         PhotographListError: See csv_photographs.
-        TooFewImagesError: No instance has two photographs, so that nothing could be asked.
+        TooFewImagesError: No instance has two photographs, so there are no queries.
     """
     try:
         return open_set_protocol(csv_path)
@@ -115,11 +115,11 @@ def protocol_of_labels(csv_path: Path) -> Protocol:
 
 
 def neighbours_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:
-    """Return a protocol in which an augmented version of a photograph searches for what resembles the photograph.
+    """Return a protocol in which augmented versions of photographs search for similar photographs.
 
     Args:
-        held_out: Photographs that the training did not see.
-        others: Photographs that lie in the gallery too, up to 1,000 of them.
+        held_out: Held-out photographs.
+        others: Other photographs in the gallery, up to 1,000.
         seed: Seed of the augmentations.
     """
     versions = [
@@ -132,15 +132,15 @@ def neighbours_protocol(held_out: Sequence[Photograph], others: Sequence[Photogr
     description = (
         f"without labels: hard augmentations of {len(held_out)} held-out photographs search for the photographs whose "
         f"gallery embeddings, by the base, are nearest to that of the original, among these and {len(beside)} "
-        "photographs that were trained on; whole image, exact search. It measures how well the pair finds what the "
-        "base takes for alike, not whether that shows the same thing"
+        "photographs that were trained on; whole image, exact search. It measures how well the pair finds photographs "
+        "that the base considers similar, not whether they show the same thing"
     )
     gallery = [*held_out, *beside]
     return Protocol("held_out_neighbours", description, versions, gallery, originals=tuple(range(len(held_out))))
 
 
 def _some(photographs: Sequence[Photograph]) -> list[Photograph]:
-    """Return photographs from beginning to end of a list, up to 1,000 of them."""
+    """Return an evenly spaced selection of up to 1,000 photographs."""
     return list(photographs[:: max(-(-len(photographs) // MOST_DISTRACTORS), 1)])
 
 
@@ -154,14 +154,14 @@ def _augmented(load: Callable[[], NDArray[np.uint8]], seed: int) -> NDArray[np.u
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhotographs:
-    """What a recipe's joint sources hold.
+    """The photographs of a recipe's joint sources.
 
     Attributes:
         trained_on: Photographs for the joint training and its validation.
-        held_out: Photographs that no part of the training sees.
-        single: Sorted names of instances of one photograph, which were left out.
-        unreadable: Reasons of photographs that would have been held out, and cannot be read.
-        labelled: False where each photograph is an instance of its own.
+        held_out: Photographs that no part of the training uses.
+        single: Sorted names of instances with one photograph, which were left out.
+        unreadable: Reasons why held-out photographs cannot be read.
+        labelled: Whether the photographs have labels.
     """
 
     trained_on: list[Photograph]
@@ -172,18 +172,18 @@ class TrainingPhotographs:
 
     @classmethod
     def of_recipe(cls, recipe: TrainingRecipe, *, min_side: int) -> TrainingPhotographs:
-        """Read the sources of a recipe, and hold out what it says.
+        """Read the sources of a recipe, and hold out its share.
 
         Args:
-            recipe: Its joint section and `evaluation.held_out_share`.
+            recipe: Recipe, of which the joint section and `evaluation.held_out_share` are used.
             min_side: See load_photograph_file.
 
         Raises:
-            AffError: A source cannot be used, or nothing is left.
+            AffError: A source cannot be used, or there are no photographs.
         """
         photographs = load_sources(recipe.joint.sources, min_side=min_side)
         if not photographs:
-            raise TooFewPhotographsError("none of the joint sources is there", item="joint.sources")
+            raise TooFewPhotographsError("none of the joint sources exists", item="joint.sources")
         single: list[str] = []
         labelled = recipe.joint.grouping is None
         if labelled and recipe.joint.single_photographs == "leave_out":
@@ -201,11 +201,11 @@ class TrainingPhotographs:
         return cls(trained_on, held_out, single, [reason for _, reason in reasons if reason], labelled)
 
     def protocol(self, seed: int, *, unreadable: Collection[str]) -> Protocol | None:
-        """Return what the held-out photographs are asked; None where none are held out that can be read.
+        """Return the protocol of the held-out photographs; None if there are no readable ones.
 
         Args:
             seed: Seed of the augmentations.
-            unreadable: Names of photographs that were trained on, had it been possible to read them.
+            unreadable: Names of unreadable photographs among those that are trained on.
         """
         if not self.held_out:
             return None
@@ -218,7 +218,7 @@ class TrainingPhotographs:
 
 
 def _unreadable(photograph: Photograph) -> str | None:
-    """Return why a photograph cannot be read; None where it can."""
+    """Return why a photograph cannot be read; None if it can."""
     try:
         photograph.load()
     except AffError as error:

@@ -23,7 +23,7 @@ _STAGES: Mapping[str, tuple[Stage, ...]] = {"two_stage": ("gallery", "query"), "
 
 
 class Scores(Protocol):
-    """What measures a pair on the way: `Validation`, or the curve of an ablation."""
+    """Validation of a pair during training: `Validation`, or the curve of an ablation."""
 
     def scores(self, mixer: nn.Module, query_encoder: nn.Module) -> dict[str, float]:
         """Return figures by name, `asymmetric_map` among them, of two models in evaluation mode."""
@@ -35,11 +35,11 @@ class TrainedPair:
     """A gallery mixer and the query encoder that was trained with it.
 
     Attributes:
-        mixer: In evaluation mode, on the CPU; so is the query encoder.
-        query_encoder: See above.
-        prototypes: (C, D) float32, w_mix as it stands at the end.
-        instances: C names, the instances that the prototypes stand for.
-        steps: By stage, after how many steps the weights were taken, and how many steps it had.
+        mixer: Mixer in evaluation mode, on the CPU.
+        query_encoder: Query encoder in evaluation mode, on the CPU.
+        prototypes: (C, D) float32, w_mix at the end of the training.
+        instances: Names of the C instances of the prototypes.
+        steps: Number of steps after which the weights were saved, and number of all steps, by stage.
     """
 
     mixer: nn.Module
@@ -64,15 +64,16 @@ def train_pair(
     """Minimise L_disc and the compatibility losses with one optimiser over both models, or in two stages.
 
     Args:
-        photographs: Pixels, labels, and the mixer's features.
-        mixer: Learns in place, unless the recipe's base is frozen.
-        query_encoder: Learns in place.
-        recipe: Everything else.
-        directory: Of the checkpoints; none are written without it.
-        configuration: What has to be equal for a checkpoint to be taken up, in JSON.
-        log: Told of every stage.
-        validation: Chooses the best weights of the last stage; without a directory they are measured, and not chosen.
-        prototypes: (C, D) where w_mix starts, by the labels of the photographs.
+        photographs: Training set with pixels, labels and the mixer's features.
+        mixer: Mixer, trained in place unless the recipe's base is frozen.
+        query_encoder: Query encoder, trained in place.
+        recipe: The recipe.
+        directory: Directory of the checkpoints; None writes none.
+        configuration: JSON settings that have to match for a checkpoint to be resumed.
+        log: Log of the training.
+        validation: Validation that selects the best weights of the last stage; without a directory it only measures
+            them.
+        prototypes: (C, D) start of w_mix, in the order of the labels.
 
     Raises:
         TrainingError: See TrainingLoop.run.
@@ -128,7 +129,7 @@ def train_pair(
 
 
 def _validate(validation: Scores, model: JointModel, fine_tuning: FineTuning, start: Mapping[str, Tensor]) -> Validate:
-    """Return what scores the weights that the training would end with."""
+    """Return a function that scores the weights that the training would end with."""
 
     def scores() -> dict[str, float]:
         with fine_tuning.share_kept(model.query_encoder, start):
@@ -138,7 +139,7 @@ def _validate(validation: Scores, model: JointModel, fine_tuning: FineTuning, st
 
 
 def stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
-    """Return the stages of a recipe's joint training, in their order."""
+    """Return the stages of a recipe's joint training in order."""
     kept = recipe.base is not None and recipe.base.mixer == "frozen"
     if kept:
         return () if recipe.joint.update.kind == "gallery_only" else ("query",)

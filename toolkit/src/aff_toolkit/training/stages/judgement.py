@@ -1,9 +1,9 @@
-"""The better of two bundles, the one that was trained and its base, by photographs held out of the training.
+"""Selects the better of a trained bundle and its base by photographs held out of the training.
 
-The rule. Asymmetric search is measured with both on the same queries, by mAP and by recall@1, and each difference has a
-95 % interval by the paired bootstrap over the things that were held out. Training gained something where the whole
-interval of the mAP is above 0, and recall@1 did not fall; otherwise the base is kept. Fewer than five things judge
-nothing.
+The rule: asymmetric search with both bundles is measured on the same queries by mAP and recall@1, and each difference
+has a 95 % interval by the paired bootstrap over the held-out instances. The trained bundle is kept if the whole
+interval of the mAP is above 0 and recall@1 did not fall; otherwise the base is kept. At least five instances are
+needed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Difference(_Model):
     """A figure before and after the training, from 0 to 1.
 
     Attributes:
-        before: With the base.
-        after: With the trained bundle.
+        before: Figure of the base.
+        after: Figure of the trained bundle.
         low: Lower end of the 95 % interval of after - before.
         high: Its upper end.
     """
@@ -43,7 +43,7 @@ class Difference(_Model):
     high: float
 
     def describe(self) -> str:
-        """Return the figures in words, in percent."""
+        """Return the figures as text, in percent."""
         gain, low, high = (_POINTS * value for value in (self.after - self.before, self.low, self.high))
         return (
             f"{_POINTS * self.before:.1f} before, {_POINTS * self.after:.1f} after: {gain:+.1f} points, 95 % interval "
@@ -52,15 +52,15 @@ class Difference(_Model):
 
 
 class Judgement(_Model):
-    """Which of the two bundles is kept, and why.
+    """The bundle that is kept, and the reason.
 
     Attributes:
-        kept: The trained bundle, or its base.
-        protocol: What it was judged by, in words.
+        kept: The trained bundle or its base.
+        protocol: Description of the protocol.
         queries: Number of queries.
-        instances: Number of things that they ask for.
-        map: Of asymmetric search; so is `recall_at_1`.
-        steps: Steps after which the weights of each training stage were taken, and all of its steps.
+        instances: Number of queried instances.
+        map: mAP of asymmetric search; `recall_at_1` is its recall@1.
+        steps: Number of steps after which the weights were saved, and number of all steps, by training stage.
     """
 
     kept: Literal["trained", "base"]
@@ -81,7 +81,7 @@ class Judgement(_Model):
 
 
 def can_judge(protocol: Protocol) -> bool:
-    """Return whether a protocol asks for enough things, with other photographs of them in its gallery, to judge by."""
+    """Return whether a protocol queries enough instances that have positives in its gallery."""
     if protocol.originals is not None:
         return len(protocol.originals) >= FEWEST_INSTANCES
     relevant = protocol.relevance().relevant
@@ -95,9 +95,9 @@ def judge(
     """Compare a base with what was trained on it, by the module's rule.
 
     Args:
-        protocol: What both were measured on.
-        before: Of the base, asymmetric.
-        after: Of the trained bundle, likewise.
+        protocol: Protocol of both measurements.
+        before: Asymmetric scores of the base.
+        after: Asymmetric scores of the trained bundle.
         steps: See Judgement.
     """
     instances = [protocol.queries[query].instance for query in before.queries]

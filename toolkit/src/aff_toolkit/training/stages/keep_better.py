@@ -1,4 +1,4 @@
-"""Writes the better of a trained bundle and its base, where a recipe asks for that."""
+"""Writes the better of a trained bundle and its base, if the recipe requests it, with a report."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _FIGURES = {"map": "mAP", "recall_at_1": "recall@1", "recall_at_5": "recall@5", 
 
 
 def require_judge(recipe: TrainingRecipe, photographs: TrainingPhotographs, protocols: Sequence[Protocol]) -> None:
-    """Check before a training that something will be able to tell which bundle is better.
+    """Check before a training that a protocol can decide which bundle is better.
 
     Args:
-        recipe: Nothing is needed unless it keeps the better bundle.
-        photographs: With those that it holds out.
-        protocols: What else the bundle is measured by.
+        recipe: Recipe; only one that keeps the better bundle needs a protocol.
+        photographs: Photographs, including the held-out ones.
+        protocols: Other protocols that measure the bundle.
 
     Raises:
         RecipeError: There is no base to compare with.
-        TooFewPhotographsError: No protocol asks for enough things.
+        TooFewPhotographsError: No protocol queries enough instances.
     """
     if recipe.evaluation.keep == "trained":
         return
     if recipe.base is None:
-        raise RecipeError("there is no base that the trained bundle could be better than", item="evaluation.keep")
+        raise RecipeError("there is no base to compare the trained bundle with", item="evaluation.keep")
     held_out = photographs.protocol(recipe.seed, unreadable=())
     if any(can_judge(protocol) for protocol in (*protocols, *([held_out] if held_out else []))):
         return
     things = len({photograph.instance for photograph in photographs.held_out})
     raise TooFewPhotographsError(
-        f"{things} things could be held out, and fewer than {FEWEST_INSTANCES} judge nothing: give photographs of at "
-        f"least {2 * FEWEST_INSTANCES} things, two or more of each, or a list with --labels to judge by, or train with "
+        f"{things} instances can be held out, but {FEWEST_INSTANCES} are needed for a comparison: use photographs of "
+        f"at least {2 * FEWEST_INSTANCES} instances, two or more of each, or pass a list with --labels, or train with "
         "--unlabelled",
         item="evaluation.held_out_share",
     )
@@ -53,28 +53,28 @@ def require_judge(recipe: TrainingRecipe, photographs: TrainingPhotographs, prot
 def write_kept(
     writer: BundleWriter, pair: TrainedPair, output: Path, protocols: Sequence[Protocol], trained: Path
 ) -> Judgement | None:
-    """Write the bundle that the recipe keeps; where that is the better one, a report beside it.
+    """Write the bundle that the recipe keeps; if it keeps the better one, also write a report.
 
     Args:
-        writer: Writes what was trained.
-        pair: What was trained.
-        output: Directory of the bundle; of the base an exact copy is written.
-        protocols: What both are measured by; see require_judge.
-        trained: Where the trained bundle lies until it is judged, and stays.
+        writer: Writer of the trained bundle.
+        pair: The trained pair.
+        output: Directory of the bundle; a kept base is copied exactly.
+        protocols: Protocols that measure both bundles; see require_judge.
+        trained: Directory of the trained bundle, which remains there.
 
     Returns:
         See BundleWriter.write.
 
     Raises:
         AffError: See BundleWriter.write.
-        OSError: The disk is full or refuses.
+        OSError: The disk is full or not writable.
     """
     recipe, base = writer.recipe, writer.gallery.base
     if base is None or recipe.evaluation.keep == "trained":
         (output / REPORT_NAME).unlink(missing_ok=True)
         return writer.write(pair, output, protocols)
     judgement = writer.write(pair, trained, protocols)
-    assert judgement is not None, "require_judge sees to it"
+    assert judgement is not None, "require_judge requires a protocol that judges"
     put_bundle(trained if judgement.kept == "trained" else base.directory, output)
     metrics, lines = load_manifest(trained).metrics, describe_sources(recipe.joint.sources)
     write_report(output / REPORT_NAME, judgement, metrics, base=base.directory, trained=trained, lines=lines)
@@ -84,15 +84,15 @@ def write_kept(
 def write_report(
     path: Path, judgement: Judgement, metrics: Mapping[str, Any], *, base: Path, trained: Path, lines: Sequence[str]
 ) -> None:
-    """Write what was compared, what was kept and why.
+    """Write the compared bundles, the kept one and the reason.
 
     Args:
-        path: Of the report.
-        judgement: The outcome.
-        metrics: Of the trained bundle, with those of its base.
+        path: Path of the report.
+        judgement: Judgement of both bundles.
+        metrics: Metrics of the trained bundle, which include those of its base.
         base: Directory of the base.
-        trained: Where the trained bundle lies, whether it was kept or not.
-        lines: What the photographs were taken for.
+        trained: Directory of the trained bundle.
+        lines: Descriptions of the photographs.
     """
     steps = [f"- {stage}: weights after step {step} of {total}" for stage, (step, total) in judgement.steps.items()]
     kept = "the trained bundle" if judgement.kept == "trained" else "the base"
@@ -108,7 +108,7 @@ def write_report(
         f"{judgement.describe()}.",
         "\n".join(f"- {line}" for line in stated),
         "## Steps",
-        "Chosen by the validation, the weights of the start among them, where photographs were held out for it.",
+        "Selected by the validation, if photographs were held out for it; the initial weights are candidates too.",
         "\n".join(steps),
         *(_table(measured) for name, measured in metrics.items() if name != EXPORT_FIGURES),
     ]

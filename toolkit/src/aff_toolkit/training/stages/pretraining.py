@@ -1,7 +1,7 @@
-"""Pretraining of the compact network and of the query encoder, on instances that the joint training never sees.
+"""Pretraining of the compact network and of the query encoder, on instances that the joint training excludes.
 
-The paper starts from extractors trained elsewhere and from a query backbone with ImageNet weights. Where neither is at
-hand, a contrastive loss on pairs of photographs teaches a network from scratch far faster than prototypes do.
+The paper starts from pretrained extractors and from a query backbone with ImageNet weights. Without them, a contrastive
+loss on pairs of photographs trains a network from scratch far faster than prototypes do.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ContrastivePretraining(Trainable):
     """A network with the supervised contrastive loss over the pairs of a batch.
 
     Attributes:
-        network: What learns.
+        network: The trained network.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class ContrastivePretraining(Trainable):
         """Wrap a network.
 
         Args:
-            network: What learns.
-            embed: Takes (B, S, S, 3) float32 from 0 to 255 through the network to unit embeddings (B, D).
-            train_size: S, pixels of a side.
-            temperature: Of the loss.
+            network: The trained network.
+            embed: Function that maps (B, S, S, 3) float32 from 0 to 255 to unit embeddings (B, D) by the network.
+            train_size: Side S in pixels.
+            temperature: Temperature of the loss.
         """
         super().__init__()
         self.network = network
@@ -60,14 +60,14 @@ class ContrastivePretraining(Trainable):
         self._temperature = temperature
 
     def sides(self) -> list[Side]:
-        """See Trainable."""
+        """Return the network's parameters as one group."""
         return [Side(list(self.parameters()))]
 
     def after_step(self) -> None:
-        """See Trainable: nothing follows."""
+        """Do nothing; see Trainable."""
 
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Return the loss of a batch in which every label stands at least twice."""
+        """Return the loss of a batch that contains every label at least twice."""
         embeddings = self._embed(augment(batch.pixels, self._train_size, seed)).float()
         return {"contrastive": supervised_contrastive_loss(embeddings, batch.labels, temperature=self._temperature)}
 
@@ -94,7 +94,7 @@ class Pretraining:
 
     Attributes:
         recipe: The recipe.
-        work: Where photographs and checkpoints are kept.
+        work: Work directory for photographs and checkpoints.
     """
 
     recipe: TrainingRecipe
@@ -104,7 +104,7 @@ class Pretraining:
         """Train the compact network and write it to `weights`.
 
         Raises:
-            AffError: A source cannot be used, or the training cannot go on.
+            AffError: A source cannot be used, or the training fails.
         """
         network = CompactCnn(section.width, section.global_dimension, section.local_dimension)
 
@@ -122,7 +122,7 @@ class Pretraining:
         """Train a query encoder in place.
 
         Raises:
-            AffError: A source cannot be used, or the training cannot go on.
+            AffError: A source cannot be used, or the training fails.
         """
         self._train("query_encoder", encoder, encoder.forward, self.recipe.query_encoder, optimisation)
 
@@ -134,7 +134,7 @@ class Pretraining:
         section: CompactCnnSection | QueryEncoderSection,
         optimisation: OptimisationSection,
     ) -> None:
-        """Bring a network to the end of its pretraining: from its checkpoint, or by training it."""
+        """Pretrain a network, or resume its pretraining from a checkpoint."""
         seed, temperature = self.recipe.seed, self._section.temperature
         photographs = TrainingSet(self._store, [])
         plan = TrainingPlan(
@@ -158,12 +158,12 @@ class Pretraining:
 
     @property
     def _section(self) -> PretrainingSection:
-        assert self.recipe.pretraining is not None, "the recipe sees to it"
+        assert self.recipe.pretraining is not None, "the recipe requires it"
         return self.recipe.pretraining
 
     @cached_property
     def _store(self) -> FeatureStore:
         photographs, single = without_single_images(load_sources(self._section.sources))
-        self.work.tell_left_out(single)
+        self.work.report_left_out(single)
         settings = StoreSettings(pixel_size=self.recipe.stored_size, seed=self.recipe.seed)
         return self.work.store("pretraining", photographs, ExtractorSet(), lambda _: {}, settings)

@@ -32,16 +32,16 @@ def start_query_encoder(
     """Build the recipe's query encoder: with the weights of the base, pretrained, or fresh.
 
     Args:
-        recipe: Tells which.
-        base: Whose ONNX graph the weights are taken from.
-        store: Photographs that the weights of a bundle are calibrated on.
-        pretraining: Trains it otherwise, where the recipe says so.
+        recipe: The recipe.
+        base: Bundle from whose ONNX graph the weights are read.
+        store: Photographs on which the weights of a bundle are calibrated.
+        pretraining: Pretraining of an encoder without other weights, if the recipe configures it.
 
     Raises:
         BundleError: The query encoder of the base, or of the bundle that is named, is of another architecture; the
             bundle is missing or altered.
         ExtractorUnavailableError: The pretrained weights are not here, or are of another network.
-        AffError: The pretraining cannot go on.
+        AffError: The pretraining fails.
     """
     torch.manual_seed(recipe.seed)
     encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
@@ -78,23 +78,23 @@ def start_at_anchor(
     *,
     learned: bool,
 ) -> bool:
-    """Set the anchor and the query encoder to one whitening: fitted on the photographs, or the encoder's own.
+    """Set anchor and query encoder to the same whitening: fitted on the photographs, or the encoder's.
 
-    A query encoder of another network than the anchor's keeps its own head, and has to learn the space.
+    A query encoder with another network than the anchor's keeps its head, and has to be trained for the space.
 
     Args:
-        mixer: Its anchor is set.
-        encoder: Its whitening layer is set, where it is the anchor's network.
-        store: Holds the feature.
-        extractor: Gives the feature.
+        mixer: Mixer whose anchor is set.
+        encoder: Query encoder whose whitening layer is set if it has the anchor's network.
+        store: Feature store with the feature.
+        extractor: Extractor of the feature.
         whitening: Exponent of the variances, from 0 to 0.5; see fit_partial_whitening.
-        learned: Whether the query encoder has a head that an earlier training left, which the anchor then takes over.
+        learned: Whether the query encoder has a trained head, which the anchor adopts.
 
     Returns:
-        Whether the query encoder starts at the anchor too.
+        Whether the query encoder starts at the anchor.
 
     Raises:
-        TooFewPhotographsError: There are not more photographs than dimensions.
+        TooFewPhotographsError: There are no more photographs than dimensions.
     """
     network = encoder.network
     head = network.whitening if isinstance(network, LightweightEncoder) and _is_network_of(network, extractor) else None
@@ -112,7 +112,7 @@ def start_at_anchor(
 
 
 def _is_network_of(network: LightweightEncoder, extractor: ExtractorSpec) -> bool:
-    """Return whether a query network pools what the extractor does: of the same trunk, with the same colours."""
+    """Return whether a query network pools the extractor's feature: same trunk, same pooling, same colour weight."""
     if extractor.family != EfficientNetLiteExtractor.FAMILY:
         return False
     config, trunk = EfficientNetLiteConfig.model_validate(extractor.config), network.trunk
@@ -124,10 +124,10 @@ def _is_network_of(network: LightweightEncoder, extractor: ExtractorSpec) -> boo
 
 
 def fit_partial_whitening(vectors: NDArray[np.float32], dimension: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """Fit a projection to principal components whose variances are partly evened out.
+    """Fit a projection to principal components whose variances are partly equalised.
 
-    Whole whitening (exponent 0.5; Jegou and Chum, ECCV 2012) gives the weakest components, which are mostly noise, the
-    same say as the strongest; none (0) leaves the say to what all photographs have in common.
+    Full whitening (exponent 0.5; Jegou and Chum, ECCV 2012) weights the weakest components, which are mostly noise,
+    like the strongest; without whitening (0), what all photographs have in common dominates.
 
     Args:
         vectors: (n, d).

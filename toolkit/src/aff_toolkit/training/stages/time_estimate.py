@@ -1,4 +1,4 @@
-"""How long a training on the extractors of a bundle will take, measured on a few of its photographs."""
+"""Estimates the time of a training with a bundle's extractors from a few of its photographs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ FEATURES = "features"
 
 _SAMPLE = 8
 _MINUTE_S = 60
-# A forward pass beside forward and backward.
+# Share of a forward pass in forward and backward pass.
 _FORWARD_SHARE = 1 / 3
-# Of the trained bundle and its base, each in float32 and int8.
+# Graphs of the trained bundle and its base, each in float32 and int8.
 _GRAPHS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TimeEstimate:
-    """Seconds by stage, in the order in which they come."""
+    """Estimated seconds by stage, in order."""
 
     seconds: Mapping[str, float]
 
     def describe(self) -> str:
-        """Return the times in words."""
+        """Return the times as text."""
         parts = ", ".join(f"{stage} {_minutes(seconds)}" for stage, seconds in self.seconds.items())
-        return f"will take about {_minutes(sum(self.seconds.values()))} ({parts}), by what a few photographs took"
+        return f"will take about {_minutes(sum(self.seconds.values()))} ({parts}), measured on a few photographs"
 
 
 def estimate_time(
@@ -53,14 +53,14 @@ def estimate_time(
     """Estimate the time of extraction, joint training and measurement.
 
     Args:
-        recipe: What will be trained, on one process.
-        photographs: What it will be trained on, and measured by.
-        extract: Runs the extractors.
-        mixer: As it starts; left as it is.
-        device: Where the training runs.
+        recipe: The recipe, for one process.
+        photographs: Photographs for training and measurement.
+        extract: Function that runs the extractors.
+        mixer: Initial mixer; not changed.
+        device: Device of the training.
 
     Returns:
-        None where none of the photographs that it would be measured on can be read.
+        None if none of the sampled photographs can be read.
     """
     images = _some_readable(photographs)
     if not images:
@@ -93,7 +93,7 @@ def _head_seconds(recipe: TrainingRecipe, trained_on: int, querying: float) -> d
 
 
 def _some_readable(photographs: TrainingPhotographs) -> Images:
-    """Return a few photographs from beginning to end of those that are trained on."""
+    """Return a few evenly spaced training photographs."""
     chosen = photographs.trained_on[:: max(len(photographs.trained_on) // _SAMPLE, 1)][:_SAMPLE]
     images = []
     for photograph in chosen:
@@ -105,7 +105,7 @@ def _some_readable(photographs: TrainingPhotographs) -> Images:
 
 
 def _trainable(batch: FeatureBatch) -> FeatureBatch:
-    """Copy what was extracted in inference mode, which no gradient may reach."""
+    """Copy features that were extracted in inference mode, so that gradients are possible."""
     positions = None if batch.positions is None else batch.positions.clone()
     return FeatureBatch(batch.values.clone(), batch.mask.clone(), positions)
 
@@ -113,7 +113,7 @@ def _trainable(batch: FeatureBatch) -> FeatureBatch:
 def _training_seconds(
     recipe: TrainingRecipe, mixer: nn.Module, features: Mapping[str, FeatureBatch], count: int, device: torch.device
 ) -> tuple[float, float]:
-    """Return how long forward and backward pass of mixer and query encoder take, per photograph."""
+    """Return the seconds per photograph of forward and backward pass of mixer and query encoder."""
     section = recipe.query_encoder
     encoder = QUERY_BACKBONES[section.backbone].build(recipe.dimension).to(device)
     if section.fine_tuning is not None:
@@ -131,7 +131,7 @@ def _backward(module: nn.Module, embeddings: torch.Tensor) -> float:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes the second time."""
+    """Return the duration of the second of two calls."""
     work()
     started = time.perf_counter()
     work()

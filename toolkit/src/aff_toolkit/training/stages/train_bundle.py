@@ -52,11 +52,12 @@ _LONGEST_WAIT = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """What a training has come to.
+    """The result of a training.
 
     Attributes:
-        manifest: Of the bundle that was written.
-        judgement: Of the trained bundle beside its base; None without a base, or where nothing could judge.
+        manifest: Manifest of the written bundle.
+        judgement: Judgement of the trained bundle against its base; None without a base or without a protocol that
+            judges.
     """
 
     manifest: BundleManifest
@@ -67,15 +68,15 @@ class TrainingOutcome:
 class TrainBundle:
     """Trains a pair by a recipe and writes it as a bundle.
 
-    The networks that start from scratch are pretrained first, on their own instances: an extractor's features of its
-    own training images are too clean to train a mixer on. Features and checkpoints are kept in `work_directory`, so
-    that a run which was killed goes on, and a later one with the same settings takes them from there. Under
-    `accelerate launch` the trainings are shared among the processes, and the main one does everything else.
+    Networks that start from scratch are pretrained first, on other instances: an extractor's features of its training
+    images are too clean to train a mixer on. Features and checkpoints are kept in `work_directory`, so that a killed
+    run resumes, and later runs with the same settings reuse them. Under `accelerate launch` all processes share the
+    trainings, and the main process does everything else.
 
     Attributes:
         recipe: The recipe.
-        work_directory: Features, checkpoints, intermediate weights.
-        log: Shows and records what goes on.
+        work_directory: Directory of features, checkpoints and intermediate weights.
+        log: Log of the training.
     """
 
     recipe: TrainingRecipe
@@ -83,23 +84,24 @@ class TrainBundle:
     log: TrainingLog
 
     def run(self, output: Path, protocols: list[Protocol]) -> TrainingOutcome:
-        """Train, measure by `protocols` and by what is held out, and write the bundle that is kept to `output`.
+        """Train, measure by `protocols` and on held-out photographs, and write the kept bundle to `output`.
 
         Raises:
-            AffError: What of the recipe, its photographs or its base cannot be used; why the training cannot go on.
+            AffError: The recipe, its photographs or its base cannot be used, or the training fails.
             TrainingNotWrittenError: The disk is full or not writable.
         """
         try:
             return self._run(output, protocols)
         except (OSError, SafetensorError) as error:
-            detail = f"{getattr(error, 'strerror', None) or error}. Make room and start again: what is finished is kept"
+            reason = getattr(error, "strerror", None) or error
+            detail = f"{reason}. Free some space and run it again: finished parts are kept"
             item = getattr(error, "filename", None) or self.work_directory
             raise TrainingNotWrittenError(detail, item=str(item)) from error
 
     def _run(self, output: Path, protocols: list[Protocol]) -> TrainingOutcome:
         base = self.recipe.base
         if base is not None and output.resolve() == base.bundle.resolve():
-            raise RecipeError("the new bundle would overwrite its base; take another directory", item=str(output))
+            raise RecipeError("the new bundle would overwrite its base; use another directory", item=str(output))
         self.work_directory.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(self.recipe.seed)
         if self._pretrained is not None:
@@ -107,8 +109,8 @@ class TrainBundle:
         gallery = prepare_gallery_side(self.recipe, self._pretraining)
         mixer = gallery.make_mixer(self.recipe)
         photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
-        self._work.tell_left_out(photographs.single)
-        self._work.tell_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
+        self._work.report_left_out(photographs.single)
+        self._work.report_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
         require_judge(self.recipe, photographs, protocols)
         if gallery.base is not None:
             self._work.once(lambda: self._estimate(photographs, gallery, mixer))
@@ -125,14 +127,14 @@ class TrainBundle:
         judgements: list[Judgement | None] = []
         trained = self.work_directory / "trained"
         self._work.once(lambda: judgements.append(write_kept(writer, pair, output, measured_on, trained)))
-        self._work.accelerator.end_training()  # a process that ended with its group open may abort
+        self._work.accelerator.end_training()  # a process that ends with an open process group may abort
         return TrainingOutcome(load_manifest(output), next(iter(judgements), None))
 
     def _estimate(self, photographs: TrainingPhotographs, gallery: GallerySide, mixer: nn.Module) -> None:
         device = self._work.accelerator.device
         expected = estimate_time(self.recipe, photographs, gallery.load_extract(device), mixer, device)
         if expected is not None:
-            self._work.tell(expected.describe())
+            self._work.report(expected.describe())
             self.log.expect(expected.seconds)
 
     def _start_at_anchor(
@@ -142,7 +144,7 @@ class TrainBundle:
         whitening = self.recipe.mixer.anchor_whitening
         trained_head = self._pretrained is not None and self._pretrained.includes_head
         if not start_at_anchor(mixer, query_encoder, store, extractor, whitening, learned=trained_head):
-            self._work.tell(f"the query encoder is not the network of {extractor.name}: it has to learn its space")
+            self._work.report(f"the query encoder is not the network of {extractor.name}: it is trained for its space")
 
     @cached_property
     def _pretrained(self) -> PretrainedWeights | None:
@@ -179,18 +181,18 @@ class TrainBundle:
         section = self.recipe.joint.grouping
         if section is None:
             rows, single = labelled_rows(store, self.recipe)
-            self._work.tell_left_out(single)
+            self._work.report_left_out(single)
             return rows
         if gallery.frozen_base(self.recipe) is not None:
             return unlabelled_rows(store, np.arange(len(store)), self.recipe)
         groups = self._groups(store, gallery, mixer.eval(), section)
-        self._work.tell(describe_groups(groups))
+        self._work.report(describe_groups(groups))
         return unlabelled_rows(store, np.asarray(groups), self.recipe)
 
     def _groups(
         self, store: FeatureStore, gallery: GallerySide, mixer: nn.Module, section: PseudoInstancesSection
     ) -> list[int]:
-        """Group photographs by the mixer, or by the features alone where it has not learned anything yet."""
+        """Group photographs by the mixer, or by the features alone if the mixer is untrained."""
         learned = gallery.learned_base(self.recipe)
         by = learned.manifest.fingerprint if learned else "features"
 

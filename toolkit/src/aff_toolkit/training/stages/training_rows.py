@@ -1,4 +1,4 @@
-"""Which photographs of a feature store are trained on, as instances of what, and which choose the best weights."""
+"""Selects the photographs of a feature store that are trained on, their instances, and the validation."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class TrainingRows:
     """The parts of a store.
 
     Attributes:
-        instances: Instance of every row that is trained on; empty for the others.
-        validation: Held-out rows; None where the recipe holds none out.
+        instances: Instance of every training row; empty for other rows.
+        validation: Validation on held-out rows; None if none are held out.
     """
 
     instances: list[str]
@@ -47,15 +47,15 @@ class TrainingRows:
 
 
 def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[TrainingRows, list[str]]:
-    """Take the store's own instances; those of one readable photograph are left out, unless the recipe keeps them.
+    """Use the store's instances; those with one readable photograph are left out, unless the recipe keeps them.
 
-    Where the recipe's share would hold out fewer than 5 instances, none is held out.
+    If the recipe's share would hold out fewer than 5 instances, none is held out.
 
     Returns:
-        The rows, and the sorted names of the instances that were left out, for one readable photograph or none.
+        The rows, and the sorted names of instances that were left out for having fewer than two readable photographs.
 
     Raises:
-        TooFewPhotographsError: Nothing is left.
+        TooFewPhotographsError: No photographs are left.
     """
     names = np.where(store.readable, np.asarray(store.instances), _NONE)
     unreadable = sorted(set(store.instances) - set(names.tolist()))
@@ -66,7 +66,7 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
         single = []
     names[np.isin(names, single)] = _NONE
     _require_some(store, names != _NONE)
-    # The best of thirty figures over two instances is chosen by luck.
+    # The best of thirty figures over two instances is a matter of chance.
     asked = np.flatnonzero(np.isin(names, sorted(held_out))) if len(held_out) >= _FEWEST_ASKED else np.arange(0)
     queries = split_queries(names[asked].tolist())
     validation = Validation(
@@ -78,15 +78,15 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
 
 
 def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: TrainingRecipe) -> TrainingRows:
-    """Take groups of alike photographs, and photographs that are alone, as instances.
+    """Use groups of similar photographs, and single photographs, as instances.
 
     Args:
         store: The photographs.
-        groups: (N,) group of each; see group_rows.
-        recipe: Tells how much is held out: single photographs, whose augmented versions are the queries.
+        groups: (N,) group of each photograph; see group_rows.
+        recipe: Recipe with the share that is held out: single photographs, whose augmented versions are the queries.
 
     Raises:
-        TooFewPhotographsError: None can be read.
+        TooFewPhotographsError: No photograph can be read.
     """
     _require_some(store, store.readable)
     rows = np.flatnonzero(store.readable)
@@ -103,19 +103,19 @@ def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: Trai
 
 
 def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSection, seed: int) -> list[int]:
-    """Group the readable photographs of a store by their gallery embeddings; each of the others is alone.
+    """Group the readable photographs of a store by their gallery embeddings; unreadable ones are single.
 
     Args:
-        store: Holds the mixer's features, of an augmented copy too unless the section names a bound.
-        mixer: Of a finished bundle, or the fusion that stands in for one.
+        store: Store with the mixer's features, also of an augmented copy unless the section sets a bound.
+        mixer: Trained mixer of a bundle, or an UntrainedFusion.
         section: Neighbours and bound.
-        seed: Of the sample that the bound is taken from.
+        seed: Seed of the sample that the bound is measured on.
 
     Returns:
-        Number of the group of each photograph.
+        Group number of each photograph.
 
     Raises:
-        TooFewPhotographsError: None can be read.
+        TooFewPhotographsError: No photograph can be read.
     """
     rows = np.flatnonzero(store.readable)
     _require_some(store, store.readable)
@@ -131,17 +131,17 @@ def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSe
 
 
 def describe_groups(groups: Sequence[int]) -> str:
-    """Say in words how photographs (N,) were grouped.
+    """Return a description of groups (N,) of photographs.
 
     Raises:
-        TooFewPhotographsError: Hardly any photograph resembles another: groups would teach the mixer nothing.
+        TooFewPhotographsError: Too few photographs are similar to others for a training with groups.
     """
     sizes = [size for size in Counter(groups).values() if size > 1]
     grouped = sum(sizes)
     if grouped < _LEAST_GROUPED * len(groups):
-        detail = f"{grouped} of {len(groups)} photographs resemble another: name a lower min_similarity, or give labels"
+        detail = f"{grouped} of {len(groups)} photographs are similar to another; lower min_similarity, or use labels"
         raise TooFewPhotographsError(detail, item="joint.pseudo_instances")
-    return f"{grouped} photographs lie in {len(sizes)} groups, {len(groups) - grouped} are alone"
+    return f"{grouped} photographs are in {len(sizes)} groups, {len(groups) - grouped} are single"
 
 
 def _require_some(store: FeatureStore, left: NDArray[np.bool_]) -> None:

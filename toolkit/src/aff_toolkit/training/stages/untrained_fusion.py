@@ -1,4 +1,4 @@
-"""What the extractors' features are worth before a mixer has learned: whitened, and put side by side."""
+"""A mixer without training: the extractors' features, whitened and concatenated."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from gallery_indexer.features.mixers.masked_mean import pooled
 
 _SAMPLE = 2000
 _BATCH = 256
-# Measured on groceries: with more components fewer photographs of one thing are found, with fewer more things are mixed
-# up. Too few photographs for each, and whitening makes all of them equally unlike.
+# Measured on groceries: with more components fewer photographs of one thing are found, with fewer more things are
+# confused. With too few photographs per component, whitening makes all photographs equally dissimilar.
 _MOST_COMPONENTS = 64
 _PHOTOGRAPHS_PER_COMPONENT = 8
 # Components below this share of the strongest one's deviation are rounding of the float16 in the store.
@@ -32,11 +32,11 @@ _LEAST_DEVIATION = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class WhitenedExtractor:
-    """One extractor's share of the fusion.
+    """One extractor in the fusion.
 
     Attributes:
-        features: Names of its global features; of its local ones where it has none.
-        whitening: Of their concatenation.
+        features: Names of its global features, or of its local ones if it has no global ones.
+        whitening: Whitening of their concatenation.
     """
 
     features: tuple[str, ...]
@@ -50,7 +50,7 @@ class WhitenedExtractor:
 
 
 class UntrainedFusion(nn.Module):
-    """A mixer without a weight that was learned: every extractor has the same say in the cosine of two photographs."""
+    """A mixer without trained weights, in which all extractors contribute equally to the cosine of two photographs."""
 
     def __init__(self, extractors: Sequence[WhitenedExtractor]) -> None:
         super().__init__()
@@ -64,15 +64,15 @@ class UntrainedFusion(nn.Module):
 def fit_untrained_fusion(store: FeatureStore, extractors: Sequence[ExtractorSpec], seed: int) -> UntrainedFusion:
     """Whiten the features of each extractor on the photographs themselves (Jegou and Chum, ECCV 2012).
 
-    Without that, the cosine of two photographs tells mostly what all photographs have in common.
+    Without whitening, the cosine of two photographs mostly reflects what all photographs have in common.
 
     Args:
-        store: Holds the features; 2,000 photographs are drawn.
-        extractors: Whose features they are.
-        seed: Of the sample.
+        store: Store with the features, of which up to 2,000 photographs are sampled.
+        extractors: Extractors of the features.
+        seed: Seed of the sample.
 
     Raises:
-        TooFewPhotographsError: There is no extractor that finds different things in enough photographs.
+        TooFewPhotographsError: No extractor has different features in enough photographs.
     """
     rows = sample_readable(store, _SAMPLE, seed)
     fitted = []
@@ -82,13 +82,13 @@ def fit_untrained_fusion(store: FeatureStore, extractors: Sequence[ExtractorSpec
         if width:
             fitted.append(WhitenedExtractor(names, fit_pca_whitening(found, width)))
     if not fitted:
-        detail = f"{len(rows)} photographs are too few, or too much alike, to tell by them which show the same thing"
+        detail = f"{len(rows)} photographs are too few or too similar to group them"
         raise TooFewPhotographsError(detail, item="joint.pseudo_instances")
     return UntrainedFusion(fitted)
 
 
 def concatenated(features: Mapping[str, FeatureBatch], names: Sequence[str]) -> Tensor:
-    """Put features of an extractor side by side, local ones averaged: (B, D), unit length; zero where nothing is."""
+    """Concatenate features of an extractor, local ones averaged: (B, D), unit length; zero without features."""
     return F.normalize(torch.cat([F.normalize(pooled(features[name]), dim=1) for name in names], dim=1), dim=1)
 
 
@@ -106,6 +106,6 @@ def _found(store: FeatureStore, rows: NDArray[np.int64], names: Sequence[str]) -
 
 
 def _components_of(vectors: NDArray[np.float32]) -> int:
-    """Return how many components of vectors (n, D) can be told from chance and from rounding."""
+    """Return the number of components of vectors (n, D) above chance and rounding errors."""
     most = min(_MOST_COMPONENTS, len(vectors) // _PHOTOGRAPHS_PER_COMPONENT)
     return min(most, int(np.linalg.matrix_rank(vectors - vectors.mean(axis=0), rtol=_LEAST_DEVIATION))) if most else 0

@@ -1,4 +1,4 @@
-"""The work directory of a training: feature stores and results that are made once, by one process."""
+"""The work directory of a training: feature stores and results that one process computes once."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class WorkDirectory:
-    """Where a training keeps what it has made. Under `accelerate launch` the main process makes it, the others wait.
+    """Storage of a training. Under `accelerate launch` the main process writes, and the others wait.
 
     Attributes:
         path: The directory.
-        log: Shows and records what goes on.
-        accelerator: Tells the processes apart.
+        log: Log of the training.
+        accelerator: Accelerator, which distinguishes the processes.
     """
 
     path: Path
     log: TrainingLog
     accelerator: Accelerator
 
-    def tell(self, message: str) -> None:
-        """Show a line, once."""
+    def report(self, message: str) -> None:
+        """Print a message in the main process."""
         if self.accelerator.is_main_process:
             self.log.console.print(message)
 
-    def tell_left_out(self, instances: Sequence[str]) -> None:
-        """Show which instances have no two photographs."""
+    def report_left_out(self, instances: Sequence[str]) -> None:
+        """Print the instances with fewer than two photographs."""
         if instances:
-            self.tell(f"left out, fewer than two readable photographs ({len(instances)}): {name_some(instances)}")
+            self.report(f"left out, fewer than two readable photographs ({len(instances)}): {name_some(instances)}")
 
-    def tell_unreadable(self, reasons: Sequence[str], photographs: int) -> None:
-        """Show which of so many photographs cannot be read, and why."""
+    def report_unreadable(self, reasons: Sequence[str], photographs: int) -> None:
+        """Print which of a number of photographs cannot be read, and why."""
         if reasons:
             shown = "; ".join(reasons[:_SHOWN]) + ("; ..." if len(reasons) > _SHOWN else "")
-            self.tell(f"{len(reasons)} of {photographs} photographs cannot be read and are left out: {shown}")
+            self.report(f"{len(reasons)} of {photographs} photographs cannot be read and are left out: {shown}")
 
     def once(self, make: Callable[[], None]) -> None:
-        """Let the main process make something, and return in every process when it is there."""
+        """Run a function in the main process, and return in every process when it has finished."""
         if self.accelerator.is_main_process:
             make()
         self.accelerator.wait_for_everyone()
 
     def remember(self, name: str, key: str, make: Callable[[], Any]) -> Any:
-        """Return a JSON document: from the file `name`, where it was made for the same key, or by making it."""
+        """Return a JSON document: from the file `name` if it was written for the same key, else by computing it."""
         path = self.path / f"{name}.json"
 
         def write() -> None:
@@ -77,7 +77,7 @@ class WorkDirectory:
         extract: Extract,
         settings: StoreSettings,
     ) -> FeatureStore:
-        """Return the feature store `name`, made or gone on with; tell which photographs cannot be read.
+        """Return the feature store `name`, after creating or completing it; print which photographs cannot be read.
 
         Raises:
             FeatureStoreError: See extract_features.
@@ -90,12 +90,12 @@ class WorkDirectory:
 
         self.once(make)
         store = FeatureStore.open(directory)
-        self.tell_unreadable(list(store.unreadable().values()), len(photographs))
+        self.report_unreadable(list(store.unreadable().values()), len(photographs))
         return store
 
 
 def _key_of(path: Path) -> str | None:
-    """Return what a remembered result was made for; None where there is none, or it is damaged."""
+    """Return the key of a stored result; None if there is none, or if it is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return str(document["key"]) if "content" in document else None
