@@ -56,7 +56,7 @@ def serve(
     """Run the gallery indexer and the query service in one process, or only one of them.
 
     The gallery is stored by an embedded Qdrant engine in the directory --gallery, or by the Qdrant server QDRANT_URL.
-    Other settings are read from environment variables (docs/architecture.md).
+    Other settings are read from environment variables (docs/settings.md).
     """
     prepare_process()
     from aff_toolkit.local.run_services import serve_local  # noqa: PLC0415 - torch takes seconds
