@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 
 from aff_benchmarks.ablation.ablation_config import AblationConfig, ResultNotWrittenError, UnusableGridError
-from aff_benchmarks.ablation.benchmark import Benchmark
 from aff_benchmarks.ablation.grid import Grid
 from aff_benchmarks.ablation.materials import Materials, make_materials
 from aff_benchmarks.ablation.plots import write_curves, write_plots
 from aff_benchmarks.ablation.report import AblationReport, make_report, write_report
 from aff_benchmarks.ablation.run_variant import run_variant
-from aff_benchmarks.ablation.variant import RunResult, Variant
+from aff_benchmarks.ablation.variant import Benchmark, RunResult, Variant
 from aff_toolkit.training.engine.training_log import TrainingLog
 
 _Results = tuple[RunResult, ...]

@@ -18,8 +18,8 @@ from aff_benchmarks.ablation.ablation_config import (
     NetworkSection,
     UnusableGridError,
 )
-from aff_benchmarks.ablation.benchmark import Benchmark
 from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, FrozenTrunkSet, NoiseExtractor
+from aff_benchmarks.ablation.variant import Benchmark
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.data.training_source import load_sources

@@ -12,10 +12,17 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from aff_benchmarks.ablation.benchmark import Benchmark, Embeddings
 from aff_benchmarks.ablation.materials import Materials
 from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, read_vectors, start_at_trunk
-from aff_benchmarks.ablation.variant import CurvePoint, Pairing, PairingScores, RunResult, Variant
+from aff_benchmarks.ablation.variant import (
+    Benchmark,
+    CurvePoint,
+    Embeddings,
+    Pairing,
+    PairingScores,
+    RunResult,
+    Variant,
+)
 from aff_shared.bundles.bundle import FeatureSpec
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_loop import SELECTED

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -244,10 +244,7 @@ class _Load:
 def _name(status: int, body: bytes) -> str:
     if status == _NO_RESPONSE:
         return "no answer"
-    if status < HTTPStatus.BAD_REQUEST:
-        return str(status)
     try:
-        problem: Mapping[str, object] = json.loads(body)
-        return f"{status} {problem['code']}"
+        return f"{status} {json.loads(body)['code']}" if status >= HTTPStatus.BAD_REQUEST else str(status)
     except (ValueError, KeyError, TypeError):
         return str(status)

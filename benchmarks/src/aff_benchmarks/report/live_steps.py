@@ -95,7 +95,7 @@ def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
     steps, found = [], {}
     for name, before, embed, note in _encoders(bundle, manifest):
         found[name] = np.concatenate([embed(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
-        steps.append(Step(name, before, score(_exact(found[name], gallery)), note))
+        steps.append(Step(name, before, score(exact_neighbours([gallery], found[name], _HITS)), note))
     for name, quantization in _STORES.items():
         steps.append(Step(name, _ONNX, score(_stored(gallery, found[_ONNX], quantization)), _SCANNED))
     return steps + _over_http(bundle, protocol, pixels, gallery, score)
@@ -108,7 +108,7 @@ class _Scorer:
         self._relevance = protocol.relevance()
         self._gallery = len(protocol.gallery)
 
-    def __call__(self, rows: Rows) -> float:
+    def __call__(self, rows: Rows | NDArray[np.int64]) -> float:
         relevant, ignored = self._relevance.relevant, self._relevance.ignored
         judged = zip(rows, relevant, ignored, strict=True)
         positions = [positions_of(np.asarray(row, np.int64), positive, junk) for row, positive, junk in judged]
@@ -154,11 +154,6 @@ def _in_torch(bundle: Path, manifest: BundleManifest, calibration: NDArray[np.ui
     return embed
 
 
-def _exact(queries: Embeddings, gallery: Embeddings) -> Rows:
-    rows: Rows = exact_neighbours([gallery], queries, _HITS).tolist()
-    return rows
-
-
 def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization) -> Rows:
     """Search an embedded gallery with a graph."""
     space = EmbeddingSpace(id="0" * 64, dimension=gallery.shape[1])
@@ -188,7 +183,7 @@ def _over_http(
         rows = [[int(hit.id) for hit in searcher.search(query, limit=_HITS).hits] for query in queries]
         http = Step("both services over HTTP", _ONNX, score(rows), "from PNG files of the same pixels")
         try:
-            in_browser = score(_exact(browser_embeddings(services.query_url, queries), gallery))
+            in_browser = score(exact_neighbours([gallery], browser_embeddings(services.query_url, queries), _HITS))
         except BrowserMissingError as error:
             return [http, Step("encoded in Chromium", _ONNX, None, f"not measured: {error}")]
     return [http, Step("encoded in Chromium", _ONNX, in_browser, "the page's own runtime")]

@@ -11,8 +11,8 @@ from PIL import Image
 from rich.console import Console
 
 from aff_benchmarks.ablation.ablation_config import AblationConfig, BenchmarkNotFoundError
-from aff_benchmarks.ablation.benchmark import Benchmark
 from aff_benchmarks.ablation.materials import make_materials
+from aff_benchmarks.ablation.variant import Benchmark
 from aff_toolkit.evaluation.protocols import open_set_protocol
 from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.features.extract_features import extract_features
