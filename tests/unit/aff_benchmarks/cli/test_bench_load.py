@@ -33,12 +33,19 @@ def test_both_services_are_started_and_loaded(tiny_bundle: TinyBundle) -> None:
         assert 20 < process["samples"][0]["anonymous_mb"] < process["samples"][0]["resident_mb"]
 
 
-@pytest.mark.slow
-def test_a_running_pair_keeps_its_gallery(services: LocalServices) -> None:
+@pytest.fixture
+def running(services: LocalServices) -> LocalServices:
+    """The running pair, with at least one image in its gallery."""
     with IndexerClient(services.indexer_url) as indexer:
         indexer.index([Upload("bench-load.jpg", "bench-load.jpg", jpeg_bytes())])
+    return services
+
+
+@pytest.mark.slow
+def test_a_running_pair_keeps_its_gallery(running: LocalServices) -> None:
+    with IndexerClient(running.indexer_url) as indexer:
         before = indexer.gallery().count
-        urls = ["--query-url", services.query_url, "--indexer-url", services.indexer_url, "--rate", "20"]
+        urls = ["--query-url", running.query_url, "--indexer-url", running.indexer_url, "--rate", "20"]
         result = cli.invoke(app, ["bench", "load", *urls, *SHORT])
         assert indexer.gallery().count == before
     found = json.loads(result.stdout)
@@ -48,8 +55,8 @@ def test_a_running_pair_keeps_its_gallery(services: LocalServices) -> None:
 
 
 @pytest.mark.slow
-def test_failures_are_listed_with_exit_status_3(services: LocalServices) -> None:
-    nobody = ["--query-url", services.query_url, "--indexer-url", "http://127.0.0.1:9"]
+def test_failures_are_listed_with_exit_status_3(running: LocalServices) -> None:
+    nobody = ["--query-url", running.query_url, "--indexer-url", "http://127.0.0.1:9"]
     result = cli.invoke(app, ["bench", "load", *nobody, "--rate", "20", *SHORT])
     found = json.loads(result.stdout)
     assert result.exit_code == 3
