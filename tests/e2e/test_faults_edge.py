@@ -1,4 +1,4 @@
-"""Damaged files of an embedded gallery: what a service says of them, and how `aff gallery rebuild` mends it."""
+"""Damaged files of an embedded gallery: what a service reports, and how `aff gallery rebuild` repairs them."""
 
 from __future__ import annotations
 

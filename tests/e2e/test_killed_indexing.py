@@ -1,6 +1,6 @@
 """kill -9 at random moments of an indexing run: what was acknowledged is there, and in the end every image once.
 
-`AFF_TEST_KILLS` says how often; the moments follow from the seed.
+`AFF_TEST_KILLS` sets how often; the moments follow from the seed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _start(gallery: Path, count: int) -> subprocess.Popen[str]:
 
 
 def _index_until_killed(gallery: Path, count: int, receipts: int, pause_s: float) -> list[str]:
-    """Return the ids that were acknowledged before the kill, which comes a pause after so many receipts."""
+    """Return the ids that were acknowledged before the kill, which follows so many receipts after a pause."""
     with _start(gallery, count) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -75,6 +75,6 @@ async def test_after_kills_at_random_moments_every_image_is_there_exactly_once(t
     assert [point.record.item_id for point in points] == [f"{number:04d}" for number in range(count)]
     for number, point in enumerate(points):
         assert point.record.content_sha256 == hashlib.sha256(photograph(number)).hexdigest()
-    assert unfinished >= KILLS / 2, "the kills came too late to tell anything"
+    assert unfinished >= KILLS / 2, "the kills were too late to test anything"
     midst = f"{KILLS} kills, {unfinished} in the midst"
     print(f"{midst}; {len(acknowledged)} images acknowledged, {count} once each in the end")  # noqa: T201 - with -s

@@ -36,21 +36,21 @@ _JPEG_QUALITY = 90
 
 
 class DemoError(AffError):
-    """The services did not do what the demo asked of them."""
+    """A service failed during the demo."""
 
     code = "demo_failed"
     title = "The demo failed"
 
 
 class Latency(BaseModel):
-    """Milliseconds from sending a photograph to having its hits, as the client sees it."""
+    """Milliseconds from sending a photograph to receiving its hits, measured by the client."""
 
     p50: float
     p95: float
 
 
 class DemoReport(BaseModel):
-    """What the demo measured; shares from 0 to 1."""
+    """Measurements of the demo; shares from 0 to 1."""
 
     gallery_images: int
     instances: int
@@ -77,7 +77,7 @@ def run_demo(indexer: IndexerClient, searcher: SearchClient, photographs: DemoPh
 
     Raises:
         DemoError: An image was not indexed.
-        ServiceError: A service refused a request.
+        ServiceError: A service rejected a request.
     """
     images_per_s = _index(indexer, photographs.gallery)
     status = indexer.gallery()

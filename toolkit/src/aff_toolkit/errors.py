@@ -38,7 +38,7 @@ from aff_shared.errors import AffError
 
 
 class TrainingError(AffError):
-    """A training cannot go on."""
+    """A training failed."""
 
     code = "training_failed"
     title = "Training failed"
@@ -60,7 +60,7 @@ class TooFewPhotographsError(TrainingError):
 
 
 class TrainingNotWrittenError(TrainingError):
-    """The disk is full or refuses."""
+    """The disk is full or not writable."""
 
     code = "training_not_written"
     status = 507
@@ -91,7 +91,7 @@ class CheckpointNotWrittenError(CheckpointError):
 
 
 class ExtractorUnavailableError(AffError):
-    """Weights of an extractor that a recipe names are not here, or are not what they have to be."""
+    """Weights of a recipe's extractor are not available, or are of another network."""
 
     code = "extractor_unavailable"
     status = 422
@@ -103,14 +103,14 @@ class ForeignCheckpointError(AffError):
 
     code = "foreign_checkpoint_unusable"
     status = 422
-    title = "Unusable checkpoint of others"
+    title = "Unusable released checkpoint"
 
 
 class UnreadableCheckpointError(ForeignCheckpointError):
-    """The file is damaged, is no checkpoint, or holds code."""
+    """The file is damaged, is not a checkpoint, or contains code."""
 
     code = "foreign_checkpoint_unreadable"
-    title = "Unreadable checkpoint of others"
+    title = "Unreadable released checkpoint"
 
 
 class UnknownFormatError(ForeignCheckpointError):
@@ -128,7 +128,7 @@ class CheckpointKeysError(ForeignCheckpointError):
 
 
 class ConvertedNotWrittenError(ForeignCheckpointError):
-    """The disk is full or refuses."""
+    """The disk is full or not writable."""
 
     code = "converted_not_written"
     status = 507
@@ -151,21 +151,21 @@ class PhotographListError(PhotographSourceError):
 
 
 class LabelsUnclearError(PhotographSourceError):
-    """Subfolders may be things, whose names are labels, or albums; nobody is there to ask."""
+    """Subfolders may be instances or albums, and the user cannot be prompted."""
 
     code = "labels_unclear"
-    title = "Labels or albums"
+    title = "Unclear labels"
 
 
 class TooFewImagesError(PhotographSourceError):
-    """The labels say nothing: no instance has two images."""
+    """No instance has two images."""
 
     code = "too_few_images"
     title = "Too few images of an instance"
 
 
 class EvaluationError(AffError):
-    """An evaluation cannot go on."""
+    """An evaluation failed."""
 
     code = "evaluation_failed"
     title = "Evaluation failed"
@@ -215,7 +215,7 @@ class RankingsMismatchError(RankingsError):
 
     code = "rankings_mismatch"
     status = 409
-    title = "Rankings of something else"
+    title = "Rankings of another evaluation"
 
 
 class RankingsNotWrittenError(RankingsError):

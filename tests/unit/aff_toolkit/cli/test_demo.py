@@ -116,7 +116,7 @@ def test_a_photograph_that_the_indexer_rejects_ends_the_procedural_demo(
 def test_a_gallery_and_a_query_go_together(option: str, tmp_path: Path) -> None:
     result = demo(tmp_path, option, tmp_path, "--out", tmp_path)
     assert result.exit_code == 2
-    assert "go together" in result.stderr
+    assert "have to be set together" in result.stderr
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     old, new = (manifest.space.id[:12] for manifest in (running.old, running.new))
     assert live(running.told("list")) == [(running.old.name, True, 6)]
 
-    assert "index the sources again" in running.aff("build", "--bundle", "new").stderr
+    assert "index all sources again" in running.aff("build", "--bundle", "new").stderr
     refused = running.aff("switch", new, code=3)
     assert "6 images are missing" in refused.stderr
     missing = running.told("verify", new, code=3)
@@ -89,7 +89,7 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     compared = running.told("verify", new, "--neighbours", "3")
     assert (compared["missing"], compared["surplus"], compared["live_count"], compared["count"]) == (0, 0, 6, 6)
     assert 1 <= compared["samples"] <= 6
-    assert "The same images. Next: aff gallery switch" in running.aff("verify", new).stdout
+    assert "Both contain the same images. Next: aff gallery switch" in running.aff("verify", new).stdout
 
     assert live(running.told("switch", new)) == [("new", True, 6), (running.old.name, False, 6)]
     assert live(running.told("rollback")) == [(running.old.name, True, 6), ("new", False, 6)]

@@ -214,7 +214,7 @@ def test_a_list_of_failures_that_cannot_be_written_is_told_and_the_run_goes_on(
     assert result.exit_code == 0
     assert "Warning: failures.csv cannot be written (it may not be written)" in result.stderr
     assert result.stderr.index("Warning") < result.stderr.index("not indexed: broken [/].jpg")
-    assert "the list of them cannot be written" in result.stderr
+    assert "the list of failures cannot be written" in result.stderr
 
 
 def test_a_list_is_never_replaced_by_its_own_failures(services: LocalServices, tmp_path: Path) -> None:

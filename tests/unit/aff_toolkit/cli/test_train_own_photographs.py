@@ -282,7 +282,7 @@ def test_folders_that_look_like_albums_are_refused_without_a_terminal(
     assert refused(tmp_path, albums, tiny_training.bundle) == "labels_unclear"
 
 
-@pytest.mark.parametrize(("answer", "said"), [("n", "48 photographs without labels"), ("y", "could be held out")])
+@pytest.mark.parametrize(("answer", "said"), [("n", "48 photographs without labels"), ("y", "can be held out")])
 def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
     tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
 ) -> None:
@@ -320,8 +320,8 @@ def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folde
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "give a recipe, or --images"),
-        (["recipe.toml", "--images", "."], "give a recipe, or --images"),
+        ([], "pass a recipe; or --images"),
+        (["recipe.toml", "--images", "."], "pass a recipe; or --images"),
         (["--images", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
         (["recipe.toml", "--gallery-bundle", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
         (["recipe.toml", "--epochs", "3"], "--epochs: says nothing here"),

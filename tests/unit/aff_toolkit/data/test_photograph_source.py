@@ -56,7 +56,7 @@ def test_whether_subfolders_are_things_can_be_decided_for_a_folder_and_not_for_a
     assert source_of_path(tmp_path, labelled=True) == FolderSource(path=tmp_path)
     assert source_of_path(tmp_path, labelled=False) == UnlabelledSource(path=tmp_path)
     (tmp_path / "list.csv").write_text("path,instance\na.jpg,tower\n")
-    with pytest.raises(PhotographSourceError, match="labels of its own"):
+    with pytest.raises(PhotographSourceError, match="is a list with labels"):
         source_of_path(tmp_path / "list.csv", labelled=False)
 
 

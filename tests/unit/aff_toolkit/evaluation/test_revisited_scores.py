@@ -172,7 +172,7 @@ def test_ground_truth_that_contradicts_itself_is_refused(tmp_path: Path, change:
 
 def test_what_is_no_pickle_or_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "gnd.pkl").write_bytes(b"no pickle")
-    with pytest.raises(GroundTruthError, match="is no pickle"):
+    with pytest.raises(GroundTruthError, match="is not a pickle"):
         read_revisited(tmp_path / "gnd.pkl")
     with pytest.raises(GroundTruthError, match="cannot be read"):
         read_revisited(tmp_path / "none.pkl")

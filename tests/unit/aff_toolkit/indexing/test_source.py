@@ -79,7 +79,7 @@ def test_one_file_is_a_source_of_one_image(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="there is no such folder or file") as caught:
+    with pytest.raises(SourceError, match="the folder or file does not exist") as caught:
         next(source_items(str(tmp_path / "none")))
     assert caught.value.item == str(tmp_path / "none")
 
@@ -177,8 +177,8 @@ def test_a_list_may_name_urls(tmp_path: Path, memory: Any) -> None:
         ("x,p.jpg,1900,[1]", "x", r"line 2: column payload: \[1\] is not a JSON object"),
         ("x,p.jpg,1900,{", "x", "line 2: column payload: '{' is not JSON"),
         ("x,p.jpg,1900," + "[" * 100_000, "x", "line 2: column payload: .* is not JSON"),
-        ('x,p.jpg,1900,"{""height"": NaN}"', "x", "nothing that JSON can hold"),
-        ('x,p.jpg,1900,"{""city"": ""\\ud800""}"', "x", "nothing that JSON can hold"),
+        ('x,p.jpg,1900,"{""height"": NaN}"', "x", "cannot be written as JSON"),
+        ('x,p.jpg,1900,"{""city"": ""\\ud800""}"', "x", "cannot be written as JSON"),
         ("x,warp://p.jpg,1900,", "x", "Protocol not known: warp"),
     ],
 )
@@ -277,7 +277,7 @@ def test_a_row_of_parquet_that_json_cannot_hold_fails_alone(tmp_path: Path) -> N
     columns = {"path": ["1.jpg", "2.jpg"], "height": [float("nan"), 2.5], "raw": [b"\xff", None]}
     parquet.write_table(pa.table(columns), tmp_path / "list.parquet")
     bad, good = source_items(str(tmp_path / "list.parquet"))
-    with pytest.raises(SourceError, match="'height' of the payload, nan, is nothing that JSON can hold; leave it out"):
+    with pytest.raises(SourceError, match="'height' of the payload, nan, cannot be written as JSON; leave it out"):
         bad.read()
     assert (good.id, good.payload, good.read()) == ("2.jpg", {"height": 2.5}, b"2.jpg")
 

@@ -123,8 +123,8 @@ def test_what_may_not_stand_in_a_url_is_encoded(url: str, sent: str) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (401, "the host answers 401 Unauthorized: it wants credentials"),
-        (403, "the host answers 403 Forbidden: it refuses access, or the URL's signature is wrong or has expired"),
+        (401, "the host answers 401 Unauthorized: it requires credentials"),
+        (403, "the host answers 403 Forbidden: it denies access, or the URL's signature is wrong or has expired"),
         (404, "the host answers 404 Not Found"),
         (410, "the host answers 410 Gone"),
     ],

@@ -53,7 +53,7 @@ async def test_a_gallery_of_a_space_of_which_no_bundle_is_here_is_announced(shel
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(EmbeddingSpace(id="f" * 64, dimension=16))
     told = await describe_served_bundle(shelf / "own", catalogue)
-    assert "no bundle of its space lies beside it: searches will be refused" in told
+    assert "its directory has no bundle of that space: searches will be rejected" in told
 
 
 async def test_of_a_store_that_is_away_nothing_is_said(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`aff gallery export`, `import` and `rebuild`: work on the store itself, without a running indexer."""
+"""`aff gallery export`, `import` and `rebuild`: commands that open the store without a running indexer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, images_bar, output, print_json
 from gallery_indexer.collections.portable_manifest import Manifest
 
-_TO_BE_INDEXED = 3
-Directory = Annotated[Path, typer.Argument(help="Of the files: a manifest, and Parquet.")]
+_INCOMPLETE = 3
+Directory = Annotated[Path, typer.Argument(help="Directory of the manifest and the Parquet files.")]
 Gallery = Annotated[
-    Path | None, typer.Option(help="Directory of an embedded gallery; without it, the one of QDRANT_URL or QDRANT_*.")
+    Path | None, typer.Option(help="Directory of an embedded gallery. Default: the gallery of the QDRANT_* settings.")
 ]
 
 
@@ -31,15 +31,15 @@ def rebuild(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an embedded gallery whole again whose files are damaged; stop the services before.
+    """Repair an embedded gallery with damaged files. Stop the services first.
 
-    Damaged files are set aside. Where another collection is whole, searches go there, and the damaged one is filled
-    from kept tokens (AFF_INDEX_KEPT_TOKENS_PATH). Status 3 where sources have to be indexed again.
+    Damaged files are moved away. If another collection is intact, it becomes live, and the damaged one is filled from
+    stored features (AFF_INDEX_KEPT_TOKENS_PATH). Exit status 3: some sources have to be indexed again.
     """
     with exit_on_error(as_json):
         store = StoreSettings(**_given(edge_path=gallery))
         if store.url:
-            raise StoreRejectedError("QDRANT_URL names a server, whose gallery Qdrant itself recovers")
+            raise StoreRejectedError("QDRANT_URL is set: Qdrant recovers the gallery of a server")
         rebuilt = asyncio.run(rebuild_gallery(store))
         filled = _fill(store, bundle, rebuilt)
     whole = {_fused(job).space for job in filled if job.state == "finished" and not _fused(job).missing}
@@ -49,7 +49,7 @@ def rebuild(
     else:
         _show_rebuilt(rebuilt, filled, empty)
     if empty:
-        raise typer.Exit(_TO_BE_INDEXED)
+        raise typer.Exit(_INCOMPLETE)
 
 
 def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) -> list[GalleryJob]:
@@ -64,7 +64,7 @@ def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) ->
 
 
 def _fused(job: GalleryJob) -> FusedCollection:
-    assert isinstance(job.result, FusedCollection), "a job that was started has a collection"
+    assert isinstance(job.result, FusedCollection), "a job of this kind has a collection"
     return job.result
 
 
@@ -86,24 +86,24 @@ def _show_rebuilt(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list
     if rebuilt.aside is None:
         output.print(f"Nothing is damaged; the live collection has {rebuilt.images} images.")
         return
-    output.print(f"The damaged files lie in {rebuilt.aside} now.")
+    output.print(f"The damaged files were moved to {rebuilt.aside}.")
     for job in filled:
         fused = _fused(job)
-        output.print(f"{fused.space.id[:12]}: {job.done - fused.missing} images from kept tokens")
+        output.print(f"{fused.space.id[:12]}: {job.done - fused.missing} images from stored features")
     if rebuilt.live is not None:
-        output.print(f"Searches go to {rebuilt.live.id[:12]}, which has {rebuilt.images} images.")
+        output.print(f"The live collection is {rebuilt.live.id[:12]} with {rebuilt.images} images.")
     if empty:
         output.print(
-            f"Not whole: {', '.join(empty)}. Next: start the services, then aff index SOURCE for every source, or "
+            f"Incomplete: {', '.join(empty)}. Next: start the services, then aff index SOURCE for every source, or "
             f"aff gallery restore BACKUP --force"
         )
 
 
 def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOption = False) -> None:
-    """Write a gallery into a new directory, as a backup: Parquet files that pandas and others read.
+    """Export a gallery to a new directory of Parquet files, in the format of backups.
 
-    Services that use an embedded gallery have to be stopped; those on a Qdrant server may run. Given again after an
-    interruption, it goes on.
+    Stop services that use an embedded gallery first; services with a Qdrant server can run. An interrupted export
+    resumes.
     """
     from gallery_indexer.collections.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
 
@@ -122,12 +122,13 @@ def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOpt
 def import_files(
     directory: Directory,
     gallery: Gallery = None,
-    force: Annotated[bool, typer.Option(help="Replace a gallery that has images.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace a gallery that is not empty.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a gallery from a directory of files, which may be a backup, into the place of the present one.
+    """Replace the gallery with an exported one or a backup.
 
-    It is built beside that one and compared before. Services as for `export`; its model bundle has to be theirs.
+    The new gallery is created and checked before it replaces the current one. Its model bundle has to be the services'.
+    For stopping the services see `export`.
     """
     from gallery_indexer.collections.import_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
 
@@ -142,7 +143,7 @@ def import_files(
 
 
 class _Bar:
-    """Shows images as they are counted."""
+    """Progress bar of counted images."""
 
     def __init__(self, advance: Any) -> None:
         self._advance = advance

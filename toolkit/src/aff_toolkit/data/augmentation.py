@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 class Augmentation(BaseModel):
-    """How hard photographs are augmented.
+    """Strength of the augmentation of photographs.
 
     Attributes:
         min_zoom: Side of the smallest crop, as a share of the photograph's.
-        max_zoom: Of the largest one; above 1 the photograph is mirrored at its borders.
-        roll_rad: Most that the camera is rolled to either side.
-        shear: Most that each entry of the affine map is changed by.
-        perspective: Most that the distance grows from the photograph's centre to its border, as a share.
-        gain: Most that brightness and contrast change, as a share.
-        cast: Most that a colour channel changes, as a share.
-        erased_share: Share of the photographs of which a rectangle is covered.
+        max_zoom: Side of the largest crop; above 1 the photograph is mirrored at its borders.
+        roll_rad: Maximum roll of the camera to either side, in radians.
+        shear: Maximum change of each entry of the affine map.
+        perspective: Maximum growth of the distance from the photograph's centre to its border, as a share.
+        gain: Maximum change of brightness and contrast, as a share.
+        cast: Maximum change of a colour channel, as a share.
+        erased_share: Share of the photographs in which a rectangle is covered.
         blurred_share: Share of the photographs that are reduced to between a third and the whole of their size, and
             enlarged again.
     """
@@ -49,8 +49,8 @@ def augment(images: Tensor, size: int, seed: int, augmentation: Augmentation = U
     Args:
         images: (B, S, S, 3) uint8.
         size: Pixels of a side of the result.
-        seed: Of every random choice.
-        augmentation: How hard.
+        seed: Seed of all random choices.
+        augmentation: Strength of the augmentation.
 
     Returns:
         (B, size, size, 3) float32 from 0 to 255, on the images' device; contiguous, so that a network takes it
@@ -65,7 +65,7 @@ def augment(images: Tensor, size: int, seed: int, augmentation: Augmentation = U
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw on the CPU, so that a seed gives the same augmentation on every device."""
+    """Draw on the CPU, so that a seed determines the augmentation on every device."""
     return torch.rand(shape, generator=generator) * (high - low) + low
 
 
@@ -85,14 +85,14 @@ def _warp(images: Tensor, size: int, generator: torch.Generator, how: Augmentati
 
 
 def _distances(batch: int, size: int, generator: torch.Generator, how: Augmentation) -> Tensor:
-    """Return what the camera sees further away the larger it is, around 1: (B, size, size, 1)."""
+    """Return relative distances from the camera around 1: (B, size, size, 1)."""
     tilt = _uniform((2, batch, 1, 1), -how.perspective, how.perspective, generator)
     across = torch.linspace(-1, 1, size)
     return (1.0 + tilt[0] * across[None, None] + tilt[1] * across[None, :, None])[..., None]
 
 
 def _blur(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
-    """Take the resolution of some of the photographs away, in groups of a few sizes."""
+    """Reduce the resolution of some photographs, in groups of a few sizes."""
     blurred = torch.rand(len(images), generator=generator) < how.blurred_share
     scale = _uniform((len(images),), _LEAST_RESOLUTION, 1.0, generator)
     size = images.shape[-1]

@@ -1,4 +1,4 @@
-"""Pictures of search results: a row per query, its hits beside it."""
+"""Pictures of search results: a row per query, followed by its hits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Cell:
     """One picture of the sheet.
 
     Attributes:
-        image: (H, W, 3) uint8 RGB; None leaves the place empty.
+        image: (H, W, 3) uint8 RGB; None for an empty cell.
         label: Short text below it.
-        correct: Whether it is a right match; None where that is not known.
+        correct: Whether it is a correct match; None if unknown.
     """
 
     image: NDArray[np.uint8] | None
@@ -37,7 +37,7 @@ class Cell:
 
 
 def contact_sheet(rows: Sequence[tuple[Cell | None, Sequence[Cell]]], title: str) -> Image.Image:
-    """Draw a query and its hits per row; right hits are framed green, wrong ones red; a query may be missing."""
+    """Draw a query and its hits per row; correct hits have green frames, wrong ones red; a query may be missing."""
     columns = 1 + max(len(hits) for _, hits in rows)
     step_x, step_y = _CELL + _GAP, _CELL + _LABEL + _GAP
     top = _GAP + 2 * _LABEL

@@ -1,4 +1,4 @@
-"""Photographs that a CSV file lists, with their instances, roles and whatever else it says about them."""
+"""Photographs that a CSV file lists, with their instances, roles and further columns."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def csv_photographs(
     """Return the photographs of a CSV file, in the order of its rows.
 
     Columns: `path` (relative to the CSV), `instance`, and `role` or `split`; further columns become the payload. A
-    photograph's name is its path; where a path comes again, the line is added to its name.
+    photograph's name is its path; if a path is repeated, the line number is added to the name.
 
     Args:
         csv_path: The file, in one of the forms that TextTable reads.
-        roles: Which rows to take; None takes every row, and then no column of roles is needed.
+        roles: Roles of the selected rows; None selects all rows, and then no column of roles is needed.
         min_side: See load_photograph_file.
-        alone: Whether a row without an instance is one of its own, by the photograph's name, rather than an error.
+        alone: Whether a row without an instance is a separate instance rather than an error.
 
     Raises:
         PhotographListError: The file cannot be read, lacks a column, has a row of these roles
@@ -49,10 +49,10 @@ class ListedRow:
 
     Attributes:
         line: Number of its last line in the file, from 1.
-        path: Of the photograph, relative to the file.
-        instance: What the photograph shows.
-        role: Empty where the file has no column of roles.
-        payload: The text of the other columns, by name.
+        path: Path of the photograph, relative to the file.
+        instance: Instance that the photograph shows.
+        role: Role of the photograph; empty if the file has no column of roles.
+        payload: Text of the other columns by name.
     """
 
     line: int

@@ -1,4 +1,4 @@
-"""What a source of photographs is taken for, and what of it is left out, in words."""
+"""Descriptions of sources of photographs: how they are interpreted, and which parts are left out."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SHOWN = 10
 
 
 def describe_source(source: PhotographSource, *, options: bool = False) -> list[str]:
-    """Return lines that state what a source is taken for, and name what is left out of it.
+    """Return lines that describe how a source is interpreted, and which parts are left out.
 
     Args:
-        source: Of a recipe, or of a path on the command line.
-        options: Whether to name the options that decide otherwise.
+        source: Source of a recipe or of the command line.
+        options: Whether to mention the options that change the interpretation.
 
     Raises:
         AffError: The source cannot be read.
@@ -41,7 +41,7 @@ def describe_source(source: PhotographSource, *, options: bool = False) -> list[
 
 
 def unreadable_folders(source: PhotographSource) -> tuple[str, ...]:
-    """Return the subfolders of a source that cannot be read, so that what lies in them is left out.
+    """Return the unreadable subfolders of a source, whose photographs are left out.
 
     Raises:
         AffError: The source cannot be read.
@@ -52,7 +52,7 @@ def unreadable_folders(source: PhotographSource) -> tuple[str, ...]:
 
 
 def name_some(names: Sequence[str]) -> str:
-    """Return names as a list in words, the first ten of them."""
+    """Return the first ten names as a comma-separated list."""
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 

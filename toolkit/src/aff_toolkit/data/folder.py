@@ -41,11 +41,11 @@ _MANY_EACH = 30
 
 @dataclass(frozen=True, slots=True)
 class FolderSurvey:
-    """What lies in a folder.
+    """The contents of a folder.
 
     Attributes:
-        images: Number of image files by the subfolder that they lie in, in natural order.
-        loose: Names of the image files that lie in no subfolder.
+        images: Number of image files by subfolder, in natural order.
+        loose: Names of the image files that are not in a subfolder.
         empty: Subfolders without an image file in them or below; of nested ones the outermost.
         unreadable: Subfolders that cannot be read.
     """
@@ -57,7 +57,7 @@ class FolderSurvey:
 
     @property
     def labelled(self) -> bool:
-        """Whether the subfolders are taken for instances: they hold more images than lie beside them."""
+        """Whether the subfolders are interpreted as instances: most images are in subfolders."""
         return sum(self.images.values()) > len(self.loose)
 
 
@@ -82,23 +82,22 @@ def folder_photographs(
 ) -> list[Photograph]:
     """Return the photographs of a folder with a subfolder per instance, in natural order.
 
-    A photograph's name is its path below `root`; its instance is the path of the folder that it lies in.
+    A photograph's name is its path below `root`; its instance is the path of its folder.
 
     Args:
         root: The folder.
         min_side: See load_photograph_file.
-        loose: Whether images may lie in no subfolder; they are left out.
-        unreadable: Whether subfolders may be unreadable; they are left out.
+        loose: Whether to leave out images that are not in a subfolder, rather than raise an error.
+        unreadable: Whether to leave out unreadable subfolders, rather than raise an error.
 
     Raises:
-        FolderError: Not a folder, not readable, without image files in subfolders, or with images that lie in none.
+        FolderError: Not a folder, not readable, without image files in subfolders, or with images outside them.
     """
     names = _image_files(root, unreadable=unreadable)
     outside = [name for name in names if "/" not in name]
     if outside and not loose:
         raise FolderError(
-            f"{outside[0]} lies in no subfolder; each instance needs a folder of its own, or read the folder as "
-            "unlabelled",
+            f"{outside[0]} is not in a subfolder; use one subfolder per instance, or read the folder as unlabelled",
             item=str(root),
         )
     names = [name for name in names if "/" in name]
@@ -117,12 +116,12 @@ def folder_photographs(
 
 
 def unlabelled_photographs(root: Path, *, min_side: int | None = None, unreadable: bool = False) -> list[Photograph]:
-    """Return the photographs of a folder and its subfolders, each an instance of its own, in natural order.
+    """Return the photographs of a folder and its subfolders, each as a separate instance, in natural order.
 
     Args:
         root: The folder.
         min_side: See load_photograph_file.
-        unreadable: Whether subfolders may be unreadable; they are left out.
+        unreadable: Whether to leave out unreadable subfolders, rather than raise an error.
 
     Raises:
         FolderError: Not a folder, not readable, or without image files.
@@ -174,13 +173,13 @@ def natural_key(name: str) -> str:
 
 
 def look_like_albums(images: Mapping[str, int]) -> bool:
-    """Tell whether subfolders look like albums rather than like a folder per thing.
+    """Return whether subfolders look like albums rather than like one folder per instance.
 
-    They do where at least half of them are named after dates or by a camera, or where there are fewer than 10 of them
-    with 30 images and more each, by the mean.
+    They do if at least half of them are named after dates or by a camera, or if there are fewer than 10 of them with 30
+    or more images on average.
 
     Args:
-        images: Number of image files by the path of the folder that they lie in.
+        images: Number of image files by folder.
     """
     if not images:
         return False

@@ -19,7 +19,7 @@ def gldv2_photographs(train_clean_csv: Path, image_root: Path, *, min_side: int 
 
     Args:
         train_clean_csv: The official file: columns landmark_id, and images with ids between spaces.
-        image_root: Folder of the official tree: the image abcdef lies at a/b/c/abcdef.jpg.
+        image_root: Folder of the official tree, in which the path of the image abcdef is a/b/c/abcdef.jpg.
         min_side: See load_photograph_file.
 
     Raises:

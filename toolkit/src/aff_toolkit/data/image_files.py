@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 _SUFFIXES = tuple(IMAGE_SUFFIXES)
-# What systems put among photographs, in lower case: Windows, macOS, Linux, Synology, QNAP.
+# System files and folders among photographs, in lower case: Windows, macOS, Linux, Synology, QNAP.
 _SYSTEM_NAMES = frozenset(
     {
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
@@ -32,7 +32,7 @@ _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
 class UnreadableFolderError(AffError):
-    """A folder may not be read, is gone, or is a link that leads nowhere."""
+    """A folder is not readable, does not exist, or is a broken link."""
 
     code = "folder_unreadable"
     status = 422
@@ -41,13 +41,13 @@ class UnreadableFolderError(AffError):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a folder holds, by name.
+    """The names in a folder.
 
     Attributes:
-        identity: Equal for two paths that lead to the same folder.
-        files: What is neither a folder nor a link to one.
-        folders: Its subfolders.
-        links: Links to folders, and links without a suffix that lead nowhere.
+        identity: Equal for two paths of the same folder.
+        files: Names that are neither folders nor links to folders.
+        folders: Names of subfolders.
+        links: Names of links to folders, and of broken links without a suffix.
     """
 
     identity: object
@@ -58,11 +58,11 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class PhotographFolder:
-    """A folder that was read.
+    """A folder and its files.
 
     Attributes:
-        path: Of the folder, from the root on.
-        files: Sorted names of its files, images and others; hidden and system files are left out.
+        path: Path of the folder, which starts with the root.
+        files: Sorted names of its files, without hidden files and system files.
     """
 
     path: str
@@ -100,13 +100,13 @@ def photograph_folders(
 ) -> Iterator[PhotographFolder | UnreadableFolderError]:
     """Yield a folder and those below it, in the order of their names, and an error for each that cannot be read.
 
-    Hidden folders, and those that systems put there, are left out below the root. Linked folders are followed, after
-    all others. Each folder is visited once, so what several paths lead to has the one without links, and loops end.
+    Hidden folders and system folders below the root are left out. Linked folders are visited after all others. Each
+    folder is visited once, so that a folder with several paths has the one without links, and loops end.
 
     Args:
         root: The folder.
-        list_one: Lists a folder; raises OSError.
-        enter: Whether to read the folder of a path.
+        list_one: Function that lists a folder, or raises OSError.
+        enter: Function that returns whether to read the folder of a path.
     """
     visited: set[object] = set()
     waiting, linked = [root], deque[str]()
@@ -138,12 +138,12 @@ class FolderError(AffError):
 
 
 def is_image_name(name: str) -> bool:
-    """Say whether a file name has the suffix of an image format."""
+    """Return whether a file name has the suffix of an image format."""
     return name.lower().endswith(_SUFFIXES)
 
 
 def is_hidden(path: str) -> bool:
-    """Say whether a part of a path is a hidden name, or one that a system puts among photographs.
+    """Return whether a part of a path is a hidden name, or the name of a system file among photographs.
 
     Hidden names begin with a dot: `._IMG_1.jpg`, `.thumbnails`, `.Trash-1000`.
     """
@@ -153,7 +153,7 @@ def is_hidden(path: str) -> bool:
 
 
 def encodable(name: str) -> str:
-    r"""Write the bytes of a file name that are not UTF-8, and control characters, as escapes such as `\xe9`."""
+    r"""Return a file name with escapes such as `\xe9` for bytes that are not UTF-8 and for control characters."""
     try:
         text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # halves of UTF-16 pairs, which no file system has
@@ -162,7 +162,7 @@ def encodable(name: str) -> str:
 
 
 def with_escapes_undone(name: str) -> str:
-    """Return the file name that `encodable` wrote, with surrogate escapes for bytes that are not UTF-8."""
+    """Return the original of a name that `encodable` returned, with surrogate escapes for bytes that are not UTF-8."""
     pieces = _ESCAPED.split(name)
     pieces[1::2] = [bytes.fromhex(digits).decode("utf-8", "surrogateescape") for digits in pieces[1::2]]
     return "".join(pieces)

@@ -28,13 +28,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A photograph that is not in memory yet.
+    """A photograph that is loaded on demand.
 
     Attributes:
-        name: Unique in its list: a path relative to the list's root, or what it was rendered from.
-        instance: Name of the thing that it shows; photographs of equal instances are positives of each other.
-        load: Gives (H, W, 3) uint8 upright RGB; raises AffError where the photograph cannot be read.
-        payload: What else its source says about it.
+        name: Unique name in its list: a path relative to the list's root, or the scene that it is rendered from.
+        instance: Instance name; photographs with equal instances are positives of each other.
+        load: Function that returns (H, W, 3) uint8 upright RGB, or raises AffError if the photograph cannot be read.
+        payload: Further data of its source.
     """
 
     name: str
@@ -66,8 +66,8 @@ def max_image_bytes() -> int:
 def read_photograph(path: Path) -> bytes:
     """Return the bytes of an image file.
 
-    Nothing but regular files is opened: a pipe may never answer, and a device never end. The size is looked at before
-    anything is read.
+    Only regular files are opened, because reading a pipe may block, and a device may not end. The size is checked
+    before reading.
 
     Args:
         path: The file, or a link to it.
@@ -106,7 +106,7 @@ def regular_file_size(path: Path) -> int:
 
 
 def too_many_bytes(item: str, size: int | None = None) -> ImageTooManyBytesError:
-    """Return the error of a file that is larger than max_image_bytes; its size may be unknown."""
+    """Return the error for a file that is larger than max_image_bytes, whose size may be unknown."""
     has = "" if size is None else f"{size:,} bytes, "
     return ImageTooManyBytesError(f"{has}more than the {max_image_bytes():,} bytes of {_SETTING}", item=item)
 
@@ -121,7 +121,7 @@ def load_photograph_file(path: Path, min_side: int | None = None) -> NDArray[np.
 
     Raises:
         PhotographUnreadableError: The file is missing, may not be read, or is not a regular file.
-        ImageError: One of its subclasses says what is wrong with the image.
+        ImageError: The image cannot be decoded; the subclass states the reason.
     """
     return decode_image(read_photograph(path), _LIMITS, min_side=min_side, name=str(path)).pixels
 
@@ -158,8 +158,8 @@ def without_single_images(photographs: Sequence[Photograph]) -> tuple[list[Photo
     if not kept:
         shown = ", ".join(single[:_SHOWN])
         raise TooFewImagesError(
-            f"none of the {len(single)} instances ({shown}, ...) has two images, so there is nothing to compare: give "
-            "photographs of one thing the same instance, or train without labels",
+            f"none of the {len(single)} instances ({shown}, ...) has two images, so there is nothing to compare: use "
+            "the same instance for photographs of one thing, or train without labels",
             item=single[0] if single else None,
         )
     return kept, single

@@ -1,4 +1,4 @@
-"""Where photographs come from, as a recipe or a command line names it."""
+"""Sources of photographs in recipes and on the command line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class _Source(BaseModel):
 
     @property
     def labelled(self) -> bool:
-        """False where nothing tells which photographs show the same thing."""
+        """Whether the photographs have labels."""
         return True
 
 
 class FolderSource(_Source):
-    """A folder with a subfolder per instance; images that lie in none, and unreadable subfolders, are left out."""
+    """A folder with a subfolder per instance; images outside subfolders and unreadable subfolders are left out."""
 
     kind: Literal["folder"] = "folder"
     path: Path
@@ -37,7 +37,7 @@ class FolderSource(_Source):
 
 
 class UnlabelledSource(_Source):
-    """A folder of photographs of which nothing is known; each is its own instance. Unreadable folders are left out."""
+    """A folder of photographs without labels; each is a separate instance. Unreadable folders are left out."""
 
     kind: Literal["unlabelled"] = "unlabelled"
     path: Path
@@ -58,9 +58,9 @@ class CsvSource(_Source):
     Attributes:
         path: The file; paths in it are relative to its directory.
         roles: Which rows; every row when None.
-        alone: A row without an instance is an instance of its own.
-        frames_together: Of videos: how many consecutive numbers in the column `frame` are one instance, cut from the
-            frames of each instance of the file. None for other lists.
+        alone: Whether a row without an instance is a separate instance.
+        frames_together: For videos: number of consecutive values in the column `frame` that form one instance. None for
+            other lists.
     """
 
     kind: Literal["csv"] = "csv"
@@ -73,7 +73,7 @@ class CsvSource(_Source):
         """See csv_photographs.
 
         Raises:
-            PhotographListError: See csv_photographs; or a frame is no whole number.
+            PhotographListError: See csv_photographs; or a frame is not an integer.
         """
         photographs = csv_photographs(self.path, self.roles, min_side=min_side, alone=self.alone)
         if self.frames_together is None:
@@ -81,14 +81,14 @@ class CsvSource(_Source):
         return [self._cut(photograph, self.frames_together) for photograph in photographs]
 
     def _cut(self, photograph: Photograph, frames: int) -> Photograph:
-        """Name the piece of a video that a frame belongs to; a photograph without a frame stays as it is."""
+        """Return the photograph with the segment of its video as instance; one without a frame is not changed."""
         frame = photograph.payload.get("frame", "")
         if not frame:
             return photograph
         try:
             return replace(photograph, instance=f"{photograph.instance}/{int(frame) // frames}")
         except ValueError as error:
-            detail = f"{photograph.name}: the frame {frame!r} is no whole number"
+            detail = f"{photograph.name}: the frame {frame!r} is not an integer"
             raise PhotographListError(detail, item=str(self.path)) from error
 
 
@@ -97,7 +97,7 @@ class Gldv2Source(_Source):
 
     Attributes:
         path: The official train_clean.csv.
-        images: Folder of the a/b/c/id.jpg tree; the folder `train` beside the file when None.
+        images: Folder of the a/b/c/id.jpg tree; None uses the folder `train` in the folder of the file.
     """
 
     kind: Literal["gldv2"] = "gldv2"
@@ -116,7 +116,7 @@ class ScenesSource(_Source):
         instances: Number of landmarks.
         views: Photographs of each.
         first: Number of the first landmark; disjoint ranges are disjoint sets.
-        seed: Of the difficulties.
+        seed: Seed of the difficulties.
     """
 
     kind: Literal["scenes"] = "scenes"
@@ -138,14 +138,14 @@ class ScenesSource(_Source):
 
 
 class PathSource(_Source):
-    """A folder with labels or without, or a CSV file: what it is shows when it is read; see source_of_path."""
+    """A folder with or without labels, or a CSV file, which is determined when it is read; see source_of_path."""
 
     kind: Literal["path"] = "path"
     path: Path
 
     @property
     def labelled(self) -> bool:
-        """Whether what lies there now has labels.
+        """Whether the current contents of the path have labels.
 
         Raises:
             PhotographSourceError: See source_of_path.
@@ -165,14 +165,14 @@ PhotographSource = Annotated[
 def source_of_path(
     path: Path, *, labelled: bool | None = None
 ) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
-    """Tell by its form what a path on the command line, or of a recipe, is.
+    """Return the source of a path of a recipe or of the command line, by its form.
 
-    A `.csv` with the columns landmark_id and images is GLDv2's, another one lists photographs; a folder with more
-    images in its subfolders than beside them has an instance in each subfolder, another one is unlabelled.
+    A `.csv` with the columns landmark_id and images is GLDv2's, any other one lists photographs. A folder with most
+    images in subfolders has one instance per subfolder, any other folder is unlabelled.
 
     Args:
         path: A folder or a CSV file.
-        labelled: Of a folder: whether its subfolders are instances; None decides by its form.
+        labelled: Whether the subfolders of a folder are instances; None decides by its form.
 
     Raises:
         PhotographSourceError: Neither a folder nor a CSV file; or `labelled` is given for a CSV file.
@@ -184,7 +184,7 @@ def source_of_path(
     if path.suffix.lower() not in {".csv", ".tsv"} or not path.is_file():
         raise PhotographSourceError("is neither a folder nor a .csv or .tsv file", item=str(path))
     if labelled is not None:
-        detail = "is a list with labels of its own; --labelled and --unlabelled decide about the subfolders of a folder"
+        detail = "is a list with labels; --labelled and --unlabelled are for folders"
         raise PhotographSourceError(detail, item=str(path))
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline()

@@ -91,7 +91,7 @@ class TextTable:
                 continue
             line = self._line
             text = "".join(cells)
-            if self._lines.ended:  # the reader asks for more than the last line within quotes alone
+            if self._lines.ended:  # the reader reads beyond the last line only within quotes
                 yield TableRow(line, (), f"a quote that opens in line {first} or below does not close")
             elif text and not text.isspace():
                 yield self._row(line, cells, text)
@@ -108,8 +108,8 @@ class TextTable:
         if found > count:
             if any(cells[count:]):
                 problem = (
-                    f"has {found} cells below {count} headings; a cell that contains {self._delimiter!r} has to stand "
-                    "in quotes"
+                    f"has {found} cells below {count} headings; a cell that contains {self._delimiter!r} has to be "
+                    "quoted"
                 )
             cells = cells[:count]
         if not is_text(text):
@@ -132,7 +132,7 @@ def find_column(headings: Sequence[str], *names: str) -> int | None:
 
 
 class _Lines:
-    """Lines of a text, their number so far, and whether another one was wanted after the last."""
+    """Iterator over lines of a text, which counts them and records its end."""
 
     def __init__(self, text: Iterator[str]) -> None:
         self.count = 0
@@ -189,10 +189,10 @@ def _require_usable(headings: list[str]) -> None:
 
 
 def require_different(names: Sequence[str]) -> None:
-    """Refuse two columns of one name; unnamed ones may be several.
+    """Require that column names are unique; several columns may have no name.
 
     Raises:
-        TableError: There are such.
+        TableError: Two columns have the same name.
     """
     repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if repeated is not None:

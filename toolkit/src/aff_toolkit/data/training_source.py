@@ -20,11 +20,11 @@ class TrainingSource(BaseModel):
     """One of the sources of a training stage.
 
     Attributes:
-        photographs: Where they come from.
+        photographs: Source of the photographs.
         part: Every instance, or every second one by sorted names, from the first or from the second on: an extractor
             and the mixer above it learn from different instances.
-        licence: Of the photographs, noted in the bundle.
-        optional: Left out, rather than an error, where its path does not exist.
+        licence: Licence of the photographs, for the bundle's manifest.
+        optional: Whether to leave the source out if its path does not exist, rather than raise an error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,12 +36,12 @@ class TrainingSource(BaseModel):
 
     @property
     def path(self) -> Path | None:
-        """Where the photographs lie; None where they are rendered."""
+        """Path of the photographs; None for rendered ones."""
         return None if isinstance(self.photographs, ScenesSource) else self.photographs.path
 
     @property
     def present(self) -> bool:
-        """False where the source is optional and not there."""
+        """Whether the source exists or is required."""
         return not self.optional or self.path is None or self.path.exists()
 
     def load(self, *, min_side: int | None = None) -> list[Photograph]:
@@ -61,8 +61,8 @@ class TrainingSource(BaseModel):
 def load_sources(sources: Sequence[TrainingSource], *, min_side: int | None = None) -> list[Photograph]:
     """Return the photographs of every source that is present, in order.
 
-    Names and instances of one source are as it gives them; of several, the source's number stands in front, since
-    equal names in two sources mean two things.
+    With several sources, names and instances are prefixed with the number of the source, since equal names in two
+    sources are different instances.
 
     Raises:
         AffError: See TrainingSource.load.

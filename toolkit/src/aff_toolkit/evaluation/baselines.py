@@ -41,7 +41,7 @@ _RANGES = [0, 180, 0, 256, 0, 256]
 class RootSiftVladBaseline:
     """RootSIFT (Arandjelovic and Zisserman, CVPR 2012) and VLAD with intra-normalisation (the same, CVPR 2013).
 
-    Photographs are reduced to a longest side of 320 pixels, and their 1,000 strongest keypoints are summed up over 64
+    Photographs are reduced to a longest side of 320 pixels, and their 1,000 strongest keypoints are aggregated over 64
     centres. A photograph without keypoints has a zero vector.
 
     Attributes:
@@ -52,7 +52,7 @@ class RootSiftVladBaseline:
 
     @classmethod
     def fit(cls, gallery: Sequence[Photograph], on_progress: Callable[[int], None]) -> RootSiftVladBaseline:
-        """Fit the codebook on descriptors of a sample of the gallery, without labels; equal galleries give equal ones.
+        """Fit the codebook on descriptors of a sample of the gallery, without labels; deterministic.
 
         Args:
             gallery: 500 photographs are drawn, and 100 keypoints of each; those that cannot be read are left out.
@@ -83,7 +83,7 @@ class RootSiftVladBaseline:
         """Write the codebook whole, or not at all.
 
         Raises:
-            RankingsNotWrittenError: The disk refuses.
+            RankingsNotWrittenError: The disk is full or not writable.
         """
         partial = path.with_suffix(".partial")
         try:

@@ -1,4 +1,4 @@
-"""What is evaluated and how the gallery is searched, as configured and as recorded in `evaluation.json`."""
+"""Configuration of an evaluation, and its record in `evaluation.json`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNot
 from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
 
-# Which encoders of the bundle meet.
+# Pairing of the bundle's encoders.
 Mode = Literal["asymmetric", "symmetric", "light-only"]
-# What stands beside the bundle and needs no training.
+# Baselines without training.
 Baseline = Literal["colour-histogram", "rootsift-vlad"]
-# What has rankings of its own, and a row in the report.
+# A mode or a baseline: has rankings, and a row in the report.
 Method = Mode | Baseline
 
 Side = Literal["light", "heavy"] | Baseline
@@ -47,11 +47,11 @@ class EvaluationConfig(BaseModel):
     """How an evaluation runs.
 
     Attributes:
-        benchmark: What is evaluated on.
-        search: `exact` compares every query with every gallery image; `live` asks the services over HTTP.
-        depth: Gallery images of each ranking that are kept. Exact search knows the rank of every labelled image
-            beyond it too; the live services give no more than this.
-        precision: Of the query encoder, in exact search; live, the services decide.
+        benchmark: Benchmark of the evaluation.
+        search: `exact` compares every query with every gallery image; `live` searches over HTTP.
+        depth: Gallery images kept per ranking. Exact search also stores the ranks of labelled images beyond it; live
+            search does not.
+        precision: Precision of the query encoder in exact search; in live search the services decide.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,13 +66,13 @@ class EvaluationRecord(BaseModel):
     """Configuration and identities of an evaluation.
 
     Attributes:
-        key: sha256 over all that decides the rankings: benchmark, bundle, way of searching.
+        key: sha256 of all inputs of the rankings: benchmark, bundle, kind of search.
         benchmark_key: sha256 over photographs and ground truth: see Benchmark.key.
         bundle: Name of the bundle.
-        fingerprint: Of the bundle.
-        space_id: Of the embedding space.
-        dimension: Of the embeddings.
-        precision: Of the query encoder.
+        fingerprint: Fingerprint of the bundle.
+        space_id: ID of the embedding space.
+        dimension: Dimension of the embeddings.
+        precision: Precision of the query encoder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -124,7 +124,7 @@ class EvaluationRecord(BaseModel):
             raise RankingsError("written by another release; evaluate again", item=str(path)) from error
 
     def begin(self, directory: Path) -> None:
-        """Take a directory for this evaluation, or find that it is this one's already.
+        """Write the record to a directory, or check that the directory has the same record.
 
         Raises:
             RankingsError: It holds a record of another release; as RankingsMismatchError, another evaluation; as
@@ -141,14 +141,14 @@ class EvaluationRecord(BaseModel):
             return
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")  # a kill or a full disk leaves no half record
+            partial = path.with_suffix(".partial")  # a kill or a full disk leaves no partial record
             partial.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
             partial.rename(path)
         except OSError as error:
             raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
 
     def _differences(self, found: EvaluationRecord) -> Iterator[str]:
-        """Say in what another record differs."""
+        """Yield the differences from another record."""
         ours, theirs = self.config.benchmark, found.config.benchmark
         compared = {
             "benchmark": (theirs.name, ours.name),
@@ -164,5 +164,5 @@ class EvaluationRecord(BaseModel):
 
 
 def rankings_path(directory: Path, method: Method) -> Path:
-    """Return where the rankings of a mode or a baseline lie."""
+    """Return the path of the rankings of a mode or a baseline."""
     return directory / "rankings" / f"{method}.safetensors"

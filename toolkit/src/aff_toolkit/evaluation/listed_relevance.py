@@ -53,7 +53,7 @@ def listed_relevance(csv_path: Path) -> Relevance | None:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query with the paths that it lists; `positives` is None where the file has no such column."""
+    """A query with the paths that it lists; `positives` is None if the file has no such column."""
 
     row: ListedRow
     positives: frozenset[str] | None

@@ -1,4 +1,4 @@
-"""How sure a difference between two figures of the same queries is."""
+"""Confidence intervals of differences between two figures of the same queries."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Statistic = Callable[[Means, Means], Means]
 
 
 def difference(first: Means, second: Means) -> Means:
-    """Return how much more the first mean is."""
+    """Return the first mean minus the second."""
     return first - second
 
 
 def ratio(first: Means, second: Means) -> Means:
-    """Return which share of the second mean the first is; 0 where the second is 0."""
+    """Return the first mean divided by the second; 0 where the second is 0."""
     return np.divide(first, second, out=np.zeros_like(first), where=second > 0)
 
 
@@ -36,7 +36,7 @@ def bootstrap_interval(
 
     Args:
         first: (Q,) figure of each query: average precisions, or hits; in an ablation the mean over seeds.
-        second: (Q,) likewise, of the same queries.
+        second: (Q,) figure of the same queries by the other method.
         statistic: Takes the means of both, (R,) each, to (R,).
         groups: Q names; queries of one name are drawn together, since queries for one thing succeed and fail together.
             None draws each query alone.

@@ -23,8 +23,8 @@ class Protocol:
 
     Attributes:
         name: Short name, the key of its figures.
-        description: What has to stand beside the figures.
-        listed: Positives and junk of each query, where equal instances are not all that counts.
+        description: Description to publish with the figures.
+        listed: Positives and junk of each query; None if they follow from equal instances.
         originals: Gallery row of the photograph that each query is a version of. The positives of a query are then the
             photographs nearest to its original in the gallery, by a reference's embeddings; see nearest_to.
     """
@@ -37,7 +37,7 @@ class Protocol:
     originals: tuple[int, ...] | None = None
 
     def relevance(self, reference: NDArray[np.float32] | None = None) -> Relevance:
-        """Return what counts for each query: what is listed, or else photographs of equal instance names.
+        """Return positives and junk of each query: the listed ones, or else photographs with equal instances.
 
         Args:
             reference: (N, D) float32, unit length: embeddings of the gallery by the reference, which `originals` need.
@@ -45,7 +45,7 @@ class Protocol:
         if self.listed is not None:
             return self.listed
         if self.originals is not None:
-            assert reference is not None, "the nearest photographs are found by it"
+            assert reference is not None, "originals need a reference"
             return nearest_to(self.originals, reference)
         queries, gallery = ([photograph.instance for photograph in part] for part in (self.queries, self.gallery))
         return relevance_of_instances(queries, gallery)
@@ -54,7 +54,7 @@ class Protocol:
 def scenes_protocol(
     *, instances: int, queries_each: int, gallery_each: int, distractors: int, difficulty: float
 ) -> Protocol:
-    """Return held-out procedural landmarks; every distractor is the only view of a landmark of its own."""
+    """Return held-out procedural landmarks; every distractor is the only view of a separate landmark."""
     bounds = (difficulty, difficulty)
     landmarks = range(HELD_OUT, HELD_OUT + instances)
     queries = scene_photographs(landmarks, range(queries_each), difficulty=bounds, seed=0)

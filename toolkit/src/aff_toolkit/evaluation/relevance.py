@@ -1,4 +1,4 @@
-"""What counts as found for each query of a protocol, and what counts neither way."""
+"""Relevance: positives and junk of each query, and lists of different lengths in one array."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def relevance_of_instances(queries: Sequence[str], gallery: Sequence[str]) -> Re
 
 
 def leave_one_out(instances: Sequence[str]) -> tuple[list[int], Relevance]:
-    """Let each photograph search for the others of its instance, with itself as junk.
+    """Return queries in which each photograph searches for the others of its instance, with itself as junk.
 
     Args:
         instances: Instance of each photograph.
@@ -58,7 +58,9 @@ def leave_one_out(instances: Sequence[str]) -> tuple[list[int], Relevance]:
 
 
 def nearest_to(originals: Sequence[int], gallery: NDArray[np.float32]) -> Relevance:
-    """Let a version of a gallery image search for the images nearest to it, with the image itself as junk.
+    """Return the relevance of queries that are versions of gallery images: the images nearest to the original.
+
+    The original is junk.
 
     Args:
         originals: Gallery row of each query's image.
@@ -115,7 +117,7 @@ class Ragged:
         return (self[query] for query in range(len(self)))
 
     def place(self, query: int) -> slice:
-        """Return where list `query` lies in `values`."""
+        """Return the slice of list `query` in `values`."""
         return slice(int(self.offsets[query]), int(self.offsets[query + 1]))
 
     def with_values(self, values: Rows) -> Ragged:

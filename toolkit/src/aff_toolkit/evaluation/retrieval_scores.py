@@ -21,7 +21,7 @@ class RetrievalScores(BaseModel):
     Attributes:
         map: Mean over queries of the mean precision at the ranks of the positives, over the whole ranking.
         map_at_100: As GLDv2 defines it: 1 / min(m, 100) times the sum of precisions at positives up to rank 100.
-        recall_at_1: Share of queries with a positive at rank 1; likewise 5 and 10.
+        recall_at_1: Share of queries with a positive at rank 1; `recall_at_5` and `recall_at_10` up to rank 5 and 10.
         queries: Number of queries that were scored.
         gallery: Number of gallery images, distractors included.
     """
@@ -44,7 +44,7 @@ class QueryScores:
     Attributes:
         queries: (Q,) their numbers in the protocol.
         average_precisions: (Q,) from 0 to 1, over the whole ranking.
-        found_first: (Q,) 1 where a positive stands at rank 1, else 0.
+        found_first: (Q,) 1 if a positive is at rank 1, else 0.
     """
 
     queries: NDArray[np.int64]
@@ -53,7 +53,7 @@ class QueryScores:
 
     @classmethod
     def of(cls, positions: Sequence[NDArray[np.int64]], positives: Sequence[int]) -> QueryScores:
-        """Score each query by where its positives stand: see score_positions."""
+        """Score each query by the ranks of its positives: see score_positions."""
         scored = [query for query, count in enumerate(positives) if count]
         return cls(
             np.asarray(scored, dtype=np.int64),
@@ -74,7 +74,7 @@ def average_precision(relevant: NDArray[np.bool_], positives: int, cutoff: int |
 
 
 def average_precision_at(positions: NDArray[np.int64], positives: int, cutoff: int | None = None) -> float:
-    """Return the average precision of a ranking, from where its positives stand.
+    """Return the average precision of a ranking by the ranks of its positives.
 
     Args:
         positions: (P,) int64 ranks of the positives that were found, from 0, ascending.
@@ -101,7 +101,7 @@ def score_rankings(rankings: Sequence[NDArray[np.bool_]], positives: Sequence[in
 
 
 def score_positions(positions: Sequence[NDArray[np.int64]], positives: Sequence[int], gallery: int) -> RetrievalScores:
-    """Score one ranking per query, from where its positives stand.
+    """Score one ranking per query by the ranks of its positives.
 
     Args:
         positions: Per query (P,) int64 ranks of the positives that were found, from 0, ascending.

@@ -40,11 +40,12 @@ _Box = Annotated[tuple[float, float, float, float], BeforeValidator(_listed)]
 
 
 class RevisitedQuery(BaseModel):
-    """What is known of one query.
+    """Ground truth of one query.
 
     Attributes:
         bbx: Left, upper, right and lower edge of the crop, in pixels of the image as it is stored.
-        easy: Rows of the gallery that show the landmark clearly; likewise `hard`.
+        easy: Gallery rows that show the landmark clearly.
+        hard: Gallery rows that show the landmark less clearly.
         junk: Rows that count neither way.
     """
 
@@ -60,7 +61,7 @@ class RevisitedQuery(BaseModel):
         return self._rows(_RELEVANT[setup])
 
     def ignored(self, setup: Setup) -> np.ndarray:
-        """Return what is taken out of the ranking before it is scored, int64 rows."""
+        """Return the rows that are removed from the ranking before scoring, int64."""
         return self._rows(_IGNORED[setup])
 
     def _rows(self, kinds: tuple[str, ...]) -> np.ndarray:
@@ -100,9 +101,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
     """Admits numbers, strings, lists, dictionaries and numpy arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Give an admitted global; every other one is refused before it is imported."""
+        """Return an allowed global; reject every other one before it is imported."""
         if (module, name) not in _ADMITTED:
-            raise GroundTruthError(f"names {module}.{name}, which plain data does not need: it is not read")
+            raise GroundTruthError(f"names {module}.{name}, which plain data does not need")
         return _ADMITTED[module, name]
 
 
@@ -110,7 +111,7 @@ def read_plain_pickle(path: Path) -> Any:
     """Read a pickle that holds plain data and numpy arrays.
 
     Raises:
-        GroundTruthError: It cannot be read, is no pickle, or names something that could run.
+        GroundTruthError: The file cannot be read, is not a pickle, or refers to code.
     """
     try:
         return _RestrictedUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
@@ -119,4 +120,4 @@ def read_plain_pickle(path: Path) -> Any:
     except GroundTruthError as error:
         raise GroundTruthError(error.detail, item=str(path)) from error
     except Exception as error:
-        raise GroundTruthError(f"is no pickle of ground truth: {error}", item=str(path)) from error
+        raise GroundTruthError(f"is not a pickle of ground truth: {error}", item=str(path)) from error

@@ -1,4 +1,4 @@
-"""Scores of Revisited Oxford and Paris, to the letter of the official evaluator (Radenovic et al., CVPR 2018)."""
+"""Scores of Revisited Oxford and Paris, identical to the official evaluator's (Radenovic et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def score_revisited(
 
 
 def score_revisited_positions(positions: Sequence[NDArray[np.int64]], positives: Sequence[int]) -> RevisitedScores:
-    """Score one ranking per query, from where its positives stand.
+    """Score one ranking per query by the ranks of its positives.
 
     Args:
         positions: Per query (P,) int64 ranks of the positives that were found, from 0, ascending, once the ignored

@@ -1,1 +1,1 @@
-"""Sends photographs of any source to the gallery indexer."""
+"""Indexing of photographs from any source."""

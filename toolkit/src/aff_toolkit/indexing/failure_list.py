@@ -1,4 +1,4 @@
-"""The list of what was not indexed: a CSV file that can be indexed again as it is."""
+"""The list of images that were not indexed: a CSV file that can be used as a source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from aff_toolkit.indexing.file_systems import Place
 
 _COLUMNS = ("id", "source", "code", "detail", "payload")
 FAILURES_AS_LIST = ("id", "path", "", "", "payload")
-"""What the columns are in a list of images that is indexed; those without a name are left out."""
+"""Names of the columns when the list is used as a source; those without a name are ignored."""
 
-# What spreadsheets take for the beginning of a formula, in either width.
+# Characters that start a formula in spreadsheets, in both widths.
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001
 _GUARD = "'"
 # A member of an archive, a row of a list, as their items are located.
@@ -29,17 +29,17 @@ _MOST_HEADINGS = 1000
 
 
 class FailureList:
-    """Is written where there is a failure; an earlier list under its name is replaced then.
+    """List of failures, which is created at the first failure and replaces an earlier list.
 
-    Files that are not such a list, and the source itself, are never touched: the list then has another name.
+    Other files, and the source, are never overwritten: the list then has another name.
 
     Args:
-        path: Where the list goes.
-        source: What is indexed, as for source_items.
+        path: Path of the list.
+        source: Indexed source, as for source_items.
 
     Attributes:
-        path: Where the list goes in fact: `path`, or the first of `name-1.csv`, `name-2.csv`, ... that is free.
-        problem: Why it cannot be written; empty where it can.
+        path: Actual path of the list: `path`, or the first free one of `name-1.csv`, `name-2.csv`, ...
+        problem: Reason why it cannot be written; empty if it can.
     """
 
     def __init__(self, path: Path, source: str = "") -> None:
@@ -48,7 +48,7 @@ class FailureList:
         self._file: TextIO | None = None
 
     def add(self, item_id: str, location: str, problem: Problem, payload: JsonObject | None) -> None:
-        """Write a row, unless the file cannot be written: then `problem` says why, and no more is written."""
+        """Write a row; if the file cannot be written, set `problem` and write no more."""
         if self.problem:
             return
         kept = json.dumps(payload) if payload else ""
@@ -65,7 +65,7 @@ class FailureList:
         """Close the file.
 
         Args:
-            complete: Whether the source came to its end; without failures, the list of an earlier run is then removed.
+            complete: Whether the whole source was read; without failures, the list of an earlier run is then removed.
         """
         if self._file is not None:
             try:
@@ -104,22 +104,22 @@ def unguarded(cell: str) -> str:
 
 
 def needed_again(code: str, location: str) -> str:
-    """Return what is to be indexed instead of a row, in words; empty where the row's own place can be read by itself.
+    """Return what has to be indexed instead of a row, as text; empty if the row's location can be read.
 
     Args:
-        code: Of the row's problem.
-        location: Of the row: a folder, or an image within an archive or a list has no file of its own.
+        code: Code of the row's problem.
+        location: Location of the row: a file, a folder, or an image within an archive or a list.
     """
     if code == UnreadableFolderError.code:
         return f"is a folder: index {location} when it can be read, with the --prefix of its path in the source"
     within = _WITHIN.match(location)
     if within is None or os.path.lexists(location):
         return ""
-    return f"lies within {within[1]}: index that again; what the gallery holds of it already is not sent"
+    return f"is part of {within[1]}: index that again; images that the gallery has are not sent"
 
 
 def _guarded(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula, and no terminal for commands."""
+    """Return a text as a cell that is not interpreted as a formula or as terminal commands."""
     text = encodable(text)
     return _GUARD + text if text.startswith((*_FORMULA, _GUARD)) else text
 
@@ -133,7 +133,7 @@ def _free_path(path: Path, source: str) -> Path:
 
 def _is_free(path: Path, source: str | None) -> bool:
     try:
-        if not path.is_file():  # what is neither there nor a file, such as /dev/null, is no content to lose
+        if not path.is_file():  # nothing to overwrite, as for /dev/null
             return True
     except OSError:  # _obstacle names it
         return True

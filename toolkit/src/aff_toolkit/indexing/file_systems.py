@@ -1,4 +1,4 @@
-"""Files of the machine and of every file system that fsspec knows, by path or URL."""
+"""Files of this machine and of fsspec's file systems, by path, pattern or URL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Place:
 
     Attributes:
         path: As the file system writes it.
-        local: Whether it lies on this machine.
+        local: Whether it is on this machine.
     """
 
     def __init__(self, files: Any, path: str) -> None:
@@ -47,10 +47,10 @@ class Place:
 
     @classmethod
     def at(cls, location: str) -> Place:
-        """Find the file system of a path or URL; what has no `://` is a path, whatever else stands in it.
+        """Find the file system of a path or URL; a text without `://` is a path.
 
         Raises:
-            SourceError: There is no such protocol, or its driver is not installed.
+            SourceError: The protocol is unknown, or its driver is not installed.
         """
         try:
             if is_web(location):
@@ -59,9 +59,13 @@ class Place:
                 files, path = LocalFileSystem(), _absolute(location)
             else:
                 files, path = url_to_fs(location)
-        except ImportError as error:  # fsspec's own words name the package
+        except ImportError as error:  # fsspec's message names the package
             raise SourceError(f"{error}; install it with pip", item=location) from error
-        except (ValueError, RuntimeError, OSError) as error:  # a home of nobody, a working directory that is gone
+        except (
+            ValueError,
+            RuntimeError,
+            OSError,
+        ) as error:  # an unknown home directory, or a deleted working directory
             raise SourceError(str(error), item=location) from error
         return cls(files, path)
 
@@ -73,18 +77,18 @@ class Place:
         return Place(self._files, path)
 
     def beside(self, path: str) -> Place:
-        """Return the file of a path that stands in this file: an absolute one, or one from its folder."""
+        """Resolve a path that this file contains: an absolute one, or one relative to its folder."""
         if is_web(self.path):
             return self.with_path(beside(self.path, path))
         absolute = self.local and path.startswith("/")
         return self.with_path(path if absolute else f"{self.path.rpartition('/')[0]}/{path}")
 
     def is_folder(self) -> bool:
-        """Say whether it is a directory."""
+        """Return whether it is a directory."""
         return bool(self._files.isdir(self.path))
 
     def exists(self) -> bool:
-        """Say whether there is anything."""
+        """Return whether it exists."""
         return bool(self._files.exists(str(self._local_path) if self.local else self.path))
 
     def files_below(self, enter: Callable[[str], bool] | None = None) -> Iterator[Place | UnreadableFolderError]:
@@ -101,7 +105,7 @@ class Place:
                 yield from (self.with_path(f"{folder.path.rstrip('/')}/{name}") for name in folder.files)
 
     def pattern(self) -> FilePattern:
-        """Take the path for a pattern.
+        """Interpret the path as a pattern.
 
         Raises:
             SourceError: See FilePattern.of.
@@ -115,7 +119,7 @@ class Place:
         """Yield the files that a pattern matches, each folder in the order of its names.
 
         Raises:
-            SourceError: A folder in which they may lie cannot be read.
+            SourceError: A folder of the pattern cannot be read.
         """
         pattern = self.pattern()
         for file in self.with_path(pattern.root).files_below(pattern.may_match_below):
@@ -125,19 +129,19 @@ class Place:
                 yield file
 
     def open(self) -> BinaryIO:
-        """Open a regular file for reading from its beginning to its end; errors as those of read."""
+        """Open a regular file for sequential reading; raises the same errors as `read`."""
         if self.local:
             regular_file_size(Path(self.path))
         return cast("BinaryIO", self._read(lambda: self._files.open(self.path, "rb")))
 
     def read(self) -> bytes:
-        """Read an image file; what is remote as read_patiently does it.
+        """Read an image file; reads of remote files are repeated, see read_patiently.
 
         Raises:
             PhotographUnreadableError: See read_photograph.
             ImageTooManyBytesError: It is larger than max_image_bytes.
-            SourceError: A web host refuses.
-            Exception: What the file system raises.
+            SourceError: A web host rejects the request.
+            Exception: Any exception of the file system.
         """
         if self.local:
             return read_photograph(self._local_path)
@@ -158,7 +162,7 @@ class Place:
             entries = self._read(lambda: self._files.ls(path, detail=True))
         except OSError:
             raise
-        except Exception as error:  # drivers of file systems raise what they like
+        except Exception as error:  # drivers raise exceptions of any type
             raise OSError(str(error) or type(error).__name__) from error
         listing = Listing(path, [], [], [])
         for entry in entries:
@@ -173,7 +177,7 @@ class Place:
 
 
 def has_protocol(location: str) -> bool:
-    """Say whether a text is a URL of a file system rather than a path."""
+    """Return whether a text is a URL of a file system rather than a path."""
     return "://" in location
 
 
@@ -193,7 +197,7 @@ class FilePattern:
 
     Attributes:
         root: Path of the folder.
-        parts: Of the pattern, from the root on.
+        parts: Parts of the pattern below the root.
     """
 
     root: str
@@ -201,10 +205,10 @@ class FilePattern:
 
     @classmethod
     def of(cls, path: str, is_folder: Callable[[str], bool]) -> FilePattern:
-        """Take a path for a pattern; its parts up to the last folder that exists under that very name are the root.
+        """Interpret a path as a pattern; the root is its longest prefix that exists as a folder.
 
         Raises:
-            ValueError: `**` stands beside other characters.
+            ValueError: `**` is combined with other characters.
         """
         parts = path.split("/")
         fixed = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts) - 1)
@@ -212,7 +216,7 @@ class FilePattern:
             fixed += 1
         pattern = cls("/".join(parts[:fixed]) or "/", tuple(parts[fixed:]))
         if any(_ANY_DEPTH in part and part != _ANY_DEPTH for part in pattern.parts):
-            raise ValueError("** takes the place of whole folders, as in photos/**/*.jpg")
+            raise ValueError("** stands for whole folders, as in photos/**/*.jpg")
         return pattern
 
     def matches(self, path: str) -> bool:

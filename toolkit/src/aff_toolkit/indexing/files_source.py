@@ -17,15 +17,15 @@ def file_items(location: str, passed_over: Counter[str] | None = None) -> Iterat
     """Yield the images below a folder, those that a pattern such as `photos/**/*.jpg` matches, or one file.
 
     An item's id is its path within the folder, or within the part of the pattern before its first wildcard; so a second
-    run finds the same ids. What exists under a name with wildcards in it is that folder or file. A folder that cannot
-    be read fails by its name.
+    run has the same IDs. An existing path with wildcard characters is used literally. A folder that cannot be read is
+    yielded as a failing item.
 
     Args:
-        location: A path, or a URL of a file system that fsspec knows.
-        passed_over: Counts the files that are not named like images, by their suffix.
+        location: A path, or a URL of one of fsspec's file systems.
+        passed_over: Counter of files whose names are not those of images, by suffix.
 
     Raises:
-        SourceError: There is nothing, or no image file.
+        SourceError: The path does not exist, or there are no image files.
     """
     passed_over = Counter() if passed_over is None else passed_over
     place = Place.at(location)
@@ -37,7 +37,7 @@ def file_items(location: str, passed_over: Counter[str] | None = None) -> Iterat
         pattern = place.pattern()
         yield from _folder_items(place.with_path(pattern.root), pattern, passed_over)
     else:
-        raise SourceError("there is no such folder or file", item=location)
+        raise SourceError("the folder or file does not exist", item=location)
 
 
 def _folder_items(root: Place, pattern: FilePattern | None, passed_over: Counter[str]) -> Iterator[SourceItem]:
@@ -61,7 +61,7 @@ def _folder_items(root: Place, pattern: FilePattern | None, passed_over: Counter
 
 
 def in_words(passed_over: Counter[str], most: int = 10) -> str:
-    """Return counts of files by suffix as a list in words, those of the most frequent suffixes."""
+    """Return counts of files by suffix as text, for the most frequent suffixes."""
     counts = [f"{count} {suffix or 'without suffix'}" for suffix, count in passed_over.most_common(most)]
     others = passed_over.total() - sum(count for _, count in passed_over.most_common(most))
     return ", ".join(counts + [f"{others} others"] * bool(others))

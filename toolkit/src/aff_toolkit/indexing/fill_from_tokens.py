@@ -1,4 +1,4 @@
-"""Fills collections that a rebuilt gallery made anew from kept tokens, without a running service."""
+"""Fills the new collections of a rebuilt gallery from stored features, without a running service."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gallery_indexer.settings import IndexerSettings
 
 
 async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[EmbeddingSpace]) -> list[GalleryJob]:
-    """Fuse the images of the live collection again for each of the spaces whose bundle is there.
+    """Recompute the embeddings of the live collection's images for each space whose bundle exists.
 
     Args:
-        settings: Of the indexer whose gallery, bundles and kept tokens these are.
-        spaces: Of collections that are not live. One whose bundle is missing, or has other extractors than the live
-            one's, is passed over.
+        settings: Settings of the indexer, with its gallery, bundles and stored features.
+        spaces: Embedding spaces of collections that are not live. Spaces without a bundle, or with other extractors
+            than the live one's, are skipped.
 
     Returns:
-        The job of each of the others, ended.
+        The finished jobs of the other spaces.
 
     Raises:
         BundleError: The bundle of the settings cannot be used.
@@ -32,12 +32,12 @@ async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[Embedding
     """
     if settings.kept_tokens_path is None or not spaces:
         return []
-    shelf, filled = BundleRepository(settings.bundle_path), []
+    bundles, filled = BundleRepository(settings.bundle_path), []
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         components: Components = app.state.components
         for space in spaces:
-            bundle = await asyncio.to_thread(shelf.of_space, space.id)
+            bundle = await asyncio.to_thread(bundles.of_space, space.id)
             if bundle is None:
                 continue
             try:

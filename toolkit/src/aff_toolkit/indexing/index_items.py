@@ -1,4 +1,4 @@
-"""Sends the images of a source to the gallery indexer: concurrently, in bounded memory, again where it was away."""
+"""Sends the images of a source to the gallery indexer: concurrently, in bounded memory, with retries."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _READERS = 16
 
 @dataclass(frozen=True, slots=True)
 class IndexingOptions:
-    """How a source is sent.
+    """Options of an indexing run.
 
     Attributes:
         concurrency: Requests in flight.
-        give_up_after_s: How long an indexer may be away or overloaded, in seconds.
-        trust_ids: Take an id that the gallery holds for the same image, without reading it.
-        replace: Whether an image may take the place of another one that the gallery holds under its id; else it fails.
+        give_up_after_s: Longest time that the indexer may be unreachable or overloaded, in seconds.
+        trust_ids: Whether to skip images whose ID is in the gallery, without reading them.
+        replace: Whether an image replaces another one with its ID in the gallery; otherwise it fails.
     """
 
     concurrency: int = 4
@@ -60,25 +60,25 @@ def index_items(
     on_progress: Callable[[int], None],
     on_replace: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> None:
-    """Index a source; what the gallery holds already with the same content and payload is not sent.
+    """Index a source; images that the gallery has with the same content and payload are not sent.
 
-    No more than `concurrency` batches of 32 images are in memory. An interrupt (Ctrl-C) lets the requests that are on
-    their way end, and is noted in the summary.
+    No more than `concurrency` batches of 32 images are in memory. An interrupt (Ctrl-C) waits for the requests in
+    progress, and is recorded in the summary.
 
     Args:
         client: Connected to the indexer; used by several threads.
-        items: The source.
-        record: Learns what became of each image.
-        options: How it is sent.
+        items: Images of the source.
+        record: Records the result of each image.
+        options: Options of the run.
         on_progress: Called with the number of images done since the last call.
         on_replace: Called with ids under which the gallery holds other content, before that is replaced; by several
             threads.
 
     Raises:
-        SourceError: The source cannot be read on.
-        ServiceError: A batch was refused, and not for its size (then its images go one by one).
-        ServiceUnreachableError: The indexer was away for too long, or something else answers in its place; what was
-            sent before stays indexed.
+        SourceError: The source cannot be read.
+        ServiceError: A batch was rejected for another reason than its size (large batches are sent image by image).
+        ServiceUnreachableError: The indexer was unreachable for too long, or another server answers; indexed images are
+            kept.
     """
     pending: set[Future[int]] = set()
     with (
@@ -109,7 +109,7 @@ def _settle(pending: set[Future[int]], most: int, on_progress: Callable[[int], N
 
 
 class _Sender:
-    """Reads, looks up and sends batches; `stop` ends its waiting for a service that is away."""
+    """Reads, looks up and sends batches; `stop` ends the wait for an unreachable service."""
 
     def __init__(
         self,
@@ -171,11 +171,11 @@ class _Sender:
         except (ServiceError, ForeignAnswerError) as error:
             if error.problem.status != BodyTooLargeError.status:
                 raise
-            # One that is too large by itself is sent, and named then.
+            # A single image that is too large is sent, and then rejected by name.
             return set().union(*(self._known([image]) for image in asked)) if len(asked) > 1 else set()
 
     def _that_may_replace(self, uploads: list[Upload]) -> list[Upload]:
-        """Return the uploads that may be sent, having told of those that replace other content."""
+        """Return the uploads that may be sent; uploads that replace other content are reported or fail."""
         taken = self._taken(uploads)
         if taken and self._options.replace:
             self._on_replace(sorted(taken))

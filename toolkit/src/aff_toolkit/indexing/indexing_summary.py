@@ -1,4 +1,4 @@
-"""What became of a source."""
+"""The result of indexing a source."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class IndexingSummary:
     """Counts of a run, which several threads add to.
 
     Attributes:
-        images: Images that were looked at.
-        indexed: New ones.
-        updated: Images whose content or payload is another one now.
-        duplicate: Images that the gallery held already.
-        failed: Images that are not in the gallery.
+        images: Number of processed images.
+        indexed: Number of new images.
+        updated: Number of images with new content or payload.
+        duplicate: Number of images that the gallery had.
+        failed: Number of images that were not indexed.
         failures: Problem of each of the first failed images and unreadable folders, by id.
-        unreadable_folders: Folders whose images were not found.
+        unreadable_folders: Number of folders that could not be read.
         passed_over: Number of files that are not named like images, by suffix.
         interrupted: Whether the run was ended before the source.
     """
@@ -43,16 +43,16 @@ class IndexingSummary:
 
 
 class IndexingRecord:
-    """Adds up a run, and lists its failures in a file.
+    """Counts the results of a run, and lists its failures in a file.
 
     Args:
-        failures_path: Of the list, see FailureList; None for none.
-        source: What is indexed, as for source_items.
-        kept_failures: How many failures the summary keeps.
+        failures_path: Path of the list of failures, see FailureList; None writes none.
+        source: Indexed source, as for source_items.
+        kept_failures: Maximum number of failures in the summary.
 
     Attributes:
-        summary: What became of the source so far.
-        failure_list: The file.
+        summary: Counts so far.
+        failure_list: List of failures.
     """
 
     def __init__(self, failures_path: Path | None = None, source: str = "", *, kept_failures: int = 1000) -> None:

@@ -20,13 +20,14 @@ _SHOWN_CHARACTERS = 100
 def manifest_items(location: str) -> Iterator[SourceItem]:
     """Yield the images that a CSV or Parquet file lists, or holds.
 
-    Column `path` or `url` says where an image lies, relative to the list's own directory; `id`, where there is one, is
-    its id, else that text is; `payload` is a JSON object, and every other column with a name goes into the payload.
-    These names may be in any case. In Parquet, a column may hold the image files themselves. Empty cells are left out.
+    Column `path` or `url` is the location of an image, relative to the list's directory; the optional column `id` is
+    its ID, by default that location; `payload` is a JSON object, and every other column with a name goes into the
+    payload. These names may be in any case. In Parquet, a column may hold the image files themselves. Empty cells are
+    left out.
 
     Raises:
-        SourceError: The file cannot be read, has no images, or none of the columns. A row that cannot be used fails
-            alone.
+        SourceError: The file cannot be read, has no images, or none of the columns. A single unusable row
+            fails alone.
         MissingExtraError: Parquet needs pyarrow.
     """
     place = Place.at(location)
@@ -46,7 +47,7 @@ class _Columns:
     """Names of the columns that are not payload.
 
     Attributes:
-        places: Those that say where an image lies: of paths, then of URLs.
+        places: Columns of locations: paths, then URLs.
         url: The one of URLs.
         image: The one of image files.
         images: All of image files.
@@ -78,7 +79,7 @@ class _Columns:
         return cls(named("id"), named(PAYLOAD), places, url, next(iter(images), None), table.images)
 
     def place_of(self, row: ManifestRow) -> str | None:
-        """Return the column that says where the image of a row lies; None where all are empty."""
+        """Return the column with the location of a row's image; None if all are empty."""
         return next((name for name in self.places if row.values.get(name)), None)
 
     def payload_of(self, row: ManifestRow) -> JsonObject:
@@ -95,7 +96,7 @@ class _Columns:
 
 
 class _Manifest:
-    """Makes items of the rows of a list."""
+    """Converts rows of a list to items."""
 
     def __init__(self, place: Place, columns: _Columns) -> None:
         self._place = place
@@ -136,9 +137,9 @@ class _Manifest:
         return SourceItem(item_id, str(place), place.read, payload)
 
     def _require_new(self, item_id: str) -> None:
-        """Refuse an id that an image of an earlier row has: writers of Parquet call all their images the same."""
+        """Reject the ID of an earlier row: writers of Parquet often use the same name for all images."""
         if item_id in self._held_ids:
-            raise SourceError(f"an earlier row has the id {item_id!r} too; give the list a column id")
+            raise SourceError(f"an earlier row has the same id {item_id!r}; add a column id to the list")
         self._held_ids.add(item_id)
 
     def _found(self, where: str, *, is_url: bool) -> Place:

@@ -30,7 +30,7 @@ def _boolean(text: str) -> bool:
     return text.lower() in {"true", "1"}
 
 
-# What a heading may end with, how such a cell is read, and what it is called where it cannot be.
+# Suffixes of headings, parsers of their cells, and names of their types in errors.
 _TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "text": (str, "text"),
     "int": (int, "a whole number"),
@@ -46,7 +46,7 @@ class ManifestRow:
 
     Attributes:
         number: From 1, below the headings.
-        name: Where a person finds it: `line 3` of a text, `row 2` of Parquet.
+        name: Position for messages: `line 3` of a text, `row 2` of Parquet.
         values: By column, without those that are empty or cannot be read.
         problem: Why the row cannot be used; empty where it can.
     """
@@ -80,7 +80,7 @@ def csv_table(place: Place) -> Iterator[ManifestTable]:
 
     Raises:
         TableError: See TextTable.
-        Exception: What the file system raises.
+        Exception: Any exception of the file system.
     """
     with place.open() as file:
         table = TextTable(file)
@@ -101,7 +101,7 @@ def _failure_row(row: TableRow) -> TableRow:
 
 
 def _column(heading: str) -> tuple[str, str]:
-    """Return name and type of a column; what follows a colon and is no type belongs to the name, as in `EXIF:Make`."""
+    """Return name and type of a column; a suffix after a colon that is not a type is part of the name (`EXIF:Make`)."""
     name, _, kind = heading.rpartition(":")
     if name and kind in _TYPES:
         return name, kind
@@ -131,7 +131,7 @@ def parquet_table(place: Place) -> Iterator[ManifestTable]:
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        Exception: What the file system or pyarrow raises.
+        Exception: Any exception of the file system or of pyarrow.
     """
     try:
         from pyarrow import parquet  # noqa: PLC0415 - an optional extra

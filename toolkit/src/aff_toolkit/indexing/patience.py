@@ -1,4 +1,4 @@
-"""Asks again where the service may answer later."""
+"""Retries calls of a service that is temporarily unavailable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PASSING = frozenset(
         "store_unavailable",
     }
 )
-_PASSING_STATUSES = frozenset({408, 429, 502, 503, 504})  # of a proxy whose service is away, or that is busy itself
+_PASSING_STATUSES = frozenset({408, 429, 502, 503, 504})  # of a proxy whose service is unavailable, or that is busy
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 
@@ -33,20 +33,20 @@ _logger = logging.getLogger(__name__)
 def patiently(
     call: Callable[[], _Result], *, give_up_after_s: float, stop: threading.Event, away: bool = True
 ) -> _Result:
-    """Call, and again while the service is unreachable, overloaded, starting or without its store, or limits its key.
+    """Call a function, and retry while the service is unreachable, overloaded, starting, or without its store.
 
-    The pauses double from half a second to 30, each drawn between half and all of that, and are no shorter than the
-    service's `Retry-After`.
+    The pauses double from half a second to 30 seconds, with random jitter, and are at least the service's
+    `Retry-After`.
 
     Args:
-        call: Must be safe to repeat.
-        give_up_after_s: How long to go on after the first failure, in seconds.
-        stop: Ends the waiting.
-        away: Whether to wait for a service that is unreachable, too.
+        call: Function that is safe to repeat.
+        give_up_after_s: Time after the first failure during which to retry, in seconds.
+        stop: Event that ends the wait.
+        away: Whether to retry if the service is unreachable.
 
     Raises:
-        ServiceError: Refused for a reason that waiting does not mend, or for too long.
-        ForeignAnswerError: Something else answers in the service's place, and not that it is away or busy.
+        ServiceError: The service rejected the call permanently, or for too long.
+        ForeignAnswerError: Another server answers with an error that is not temporary.
         ServiceUnreachableError: Unreachable for too long.
     """
     pause_s, deadline = _FIRST_PAUSE_S, None

@@ -25,7 +25,7 @@ from gallery_indexer.settings import IndexerSettings
 
 _BATCH_FORMAT = "pyarrow"
 _RESULT_ROWS = 256
-# Another number than that of the stages before: Ray would put equal ones into one process, where nothing overlaps.
+# Differs from the stages before: Ray would fuse equal ones into one process, without overlap.
 _CPUS_PER_ENCODER = 0.5
 
 
@@ -41,17 +41,17 @@ def index_with_ray(
 ) -> None:
     """Index a source into the collection of a bundle, by the same steps as the service.
 
-    The collection is created where it is missing, and live where none is; the store is the one of the `QDRANT_*`
-    settings. A cluster is joined where `RAY_ADDRESS` names one, else Ray is started here and ended. What the
-    collection holds already with the same content is not decoded.
+    The collection is created if it is missing, and live if none is; the store is that of the `QDRANT_*` settings.
+    `RAY_ADDRESS` is the cluster to join; without it Ray is started on this machine. Images that the collection has with
+    the same content are not decoded.
 
     Args:
         source: As for `source_items`; every node can read it, and the bundle.
         bundle: Directory of the model bundle.
-        record: Learns what became of each image.
+        record: Records the result of each image.
         on_progress: Called with the number of images done since the last call.
-        encoders: Actors that hold extractors and mixer.
-        gpus_per_encoder: Cards of each of them; 0 for the CPU.
+        encoders: Number of actors with extractors and mixer.
+        gpus_per_encoder: GPUs per actor; 0 for the CPU.
         prefix: As for `source_items`.
 
     Raises:
@@ -89,7 +89,7 @@ def _start_ray() -> Any:
 
 
 def _results(ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gpus: float) -> Any:
-    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
+    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which Ray installs
 
     bundle, settings = bundle.absolute(), IndexerSettings()
     manifest = load_manifest(bundle)
@@ -111,8 +111,8 @@ def _results(ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gp
 
 
 def _read(ray: Any, source: str, prefix: str, stage: dict[str, Any]) -> Any:
-    """Read a source by all cores: a local one is listed by each of them, a remote one by one task."""
-    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which comes with Ray
+    """Read a source on all cores: each task lists a local source, a single task lists a remote one."""
+    from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which Ray installs
 
     kind = SourceKind.of(source)
     tar = kind is SourceKind.TAR  # read from its beginning to its end
@@ -126,7 +126,7 @@ def _read(ray: Any, source: str, prefix: str, stage: dict[str, Any]) -> Any:
 
 
 def error_of_ours(error: BaseException) -> AffError | None:
-    """Return the error of ours that a task failed with, if it is one: Ray wraps it, several times over."""
+    """Return the AffError that a task failed with, if any; Ray wraps it several times."""
     cause = getattr(error, "cause", None) or error.__cause__
     within = None if cause is None else error_of_ours(cause)
     return within or (error if isinstance(error, AffError) else None)
@@ -135,7 +135,7 @@ def error_of_ours(error: BaseException) -> AffError | None:
 def _store_opener(ray: Any, settings: StoreSettings, space: EmbeddingSpace) -> Callable[[], Any]:
     """Return what opens the collection in a stage: a server from there, the embedded engine through one actor."""
     if settings.url:
-        OpenedStore(settings, space).close()  # creates the collection, or tells why not
+        OpenedStore(settings, space).close()  # creates the collection, or raises
         return partial(OpenedStore, settings, space)
     settings = settings.model_copy(update={"edge_path": settings.edge_path.absolute()})
     actor = ray.remote(OpenedStore).options(num_cpus=0).remote(settings, space)

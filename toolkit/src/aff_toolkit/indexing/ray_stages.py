@@ -1,7 +1,4 @@
-"""The stages of a Ray job: each takes a table of rows, and gives one.
-
-Rows keep `id`, `location` and `payload` (JSON) to the end. A row with a `status` is done, and passes through.
-"""
+"""The stages of a Ray job: functions from tables to tables of rows, in which a row with a `status` is finished."""
 
 from __future__ import annotations
 
@@ -40,28 +37,18 @@ _READ_AT_A_TIME = 32
 _PASSED_OVER = "passed_over"  # status of the row whose payload counts the files that are not named like images
 
 pa: Any = import_module("pyarrow")  # has no types
-
 Row = dict[str, Any]
-Table = Any
-"""pyarrow's table."""
+Table = Any  # of pyarrow
 
 _COLUMNS = pa.schema(
     [
-        ("id", pa.string()),
-        ("location", pa.string()),
-        ("payload", pa.string()),
-        ("data", pa.binary()),
-        ("sha256", pa.string()),
-        ("thumbnail", pa.binary()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
+        *((name, pa.string()) for name in ("id", "location", "payload", "sha256", "status", "code", "detail")),
+        *((name, pa.binary()) for name in ("data", "thumbnail")),
+        *((name, pa.int32()) for name in ("width", "height")),
         ("pixels", pa.list_(pa.binary())),
         ("shapes", pa.list_(pa.list_(pa.int32()))),
         ("embedding", pa.list_(pa.float32())),
         ("extractors", pa.list_(pa.string())),
-        ("status", pa.string()),
-        ("code", pa.string()),
-        ("detail", pa.string()),
     ]
 )
 
@@ -82,8 +69,8 @@ class ListPart:
 
     Attributes:
         source: As for `source_items`.
-        parts: Their number.
-        read: Whether the images are read here, too; else `read_listed` does it, in other tasks.
+        parts: Number of parts.
+        read: Whether the images are read here; otherwise `read_listed` reads them in other tasks.
         prefix: As for `source_items`.
     """
 
@@ -93,7 +80,7 @@ class ListPart:
     prefix: str = ""
 
     def __call__(self, part: Table) -> Iterator[Table]:
-        """Give the images of a part, given its number; the first one also what is passed over."""
+        """Yield the images of a part, given its number; the first part also yields the counts of skipped files."""
         for number in part["id"].to_pylist():
             passed_over: Counter[str] = Counter()
             every = source_items(self.source, prefix=self.prefix, passed_over=passed_over)
@@ -106,19 +93,15 @@ class ListPart:
 
 
 def read_listed(table: Table) -> Table:
-    """Read the images of a remote source, whose listing gave nothing but places."""
+    """Read the images of a remote source, whose listing contains only locations."""
     rows = []
     for row in table.to_pylist():
         if row["status"]:
             rows.append(row)
             continue
-        item = SourceItem(row["id"], row["location"], partial(_read_place, row["location"]))
+        item = SourceItem(row["id"], row["location"], partial(lambda place: Place.at(place).read(), row["location"]))
         rows.append(_read(item) | {"payload": row["payload"]})
     return _table(rows)
-
-
-def _read_place(location: str) -> bytes:
-    return Place.at(location).read()
 
 
 def _listed(item: SourceItem) -> Row:
@@ -131,18 +114,18 @@ def _read(item: SourceItem) -> Row:
         return {**row, "data": item.read()}
     except AffError as error:
         return _failed(row, error)
-    except Exception as error:  # noqa: BLE001 - drivers of file systems raise what they like
+    except Exception as error:  # noqa: BLE001 - drivers raise exceptions of any type
         return _failed(row, SourceError(f"cannot be read: {error}", item=item.id))
 
 
 @dataclass
 class Prepare:
-    """Identifies images, passes over what the gallery holds, decodes, and brings pixels to the input sizes.
+    """Identifies images, skips those that the gallery has, decodes them, and resizes them to the input sizes.
 
     Attributes:
-        manifest: Of the bundle.
-        settings: Of the indexer.
-        open_store: Opens the collection, once in each process.
+        manifest: Manifest of the bundle.
+        settings: Settings of the indexer.
+        open_store: Function that opens the collection, called once per process.
     """
 
     manifest: BundleManifest
@@ -151,7 +134,7 @@ class Prepare:
     _store: StageStore | None = field(default=None, init=False)
 
     def __call__(self, table: Table) -> Table:
-        """Give each row its pixels, or its status."""
+        """Add pixels or a status to each row."""
         self._store = self._store or self.open_store()
         rows = table.to_pylist()
         stored = self._store.fetch([row["id"] for row in rows if not row["status"]])
@@ -187,12 +170,12 @@ class Prepare:
 
 
 class Embed:
-    """Holds extractors and mixer; an actor, on a card where there is one.
+    """Actor with extractors and mixer, on a GPU if available.
 
     Args:
         bundle: Directory of the bundle, which every node of the cluster can read.
-        manifest: Of the bundle.
-        settings: Of the indexer.
+        manifest: Manifest of the bundle.
+        settings: Settings of the indexer.
     """
 
     def __init__(self, bundle: Path, manifest: BundleManifest, settings: IndexerSettings) -> None:
@@ -200,7 +183,7 @@ class Embed:
         self._encoder = BatchEncoder(encoder, IndexMetrics(CollectorRegistry()), batch_size=settings.batch_size)
 
     def __call__(self, table: Table) -> Table:
-        """Give each row with pixels its embedding, or its status."""
+        """Add an embedding or a status to each row with pixels."""
         rows = table.to_pylist()
         places = [place for place, row in enumerate(rows) if row["pixels"]]
         encoded = self._encoder.encode([_pixels(rows[place]) for place in places])
@@ -226,10 +209,10 @@ def _with_embedding(row: Row, encoded: EncodedImage | None) -> Row:
 
 @dataclass
 class Write:
-    """Writes what is new or changed, and gives each row its status.
+    """Writes new and changed images, and sets the status of each row.
 
     Attributes:
-        open_store: Opens the collection, once in each process.
+        open_store: Function that opens the collection, called once per process.
     """
 
     open_store: Callable[[], StageStore]

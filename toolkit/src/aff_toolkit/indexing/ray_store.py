@@ -20,7 +20,7 @@ _WAIT_S = 300.0
 
 
 class StageStore(Protocol):
-    """What the stages need of a collection."""
+    """A collection, as the stages use it."""
 
     def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """See GalleryStore."""
@@ -36,11 +36,11 @@ class StageStore(Protocol):
 
 
 class OpenedStore:
-    """A store of this process, with an event loop of its own; the collection is created.
+    """A store of this process with a separate event loop; the collection is created.
 
     Args:
-        settings: Which store.
-        space: Of the collection.
+        settings: Settings of the store.
+        space: Embedding space of the collection.
     """
 
     def __init__(self, settings: StoreSettings, space: EmbeddingSpace) -> None:

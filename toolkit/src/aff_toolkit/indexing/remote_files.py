@@ -1,4 +1,4 @@
-"""Files of the web and of remote file systems: their URLs, and reads that are repeated where that may help."""
+"""Files of the web and of remote file systems: URLs, and reads with retries."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _PASSING_REFUSALS = frozenset({408, 425, 429})
 _EXPLANATIONS = {
-    401: ": it wants credentials",
-    403: ": it refuses access, or the URL's signature is wrong or has expired",
+    401: ": it requires credentials",
+    403: ": it denies access, or the URL's signature is wrong or has expired",
 }
 # Without it, aiohttp decodes percent signs that need not be there, and a signature no longer fits its URL.
 WEB_OPTIONS: dict[str, Any] = {"encoded": True, "client_kwargs": {"requote_redirect_url": False}}
@@ -32,18 +32,17 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def read_patiently(call: Callable[[], _Result], *, web: bool) -> _Result:
-    """Call up to three times, with growing pauses that are no shorter than a host's `Retry-After`.
+    """Call a function up to three times, with growing pauses of at least a host's `Retry-After`.
 
-    What is missing or forbidden is not asked for again, nor a web host that refuses for good or asks to wait for more
-    than a minute.
+    Missing and forbidden files are not retried, nor permanent errors of web hosts and waits of more than a minute.
 
     Args:
         call: Opens or reads a file of a remote file system.
         web: Whether that is http or https.
 
     Raises:
-        SourceError: A web host refuses.
-        Exception: What the file system raises.
+        SourceError: A web host rejects the request.
+        Exception: Any exception of the file system.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         pause_s = _FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
@@ -65,11 +64,11 @@ def read_patiently(call: Callable[[], _Result], *, web: bool) -> _Result:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a host answered instead of a file.
+    """The error response of a host.
 
     Attributes:
         status: The HTTP status.
-        retry_after_s: Seconds after which it asks to be asked again; 0 where it does not.
+        retry_after_s: Seconds of its `Retry-After`; 0 without one.
     """
 
     status: int
@@ -93,7 +92,7 @@ class Refusal:
 
     def __str__(self) -> str:
         phrase = HTTPStatus(self.status).phrase if self.status in HTTPStatus._value2member_map_ else ""
-        waits = f" and asks to wait {self.retry_after_s:.0f} s" if self.retry_after_s else ""
+        waits = f" and requests a wait of {self.retry_after_s:.0f} s" if self.retry_after_s else ""
         return f"the host answers {self.status} {phrase}".rstrip() + waits + _EXPLANATIONS.get(self.status, "")
 
 
@@ -118,7 +117,7 @@ def without_query(location: str) -> str:
 
 
 def sendable(url: str) -> str:
-    """Return a URL as it is sent: what may stand in one stays byte for byte, the rest is percent-encoded.
+    """Return a URL in which only characters that are not allowed are percent-encoded.
 
     Raises:
         ValueError: It is not a URL, or not text.
@@ -135,7 +134,7 @@ def beside(url: str, path: str) -> str:
     """Return the URL of a file, given its path from the folder of another URL.
 
     Args:
-        url: Of a file; its query is not taken over.
+        url: URL of a file; its query is dropped.
         path: As file systems write it: nothing in it is an escape or a query.
     """
     return without_query(url).rpartition("/")[0] + "/" + quote(path, safe="/")

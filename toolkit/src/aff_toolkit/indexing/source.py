@@ -1,4 +1,4 @@
-"""Tells by its form what a source is."""
+"""Sources of images, distinguished by their form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REMEDIES = {
 
 
 class SourceKind(Enum):
-    """What a source is: a folder of this machine, or else what its suffix says, in any case."""
+    """Kind of a source: a folder of this machine, or else by the suffix in any case."""
 
     FILES = auto()
     MANIFEST = auto()
@@ -63,9 +63,10 @@ def source_items(location: str, *, prefix: str = "", passed_over: Counter[str] |
     """Yield the images of a source, lazily; see docs/indexing.md.
 
     Args:
-        location: A folder, a pattern, a file, a CSV or Parquet list, tar files; a path or a URL that fsspec knows.
-        prefix: A folder that stands before all ids, so that they are others than those of other sources.
-        passed_over: Counts the files of a folder or pattern that are not named like images, by their suffix.
+        location: A folder, a pattern, a file, a CSV or Parquet list, or tar files; a path, or a URL that fsspec
+            supports.
+        prefix: Prefix of all IDs, which distinguishes them from those of other sources.
+        passed_over: Counter of files whose names are not those of images, by suffix.
 
     Raises:
         SourceError: It cannot be read.

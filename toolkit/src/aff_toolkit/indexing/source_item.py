@@ -30,9 +30,9 @@ class SourceItem:
 
     Attributes:
         id: The item's id in the gallery.
-        location: Where it lies, for messages: a path, a URL, a member of a tar file.
-        read: Gives the encoded image file; called once, perhaps in another thread. Raises SourceError, or what the file
-            system raises.
+        location: Location for messages: a path, a URL, a member of a tar file.
+        read: Function that returns the encoded image file; called once, possibly in another thread. Raises SourceError,
+            or any exception of the file system.
         payload: JSON object that is kept with the image.
     """
 
@@ -43,7 +43,7 @@ class SourceItem:
 
 
 def unusable(item_id: str, location: str, why: str | AffError) -> SourceItem:
-    """Stand for an entry that cannot be used, so that it fails by its name and the others go on."""
+    """Return an item that fails when it is read, for an unusable entry."""
     error = SourceError(why, item=item_id) if isinstance(why, str) else why
 
     def fail() -> bytes:
@@ -59,10 +59,10 @@ def id_of_path(path: str) -> str:
 
 @contextmanager
 def reading(location: str) -> Iterator[None]:
-    """Translate errors of reading a list or an archive: file systems and damaged files raise what they like.
+    """Translate errors of reading a list or an archive, which may be exceptions of any type.
 
     Raises:
-        SourceError: Names the location; errors of ours pass through.
+        SourceError: The list or archive cannot be read; an AffError is not translated.
     """
     try:
         yield
@@ -73,14 +73,14 @@ def reading(location: str) -> Iterator[None]:
 
 
 def below(prefix: str, item: SourceItem) -> SourceItem:
-    """Return an item whose id has a folder before it, where one is given."""
+    """Return an item with a prefix before its ID, if any."""
     return replace(item, id=f"{prefix.strip('/')}/{item.id.lstrip('/')}") if prefix.strip("/") else item
 
 
 def storable(item: SourceItem) -> SourceItem:
-    """Return an item as it can be sent; one whose id or payload JSON cannot hold fails by its name.
+    """Return an item that can be sent; one whose ID or payload cannot be written as JSON fails when it is read.
 
-    Sent along, it would have its whole batch refused: NaN and bytes of Parquet, halves of UTF-16 pairs.
+    Otherwise its whole batch would be rejected. Examples are NaN and bytes of Parquet, and halves of UTF-16 pairs.
     """
     item = replace(item, id=canonical_id(item.id), location=encodable(item.location))
     if _is_json([item.id, item.payload]):
@@ -88,7 +88,7 @@ def storable(item: SourceItem) -> SourceItem:
     wrong = next((key for key, value in item.payload.items() if not _is_json({key: value})), None)
     what = "the id" if wrong is None else f"{wrong!r} of the payload, {item.payload[wrong]!r:.80},"
     name = item.id.encode(errors="backslashreplace").decode()
-    return unusable(name, item.location, f"{what} is nothing that JSON can hold; leave it out, or write it as text")
+    return unusable(name, item.location, f"{what} cannot be written as JSON; leave it out, or write it as text")
 
 
 def _is_json(value: object) -> bool:

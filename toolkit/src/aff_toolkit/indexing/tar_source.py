@@ -27,9 +27,10 @@ _MOST_WAITING = 32  # images of one key, which a payload may follow
 def tar_items(location: str) -> Iterator[SourceItem]:
     """Yield the images in tar files, read once from beginning to end; nothing is unpacked.
 
-    An item's id is the member's name without `./` and `../` before it. A member with the suffix .json beside an image
-    is its payload, as in WebDataset, where their names are the same up to the first dot: of several, the one that has
-    most of the image's name. Members that are neither, or hidden, are left out. A link fails by its name.
+    An item's id is the member's name without `./` and `../` before it. A member with the suffix .json is the payload of
+    an
+    image, as in WebDataset, where their names are the same up to the first dot: of several, the one that has
+    most of the image's name. Other members and hidden ones are left out. Links fail.
 
     Args:
         location: A path or URL, of one file or with a range as in `shard-{0000..0099}.tar` or wildcards.
@@ -74,7 +75,7 @@ class _Member:
 
     @property
     def key(self) -> str:
-        """What WebDataset takes for the key: the path up to the first dot of the file's name."""
+        """The key of WebDataset: the path up to the first dot of the file's name."""
         folder, slash, file = self.name.rpartition("/")
         return folder + slash + file.partition(".")[0]
 
@@ -107,7 +108,7 @@ def _problem(member: tarfile.TarInfo, name: str) -> str | AffError:
 
 
 def _with_payloads(members: Iterator[_Member], archive: str) -> Iterator[SourceItem]:
-    """Bring images and payloads of one key together, which are neighbours in a shard."""
+    """Combine images and payloads of one key, which are neighbours in a shard."""
     key: str | None = None
     waiting: deque[_Member] = deque()
     payloads: dict[str, _Member] = {}
@@ -117,7 +118,7 @@ def _with_payloads(members: Iterator[_Member], archive: str) -> Iterator[SourceI
             key, waiting, payloads = member.key, deque(), {}
         if member.is_payload:
             payloads[member.name[: -len(_JSON)]] = member
-            if len(payloads) > 2 * _MOST_WAITING:  # twice, as they may come before their images
+            if len(payloads) > 2 * _MOST_WAITING:  # twice, because they may precede their images
                 del payloads[next(iter(payloads))]
         else:
             waiting.append(member)

@@ -1,1 +1,1 @@
-"""Both services in this process or beside it."""
+"""Both services, in this process or in another one."""

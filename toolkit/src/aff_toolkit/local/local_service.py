@@ -1,4 +1,4 @@
-"""Runs `aff serve` as a process of its own, on free ports."""
+"""Runs `aff serve` as a separate process on free ports."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def local_services(
     Args:
         bundle: Directory of the model bundle.
         gallery: Directory of the embedded gallery.
-        log_path: Where the services' output goes.
-        settings: Environment variables of theirs, beside those of this process.
+        log_path: Log file of the services' output.
+        settings: Environment variables of the services, in addition to those of this process.
 
     Raises:
-        ServiceNotReadyError: They ended, or were not ready in time; the detail holds their last words.
+        ServiceNotReadyError: They ended, or were not ready in time; the detail contains the end of the log.
     """
     query_port, indexer_port = free_ports(2)
     command = [
@@ -67,7 +67,7 @@ def local_services(
         str(gallery),
     ]
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]
-    # A gallery that the environment names is somebody's own.
+    # A gallery of the environment is the user's.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("QDRANT_")}
     environment |= settings
     with (
@@ -92,8 +92,8 @@ def _wait(services: LocalServices, log_path: Path) -> None:
             indexer.wait_until_ready(_START_TIMEOUT_S, services.process.poll)
             searcher.wait_until_ready(_START_TIMEOUT_S, services.process.poll)
         except (ServiceError, ServiceUnreachableError) as error:
-            last_words = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
-            raise ServiceNotReadyError(f"the services did not start: {last_words or error}") from error
+            last_lines = log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+            raise ServiceNotReadyError(f"the services did not start: {last_lines or error}") from error
 
 
 def free_ports(count: int) -> list[int]:

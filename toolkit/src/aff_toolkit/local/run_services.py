@@ -1,4 +1,4 @@
-"""Both services in one process, on one gallery store: what a laptop needs."""
+"""Runs both services in one process with one gallery store, for a single machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from query_api.settings import QuerySettings
 
 
 async def serve_local(
-    store: StoreSettings, indexer: IndexerSettings | None, query: QuerySettings | None, tell: Callable[[str], None]
+    store: StoreSettings, indexer: IndexerSettings | None, query: QuerySettings | None, report: Callable[[str], None]
 ) -> None:
     """Serve until SIGINT or SIGTERM; the applications share one gallery.
 
@@ -26,17 +26,17 @@ async def serve_local(
         store: Where the gallery is.
         indexer: Settings of the gallery indexer; None leaves it out.
         query: Settings of the query service; None leaves it out.
-        tell: Called before anything starts, with a line about each bundle that is going to be used.
+        report: Called at the start with a message about each bundle.
 
     Raises:
         BundleError: The model bundle cannot be used.
         StoreLockedError: Another process holds the gallery's directory.
-        AccessSettingsError: A service would be open to others than this machine, and nothing says that it should.
+        AccessSettingsError: A service would be reachable from other machines without configured access.
     """
     gallery = await open_catalogue(store)
     try:
         for bundle in dict.fromkeys(settings.bundle_path for settings in (query, indexer) if settings is not None):
-            tell(await describe_served_bundle(bundle, gallery))
+            report(await describe_served_bundle(bundle, gallery))
         apps = []
         if indexer is not None:
             apps.append(ServedApp(create_indexer_app(indexer, catalogue=gallery), indexer))
@@ -48,14 +48,14 @@ async def serve_local(
 
 
 async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> str:
-    """Return which bundle searches and indexing use: the one that is named, or that of the gallery's embedding space.
+    """Return a description of the bundle in use: the named one, or that of the gallery's embedding space.
 
     Args:
-        bundle: Directory of the bundle that is named.
-        catalogue: The gallery; where it is away, nothing is known of it yet.
+        bundle: Directory of the named bundle.
+        catalogue: The gallery; if it is unavailable, only the named bundle is described.
 
     Raises:
-        BundleError: The bundle that is named cannot be read.
+        BundleError: The named bundle cannot be read.
     """
     named = load_manifest(bundle)
     try:
@@ -71,5 +71,5 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
     )
     path = BundleRepository(bundle).of_space(live.space.id)
     if path is None:
-        return f"Warning: {why}, and no bundle of its space lies beside it: searches will be refused. {following}"
+        return f"Warning: {why}, and its directory has no bundle of that space: searches will be rejected. {following}"
     return f"Warning: {why}. Its live collection is searched with bundle {load_manifest(path).title}. {following}"

@@ -87,7 +87,7 @@ def test_embeddings_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RankingsMismatchError, match="another bundle or benchmark"):
         embed(2, CountingEncoder(), tmp_path, key="other")
     (tmp_path / "embeddings.json").write_text("text")
-    with pytest.raises(RankingsMismatchError, match="no description"):
+    with pytest.raises(RankingsMismatchError, match="not a description"):
         embed(2, CountingEncoder(), tmp_path)
 
 

@@ -177,7 +177,7 @@ def test_an_int8_graph_that_loses_too_much_leaves_no_file_and_is_told(writing: W
 
 @pytest.mark.parametrize(
     ("protocols", "export", "words"),
-    [([], {}, "no protocol measures this bundle"), ([protocol(2)], {"int8": False}, "asks for none")],
+    [([], {}, "no protocol evaluates this bundle"), ([protocol(2)], {"int8": False}, "the recipe disables it")],
 )
 def test_without_a_protocol_or_a_wish_there_is_no_int8_graph(
     writing: Writing, protocols: list[Protocol], export: dict[str, object], words: str

@@ -99,7 +99,7 @@ def test_without_labels_an_augmented_version_searches_for_what_resembles_the_pho
 def test_labels_of_one_photograph_each_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("path,instance\na.jpg,pear\nb.jpg,fig\n", encoding="utf-8")
-    with pytest.raises(TooFewImagesError, match="give photographs of one thing the same instance"):
+    with pytest.raises(TooFewImagesError, match="use the same instance for photographs of one thing"):
         protocol_of_labels(labels)
 
 

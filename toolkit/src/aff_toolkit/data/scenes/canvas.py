@@ -1,4 +1,4 @@
-"""What a landmark is drawn with: a canvas of pixels and a silhouette, and a palette."""
+"""Canvas and palette of procedural landmarks."""
 
 from __future__ import annotations
 

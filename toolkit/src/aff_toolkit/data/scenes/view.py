@@ -1,4 +1,4 @@
-"""Photographs a landmark: viewpoint, surroundings, light, camera and what stands in the way."""
+"""Renders photographs of procedural landmarks: viewpoint, surroundings, occluders, light and camera."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELD_OUT = 2_000_000
 def render_view(instance: int, view: int, *, difficulty: float = 0.5, size: tuple[int, int] = (240, 320)) -> Pixels:
     """Render one photograph of one landmark; a function of its arguments alone.
 
-    Surroundings, light and camera depend on the view and on nothing that tells the landmark.
+    Surroundings, light and camera do not depend on the landmark's appearance.
 
     Args:
         instance: Which landmark; at least 0.
@@ -44,7 +44,7 @@ def render_view(instance: int, view: int, *, difficulty: float = 0.5, size: tupl
     if instance < 0 or view < 0:
         raise ValueError(f"instance and view are at least 0, not {instance} and {view}")
     if not 0.0 <= difficulty <= 1.0:
-        raise ValueError(f"difficulty lies between 0 and 1, not at {difficulty}")
+        raise ValueError(f"difficulty is between 0 and 1, not {difficulty}")
     if min(size) < 32:
         raise ValueError(f"a view has at least 32 pixels a side, not {size}")
     rng = np.random.default_rng((_SEED, instance, view))

@@ -1,1 +1,1 @@
-"""What an encoder pair is measured on: photographs, and what counts as found."""
+"""Retrieval benchmarks: photographs and ground truth."""

@@ -1,4 +1,4 @@
-"""Queries, a gallery, and for each query what counts as found."""
+"""A benchmark: queries, a gallery, and the positives of each query."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Rule = Literal["trapezoid", "mean_precision"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgements:
-    """What counts for each of Q queries, in one setup of a benchmark.
+    """Positives and ignored images of each of Q queries, in one setup of a benchmark.
 
     Attributes:
         setup: Name of the setup: `hard`, `private`, `all`.
         relevant: Gallery rows of the positives.
-        ignored: Gallery rows that are taken out of the ranking before it is scored.
-        members: (Q,) bool; which queries belong to the setup at all.
+        ignored: Gallery rows that are removed from the ranking before scoring.
+        members: (Q,) bool; whether a query belongs to the setup.
     """
 
     setup: str
@@ -41,7 +41,7 @@ class Judgements:
         return self.relevant, self.ignored
 
     def __post_init__(self) -> None:
-        """Refuse a setup that says nothing.
+        """Reject a setup without positives.
 
         Raises:
             NothingToScoreError: No query of the setup has a positive.
@@ -56,10 +56,10 @@ class Benchmark:
 
     Attributes:
         name: Short name.
-        description: What has to stand beside its figures.
+        description: Description to publish with the figures.
         rule: `trapezoid` is the AP of Revisited Oxford and Paris; `mean_precision` the mean of the precisions at the
             ranks of the positives, and mAP@100 as GLDv2 defines it.
-        queries: Q photographs, cropped where the protocol says so.
+        queries: Q photographs, cropped if the protocol requires it.
         gallery: G photographs.
         judgements: One per setup.
     """
@@ -72,7 +72,7 @@ class Benchmark:
     judgements: tuple[Judgements, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a benchmark without photographs.
+        """Reject a benchmark without photographs.
 
         Raises:
             BenchmarkError: No query, or an empty gallery.

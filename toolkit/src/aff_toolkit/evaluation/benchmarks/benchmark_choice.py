@@ -1,4 +1,4 @@
-"""Which benchmark, and where its files lie."""
+"""Choice of a benchmark and its files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class BenchmarkChoice(BaseModel):
 
     @property
     def label(self) -> str:
-        """Name that tells one choice from another: `csv-open_set`, `scenes-150`, `roxford5k-distractors`."""
+        """Unique name of the choice: `csv-open_set`, `scenes-150`, `roxford5k-distractors`."""
         if self.name == "scenes":
             return f"scenes-{self.instances}"
         if self.name in {"csv", "folder"} and self.path is not None:
@@ -113,7 +113,7 @@ def folder_benchmark(root: Path, *, min_side: int | None = None) -> Benchmark:
         min_side: See load_photograph_file.
 
     Raises:
-        FolderError: Not a folder, not readable, without images, or with images that lie in no subfolder.
+        FolderError: Not a folder, not readable, without images, or with images outside subfolders.
         NothingToScoreError: No query has a positive.
     """
     if (root / "queries").is_dir() and (root / "gallery").is_dir():

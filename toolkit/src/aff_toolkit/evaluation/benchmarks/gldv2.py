@@ -37,8 +37,8 @@ def gldv2_benchmark(directory: Path, *, min_side: int | None = None) -> Benchmar
 
     Args:
         directory: Holds `index.csv` or `index_image_to_landmark.csv` (column id), `retrieval_solution_v2.1.csv`
-            (columns id, images, Usage), and the folders `index` and `test`, where the image abcdef lies at
-            a/b/c/abcdef.jpg.
+            (columns id, images, Usage), and the folders `index` and `test`, in which the path of the
+            image abcdef is a/b/c/abcdef.jpg.
         min_side: See load_photograph_file.
 
     Raises:
@@ -124,7 +124,7 @@ def _id(text: str, number: int, path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Give number and text of each line that is not blank."""
+    """Yield number and text of each line that is not blank."""
     try:
         with path.open(encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):

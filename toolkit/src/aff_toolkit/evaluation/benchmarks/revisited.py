@@ -95,18 +95,17 @@ def _load_query(path: Path, box: tuple[float, float, float, float], min_side: in
 def crop_of_stored_box(data: bytes, box: Box, *, name: str) -> Crop:
     """Return the crop, in pixels of the upright photograph, of a box in pixels of the stored one.
 
-    The official code of Revisited Oxford and Paris crops before anything else and knows no orientation, so its boxes
-    refer to the pixels as stored. Edges are rounded to whole pixels as Pillow's crop does it, and what lies beyond
-    the photograph is cut off.
+    The official code of Revisited Oxford and Paris crops first and ignores the orientation, so its boxes refer to
+    the stored pixels. Edges are rounded to whole pixels as in Pillow's crop, and limited to the photograph.
 
     Args:
         data: The image file.
         box: Left, top, right and bottom edge.
-        name: Of the image, for errors.
+        name: Name of the image, for errors.
 
     Raises:
         ImageError: Not an image.
-        InvalidCropError: Nothing of the box lies inside the photograph.
+        InvalidCropError: The box is outside the photograph.
     """
     try:
         image = open_image(data)

@@ -47,7 +47,7 @@ class Embeddings:
     """The embeddings of a list of photographs, in its order.
 
     Attributes:
-        directory: Where the shards lie; all of them are there and checked.
+        directory: Directory of the shards, which are complete and checked.
         count: Number of photographs.
     """
 
@@ -55,10 +55,10 @@ class Embeddings:
     count: int
 
     def chunks(self) -> Iterator[Chunk]:
-        """Give shard by shard, in order of rows; nothing is in memory until it is touched.
+        """Yield memory-mapped shards in the order of rows.
 
         Raises:
-            FeatureShardError: A shard is gone.
+            FeatureShardError: A shard is missing.
         """
         for first in range(0, self.count, _SHARD_PHOTOGRAPHS):
             arrays = map_shard(shard_path(self.directory, first // _SHARD_PHOTOGRAPHS))
@@ -81,19 +81,19 @@ def embed_photographs(
     key: str,
     on_progress: Callable[[int], None],
 ) -> Embeddings:
-    """Embed photographs, or go on where an earlier call was stopped; what cannot be read is noted and left out.
+    """Embed photographs, or resume an earlier call; unreadable ones are recorded and left out.
 
     Args:
         photographs: N of them.
-        encode: Gives (B, D) float32 unit vectors for B photographs.
+        encode: Function that returns (B, D) float32 unit vectors for B photographs.
         dimension: D.
-        directory: Where the shards go.
+        directory: Directory of the shards.
         key: Identity of encoder and photographs.
         on_progress: Called with the number of photographs done since the last call.
 
     Raises:
         RankingsMismatchError: The directory holds embeddings under another key.
-        RankingsNotWrittenError: The disk refuses; so, for a shard, FeatureStoreNotWrittenError.
+        RankingsNotWrittenError: The disk is not writable; for a shard, FeatureStoreNotWrittenError.
         EncoderError: The encoder failed on a photograph that was read.
     """
     _begin(directory, key)
@@ -125,7 +125,7 @@ def _begin(directory: Path, key: str) -> None:
         partial.write_text(json.dumps({"key": key}), encoding="utf-8")
         partial.rename(path)
     except ValueError as error:
-        raise RankingsMismatchError("is no description of embeddings", item=str(path)) from error
+        raise RankingsMismatchError("is not a description of embeddings", item=str(path)) from error
     except OSError as error:
         raise RankingsNotWrittenError(str(error.strerror), item=str(path)) from error
 
@@ -142,7 +142,7 @@ _Loaded = NDArray[np.uint8] | str
 
 
 def _loaded(photographs: Sequence[Photograph], pool: ThreadPoolExecutor) -> Iterator[list[_Loaded]]:
-    """Give photographs, or why they cannot be read, batch by batch, one batch ahead."""
+    """Yield batches of photographs, or the reasons why they cannot be read, and load one batch ahead."""
     ahead = [pool.submit(_load, photograph) for photograph in photographs[:_BATCH]]
     for start in range(_BATCH, len(photographs) + _BATCH, _BATCH):
         pending = ahead
@@ -163,7 +163,7 @@ def _fill(
     encode: Encode,
     on_progress: Callable[[int], None],
 ) -> dict[int, str]:
-    """Write embeddings to their rows; return why rows stay zero."""
+    """Write embeddings to their rows; return the reasons why rows stay zero."""
     unreadable: dict[int, str] = {}
     first = 0
     for batch in batches:

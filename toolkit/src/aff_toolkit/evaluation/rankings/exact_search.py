@@ -20,16 +20,16 @@ Scores = NDArray[np.float32]
 def search_exactly(
     queries: Embeddings, gallery: Embeddings, labelled: Ragged, depth: int, on_progress: Callable[[int], None]
 ) -> Rankings:
-    """Rank the gallery for each query by cosine similarity; equal scores stand in the order of gallery rows.
+    """Rank the gallery for each query by cosine similarity; equal scores are in the order of gallery rows.
 
     The rank of a labelled image is the number of gallery images with a greater score, or with an equal one and a
-    lower row: what sorting the whole gallery would give, without holding it.
+    lower row, as in a sorted gallery.
 
     Args:
         queries: Q embeddings.
         gallery: G embeddings of the same space.
-        labelled: For each query the gallery rows whose ranks are wanted.
-        depth: How much of each ranking is kept.
+        labelled: Gallery rows of each query whose ranks are computed.
+        depth: Gallery images kept per ranking.
         on_progress: Called with the number of queries done since the last call.
     """
     depth = min(depth, gallery.count)
@@ -81,7 +81,7 @@ def _similarities(matrix: Scores, chunk: Chunk) -> Scores:
 
 
 def _merge(rows: Rows, scores: Scores, similarities: Scores, first: int) -> tuple[Rows, Scores]:
-    """Keep the best of what was kept and what came; of equal ones the lower row, which came earlier."""
+    """Merge kept and new scores and keep the best; of equal ones the lower row, which is earlier."""
     better = np.flatnonzero(similarities > scores[-1])
     all_scores = np.concatenate([scores, similarities[better]])
     order = np.argsort(-all_scores, kind="stable")[: len(scores)]

@@ -1,4 +1,4 @@
-"""Exports rankings: everything that takes the encoders and the photographs, and nothing that scores."""
+"""Computes and stores the rankings of an evaluation, with the encoders of each side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ONNX_THREADS = 2
 
 
 class ExportRankings:
-    """Brings a benchmark's photographs to rankings, and goes on where it was stopped."""
+    """Computes the rankings of a benchmark; an interrupted run resumes."""
 
     def __init__(self, config: EvaluationConfig, bundle: Path, directory: Path, bar: Bar) -> None:
         self._config = config
@@ -58,14 +58,14 @@ class ExportRankings:
         """Export the rankings of each mode, and of each baseline, that has none yet.
 
         Args:
-            modes: Which encoders meet.
-            search_live: Searches over HTTP, where the configuration says `live`; there are no baselines then.
+            modes: Pairings of the encoders.
+            search_live: Function that searches over HTTP, for `live` search; then there are no baselines.
             baselines: Whether the baselines are ranked too; None for a benchmark of up to 20,000 photographs.
 
         Raises:
             BundleError: The bundle cannot be used.
             BenchmarkError: The benchmark cannot be used, or none of its photographs can be read.
-            RankingsError: The directory holds something else, or cannot be written.
+            RankingsError: The directory contains another evaluation, or cannot be written.
             EncoderError: An encoder failed on a photograph that was read.
         """
         manifest = load_manifest(self._bundle)
@@ -141,7 +141,7 @@ def _require_readable(rankings: Rankings, benchmark: Benchmark) -> None:
 
 
 class SideEncoders:
-    """Loads or fits each encoder when it is first asked for, and keeps it."""
+    """Encoders by side, which are loaded or fitted on first use."""
 
     def __init__(
         self, config: EvaluationConfig, bundle: Path, manifest: BundleManifest, directory: Path, bar: Bar
@@ -159,21 +159,21 @@ class SideEncoders:
 
         Raises:
             BundleError: The bundle cannot be used.
-            RankingsNotWrittenError: The disk refuses the codebook of a baseline.
+            RankingsNotWrittenError: The codebook of a baseline cannot be written.
         """
         if side not in self._encoders:
             self._encoders[side] = self._make(side)
         return self._encoders[side]
 
     def dimension(self, side: Side) -> int:
-        """Return D of what the encoder gives."""
+        """Return the dimension of the encoder's embeddings."""
         return BASELINE_DIMENSIONS[side] if side in BASELINES else self._manifest.space.dimension
 
     def benchmark(self, side: Side) -> Benchmark:
         """Return the benchmark whose photographs are decoded for the encoder.
 
         A large JPEG is decoded at a reduced size, which the bundle's inputs decide for the bundle, as its services do;
-        the figures of a baseline must not depend on the bundle that it stands beside.
+        the figures of a baseline must not depend on the bundle.
         """
         size = _BASELINE_SIZE if side in BASELINES else _largest_input(self._manifest)
         if size not in self._benchmarks:

@@ -28,13 +28,13 @@ from aff_toolkit.indexing.source_item import SourceItem
 
 _BATCH = 16
 _FAST_PNG = 1
-# Answers that are about the photograph, not about the service.
+# Errors of the photograph, not of the service.
 _UNUSABLE = frozenset({BodyTooLargeError.code, ImageError.code, *(kind.code for kind in ImageError.__subclasses__())})
 
 
 @dataclass(slots=True)
 class _Found:
-    """What the searches gave, query by query."""
+    """Results of the searches, by query."""
 
     rows: list[list[int]] = field(default_factory=list)
     scores: list[list[float]] = field(default_factory=list)
@@ -46,8 +46,8 @@ class _Found:
 class LiveSearch:
     """Indexes a benchmark's gallery by `POST /index` and searches with its queries by `POST /search`.
 
-    Photographs are sent as PNG files of the very pixels that exact search encodes, crops included, so that what
-    differs is the services' doing.
+    Photographs are sent as PNG files of the very pixels that exact search encodes, crops included, so that
+    differences are due to the services.
 
     Attributes:
         indexer: Connected to the gallery indexer.
@@ -63,14 +63,14 @@ class LiveSearch:
         """Return rankings to a depth; an image behind it counts as not found.
 
         Args:
-            benchmark: Its gallery has to be all that the services' gallery holds.
-            manifest: Of the bundle that the services are expected to run.
+            benchmark: Benchmark, whose gallery has to be the whole content of the services' gallery.
+            manifest: Manifest of the bundle that the services have to run.
             depth: Hits of each search.
 
         Raises:
             RankingsMismatchError: The services run another bundle, or their gallery holds other images.
-            ServiceError: A service refused something else than a photograph.
-            ServiceUnreachableError: A service is gone; what was indexed stays so, and another run goes on.
+            ServiceError: A service rejected a request for another reason than its photograph.
+            ServiceUnreachableError: A service is not reachable; indexed images are kept, and another run resumes.
         """
         served = self.indexer.gallery().fingerprint
         if served != manifest.fingerprint:

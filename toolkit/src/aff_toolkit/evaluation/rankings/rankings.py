@@ -1,4 +1,4 @@
-"""What a search found for each query, on its way from the search to the scores."""
+"""Rankings: the results of a search for each query, and their file format."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NOT_RANKED = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rankings:
-    """The head of each ranking, and where in the whole ranking the labelled gallery images stand.
+    """The first rows of each ranking, and the ranks of the labelled gallery images in the whole ranking.
 
     Attributes:
         rows: (Q, k) int64 gallery rows, best first; NOT_RANKED behind the last one.
         scores: (Q, k) float32 cosine similarities; -inf behind the last one.
         labelled: For each query the gallery rows that some setup calls positive or ignored.
         ranks: The rank of each of them, from 0; NOT_RANKED where it was not found. As many lists, of equal lengths.
-        unreadable_queries: Why queries were not searched with, by number.
-        unreadable_gallery: Why gallery images are in no ranking, by row.
-        seconds: What took how long.
+        unreadable_queries: Reasons why queries were not searched with, by number.
+        unreadable_gallery: Reasons why gallery images are not ranked, by row.
+        seconds: Durations by step.
     """
 
     rows: NDArray[np.int64]
@@ -49,7 +49,7 @@ def write_rankings(path: Path, rankings: Rankings, key: str) -> None:
         key: Identity of bundle, benchmark and way of searching.
 
     Raises:
-        RankingsNotWrittenError: The disk refuses.
+        RankingsNotWrittenError: The disk is full or not writable.
     """
     arrays = {
         "rows": rankings.rows,
@@ -85,7 +85,7 @@ def read_rankings(path: Path, key: str) -> Rankings:
     try:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         labelled = Ragged(arrays["labelled_offsets"], arrays["labelled_rows"])
         rankings = Rankings(
             rows=arrays["rows"],

@@ -1,4 +1,4 @@
-"""`report.json`: the figures of an evaluation, with all that has to stand beside them."""
+"""The report of an evaluation, `report.json`: figures and conditions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _METHOD_NAMES: dict[Method, str] = {
 
 
 class ModeReport(BaseModel):
-    """What was measured in one mode, or by one baseline.
+    """Figures of one mode or one baseline.
 
     Attributes:
-        name: As people write it.
-        dimension: Of the embeddings.
+        name: Displayed name.
+        dimension: Dimension of the embeddings.
         setups: Scores by name of the setup.
-        unreadable_queries: What could not be searched with, and why; each scores 0.
-        unreadable_gallery: What is in no ranking, and why; a positive among it counts as never found.
-        seconds: What took how long, in seconds; embeddings of an earlier run cost nothing in a later one.
+        unreadable_queries: Reasons why queries could not be read; each scores 0.
+        unreadable_gallery: Reasons why gallery images are not ranked; a positive among them counts as not found.
+        seconds: Durations by step in seconds; embeddings of an earlier run are reused.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +53,7 @@ class EvaluationReport(BaseModel):
 
     Attributes:
         protocol: Benchmark, crop, dimension, way of searching, sizes and rule, in words.
-        query_names: Of all queries, in the order of the average precisions.
+        query_names: Names of all queries, in the order of the average precisions.
         modes: By mode, then by baseline.
     """
 
@@ -74,7 +74,7 @@ class EvaluationReport(BaseModel):
 
     @property
     def title(self) -> str:
-        """Which bundle was measured on what."""
+        """Bundle and benchmark."""
         return f"{self.bundle} on {self.configuration.benchmark.label}"
 
 
@@ -84,7 +84,7 @@ def score_rankings(
     """Score the rankings of each mode and baseline in every setup.
 
     Args:
-        record: What the rankings were made from.
+        record: Record of the evaluation.
         benchmark: The same benchmark.
         rankings: By mode or baseline, at least one.
     """

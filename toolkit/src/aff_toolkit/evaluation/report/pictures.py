@@ -43,7 +43,7 @@ def draw_curves(report: EvaluationReport, path: Path) -> None:
     """Write a PNG with the interpolated precision at each recall, mean over the queries that were scored.
 
     Raises:
-        RankingsNotWrittenError: The disk refuses.
+        RankingsNotWrittenError: The disk is full or not writable.
     """
     setups = list(next(iter(report.modes.values())).setups)
     figure = Figure(
@@ -76,15 +76,15 @@ def draw_query_sheet(
     """Write a PNG with the five best and the five worst queries of a setup by average precision.
 
     Args:
-        benchmark: Its photographs are drawn.
+        benchmark: Benchmark with the photographs.
         judged: The setup.
-        rankings: Of one mode or baseline.
-        scores: Of the rankings in the setup.
-        name: Of the mode or baseline.
+        rankings: Rankings of one mode or baseline.
+        scores: Scores of the rankings in the setup.
+        name: Name of the mode or baseline.
         path: The PNG.
 
     Raises:
-        RankingsNotWrittenError: The disk refuses.
+        RankingsNotWrittenError: The disk is full or not writable.
     """
     chosen = best_and_worst(scores.average_precisions)
     rows = [_row(benchmark, judged, rankings, scores, query) for query in chosen]

@@ -1,4 +1,4 @@
-"""Scores the rankings of a directory and writes the report beside them; no encoder is needed."""
+"""Scores the rankings of a directory and writes the report into it; no encoder is needed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def score_evaluation(directory: Path) -> EvaluationReport:
     medium, private, all.
 
     Raises:
-        RankingsError: No rankings there, or not of this release.
+        RankingsError: There are no rankings, or they are of another release.
         RankingsMismatchError: The benchmark's files are not those that the rankings were made from.
-        BenchmarkError: The benchmark's files are gone.
+        BenchmarkError: The benchmark's files are missing.
     """
     record = EvaluationRecord.read(directory)
     benchmark = record.config.benchmark.open(min_side=_PICTURE_SIDE)

@@ -19,7 +19,7 @@ Positions = NDArray[np.int64]
 
 
 class SetupScores(BaseModel):
-    """What was measured in one setup, from 0 to 1.
+    """Figures of one setup, from 0 to 1.
 
     Attributes:
         queries: Queries that were scored: they belong to the setup and have a positive in the gallery.
@@ -41,11 +41,11 @@ class SetupScores(BaseModel):
 def score_setup(rankings: Rankings, judged: Judgements, rule: Rule) -> SetupScores:
     """Score rankings in one setup.
 
-    A positive that is not ranked counts as never found, so a query that could not be read scores 0.
+    A positive that is not ranked counts as not found, so a query that could not be read scores 0.
 
     Args:
-        rankings: Of Q queries.
-        judged: What counts for each of them.
+        rankings: Rankings of Q queries.
+        judged: Positives and ignored images of each query.
         rule: See Benchmark.
     """
     members = np.flatnonzero(judged.members).tolist()
