@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 SLOW_DIRECTORIES = {"e2e", "fuzz"}
 SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a separate process
-
-# Workers share the cores, so that torch's threads would only wait for each other. Before torch is imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes depends on how busy the machine is, not on the code.
 hypothesis.settings.register_profile("project", deadline=None)
