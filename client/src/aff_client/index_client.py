@@ -59,8 +59,8 @@ class IndexerClient(ServiceClient):
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
         """Return the ids of the images whose stored content and payload are the same; errors as `index`."""
-        asked = {"images": [image.model_dump(exclude_none=True) for image in images]}
-        return self._post("/images/lookup", asked, LookupResponse.model_validate_json, safe=True).up_to_date
+        body = {"images": [image.model_dump(exclude_none=True) for image in images]}
+        return self._post("/images/lookup", body, LookupResponse.model_validate_json, safe=True).up_to_date
 
     def gallery(self) -> GalleryStatus:
         """Return the state of the gallery; errors as `index`."""

@@ -63,8 +63,8 @@ def search_embedding(embedding: ArrayLike, fingerprint: str, arguments: HitArgum
 
 def search_similar(item_id: str, arguments: HitArguments) -> Call[SearchResponse]:
     """Search with an image of the gallery."""
-    asked = {"params": {"id": item_id, **_given(arguments)}}
-    return Call("POST", "/search/similar", SearchResponse.model_validate_json, asked)
+    options = {"params": {"id": item_id, **_given(arguments)}}
+    return Call("POST", "/search/similar", SearchResponse.model_validate_json, options)
 
 
 def encoder() -> Call[EncoderDescription]:

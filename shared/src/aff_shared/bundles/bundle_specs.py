@@ -111,7 +111,7 @@ class QueryEncoderSpec(Spec):
 
     Attributes:
         model: Path of the float32 graph.
-        int8_model: Path of the same encoder quantised, where it passed the gate of the export.
+        int8_model: Path of the same encoder quantised, if it passed the check of the export.
         architecture: Name of its architecture.
         preprocessing: How a photograph is resized to `size`.
     """

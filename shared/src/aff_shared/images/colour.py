@@ -156,7 +156,7 @@ def load_colour(image: ImageFile) -> Image.Image:
     """Decode an opened image; 16 bits a channel are scaled by the bits that its brightest value needs.
 
     Returns:
-        The image itself, or, where it leaves upper bits unused, another one of its mode, size and `info`.
+        The image itself, or, if it leaves upper bits unused, another one of its mode, size and `info`.
     """
     raw_mode = _raw_mode(image)
     other = _of_lower_bytes(raw_mode)

@@ -21,7 +21,7 @@ _OLD_BMP_HEADER = 12
 
 
 def announced_pixels(data: bytes) -> int:
-    """Return the width times the height that an image file announces; 0 where it announces none.
+    """Return the width times the height that an image file announces; 0 if it announces none.
 
     Nothing but the numbers of its header is read, in Python: for a process that does not trust the file. What the
     file holds may be another size; see `decode_image`. Of an AVIF, the AV1 data announce one too: the larger counts.

@@ -142,10 +142,10 @@ def _vips_strips(decoded: Any, bands: int | None, box: Box, multiple: int) -> It
     left, upper, right, lower = box
     region = _vips().Region.new(decoded)
     step = strip_rows(decoded.width, multiple)
-    for start, end, wanted in _steps(upper, lower, decoded.height, step):
+    for start, end, included in _steps(upper, lower, decoded.height, step):
         with _translated():
             fetched = region.fetch(0, start, decoded.width, end - start)
-        if wanted:
+        if included:
             rows = np.frombuffer(fetched, _DTYPES[decoded.format])
             levels = rows.reshape(end - start, decoded.width, decoded.bands)[:, left:right, :bands]
             yield levels if levels.dtype != np.uint8 else _byte_strip(levels)
@@ -153,9 +153,9 @@ def _vips_strips(decoded: Any, bands: int | None, box: Box, multiple: int) -> It
 
 def _steps(upper: int, lower: int, height: int, step: int) -> Iterator[tuple[int, int, bool]]:
     """Return ranges of rows, and whether each is part of the region, for all rows of the image in order."""
-    for begin, end, wanted in ((0, upper, False), (upper, lower, True), (lower, height, False)):
+    for begin, end, included in ((0, upper, False), (upper, lower, True), (lower, height, False)):
         for start in range(begin, end, step):
-            yield start, min(start + step, end), wanted
+            yield start, min(start + step, end), included
 
 
 def _byte_strip(levels: NDArray[np.uint8]) -> Image.Image:

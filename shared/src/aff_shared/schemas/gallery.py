@@ -18,7 +18,7 @@ class CollectionStatus(BaseModel):
 
     Attributes:
         space: Its embedding space.
-        live: Whether searches go there.
+        live: Whether searches use this collection.
         live_since: Last time at which it became live; null if never, or unknown.
         count: Images in it.
         bundle: Name of the bundle that embeds for it; null if the indexer does not have it, and the collection
@@ -172,7 +172,7 @@ class CollectionComparison(BaseModel):
         count: Images in the other one.
         missing: Number of images that only the live collection has; `missing_ids` lists the first of them.
         surplus: Number of images that only the other collection has; `surplus_ids` lists the first of them.
-        samples: Number of query images in both collections; each collection is searched with its own embedding.
+        samples: Number of query images, which are in both collections; each is searched with its own embedding.
         live_self_recall: Share of samples that are their own first hit in the live collection; null without samples.
         self_recall: Share of samples that are their own first hit in the other one.
         shared_neighbours: Mean share of the live collection's neighbours that the other one also returns. Different

@@ -41,14 +41,14 @@ def problem_of(error: AffError, *, local: bool = False) -> Problem:
         local: Whether the caller is on this machine; otherwise paths are shortened to their last part, to hide the
             service's directories. Details of request and image errors are not shortened: they are the caller's own.
     """
-    told = local or isinstance(error, RequestError | ImageError)
+    is_full = local or isinstance(error, RequestError | ImageError)
     return Problem(
         type=f"urn:aff:problem:{error.code}",
         title=error.title,
         status=error.status,
-        detail=error.detail if told else _without_directories(error.detail),
+        detail=error.detail if is_full else _without_directories(error.detail),
         code=error.code,
-        item=error.item if told or error.item is None else _without_directories(error.item),
+        item=error.item if is_full or error.item is None else _without_directories(error.item),
     )
 
 

@@ -19,8 +19,8 @@ class Collection:
 
     Attributes:
         space: Its embedding space; the first 12 digits of its id name the collection.
-        live: Whether searches go there.
-        live_since: When it became live last; None where it never was, or where that is not known.
+        live: Whether searches use this collection.
+        live_since: When it became live last; None if it never was, or where that is not known.
     """
 
     space: EmbeddingSpace
@@ -41,7 +41,7 @@ class Restoration(Protocol):
     """
 
     async def create(self, space: EmbeddingSpace) -> GalleryStore:
-        """Return the store of a collection, which is created where it does not exist."""
+        """Return the store of a collection, which is created if it does not exist."""
         ...
 
     async def take_place(self, collections: Sequence[Collection]) -> None:

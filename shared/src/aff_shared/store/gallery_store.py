@@ -124,7 +124,7 @@ class GalleryStore(Protocol):
         ...
 
     async def create(self, space: EmbeddingSpace) -> None:
-        """Create the gallery for vectors of `space`; does nothing where it exists already.
+        """Create the gallery for vectors of `space`; does nothing if it exists already.
 
         Raises:
             EmbeddingSpaceMismatchError: A gallery of another space is there; it is left untouched.
@@ -140,7 +140,7 @@ class GalleryStore(Protocol):
         ...
 
     async def index_payload(self) -> None:
-        """Create the payload indexes that the settings declare, where they are missing."""
+        """Create the payload indexes that the settings declare, if they are missing."""
         ...
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:

@@ -54,9 +54,9 @@ def replaced_points(item_ids: Sequence[str]) -> list[str]:
     return [point for point in points_of(item_ids) if point not in written]
 
 
-def by_item(found: Mapping[str, _Found | None], asked: Mapping[str, str]) -> dict[str, _Found]:
+def by_item(found: Mapping[str, _Found | None], requested: Mapping[str, str]) -> dict[str, _Found]:
     """Return values by requested item id, from values by point id and the result of `points_of`."""
-    return {item_id: one for point, item_id in asked.items() if (one := found.get(point)) is not None}
+    return {item_id: one for point, item_id in requested.items() if (one := found.get(point)) is not None}
 
 
 def filter_key(payload_key: str) -> str:

@@ -37,7 +37,7 @@ async def retry_unavailable(
 
     Raises:
         StoreThrottledError: The server requires a longer wait than a caller accepts; raised immediately.
-        StoreUnavailableError: The last attempt failed so, too. Any other error is raised at once.
+        StoreUnavailableError: The last attempt failed, too. Any other error is raised immediately.
     """
     for retry in range(max_retries):
         try:
@@ -63,7 +63,7 @@ async def retry_for(attempt: Callable[[], Awaitable[_Result]], *, wait_s: float)
 
     Raises:
         StoreUnavailableError: The last attempt failed, too, or the store requires a longer pause than is left. Any
-            other error is raised at once.
+            other error is raised immediately.
     """
     pause_s, deadline = _FIRST_PAUSE_S, time.monotonic() + wait_s
     while True:

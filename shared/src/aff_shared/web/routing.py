@@ -15,7 +15,7 @@ from aff_shared.errors import ImageNotFoundError, InvalidParameterError
 from aff_shared.schemas.item_id import ItemId
 from aff_shared.web.settings import Scope
 
-_SCHEME = {"type": "http", "scheme": "bearer", "description": "A key of the service, where it has keys."}
+_SCHEME = {"type": "http", "scheme": "bearer", "description": "API key; required if the service has keys."}
 
 
 class ScopedRoute(APIRoute):

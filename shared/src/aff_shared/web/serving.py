@@ -45,7 +45,7 @@ def run_service(settings_class: type[_Settings], create_app: Callable[[_Settings
     """
     prepare_process()
     try:
-        with settings_errors_told():
+        with report_settings_errors():
             settings = settings_class()
             app = create_app(settings)
         configure_logging(settings.observe)
@@ -73,7 +73,7 @@ def _end(signum: int, _frame: object) -> None:
 
 
 @contextlib.contextmanager
-def settings_errors_told() -> Iterator[None]:
+def report_settings_errors() -> Iterator[None]:
     """End the process with status 1 and one line if settings of the environment are invalid."""
     try:
         yield

@@ -11,7 +11,7 @@ import typer
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.logs import configure_logging
 from aff_shared.web.observability import configure_tracing
-from aff_shared.web.serving import prepare_process, run_on_event_loop, settings_errors_told
+from aff_shared.web.serving import prepare_process, report_settings_errors, run_on_event_loop
 from aff_shared.web.settings import AccessSettings, ObserveSettings, Scope
 from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, print_json
 from aff_toolkit.cli.keys import make_key
@@ -63,7 +63,7 @@ def serve(
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
     from query_api.settings import QuerySettings  # noqa: PLC0415
 
-    with settings_errors_told(), exit_on_error(as_json):
+    with report_settings_errors(), exit_on_error(as_json):
         access = AccessSettings() if keys is None else _access_by_keys_of(keys)
         store = StoreSettings(**_given(edge_path=gallery))
         query = indexer = None

@@ -116,9 +116,9 @@ class OnnxQueryEncoder:
         return embeddings
 
 
-def _require(ports: Sequence[native.NodeArg], wanted: tuple[str, str, list[int]], item: str) -> None:
+def _require(ports: Sequence[native.NodeArg], expected: tuple[str, str, list[int]], item: str) -> None:
     """Raise unless the graph has this one port, whatever the length of its first axis, the batch."""
     found = [(port.name, port.type, list(port.shape[1:])) for port in ports]
-    if found != [wanted]:
-        name, kind, shape = wanted
+    if found != [expected]:
+        name, kind, shape = expected
         raise BundleFormatError(f"the graph has {found}, the contract is {name} {kind} (B, *{shape})", item=item)

@@ -36,17 +36,17 @@ class QueryEncoder(Protocol):
         ...
 
 
-def choose_precision(spec: QueryEncoderSpec, wanted: Precision | Literal["auto"]) -> Precision:
+def choose_precision(spec: QueryEncoderSpec, requested: Precision | Literal["auto"]) -> Precision:
     """Return the precision of the graph to load; `auto` takes int8 where the bundle has it.
 
     Raises:
         BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
     """
-    if wanted == "int8" and spec.int8_model is None:
+    if requested == "int8" and spec.int8_model is None:
         raise BundlePrecisionError("the bundle has no int8 query encoder; use auto or fp32", item="int8")
-    if wanted == "auto":
+    if requested == "auto":
         return "fp32" if spec.int8_model is None else "int8"
-    return wanted
+    return requested
 
 
 def graph_path(spec: QueryEncoderSpec, precision: Precision) -> str:

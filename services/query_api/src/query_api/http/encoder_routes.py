@@ -139,12 +139,12 @@ def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str 
     Raises:
         EncoderFileNotFoundError: There is no such graph; the encoder may have changed.
     """
-    wanted = precision or serving.graph.precision
+    requested = precision or serving.graph.precision
     for file in _files(serving.manifest):
-        if file.sha256 == sha256 or (sha256 is None and file.precision == wanted):
+        if file.sha256 == sha256 or (sha256 is None and file.precision == requested):
             path = serving.graph.bundle_path / graph_path(serving.manifest.query_encoder, file.precision)
             return ServedGraph(path, file.sha256, immutable=sha256 is not None)
-    what = f"no graph of precision {wanted}" if sha256 is None else f"no graph with the sha256 {sha256}"
+    what = f"no graph of precision {requested}" if sha256 is None else f"no graph with the sha256 {sha256}"
     raise EncoderFileNotFoundError(
         f"the encoder has {what}; see GET /encoder", item="precision" if sha256 is None else "sha256"
     )

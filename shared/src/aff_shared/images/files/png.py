@@ -37,7 +37,7 @@ def open_png(data: bytes) -> ImageFile:
     Raises:
         TruncatedImageError: A critical chunk has a wrong checksum, the file ends before its pixels, or has more chunks
             than are read.
-        UnsupportedImageError: It has a critical chunk that the PNG specification does not know.
+        UnsupportedImageError: It has a critical chunk that is not in the PNG specification.
     """
     parts = memoryview(data)
     kept = [parts[:_SIGNATURE_BYTES]]

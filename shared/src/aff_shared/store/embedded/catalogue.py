@@ -63,7 +63,7 @@ class QdrantEdgeCatalogue:
 
     @classmethod
     async def open(cls, settings: StoreSettings) -> QdrantEdgeCatalogue:
-        """Open the gallery at `settings.edge_path`; the directory is made where it is missing.
+        """Open the gallery at `settings.edge_path`; the directory is made if it is missing.
 
         Raises:
             StoreLockedError: Another process holds the directory.

@@ -47,7 +47,7 @@ class EdgeDirectory:
     """A locked gallery directory."""
 
     def __init__(self, path: Path) -> None:
-        """Make the directory where it is missing, lock it, and remove what a killed process left behind.
+        """Make the directory if it is missing, lock it, and remove what a killed process left behind.
 
         Raises:
             StoreLockedError: Another store holds the directory.
@@ -116,7 +116,7 @@ class EdgeDirectory:
 
 
 def acquire_lock(directory: Path) -> int:
-    """Make a directory where it is missing, and lock it for this process.
+    """Make a directory if it is missing, and lock it for this process.
 
     Returns:
         File descriptor that holds the lock until it is closed.

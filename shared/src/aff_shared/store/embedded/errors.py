@@ -48,5 +48,5 @@ def _is_of_the_system(error: BaseException) -> bool:
     """Return whether the operating system rejected a call (full disk, missing permission), which damages nothing."""
     if isinstance(error, OSError):
         return error.errno in _OF_THE_SYSTEM
-    told = re.search(r"os error (\d+)", str(error))
-    return told is not None and int(told[1]) in _OF_THE_SYSTEM
+    found = re.search(r"os error (\d+)", str(error))
+    return found is not None and int(found[1]) in _OF_THE_SYSTEM

@@ -88,15 +88,15 @@ class EdgeGraphCopy:
         """Set the opened copy, which now has its graph."""
         self._shard = shard
 
-    def bring_over(self, source: edge.EdgeShard) -> bool:
+    def apply_changes(self, source: edge.EdgeShard) -> bool:
         """Copy some of the changes; returns whether many more are left."""
-        self._bring_some(source)
+        self._apply_some(source)
         return len(self._changed) > _AT_ONCE
 
     def completed(self, source: edge.EdgeShard) -> edge.EdgeShard:
         """Copy the remaining changes, and return the copy."""
         while self._changed:
-            self._bring_some(source)
+            self._apply_some(source)
         return self._opened
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class EdgeGraphCopy:
         assert self._shard is not None, "a copy is opened before it is used"
         return self._shard
 
-    def _bring_some(self, source: edge.EdgeShard) -> None:
+    def _apply_some(self, source: edge.EdgeShard) -> None:
         changed = [self._changed.pop() for _ in range(min(_AT_ONCE, len(self._changed)))]
         present = source.retrieve(changed, True, True)
         self._opened.update(edge.UpdateOperation.delete_points(changed))
@@ -137,34 +137,34 @@ async def copy_files(source: Path, target: Path) -> None:
     Raises:
         OSError: It cannot be read or written.
     """
-    given_up = threading.Event()
-    copying = asyncio.ensure_future(asyncio.to_thread(_copy, source, target, given_up))
+    cancelled = threading.Event()
+    copying = asyncio.ensure_future(asyncio.to_thread(_copy, source, target, cancelled))
     try:
         await asyncio.shield(copying)
     except asyncio.CancelledError:
-        given_up.set()
+        cancelled.set()
         await asyncio.wait([copying])
         copying.exception()
         raise
 
 
-def _copy(source: Path, target: Path, given_up: threading.Event) -> None:
+def _copy(source: Path, target: Path, cancelled: threading.Event) -> None:
     for directory, _, names in os.walk(source, onerror=_raise):
         place = target / Path(directory).relative_to(source)
         place.mkdir(parents=True)
         for name in names:
             if not name.startswith(_PREALLOCATED):
-                _copy_file(Path(directory) / name, place / name, given_up)
+                _copy_file(Path(directory) / name, place / name, cancelled)
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _copy_file(source: Path, target: Path, given_up: threading.Event) -> None:
+def _copy_file(source: Path, target: Path, cancelled: threading.Event) -> None:
     with source.open("rb") as read, target.open("wb") as written:
         while chunk := read.read(_CHUNK_BYTES):
-            if given_up.is_set():
+            if cancelled.is_set():
                 raise _CopyGivenUpError
             written.write(chunk)
         written.flush()

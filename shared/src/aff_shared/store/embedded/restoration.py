@@ -48,7 +48,7 @@ class EdgeRestoration:
                 await asyncio.to_thread(shutil.rmtree, other, ignore_errors=True)
 
     async def create(self, space: EmbeddingSpace) -> QdrantEdgeStore:
-        """Return the store of a collection, which is created where it does not exist."""
+        """Return the store of a collection, which is created if it does not exist."""
         name = space.id[:NAME_DIGITS]
         if name not in self._stores:
             place = self._place / "collections" / name

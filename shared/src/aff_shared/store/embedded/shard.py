@@ -81,7 +81,7 @@ class EdgeGallery:
         return self._directory.manifest.embedding_space
 
     def create(self, space: EmbeddingSpace) -> None:
-        """Create the gallery; does nothing where one of the same space exists."""
+        """Create the gallery; does nothing if one of the same space exists."""
         if self._directory.manifest is not None:
             space.require_same(self.space, here="the model bundle", there="the gallery")
             return
@@ -94,7 +94,7 @@ class EdgeGallery:
         self._opened = shard
 
     def index_payload(self) -> None:
-        """Create the payload indexes of the declared keys, where they are missing."""
+        """Create the payload indexes of the declared keys, if they are missing."""
         for operation in missing_indexes(self._shard, self._settings):
             self._write(operation, [])
 
@@ -108,9 +108,9 @@ class EdgeGallery:
 
     def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
-        asked = points_of(item_ids)
-        records = self._shard.retrieve([*asked], _WITHOUT_THUMBNAIL, True)
-        return by_item({str(record.id): from_engine(record) for record in records}, asked)
+        requested = points_of(item_ids)
+        records = self._shard.retrieve([*requested], _WITHOUT_THUMBNAIL, True)
+        return by_item({str(record.id): from_engine(record) for record in records}, requested)
 
     def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point durably."""
@@ -120,9 +120,9 @@ class EdgeGallery:
 
     def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
-        asked = points_of(item_ids)
-        records = self._shard.retrieve([*asked], edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
-        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
+        requested = points_of(item_ids)
+        records = self._shard.retrieve([*requested], edge.PayloadSelector.Include([THUMBNAIL_KEY]), False)
+        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, requested)
 
     def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids durably."""
@@ -185,9 +185,9 @@ class EdgeGallery:
         """Open the copy, which has its graph now."""
         copy.open(self._load(copy.path))
 
-    def bring_over(self, copy: EdgeGraphCopy) -> bool:
+    def apply_changes(self, copy: EdgeGraphCopy) -> bool:
         """Apply some of the changes since the copy to it; returns whether many more are left."""
-        return copy.bring_over(self._shard)
+        return copy.apply_changes(self._shard)
 
     def adopt_copy(self, copy: EdgeGraphCopy) -> None:
         """Apply the remaining changes, and replace the shard with the copy; `sweep` removes the old shard."""

@@ -53,7 +53,7 @@ class QdrantEdgeStore:
 
     @classmethod
     async def open(cls, path: Path, settings: StoreSettings) -> QdrantEdgeStore:
-        """Open the collection in a directory, which is made where it is missing.
+        """Open the collection in a directory, which is made if it is missing.
 
         Raises:
             StoreLockedError: Another store holds the directory.
@@ -71,7 +71,7 @@ class QdrantEdgeStore:
         return store
 
     async def create(self, space: EmbeddingSpace) -> None:
-        """Create the gallery for vectors of `space`; does nothing where it exists already."""
+        """Create the gallery for vectors of `space`; does nothing if it exists already."""
         await self._call(lambda: self._gallery.create(space))  # nothing is copied before it
 
     async def space(self) -> EmbeddingSpace:
@@ -79,7 +79,7 @@ class QdrantEdgeStore:
         return await self._call(lambda: self._gallery.space)
 
     async def index_payload(self) -> None:
-        """Create the payload indexes of the declared keys, where they are missing."""
+        """Create the payload indexes of the declared keys, if they are missing."""
         await self._write(self._gallery.index_payload)
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
@@ -200,6 +200,6 @@ class QdrantEdgeStore:
     async def _adopt_copy(self, copy: EdgeGraphCopy) -> None:
         """Put the copy in the shard's place; searches and writes get a turn between the steps."""
         await self._call(partial(self._gallery.open_copy, copy))
-        while await self._call(partial(self._gallery.bring_over, copy)):
+        while await self._call(partial(self._gallery.apply_changes, copy)):
             pass
         await self._write(partial(self._gallery.adopt_copy, copy))

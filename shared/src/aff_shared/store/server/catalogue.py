@@ -78,7 +78,7 @@ class QdrantServerCatalogue:
         return self._store(self._name_of(space.id))
 
     async def create(self, space: EmbeddingSpace) -> None:
-        """Create a collection, and the alias where it is missing; one process may finish what another began."""
+        """Create a collection, and the alias if it is missing; one process may finish what another began."""
         await self._require_supported()
         await self._require_alias_to_be_ours()
         await (await self.collection(space)).create(space)

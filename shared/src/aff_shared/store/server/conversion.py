@@ -70,7 +70,7 @@ def required_space_of(info: models.CollectionInfo, name: str) -> EmbeddingSpace:
 def read_fan_out_change(params: models.CollectionParams, settings: StoreSettings) -> models.CollectionParamsDiff | None:
     """Return the change that has a node ask the next copy of another node's shard, where that node is slow or hangs.
 
-    None where it is made already, or there is one copy alone.
+    None if it is made already, or there is one copy alone.
     """
     delay_ms = settings.read_fan_out_delay_ms
     if (params.replication_factor or 1) <= 1 or (params.read_fan_out_delay_ms or 0) == delay_ms:

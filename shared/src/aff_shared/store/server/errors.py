@@ -73,8 +73,8 @@ def translated(error: Exception, server: str) -> AffError:
     if isinstance(error, ResourceExhaustedResponse):
         return _throttled(reason, server, error.retry_after_s)
     kind = _kind(error)
-    if kind is StoreUnavailableError and (asked := _RETRY_AFTER.search(reason)):
-        return _throttled(reason, server, int(asked[1]))
+    if kind is StoreUnavailableError and (requested := _RETRY_AFTER.search(reason)):
+        return _throttled(reason, server, int(requested[1]))
     if kind is StoreUnavailableError and _TOO_LARGE in reason:
         return StoreRequestTooLargeError(f"{server}: {reason}")
     if kind is StoreRefusalError:
@@ -145,11 +145,11 @@ def _rejection(reason: str, server: str) -> AffError:
             item=key,
         )
     if found := _LIMIT.search(reason):
-        asked, allowed, name = found.groups()
+        requested, allowed, name = found.groups()
         setting = _SETTING_OF_LIMIT.get(name)
         remedy = f"set {setting}={allowed}" if setting else "request less, or raise the collection's limit"
         return StoreRefusalError(
-            f"{asked} is more than the {allowed} that the strict mode of the gallery's server allows: {remedy}",
+            f"{requested} is more than the {allowed} that the strict mode of the gallery's server allows: {remedy}",
             item=name,
         )
     if "Exact search disabled" in reason:

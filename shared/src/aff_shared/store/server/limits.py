@@ -36,9 +36,9 @@ class CollectionLimits:
     batch_size: int
     query_limit: int | None = None
 
-    def changes(self, wanted: CollectionLimits) -> str:
+    def changes(self, configured: CollectionLimits) -> str:
         """Return the values that are lower than requested, such as `search_ef 100 instead of 200`, or an empty text."""
-        pairs = [(name, getattr(self, name), getattr(wanted, name)) for name in self.__slots__]
+        pairs = [(name, getattr(self, name), getattr(configured, name)) for name in self.__slots__]
         return ", ".join(f"{name} {own} instead of {other or 'any'}" for name, own, other in pairs if own != other)
 
 
@@ -58,7 +58,7 @@ def limits_of(strict_mode: models.StrictModeConfigOutput | None, settings: Store
 async def in_parts(
     operation: Callable[[Sequence[_Item]], Awaitable[None]], items: Sequence[_Item], size: int, *, wait_s: float
 ) -> None:
-    """Await an operation for all items, `size` at a time, halved where the store takes less at once.
+    """Await an operation for all items, `size` at a time, halved if the store takes less at once.
 
     A part that is rate-limited is retried if another part is done: restarting the whole would never end.
 
@@ -88,12 +88,12 @@ async def in_parts(
                 raise
             waited_s += error.retry_after_s
             if waited_s > wait_s:
-                raise _given_up(error, wait_s, f"{start} of {len(items)}") from error
+                raise _wait_exceeded(error, wait_s, f"{start} of {len(items)}") from error
             _logger.warning("waiting for the store: %s", error)
             await asyncio.sleep(error.retry_after_s)
 
 
-def _given_up(error: StoreThrottledError, wait_s: float, done: str) -> StoreThrottledError:
+def _wait_exceeded(error: StoreThrottledError, wait_s: float, done: str) -> StoreThrottledError:
     detail = f"{error.detail}; {done} are done, and QDRANT_RATE_LIMIT_WAIT_S={wait_s:g} allows no further wait"
     return StoreThrottledError(detail, retry_after_s=error.retry_after_s)
 

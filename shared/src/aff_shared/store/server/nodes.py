@@ -84,7 +84,7 @@ class ServerNodes:
             client_arguments(settings, settings.urls[0], "127.0.0.1")
 
     async def call(self, request: Request[_Result], *, reads: bool = False, only_try_s: float | None = None) -> _Result:
-        """Await a request, on another node where one fails; all requests may be repeated.
+        """Await a request, on another node if one fails; all requests may be repeated.
 
         Args:
             request: Makes the call with the client of a node.
@@ -162,19 +162,19 @@ class ServerNodes:
 
     async def _ask_all(self, request: Request[_Result]) -> _Result:
         """Return what the first node answers."""
-        asked = [asyncio.create_task(self._ask(node, request, self.settings.timeout_s)) for node in self._nodes]
+        calls = [asyncio.create_task(self._ask(node, request, self.settings.timeout_s)) for node in self._nodes]
         failure = StoreUnavailableError("the Qdrant server has no node")
         try:
-            for answer in asyncio.as_completed(asked):
+            for answer in asyncio.as_completed(calls):
                 try:
                     return await answer
                 except StoreUnavailableError as error:
                     failure = error
             raise failure
         finally:
-            for task in asked:
+            for task in calls:
                 task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.gather(*calls, return_exceptions=True)
 
     def _leave_out(self, node: _Node, failure: StoreUnavailableError) -> None:
         node.failed_at = time.monotonic()

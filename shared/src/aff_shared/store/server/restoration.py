@@ -58,7 +58,7 @@ class ServerRestoration:
         self._adopt = adopt
 
     async def create(self, space: EmbeddingSpace) -> QdrantServerStore:
-        """Return the store of a collection, which is created where it does not exist."""
+        """Return the store of a collection, which is created if it does not exist."""
         store = QdrantServerStore(self._nodes, collection_name(self._gallery, space.id, self._generation))
         await store.create(space)
         return store

@@ -96,7 +96,7 @@ class QdrantServerStore:
         return info
 
     async def index_payload(self) -> None:
-        """Create the payload indexes of the declared keys, where they are missing."""
+        """Create the payload indexes of the declared keys, if they are missing."""
         info = await self.info()
         for key, kind in self._settings.payload_schema.items():
             if not is_indexed(key, info.payload_schema):
@@ -114,9 +114,9 @@ class QdrantServerStore:
 
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
-        asked = points_of(item_ids)
-        records = await self._retrieve([*asked], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
-        return by_item({str(record.id): from_record(record) for record in records}, asked)
+        requested = points_of(item_ids)
+        records = await self._retrieve([*requested], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+        return by_item({str(record.id): from_record(record) for record in records}, requested)
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
         """Replace the caller's payload of a point."""
@@ -127,9 +127,9 @@ class QdrantServerStore:
 
     async def thumbnails(self, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the thumbnails of those ids that have one."""
-        asked = points_of(item_ids)
-        records = await self._retrieve([*asked], with_payload=[THUMBNAIL_KEY])
-        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, asked)
+        requested = points_of(item_ids)
+        records = await self._retrieve([*requested], with_payload=[THUMBNAIL_KEY])
+        return by_item({str(record.id): thumbnail_of(record.payload or {}) for record in records}, requested)
 
     async def delete(self, item_ids: Sequence[str]) -> None:
         """Delete the points of those ids; ids that do not exist are passed over."""
@@ -177,8 +177,8 @@ class QdrantServerStore:
         page_size = (await self._limits()).query_limit or limit
         points: list[GalleryPoint] = []
         while True:
-            wanted = min(page_size, limit - len(points))
-            records, cursor = await self._page(wanted, cursor, payload_filter)
+            remaining = min(page_size, limit - len(points))
+            records, cursor = await self._page(remaining, cursor, payload_filter)
             points += [from_record(record) for record in records]
             if cursor is None or len(points) >= limit:
                 return GalleryPage(points=points, cursor=cursor)
