@@ -40,7 +40,7 @@ def test_inspect_shows_identity_features_figures_and_licences(tiny_training: Tin
         assert words in result.stdout
 
 
-def test_inspect_gives_the_manifest_to_machines(tiny_bundle: TinyBundle) -> None:
+def test_inspect_returns_the_manifest_to_machines(tiny_bundle: TinyBundle) -> None:
     result = cli.invoke(app, ["bundle", "inspect", str(tiny_bundle.bundle), "--json"])
     assert json.loads(result.stdout) == tiny_bundle.manifest.model_dump(mode="json")
 
@@ -78,7 +78,7 @@ def test_a_directory_without_a_bundle_is_named(command: str, tmp_path: Path) -> 
     assert "no readable bundle.json" in result.stderr
 
 
-def test_the_command_that_verify_names_mends_the_bundle(tiny_bundle: TinyBundle, copy: Path) -> None:
+def test_the_command_that_verify_names_repairs_the_bundle(tiny_bundle: TinyBundle, copy: Path) -> None:
     lost = copy / "extractors" / "compact_cnn.safetensors"
     lost.unlink()
     problem = json.loads(cli.invoke(app, ["bundle", "verify", str(copy), "--json"]).stdout)

@@ -120,7 +120,7 @@ def test_a_gallery_and_a_query_go_together(option: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_services_that_do_not_start_tell_their_last_words(tmp_path: Path) -> None:
+def test_services_that_do_not_start_fail_with_the_end_of_their_log(tmp_path: Path) -> None:
     result = demo(tmp_path / "none", "--out", tmp_path, "--json")
     assert result.exit_code == 1
     problem = json.loads(result.stdout)

@@ -111,7 +111,7 @@ def test_scenes_need_nothing_and_report_every_mode(tiny_bundle: TinyBundle, tmp_
     assert "report.md, report.json" in result.stdout
 
 
-def test_a_list_is_measured_in_the_modes_that_were_asked_for(
+def test_a_list_is_measured_in_the_modes_that_were_requested(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
@@ -153,7 +153,7 @@ def test_listed_junk_is_taken_out_of_the_ranking_in_every_mode(
 
 
 @pytest.mark.parametrize(("precision", "used"), [("auto", "int8"), ("fp32", "fp32")])
-def test_the_precision_of_the_query_encoder_is_told(
+def test_the_precision_of_the_query_encoder_is_reported(
     tiny_training: TinyTraining, photographs: Path, tmp_path: Path, precision: str, used: str
 ) -> None:
     words = ("csv", write_list(tmp_path / "list.csv", photographs), "--mode", "light-only", "--precision", precision)
@@ -239,7 +239,7 @@ def test_the_live_path_finds_what_exact_search_finds(
 
 
 @pytest.mark.slow
-def test_a_search_that_the_service_refuses_is_told_and_no_photograph_is_blamed(
+def test_a_search_that_the_service_rejects_is_reported_and_no_photograph_is_blamed(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "5")
@@ -251,7 +251,7 @@ def test_a_search_that_the_service_refuses_is_told_and_no_photograph_is_blamed(
 
 
 @pytest.mark.slow
-def test_running_services_keep_their_gallery_for_a_second_run_and_refuse_another_benchmark(
+def test_running_services_keep_their_gallery_for_a_second_run_and_reject_another_benchmark(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
@@ -267,7 +267,7 @@ def test_running_services_keep_their_gallery_for_a_second_run_and_refuse_another
     assert "the gallery holds 6 images, the benchmark 5; start the services on an empty gallery" in told["detail"]
 
 
-def test_services_that_run_another_bundle_are_refused(
+def test_services_that_run_another_bundle_are_rejected(
     tiny_bundle: TinyBundle, tiny_training: TinyTraining, services: LocalServices, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
@@ -283,7 +283,7 @@ class Malicious:
         return eval, ("1 + 1",)
 
 
-def test_a_pickle_that_would_run_code_is_refused_by_name(
+def test_a_pickle_that_would_run_code_is_rejected_by_name(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     directory = write_revisited(tmp_path / "rparis6k", "rparis6k", photographs)
@@ -294,7 +294,7 @@ def test_a_pickle_that_would_run_code_is_refused_by_name(
     assert told["item"] == str(directory / "gnd_rparis6k.pkl")
 
 
-def test_photographs_that_are_gone_are_named_and_the_others_measured(
+def test_photographs_that_are_missing_are_named_and_the_others_measured(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     directory = write_revisited(tmp_path / "roxford5k", "roxford5k", photographs)
@@ -328,7 +328,7 @@ def test_photographs_that_are_gone_are_named_and_the_others_measured(
         (["scenes", "--indexer-url", "http://x", "--query-url", "http://y"], "parameter_invalid", "--indexer-url"),
     ],
 )
-def test_bad_input_is_told_by_code_and_item(
+def test_bad_input_is_reported_by_code_and_item(
     tiny_bundle: TinyBundle, tmp_path: Path, words: list[str], code: str, item: str
 ) -> None:
     (tmp_path / "columns.csv").write_text("file,label\na,b\n", encoding="utf-8")
@@ -339,7 +339,7 @@ def test_bad_input_is_told_by_code_and_item(
     assert told["item"].endswith(item)
 
 
-def test_a_directory_of_another_evaluation_is_refused(
+def test_a_directory_of_another_evaluation_is_rejected(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
@@ -349,7 +349,7 @@ def test_a_directory_of_another_evaluation_is_refused(
     assert "depth 1000, not 3" in told["detail"]
 
 
-def test_an_unknown_benchmark_is_told_with_those_there_are(tiny_bundle: TinyBundle) -> None:
+def test_an_unknown_benchmark_is_reported_with_those_there_are(tiny_bundle: TinyBundle) -> None:
     result = evaluate(tiny_bundle, "oxford")
     assert result.exit_code == 2
     assert "'oxford'" in result.stderr

@@ -47,7 +47,9 @@ def test_the_plan_by_a_sample_is_near_the_store(photographs: Path, tiny_bundle: 
     assert planned["size_bytes"] == pytest.approx(made["size_bytes"], rel=0.05)
 
 
-def test_an_unreadable_photograph_is_told_and_the_store_is_verified(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+def test_an_unreadable_photograph_is_reported_and_the_store_is_verified(
+    tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
     folder = write_photographs(tmp_path / "photographs", instances=2, views=2, labelled=False)
     (folder / "broken.jpg").write_text("no photograph")
     words = ["features", "extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_bundle.bundle)]
@@ -59,7 +61,7 @@ def test_an_unreadable_photograph_is_told_and_the_store_is_verified(tiny_bundle:
     assert run("verify", str(tmp_path / "store"))["key"] == FeatureStore.open(tmp_path / "store").key
 
 
-def test_an_altered_shard_is_told_with_what_to_do(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+def test_an_altered_shard_is_reported_with_what_to_do(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     folder = write_photographs(tmp_path / "photographs", instances=2, views=2, labelled=False)
     words = ["extract", str(folder), str(tmp_path / "store"), "--bundle", str(tiny_bundle.bundle)]
     before = run(*words)
@@ -75,7 +77,7 @@ def test_an_altered_shard_is_told_with_what_to_do(tiny_bundle: TinyBundle, tmp_p
     assert run("verify", str(tmp_path / "store"))["ok"] is True
 
 
-def test_photographs_that_are_not_there_are_told(tmp_path: Path) -> None:
+def test_photographs_that_are_missing_are_reported(tmp_path: Path) -> None:
     result = cli.invoke(app, ["features", "plan", str(tmp_path / "nothing"), "--json"])
     assert result.exit_code == 1
     assert json.loads(result.stdout)["code"] == "photograph_source_invalid"

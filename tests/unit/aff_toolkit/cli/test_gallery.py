@@ -124,11 +124,11 @@ def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, mon
     assert running.told("restore", "../bundles", code=1)["code"] == "parameter_invalid"
 
 
-def test_a_bundle_that_does_not_lie_there_is_told(running: Running) -> None:
+def test_a_bundle_that_does_not_exist_is_reported(running: Running) -> None:
     assert running.told("build", "--bundle", "none", code=1)["code"] == "bundle_unknown"
 
 
-def test_the_table_tells_what_is_live(running: Running) -> None:
+def test_the_table_states_what_is_live(running: Running) -> None:
     table = running.aff("list").stdout
     assert "gallery in qdrant_edge" in table
     assert any(bundle.fingerprint[:12] in table for bundle in (running.old, running.new))
@@ -141,7 +141,7 @@ def _aff(*words: str | Path, code: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
-def test_a_gallery_leaves_as_files_and_comes_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gallery_is_exported_and_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_URL", "")
 
     async def fill(count: int) -> None:

@@ -49,7 +49,7 @@ def test_a_job_is_waited_for_over_connections_that_break() -> None:
         assert ended_job(client, RUNNING, "backing up") == FINISHED
 
 
-def test_a_job_that_fails_is_told_by_its_problem() -> None:
+def test_a_job_that_fails_is_reported_by_its_problem() -> None:
     failed = RUNNING.model_copy(update={"state": "failed", "problem": problem_of(BackupError("the disk is full"))})
     with _Answering(failed) as client, pytest.raises(JobFailedError, match="the disk is full") as caught:
         ended_job(client, RUNNING, "backing up")

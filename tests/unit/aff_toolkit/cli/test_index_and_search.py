@@ -47,7 +47,7 @@ def indexed(services: LocalServices, folder: Path) -> Result:
     return aff("index", folder, "--indexer-url", services.indexer_url, "--failures", failures)
 
 
-def test_index_sums_up_the_receipts_lists_failures_and_says_what_next(indexed: Result, folder: Path) -> None:
+def test_index_counts_the_receipts_lists_failures_and_states_what_next(indexed: Result, folder: Path) -> None:
     assert indexed.exit_code == 0, indexed.output
     assert "6 indexed, 0 updated, 0 already there, 1 not indexed" in indexed.stdout
     assert "Next: aff search PHOTO" in indexed.stdout
@@ -108,7 +108,7 @@ def test_open_shows_a_contact_sheet(
     assert Path(shown[0]).is_relative_to(tmp_path)
 
 
-def test_a_hit_is_drawn_whose_file_is_gone(
+def test_a_hit_is_drawn_whose_file_is_missing(
     services: LocalServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
@@ -157,7 +157,7 @@ def test_a_search_without_hits_still_has_a_contact_sheet(
     assert Path(shown[0]).exists()
 
 
-def test_a_refused_search_is_told_in_words_or_as_the_problem_of_the_service(
+def test_a_rejected_search_is_reported_as_text_or_as_the_problem_of_the_service(
     services: LocalServices, folder: Path
 ) -> None:
     search = ("search", folder / "cli-1.jpg", "--query-url", services.query_url, "--crop", "0,0,9000,9000")
@@ -168,13 +168,15 @@ def test_a_refused_search_is_told_in_words_or_as_the_problem_of_the_service(
     assert (document["status"], document["code"]) == (422, "crop_invalid")
 
 
-def test_a_photograph_that_is_not_there_is_named(services: LocalServices, tmp_path: Path) -> None:
+def test_a_photograph_that_is_missing_is_named(services: LocalServices, tmp_path: Path) -> None:
     result = aff("search", tmp_path / "none [/].jpg", "--query-url", services.query_url)
     assert result.exit_code == 1
     assert "none [/].jpg" in result.stderr
 
 
-def test_a_file_that_is_no_photograph_of_any_size_is_not_searched_with(services: LocalServices, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_photograph_of_any_size_is_not_searched_with(
+    services: LocalServices, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path, complaint in ((tmp_path / "pipe.jpg", "pipe"), (Path("/dev/zero"), "device"), (tmp_path, "is a folder")):
         result = aff("search", path, "--query-url", services.query_url)
@@ -189,7 +191,7 @@ def test_a_photograph_of_any_name_is_searched_with(services: LocalServices, tmp_
     assert result.exit_code == 0, result.output
 
 
-def test_a_folder_that_cannot_be_read_is_told_with_status_1_and_others_are_counted(
+def test_a_folder_that_cannot_be_read_is_reported_with_status_1_and_others_are_counted(
     services: LocalServices, tmp_path: Path
 ) -> None:
     (tmp_path / "gone").symlink_to("nowhere")
@@ -206,7 +208,7 @@ def test_a_folder_that_cannot_be_read_is_told_with_status_1_and_others_are_count
     assert problem["passed_over"] == {".csv": 1, ".txt": 1}  # the list of failures lies there
 
 
-def test_a_list_of_failures_that_cannot_be_written_is_told_and_the_run_goes_on(
+def test_a_list_of_failures_that_cannot_be_written_is_reported_and_the_run_continues(
     services: LocalServices, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
@@ -244,7 +246,7 @@ def test_other_content_under_an_id_is_warned_of_once(services: LocalServices, tm
 
 
 @pytest.mark.parametrize("option", ["--indexer-url", "--query-url"])
-def test_services_that_are_away_are_told_in_one_sentence(option: str, folder: Path) -> None:
+def test_services_that_are_unavailable_are_reported_in_one_sentence(option: str, folder: Path) -> None:
     command = ("index", folder) if option == "--indexer-url" else ("search", folder / "cli-1.jpg")
     result = aff(*command, option, "http://127.0.0.1:1")
     assert result.exit_code == 1
@@ -252,7 +254,7 @@ def test_services_that_are_away_are_told_in_one_sentence(option: str, folder: Pa
     assert "Traceback" not in result.output
 
 
-def test_a_folder_without_photographs_is_refused(services: LocalServices, tmp_path: Path) -> None:
+def test_a_folder_without_photographs_is_rejected(services: LocalServices, tmp_path: Path) -> None:
     result = aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["code"] == "source_unusable"

@@ -17,7 +17,7 @@ def _run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_new_key_is_shown_once_and_its_hash_is_what_the_services_get(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_key_is_shown_once_and_its_hash_is_what_the_services_store(monkeypatch: pytest.MonkeyPatch) -> None:
     code, key, said = _run("shop", "--scope", "search", "--scope", "index", "--requests-per-minute", "600")
     assert code == 0
     assert len(key.strip()) >= 43
@@ -48,5 +48,5 @@ def test_json_holds_key_and_entry() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("a b", "--scope", "search"), ("shop", "--scope", "everything"), ("shop",)])
-def test_what_makes_no_key_is_told(arguments: tuple[str, ...]) -> None:
+def test_what_makes_no_key_is_reported(arguments: tuple[str, ...]) -> None:
     assert _run(*arguments)[0] == 2

@@ -20,7 +20,7 @@ def test_the_documents_of_both_services_are_written(tmp_path: Path) -> None:
     assert "/search" in documents["query_api"]["paths"]
 
 
-def test_machines_get_the_paths(tmp_path: Path) -> None:
+def test_json_output_has_the_paths(tmp_path: Path) -> None:
     result = cli.invoke(app, ["openapi", str(tmp_path), "--json"])
     assert json.loads(result.stdout) == {
         name: str(tmp_path / f"{name}.json") for name in ("gallery_indexer", "query_api")

@@ -32,7 +32,7 @@ def test_frames_of_a_walk_become_a_protocol_and_the_next_command_is_shown(frames
     assert [rows.tolist() for rows in relevance.ignored] == [[1], [1, 4]]
 
 
-def test_machines_get_the_numbers(frames: Path, tmp_path: Path) -> None:
+def test_json_output_has_the_numbers(frames: Path, tmp_path: Path) -> None:
     out = tmp_path / "protocol.csv"
     result = CliRunner().invoke(app, ["protocol", "frames", str(frames), str(out), "--json"])
     assert json.loads(result.stdout) == {"file": str(out), "queries": 3, "gallery": 5, "positives": 2 + 4 + 3}

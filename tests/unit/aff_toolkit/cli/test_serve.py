@@ -27,7 +27,7 @@ cli = CliRunner()
 
 
 @pytest.mark.parametrize("only", [[], ["--only", "indexer"], ["--only", "query"]])
-def test_a_missing_bundle_is_told_in_one_sentence(only: list[str], tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported_in_one_sentence(only: list[str], tmp_path: Path) -> None:
     command = ["serve", "--bundle", str(tmp_path / "none"), "--gallery", str(tmp_path / "gallery"), *only]
     result = cli.invoke(app, command)
     assert result.exit_code == 1
@@ -35,7 +35,7 @@ def test_a_missing_bundle_is_told_in_one_sentence(only: list[str], tmp_path: Pat
     assert "Traceback" not in result.output
 
 
-def test_machines_get_the_addresses_before_anything_starts(tmp_path: Path) -> None:
+def test_json_output_has_the_addresses_before_anything_starts(tmp_path: Path) -> None:
     command = ["serve", "--bundle", str(tmp_path), "--gallery", str(tmp_path / "gallery"), "--query-port", "9001"]
     result = cli.invoke(app, [*command, "--json"])
     addresses, end = json.JSONDecoder().raw_decode(result.stdout)
@@ -97,7 +97,7 @@ class TestKeys:
         lines: list[str] = result.stderr.splitlines()
         return lines
 
-    def test_where_nothing_says_who_may_do_what_the_first_start_makes_a_key_and_later_ones_keep_it(
+    def test_without_configured_access_the_first_start_makes_a_key_and_later_ones_keep_it(
         self, tmp_path: Path, accesses: list[AccessSettings]
     ) -> None:
         first, second = self.serve(tmp_path / "keys.json"), self.serve(tmp_path / "keys.json")

@@ -81,7 +81,9 @@ def test_other_settings_do_not_take_up_the_checkpoints(tiny_training: TinyTraini
     assert "Use another work directory" in result.stderr
 
 
-def test_a_loss_that_is_no_number_stops_the_training_with_its_step(tiny_training: TinyTraining, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_the_training_with_its_step(
+    tiny_training: TinyTraining, tmp_path: Path
+) -> None:
     work = shutil.copytree(tiny_training.work, tmp_path / "work")
     shutil.rmtree(work / "checkpoints" / "joint")
     head, _, joint = TINY_RECIPE_TOML.partition("[joint]")
@@ -106,7 +108,7 @@ def test_a_mixer_that_cannot_take_its_features_is_an_invalid_recipe(
     assert "3 heads do not divide 16 channels" in result.stderr
 
 
-def test_a_recipe_that_cannot_be_used_is_told_in_words_or_as_a_problem(tmp_path: Path) -> None:
+def test_a_recipe_that_cannot_be_used_is_reported_as_text_or_as_a_problem(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("speed = 3", encoding="utf-8")
     words = cli.invoke(app, ["train", str(recipe), "--out", str(tmp_path / "bundle")])
@@ -117,7 +119,7 @@ def test_a_recipe_that_cannot_be_used_is_told_in_words_or_as_a_problem(tmp_path:
     assert not (tmp_path / "bundle").exists()
 
 
-def test_of_several_processes_one_prints_the_problem_and_the_others_tell_it_in_words(
+def test_of_several_processes_one_prints_the_problem_and_the_others_print_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["train", str(tmp_path / "none.toml"), "--out", str(tmp_path / "bundle"), "--json"]

@@ -85,7 +85,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("gaining")
-def test_photographs_without_labels_give_a_query_encoder_for_the_base_s_galleries(
+def test_photographs_without_labels_return_a_query_encoder_for_the_base_s_galleries(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     result = aff_train(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 2)
@@ -130,7 +130,7 @@ def weights(graph: Path) -> dict[str, NDArray[np.float32]]:
 
 
 @pytest.mark.usefixtures("gaining")
-def test_the_mixer_is_trained_on_groups_of_alike_photographs_where_that_is_wanted(
+def test_the_mixer_is_trained_on_groups_of_alike_photographs_if_requested(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     options = ["--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1, "--gallery", "train"]
@@ -155,7 +155,7 @@ def test_labelled_photographs_train_the_pair_and_judge_it_by_instances_that_it_h
     assert manifest.prototypes is not None
 
 
-def test_folders_that_cannot_be_read_are_named_and_give_a_status_of_their_own(
+def test_folders_that_cannot_be_read_are_named_and_have_a_separate_status(
     labelled: Path, tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = TrainingOutcome(tiny_training.manifest, None)
@@ -221,7 +221,7 @@ def test_a_query_encoder_learns_from_the_prototypes_of_a_bundle_that_saw_the_sam
     assert manifest.space == load_manifest(pair / "bundle").space
 
 
-def test_each_bundle_has_a_work_directory_of_its_own_unless_told_otherwise(
+def test_each_bundle_has_a_separate_work_directory_unless_set_otherwise(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -233,7 +233,7 @@ def test_each_bundle_has_a_work_directory_of_its_own_unless_told_otherwise(
     assert json.loads(result.stdout)["item"] == "out/train/own"
 
 
-def test_where_nothing_was_gained_the_base_is_written_with_a_report_and_a_status_of_its_own(
+def test_where_nothing_was_gained_the_base_is_written_with_a_report_and_a_separate_status(
     labelled: Path, tiny_training: TinyTraining, tmp_path: Path, kept: Callable[[Literal["trained", "base"]], None]
 ) -> None:
     kept("base")
@@ -270,7 +270,7 @@ def album_tree(root: Path) -> Path:
     return root / "albums"
 
 
-def test_folders_that_look_like_albums_are_refused_without_a_terminal(
+def test_folders_that_look_like_albums_are_rejected_without_a_terminal(
     tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     albums = album_tree(tmp_path)
@@ -279,11 +279,11 @@ def test_folders_that_look_like_albums_are_refused_without_a_terminal(
     first, error = result.stderr.splitlines()
     assert first == f"{albums}: 2 subfolders taken for 2 things, 48 photographs; --unlabelled if they are albums"
     assert "its subfolders look like albums (2018, 2019): take --unlabelled if they are, or --labelled" in error
-    assert refused(tmp_path, albums, tiny_training.bundle) == "labels_unclear"
+    assert rejected(tmp_path, albums, tiny_training.bundle) == "labels_unclear"
 
 
 @pytest.mark.parametrize(("answer", "said"), [("n", "48 photographs without labels"), ("y", "can be held out")])
-def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
+def test_folders_that_look_like_albums_prompt_at_a_terminal(
     tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, said: str
 ) -> None:
     monkeypatch.setattr(train_command, "_can_prompt", lambda: True)
@@ -298,7 +298,7 @@ def test_folders_that_look_like_albums_are_asked_about_at_a_terminal(
     assert said in result.stderr
 
 
-def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folders_of_no_use_named(
+def test_fewer_than_five_things_are_rejected_before_anything_is_trained_and_folders_of_no_use_named(
     tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     few = write_photographs(tmp_path / "few", 8, 6, labelled=True)
@@ -306,7 +306,7 @@ def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folde
         (few / name).mkdir()
     for name in ("single/a.jpg", ".hidden/a.jpg", ".hidden/b.jpg", "cover.jpg"):
         (few / name).write_bytes(jpeg_bytes())
-    assert refused(tmp_path, few, tiny_training.bundle) == "too_few_photographs"
+    assert rejected(tmp_path, few, tiny_training.bundle) == "too_few_photographs"
     assert not (tmp_path / "work" / "features").exists()
     result = aff_train(tmp_path, "--images", few, "--base", tiny_training.bundle)
     assert "4 instances can be held out, but 5 are needed" in result.stderr
@@ -331,13 +331,13 @@ def test_fewer_than_five_things_are_refused_before_anything_is_trained_and_folde
         ),
     ],
 )
-def test_options_that_do_not_go_together_are_told(tmp_path: Path, options: list[str], words: str) -> None:
+def test_options_that_do_not_go_together_are_reported(tmp_path: Path, options: list[str], words: str) -> None:
     result = aff_train(tmp_path, *options)
     assert result.exit_code == 1
     assert words in result.stderr
 
 
-def refused(directory: Path, images: Path, base: Path, *more: object) -> str:
+def rejected(directory: Path, images: Path, base: Path, *more: object) -> str:
     """Return the code of the problem that `aff train --images` ends with."""
     result = aff_train(directory, "--images", images, "--base", base, "--epochs", 1, "--json", *more)
     assert result.exit_code == 1, result.output
@@ -346,7 +346,7 @@ def refused(directory: Path, images: Path, base: Path, *more: object) -> str:
     return code
 
 
-def test_photographs_that_cannot_be_trained_on_are_refused(tiny_training: TinyTraining, tmp_path: Path) -> None:
+def test_photographs_that_cannot_be_trained_on_are_rejected(tiny_training: TinyTraining, tmp_path: Path) -> None:
     empty, few, unreadable, single = (tmp_path / name for name in ("empty", "few", "unreadable", "single"))
     empty.mkdir()
     write_photographs(few, 3, 2, labelled=False)
@@ -355,29 +355,29 @@ def test_photographs_that_cannot_be_trained_on_are_refused(tiny_training: TinyTr
         (unreadable / f"{number}.jpg").write_bytes(b"no photograph")
     write_photographs(single, 45, 1, labelled=True)
     base = tiny_training.bundle
-    assert refused(tmp_path / "1", empty, base) == "folder_unusable"
-    assert refused(tmp_path / "2", few, base) == "too_few_photographs"
-    assert refused(tmp_path / "3", unreadable, base) == "too_few_photographs"
-    assert refused(tmp_path / "4", single, base) == "too_few_images"
-    assert refused(tmp_path / "5", tmp_path / "none", base) == "photograph_source_invalid"
+    assert rejected(tmp_path / "1", empty, base) == "folder_unusable"
+    assert rejected(tmp_path / "2", few, base) == "too_few_photographs"
+    assert rejected(tmp_path / "3", unreadable, base) == "too_few_photographs"
+    assert rejected(tmp_path / "4", single, base) == "too_few_images"
+    assert rejected(tmp_path / "5", tmp_path / "none", base) == "photograph_source_invalid"
     (tmp_path / "wrong.csv").write_text("file,label\na.jpg,pear\n", encoding="utf-8")
-    assert refused(tmp_path / "6", tmp_path / "wrong.csv", base) == "photograph_list_invalid"
+    assert rejected(tmp_path / "6", tmp_path / "wrong.csv", base) == "photograph_list_invalid"
 
 
-def test_a_bundle_that_cannot_be_started_from_is_refused(
+def test_a_bundle_that_cannot_be_started_from_is_rejected(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     newer = shutil.copytree(tiny_training.bundle, tmp_path / "newer")
     document = json.loads((newer / MANIFEST_NAME).read_text(encoding="utf-8"))
     (newer / MANIFEST_NAME).write_text(json.dumps({**document, "format_version": 9}), encoding="utf-8")
-    assert refused(tmp_path / "1", unlabelled, newer) == "bundle_format"
-    assert refused(tmp_path / "2", unlabelled, tmp_path / "none") == "bundle_not_found"
+    assert rejected(tmp_path / "1", unlabelled, newer) == "bundle_format"
+    assert rejected(tmp_path / "2", unlabelled, tmp_path / "none") == "bundle_not_found"
     itself = shutil.copytree(tiny_training.bundle, tmp_path / "3" / "bundle")
-    assert refused(tmp_path / "3", unlabelled, itself) == "recipe_invalid"
+    assert rejected(tmp_path / "3", unlabelled, itself) == "recipe_invalid"
     verify_files(itself, tiny_training.manifest)
 
 
-def test_an_unknown_backbone_is_told_with_those_that_there_are(
+def test_an_unknown_backbone_is_reported_with_those_that_there_are(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "resnet-9000"]
@@ -387,17 +387,17 @@ def test_an_unknown_backbone_is_told_with_those_that_there_are(
 
 
 @pytest.mark.usefixtures("gaining")
-def test_a_work_directory_of_other_photographs_or_settings_is_refused(
+def test_a_work_directory_of_other_photographs_or_settings_is_rejected(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     trained(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1)
-    assert refused(tmp_path, unlabelled, tiny_training.bundle, "--epochs", 2) == "checkpoint_mismatch"
+    assert rejected(tmp_path, unlabelled, tiny_training.bundle, "--epochs", 2) == "checkpoint_mismatch"
     other = write_photographs(tmp_path / "other", 20, 2, labelled=False, first=900)
-    assert refused(tmp_path, other, tiny_training.bundle) == "feature_store_mismatch"
+    assert rejected(tmp_path, other, tiny_training.bundle) == "feature_store_mismatch"
 
 
-def test_a_work_directory_that_cannot_be_made_is_told(
+def test_a_work_directory_that_cannot_be_made_is_reported(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     (tmp_path / "work").write_bytes(b"")
-    assert refused(tmp_path, unlabelled, tiny_training.bundle) == "training_not_written"
+    assert rejected(tmp_path, unlabelled, tiny_training.bundle) == "training_not_written"

@@ -19,14 +19,14 @@ def augmented(seed: int) -> torch.Tensor:
     return augment(batch(), 24, seed)
 
 
-def test_it_gives_pixels_of_the_wanted_size() -> None:
+def test_it_returns_pixels_of_the_requested_size() -> None:
     result = augmented(0)
     assert result.shape == (6, 24, 24, 3)
     assert result.min() >= 0.0
     assert result.max() <= 255.0
 
 
-def test_a_seed_gives_the_same_images_and_another_seed_others() -> None:
+def test_a_seed_returns_the_same_images_and_another_seed_others() -> None:
     torch.testing.assert_close(augmented(0), augmented(0))
     assert not torch.equal(augmented(0), augmented(1))
 
@@ -84,7 +84,7 @@ def test_blur_takes_detail_away_and_leaves_a_plain_photograph() -> None:
     torch.testing.assert_close(augment(plain, 40, 3, how), plain.float(), rtol=0, atol=1e-2)
 
 
-def test_the_share_of_blurred_photographs_is_the_one_that_was_asked_for() -> None:
+def test_the_share_of_blurred_photographs_is_the_one_that_was_requested() -> None:
     noise = torch.randint(0, 256, (400, 12, 12, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     found = augment(noise, 12, 3, NOTHING.model_copy(update={"blurred_share": 0.3}))
     changed = ((found - noise.float()).abs().amax(dim=(1, 2, 3)) > 1).float().mean()

@@ -23,7 +23,7 @@ def write_csv(directory: Path, text: str) -> Path:
     return path
 
 
-def test_rows_of_the_wanted_roles_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_rows_of_the_requested_roles_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     csv = write_csv(
         tmp_path,
         "role,instance,path,note\n"
@@ -44,7 +44,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     assert caught.value.item == str(csv)
 
 
-def test_where_every_row_is_taken_no_role_is_asked_for(tmp_path: Path) -> None:
+def test_where_every_row_is_taken_no_role_is_requested(tmp_path: Path) -> None:
     csv = write_csv(tmp_path, "path,label\nimages/red.png,apple\n")
     with pytest.raises(PhotographListError, match=r"no column instance: .*; needed are path, instance$"):
         csv_photographs(csv, None)
@@ -61,7 +61,7 @@ def test_a_missing_csv_is_named(tmp_path: Path) -> None:
     assert caught.value.item == str(tmp_path / "none.csv")
 
 
-def test_a_listed_file_that_is_not_there_is_named_when_it_is_loaded(tmp_path: Path) -> None:
+def test_a_listed_file_that_is_missing_is_named_when_it_is_loaded(tmp_path: Path) -> None:
     csv = write_csv(tmp_path, "path,instance,role\nimages/gone.png,apple,train\n")
     (photograph,) = csv_photographs(csv, ["train"])
     with pytest.raises(AffError) as caught:
@@ -82,14 +82,14 @@ def test_a_row_with_too_few_columns_is_named_by_its_line(tmp_path: Path) -> None
         csv_photographs(csv, ["train"])
 
 
-def test_no_row_of_the_wanted_role_is_told(tmp_path: Path) -> None:
+def test_no_row_of_the_requested_role_is_reported(tmp_path: Path) -> None:
     csv = write_csv(tmp_path, "path,instance,role\nimages/red.png,apple,train\n")
     with pytest.raises(PhotographListError, match="no rows of role query"):
         csv_photographs(csv, ["query"])
 
 
 @pytest.mark.parametrize("row", [",apple,query", "images/red.png,,query"])
-def test_a_row_of_the_wanted_role_without_path_or_instance_is_named_by_its_line(tmp_path: Path, row: str) -> None:
+def test_a_row_of_the_requested_role_without_path_or_instance_is_named_by_its_line(tmp_path: Path, row: str) -> None:
     csv = write_csv(tmp_path, f"path,instance,role\nimages/red.png,apple,train\n{row}\n")
     with pytest.raises(PhotographListError, match="line 3 has no path or no instance"):
         csv_photographs(csv, ["query"])
@@ -143,7 +143,7 @@ def test_a_list_may_have_any_form_that_spreadsheets_and_programs_write(tmp_path:
         (b"path,instance,instance\na.png,plum,pear\n", "two columns are named instance"),
     ],
 )
-def test_a_list_that_cannot_be_read_is_told_with_line_and_column(tmp_path: Path, data: bytes, words: str) -> None:
+def test_a_list_that_cannot_be_read_is_reported_with_line_and_column(tmp_path: Path, data: bytes, words: str) -> None:
     csv = write_csv(tmp_path, "")
     csv.write_bytes(data)
     with pytest.raises(PhotographListError, match=words) as caught:

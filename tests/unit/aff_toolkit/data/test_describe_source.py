@@ -48,7 +48,7 @@ def test_subfolders_that_cannot_be_read_are_named_and_counted(tmp_path: Path) ->
         assert len(source.photographs()) == 2
 
 
-def test_a_list_tells_how_many_things_it_names_and_scenes_need_no_word(tmp_path: Path) -> None:
+def test_a_list_states_how_many_things_it_names_and_scenes_need_no_word(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,instance\na.jpg,tower\nb.jpg,tower\nc.jpg,gate\n", encoding="utf-8")
     source = CsvSource(path=tmp_path / "list.csv", roles=None)
     assert describe_source(source) == [f"{tmp_path / 'list.csv'}: 3 photographs of 2 things"]

@@ -31,12 +31,12 @@ def test_the_folder_of_a_photograph_is_its_instance_and_numbers_sort_as_numbers(
     assert tuple(found[0].load()[0, 0]) == (200, 0, 0)
 
 
-def test_a_photograph_beside_the_folders_is_named(tmp_path: Path) -> None:
+def test_a_photograph_next_to_the_folders_is_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"loose\.png lies in no subfolder"):
         folder_photographs(fill(tmp_path, "tower/a.png", "loose.png"))
 
 
-def test_photographs_beside_the_folders_are_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+def test_photographs_next_to_the_folders_are_left_out_if_requested(tmp_path: Path) -> None:
     root = fill(tmp_path, "tower/a.png", "loose.png")
     assert [photograph.name for photograph in folder_photographs(root, loose=True)] == ["tower/a.png"]
     (root / "tower" / "a.png").unlink()
@@ -58,7 +58,7 @@ def test_a_survey_counts_the_images_of_each_folder_and_names_what_is_loose_or_em
     assert found.labelled
 
 
-def test_a_folder_is_labelled_where_more_images_lie_in_subfolders_than_beside_them(tmp_path: Path) -> None:
+def test_a_folder_is_labelled_where_more_images_are_in_subfolders_than_next_to_them(tmp_path: Path) -> None:
     root = fill(tmp_path, "a.png", "b.png", "more/c.png", "more/d.png")
     assert not survey_folder(root).labelled
     assert survey_folder(fill(root, "more/e.png")).labelled
@@ -77,7 +77,7 @@ def test_the_rule_of_what_is_left_out_is_that_of_indexing(tmp_path: Path) -> Non
     assert folder_photographs(root)[2].load().shape == folder_photographs(root)[0].load().shape
 
 
-def test_a_subfolder_that_cannot_be_read_is_named_and_left_out_where_that_is_wanted(tmp_path: Path) -> None:
+def test_a_subfolder_that_cannot_be_read_is_named_and_left_out_if_requested(tmp_path: Path) -> None:
     root = fill(tmp_path, "a/1.png", "a/2.png")
     (root / "gone").symlink_to("nowhere")
     for photographs in (folder_photographs, unlabelled_photographs):
@@ -96,7 +96,7 @@ def test_names_that_are_not_utf8_are_written_as_escapes_and_their_files_are_read
         assert tuple(photograph.load()[0, 0]) == (200, 0, 0)
 
 
-def test_a_pipe_among_the_photographs_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_pipe_among_the_photographs_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (photograph,) = unlabelled_photographs(tmp_path)
     with pytest.raises(AffError, match="is not a regular file"):
@@ -108,14 +108,14 @@ def test_without_labels_every_photograph_is_an_instance(tmp_path: Path) -> None:
     assert [(p.name, p.instance) for p in found] == [("b.png", "b.png"), ("sub/a.png", "sub/a.png")]
 
 
-def test_a_folder_without_images_or_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_images_or_no_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="holds no image files"):
         unlabelled_photographs(tmp_path)
     with pytest.raises(FolderError, match="is not a folder"):
         folder_photographs(tmp_path / "none")
 
 
-def test_a_photograph_that_is_gone_or_no_image_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+def test_a_photograph_that_is_missing_or_no_image_is_reported_when_it_is_loaded(tmp_path: Path) -> None:
     gone, text = unlabelled_photographs(fill(tmp_path, "a.png", "b.png"))
     (tmp_path / "a.png").unlink()
     (tmp_path / "b.png").write_bytes(b"no image")

@@ -46,12 +46,12 @@ def test_a_landmark_with_more_images_than_a_csv_field_may_hold_is_read(tmp_path:
         ("landmark_id,images\n", "no rows"),
     ],
 )
-def test_what_is_not_of_the_official_form_is_told(tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_not_of_the_official_form_is_reported(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(PhotographListError) as caught:
         gldv2_photographs(listed(tmp_path, text), tmp_path)
     assert words in caught.value.detail
 
 
-def test_a_missing_list_is_told(tmp_path: Path) -> None:
+def test_a_missing_list_is_reported(tmp_path: Path) -> None:
     with pytest.raises(PhotographListError, match="cannot be read"):
         gldv2_photographs(tmp_path / "none.csv", tmp_path)

@@ -94,7 +94,7 @@ def test_folders_that_link_to_each_other_are_read_once_each(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("target", ["nowhere", "link"])
-def test_a_linked_folder_that_is_gone_is_named(tmp_path: Path, target: str) -> None:
+def test_a_linked_folder_that_is_missing_is_named(tmp_path: Path, target: str) -> None:
     root = write(tmp_path, "a/1.jpg")
     (root / "link").symlink_to(target)
     *_, error = photograph_folders(str(root))

@@ -30,7 +30,7 @@ def test_a_file_within_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.Mon
         read_photograph(tmp_path / "a.jpg")
 
 
-def test_a_huge_file_is_refused_by_its_size(tmp_path: Path) -> None:
+def test_a_huge_file_is_rejected_by_its_size(tmp_path: Path) -> None:
     with (tmp_path / "sparse.jpg").open("wb") as file:
         file.truncate(2**35)
     with pytest.raises(ImageTooManyBytesError, match="34,359,738,368 bytes"):
@@ -38,7 +38,7 @@ def test_a_huge_file_is_refused_by_its_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link to a device", "folder", "missing", "loop"])
-def test_what_is_not_a_regular_file_is_refused_without_a_wait(
+def test_what_is_not_a_regular_file_is_rejected_without_a_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
@@ -68,7 +68,7 @@ def test_a_file_that_hides_its_size_is_read_to_the_limit_alone(monkeypatch: pyte
         read_photograph(Path("/proc/kallsyms"))
 
 
-def test_a_limit_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_not_a_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFF_MAX_IMAGE_BYTES", "32 MiB")
     with pytest.raises(InvalidParameterError, match="AFF_MAX_IMAGE_BYTES"):
         read_photograph(tmp_path / "a.jpg")
@@ -85,6 +85,6 @@ def test_instances_of_one_image_are_found_and_left_out() -> None:
     assert left_out == ["a", "c"]
 
 
-def test_labels_that_never_repeat_are_refused() -> None:
+def test_labels_that_never_repeat_are_rejected() -> None:
     with pytest.raises(TooFewImagesError, match="none of the 3 instances"):
         without_single_images(photographs("a", "b", "c"))

@@ -42,7 +42,7 @@ def test_a_folder_with_loose_photographs_is_unlabelled(tmp_path: Path) -> None:
     assert [photograph.instance for photograph in source.photographs()] == ["a.jpg", "more/b.jpg"]
 
 
-def test_a_loose_photograph_beside_folders_of_things_does_not_take_their_labels_away(tmp_path: Path) -> None:
+def test_a_loose_photograph_next_to_folders_of_things_does_not_take_their_labels_away(tmp_path: Path) -> None:
     for name in ("tower/1.jpg", "tower/2.jpg", "cover.jpg"):
         _photograph(tmp_path / name)
     source = source_of_path(tmp_path)
@@ -60,7 +60,7 @@ def test_whether_subfolders_are_things_can_be_decided_for_a_folder_and_not_for_a
         source_of_path(tmp_path / "list.csv", labelled=False)
 
 
-def test_a_csv_file_is_told_from_that_of_gldv2_by_its_columns(tmp_path: Path) -> None:
+def test_a_csv_file_is_distinguished_from_that_of_gldv2_by_its_columns(tmp_path: Path) -> None:
     listed, landmarks = tmp_path / "list.csv", tmp_path / "train_clean.csv"
     listed.write_text("path,instance\na.jpg,tower\nb.jpg,tower\n")
     landmarks.write_text("landmark_id,images\n7,abcd efgh\n")
@@ -71,7 +71,7 @@ def test_a_csv_file_is_told_from_that_of_gldv2_by_its_columns(tmp_path: Path) ->
     assert (first.name, first.instance) == ("a/b/c/abcd.jpg", "7")
 
 
-def test_a_path_in_a_recipe_is_what_lies_there_when_it_is_read(tmp_path: Path) -> None:
+def test_a_path_in_a_recipe_is_what_exists_when_it_is_read(tmp_path: Path) -> None:
     source = PathSource(path=tmp_path)
     _photograph(tmp_path / "tower" / "1.jpg")
     assert source.labelled
@@ -82,7 +82,7 @@ def test_a_path_in_a_recipe_is_what_lies_there_when_it_is_read(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["nothing", "photograph.jpg"])
-def test_anything_else_is_refused(tmp_path: Path, name: str) -> None:
+def test_anything_else_is_rejected(tmp_path: Path, name: str) -> None:
     _photograph(tmp_path / "photograph.jpg")
     with pytest.raises(PhotographSourceError, match=r"neither a folder nor a \.csv"):
         source_of_path(tmp_path / name)
@@ -107,7 +107,7 @@ def _instances(source: CsvSource) -> list[str]:
     return [photograph.instance for photograph in source.photographs()]
 
 
-def test_a_row_without_an_instance_stands_alone_where_the_list_may_have_such_rows(tmp_path: Path) -> None:
+def test_a_row_without_an_instance_is_a_separate_instance_where_the_list_may_have_such_rows(tmp_path: Path) -> None:
     rows = "path,instance,role\na.jpg,,train\nb.jpg,tower,train\na.jpg,,train\nc.jpg,,query\n"
     path = _csv(tmp_path, rows)
     assert _instances(CsvSource(path=path, alone=True)) == ["a.jpg", "tower", "a.jpg (line 4)"]
@@ -115,7 +115,7 @@ def test_a_row_without_an_instance_stands_alone_where_the_list_may_have_such_row
         CsvSource(path=path).photographs()
 
 
-def test_a_row_without_a_path_is_an_error_even_where_it_may_stand_alone(tmp_path: Path) -> None:
+def test_a_row_without_a_path_is_an_error_even_where_it_may_be_a_separate_instance(tmp_path: Path) -> None:
     path = _csv(tmp_path, "path,instance,role\n,tower,train\n")
     with pytest.raises(PhotographListError, match="line 2 has no path or no instance"):
         CsvSource(path=path, alone=True).photographs()
@@ -138,7 +138,7 @@ def test_a_list_without_frames_stays_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("frame", ["soon", "1.5"])
-def test_a_frame_that_is_no_whole_number_names_its_photograph(tmp_path: Path, frame: str) -> None:
+def test_a_frame_that_is_not_a_whole_number_names_its_photograph(tmp_path: Path, frame: str) -> None:
     path = _csv(tmp_path, f"path,instance,frame,role\na.jpg,walk,1,train\nb.jpg,walk,{frame},train\n")
     with pytest.raises(PhotographListError, match=rf"b\.jpg: the frame '{frame}' is no whole number") as caught:
         CsvSource(path=path, frames_together=2).photographs()

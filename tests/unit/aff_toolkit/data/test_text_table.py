@@ -87,13 +87,13 @@ def test_a_column_is_found_as_it_is_written_before_it_is_found_in_another_case()
     assert find_column(["city"], "path") is None
 
 
-def test_a_cell_too_many_is_told_with_its_line_and_the_others_are_read() -> None:
+def test_a_cell_too_many_is_reported_with_its_line_and_the_others_are_read() -> None:
     text = "path,city\na.jpg,Paris, France\nb.jpg,Bern\n"
     assert _problems(text) == {2: "has 3 cells below 2 headings; a cell that contains ',' has to stand in quotes"}
     assert _read(text)[1] == [["b.jpg", "Bern"]]
 
 
-def test_bytes_that_are_not_utf8_are_told_with_line_column_and_remedy_and_the_others_are_read() -> None:
+def test_bytes_that_are_not_utf8_are_reported_with_line_column_and_remedy_and_the_others_are_read() -> None:
     data = "path;city\na.jpg;Paris\nb.jpg;Köln\nc.jpg;Bern\n".encode("cp1252")
     (problem,) = _problems(data).items()
     assert problem[0] == 3
@@ -101,13 +101,13 @@ def test_bytes_that_are_not_utf8_are_told_with_line_column_and_remedy_and_the_ot
     assert _read(data)[1] == [["a.jpg", "Paris"], ["c.jpg", "Bern"]]
 
 
-def test_a_quote_that_does_not_close_is_told_with_the_line_in_which_it_opens() -> None:
+def test_a_quote_that_does_not_close_is_reported_with_the_line_in_which_it_opens() -> None:
     text = 'path,city\na.jpg,Paris\nb.jpg,"Bern\nc.jpg,Rome\nd.jpg,Oslo\n'
     assert _problems(text) == {5: "a quote that opens in line 3 or below does not close"}
     assert _read(text)[1] == [["a.jpg", "Paris"]]
 
 
-def test_a_cell_that_is_too_long_is_told_with_its_lines_and_reading_goes_on() -> None:
+def test_a_cell_that_is_too_long_is_reported_with_its_lines_and_reading_continues() -> None:
     text = f'path,city\na.jpg,"{"x" * 200_000}"\nb.jpg,Bern\n'
     (problem,) = _problems(text).items()
     assert problem == (2, "the cells from line 2 on cannot be read: field larger than field limit (131072)")
@@ -125,11 +125,11 @@ def test_a_cell_that_is_too_long_is_told_with_its_lines_and_reading_goes_on() ->
         (f'"{"x" * 200_000}"\n'.encode(), "the headings cannot be read: field larger"),
     ],
 )
-def test_headings_that_cannot_be_used_are_refused(data: bytes, words: str) -> None:
+def test_headings_that_cannot_be_used_are_rejected(data: bytes, words: str) -> None:
     with pytest.raises(TableError, match=words):
         TextTable(io.BytesIO(data))
 
 
-def test_lines_are_those_of_the_file_whatever_stands_before() -> None:
+def test_lines_are_those_of_the_file_whatever_precedes() -> None:
     table = TextTable(io.BytesIO(b'sep=,\npath,city\n\n"a\nb.jpg",Paris\nc.jpg,Bern\n'))
     assert [row.line for row in table] == [5, 6]

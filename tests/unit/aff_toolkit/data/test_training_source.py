@@ -35,7 +35,7 @@ def test_equal_names_in_two_sources_are_two_instances(tmp_path: Path) -> None:
     assert [photograph.instance for photograph in load_sources(sources[:1])] == ["1"]
 
 
-def test_an_optional_source_that_is_not_there_is_left_out_with_its_licence(tmp_path: Path) -> None:
+def test_an_optional_source_that_is_missing_is_left_out_with_its_licence(tmp_path: Path) -> None:
     absent = FolderSource(path=tmp_path / "none")
     scenes = TrainingSource(photographs=ScenesSource(instances=2, views=1), licence="own")
     sources = [scenes, TrainingSource(photographs=absent, optional=True, licence="theirs")]
@@ -44,6 +44,6 @@ def test_an_optional_source_that_is_not_there_is_left_out_with_its_licence(tmp_p
     assert absent_sources([*sources, sources[1]]) == [tmp_path / "none"]
 
 
-def test_another_source_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_another_source_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="is not a folder"):
         load_sources([TrainingSource(photographs=FolderSource(path=tmp_path / "none"))])

@@ -36,7 +36,7 @@ def test_each_component_is_the_root_of_the_share_of_pixels_in_its_box() -> None:
     assert found == pytest.approx(np.sqrt(expected))
 
 
-def test_where_the_colours_stand_and_how_large_the_photograph_is_does_not_matter() -> None:
+def test_where_the_colours_are_and_how_large_the_photograph_is_does_not_matter() -> None:
     one, other, large = colour_histograms(
         [stripes(RED, BLUE), stripes(BLUE, RED), stripes(RED, BLUE).repeat(3, axis=0)]
     )
@@ -108,7 +108,7 @@ def test_a_gallery_of_fewer_keypoints_than_centres_leaves_the_width_as_it_is() -
     assert np.linalg.norm(found) == pytest.approx(1.0)
 
 
-def test_equal_galleries_give_equal_codebooks() -> None:
+def test_equal_galleries_return_equal_codebooks() -> None:
     gallery = [landmark(number) for number in range(3)]
     assert np.array_equal(fitted(gallery).encoder.codebook, fitted(gallery).encoder.codebook)
 

@@ -37,7 +37,7 @@ def test_what_was_recorded_is_read(tiny_bundle: TinyBundle, tmp_path: Path) -> N
         ({"instances": 3}, "another evaluation: other photographs or labels;"),
     ],
 )
-def test_another_evaluation_is_told_in_what_it_differs(
+def test_another_evaluation_is_reported_in_what_it_differs(
     tiny_bundle: TinyBundle, tmp_path: Path, options: dict[str, Any], words: str
 ) -> None:
     record(tiny_bundle).begin(tmp_path)
@@ -50,7 +50,7 @@ def test_auto_is_the_precision_that_the_bundle_has(tiny_bundle: TinyBundle) -> N
     assert record(tiny_bundle, search="live").precision == "as served"
 
 
-def test_what_is_no_record_or_cannot_be_written_is_told(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+def test_what_is_not_a_record_or_cannot_be_written_is_reported(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     with pytest.raises(RankingsError, match="no evaluation there"):
         EvaluationRecord.read(tmp_path)
     (tmp_path / "evaluation.json").write_text("{}")

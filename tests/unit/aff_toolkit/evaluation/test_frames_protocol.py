@@ -84,14 +84,14 @@ def test_the_file_is_one_that_aff_evaluate_takes_and_its_paths_are_relative_to_i
         ("a.png,a,1,train", "path,instance,frame,role", "no rows of role dev"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_refused(tmp_path: Path, row: str, columns: str, words: str) -> None:
+def test_a_list_that_cannot_be_used_is_rejected(tmp_path: Path, row: str, columns: str, words: str) -> None:
     path = write_frames(tmp_path, row, columns=columns)
     with pytest.raises(PhotographListError, match=words) as caught:
         protocol_of(path)
     assert caught.value.item == str(path)
 
 
-def test_junk_lies_beyond_the_positives(tmp_path: Path) -> None:
+def test_junk_is_beyond_the_positives(tmp_path: Path) -> None:
     with pytest.raises(InvalidParameterError, match="is 1, less than the 2") as caught:
         protocol_of(write_frames(tmp_path, "a.png,a,1,dev"), junk_within=1)
     assert caught.value.item == "junk_within"

@@ -22,14 +22,14 @@ def listed(path: Path) -> tuple[list[list[int]], list[list[int]]]:
     return [rows.tolist() for rows in relevance.relevant], [rows.tolist() for rows in relevance.ignored]
 
 
-def refused(path: Path) -> str:
+def rejected(path: Path) -> str:
     with pytest.raises(GroundTruthError) as caught:
         listed_relevance(path)
     assert caught.value.item == str(path)
     return caught.value.detail
 
 
-def test_a_query_has_the_positives_and_the_junk_that_it_lists_and_its_instance_is_not_asked(tmp_path: Path) -> None:
+def test_a_query_has_the_positives_and_the_junk_that_it_lists_and_its_instance_is_ignored(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "q.png,walk,query,b.png; a.png,c.png",
@@ -58,14 +58,14 @@ def test_an_image_of_the_role_junk_is_ignored_for_every_query_of_its_instance(tm
     assert listed(path) == ([[1], [1], [2]], [[0], [0], []])
 
 
-def test_a_query_whose_photograph_is_in_the_gallery_too_is_taken_out_of_its_own_ranking(tmp_path: Path) -> None:
+def test_a_query_whose_photograph_is_in_the_gallery_too_is_taken_out_of_its_ranking(tmp_path: Path) -> None:
     names = ("a.png", "b.png")
     rows = [f"{name},pear,{role}" for role in ("query", "gallery") for name in names]
     path = write(tmp_path, *rows, columns="path,instance,role")
     assert listed(path) == ([[1], [0]], [[0], [1]])
 
 
-def test_a_name_stands_for_every_row_of_the_gallery_with_that_path(tmp_path: Path) -> None:
+def test_a_name_selects_every_row_of_the_gallery_with_that_path(tmp_path: Path) -> None:
     path = write(tmp_path, "q.png,x,query,a.png,", "a.png,x,gallery,,", "b.png,x,gallery,,", "a.png,y,gallery,,")
     assert listed(path) == ([[0, 2]], [[]])
 
@@ -88,24 +88,24 @@ def test_an_empty_column_of_junk_changes_nothing(tmp_path: Path) -> None:
 def test_a_name_that_is_not_in_the_gallery_is_an_error_of_its_row(tmp_path: Path, cells: str, kind: str) -> None:
     path = write(tmp_path, "a.png,x,gallery,,", f"q.png,x,query,{cells}", "r.png,x,query,a.png,")
     name = cells.strip(",")
-    assert refused(path) == f"line 3 (q.png) lists '{name}' as {kind}, which is not in the gallery"
+    assert rejected(path) == f"line 3 (q.png) lists '{name}' as {kind}, which is not in the gallery"
 
 
 def test_an_image_that_is_both_positive_and_junk_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "q.png,x,query,a.png,a.png;b.png", "a.png,x,gallery,,", "b.png,x,gallery,,")
-    assert refused(path) == "line 2 (q.png) has 'a.png' both as positive and as junk"
+    assert rejected(path) == "line 2 (q.png) has 'a.png' both as positive and as junk"
     path = write(tmp_path, "q.png,x,query,a.png;b.png,", "a.png,x,gallery,,", "b.png,x,junk,,")
-    assert refused(path) == "line 2 (q.png) has 'b.png' both as positive and as junk"
+    assert rejected(path) == "line 2 (q.png) has 'b.png' both as positive and as junk"
 
 
 def test_a_query_that_is_its_own_positive_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "a.png,x,query,a.png,", "a.png,x,gallery,,")
-    assert refused(path) == "line 2 (a.png) lists itself as positive"
+    assert rejected(path) == "line 2 (a.png) lists itself as positive"
 
 
 def test_a_gallery_image_that_lists_anything_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, "q.png,x,query,a.png,", "a.png,x,distractor,,q.png")
-    assert refused(path) == "line 3 (a.png) has the role distractor and lists junk; queries alone do"
+    assert rejected(path) == "line 3 (a.png) has the role distractor and lists junk; queries alone do"
 
 
 @pytest.mark.parametrize("roles", [("gallery", "junk"), ("junk", "distractor")])
@@ -113,4 +113,4 @@ def test_a_path_with_the_role_junk_and_another_one_is_an_error(tmp_path: Path, r
     rows = ["q.png,x,query", *(f"a.png,x,{role}" for role in roles)]
     path = write(tmp_path, *rows, columns="path,instance,role")
     line = 3 + roles.index("junk")
-    assert refused(path).startswith(f"line {line} (a.png) has the role junk, and another row has the same path")
+    assert rejected(path).startswith(f"line {line} (a.png) has the role junk, and another row has the same path")

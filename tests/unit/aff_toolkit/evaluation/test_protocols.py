@@ -38,7 +38,7 @@ def test_no_photograph_is_both_a_query_and_in_the_gallery() -> None:
         assert not any(np.array_equal(query.load(), image) for image in gallery)
 
 
-def test_the_description_says_what_stands_beside_the_figures() -> None:
+def test_the_description_states_the_conditions_of_the_figures() -> None:
     protocol = scenes_protocol(instances=2, queries_each=1, gallery_each=3, distractors=4, difficulty=0.5)
     assert "2 landmarks x 1 queries and 3 gallery views, 4 distractors, difficulty 0.5" in protocol.description
 
@@ -64,7 +64,7 @@ def test_an_open_set_has_the_positives_and_the_junk_that_its_file_lists(tmp_path
     assert "positives and junk as the file lists them" in protocol.description
 
 
-def test_an_open_set_in_which_nothing_can_be_found_is_refused(tmp_path: Path) -> None:
+def test_an_open_set_in_which_nothing_can_be_found_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "fruit.csv"
     path.write_text("path,instance,role\nq.png,apple,query\na.png,plum,gallery\n", encoding="utf-8")
     with pytest.raises(NothingToScoreError, match="no query has a positive") as caught:
@@ -72,7 +72,7 @@ def test_an_open_set_in_which_nothing_can_be_found_is_refused(tmp_path: Path) ->
     assert caught.value.item == str(path)
 
 
-def test_several_open_sets_of_a_recipe_are_told_apart_by_their_files(tmp_path: Path) -> None:
+def test_several_open_sets_of_a_recipe_are_distinguished_by_their_files(tmp_path: Path) -> None:
     recipe = with_open_set(tmp_path)
     (path,) = recipe.evaluation.open_sets
     paths = (path, tmp_path / "a" / "walk.csv", tmp_path / "b" / "walk.csv")

@@ -88,7 +88,7 @@ def test_scores_equal_the_slow_evaluator_for_any_ranking(queries: list[tuple[lis
         assert list(found.mean_precisions.values()) == pytest.approx(expected_precisions, abs=1e-9)
 
 
-def test_a_hand_made_ranking_gives_the_hand_made_area() -> None:
+def test_a_hand_made_ranking_returns_the_hand_made_area() -> None:
     truth = RevisitedGroundTruth.model_validate(benchmark([["easy", "junk", "other", "hard"]]))
     found = score_revisited([np.array([1, 2, 0, 3])], truth, "medium")
     # Without the junk image: other, easy, hard. Trapezoids (0 + 1/2) / 2 and (1/2 + 2/3) / 2, each over 2 positives.
@@ -103,13 +103,13 @@ def test_a_query_without_positives_is_left_out_of_the_mean() -> None:
     assert found.map == 1.0
 
 
-def test_no_positive_at_all_is_refused() -> None:
+def test_no_positive_at_all_is_rejected() -> None:
     truth = RevisitedGroundTruth.model_validate(benchmark([["junk", "other"]]))
     with pytest.raises(ValueError, match="setup hard"):
         score_revisited([np.array([0, 1])], truth, "hard")
 
 
-def test_distractors_stand_in_the_ranking() -> None:
+def test_distractors_are_ranked() -> None:
     truth = RevisitedGroundTruth.model_validate(benchmark([["easy", "other"]]))
     assert score_revisited([np.array([7, 0, 1])], truth, "easy").map == pytest.approx((0 + 1 / 2) / 2)
 
@@ -149,7 +149,7 @@ class Malicious:
         return eval, ("1 + 1",)
 
 
-def test_a_pickle_that_names_code_is_refused_by_that_name(tmp_path: Path) -> None:
+def test_a_pickle_that_names_code_is_rejected_by_that_name(tmp_path: Path) -> None:
     path = written(tmp_path, {"imlist": Malicious()})
     with pytest.raises(GroundTruthError, match=r"names builtins\.eval") as caught:
         read_revisited(path)
@@ -165,12 +165,12 @@ def test_a_pickle_that_names_code_is_refused_by_that_name(tmp_path: Path) -> Non
         ({"imlist": ["only"]}, "beyond the 1 gallery images"),
     ],
 )
-def test_ground_truth_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_ground_truth_that_contradicts_itself_is_rejected(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     with pytest.raises(GroundTruthError, match=words):
         read_revisited(written(tmp_path, benchmark([["easy", "junk"]]) | change))
 
 
-def test_what_is_no_pickle_or_not_there_is_told(tmp_path: Path) -> None:
+def test_what_is_not_a_pickle_or_missing_is_reported(tmp_path: Path) -> None:
     (tmp_path / "gnd.pkl").write_bytes(b"no pickle")
     with pytest.raises(GroundTruthError, match="is not a pickle"):
         read_revisited(tmp_path / "gnd.pkl")

@@ -47,7 +47,7 @@ def test_a_whole_bundle_needs_no_copies(bundle: Path, tmp_path: Path) -> None:
     assert repair_bundle(bundle, tmp_path / "nowhere") == []
 
 
-def test_what_has_no_copy_is_named_and_the_rest_put_back(bundle: Path, copies: Path) -> None:
+def test_what_has_no_copy_is_named_and_the_rest_is_restored(bundle: Path, copies: Path) -> None:
     (bundle / MIXER).unlink()
     (bundle / QUERY).unlink()
     (copies / "blobs" / "77c0").unlink()
@@ -80,7 +80,7 @@ def test_files_of_the_bundle_that_lay_there_are_removed_and_no_others(tiny_bundl
     assert (own / "notes.txt").exists()
 
 
-def test_a_source_that_is_no_bundle_leaves_what_is_there(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_bundle_leaves_what_is_there(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     put_bundle(tiny_bundle.bundle, tmp_path / "own")
     with pytest.raises(BundleNotFoundError):
         put_bundle(tmp_path / "none", tmp_path / "own")

@@ -71,7 +71,7 @@ def test_the_float32_graph_passes_at_the_bound_and_not_below_it() -> None:
         assert words in refused.value.detail
 
 
-def test_one_embedding_that_is_no_number_does_not_pass() -> None:
+def test_one_embedding_that_is_not_a_number_does_not_pass() -> None:
     with pytest.raises(ExportMismatchError, match="nan"):
         require_same_embeddings(TRAINED, encoder((1, 0), (np.nan, 0), (0, 1)), BATCHES, -1.0)
 
@@ -87,11 +87,11 @@ def test_int8_may_lose_half_a_point_and_no_more(map_fp32: float, map_int8: float
 
 
 @pytest.mark.parametrize(("map_fp32", "map_int8"), [(0.8, np.nan), (np.nan, 0.8)])
-def test_a_figure_that_is_no_number_is_refused(map_fp32: float, map_int8: float) -> None:
+def test_a_figure_that_is_not_a_number_is_rejected(map_fp32: float, map_int8: float) -> None:
     assert not judge(map_fp32, map_int8).accepted
 
 
-def test_a_verdict_says_why_with_the_figures() -> None:
+def test_a_verdict_states_why_with_the_figures() -> None:
     assert judge(0.8, 0.77).describe() == (
         "without an int8 query encoder: mAP 77.00 against 80.00 of fp32 under scenes, a loss of 3.00 points; at most "
         "0.5 may be lost (export.max_map_loss_points). Cosine to fp32 at least 0.9700, 0.9800 in the mean"

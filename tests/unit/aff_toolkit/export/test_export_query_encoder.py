@@ -28,7 +28,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[QueryEncoder, On
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_onnx_runtime_gives_what_torch_gives(encoders: tuple[QueryEncoder, OnnxQueryEncoder], batch: int) -> None:
+def test_onnx_runtime_returns_what_torch_gives(encoders: tuple[QueryEncoder, OnnxQueryEncoder], batch: int) -> None:
     trained, exported = encoders
     images = coloured_tiles(batch, SIZE, seed=batch)
     with torch.inference_mode():

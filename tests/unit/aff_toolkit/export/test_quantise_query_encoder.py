@@ -57,7 +57,7 @@ def initialisers(model: ModelProto) -> dict[str, NDArray[np.generic]]:
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_it_gives_nearly_the_embeddings_of_the_float32_graph(bundle: tuple[Path, BundleManifest], batch: int) -> None:
+def test_it_returns_nearly_the_embeddings_of_the_float32_graph(bundle: tuple[Path, BundleManifest], batch: int) -> None:
     directory, manifest = bundle
     fp32, int8 = (
         OnnxQueryEncoder.load(directory, manifest, threads=1, precision=precision) for precision in ("fp32", "int8")
@@ -86,7 +86,7 @@ def test_weights_between_the_convolutions_and_of_the_whitening_have_8_bits_and_a
     assert axes == {0}
 
 
-def test_sums_of_two_products_fit_16_bits_so_that_every_processor_gives_the_same(int8_graph: ModelProto) -> None:
+def test_sums_of_two_products_fit_16_bits_so_that_every_processor_computes_the_same(int8_graph: ModelProto) -> None:
     weights = [value for name, value in initialisers(int8_graph).items() if name.endswith(".weight_quantized")]
     largest = max(int(np.abs(value.astype(np.int32)).max()) for value in weights)
     assert 2 * 255 * largest <= np.iinfo(np.int16).max
@@ -129,7 +129,7 @@ def test_it_cannot_be_made_without_photographs(bundle: tuple[Path, BundleManifes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_graph_without_convolutions_in_a_row_is_refused(tmp_path: Path) -> None:
+def test_a_graph_without_convolutions_in_a_row_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "flat.onnx").write_bytes(tiny_query_encoder())
     with pytest.raises(QuantisationError, match="nothing to quantise"):
         quantise_query_encoder(tmp_path / "flat.onnx", CALIBRATION, tmp_path / "int8.onnx")

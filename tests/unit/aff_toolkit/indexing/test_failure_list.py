@@ -54,7 +54,7 @@ def test_the_list_of_an_earlier_run_goes_with_the_end_of_one_without_failures_al
 @pytest.mark.parametrize(
     "own", [b"path,city\na.jpg,Paris\n", b"", b"\xff\xd8\xff\xe0", b'id,source\r"', b"id,source,code\n"]
 )
-def test_a_file_of_ones_own_is_never_touched_and_the_list_goes_beside_it(tmp_path: Path, own: bytes) -> None:
+def test_a_file_of_the_user_is_never_overwritten_and_the_list_has_another_name(tmp_path: Path, own: bytes) -> None:
     path = tmp_path / "failures.csv"
     path.write_bytes(own)
     FailureList(path).close(complete=True)
@@ -129,12 +129,14 @@ def test_a_list_that_cannot_be_written_costs_the_run_nothing(tmp_path: Path, pat
     assert not list((tmp_path / "folder").iterdir())
 
 
-def test_a_folder_that_may_not_be_written_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_written_is_reported_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # permissions do not bind root
     assert FailureList(tmp_path / "failures.csv").problem == "it may not be written"
 
 
-def test_what_has_no_file_of_its_own_is_listed_with_what_to_index_in_its_place(tmp_path: Path) -> None:
+def test_what_has_no_separate_file_is_listed_with_what_to_index_instead(tmp_path: Path) -> None:
     path, closed = tmp_path / "failures.csv", problem_of(UnreadableFolderError("cannot be read"))
     (tmp_path / "b.tar, c.jpg").write_bytes(b"a file of such a name")
     places = {"/photos/x.tar.gz, a.jpg": PROBLEM, "/l.csv, line 3": PROBLEM, "s3://b/t.parquet, row 2": PROBLEM}

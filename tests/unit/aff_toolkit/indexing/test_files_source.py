@@ -62,7 +62,7 @@ def test_a_home_directory_is_found_by_its_name(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("pattern", ["none/*.jpg", "[", "a/**.jpg", "", "a/none-*.jpg", "none/**"])
-def test_a_pattern_that_matches_nothing_is_refused(
+def test_a_pattern_that_matches_nothing_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

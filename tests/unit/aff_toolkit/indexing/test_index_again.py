@@ -51,7 +51,7 @@ def counts(summary: IndexingSummary) -> tuple[int, int, int, int]:
     return summary.indexed, summary.updated, summary.duplicate, summary.failed
 
 
-def test_other_content_under_an_id_is_told_before_it_is_replaced(indexer: IndexerClient, tmp_path: Path) -> None:
+def test_other_content_under_an_id_is_reported_before_it_is_replaced(indexer: IndexerClient, tmp_path: Path) -> None:
     first = write(tmp_path / "colA", {"again-1.png": (10, 0, 0), "again-2.png": (20, 0, 0)})
     second = write(tmp_path / "colB", {"again-1.png": (30, 0, 0), "again-2.png": (20, 0, 0), "again-3.png": (40, 0, 0)})
     assert counts(index(indexer, first)) == (2, 0, 0, 0)
@@ -65,7 +65,7 @@ def test_other_content_under_an_id_is_told_before_it_is_replaced(indexer: Indexe
     assert told == [(["again-1.png"], ["again-1.png"])]  # the gallery still held that of the first folder
 
 
-def test_another_payload_alone_is_told_of_by_nobody(indexer: IndexerClient, tmp_path: Path) -> None:
+def test_another_payload_alone_is_not_reported(indexer: IndexerClient, tmp_path: Path) -> None:
     write(tmp_path, {"payload.png": (50, 0, 0)})
     index(indexer, tmp_path)
     (tmp_path / "list.csv").write_text("path,city\npayload.png,Rome\n")

@@ -214,13 +214,13 @@ def test_a_source_that_breaks_off_ends_the_run_and_what_was_sent_stays(indexer: 
     assert counts(index(indexer, again, IndexingOptions())[0]) == became(duplicate=32)
 
 
-def test_a_refusal_for_another_reason_ends_the_run(services: LocalServices, tmp_path: Path) -> None:
+def test_a_rejection_for_another_reason_ends_the_run(services: LocalServices, tmp_path: Path) -> None:
     folder = fill(tmp_path, "elsewhere", 1)
     with IndexerClient(services.query_url) as not_an_indexer, pytest.raises(ServiceError):
         sent(not_an_indexer, folder)
 
 
-def test_an_indexer_that_stays_away_ends_the_run(tmp_path: Path) -> None:
+def test_an_indexer_that_stays_unavailable_ends_the_run(tmp_path: Path) -> None:
     folder = fill(tmp_path, "away", 1)
     options = IndexingOptions(give_up_after_s=0.1)
     with IndexerClient("http://127.0.0.1:9") as away, pytest.raises(ServiceUnreachableError):

@@ -64,13 +64,13 @@ def test_what_passes_is_waited_for_with_growing_pauses(error: Exception) -> None
         assert longest / 2 <= pause <= longest
 
 
-def test_no_pause_is_shorter_than_the_service_asks_for() -> None:
+def test_no_pause_is_shorter_than_the_service_requests() -> None:
     stop = Stop()
     patiently(Call(problem("service_overloaded", retry_after_s=7.0)), give_up_after_s=1000.0, stop=stop)
     assert stop.pauses == [7.0]
 
 
-def test_one_that_is_not_there_may_be_told_at_once_while_one_that_is_busy_is_waited_for() -> None:
+def test_one_that_is_missing_may_fail_at_once_while_one_that_is_busy_is_waited_for() -> None:
     stop = Stop()
     for error in (UNREACHABLE, foreign(502)):
         with pytest.raises(ServiceUnreachableError):
@@ -81,14 +81,14 @@ def test_one_that_is_not_there_may_be_told_at_once_while_one_that_is_busy_is_wai
 
 
 @pytest.mark.parametrize("code", ["embedding_space_mismatch", "items_invalid"])
-def test_what_waiting_does_not_mend_is_raised_at_once(code: str) -> None:
+def test_what_waiting_does_not_help_is_raised_at_once(code: str) -> None:
     stop = Stop()
     with pytest.raises(ServiceError):
         patiently(Call(problem(code)), give_up_after_s=1000.0, stop=stop)
     assert stop.pauses == []
 
 
-def test_a_proxy_may_ask_for_a_pause_too() -> None:
+def test_a_proxy_may_request_a_pause_too() -> None:
     stop = Stop()
     patiently(Call(foreign(503, **{"Retry-After": "9"})), give_up_after_s=1000.0, stop=stop)
     assert stop.pauses == [9.0]

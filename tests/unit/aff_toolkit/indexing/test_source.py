@@ -63,7 +63,7 @@ def test_the_images_below_a_folder_have_their_paths_in_it_for_ids(tmp_path: Path
     assert _payloads(tmp_path)["b/photo.png"] == {}  # where it lies is nobody else's business
 
 
-def test_a_second_look_gives_the_same_order(tmp_path: Path) -> None:
+def test_a_second_look_returns_the_same_order(tmp_path: Path) -> None:
     _write(tmp_path, *(f"{folder}/{name}.png" for folder in "zyx" for name in "cab"))
     assert list(_contents(tmp_path)) == [f"{folder}/{name}.png" for folder in "xyz" for name in "abc"]
 
@@ -78,20 +78,20 @@ def test_one_file_is_a_source_of_one_image(tmp_path: Path) -> None:
     assert _contents(tmp_path / "photo.jpg") == {"photo.jpg": b"photo.jpg"}
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="the folder or file does not exist") as caught:
         next(source_items(str(tmp_path / "none")))
     assert caught.value.item == str(tmp_path / "none")
 
 
 @pytest.mark.parametrize("pattern", ["", "*.jpg"])
-def test_a_source_without_images_is_refused(tmp_path: Path, pattern: str) -> None:
+def test_a_source_without_images_is_rejected(tmp_path: Path, pattern: str) -> None:
     _write(tmp_path, "notes.txt")
     with pytest.raises(SourceError, match="holds no image files"):
         list(source_items(f"{tmp_path}/{pattern}"))
 
 
-def test_file_names_that_are_not_utf8_get_printable_ids_of_their_own(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf8_get_printable_ids(tmp_path: Path) -> None:
     for raw in (b"caf\xe8.png", b"caf\xe9.png"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + raw)).write_bytes(raw)
     assert _contents(tmp_path) == {"caf\\xe8.png": b"caf\xe8.png", "caf\\xe9.png": b"caf\xe9.png"}
@@ -141,17 +141,17 @@ def test_a_remote_read_that_fails_is_tried_again(memory: Any, monkeypatch: pytes
     assert len(pauses) == 2
 
 
-def test_a_protocol_without_its_driver_says_what_to_install() -> None:
+def test_a_protocol_without_its_driver_names_the_package() -> None:
     with pytest.raises(SourceError, match="s3fs"):
         next(source_items("s3://bucket/photos"))
 
 
-def test_a_protocol_that_there_is_not_is_told() -> None:
+def test_a_protocol_that_does_not_exist_is_reported() -> None:
     with pytest.raises(SourceError, match="Protocol not known: warp"):
         next(source_items("warp://bucket/photos"))
 
 
-def test_a_list_gives_ids_places_and_typed_payloads(tmp_path: Path) -> None:
+def test_a_list_returns_ids_places_and_typed_payloads(tmp_path: Path) -> None:
     _write(tmp_path, "p/1.jpg", "p/2.jpg")
     (tmp_path / "list.csv").write_text(
         'id,path,city,year:int,open:bool,payload\none,p/1.jpg,Paris,1889,true,"{""a"": [1]}"\n,p/2.jpg,,,,\n'
@@ -211,7 +211,7 @@ def test_a_list_may_have_any_form_that_spreadsheets_and_programs_write(tmp_path:
     assert _payloads(tmp_path / name) == {"a.jpg": {"city": "Köln"}}
 
 
-def test_a_list_beside_the_folder_of_its_images_gives_them_ids_that_an_image_may_have(tmp_path: Path) -> None:
+def test_a_list_next_to_the_folder_of_its_images_has_ids_that_an_image_may_have(tmp_path: Path) -> None:
     _write(tmp_path, "photos/a.jpg")
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "list.csv").write_text("path\n../photos/a.jpg\n")
@@ -257,7 +257,7 @@ def test_a_row_of_another_encoding_or_with_a_cell_too_many_fails_by_line_and_col
         (None, "cannot be read"),
     ],
 )
-def test_a_list_of_another_form_is_refused(tmp_path: Path, text: str | None, detail: str) -> None:
+def test_a_list_of_another_form_is_rejected(tmp_path: Path, text: str | None, detail: str) -> None:
     if text is not None:
         (tmp_path / "list.csv").write_text(text)
     with pytest.raises(SourceError, match=detail):
@@ -282,7 +282,7 @@ def test_a_row_of_parquet_that_json_cannot_hold_fails_alone(tmp_path: Path) -> N
     assert (good.id, good.payload, good.read()) == ("2.jpg", {"height": 2.5}, b"2.jpg")
 
 
-def test_a_parquet_list_whose_column_names_are_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_parquet_list_whose_column_names_are_no_text_is_rejected(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"pathé": ["1.jpg"]}), tmp_path / "list.parquet")
     data = (tmp_path / "list.parquet").read_bytes()
     (tmp_path / "list.parquet").write_bytes(data.replace("é".encode(), b"\xff\xff"))
@@ -346,20 +346,20 @@ def test_times_of_parquet_are_written_as_iso_8601(tmp_path: Path) -> None:
     assert _payloads(path) == {"a.jpg": {"seen": "2024-05-01T12:30:00+00:00"}}
 
 
-def test_a_damaged_parquet_list_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_parquet_list_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read"):
         list(source_items(str(tmp_path / "list.parquet")))
 
 
-def test_parquet_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"aff-toolkit\[parquet\]"):
         list(source_items("list.parquet"))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("shard.tar", "w"), ("shard.tar.gz", "w:gz")])
-def test_a_shard_gives_its_images_with_their_payloads(tmp_path: Path, name: str, mode: str) -> None:
+def test_a_shard_returns_its_images_with_their_payloads(tmp_path: Path, name: str, mode: str) -> None:
     members = {
         "a/1.jpg": b"one",
         "a/1.json": b'{"city": "Paris"}',
@@ -465,7 +465,7 @@ def test_links_folders_and_large_members_of_a_shard_are_named(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("name", ["shard-*.tar", "notes.tar"])
-def test_shards_without_images_are_refused(tmp_path: Path, name: str) -> None:
+def test_shards_without_images_are_rejected(tmp_path: Path, name: str) -> None:
     _tar(tmp_path / "notes.tar", {"notes.txt": b"x", "a.json": b"{}"})
     with pytest.raises(SourceError, match=r"holds no image files|no file has such a name"):
         list(source_items(str(tmp_path / name)))
@@ -476,7 +476,7 @@ def test_a_shard_whose_name_is_a_pattern_is_taken_by_its_name(tmp_path: Path) ->
     assert list(_contents(tmp_path / "Italy [2025] {0..1}.tar")) == ["1.jpg"]
 
 
-def test_a_payload_of_a_shard_that_is_no_object_fails_its_image_alone(tmp_path: Path) -> None:
+def test_a_payload_of_a_shard_that_is_not_a_object_fails_its_image_alone(tmp_path: Path) -> None:
     _tar(tmp_path / "shard.tar", {"1.jpg": b"one", "1.json": b"[1]", "2.jpg": b"two"})
     bad, good = source_items(str(tmp_path / "shard.tar"))
     with pytest.raises(SourceError, match=r"1\.json is not a JSON object"):
@@ -498,7 +498,7 @@ def test_a_name_in_a_shard_that_is_not_utf8_is_escaped_as_in_a_folder(tmp_path: 
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_a_compressed_shard_that_ends_in_its_header_is_refused(tmp_path: Path, mode: str) -> None:
+def test_a_compressed_shard_that_ends_in_its_header_is_rejected(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "shard.tar"
     _tar(path, {"1.jpg": b"one"}, mode)
     whole = path.read_bytes()
@@ -543,7 +543,9 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> No
         *((name, r"save the list as \.csv") for name in ("list.xlsx", "list.jsonl", "files.txt")),
     ],
 )
-def test_an_archive_or_list_that_is_not_read_is_refused_with_what_to_do(tmp_path: Path, name: str, remedy: str) -> None:
+def test_an_archive_or_list_that_is_not_read_is_rejected_with_what_to_do(
+    tmp_path: Path, name: str, remedy: str
+) -> None:
     (tmp_path / name).write_bytes(b"bytes")
     with pytest.raises(SourceError, match=remedy):
         list(source_items(str(tmp_path / name)))

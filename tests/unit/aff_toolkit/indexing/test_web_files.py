@@ -116,7 +116,7 @@ def test_a_url_is_sent_byte_for_byte_also_after_a_redirect(tmp_path: Path, web: 
         ("https://user:p%40ss@h.example/a.jpg?", "https://user:p%40ss@h.example/a.jpg?"),
     ],
 )
-def test_what_may_not_stand_in_a_url_is_encoded(url: str, sent: str) -> None:
+def test_what_is_not_allowed_in_a_url_is_encoded(url: str, sent: str) -> None:
     assert sendable(url) == sent
 
 
@@ -129,7 +129,7 @@ def test_what_may_not_stand_in_a_url_is_encoded(url: str, sent: str) -> None:
         (410, "the host answers 410 Gone"),
     ],
 )
-def test_a_host_that_refuses_for_good_is_asked_once(
+def test_a_host_that_rejects_permanently_is_ignored_again(
     tmp_path: Path, web: _Web, pauses: list[float], status: int, words: str
 ) -> None:
     web.refusals = [(status, "")] * 3
@@ -141,7 +141,7 @@ def test_a_host_that_refuses_for_good_is_asked_once(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_host_that_asks_to_wait_is_asked_again_after_that_time(
+def test_a_host_that_requests_a_wait_is_retried_after_that_time(
     tmp_path: Path, web: _Web, pauses: list[float], status: int
 ) -> None:
     web.files["/a.jpg"] = b"image"
@@ -151,7 +151,9 @@ def test_a_host_that_asks_to_wait_is_asked_again_after_that_time(
     assert (web.asked, pauses) == (["/a.jpg", "/a.jpg"], [7.0])
 
 
-def test_a_host_that_asks_to_wait_for_an_hour_is_told_at_once(tmp_path: Path, web: _Web, pauses: list[float]) -> None:
+def test_a_host_that_requests_a_wait_for_an_hour_is_reported_at_once(
+    tmp_path: Path, web: _Web, pauses: list[float]
+) -> None:
     web.refusals = [(429, "3600")]
     (item,) = source_items(_list_of(tmp_path, f"{web.address}/a.jpg"))
     with pytest.raises(SourceError, match="429 Too Many Requests and asks to wait 3600 s"):
@@ -169,7 +171,7 @@ def test_the_time_to_wait_may_be_a_date() -> None:
     assert 25 < refusal.retry_after_s <= 30
 
 
-def test_paths_of_a_list_on_the_web_are_file_names_beside_it_and_urls_are_urls(web: _Web) -> None:
+def test_paths_of_a_list_on_the_web_are_file_names_next_to_it_and_urls_are_urls(web: _Web) -> None:
     web.files = {
         "/photos/list.csv?sig=a%2Fb": b"id,path,url\n1,a#1 100%.jpg,\n2,,a%20b.jpg\n3,,/c.jpg\n",
         "/photos/a%231%20100%25.jpg": b"one",
@@ -189,7 +191,9 @@ def test_a_signed_shard_is_a_shard_and_no_pattern(web: _Web) -> None:
 
 
 @pytest.mark.parametrize("name", ["shard.tar", "list.csv"])
-def test_a_list_or_shard_that_the_host_refuses_is_told_by_its_answer(web: _Web, pauses: list[float], name: str) -> None:
+def test_a_list_or_shard_that_the_host_rejects_is_reported_by_its_answer(
+    web: _Web, pauses: list[float], name: str
+) -> None:
     web.refusals = [(403, "")] * 4
     with pytest.raises(SourceError, match="the host answers 403 Forbidden"):
         list(source_items(f"{web.address}/{name}"))

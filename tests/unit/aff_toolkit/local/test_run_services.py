@@ -56,7 +56,9 @@ async def test_a_gallery_of_a_space_of_which_no_bundle_is_here_is_announced(shel
     assert "its directory has no bundle of that space: searches will be rejected" in told
 
 
-async def test_of_a_store_that_is_away_nothing_is_said(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_a_store_that_is_unavailable_only_the_named_bundle_is_described(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def away(_: MemoryGalleryCatalogue) -> list[Collection]:
         raise StoreUnavailableError("away")
 

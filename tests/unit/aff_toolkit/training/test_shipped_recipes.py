@@ -30,7 +30,7 @@ PATCHES = 63  # of 7 pixels, as the smallest DINOv2 of the tests has them
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
-def test_a_recipe_says_what_there_is(path: Path) -> None:
+def test_a_recipe_error_lists_the_choices(path: Path) -> None:
     assert load_recipe(path).name == path.stem
 
 

@@ -115,7 +115,7 @@ class Evil:
     ],
     ids=["code", "text", "nothing", "missing", "no names"],
 )
-def test_a_file_that_is_no_checkpoint_is_refused_and_nothing_of_it_runs(
+def test_a_file_that_is_not_a_checkpoint_is_rejected_and_its_code_does_not_run(
     write: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file.pth"
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_nothing_of_it_runs(
     assert "run" not in capsys.readouterr().out
 
 
-def test_a_directory_that_cannot_be_written_is_told(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_reported(state: dict[str, Tensor], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     path = saved(tmp_path, {"state_dict": state})
     with pytest.raises(ConvertedNotWrittenError):
@@ -153,7 +153,7 @@ def test_whitening_that_was_learned_afterwards_becomes_a_linear_map(tmp_path: Pa
         form.weights_of({"state_dict": network, "meta": {}})
 
 
-def test_the_command_tells_what_to_do_next(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_the_command_prints_the_next_command(state: dict[str, Tensor], tmp_path: Path) -> None:
     path = saved(tmp_path, {"state_dict": state})
     cli = CliRunner()
     done = cli.invoke(app, ["checkpoints", "convert", str(path), str(tmp_path / "out"), "--as", "how-r18"])

@@ -33,7 +33,7 @@ def test_features_are_those_of_the_file(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHALLOWEST)
-def test_photographs_of_several_shapes_come_back_in_their_order(name: str, tmp_path: Path) -> None:
+def test_photographs_of_several_shapes_keep_their_order(name: str, tmp_path: Path) -> None:
     spec = installed_with_fresh_weights(CHECKPOINT_FORMATS[name], tmp_path)
     small = spec.preprocessing.model_copy(update={"size": 192})
     extractor = load_extractor(spec.model_copy(update={"preprocessing": small}), tmp_path, CPU)

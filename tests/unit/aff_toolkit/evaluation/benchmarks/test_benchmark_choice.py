@@ -34,7 +34,7 @@ def test_scenes_are_rendered_without_a_path() -> None:
     assert "2 landmarks x 2 queries and 6 gallery views, 16 distractors" in benchmark.description
 
 
-def test_a_csv_file_gives_queries_gallery_and_distractors(tmp_path: Path) -> None:
+def test_a_csv_file_returns_queries_gallery_and_distractors(tmp_path: Path) -> None:
     rows = ["q.png,pear,query", "r.png,plum,query", "a.png,apple,distractor", "b.png,pear,gallery", "t.png,pear,train"]
     (tmp_path / "set.csv").write_text("path,instance,role\n" + "\n".join(rows))
     benchmark = BenchmarkChoice(name="csv", path=tmp_path / "set.csv").open()
@@ -50,7 +50,7 @@ def test_a_csv_file_may_list_positives_and_junk(tmp_path: Path) -> None:
     assert benchmark.description.endswith("positives and junk as the file lists them; whole image")
 
 
-def test_a_csv_file_without_the_columns_is_told(tmp_path: Path) -> None:
+def test_a_csv_file_without_the_columns_is_reported(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("file,label\na.png,x\n")
     with pytest.raises(PhotographListError, match="no column instance, path, role"):
         BenchmarkChoice(name="csv", path=tmp_path / "set.csv").open()
@@ -63,7 +63,7 @@ def test_a_folder_of_queries_and_gallery_pairs_equal_subfolders(tmp_path: Path) 
     assert ignored_of(benchmark) == [[]]
 
 
-def test_any_other_folder_leaves_each_photograph_out_of_its_own_gallery(tmp_path: Path) -> None:
+def test_any_other_folder_leaves_each_photograph_out_of_its_gallery(tmp_path: Path) -> None:
     photographs(tmp_path, "apple/1.png", "pear/1.png", "pear/2.png", "pear/3.png")
     benchmark = BenchmarkChoice(name="folder", path=tmp_path).open()
     assert [photograph.name for photograph in benchmark.queries] == ["pear/1.png", "pear/2.png", "pear/3.png"]
@@ -83,7 +83,7 @@ def test_queries_without_any_positive_leave_nothing_to_score(tmp_path: Path) -> 
         BenchmarkChoice(name="folder", path=tmp_path).open()
 
 
-def test_an_empty_gallery_is_refused() -> None:
+def test_an_empty_gallery_is_rejected() -> None:
     queries = list(BenchmarkChoice(name="scenes", instances=1).open().queries)
     with pytest.raises(BenchmarkError):
         protocol_benchmark(Protocol("none", "nothing", queries, []))
@@ -99,7 +99,7 @@ def test_an_empty_gallery_is_refused() -> None:
         ({"name": "gldv2", "path": "x", "distractors": "y"}, "takes no folder of distractors"),
     ],
 )
-def test_what_says_nothing_for_a_benchmark_is_refused(options: dict[str, str], words: str) -> None:
+def test_what_has_no_effect_on_a_benchmark_is_rejected(options: dict[str, str], words: str) -> None:
     with pytest.raises(BenchmarkError, match=words):
         BenchmarkChoice.model_validate(options).open()
 
@@ -114,5 +114,5 @@ def test_what_says_nothing_for_a_benchmark_is_refused(options: dict[str, str], w
         ({"name": "roxford5k", "path": "x", "distractors": "y"}, "roxford5k-distractors"),
     ],
 )
-def test_choices_are_told_apart_by_their_labels(options: dict[str, str], label: str) -> None:
+def test_choices_are_distinguished_by_their_labels(options: dict[str, str], label: str) -> None:
     assert BenchmarkChoice.model_validate(options).label == label

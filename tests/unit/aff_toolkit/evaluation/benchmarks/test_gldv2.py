@@ -33,7 +33,7 @@ def test_public_and_private_queries_are_two_setups_and_ignored_ones_are_left_out
     assert [rows.tolist() for rows in benchmark.judgements[0].relevant] == [[0, 1], [2]]
 
 
-def test_images_lie_in_a_tree_of_their_first_three_letters(tmp_path: Path) -> None:
+def test_images_are_in_a_tree_of_their_first_three_letters(tmp_path: Path) -> None:
     benchmark = gldv2_benchmark(official(tmp_path))
     for folder, name in (("index", "a/a/a/aaa1.jpg"), ("test", "d/d/d/ddd1.jpg")):
         (tmp_path / folder / name).parent.mkdir(parents=True)
@@ -67,14 +67,14 @@ def test_the_ids_of_a_large_landmark_may_be_longer_than_a_csv_field(tmp_path: Pa
         ({"solution": "id,images,Usage\n"}, BenchmarkError, "has no query"),
     ],
 )
-def test_files_of_another_form_are_told(
+def test_files_of_another_form_are_reported(
     tmp_path: Path, files: dict[str, str], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         gldv2_benchmark(official(tmp_path, **files))
 
 
-def test_missing_files_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="is not there"):
         gldv2_benchmark(tmp_path)
     official(tmp_path)

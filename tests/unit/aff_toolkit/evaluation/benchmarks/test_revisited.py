@@ -54,7 +54,7 @@ def test_each_setup_has_its_own_positives_and_junk(tmp_path: Path) -> None:
     }
 
 
-def test_distractors_stand_behind_the_gallery(tmp_path: Path) -> None:
+def test_distractors_follow_the_gallery(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "more" / "deep").mkdir(parents=True)
     (tmp_path / "more" / "deep" / "d.jpg").write_bytes(jpeg_bytes())
@@ -63,7 +63,7 @@ def test_distractors_stand_behind_the_gallery(tmp_path: Path) -> None:
     assert "with 1 distractors" in benchmark.description
 
 
-def test_missing_files_are_told(tmp_path: Path) -> None:
+def test_missing_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(GroundTruthError, match="cannot be read"):
         revisited_benchmark("roxford5k", tmp_path)
     benchmark = revisited_benchmark("roxford5k", written(tmp_path))
@@ -103,7 +103,7 @@ def _turned(image: Image.Image, orientation: int) -> np.ndarray[Any, Any]:
     return turned[:, ::-1] if orientation in {2, 4} else turned[::-1]
 
 
-def test_what_lies_beyond_the_photograph_is_no_crop() -> None:
+def test_what_is_beyond_the_photograph_is_no_crop() -> None:
     with pytest.raises(AffError):
         crop_of_stored_box(jpeg_bytes(), (500.0, 500.0, 600.0, 600.0), name="photograph")
     with pytest.raises(AffError, match="photograph"):

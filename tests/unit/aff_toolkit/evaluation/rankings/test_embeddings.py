@@ -56,7 +56,7 @@ def values(embeddings: Embeddings) -> list[float]:
     return [float(row[0]) for chunk in embeddings.chunks() for row in chunk.embeddings]
 
 
-def test_a_killed_run_goes_on_where_its_last_whole_shard_ended(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_where_its_last_whole_shard_ended(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         embed(8, CountingEncoder(dies_at=4), tmp_path)
     second = CountingEncoder()
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_keeps_its_row_and_its_reason(tmp_path: Path) -> Non
     assert embeddings.unreadable == {3: "3.jpg: broken"}
 
 
-def test_embeddings_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_embeddings_of_another_evaluation_are_rejected(tmp_path: Path) -> None:
     embed(2, CountingEncoder(), tmp_path)
     with pytest.raises(RankingsMismatchError, match="another bundle or benchmark"):
         embed(2, CountingEncoder(), tmp_path, key="other")
@@ -91,7 +91,7 @@ def test_embeddings_of_something_else_are_refused(tmp_path: Path) -> None:
         embed(2, CountingEncoder(), tmp_path)
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RankingsNotWrittenError):
         embed(2, CountingEncoder(), tmp_path / "file" / "below")

@@ -85,7 +85,7 @@ def test_the_baselines_rank_by_what_needs_no_training(
         assert found[baseline].scores == pytest.approx(np.sort(cosines, axis=1)[:, ::-1], abs=1e-5)  # type: ignore[index]
 
 
-def test_the_baselines_are_left_out_of_a_large_benchmark_unless_they_are_asked_for(
+def test_the_baselines_are_left_out_of_a_large_benchmark_unless_they_are_requested(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_module, "BASELINES_UP_TO", 9 + 9 - 1)
@@ -121,7 +121,7 @@ def test_a_killed_baseline_keeps_its_codebook_and_its_finished_shards(
     assert np.diff(found["rootsift-vlad"].scores, axis=1).max() <= 0.0
 
 
-def test_a_baseline_sees_the_same_pixels_beside_every_bundle(
+def test_a_baseline_uses_the_same_pixels_next_to_every_bundle(
     tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1600, 1200, 3), np.uint8)
@@ -183,7 +183,7 @@ def test_a_ranking_is_kept_to_its_depth_and_labelled_images_keep_their_ranks_bey
     assert len(found.ranks.values) == 9 * 3  # two positives, and the photograph itself
 
 
-def test_a_gallery_of_which_nothing_can_be_read_is_refused(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
+def test_a_gallery_of_which_nothing_can_be_read_is_rejected(tiny_bundle: TinyBundle, tmp_path: Path) -> None:
     for name in ("a/1.jpg", "a/2.jpg"):
         (tmp_path / "photographs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photographs" / name).write_text("text")

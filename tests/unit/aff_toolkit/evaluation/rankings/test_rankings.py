@@ -34,20 +34,20 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert found.seconds == {"search": 0.5}
 
 
-def test_rankings_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_rankings_of_another_evaluation_are_rejected(tmp_path: Path) -> None:
     write_rankings(tmp_path / "a.safetensors", RANKINGS, "key")
     with pytest.raises(RankingsMismatchError, match="another bundle, benchmark"):
         read_rankings(tmp_path / "a.safetensors", "other")
 
 
-def test_what_is_no_rankings_or_not_there_is_told(tmp_path: Path) -> None:
+def test_what_is_not_rankings_or_missing_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"text")
     for name in ("a", "b"):
         with pytest.raises(RankingsError, match="evaluate again"):
             read_rankings(tmp_path / f"{name}.safetensors", "key")
 
 
-def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RankingsNotWrittenError, match="embeddings are kept"):
         write_rankings(tmp_path / "file" / "a.safetensors", RANKINGS, "key")

@@ -102,7 +102,7 @@ def test_the_pictures_show_curves_and_framed_hits(evaluated: Path) -> None:
     assert frames == [GREEN, RED, GREEN, RED]
 
 
-def test_scoring_twice_gives_the_same_files(evaluated: Path) -> None:
+def test_scoring_twice_returns_the_same_files(evaluated: Path) -> None:
     names = ("report.json", "report.md", "precision_recall.png", "queries.png")
     score_evaluation(evaluated)
     before = [(evaluated / name).read_bytes() for name in names]
@@ -110,20 +110,20 @@ def test_scoring_twice_gives_the_same_files(evaluated: Path) -> None:
     assert [(evaluated / name).read_bytes() for name in names] == before
 
 
-def test_changed_files_of_the_benchmark_are_told(evaluated: Path) -> None:
+def test_changed_files_of_the_benchmark_are_reported(evaluated: Path) -> None:
     (evaluated / "photographs" / "gallery" / "500" / "1.png").unlink()
     with pytest.raises(RankingsMismatchError, match="have changed since"):
         score_evaluation(evaluated)
 
 
-def test_no_rankings_yet_are_told(evaluated: Path) -> None:
+def test_no_rankings_yet_are_reported(evaluated: Path) -> None:
     rankings_path(evaluated, "symmetric").unlink()
     with pytest.raises(RankingsError, match="evaluate first"):
         score_evaluation(evaluated)
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.md", "precision_recall.png", "queries.png"])
-def test_a_report_that_cannot_be_written_is_told(evaluated: Path, name: str) -> None:
+def test_a_report_that_cannot_be_written_is_reported(evaluated: Path, name: str) -> None:
     (evaluated / name).mkdir()
     with pytest.raises(RankingsNotWrittenError, match=name):
         score_evaluation(evaluated)

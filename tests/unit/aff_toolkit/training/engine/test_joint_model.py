@@ -141,7 +141,7 @@ def test_the_query_side_learns_at_the_share_that_fine_tuning_names() -> None:
     assert [side.learning_rate_share for side in model().sides()] == [1.0, 1.0]
 
 
-def test_the_query_encoder_sees_what_the_chosen_augmentation_makes_of_the_photographs() -> None:
+def test_the_query_encoder_is_trained_on_what_the_chosen_augmentation_makes_of_the_photographs() -> None:
     how, seen = Augmentation(perspective=0.3, blurred_share=1.0), []
     network = model(augmentation=how).train()
     network.query_encoder.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
@@ -238,7 +238,7 @@ def test_no_gradient_ever_reaches_the_query_prototypes() -> None:
     assert not classifier.w_q.requires_grad
 
 
-def test_the_query_side_sees_the_learning_prototypes_only_when_it_is_coupled() -> None:
+def test_the_query_side_uses_the_learning_prototypes_only_when_it_is_coupled() -> None:
     classifier = SharedClassifier(2, 2, alpha=0.9)
     assert classifier.prototypes_for_query(coupled=True) is classifier.w_mix
     assert classifier.prototypes_for_query(coupled=False) is classifier.w_q

@@ -46,11 +46,11 @@ def test_a_component_too_large_for_linkage_is_cut_by_a_stricter_bound(
     assert partition(groups) == expected
 
 
-def test_thousands_of_equal_photographs_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_equal_photographs_are_grouped_in_finite_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pseudo_instances, "_MOST_LINKED", 4)
     groups = group_photographs(directions(*[7.0] * 10), 9, min_similarity=0.5)
     assert sorted(len(members) for members in partition(groups)) == [2, 4, 4]
 
 
-def test_a_photograph_that_is_alone_is_an_instance_of_its_own() -> None:
+def test_a_photograph_that_is_alone_is_a_separate_instance() -> None:
     assert name_pseudo_instances(["a.jpg", "b.jpg", "c.jpg"], np.array([4, 0, 4])) == ["group-4", "b.jpg", "group-4"]

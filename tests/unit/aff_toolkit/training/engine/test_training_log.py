@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / LOG_NAME).read_text(encoding="utf-8") == before
 
 
-def test_what_lies_beyond_the_checkpoint_is_taken_back_for_this_stage_alone(tmp_path: Path) -> None:
+def test_what_is_beyond_the_checkpoint_is_taken_back_for_this_stage_alone(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, Console(quiet=True))
     for name in ("first", "second"):
         with log.stage(name, 9, "images") as stage:

@@ -113,7 +113,7 @@ def train(module: Line, directory: Path, **changes: object) -> list[dict[str, ob
 
 
 @pytest.mark.parametrize("killed_at", [1, 8, 13, 24])
-def test_a_killed_training_goes_on_exactly_as_it_would_have_gone(tmp_path: Path, killed_at: int) -> None:
+def test_a_killed_training_resumes_exactly(tmp_path: Path, killed_at: int) -> None:
     whole = Line()
     expected = train(whole, tmp_path / "whole")
     with pytest.raises(KilledError):
@@ -156,7 +156,7 @@ def test_a_loss_that_is_not_a_number_names_its_step_and_the_last_good_checkpoint
     assert (tmp_path / "checkpoints" / "step-000000004").is_dir()
 
 
-def test_too_few_photographs_for_a_step_are_told() -> None:
+def test_too_few_photographs_for_a_step_are_reported() -> None:
     with pytest.raises(TooFewPhotographsError, match="fewer than the 100 photographs of one step"):
         TrainingLoop(Line(), plan(section=settings(batch_size=100)), Accelerator(), None).run()
 

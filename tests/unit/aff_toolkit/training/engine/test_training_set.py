@@ -41,7 +41,7 @@ def test_every_paired_batch_is_made_of_pairs_with_equal_labels() -> None:
                 assert labels()[first] == labels()[second]
 
 
-def test_no_row_stands_in_two_pairs() -> None:
+def test_no_row_is_in_two_pairs() -> None:
     for seed in range(20):
         rows = torch.cat(paired_batches(labels(), 4, generator(seed))).tolist()
         assert len(set(rows)) == len(rows)
@@ -53,7 +53,7 @@ def test_every_epoch_has_as_many_paired_batches() -> None:
     assert [len(paired_batches(labels(), 4, source)) for _ in range(10)] == [3] * 10
 
 
-def test_no_photographs_give_no_pairs() -> None:
+def test_no_photographs_return_no_pairs() -> None:
     assert paired_batches(torch.zeros(0, dtype=torch.int64), 4, generator()) == []
 
 

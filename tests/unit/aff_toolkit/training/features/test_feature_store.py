@@ -118,7 +118,7 @@ def test_an_unreadable_photograph_is_noted_and_left_out(tmp_path: Path) -> None:
     assert store.instances[2] == "thing-1"
 
 
-def test_a_killed_extraction_goes_on_with_the_next_shard(tmp_path: Path) -> None:
+def test_a_killed_extraction_resumes_with_the_next_shard(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path, Extractor(killed_at=8))
     with pytest.raises(FeatureShardError, match="missing"):
@@ -164,7 +164,7 @@ def test_a_damaged_shard_is_named_and_made_again_alone(tmp_path: Path, damage: s
 
 
 @pytest.mark.parametrize("text", ["", '["0.jpg", "thing-0"]\n', '["0.jpg", "thi', "3\n" * N])
-def test_a_damaged_list_of_photographs_is_told_and_written_again(tmp_path: Path, text: str) -> None:
+def test_a_damaged_list_of_photographs_is_reported_and_written_again(tmp_path: Path, text: str) -> None:
     names = make(tmp_path).names
     (tmp_path / "photographs.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(FeatureStoreError, match="run the extraction again: it keeps the shards"):
@@ -174,14 +174,14 @@ def test_a_damaged_list_of_photographs_is_told_and_written_again(tmp_path: Path,
     assert again.images == 0
 
 
-def test_a_damaged_description_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_description_error_states_the_remedy(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "store.json").write_text('{"format_version": 7}', encoding="utf-8")
     with pytest.raises(FeatureStoreError, match="remove its directory and extract the features again"):
         make(tmp_path)
 
 
-def test_shards_of_nobody_knows_what_are_not_taken_up(tmp_path: Path) -> None:
+def test_shards_without_a_description_are_not_used(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "store.json").unlink()
     with pytest.raises(FeatureStoreMismatchError, match=r"holds shards without store\.json"):
@@ -240,7 +240,7 @@ def test_pixels_alone_need_no_extractor(tmp_path: Path) -> None:
     assert store.read_features(np.arange(3)) == {}
 
 
-def test_what_a_store_does_not_have_is_told(tmp_path: Path) -> None:
+def test_what_a_store_does_not_have_is_reported(tmp_path: Path) -> None:
     store = make(tmp_path, settings=StoreSettings(shard_photographs=4))
     with pytest.raises(FeatureStoreError, match="keeps no pixels"):
         store.read_pixels(np.arange(2))

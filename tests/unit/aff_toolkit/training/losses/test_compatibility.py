@@ -127,6 +127,6 @@ def test_a_recipe_names_a_loss_by_its_kind(loss: CompatibilityLoss) -> None:
     assert found.weight == 2.5
 
 
-def test_an_unknown_loss_is_refused() -> None:
+def test_an_unknown_loss_is_rejected() -> None:
     with pytest.raises(ValidationError, match="hinge"):
         TypeAdapter(CompatibilityLoss).validate_python({"kind": "hinge"})

@@ -28,6 +28,6 @@ def test_what_a_path_holds_decides(tmp_path: Path, image: str, grouping: PseudoI
     assert section(SCENES, TrainingSource(photographs=PathSource(path=tmp_path))).grouping == grouping
 
 
-def test_a_source_that_is_not_there_does_not_count(tmp_path: Path) -> None:
+def test_a_source_that_is_missing_does_not_count(tmp_path: Path) -> None:
     absent = TrainingSource(photographs=UnlabelledSource(path=tmp_path / "none"), optional=True)
     assert section(SCENES, absent).grouping is None

@@ -117,7 +117,7 @@ def make_unfit_for_int8(encoder: QueryEncoder) -> None:
     block.shortcut[0].weight[:, 0] = 0
 
 
-def test_both_graphs_lie_in_the_bundle_and_their_figures_in_its_manifest(writing: Writing) -> None:
+def test_both_graphs_are_in_the_bundle_and_their_figures_in_its_manifest(writing: Writing) -> None:
     manifest = writing.write(writing.encoder(), [protocol(4)], max_map_loss_points=100)
     assert manifest.query_encoder.int8_model == INT8_QUERY_ENCODER_FILE
     scores, export = manifest.metrics["scenes"]["scores"], manifest.metrics["export"]
@@ -131,7 +131,7 @@ def test_both_graphs_lie_in_the_bundle_and_their_figures_in_its_manifest(writing
     assert manifest.name == "own"
 
 
-def test_a_bundle_is_judged_beside_its_base_by_the_first_protocol_that_asks_for_enough(writing: Writing) -> None:
+def test_a_bundle_is_compared_with_its_base_by_the_first_protocol_that_requests_enough(writing: Writing) -> None:
     few, enough = protocol(4), replace(protocol(5), name="enough")
     manifest = writing.write(writing.encoder(), [few, enough], int8=False)
     assert "judgement" not in manifest.metrics["scenes"]
@@ -143,7 +143,7 @@ def test_a_bundle_is_judged_beside_its_base_by_the_first_protocol_that_asks_for_
     assert judged["kept"] == "base"  # the same weights gain nothing
 
 
-def test_too_few_things_give_figures_and_no_judgement(writing: Writing) -> None:
+def test_too_few_things_return_figures_and_no_judgement(writing: Writing) -> None:
     writing.write(writing.encoder(), [protocol(4)], int8=False)
     assert writing.judgement is None
 
@@ -158,7 +158,7 @@ def test_halved_weights_pass_the_same_gate_and_are_quantised(writing: Writing) -
     assert manifest.metrics["export"]["int8"]["accepted"] is True
 
 
-def test_an_int8_graph_that_loses_too_much_leaves_no_file_and_is_told(writing: Writing) -> None:
+def test_an_int8_graph_that_loses_too_much_leaves_no_file_and_is_reported(writing: Writing) -> None:
     encoder = writing.encoder()
     make_unfit_for_int8(encoder)
     manifest = writing.write(encoder, [answered_by(encoder, writing.training)])
@@ -191,7 +191,7 @@ def test_without_a_protocol_or_a_wish_there_is_no_int8_graph(
     assert [words in line for line in writing.told] == [True]
 
 
-def test_a_float32_graph_that_is_not_the_network_gives_no_bundle(writing: Writing) -> None:
+def test_a_float32_graph_that_is_not_the_network_writes_no_bundle(writing: Writing) -> None:
     encoder = writing.encoder()
     with torch.no_grad():
         encoder.network.whitening[0].weight[0, 0] = torch.nan

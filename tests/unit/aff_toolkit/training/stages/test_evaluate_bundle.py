@@ -92,7 +92,7 @@ def test_each_query_has_its_own_figures_whose_means_are_those_of_all(tiny_traini
     assert found.asymmetric.found_first.mean() == pytest.approx(found.scores["asymmetric"]["recall_at_1"])
 
 
-def test_features_that_lie_in_a_store_are_not_extracted_again(
+def test_features_that_are_in_a_store_are_not_extracted_again(
     tiny_training: TinyTraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tiny_recipe().joint.sources[0]

@@ -127,7 +127,7 @@ def test_the_graph_of_the_trained_network_passes(graphs: QueryGraphs, exported: 
     assert (graphs.directory / QUERY_ENCODER_FILE).exists()
 
 
-def test_the_graph_of_another_network_is_refused_and_deleted(graphs: QueryGraphs, exported: QueryEncoder) -> None:
+def test_the_graph_of_another_network_is_rejected_and_deleted(graphs: QueryGraphs, exported: QueryEncoder) -> None:
     with torch.no_grad():
         exported.network.whitening[0].weight[0] *= -1
     with pytest.raises(ExportMismatchError, match="12 photographs"):
@@ -147,7 +147,7 @@ def test_the_int8_graph_is_compared_to_the_float32_one_and_can_be_dropped(
     graphs.drop_int8()
 
 
-def test_a_graph_that_cannot_be_quantised_is_told(graphs: QueryGraphs) -> None:
+def test_a_graph_that_cannot_be_quantised_is_reported(graphs: QueryGraphs) -> None:
     (graphs.directory / QUERY_ENCODER_FILE).write_bytes(tiny_query_encoder())
     with pytest.raises(QuantisationError, match="nothing to quantise"):
         graphs.quantise()

@@ -50,7 +50,7 @@ def test_of_few_instances_more_are_held_out_where_a_larger_share_is_allowed() ->
     assert len(choose_held_out([str(n) for n in range(8)], 0.1, seed=1, largest_share=0.5)) == 4
 
 
-def test_of_very_many_instances_five_hundred_are_held_out_and_of_none_wanted_none() -> None:
+def test_of_very_many_instances_five_hundred_are_held_out_and_for_a_share_of_0_none() -> None:
     instances = [str(n) for n in range(8000)]
     assert len(choose_held_out(instances, 0.1, seed=1)) == 500
     assert choose_held_out(instances, 0.0, seed=1) == frozenset()
@@ -73,7 +73,7 @@ def test_each_labelled_photograph_searches_for_the_others_of_its_instance() -> N
     assert "each of 4 photographs against the other 4 and 2 photographs that were trained on" in protocol.description
 
 
-def test_of_many_photographs_that_were_trained_on_some_from_everywhere_lie_in_the_gallery() -> None:
+def test_of_many_photographs_that_were_trained_on_some_from_everywhere_are_in_the_gallery() -> None:
     shown = [photograph("a0", "a"), photograph("a1", "a")]
     trained_on = [photograph(str(n), str(n)) for n in range(2500)]
     names = [found.name for found in labelled_protocol(shown, "held_out", "one thing", trained_on).gallery[2:]]
@@ -96,7 +96,7 @@ def test_without_labels_an_augmented_version_searches_for_what_resembles_the_pho
     assert "without labels" in protocol.description
 
 
-def test_labels_of_one_photograph_each_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_labels_of_one_photograph_each_are_rejected_before_anything_is_trained(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("path,instance\na.jpg,pear\nb.jpg,fig\n", encoding="utf-8")
     with pytest.raises(TooFewImagesError, match="use the same instance for photographs of one thing"):
@@ -139,7 +139,7 @@ def test_instances_of_one_photograph_are_left_out_and_named(tmp_path: Path) -> N
     assert len(found.single) == ALONE
 
 
-def test_instances_of_one_photograph_are_kept_where_the_recipe_says_so(tmp_path: Path) -> None:
+def test_instances_of_one_photograph_are_kept_if_the_recipe_does(tmp_path: Path) -> None:
     found = TrainingPhotographs.of_recipe(recipe(tmp_path, "keep", 0.0), min_side=8)
     instances = Counter(photograph.instance for photograph in found.trained_on)
     assert len(instances) == ALONE + PAIRS

@@ -49,7 +49,7 @@ def agreement(training: TinyTraining, encoder: QueryEncoder) -> float:
 
 
 @pytest.mark.parametrize("base", [{}, {"query_encoder": "start"}])
-def test_it_goes_on_from_a_base_of_the_same_backbone(tiny_training: TinyTraining, base: dict[str, str]) -> None:
+def test_it_continues_from_a_base_of_the_same_backbone(tiny_training: TinyTraining, base: dict[str, str]) -> None:
     assert agreement(tiny_training, start(tiny_training, **base)) > 0.99
 
 
@@ -82,7 +82,7 @@ def test_the_strongest_components_are_kept_and_centred() -> None:
     np.testing.assert_allclose(shares, DEVIATIONS[:3] / DEVIATIONS[0], rtol=0.05)
 
 
-def test_whole_whitening_gives_every_component_the_same_say() -> None:
+def test_whole_whitening_returns_every_component_the_same_weight() -> None:
     deviations = mapped(0.5).std(axis=0)
     np.testing.assert_allclose(deviations, deviations[0], rtol=1e-3)
 

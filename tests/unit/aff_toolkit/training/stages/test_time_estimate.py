@@ -69,7 +69,7 @@ def test_an_extraction_takes_as_long_as_its_photographs_and_copies() -> None:
     assert expected(copies=3)["features"] >= 3 * 100 * EXTRACTION_S
 
 
-def test_photographs_that_cannot_be_read_give_no_estimate() -> None:
+def test_photographs_that_cannot_be_read_have_no_estimate() -> None:
     mixer = BaseBundle.open(TINY_BUNDLE).load_mixer()
     assert estimate_time(recipe(1), photographs(refuse), lambda _: {}, mixer, CPU) is None
 
@@ -93,5 +93,5 @@ def test_an_estimate_leaves_mixer_and_random_numbers_as_they_are() -> None:
         ({"features": 2.0, "joint": 3.4}, "will take about 5 s (features 2 s, joint 3 s)"),
     ],
 )
-def test_the_time_is_told_in_minutes_or_seconds(seconds: dict[str, float], words: str) -> None:
+def test_the_time_is_reported_in_minutes_or_seconds(seconds: dict[str, float], words: str) -> None:
     assert TimeEstimate(seconds).describe().startswith(words)

@@ -18,7 +18,7 @@ from tests.support.query_service import QueryService
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 
-def test_a_recipe_gives_a_whole_bundle(tiny_training: TinyTraining) -> None:
+def test_a_recipe_produces_a_whole_bundle(tiny_training: TinyTraining) -> None:
     manifest = load_manifest(tiny_training.bundle)
     verify_files(tiny_training.bundle, manifest)
     assert manifest == tiny_training.manifest
@@ -26,7 +26,7 @@ def test_a_recipe_gives_a_whole_bundle(tiny_training: TinyTraining) -> None:
     assert manifest.recipe == tiny_recipe().model_dump(mode="json")
 
 
-def test_the_manifest_tells_what_was_measured_and_how(tiny_training: TinyTraining) -> None:
+def test_the_manifest_states_what_was_measured_and_how(tiny_training: TinyTraining) -> None:
     scenes = tiny_training.manifest.metrics["scenes"]
     assert "4 landmarks x 1 queries and 2 gallery views, 3 distractors" in scenes["protocol"]
     assert set(scenes["scores"]) == {"asymmetric", "symmetric", "light_only", "asymmetric_int8"}
@@ -35,7 +35,7 @@ def test_the_manifest_tells_what_was_measured_and_how(tiny_training: TinyTrainin
         assert (scores["queries"], scores["gallery"]) == (4, 4 * 2 + 3)
 
 
-def test_the_manifest_tells_the_licence_of_the_weights(tiny_training: TinyTraining) -> None:
+def test_the_manifest_states_the_licence_of_the_weights(tiny_training: TinyTraining) -> None:
     assert len(tiny_training.manifest.licences) == 1
     assert "Apache-2.0" in tiny_training.manifest.licences[0]
 

@@ -51,7 +51,7 @@ def test_an_instance_of_which_one_photograph_can_be_read_is_left_out(tmp_path: P
     assert rows.validation is None
 
 
-def test_an_instance_of_one_photograph_is_kept_where_the_recipe_says_so_unless_it_cannot_be_read(
+def test_an_instance_of_one_photograph_is_kept_if_the_recipe_does_unless_it_cannot_be_read(
     tmp_path: Path,
 ) -> None:
     store = store_of(tmp_path, ("a", grey), ("a", grey), ("b", grey), ("b", refuse), ("c", refuse))
@@ -96,7 +96,7 @@ def test_of_few_instances_none_is_held_out(tmp_path: Path) -> None:
     assert "" not in rows.instances
 
 
-def test_when_nothing_can_be_read_the_first_reason_is_told(tmp_path: Path) -> None:
+def test_when_nothing_can_be_read_the_first_reason_is_reported(tmp_path: Path) -> None:
     store = store_of(tmp_path, ("a", refuse), ("a", refuse))
     with pytest.raises(TooFewPhotographsError, match=r"2 of 2 cannot be read, the first: 0\.jpg: damaged"):
         labelled_rows(store, recipe(0.1))
@@ -134,7 +134,7 @@ def test_views_of_a_scene_are_grouped_by_a_finished_bundle(tiny_training: TinyTr
     assert calibrated[:4] == calibrated[5:]
 
 
-def test_groups_are_told_in_words_and_refused_where_there_are_hardly_any() -> None:
+def test_groups_are_described_and_rejected_where_there_are_hardly_any() -> None:
     assert describe_groups([1, 1, 2, 3, 3, 3]) == "5 photographs are in 2 groups, 1 are single"
     with pytest.raises(TooFewPhotographsError, match="2 of 100 photographs are similar to another"):
         describe_groups([0, 0, *range(1, 99)])

@@ -117,7 +117,7 @@ def test_it_is_fitted_on_as_many_components_as_the_photographs_bear(
     assert {len(one.whitening.projection) for one in fit_untrained_fusion(store, [BOTH, TOKENS], 1).extractors} == {2}
 
 
-def test_an_extractor_that_finds_the_same_everywhere_has_no_say_and_alone_is_refused(tmp_path: Path) -> None:
+def test_an_extractor_that_finds_the_same_everywhere_is_ignored_and_alone_is_rejected(tmp_path: Path) -> None:
     store, same = store_in(tmp_path), extractor("both", local=4)
     (only,) = fit_untrained_fusion(store, [same, TOKENS], seed=1).extractors
     assert only.features == ("tokens_local",)
