@@ -26,7 +26,7 @@ from tests.support.fault_proxy import FaultProxy, Hang, Mode, Pass, Refuse, Rese
 from tests.support.gallery_points import make_points, make_space
 from tests.support.qdrant_rest_server import qdrant_rest_server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SPACE = make_space()
 POINTS = make_points(40)

@@ -22,6 +22,8 @@ from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
 from tests.support.tiny_bundle import TINY_BUNDLE
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SETTINGS = hypothesis.settings(

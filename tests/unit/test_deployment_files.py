@@ -347,6 +347,7 @@ class TestDockerfile:
             assert list(ROOT.glob(source)), source
             assert source.split("/")[0] in allowed, source
 
+    @pytest.mark.slow
     def test_what_it_runs_starts_without_the_modules_that_it_removes(self, dockerfile: Path) -> None:
         removed = re.findall(r"-path '\*/([\w/]+)'", " ".join(arguments(dockerfile, "RUN")))
         modules = [path.replace("/", ".") for path in removed if path.startswith("numpy/")]

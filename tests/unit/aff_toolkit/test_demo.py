@@ -20,6 +20,7 @@ def landmark(name: str) -> int:
     return int(name.removeprefix("scene-"))
 
 
+@pytest.mark.slow
 def test_there_are_as_many_as_the_demo_promises(photographs: DemoPhotographs) -> None:
     assert len(photographs.gallery) >= 300
     assert len({query.payload["instance"] for query in photographs.queries}) >= 60

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_missing_bundle_stops_the_process_with_a_clear_message(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "gallery_indexer"],

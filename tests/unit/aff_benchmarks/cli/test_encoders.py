@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from aff_toolkit.cli.main import app
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 
+pytestmark = pytest.mark.slow
+
 cli = CliRunner()
 
 

@@ -115,6 +115,7 @@ async def test_a_call_that_kills_its_process_fails_alone() -> None:
         assert [isinstance(one, WorkerError) for one in outcomes] == [task == "die" for task in tasks]
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_of_processes_that_died() -> None:
     async with _worker() as worker:
         await _pid(worker)

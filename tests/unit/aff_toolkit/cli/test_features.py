@@ -28,6 +28,7 @@ def run(*words: str) -> dict[str, object]:
     return document
 
 
+@pytest.mark.slow
 def test_the_plan_of_all_photographs_is_the_store_to_the_byte(
     photographs: Path, tiny_bundle: TinyBundle, tmp_path: Path
 ) -> None:

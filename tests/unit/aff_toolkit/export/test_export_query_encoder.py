@@ -36,6 +36,7 @@ def test_onnx_runtime_returns_what_torch_gives(encoders: tuple[QueryEncoder, Onn
     np.testing.assert_allclose(exported.encode(list(images.numpy())), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_file_names_no_path_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
     path = tmp_path / "encoder.onnx"
     export_query_encoder(settled_query_encoder(8, 32), 32, path)

@@ -22,6 +22,8 @@ from tests.support.settled_query_encoder import coloured_tiles, settled_query_en
 from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_query_encoder
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 CALIBRATION = [coloured_tiles(8, SIZE, seed=seed).numpy() for seed in range(3)]
 # Channels out and in of the three convolutions of each block, by hand: width 4, blocks of 8, 16 and 32 channels; and of

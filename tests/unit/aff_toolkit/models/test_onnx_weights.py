@@ -27,6 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
     encoder = residual_query_encoder(4, D)

@@ -76,6 +76,7 @@ class _Large(MemoryGalleryStore):
         return GalleryPage(points, str(start + limit) if start + limit < 20_000 else None)
 
 
+@pytest.mark.slow
 async def test_a_comparison_with_an_empty_collection_has_one_page_in_memory() -> None:
     live = _Large()
     await live.create(make_space())

@@ -120,7 +120,14 @@ async def _exported(directory: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize(("source", "target"), [("edge", "server"), ("server", "nodes"), ("nodes", "edge")])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("edge", "server"),
+        pytest.param("server", "nodes", marks=pytest.mark.slow),
+        pytest.param("nodes", "edge", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_gallery_moves_between_stores_completely(source: str, target: str, tmp_path: Path) -> None:
     progress, back = _Counter(), _Counter()
     async with _catalogue(source, tmp_path / "source") as catalogue:

@@ -58,6 +58,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EncoderProcess]:
         yield encoder
 
 
+@pytest.mark.slow
 def test_the_embeddings_are_those_of_the_same_encoder_in_this_process() -> None:
     manifest = load_manifest(TINY_BUNDLE)
     here, rng = GalleryEncoder.load(TINY_BUNDLE, manifest, device="cpu"), np.random.default_rng(0)
@@ -95,6 +96,7 @@ def test_errors_of_the_encoder_are_raised_in_the_service(fake: EncoderProcess) -
     np.testing.assert_allclose(encoded.embedding, [0.5**0.5, 0, 0, 0.5**0.5], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_process_that_died_is_replaced(fake: EncoderProcess) -> None:
     with pytest.raises(WorkerError, match="died"):
         fake.encode_images([_plain(fake, 0, DEADLY)])
@@ -120,6 +122,7 @@ def test_an_image_that_stops_the_encoder_is_rejected_alone(colour: tuple[int, in
     assert [one is None for one in encoded] == [False, True, False, False]
 
 
+@pytest.mark.slow
 def test_a_bundle_that_cannot_be_loaded_raises_its_error(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError):
         _process(GalleryEncoder.load, tmp_path, load_manifest(TINY_BUNDLE))

@@ -67,6 +67,7 @@ def _empty_a_file(directory: Path) -> None:
     next(path for path in directory.rglob("*") if path.is_file() and path.stat().st_size).write_bytes(b"")
 
 
+@pytest.mark.slow
 async def test_searches_go_on_and_writes_wait_while_files_are_copied(tmp_path: Path, slow_copy: _SlowCopy) -> None:
     store = await _filled(tmp_path / "gallery", 3_000, indexing_threshold_kb=100)
     copying = asyncio.ensure_future(store.build_graph())
@@ -91,6 +92,7 @@ async def test_searches_go_on_and_writes_wait_while_files_are_copied(tmp_path: P
     assert kept & {"late", "item-1"} == {"late"}
 
 
+@pytest.mark.slow
 async def test_a_process_that_dies_while_it_copies_leaves_the_gallery_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,7 @@ async def test_what_is_written_while_the_graph_is_built_is_in_it(
     await again.close()
 
 
+@pytest.mark.slow
 async def test_a_large_gallery_without_a_graph_is_indexed_after_opening(tmp_path: Path) -> None:
     store = await _filled(tmp_path)
     await store.close()
@@ -162,6 +163,7 @@ def _id_bytes(directory: Path) -> int:
     return sum(file.stat().st_size for file in directory.rglob("*id_tracker.versions"))
 
 
+@pytest.mark.slow
 async def test_added_and_deleted_images_leave_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(qdrant_edge, "QUIET_S", 0.0)
     store = await QdrantEdgeStore.open(tmp_path, StoreSettings(url=""))
@@ -178,6 +180,7 @@ async def test_added_and_deleted_images_leave_nothing_behind(tmp_path: Path, mon
     await store.close()
 
 
+@pytest.mark.slow
 async def test_writes_that_never_rest_do_not_put_a_graph_off_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

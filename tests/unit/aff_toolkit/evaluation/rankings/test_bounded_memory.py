@@ -13,6 +13,8 @@ import pytest
 
 from gallery_indexer.features.shards.shard import shard_path, write_shard
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[5]
 SHARDS, SHARD_PHOTOGRAPHS, DIMENSION = 977, 1024, 128
 LIMIT_MB = 24

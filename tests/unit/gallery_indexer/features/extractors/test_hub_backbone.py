@@ -191,6 +191,7 @@ def test_an_id_of_the_hub_needs_all_digits_of_a_revision() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_cached_model_suffices_and_the_error_of_a_missing_one_has_the_command(tmp_path: Path) -> None:
     """Run in a separate process, since the hub's library reads its settings at import."""
     revision = "0123456789abcdef0123456789abcdef01234567"
@@ -215,6 +216,7 @@ def test_a_cached_model_suffices_and_the_error_of_a_missing_one_has_the_command(
     assert f"hf download someone/else --revision {revision}" in told
 
 
+@pytest.mark.slow
 def test_the_service_does_not_load_transformers_before_an_extractor_needs_it() -> None:
     program = "import sys, gallery_indexer.app; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0
