@@ -1,4 +1,4 @@
-"""Mixer, query encoder and shared classifier as one module that gives the losses of the joint training."""
+"""Mixer, query encoder and shared classifier as one module that returns the losses of the joint training."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PIXEL_DIMENSIONS = 4
 
 
 class UpdateRule(BaseModel):
-    """Which prototypes and targets the query encoder learns from, and where its gradient ends.
+    """Prototypes and targets of the query encoder, and the modules that its gradient reaches.
 
     Attributes:
-        kind: `momentum`: the query encoder learns from w_q, which follows w_mix and receives no gradient, and its
-            gradient never reaches the mixer. `coupled`: it learns from w_mix itself, and its gradient reaches w_mix
-            and the mixer. `two_stage`: mixer and w_mix are trained first; then the query encoder, against both frozen.
-            `gallery_only`: mixer and w_mix are trained, and the query encoder keeps the weights that it starts with.
-        alpha: Share of w_q that a step of `momentum` keeps; 0 copies w_mix after every step.
+        kind: `momentum`: the query encoder is trained with w_q, which follows w_mix and receives no gradient; its
+            gradient never reaches the mixer. `coupled`: it is trained with w_mix, and its gradient reaches w_mix and
+            the mixer. `two_stage`: mixer and w_mix are trained first, then the query encoder with both frozen.
+            `gallery_only`: mixer and w_mix are trained, and the query encoder keeps its initial weights.
+        alpha: Share of w_q that each step of `momentum` keeps; 0 copies w_mix after every step.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,11 +42,11 @@ class UpdateRule(BaseModel):
 
 
 class SharedClassifier(nn.Module):
-    """Prototypes `w_mix`, which learn with the mixer, and `w_q`, which follow them for the query side.
+    """Prototypes `w_mix`, which are trained with the mixer, and `w_q`, which follow them for the query side.
 
     Attributes:
         w_mix: (C, D) parameter.
-        w_q: (C, D) buffer; no gradient ever reaches it.
+        w_q: (C, D) buffer, which no gradient reaches.
     """
 
     w_q: Tensor
@@ -65,24 +65,24 @@ class SharedClassifier(nn.Module):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Set w_q to w_mix: the two stages' second one starts so."""
+        """Set w_q to w_mix, as at the start of the second of two stages."""
         self.w_q.copy_(self.w_mix)
 
     def prototypes_for_query(self, *, coupled: bool) -> Tensor:
-        """Return what the query side is classified by: w_mix itself, with its gradient, or w_q."""
+        """Return the prototypes of the query side: w_mix with its gradient, or w_q."""
         return self.w_mix if coupled else self.w_q
 
 
 class JointModel(Trainable):
-    """What the joint training trains (Wu et al., CVPR 2023).
+    """Model of the joint training (Wu et al., CVPR 2023).
 
     Gradients of L_disc reach the mixer and w_mix. Gradients of the compatibility losses reach the query encoder alone,
     unless the update rule is `coupled`.
 
     Attributes:
-        mixer: (B, D) gallery embeddings from features.
-        query_encoder: (B, D) query embeddings from pixels.
-        classifier: The prototypes w_mix, and w_q.
+        mixer: Module that returns (B, D) gallery embeddings of features.
+        query_encoder: Module that returns (B, D) query embeddings of pixels.
+        classifier: Prototypes w_mix and w_q.
     """
 
     def __init__(
@@ -120,19 +120,19 @@ class JointModel(Trainable):
             fine_tuning.freeze(query_encoder)
 
     def sides(self) -> list[Side]:
-        """See Trainable: the gallery's side and the query's."""
+        """Return the parameters of the gallery side and of the query side."""
         gallery = [*self.mixer.parameters(), *self.classifier.parameters()]
         query = list(self.query_encoder.parameters())
         share = 1.0 if self._fine_tuning is None else self._fine_tuning.learning_rate_share
         return [Side(_learning(gallery)), Side(_learning(query), share)]
 
     def after_step(self) -> None:
-        """See Trainable: w_q follows w_mix."""
+        """Update w_q from w_mix."""
         if self._stage == "joint":
             self.classifier.ema_update()
 
     def train(self, mode: bool = True) -> JointModel:
-        """Set the mode; what a stage does not train stays in evaluation mode."""
+        """Set the mode; modules that the stage does not train stay in evaluation mode."""
         super().train(mode)
         self.mixer.train(mode and self._stage != "query")
         self.query_encoder.train(mode and self._stage != "gallery")
@@ -146,7 +146,7 @@ class JointModel(Trainable):
 
         Args:
             batch: Pixels, labels and features of B photographs.
-            seed: Of the augmentation of the query images.
+            seed: Seed of the augmentation of the query images.
         """
         losses = {}
         with torch.set_grad_enabled(self._stage != "query"):

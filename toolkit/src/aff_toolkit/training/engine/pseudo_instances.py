@@ -18,12 +18,12 @@ _ALIKE = 0.9999
 
 
 class PseudoInstancesSection(BaseModel):
-    """How photographs are grouped.
+    """Settings of the grouping of photographs.
 
     Attributes:
-        neighbours: Nearest neighbours of a photograph that may belong to its group, where the nearness is mutual.
-        min_similarity: Mean cosine within a group, at least; None takes what four of five photographs reach with their
-            augmented version, for what differs less than that is taken for the same thing.
+        neighbours: Number of mutual nearest neighbours of a photograph that may be in its group.
+        min_similarity: Minimum mean cosine within a group; None uses the cosine that four of five photographs reach
+            with their augmented version, because photographs that differ less are considered the same instance.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,30 +33,30 @@ class PseudoInstancesSection(BaseModel):
 
 
 def name_pseudo_instances(names: Sequence[str], groups: NDArray[np.int64]) -> list[str]:
-    """Name what each photograph shows: its group, or itself where it is alone in it.
+    """Return an instance name for each photograph: of its group, or its own name if it is the only member.
 
     Args:
-        names: N names of photographs.
-        groups: (N,) number of each photograph's group.
+        names: Names of N photographs.
+        groups: (N,) group number of each photograph.
     """
     sizes = np.bincount(groups)
     return [f"group-{group}" if sizes[group] > 1 else name for name, group in zip(names, groups.tolist(), strict=True)]
 
 
 def group_photographs(embeddings: NDArray[np.float32], neighbours: int, min_similarity: float) -> NDArray[np.int64]:
-    """Group photographs: connected components of the graph of mutual neighbours, cut up by average linkage.
+    """Group photographs: connected components of the graph of mutual neighbours, divided by average linkage.
 
-    Components alone would chain unlike photographs together; average linkage (scipy.cluster.hierarchy) keeps the mean
-    cosine between the parts that it merges above the bound. A component that is too large for it is cut by a stricter
-    bound first. Time grows with N squared in one matrix product, memory with N times `neighbours`.
+    Components alone would chain dissimilar photographs; average linkage (scipy.cluster.hierarchy) keeps the mean
+    cosine between the parts that it merges above the bound. A component that is too large for it is first divided by a
+    stricter bound. Time grows with N squared in one matrix product, memory with N times `neighbours`.
 
     Args:
         embeddings: (N, D), unit length.
-        neighbours: Nearest neighbours of each photograph that count.
-        min_similarity: Lowest cosine of two neighbours, and lowest mean cosine.
+        neighbours: Number of nearest neighbours of each photograph.
+        min_similarity: Minimum cosine of two neighbours, and minimum mean cosine.
 
     Returns:
-        (N,) int64 number of each photograph's group.
+        (N,) int64 group number of each photograph.
     """
     graph = _mutual_neighbours(embeddings, neighbours, min_similarity)
     groups = np.zeros(len(embeddings), dtype=np.int64)
@@ -86,7 +86,7 @@ def _mutual_neighbours(embeddings: NDArray[np.float32], neighbours: int, min_sim
 
 
 def _components(graph: csr_array, rows: NDArray[np.int64], bound: float) -> Iterator[NDArray[np.int64]]:
-    """Give the rows of each connected component of at most 2,000 photographs."""
+    """Yield the rows of each connected component, with at most 2,000 photographs each."""
     _, labels = connected_components(graph, directed=False)
     order = np.argsort(labels, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
