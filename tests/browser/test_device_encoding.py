@@ -172,7 +172,7 @@ def test_without_the_runtime_the_switch_is_hidden(page: Page) -> None:
     assert page.locator("#device-switch").is_hidden()
 
 
-def test_an_encoder_that_was_replaced_is_said_to_be_and_loaded_anew(page: Page) -> None:
+def test_a_replaced_encoder_is_reported_and_loaded_again(page: Page) -> None:
     page.check("#device")
     problem = {"title": "Encoder mismatch", "detail": "see GET /encoder", "status": 409, "code": "encoder_mismatch"}
     page.route("**/search/embedding", lambda route: route.fulfill(status=409, json=problem))

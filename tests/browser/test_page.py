@@ -130,7 +130,7 @@ def test_more_like_this_and_the_way_back(page: Page) -> None:
     page.wait_for_selector("#status:has-text('like scene 6/1.jpg')")
 
 
-def test_what_cannot_be_searched_with_is_said_and_the_page_goes_on(page: Page) -> None:
+def test_a_bad_photograph_is_reported_and_the_page_still_works(page: Page) -> None:
     _choose(page, b"Dear diary", "holiday.jpg")
     page.wait_for_selector("#error:not([hidden])")
     assert "Not a supported image" in page.inner_text("#error")
@@ -202,7 +202,7 @@ def test_it_can_be_installed(page: Page, query_service: QueryService) -> None:
         assert answer.headers["content-type"] == icon["type"]
 
 
-def test_a_service_with_keys_asks_for_one_and_thumbnails_bring_it(
+def test_the_page_prompts_for_a_key_and_sends_it_for_thumbnails(
     browser: Browser, query_service: QueryService, tmp_path: Path
 ) -> None:
     entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}

@@ -59,7 +59,7 @@ def test_the_page_names_its_files_below_the_path(address: str) -> None:
         assert all(browser.get(urljoin(manifest, icon["src"])).status_code == 200 for icon in described["icons"])
 
 
-def test_without_its_slash_the_address_leads_to_the_page_too(address: str) -> None:
+def test_the_address_without_its_slash_leads_to_the_page(address: str) -> None:
     page = httpx.get(address, follow_redirects=True)
     assert page.status_code == 200
     assert f'src="{BELOW}/page/app.js"' in page.text
@@ -71,7 +71,7 @@ def test_a_page_of_that_address_may_search(address: str) -> None:
     assert httpx.post(f"{address}/search", files=files, headers={"Origin": origin}).status_code == 200
 
 
-def test_the_client_calls_everything_there(address: str) -> None:
+def test_the_client_calls_every_route(address: str) -> None:
     with SearchClient(address) as client:
         assert client.search(RED).hits[0].id == "a b/red.png"
         assert client.image("a b/red.png").width > 0

@@ -33,7 +33,7 @@ def test_the_example_finds_what_the_service_finds(services: LocalServices, tmp_p
     assert abs(float(lines[0].split()[0]) - hits[0].score) < 0.01
 
 
-def test_it_is_short_and_needs_no_package_of_ours() -> None:
+def test_it_is_short_and_imports_none_of_our_packages() -> None:
     text = EXAMPLE.read_text()
     assert len(text.splitlines()) <= 30
     assert set(re.findall(r"^(?:import|from) (\w+)", text, re.M)) == {

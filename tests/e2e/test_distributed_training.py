@@ -111,7 +111,7 @@ def test_batch_statistics_of_the_layers_that_learn_are_averaged(trainings: Train
 
 
 @pytest.mark.slow
-def test_two_processes_write_one_bundle_and_tell_of_it_once(tmp_path: Path) -> None:
+def test_two_processes_write_one_bundle_and_report_it_once(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(TINY_RECIPE_TOML.replace("epochs = 30", "epochs = 2"), encoding="utf-8")
     command = ["-m", "aff_toolkit", "train", str(recipe), "--out", str(tmp_path / "bundle"), "--json"]

@@ -48,7 +48,7 @@ async def store(tmp_path: Path) -> AsyncIterator[FaultyStore]:
 
 
 @pytest.mark.parametrize("mode", AWAY, ids=str)
-async def test_a_search_without_the_store_is_answered_in_time_and_right_again_as_soon_as_it_is_back(
+async def test_a_search_without_the_store_fails_in_time_and_succeeds_as_soon_as_it_is_back(
     mode: Mode, store: FaultyStore, tmp_path: Path
 ) -> None:
     async with store.query_service(tmp_path) as client:
@@ -113,7 +113,7 @@ async def test_indexing_without_the_store_waits_and_acknowledges_only_what_is_st
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_indexing_without_patience_is_refused_and_can_be_sent_again(store: FaultyStore, tmp_path: Path) -> None:
+async def test_indexing_without_patience_is_rejected_and_can_be_sent_again(store: FaultyStore, tmp_path: Path) -> None:
     async with store.indexer(tmp_path, store_wait_s=0) as client:
         assert acknowledged(await index(client, 0)) == {"0"}
         await store.proxy.become(Refuse())
@@ -166,7 +166,7 @@ async def test_a_store_that_restarts_is_waited_for_and_has_what_it_had(store: Fa
         assert set(await store.stored()) == {"0", "1", "2", "3"}
 
 
-async def test_searches_go_on_by_themselves_when_the_store_has_restarted(store: FaultyStore, tmp_path: Path) -> None:
+async def test_searches_succeed_again_when_the_store_has_restarted(store: FaultyStore, tmp_path: Path) -> None:
     async with store.query_service(tmp_path) as client:
         assert nearest(await search(client, "white")) == "white"
         await store.peer.stop()
@@ -177,7 +177,7 @@ async def test_searches_go_on_by_themselves_when_the_store_has_restarted(store: 
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_searches_follow_a_restoration_also_where_the_catalogue_is_seldom_asked(
+async def test_searches_follow_a_restoration_even_if_the_catalogue_is_seldom_read(
     store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
@@ -193,7 +193,7 @@ async def test_searches_follow_a_restoration_also_where_the_catalogue_is_seldom_
         assert nearest(await search(client, "red")) == "blue"  # the only image that was restored
 
 
-async def test_a_full_disk_is_told_as_such_and_searches_and_what_is_there_are_untouched(
+async def test_a_full_disk_has_its_own_error_and_leaves_searches_and_stored_images_alone(
     store: FaultyStore, tmp_path: Path
 ) -> None:
     async with store.indexer(tmp_path, store_wait_s=10) as client:
@@ -210,7 +210,7 @@ async def test_a_full_disk_is_told_as_such_and_searches_and_what_is_there_are_un
         assert set(await store.stored()) == {"0", "1"}
 
 
-async def test_a_key_that_may_only_read_refuses_every_write_at_once_and_searches_go_on(
+async def test_with_a_read_only_key_every_write_is_rejected_at_once_and_searches_succeed(
     store: FaultyStore, tmp_path: Path
 ) -> None:
     async with store.indexer(tmp_path, store_wait_s=10) as client:
@@ -226,14 +226,14 @@ async def test_a_key_that_may_only_read_refuses_every_write_at_once_and_searches
 
 
 @pytest.mark.parametrize("fault", ["disk_is_full", "key_is_read_only"])
-async def test_a_store_that_takes_no_writes_answers_searches(fault: str, store: FaultyStore, tmp_path: Path) -> None:
+async def test_a_store_that_rejects_writes_answers_searches(fault: str, store: FaultyStore, tmp_path: Path) -> None:
     async with store.query_service(tmp_path) as client:
         setattr(store.peer, fault, True)
         assert nearest(await search(client, "blue")) == "blue"
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_a_key_that_may_only_read_cannot_make_the_gallery_and_the_indexer_says_so(
+async def test_the_indexer_reports_that_a_read_only_key_cannot_create_the_gallery(
     store: FaultyStore, tmp_path: Path
 ) -> None:
     store.peer.key_is_read_only = True

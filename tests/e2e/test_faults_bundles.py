@@ -99,7 +99,7 @@ async def test_a_service_does_not_start_with_a_part_of_a_manifest(tmp_path: Path
 
 
 @pytest.mark.parametrize("damage", COPIES)
-async def test_a_running_service_searches_on_when_its_bundle_is_overwritten_and_gives_devices_no_part_of_it(
+async def test_a_running_service_keeps_its_bundle_when_the_files_are_overwritten_and_serves_no_part_of_the_new_one(
     damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
     service = tiny_query_service(tmp_path)

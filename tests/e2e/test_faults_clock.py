@@ -51,7 +51,7 @@ async def test_a_keys_limit_neither_lifts_nor_locks_when_the_clock_jumps(
 
 
 @pytest.mark.parametrize("jump", [DAY_S, -DAY_S])
-async def test_searches_indexing_and_an_outage_take_as_long_as_before_when_the_clock_jumps_amid_them(
+async def test_durations_do_not_depend_on_jumps_of_the_clock(
     jump: float, store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "indexer").mkdir()

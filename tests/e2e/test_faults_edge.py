@@ -107,7 +107,7 @@ def service(tmp_path: Path) -> QueryService:
 
 
 @pytest.mark.parametrize(("pattern", "how"), DAMAGES)
-async def test_a_service_does_not_start_on_damaged_files_and_names_them_and_the_way_out(
+async def test_a_service_does_not_start_on_damaged_files_and_reports_them_with_the_remedy(
     pattern: str, how: Callable[[Path], None], service: QueryService
 ) -> None:
     gallery = service.settings.store.edge_path
@@ -139,7 +139,7 @@ def test_a_process_ends_with_one_clear_sentence_on_damaged_files(service: QueryS
     assert "Traceback" not in ended.stderr
 
 
-async def test_damage_that_shows_in_a_search_is_told_as_such_and_the_service_lives(service: QueryService) -> None:
+async def test_damage_found_by_a_search_is_reported_and_the_service_continues(service: QueryService) -> None:
     _damage(service.settings.store.edge_path, VECTORS, _empty)
     async with service.running() as client:
         for _ in range(2):
@@ -149,7 +149,7 @@ async def test_damage_that_shows_in_a_search_is_told_as_such_and_the_service_liv
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_full_disk_refuses_writes_and_what_was_acknowledged_is_there_when_there_is_room_again(
+async def test_a_full_disk_rejects_writes_and_loses_no_acknowledged_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle, store = tmp_path / "bundle", StoreSettings(url="", edge_path=tmp_path / "gallery")

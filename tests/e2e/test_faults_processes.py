@@ -136,7 +136,7 @@ async def test_a_query_service_that_is_killed_under_load_costs_its_callers_a_ret
     print(f"away for {max(failed) - min(failed):.1f} s, {len(answered)} answers, all right")  # noqa: T201 - with -s
 
 
-async def test_an_embedding_process_that_is_killed_under_load_costs_nobody_an_answer(
+async def test_an_embedding_process_that_is_killed_under_load_fails_no_request(
     store: FaultyStore, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
@@ -168,9 +168,7 @@ async def test_an_embedding_process_that_is_killed_under_load_costs_nobody_an_an
     assert len(killed) == 3
 
 
-async def test_a_query_service_that_is_asked_to_end_answers_what_it_has_admitted(
-    store: FaultyStore, tmp_path: Path
-) -> None:
+async def test_a_query_service_that_is_terminated_answers_admitted_requests(store: FaultyStore, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     settings = await _query_settings(store, tmp_path, port)
     async with (
@@ -190,7 +188,7 @@ async def test_a_query_service_that_is_asked_to_end_answers_what_it_has_admitted
             await search(client, "red")
 
 
-async def test_an_indexer_that_is_asked_to_end_gives_the_receipts_of_what_it_has_admitted(
+async def test_an_indexer_that_is_terminated_sends_the_receipts_of_admitted_images(
     store: FaultyStore, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)

@@ -18,7 +18,7 @@ from tests.support.tiny_bundle import TINY_BUNDLE
 PHOTOGRAPHS = 600
 
 
-def test_an_interrupted_run_ends_in_order_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_in_order_and_the_same_command_resumes(tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for number in range(PHOTOGRAPHS):

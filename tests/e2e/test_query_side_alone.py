@@ -12,7 +12,7 @@ from tests.e2e.conftest import ROOT
 
 
 @pytest.mark.slow
-def test_installing_the_query_side_brings_no_torch(tmp_path: Path) -> None:
+def test_the_query_side_installs_without_torch(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]

@@ -45,7 +45,7 @@ def gallery(tmp_path: Path) -> Iterator[EdgeGallery]:
     gallery.close()
 
 
-def test_a_damaged_filter_is_refused_or_searched_with(gallery: EdgeGallery) -> None:
+def test_a_damaged_filter_is_rejected_or_used(gallery: EdgeGallery) -> None:
     def case(rng: Random) -> str:
         if rng.random() < 0.5:
             text = mutated(rng, rng.choice(TEXTS), TEXTS, WORDS).decode(errors="surrogateescape")

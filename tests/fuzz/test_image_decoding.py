@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # as in a service
 
 
 @pytest.mark.parametrize("image_format", FILES)
-def test_a_damaged_image_is_decoded_or_refused(image_format: str) -> None:
+def test_a_damaged_image_is_decoded_or_rejected(image_format: str) -> None:
     def case(rng: Random) -> str:
         data = rng.choice(FILES[image_format])
         if rng.random() < 0.2:

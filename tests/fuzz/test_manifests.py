@@ -80,7 +80,7 @@ PARQUET = (
     ],
     ids=["csv", "parquet", "tar"],
 )
-def test_a_damaged_list_is_read_or_refused(
+def test_a_damaged_list_is_read_or_rejected(
     tmp_path: Path, name: str, files: tuple[bytes, ...], words: tuple[bytes, ...]
 ) -> None:
     path = tmp_path / name

@@ -117,7 +117,7 @@ def test_a_damaged_search_is_answered(tmp_path: Path, runner: asyncio.Runner) ->
     assert {"200", "422"} <= outcomes.keys() or outcomes.total() < 100
 
 
-def test_damaged_images_are_indexed_or_refused(tmp_path: Path, runner: asyncio.Runner) -> None:
+def test_damaged_images_are_indexed_or_rejected(tmp_path: Path, runner: asyncio.Runner) -> None:
     write_dummy_bundle(tmp_path, dimension=FakeGalleryEncoder.dimension)
     store = StoreSettings(url="", edge_path=tmp_path / "gallery")
     settings = IndexerSettings(bundle_path=tmp_path, max_body_bytes=MAX_BODY_BYTES, batch_wait_ms=0, store=store)

@@ -48,15 +48,15 @@ def _damaged_files(draw: st.DrawFn) -> bytes:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
+def test_any_bytes_decode_or_are_rejected(data: bytes) -> None:
     _decodes_or_is_refused(data)
 
 
 @given(st.sampled_from(FILES), st.binary(max_size=60))
-def test_a_real_header_before_any_bytes_decodes_or_is_refused(file: bytes, tail: bytes) -> None:
+def test_a_real_header_before_any_bytes_decodes_or_is_rejected(file: bytes, tail: bytes) -> None:
     _decodes_or_is_refused(file[:40] + tail)
 
 
 @given(_damaged_files(), st.sampled_from([None, 8]))
-def test_a_damaged_file_decodes_or_is_refused(data: bytes, min_side: int | None) -> None:
+def test_a_damaged_file_decodes_or_is_rejected(data: bytes, min_side: int | None) -> None:
     _decodes_or_is_refused(data, min_side)

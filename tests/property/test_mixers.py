@@ -58,7 +58,7 @@ def test_whatever_an_image_lacks_its_embedding_has_unit_length(kind: MixerKind, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(images=counts_of_images)
-def test_what_stands_in_place_of_an_absent_token_never_matters(kind: MixerKind, images: Counts) -> None:
+def test_the_value_of_an_absent_token_does_not_matter(kind: MixerKind, images: Counts) -> None:
     with torch.no_grad():
         found, other = mixer(kind)(batches(images)), mixer(kind)(batches(images, absent=9.0))
     torch.testing.assert_close(found, other, rtol=1e-4, atol=1e-5)
@@ -72,7 +72,7 @@ def test_gradients_are_finite_where_an_image_lacks_everything(kind: MixerKind) -
     assert all(torch.isfinite(weight.grad).all() for weight in network.parameters() if weight.grad is not None)
 
 
-def test_the_identity_mixer_gives_zeros_for_an_image_without_its_feature() -> None:
+def test_the_identity_mixer_returns_zeros_for_an_image_without_its_feature() -> None:
     found = mixer("identity", FEATURES[:1])(batches([(0, 0, 0, 0), (1, 0, 0, 0)]))
     assert not found[0].any()
     torch.testing.assert_close(found[1].norm(), torch.tensor(1.0))

@@ -165,7 +165,7 @@ class TestCompose:
         assert len({port["published"] for port in published}) == len(published)
         assert not any("ports" in stack[name] for name in QDRANTS)
 
-    def test_published_for_others_the_services_know_it_and_need_keys(self) -> None:
+    def test_services_published_beyond_this_machine_need_keys(self) -> None:
         services = resolved("cluster", AFF_PUBLISH="0.0.0.0")["services"]
         for name in ("gallery_indexer", "query_api", "query_api_2"):
             environment = services[name]["environment"]
@@ -187,7 +187,7 @@ class TestCompose:
         assert of("prometheus") == {"reader-key": "/keys/reader"}
         assert "--config-path /keys/qdrant.yaml" in " ".join(stack["qdrant"]["command"])
 
-    def test_nodes_that_are_ready_only_together_come_up_and_everything_after_them(self, stack: dict[str, Any]) -> None:
+    def test_nodes_that_wait_for_each_other_start_and_the_services_after_them(self, stack: dict[str, Any]) -> None:
         assert start(stack) == set(stack)
         assert start(resolved()["services"]) == PAIR
 
@@ -195,7 +195,7 @@ class TestCompose:
         assert not start(stack, {"qdrant"}) & (OURS - {"keys"})
         assert not start(stack, {"keys"}) & (QDRANTS | OURS - {"keys"})
 
-    def test_only_the_indexer_of_the_card_is_built_with_cuda(self) -> None:
+    def test_only_the_gpu_indexer_is_built_with_cuda(self) -> None:
         def indexes(**environment: str) -> dict[str, str]:
             services = resolved("gpu", **environment)["services"]
             return {name: services[name]["build"]["args"]["TORCH_INDEX_URL"] for name in INDEXERS}
@@ -206,7 +206,7 @@ class TestCompose:
         assert indexes(TORCH_INDEX_URL="https://mirror.example/cpu")["gallery_indexer"] == "https://mirror.example/cpu"
         assert indexes(TORCH_INDEX_URL="")["gallery_indexer"] == ""  # from where pip finds everything else
 
-    def test_every_variable_of_ours_is_a_setting(self, stack: dict[str, Any]) -> None:
+    def test_every_variable_of_the_services_is_a_setting(self, stack: dict[str, Any]) -> None:
         known = {"QDRANT_READ_ONLY_API_KEY"}  # of the keys' maker
         for settings in (AccessSettings, ObserveSettings, StoreSettings, IndexerSettings, QuerySettings):
             prefix = settings.model_config["env_prefix"]
@@ -214,7 +214,7 @@ class TestCompose:
         for name in OURS:
             assert set(stack[name]["environment"]) <= known, name
 
-    def test_what_is_built_is_built_from_the_root_with_arguments_that_are_there(self, stack: dict[str, Any]) -> None:
+    def test_builds_start_at_the_root_with_arguments_that_the_dockerfile_declares(self, stack: dict[str, Any]) -> None:
         for name in OURS:
             build = stack[name]["build"]
             assert Path(build["context"]) == ROOT
@@ -227,25 +227,25 @@ class TestCompose:
             assert stack[name]["environment"][f"AFF_{side}_BUNDLE_PATH"] == f"/{DEFAULT_BUNDLE}"
 
     @needs_photos_bundle
-    def test_files_that_are_mounted_are_there(self, stack: dict[str, Any]) -> None:
+    def test_mounted_files_exist(self, stack: dict[str, Any]) -> None:
         for service in stack.values():
             for volume in service.get("volumes", []):
                 assert volume["type"] == "volume" or Path(volume["source"]).exists(), volume
 
 
 class TestWhatTheContainersRead:
-    def test_the_proxys_configuration_is_nginxs_and_knows_both_services(self) -> None:
+    def test_the_proxy_configuration_is_valid_and_has_both_query_services(self) -> None:
         parsed = crossplane.parse(str(DEPLOY / "proxy.conf"), single=True, strict=True, check_ctx=False)
         assert (parsed["status"], parsed["errors"]) == ("ok", [])
         upstream = next(one for one in parsed["config"][0]["parsed"] if one["directive"] == "upstream")
         servers = {one["args"][0] for one in upstream["block"] if one["directive"] == "server"}
         assert servers == {"query_api:8001", "query_api_2:8001"}
 
-    def test_the_proxy_takes_what_the_services_take(self) -> None:
+    def test_the_proxy_has_the_body_limit_of_the_service(self) -> None:
         size = re.search(r"client_max_body_size (\d+)m;", (DEPLOY / "proxy.conf").read_text())
         assert int(size[1]) * 2**20 == QuerySettings.model_fields["max_body_bytes"].default
 
-    def test_prometheus_asks_every_service_at_its_port(self) -> None:
+    def test_prometheus_scrapes_every_service_at_its_port(self) -> None:
         jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
         asked = {(name, one["port"]) for job in jobs for one in job["dns_sd_configs"] for name in one["names"]}
         assert asked == {
@@ -256,7 +256,7 @@ class TestWhatTheContainersRead:
             ("gallery-store", 6333),
         }
 
-    def test_every_query_of_rules_and_dashboard_parses_and_names_metrics_that_there_are(self) -> None:
+    def test_queries_of_rules_and_dashboard_are_valid_and_use_metrics_that_exist(self) -> None:
         known = _known_metrics()
         expressions = list(_expressions())
         assert len(expressions) > 30
@@ -313,7 +313,7 @@ class TestDockerfile:
             assert any(how in install for how in pinned), install
 
     @pytest.mark.parametrize(("status", "ends_with"), [(200, 0), (503, 1)])
-    def test_its_health_check_asks_at_the_port_of_the_settings(
+    def test_its_health_check_uses_the_port_of_the_settings(
         self, dockerfile: Path, status: int, ends_with: int
     ) -> None:
         asked: list[str] = []
@@ -358,7 +358,7 @@ class TestDockerfile:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    def test_it_brings_the_default_bundle(self, dockerfile: Path) -> None:
+    def test_it_contains_the_default_bundle(self, dockerfile: Path) -> None:
         paths = {value for name, value in environment_of(dockerfile).items() if name.endswith("_BUNDLE_PATH")}
         assert paths == {f"/{DEFAULT_BUNDLE}"}
         assert any(source.startswith(str(DEFAULT_BUNDLE)) for source in copied(dockerfile))
@@ -378,19 +378,17 @@ class TestTorch:
         done = subprocess.run(["sh", "-c", step], env=environment, capture_output=True, text=True, check=False)
         return done.returncode, (tmp_path / "asked").read_text().splitlines()[-1], done.stdout
 
-    def test_it_comes_alone_from_the_index_that_is_named(self, dockerfile: Path, tmp_path: Path) -> None:
+    def test_it_is_installed_alone_from_a_given_index(self, dockerfile: Path, tmp_path: Path) -> None:
         code, asked, _ = self.installs(dockerfile, tmp_path, "https://wheels.example/cpu")
         assert code == 0
         assert asked.endswith("-c constraints.txt --no-deps --index-url https://wheels.example/cpu torch")
 
-    def test_without_one_it_comes_with_what_it_needs_from_where_the_rest_does(
-        self, dockerfile: Path, tmp_path: Path
-    ) -> None:
+    def test_without_an_index_it_is_installed_like_every_other_package(self, dockerfile: Path, tmp_path: Path) -> None:
         code, asked, _ = self.installs(dockerfile, tmp_path, "")
         assert code == 0
         assert asked.endswith("-c constraints.txt torch")
 
-    def test_an_index_that_has_none_ends_the_build_with_the_name_of_the_argument(
+    def test_an_index_without_torch_stops_the_build_and_the_message_names_the_argument(
         self, dockerfile: Path, tmp_path: Path
     ) -> None:
         code, _, said = self.installs(
@@ -400,7 +398,7 @@ class TestTorch:
         assert "no torch at https://wheels.example/cpu: --build-arg TORCH_INDEX_URL=" in said
 
 
-def test_the_image_of_the_pair_keeps_everything_in_its_volume_and_asks_for_a_key(
+def test_the_combined_image_keeps_everything_in_its_volume_and_requires_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[StoreSettings, IndexerSettings, QuerySettings]] = []
@@ -427,7 +425,7 @@ def test_the_image_of_the_pair_keeps_everything_in_its_volume_and_asks_for_a_key
 
 
 @needs_photos_bundle
-def test_the_query_image_has_what_a_search_needs_of_the_bundle_and_no_more() -> None:
+def test_the_query_image_contains_only_the_query_side_of_the_bundle() -> None:
     patterns = [source for source in copied(DOCKERFILES[1]) if source.startswith("bundles/")]
     found = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
     assert found == {"bundle.json", *load_manifest(PHOTOS_BUNDLE).query_files}
@@ -439,7 +437,7 @@ def test_kubernetes_runs_the_default_bundle() -> None:
     assert paths == [f"/{DEFAULT_BUNDLE}"] * 2
 
 
-def test_the_query_image_refuses_torch() -> None:
+def test_the_build_of_the_query_image_fails_if_torch_is_installed() -> None:
     runs = arguments(ROOT / "services" / "query_api" / "Dockerfile", "RUN")
     check = next(run for run in runs if "find_spec('torch')" in run)
     code = re.search(r'-c "(.+)"', check)[1]

@@ -166,14 +166,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
 
 class TestSchemas:
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_every_object_is_one_that_kubernetes_knows(self, objects: list[Object], version: str) -> None:
+    def test_every_object_is_valid(self, objects: list[Object], version: str) -> None:
         assert len(objects) > 15
         for one in objects:
             kubernetes_validate.validate(one, version, strict=True)
 
     @pytest.mark.parametrize("name", EXTRAS)
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_so_are_the_extras(self, name: str, version: str) -> None:
+    def test_the_extras_are_valid(self, name: str, version: str) -> None:
         kubernetes_validate.validate(extra(name), version, strict=True)
 
     def test_every_file_belongs_to_a_kustomization_or_is_an_extra(self) -> None:
@@ -192,7 +192,7 @@ class TestSchemas:
 
 
 class TestOverlays:
-    def test_there_are_the_three_workloads_in_no_namespace_and_no_secret(self, objects: list[Object]) -> None:
+    def test_three_workloads_without_a_namespace_and_without_secrets(self, objects: list[Object]) -> None:
         assert set(workloads(objects)) == WORKLOADS
         assert not any("namespace" in one["metadata"] for one in objects)
         assert not of_kind(objects, "Secret")
@@ -206,7 +206,7 @@ class TestOverlays:
         assert {container["image"] for spec in specs for container in containers(spec)} <= ours | {qdrant}
         assert main_container(workloads(objects)["qdrant"])["image"] == qdrant
 
-    def test_an_overlay_of_ones_own_has_both_components_its_images_and_its_settings(self, own: list[Object]) -> None:
+    def test_a_custom_overlay_has_both_components_its_images_and_its_settings(self, own: list[Object]) -> None:
         assert {one["metadata"]["namespace"] for one in own} == {"images"}
         indexer = workloads(own)["gallery-indexer"]
         assert main_container(indexer)["image"] == "registry.example/indexer:7"
@@ -221,7 +221,7 @@ class TestOverlays:
 
 
 class TestSettings:
-    def test_every_variable_of_ours_is_a_setting_of_its_service(self, objects: list[Object]) -> None:
+    def test_every_variable_is_a_setting_of_its_service(self, objects: list[Object]) -> None:
         known = {
             f"{settings.model_config['env_prefix']}{field.upper()}"
             for settings in (AccessSettings, ObserveSettings, StoreSettings, IndexerSettings, QuerySettings)
@@ -234,7 +234,7 @@ class TestSettings:
                 assert ours <= known, ours - known
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_the_services_take_their_settings(
+    def test_the_services_accept_their_settings(
         self, objects: list[Object], name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         container = main_container(workloads(objects)[name])
@@ -245,7 +245,7 @@ class TestSettings:
             assert str(settings.backups_path) in {mount["mountPath"] for mount in container["volumeMounts"]}
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_without_keys_they_would_not_start(
+    def test_without_keys_the_services_do_not_start(
         self, objects: list[Object], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         seen = environment(main_container(workloads(objects)[name]), objects)
@@ -270,7 +270,7 @@ class TestSettings:
                 assert seen["QDRANT_API_KEY_FILE"] == f"{mounts[f'{role}-key']}/api-key"
             assert seen["AFF_ACCESS_KEYS_FILE"] == f"{mounts['access-keys']}/keys.json"
 
-    def test_kubernetes_adds_no_variables_of_its_own(self, objects: list[Object]) -> None:
+    def test_kubernetes_adds_no_variables(self, objects: list[Object]) -> None:
         for workload in workloads(objects).values():
             assert pod(workload)["enableServiceLinks"] is False  # QDRANT_PORT and similar
 
@@ -288,7 +288,7 @@ class TestSettings:
 
 
 class TestPortsAndProbes:
-    def test_probes_ask_what_there_is_to_ask(self, objects: list[Object]) -> None:
+    def test_probes_use_endpoints_that_exist(self, objects: list[Object]) -> None:
         for name in SERVICES:
             document = json.loads((ROOT / "docs" / "openapi" / f"{IN_COMPOSE[name]}.json").read_text())
             assert {"/healthz", "/readyz"} <= set(document["paths"])
@@ -318,7 +318,7 @@ class TestPortsAndProbes:
         assert settings_map(objects)["data"]["QDRANT_URL"] == f"http://{name}:{ports['http']}"
         assert ports["grpc"] == StoreSettings.model_fields["grpc_port"].default
 
-    def test_a_pod_has_time_to_end_what_it_works_on(self, objects: list[Object]) -> None:
+    def test_a_pod_has_time_to_finish_its_requests(self, objects: list[Object]) -> None:
         for name in SERVICES:
             spec = pod(workloads(objects)[name])
             stop = main_container(workloads(objects)[name]).get("lifecycle", {}).get("preStop", {})
@@ -335,7 +335,7 @@ class TestSelectors:
             }
             assert owned == {name}
 
-    def test_every_claim_that_is_mounted_is_there_and_every_one_there_is_mounted(self, objects: list[Object]) -> None:
+    def test_mounted_claims_are_those_that_exist(self, objects: list[Object]) -> None:
         mounted = {
             volume["persistentVolumeClaim"]["claimName"]
             for workload in workloads(objects).values()
@@ -496,7 +496,7 @@ class TestScaling:
 
 
 class TestCluster:
-    def test_waiting_ends_with_the_last_node_that_joins(self, tmp_path: Path) -> None:
+    def test_the_wait_ends_when_the_last_node_joins(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text("the key\n")
         answers: Iterator[int | None] = iter([None, 1, 3])
         asked: list[tuple[str, str | None]] = []
