@@ -62,7 +62,7 @@ def test_prototypes_are_read_with_the_names_of_their_instances(tmp_path: Path) -
 
 def test_another_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "p.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(BundleFormatError, match="holds no prototypes"):
+    with pytest.raises(BundleFormatError, match="does not contain prototypes"):
         read_prototypes(tmp_path / "p.safetensors")
 
 

@@ -158,7 +158,7 @@ def test_the_command_prints_the_next_command(state: dict[str, Tensor], tmp_path:
     cli = CliRunner()
     done = cli.invoke(app, ["checkpoints", "convert", str(path), str(tmp_path / "out"), "--as", "how-r18"])
     assert done.exit_code == 0, done.output
-    assert "how_r18.json. Next: name the latter in a recipe" in done.stdout.replace("\n", "")
+    assert "how_r18.json: specification. Next: set the specification in a recipe" in done.stdout.replace("\n", "")
     as_json = cli.invoke(app, ["checkpoints", "convert", str(path), str(tmp_path), "--as", "how-r18", "--json"])
     assert json.loads(as_json.stdout)["family"] == "how"
     unknown = cli.invoke(app, ["checkpoints", "convert", str(path), str(tmp_path), "--as", "vgg", "--json"])

@@ -106,3 +106,17 @@ def test_the_query_encoder_of_a_bundle_describes_gallery_photographs_too(tmp_pat
 def test_a_query_encoder_of_another_network_is_no_extractor(tmp_path: Path) -> None:
     with pytest.raises(ExtractorUnavailableError, match="cannot be used as an extractor"):
         install(tmp_path, model=f"bundle:{TINY_BUNDLE}")
+
+
+@needs_photos_bundle
+def test_a_bundle_is_opened_and_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    open_bundle = BaseBundle.open
+
+    def counted(directory: Path) -> BaseBundle:
+        opened.append(directory)
+        return open_bundle(directory)
+
+    monkeypatch.setattr(BaseBundle, "open", counted)
+    install(tmp_path, model=f"bundle:{PHOTOS_BUNDLE}", size=224)
+    assert opened == [PHOTOS_BUNDLE]

@@ -29,6 +29,7 @@ from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.evaluate_bundle import StoredFeatures
 from aff_toolkit.training.stages.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.stages.held_out import TrainingPhotographs
+from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement
 from aff_toolkit.training.stages.keep_better import require_judge, write_kept
 from aff_toolkit.training.stages.pair_training import PairTraining
@@ -108,25 +109,36 @@ class TrainBundle:
             self._pretrained.require()
         gallery = prepare_gallery_side(self.recipe, self._pretraining)
         mixer = gallery.make_mixer(self.recipe)
-        photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
-        self._work.report_left_out(photographs.single)
-        self._work.report_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
+        photographs = self._photographs(gallery)
         require_judge(self.recipe, photographs, protocols)
         if gallery.base is not None:
             self._work.once(lambda: self._estimate(photographs, gallery, mixer))
         store = self._store(photographs.trained_on, gallery)
+        pair = self._train(gallery, store, mixer)
+        held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
+        stored = StoredFeatures.of(store, photographs.trained_on)
+        writer = BundleWriter(self.recipe, gallery, store, self.log, output.resolve().name, stored)
+        return self._write(writer, pair, output, [*protocols, *([held_out] if held_out else [])])
+
+    def _photographs(self, gallery: GallerySide) -> TrainingPhotographs:
+        photographs = TrainingPhotographs.of_recipe(self.recipe, min_side=self._decode_side(gallery))
+        self._work.report_left_out(photographs.single)
+        self._work.report_unreadable(photographs.unreadable, len(photographs.unreadable) + len(photographs.held_out))
+        return photographs
+
+    def _train(self, gallery: GallerySide, store: FeatureStore, mixer: nn.Module) -> TrainedPair:
         rows = self._rows(store, gallery, mixer)
         query_encoder = start_query_encoder(self.recipe, gallery.base, store, self._pretraining)
         if isinstance(mixer, AnchoredMixer) and gallery.learned_base(self.recipe) is None:
             self._start_at_anchor(gallery, store, mixer, query_encoder)
-        pair = PairTraining(self.recipe, self._work, gallery, store, rows).run(mixer, query_encoder)
-        held_out = photographs.protocol(self.recipe.seed, unreadable={store.names[row] for row in store.unreadable()})
-        name, stored = output.resolve().name, StoredFeatures.of(store, photographs.trained_on)
-        writer = BundleWriter(self.recipe, gallery, store, self.log, name, stored)
-        measured_on = [*protocols, *([held_out] if held_out else [])]
+        return PairTraining(self.recipe, self._work, gallery, store, rows).run(mixer, query_encoder)
+
+    def _write(
+        self, writer: BundleWriter, pair: TrainedPair, output: Path, protocols: list[Protocol]
+    ) -> TrainingOutcome:
         judgements: list[Judgement | None] = []
         trained = self.work_directory / "trained"
-        self._work.once(lambda: judgements.append(write_kept(writer, pair, output, measured_on, trained)))
+        self._work.once(lambda: judgements.append(write_kept(writer, pair, output, protocols, trained)))
         self._work.accelerator.end_training()  # a process that ends with an open process group may abort
         return TrainingOutcome(load_manifest(output), next(iter(judgements), None))
 
