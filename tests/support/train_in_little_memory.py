@@ -14,8 +14,8 @@ import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor, nn
 
-from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable, TrainingPlan
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
 from gallery_indexer.features.shards import shard

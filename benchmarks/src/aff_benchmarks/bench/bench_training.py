@@ -18,8 +18,8 @@ from aff_toolkit.data.scenes.view import scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, UpdateRule
-from aff_toolkit.training.engine.optimisation import OptimisationSection
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore

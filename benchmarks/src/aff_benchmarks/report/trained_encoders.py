@@ -25,9 +25,9 @@ from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_backbones import QUERY_BACKBONES
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.optimisation import OptimisationSection
+from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan
 from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, paired_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_embeddings import embed_rows

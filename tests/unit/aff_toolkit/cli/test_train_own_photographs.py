@@ -324,10 +324,10 @@ def test_fewer_than_five_things_are_rejected_before_anything_is_trained_and_fold
         (["recipe.toml", "--images", "."], "pass a recipe; or --images"),
         (["--images", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
         (["recipe.toml", "--gallery-bundle", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
-        (["recipe.toml", "--epochs", "3"], "--epochs: says nothing here"),
+        (["recipe.toml", "--epochs", "3"], "--epochs: has no effect with a recipe"),
         (
             ["--images", ".", "--gallery-bundle", ".", "--query-backbone", "residual-8", "--gallery", "train"],
-            "--gallery: says nothing here",
+            "--gallery: has no effect with a recipe",
         ),
     ],
 )

@@ -32,7 +32,7 @@ def test_the_folder_of_a_photograph_is_its_instance_and_numbers_sort_as_numbers(
 
 
 def test_a_photograph_next_to_the_folders_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"loose\.png lies in no subfolder"):
+    with pytest.raises(FolderError, match=r"loose\.png is not in a subfolder"):
         folder_photographs(fill(tmp_path, "tower/a.png", "loose.png"))
 
 

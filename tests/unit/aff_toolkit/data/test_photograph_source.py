@@ -140,6 +140,6 @@ def test_a_list_without_frames_stays_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frame", ["soon", "1.5"])
 def test_a_frame_that_is_not_a_whole_number_names_its_photograph(tmp_path: Path, frame: str) -> None:
     path = _csv(tmp_path, f"path,instance,frame,role\na.jpg,walk,1,train\nb.jpg,walk,{frame},train\n")
-    with pytest.raises(PhotographListError, match=rf"b\.jpg: the frame '{frame}' is no whole number") as caught:
+    with pytest.raises(PhotographListError, match=rf"b\.jpg: the frame '{frame}' is not an integer") as caught:
         CsvSource(path=path, frames_together=2).photographs()
     assert caught.value.item == str(path)

@@ -89,7 +89,7 @@ def test_a_column_is_found_as_it_is_written_before_it_is_found_in_another_case()
 
 def test_a_cell_too_many_is_reported_with_its_line_and_the_others_are_read() -> None:
     text = "path,city\na.jpg,Paris, France\nb.jpg,Bern\n"
-    assert _problems(text) == {2: "has 3 cells below 2 headings; a cell that contains ',' has to stand in quotes"}
+    assert _problems(text) == {2: "has 3 cells below 2 headings; a cell that contains ',' has to be quoted"}
     assert _read(text)[1] == [["b.jpg", "Bern"]]
 
 

@@ -152,9 +152,9 @@ def test_what_has_no_separate_file_is_listed_with_what_to_index_instead(tmp_path
             item.read()
         details.append(caught.value.detail)
     assert [detail.partition(": ")[2].partition(":")[0] for detail in details] == [
-        "lies within /photos/x.tar.gz",
-        "lies within /l.csv",
-        "lies within s3",
+        "is part of /photos/x.tar.gz",
+        "is part of /l.csv",
+        "is part of s3",
         "is a folder",
     ]
     assert all("index" in detail for detail in details)

@@ -336,7 +336,7 @@ def test_rows_of_parquet_without_an_image_or_with_an_id_of_another_fail_alone(tm
     with pytest.raises(SourceError, match="row 2: column image is empty"):
         empty.read()
     with pytest.raises(
-        SourceError, match=r"row 3: an earlier row has the id 'image\.jpg' too; give the list a column id"
+        SourceError, match=r"row 3: an earlier row has the same id 'image\.jpg'; add a column id to the list"
     ):
         again.read()
 

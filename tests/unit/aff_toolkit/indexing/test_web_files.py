@@ -156,7 +156,7 @@ def test_a_host_that_requests_a_wait_for_an_hour_is_reported_at_once(
 ) -> None:
     web.refusals = [(429, "3600")]
     (item,) = source_items(_list_of(tmp_path, f"{web.address}/a.jpg"))
-    with pytest.raises(SourceError, match="429 Too Many Requests and asks to wait 3600 s"):
+    with pytest.raises(SourceError, match="429 Too Many Requests and requests a wait of 3600 s"):
         item.read()
     assert (len(web.asked), pauses) == (1, [])
 

@@ -15,7 +15,6 @@ from aff_shared.schemas.gallery import (
     CollectionComparison,
     CollectionStatus,
     FusedCollection,
-    GalleryJob,
     GalleryStatus,
 )
 from aff_toolkit.cli.console import (
@@ -27,7 +26,7 @@ from aff_toolkit.cli.console import (
     output,
     print_json,
 )
-from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_jobs
+from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_comparison, print_jobs, print_remixed
 from aff_toolkit.cli.gallery_offline import export_files, import_files, rebuild
 from aff_toolkit.cli.index import index as index_source
 
@@ -39,7 +38,6 @@ app.command("export")(export_files)
 app.command("import")(import_files)
 
 _DIFFERENT = 3
-_SHOWN_IDS = 5
 
 Space = Annotated[str, typer.Argument(help="ID of a collection's embedding space, or a prefix of it.")]
 
@@ -111,7 +109,7 @@ def remix(
     if as_json:
         print_json(job.model_dump(mode="json"))
     else:
-        _print_remixed(job, job.result)
+        print_remixed(job, job.result)
     if job.result.missing:
         raise typer.Exit(_DIFFERENT)
 
@@ -130,7 +128,7 @@ def verify(
     if as_json:
         print_json(found.model_dump())
     else:
-        _print_comparison(found, space)
+        print_comparison(found, space)
     if found.missing or found.surplus:
         raise typer.Exit(_DIFFERENT)
 
@@ -236,27 +234,3 @@ def _live(collection: CollectionStatus) -> str:
     if collection.live:
         return "live"
     return "" if collection.live_since is None else f"formerly, since {collection.live_since:%Y-%m-%d %H:%M}"
-
-
-def _print_remixed(job: GalleryJob, fused: FusedCollection) -> None:
-    if fused.missing:
-        shown = ", ".join(fused.missing_ids[:_SHOWN_IDS])
-        messages.print(f"{fused.missing} images have no stored features: {shown} ...; index their sources again")
-    output.print(f"{job.done} images processed. Next: aff gallery verify {fused.space.id[:12]}")
-
-
-def _print_comparison(found: CollectionComparison, space: str) -> None:
-    output.print(f"live {found.live_count} images, {space} {found.count}")
-    for count, ids, what in (
-        (found.missing, found.missing_ids, "missing in the collection"),
-        (found.surplus, found.surplus_ids, "only in the collection"),
-    ):
-        if count:
-            output.print(f"{count} {what}: {', '.join(ids[:_SHOWN_IDS])}{' ...' if count > _SHOWN_IDS else ''}")
-    if found.self_recall is not None and found.live_self_recall is not None and found.shared_neighbours is not None:
-        output.print(
-            f"{found.samples} images searched for themselves: found first in {found.self_recall:.1%} (live "
-            f"{found.live_self_recall:.1%}); {found.shared_neighbours:.1%} of the neighbours agree"
-        )
-    if not found.missing and not found.surplus:
-        output.print(f"Both contain the same images. Next: aff gallery switch {space}")

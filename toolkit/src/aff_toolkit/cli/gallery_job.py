@@ -1,4 +1,4 @@
-"""Waits for a job of the indexer with a progress bar."""
+"""Waits for jobs of the indexer with a progress bar, and prints their results."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import time
 
 from aff_client import ServiceError
 from aff_client.index_client import IndexerClient
-from aff_shared.schemas.gallery import GalleryJob
-from aff_toolkit.cli.console import images_bar, output
+from aff_shared.schemas.gallery import CollectionComparison, FusedCollection, GalleryJob
+from aff_toolkit.cli.console import images_bar, messages, output
 from aff_toolkit.indexing.patience import patiently
 
 _POLL_S = 0.2
 _AWAY_S = 120.0
+_SHOWN_IDS = 5
 
 
 class JobFailedError(ServiceError):
@@ -52,3 +53,29 @@ def print_jobs(jobs: list[GalleryJob]) -> None:
         images = f"{job.done}" if job.total is None else f"{job.done} of {job.total}"
         reason = "" if job.problem is None else f": {job.problem.detail}"
         output.print(f"{job.id} {job.kind} {job.item}: {job.state}, {images} images{reason}")
+
+
+def print_remixed(job: GalleryJob, fused: FusedCollection) -> None:
+    """Print the result of a remix."""
+    if fused.missing:
+        shown = ", ".join(fused.missing_ids[:_SHOWN_IDS])
+        messages.print(f"{fused.missing} images have no stored features: {shown} ...; index their sources again")
+    output.print(f"{job.done} images processed. Next: aff gallery verify {fused.space.id[:12]}")
+
+
+def print_comparison(found: CollectionComparison, space: str) -> None:
+    """Print the differences between a collection and the live one."""
+    output.print(f"live {found.live_count} images, {space} {found.count}")
+    for count, ids, what in (
+        (found.missing, found.missing_ids, "missing in the collection"),
+        (found.surplus, found.surplus_ids, "only in the collection"),
+    ):
+        if count:
+            output.print(f"{count} {what}: {', '.join(ids[:_SHOWN_IDS])}{' ...' if count > _SHOWN_IDS else ''}")
+    if found.self_recall is not None and found.live_self_recall is not None and found.shared_neighbours is not None:
+        output.print(
+            f"{found.samples} images searched for themselves: found first in {found.self_recall:.1%} (live "
+            f"{found.live_self_recall:.1%}); {found.shared_neighbours:.1%} of the neighbours agree"
+        )
+    if not found.missing and not found.surplus:
+        output.print(f"Both contain the same images. Next: aff gallery switch {space}")

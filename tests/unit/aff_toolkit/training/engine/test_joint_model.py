@@ -17,8 +17,8 @@ from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.models.query_encoder import residual_query_encoder
 from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, Stage, UpdateRule
-from aff_toolkit.training.engine.optimisation import OptimisationSection, build_optimiser
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan, build_optimiser
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings

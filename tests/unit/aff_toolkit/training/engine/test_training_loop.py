@@ -19,9 +19,9 @@ from aff_toolkit.errors import (
     TooFewPhotographsError,
     TrainingDivergedError,
 )
-from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable
+from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable, TrainingPlan
 from aff_toolkit.training.engine.training_log import LOG_NAME, TrainingLog
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, generator_of, shuffled_batches
 from tests.support.full_disk import no_file_beyond
 

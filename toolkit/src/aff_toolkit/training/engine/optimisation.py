@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from accelerate.accelerator import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from aff_toolkit.training.engine.training_set import Batch
+
+Validate = Callable[[], dict[str, float]]
 
 
 class OptimisationSection(BaseModel):
@@ -81,6 +85,30 @@ class Trainable(nn.Module, ABC):
     @abstractmethod
     def after_step(self) -> None:
         """Update the module after an optimiser step."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Data and settings of a training stage.
+
+    Attributes:
+        batches_of_epoch: Function from the epoch's number, from 0, to its batches of row numbers, (B,) int64 each; the
+            number of batches is the same in every epoch.
+        training_set: Dataset that maps (epoch, rows) to a Batch.
+        section: Settings of the optimisation.
+        seed: Seed of all random choices.
+        directory: Directory of the checkpoints; None writes none.
+        configuration: JSON settings that have to match for a checkpoint to be resumed.
+        validate: Function that returns figures of the current module; `asymmetric_map` selects the best weights.
+    """
+
+    batches_of_epoch: Callable[[int], Sequence[Tensor]]
+    training_set: Dataset[Batch]
+    section: OptimisationSection
+    seed: int
+    directory: Path | None = None
+    configuration: dict[str, Any] | None = None
+    validate: Validate | None = None
 
 
 def learning_rate(section: OptimisationSection, step: int, steps: int) -> float:

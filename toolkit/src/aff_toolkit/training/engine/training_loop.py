@@ -7,23 +7,20 @@ resumes exactly, and two processes take the same steps as one that accumulates t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.accelerator import Accelerator
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Dataset
 
 from aff_toolkit.errors import TooFewPhotographsError, TrainingDivergedError
 from aff_toolkit.training.engine.checkpoints import Checkpoints, TrainingState
 from aff_toolkit.training.engine.optimisation import (
-    OptimisationSection,
     Trainable,
+    TrainingPlan,
+    Validate,
     average_running_statistics,
     build_optimiser,
     learning_rate,
@@ -35,32 +32,6 @@ SELECTED = "asymmetric_map"
 
 _LOG_INTERVAL_STEPS = 10
 _BATCH_SEED_STRIDE = 7_919
-
-Validate = Callable[[], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Data and settings of a training stage.
-
-    Attributes:
-        batches_of_epoch: Function from the epoch's number, from 0, to its batches of row numbers, (B,) int64 each; the
-            number of batches is the same in every epoch.
-        training_set: Dataset that maps (epoch, rows) to a Batch.
-        section: Settings of the optimisation.
-        seed: Seed of all random choices.
-        directory: Directory of the checkpoints; None writes none.
-        configuration: JSON settings that have to match for a checkpoint to be resumed.
-        validate: Function that returns figures of the current module; `asymmetric_map` selects the best weights.
-    """
-
-    batches_of_epoch: Callable[[int], Sequence[Tensor]]
-    training_set: Dataset[Batch]
-    section: OptimisationSection
-    seed: int
-    directory: Path | None = None
-    configuration: dict[str, Any] | None = None
-    validate: Validate | None = None
 
 
 class TrainingLoop:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from aff_toolkit.models.fine_tuning import FineTuning
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, Stage
+from aff_toolkit.training.engine.optimisation import TrainingPlan, Validate
 from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan, Validate
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
 

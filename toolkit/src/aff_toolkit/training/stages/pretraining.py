@@ -20,8 +20,8 @@ from aff_toolkit.data.augmentation import augment
 from aff_toolkit.data.photograph import without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable
-from aff_toolkit.training.engine.training_loop import TrainingLoop, TrainingPlan
+from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable, TrainingPlan
+from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, paired_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
