@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.schemas.preprocessing import Preprocessing
-from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, Tokens
+from gallery_indexer.features.image_encoder import (
+    BatchTooLargeError,
+    EncodedImage,
+    EncoderInput,
+    ImageFeatures,
+    Tokens,
+)
 
 Colour = tuple[int, int, int]
 
@@ -59,6 +65,9 @@ class FakeGalleryEncoder:
             )
             for embedding, image in zip(embeddings, images, strict=True)
         ]
+
+    def fuse(self, images: Sequence[ImageFeatures]) -> NDArray[np.float32]:
+        return np.stack([image["eye"].values[0].astype(np.float32) for image in images])
 
 
 def load_fake_gallery_encoder(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> FakeGalleryEncoder:
