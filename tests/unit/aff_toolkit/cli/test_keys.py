@@ -38,7 +38,7 @@ def test_keys_gather_in_a_file_that_its_owner_alone_reads(tmp_path: Path) -> Non
     before = path.read_bytes()
     code, _, said = _run("two", "--scope", "admin", "--file", str(path))
     assert code == 1
-    assert "'two' already" in said
+    assert "the name 'two' exists" in said
     assert path.read_bytes() == before
 
 

@@ -135,5 +135,5 @@ class TestKeys:
 
     def test_a_directory_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         said = " ".join(self.serve(tmp_path / "none" / "keys.json", exit_code=1))
-        assert "the key cannot be kept: No such file or directory" in said
+        assert "the key cannot be saved: No such file or directory" in said
         assert "Traceback" not in said

@@ -241,7 +241,7 @@ def test_a_row_of_another_encoding_or_with_a_cell_too_many_fails_by_line_and_col
         SourceError, match=r"a\.jpg: line 2: column city: 'K\\xf6ln' is not UTF-8; save the list as UTF-8"
     ):
         first.read()
-    with pytest.raises(SourceError, match=r"line 3: has 3 cells below 2 headings; .* in quotes"):
+    with pytest.raises(SourceError, match=r"line 3: has 3 cells below 2 headings; .* has to be quoted"):
         second.read()
     assert (good.id, good.read(), good.payload) == ("c.jpg", b"c.jpg", {"city": "Rome"})
 
