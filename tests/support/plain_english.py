@@ -54,7 +54,7 @@ BANNED = {
     r"\bby (itself|themselves)\b": "automatically; alone; separately",
     # Roundabout grammar.
     r"\bof (its|their|your|our|his) own\b|\bof (yours|ours|theirs|others)\b": "its own, your, separate",
-    r"(?<!there\s)\b(is|are) (no|none)\b(?! (longer|more|less|fewer|better|worse|such|sooner))": "is not (a)",
+    r"(?<!there\s)\b(is|are) (no|(?-i:none))\b(?! (longer|more|less|fewer|better|worse|such|sooner))": "is not (a)",
     r"\bwhat (is there|there is)\b": "existing",
     r"\bwhere there (is|are|was|were) (one|none|no|some)\b": "if any; if there is no",
     r"\b(is|are|was|were) away\b": "unavailable",

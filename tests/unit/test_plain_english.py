@@ -15,9 +15,9 @@ SOURCES = {
     "client/src": 0,
     "services/query_api/src": 0,
     "services/gallery_indexer/src": 0,
-    "toolkit/src": 612,
+    "toolkit/src": 1,
     "benchmarks/src": 0,
-    "tests": 140,
+    "tests": 99,
     "docs/examples": 1,
 }
 """Directories with Python code, and the findings that are still to be fixed in them: a count may only fall."""
