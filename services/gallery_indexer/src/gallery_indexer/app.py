@@ -19,7 +19,7 @@ from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.routing import document_schemas
 from aff_shared.web.service import create_service
 from gallery_indexer.collections.backup_gallery import BackupGallery
-from gallery_indexer.collections.collection_runtime import CollectionRuntime, load_bundle
+from gallery_indexer.collections.collection_runtime import CollectionRuntime, LoadedBundle, load_bundle
 from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.gallery_jobs import GalleryJobs
 from gallery_indexer.collections.index_collections import IndexCollections
@@ -78,58 +78,74 @@ def create_app(
 async def _running(
     app: FastAPI, settings: IndexerSettings, shared: GalleryCatalogue | None, load_encoder: EncoderLoader
 ) -> AsyncIterator[None]:
-    bundle = await load_bundle(settings.bundle_path, settings, load_encoder)
-    metrics = IndexMetrics(app.state.registry)
     async with AsyncExitStack() as stack:
-        catalogue = shared
-        if catalogue is None:
-            catalogue = await open_catalogue(settings.store)
-            stack.push_async_callback(catalogue.close)
-
-        cache = None
-        if settings.kept_tokens_path is not None:
-            cache = await asyncio.to_thread(FeatureCache, settings.kept_tokens_path)
-            stack.callback(cache.close)
-
-        budget = PixelBudget(settings.max_large_pixels, settings.image_limits)
-
-        async def open_collection(path: Path) -> CollectionRuntime:
-            loaded = await load_bundle(path, settings, load_encoder)
-            return await CollectionRuntime.open(loaded, catalogue, settings, metrics, cache, budget)
-
-        collections = IndexCollections(
-            catalogue,
-            BundleRepository(settings.bundle_path),
-            await CollectionRuntime.open(bundle, catalogue, settings, metrics, cache, budget),
-            open_collection,
-            metrics,
-            interval_s=settings.catalogue_interval_s,
-            store_wait_s=settings.store_wait_s,
-            create_gallery=settings.create_gallery,
-        )
-        del bundle  # `collections` closes it, and may then free its memory
-        stack.push_async_callback(collections.close)
-        edit_gallery = EditGallery(
-            collections, PayloadLimits(settings.max_payload_bytes, settings.store.payload_schema)
-        )
-        remote_image_loader = RemoteImageLoader.of_settings(settings)
-        stack.push_async_callback(remote_image_loader.close)
-        jobs = GalleryJobs()
-        stack.push_async_callback(jobs.close)
-        app.state.components = Components(
-            settings=settings,
-            catalogue=catalogue,
-            collections=collections,
-            edit_gallery=edit_gallery,
-            metrics=metrics,
-            remote_image_loader=remote_image_loader,
-            feature_cache=cache,
-            jobs=jobs,
-            remix_gallery=RemixGallery(collections, cache),
-            backup_gallery=BackupGallery(catalogue, collections, settings.backups_path, settings.store.payload_schema),
-        )
-        await _try_to_open_gallery(collections)
+        components = await _open(stack, settings, shared, IndexMetrics(app.state.registry), load_encoder)
+        app.state.components = components
+        await _try_to_open_gallery(components.collections)
         yield
+
+
+async def _open(
+    stack: AsyncExitStack,
+    settings: IndexerSettings,
+    shared: GalleryCatalogue | None,
+    metrics: IndexMetrics,
+    load_encoder: EncoderLoader,
+) -> Components:
+    bundle = await load_bundle(settings.bundle_path, settings, load_encoder)
+    catalogue = shared
+    if catalogue is None:
+        catalogue = await open_catalogue(settings.store)
+        stack.push_async_callback(catalogue.close)
+    cache = None
+    if settings.kept_tokens_path is not None:
+        cache = await asyncio.to_thread(FeatureCache, settings.kept_tokens_path)
+        stack.callback(cache.close)
+    collections = await _open_collections(bundle, catalogue, settings, metrics, cache, load_encoder)
+    stack.push_async_callback(collections.close)
+    remote_image_loader = RemoteImageLoader.of_settings(settings)
+    stack.push_async_callback(remote_image_loader.close)
+    jobs = GalleryJobs()
+    stack.push_async_callback(jobs.close)
+    payload_schema = settings.store.payload_schema
+    return Components(
+        settings=settings,
+        catalogue=catalogue,
+        collections=collections,
+        edit_gallery=EditGallery(collections, PayloadLimits(settings.max_payload_bytes, payload_schema)),
+        metrics=metrics,
+        remote_image_loader=remote_image_loader,
+        feature_cache=cache,
+        jobs=jobs,
+        remix_gallery=RemixGallery(collections, cache),
+        backup_gallery=BackupGallery(catalogue, collections, settings.backups_path, payload_schema),
+    )
+
+
+async def _open_collections(
+    bundle: LoadedBundle,
+    catalogue: GalleryCatalogue,
+    settings: IndexerSettings,
+    metrics: IndexMetrics,
+    cache: FeatureCache | None,
+    load_encoder: EncoderLoader,
+) -> IndexCollections:
+    budget = PixelBudget(settings.max_large_pixels, settings.image_limits)
+
+    async def open_collection(path: Path) -> CollectionRuntime:
+        loaded = await load_bundle(path, settings, load_encoder)
+        return await CollectionRuntime.open(loaded, catalogue, settings, metrics, cache, budget)
+
+    return IndexCollections(
+        catalogue,
+        BundleRepository(settings.bundle_path),
+        await CollectionRuntime.open(bundle, catalogue, settings, metrics, cache, budget),
+        open_collection,
+        metrics,
+        interval_s=settings.catalogue_interval_s,
+        store_wait_s=settings.store_wait_s,
+        create_gallery=settings.create_gallery,
+    )
 
 
 async def _try_to_open_gallery(collections: IndexCollections) -> None:

@@ -168,7 +168,8 @@ def test_an_unsupported_configuration_is_rejected_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"), [("model.safetensors", "cannot be loaded"), ("preprocessor_config.json", "normalisation of pixels")]
+    ("missing", "told"),
+    [("model.safetensors", "cannot be loaded"), ("preprocessor_config.json", "normalisation of pixels")],
 )
 def test_a_folder_without_safetensors_or_normalisation_is_rejected(tmp_path: Path, missing: str, told: str) -> None:
     folder = save_hub_model("dinov2", tmp_path / "hub")
