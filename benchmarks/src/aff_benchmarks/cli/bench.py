@@ -149,8 +149,9 @@ def load(
 ) -> None:
     """Load both services for a long time with searches, indexing and deletions, and watch their memory.
 
-    Requests are sent at fixed moments regardless of earlier responses; latency is measured from the due time. Exit
-    status 3: a request failed, or a process grew by more than 1 MiB per minute after the warm-up.
+    Requests are sent at fixed moments regardless of earlier responses; latency is measured from the due time.
+
+    Exit status 3: a request failed, or a process grew by more than 1 MiB per minute after the warm-up.
     """
     from aff_benchmarks.bench.soak import LoadPlan, Services, bench_load, own_services  # noqa: PLC0415 - slow to import
 
