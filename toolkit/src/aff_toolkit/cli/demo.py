@@ -12,7 +12,6 @@ from rich.table import Table
 
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient
-from aff_toolkit import demo as run_demo
 from aff_toolkit.cli import search as search_command
 from aff_toolkit.cli.console import (
     DEFAULT_BUNDLE,
@@ -26,7 +25,7 @@ from aff_toolkit.cli.console import (
 )
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
-from aff_toolkit.demo import DemoReport, render_demo_photographs
+from aff_toolkit.demo import DemoReport, render_demo_photographs, run_demo
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_summary import IndexingRecord
 from aff_toolkit.indexing.source import source_items
