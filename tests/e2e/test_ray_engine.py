@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.images.decoding import ImageLimits
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.gallery_catalogue import open_catalogue
+from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation

@@ -1,4 +1,4 @@
-"""An honest in-memory gallery store: a dict and NumPy, held to the same contract suite as the adapters."""
+"""An honest in-memory gallery store: a dict and NumPy, which passes the same contract suite as the adapters."""
 
 from __future__ import annotations
 
