@@ -16,7 +16,7 @@ seed = 5
 [networks.a.compact_cnn]
 train_size = 32
 input_size = 48
-width = 4
+width = 8
 global_dimension = 16
 local_dimension = 8
 local_tokens = 4

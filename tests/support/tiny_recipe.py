@@ -17,7 +17,7 @@ photographs = { kind = "scenes", instances = 8, views = 4, max_difficulty = 0.5 
 [compact_cnn]
 train_size = 32
 input_size = 48
-width = 4
+width = 8
 global_dimension = 16
 local_dimension = 8
 local_tokens = 4

@@ -102,7 +102,7 @@ def train(store: FeatureStore, case: Case, directory: Path) -> dict[str, torch.T
     pair = train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         build_mixer(store.features, spec, recipe.dimension),
-        residual_query_encoder(4, recipe.dimension),
+        residual_query_encoder(8, recipe.dimension),
         recipe,
         directory=None,
         configuration={},

@@ -50,7 +50,7 @@ def test_more_blocks_than_there_are_are_rejected(lite: QueryEncoder) -> None:
 
 
 def test_a_network_without_blocks_cannot_be_frozen_but_can_learn_on() -> None:
-    encoder = residual_query_encoder(4, 8)
+    encoder = residual_query_encoder(8, 8)
     with pytest.raises(ValueError, match="no 1 blocks"):
         FineTuning(frozen_blocks=1).freeze(encoder)
     FineTuning().freeze(encoder)

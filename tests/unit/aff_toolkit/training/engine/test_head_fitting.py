@@ -89,5 +89,5 @@ def test_a_share_of_the_change_is_kept() -> None:
 
 
 def test_a_whitening_with_batch_statistics_is_not_fitted() -> None:
-    assert fitted_layer(residual_query_encoder(4, D)) is None
+    assert fitted_layer(residual_query_encoder(8, D)) is None
     assert fitted_layer(QueryEncoder(efficientnet_lite("lite0", D))) is not None

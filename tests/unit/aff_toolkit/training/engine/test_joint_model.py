@@ -41,7 +41,7 @@ def model(
     update = UpdateRule.model_validate({"kind": kind, "alpha": 0.9})
     return JointModel(
         build_mixer((WHOLE,), MixerSpec(weights="m", layers=1, heads=2), D),
-        residual_query_encoder(4, D),
+        residual_query_encoder(8, D),
         SharedClassifier(CLASSES, D, update.alpha),
         discriminative=ArcFace(),
         compatible=losses,

@@ -20,7 +20,7 @@ WITHOUT = tiny_recipe().model_copy(update={"export": ExportSection(prototypes=Fa
 
 def write(training: TinyTraining, recipe: TrainingRecipe, output: Path) -> str | None:
     base = BaseBundle.open(training.bundle)
-    pair = TrainedPair(base.load_mixer(), residual_query_encoder(4, 16), torch.eye(3, 16), ("a", "b", "c"))
+    pair = TrainedPair(base.load_mixer(), residual_query_encoder(8, 16), torch.eye(3, 16), ("a", "b", "c"))
     side = GallerySide(base.manifest.extractors, base.directory, base if recipe.base else None)
     output.mkdir(exist_ok=True)
     return side.write(pair, recipe, output)[1]

@@ -33,7 +33,7 @@ def train(work: Path, directory: Path, kind: str = "momentum", alpha: float = 0.
     return train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         mixer,
-        residual_query_encoder(4, recipe.dimension),
+        residual_query_encoder(8, recipe.dimension),
         recipe.model_copy(update={"joint": joint}),
         directory=directory / "checkpoints",
         configuration={},
@@ -69,7 +69,7 @@ def test_the_query_encoder_keeps_its_weights_where_only_the_gallery_side_learns(
     torch.testing.assert_close(both[0].mixer.state_dict(), both[1].mixer.state_dict(), rtol=0, atol=0)
     torch.manual_seed(1)
     build_mixer(FeatureStore.open(tiny_training.work / "features").features, MIXER, tiny_recipe().dimension)
-    start = residual_query_encoder(4, tiny_recipe().dimension).state_dict()
+    start = residual_query_encoder(8, tiny_recipe().dimension).state_dict()
     torch.testing.assert_close(both[0].query_encoder.state_dict(), start, rtol=0, atol=0)
 
 

@@ -61,12 +61,14 @@ class CompactCnnSection(Section):
 
     Attributes:
         train_size: Side of the training images in pixels; smaller than `input_size`, since crops enlarge their content.
+        width: Channels of its first layer; at least 8, since torch 2.13 corrupts memory on a CPU in the backward pass of
+            strided 1x1 convolutions of fewer channels, where it has one thread.
         optimisation: Settings of its pretraining.
     """
 
     train_size: int
     input_size: int
-    width: int
+    width: int = Field(ge=8)
     global_dimension: int
     local_dimension: int
     local_tokens: int
