@@ -61,7 +61,7 @@ class CompactCnnSection(Section):
 
     Attributes:
         train_size: Side of the training images in pixels; smaller than `input_size`, since crops enlarge their content.
-        width: Channels of its first layer; at least 8, since torch 2.13 corrupts memory on a CPU in the backward pass of
+        width: Channels of its first layer; at least 8: torch 2.13 corrupts memory on a CPU in the backward pass of
             strided 1x1 convolutions of fewer channels, where it has one thread.
         optimisation: Settings of its pretraining.
     """
