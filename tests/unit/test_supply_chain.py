@@ -1,6 +1,7 @@
 """The packages of the images are pinned by hashes, are those that the tests run with, and contain no pickle."""
 
 import re
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def _needed(name: str, extras: set[str]) -> set[str]:
             if below != "torch":  # it is installed separately
                 waiting.append((below, frozenset(requirement.extras)))
     return needed - OURS - {"torch"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_requirements_of_an_image_are_our_packages_that_it_needs_with_extras_that_exist(service: str) -> None:
+    """Otherwise `make locks` looks for our packages on PyPI."""
+    place = ROOT / "toolkit" if service == "toolkit" else ROOT / "services" / service
+    listed = re.findall(r"^\./([\w/]+)(?:\[([\w,]+)\])?$", (place / "requirements.in").read_text(), re.MULTILINE)
+    projects = {path: tomllib.loads((ROOT / path / "pyproject.toml").read_text())["project"] for path, _ in listed}
+    needed = {Requirement(line).name for project in projects.values() for line in project["dependencies"]}
+    assert needed & OURS <= {project["name"] for project in projects.values()}
+    for path, extras in listed:
+        assert set(filter(None, extras.split(","))) <= set(projects[path].get("optional-dependencies", {})), path
 
 
 @pytest.mark.parametrize("service", SERVICES)
