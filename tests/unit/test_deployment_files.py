@@ -173,6 +173,26 @@ class TestCompose:
             assert "AFF_ACCESS_KEYS" not in {key for key, value in environment.items() if value is not None}
         assert services["proxy"]["ports"][0]["host_ip"] == "0.0.0.0"
 
+    def test_qdrant_is_only_on_an_internal_network(self) -> None:
+        document = resolved(*PROFILES)
+        assert document["networks"]["store"]["internal"]
+        for name in QDRANTS:
+            assert set(document["services"][name]["networks"]) == {"store"}
+        assert document["services"]["keys"]["network_mode"] == "none"
+
+    def test_every_node_joins_the_first_stores_in_a_volume_and_has_the_name_that_services_use(
+        self, stack: dict[str, Any]
+    ) -> None:
+        for name in QDRANTS:
+            command = " ".join(stack[name]["command"])
+            assert f"--uri http://{name}:6335" in command
+            assert ("--bootstrap http://qdrant:6335" in command) is (name != "qdrant")
+            volumes = {one["target"]: one for one in stack[name]["volumes"]}
+            assert volumes["/qdrant/storage"]["type"] == "volume"
+            assert stack[name]["networks"]["store"]["aliases"] == ["gallery-store"]
+        for name in OURS - {"keys"}:
+            assert stack[name]["environment"]["QDRANT_URL"] == "http://gallery-store:6333"
+
     def test_each_container_sees_no_more_of_the_keys_than_it_needs(self, stack: dict[str, Any]) -> None:
         def of(name: str) -> dict[str, str]:
             return {one["source"]: one["target"] for one in stack[name].get("volumes", []) if "key" in one["source"]}

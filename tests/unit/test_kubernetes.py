@@ -270,6 +270,16 @@ class TestSettings:
                 assert seen["QDRANT_API_KEY_FILE"] == f"{mounts[f'{role}-key']}/api-key"
             assert seen["AFF_ACCESS_KEYS_FILE"] == f"{mounts['access-keys']}/keys.json"
 
+    def test_qdrant_requires_both_keys_and_stores_on_a_claim(self, objects: list[Object]) -> None:
+        qdrant = workloads(objects)["qdrant"]
+        container = main_container(qdrant)
+        keys = {one["name"]: one["valueFrom"].get("secretKeyRef") for one in container["env"] if "valueFrom" in one}
+        assert keys["QDRANT__SERVICE__API_KEY"] == {"name": "qdrant-keys", "key": "writer"}
+        assert keys["QDRANT__SERVICE__READ_ONLY_API_KEY"] == {"name": "qdrant-keys", "key": "reader"}
+        claims = {one["metadata"]["name"] for one in qdrant["spec"]["volumeClaimTemplates"]}
+        kept = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in claims}
+        assert kept == {"/qdrant/storage"}
+
     def test_kubernetes_adds_no_variables(self, objects: list[Object]) -> None:
         for workload in workloads(objects).values():
             assert pod(workload)["enableServiceLinks"] is False  # QDRANT_PORT and similar
@@ -496,6 +506,24 @@ class TestScaling:
 
 
 class TestCluster:
+    def test_every_node_joins_the_first_and_the_indexer_waits_for_all(self) -> None:
+        objects = rendered("cluster")
+        indexer, qdrant = workloads(objects)["gallery-indexer"], workloads(objects)["qdrant"]
+        _, *options = main_container(qdrant)["command"]
+        given = dict(zip(options[::2], options[1::2], strict=True))
+        name = qdrant["spec"]["serviceName"]
+        assert given["--uri"] == f"http://$(POD_NAME).{name}:6335"
+        assert given["--bootstrap"] == f"http://qdrant-0.{name}:6335"
+        assert of_kind(objects, "Service")[name]["spec"]["publishNotReadyAddresses"] is True
+        (waiting,) = pod(indexer)["initContainers"]
+        _, script, nodes = waiting["command"]
+        assert int(nodes) == qdrant["spec"]["replicas"]
+        (volume,) = (one for one in pod(indexer)["volumes"] if "configMap" in one)
+        (mount,) = (one for one in waiting["volumeMounts"] if one["name"] == volume["name"])
+        directory, file = script.rsplit("/", 1)
+        assert mount["mountPath"] == directory
+        assert file in of_kind(objects, "ConfigMap")[volume["configMap"]["name"]]["data"]
+
     def test_the_wait_ends_when_the_last_node_joins(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text("the key\n")
         answers: Iterator[int | None] = iter([None, 1, 3])
