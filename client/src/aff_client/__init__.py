@@ -1,4 +1,4 @@
-"""Typed clients of the query service for Python; installed with `pip install ./shared ./client`."""
+"""Typed clients of both services for Python; installed with `pip install ./shared ./client`."""
 
 from aff_client.answers import ForeignAnswerError, ServiceError, ServiceUnreachableError, ServiceUrlError
 from aff_client.search_client import AsyncSearchClient, SearchClient
