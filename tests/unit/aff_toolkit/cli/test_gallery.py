@@ -98,7 +98,7 @@ def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, mon
     assert live(running.told("drop", old)) == [("new", True, 6)]
     fused = running.told("remix", "--mixer", "old")
     assert (fused["state"], fused["done"], fused["total"], fused["result"]["missing"]) == ("finished", 6, 6, 0)
-    assert "6 images looked at. Next: aff gallery verify" in running.aff("remix", "--mixer", "old").stdout
+    assert "6 images processed. Next: aff gallery verify" in running.aff("remix", "--mixer", "old").stdout
     assert running.told("verify", old)["missing"] == 0
     assert running.told("list")["kept_tokens"]["images"] == 6
     running.told("drop", old)
@@ -112,7 +112,7 @@ def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, mon
     assert running.told("backup", "before", code=1)["code"] == "backup_impossible"
     assert (running.told("jobs")[0]["item"], running.told("jobs")[0]["state"]) == ("before", "finished")
     assert "backup before: finished, 6 of 6 images" in running.aff("jobs").stdout
-    assert "Back to it: aff gallery restore 20" in running.aff("backup").stdout
+    assert "To restore it: aff gallery restore 20" in running.aff("backup").stdout
     with IndexerClient(running.services.indexer_url) as client:
         client.index([Upload("late", "late.png", plain_png((1, 2, 3)))])
         assert client.gallery().count == 7

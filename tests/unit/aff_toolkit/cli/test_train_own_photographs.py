@@ -85,7 +85,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("gaining")
-def test_photographs_without_labels_return_a_query_encoder_for_the_base_s_galleries(
+def test_photographs_without_labels_train_a_query_encoder_for_galleries_of_the_base(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     result = aff_train(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 2)
@@ -168,7 +168,7 @@ def test_folders_that_cannot_be_read_are_named_and_have_a_separate_status(
         result = aff_train(tmp_path, *way, labels)
         assert result.exit_code == 4
         assert "left out, cannot be read (1): closed" in result.stderr
-        assert "1 folders could not be read: their photographs were left out" in result.stderr
+        assert "1 folders could not be read; their photographs were left out" in result.stderr
 
 
 @pytest.mark.usefixtures("gaining")
@@ -278,7 +278,7 @@ def test_folders_that_look_like_albums_are_rejected_without_a_terminal(
     assert result.exit_code == 1
     first, error = result.stderr.splitlines()
     assert first == f"{albums}: 2 subfolders taken for 2 things, 48 photographs; --unlabelled if they are albums"
-    assert "its subfolders look like albums (2018, 2019): take --unlabelled if they are, or --labelled" in error
+    assert "its subfolders look like albums (2018, 2019): use --unlabelled if they are, or --labelled" in error
     assert rejected(tmp_path, albums, tiny_training.bundle) == "labels_unclear"
 
 

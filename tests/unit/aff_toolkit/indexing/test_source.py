@@ -476,7 +476,7 @@ def test_a_shard_whose_name_is_a_pattern_is_taken_by_its_name(tmp_path: Path) ->
     assert list(_contents(tmp_path / "Italy [2025] {0..1}.tar")) == ["1.jpg"]
 
 
-def test_a_payload_of_a_shard_that_is_not_a_object_fails_its_image_alone(tmp_path: Path) -> None:
+def test_a_payload_of_a_shard_that_is_not_an_object_fails_its_image_alone(tmp_path: Path) -> None:
     _tar(tmp_path / "shard.tar", {"1.jpg": b"one", "1.json": b"[1]", "2.jpg": b"two"})
     bad, good = source_items(str(tmp_path / "shard.tar"))
     with pytest.raises(SourceError, match=r"1\.json is not a JSON object"):

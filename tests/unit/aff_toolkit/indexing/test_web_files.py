@@ -129,7 +129,7 @@ def test_what_is_not_allowed_in_a_url_is_encoded(url: str, sent: str) -> None:
         (410, "the host answers 410 Gone"),
     ],
 )
-def test_a_host_that_rejects_permanently_is_ignored_again(
+def test_a_host_that_rejects_permanently_is_requested_once(
     tmp_path: Path, web: _Web, pauses: list[float], status: int, words: str
 ) -> None:
     web.refusals = [(status, "")] * 3

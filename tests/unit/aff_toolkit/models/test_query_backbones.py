@@ -219,7 +219,7 @@ def test_a_mobilenet_of_timm_starts_with_a_folder_of_timm(tmp_path: Path) -> Non
         load_pretrained_trunk(encoder, str(tmp_path), None)
 
 
-def test_without_timm_it_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_timm_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'aff-gallery-indexer\[timm\]'"):
         QUERY_BACKBONES["mobilenet-v3-large"].build(D)

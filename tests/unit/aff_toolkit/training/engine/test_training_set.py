@@ -53,7 +53,7 @@ def test_every_epoch_has_as_many_paired_batches() -> None:
     assert [len(paired_batches(labels(), 4, source)) for _ in range(10)] == [3] * 10
 
 
-def test_no_photographs_return_no_pairs() -> None:
+def test_without_photographs_there_are_no_pairs() -> None:
     assert paired_batches(torch.zeros(0, dtype=torch.int64), 4, generator()) == []
 
 

@@ -174,7 +174,7 @@ def test_a_damaged_list_of_photographs_is_reported_and_written_again(tmp_path: P
     assert again.images == 0
 
 
-def test_a_damaged_description_error_states_the_remedy(tmp_path: Path) -> None:
+def test_the_error_of_a_damaged_description_states_the_remedy(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "store.json").write_text('{"format_version": 7}', encoding="utf-8")
     with pytest.raises(FeatureStoreError, match="remove its directory and extract the features again"):

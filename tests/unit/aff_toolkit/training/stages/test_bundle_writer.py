@@ -131,7 +131,7 @@ def test_both_graphs_are_in_the_bundle_and_their_figures_in_its_manifest(writing
     assert manifest.name == "own"
 
 
-def test_a_bundle_is_compared_with_its_base_by_the_first_protocol_that_requests_enough(writing: Writing) -> None:
+def test_a_bundle_is_compared_with_its_base_by_the_first_protocol_with_enough_queries(writing: Writing) -> None:
     few, enough = protocol(4), replace(protocol(5), name="enough")
     manifest = writing.write(writing.encoder(), [few, enough], int8=False)
     assert "judgement" not in manifest.metrics["scenes"]
@@ -143,7 +143,7 @@ def test_a_bundle_is_compared_with_its_base_by_the_first_protocol_that_requests_
     assert judged["kept"] == "base"  # the same weights gain nothing
 
 
-def test_too_few_things_return_figures_and_no_judgement(writing: Writing) -> None:
+def test_too_few_things_have_figures_and_no_judgement(writing: Writing) -> None:
     writing.write(writing.encoder(), [protocol(4)], int8=False)
     assert writing.judgement is None
 

@@ -103,7 +103,7 @@ def test_labels_of_one_photograph_each_are_rejected_before_anything_is_trained(t
         protocol_of_labels(labels)
 
 
-def test_labels_with_roles_ask_the_queries_and_labels_without_them_each_photograph(tmp_path: Path) -> None:
+def test_with_roles_the_queries_search_and_without_them_each_photograph(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes())
     plain, roles = tmp_path / "plain.csv", tmp_path / "roles.csv"
     plain.write_text("path,instance\na.jpg,pear\na.jpg,pear\na.jpg,fig\n", encoding="utf-8")

@@ -82,7 +82,7 @@ def test_the_strongest_components_are_kept_and_centred() -> None:
     np.testing.assert_allclose(shares, DEVIATIONS[:3] / DEVIATIONS[0], rtol=0.05)
 
 
-def test_whole_whitening_returns_every_component_the_same_weight() -> None:
+def test_whole_whitening_weights_every_component_equally() -> None:
     deviations = mapped(0.5).std(axis=0)
     np.testing.assert_allclose(deviations, deviations[0], rtol=1e-3)
 

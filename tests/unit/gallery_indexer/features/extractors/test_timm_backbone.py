@@ -122,7 +122,7 @@ def test_weights_can_be_a_file_if_the_architecture_is_named(tmp_path: Path) -> N
         folder / "model.safetensors", tmp_path, architecture="mobilenetv3_small_050.lamb_in1k", global_head="mean"
     )
     assert spec.config["mean"] == pytest.approx(timm.get_pretrained_cfg("mobilenetv3_small_050").mean)
-    with pytest.raises(ExtractorUnavailableError, match="name its architecture"):
+    with pytest.raises(ExtractorUnavailableError, match="set its architecture"):
         installed(folder / "model.safetensors", tmp_path)
     with pytest.raises(ExtractorUnavailableError, match="no_such_model"):
         installed(folder / "model.safetensors", tmp_path, architecture="no_such_model")
@@ -148,7 +148,7 @@ def test_an_unsupported_configuration_is_rejected_with_the_reason(
 def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     small, other = (save_timm_model(name, tmp_path / name) for name in ("resnet18", "mobilenetv3_small_050"))
     (small / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
-    with pytest.raises(ExtractorUnavailableError, match=r"weights do not fit resnet18: .*blocks"):
+    with pytest.raises(ExtractorUnavailableError, match=r"weights do not match resnet18: .*blocks"):
         installed(small, tmp_path)
 
 
