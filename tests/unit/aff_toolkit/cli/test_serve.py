@@ -76,7 +76,7 @@ def test_a_gallery_of_another_bundle_is_announced_before_anything_starts(
 
 
 class TestKeys:
-    """`--keys`, as the image of the pair has it: others may reach its ports."""
+    """`--keys`, as in the combined image: other machines may reach its ports."""
 
     @pytest.fixture(autouse=True)
     def accesses(self, monkeypatch: pytest.MonkeyPatch) -> list[AccessSettings]:
