@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 UNIT = ROOT / "tests" / "unit"
 QUICK = "not slow and not browser"
-# Tests of files that are not modules, by the beginning of the path.
+# Tests of files that are not modules, by the beginning of the path or of the name.
 OF_FILES = {
     "deploy/": ("test_deployment_files.py", "test_kubernetes.py"),
     "docker-compose.yml": ("test_deployment_files.py", "test_kubernetes.py"),
@@ -22,7 +22,8 @@ OF_FILES = {
     "docs/": ("test_documentation.py", "test_architecture.py"),
     "README.md": ("test_documentation.py",),
     "Makefile": ("test_documentation.py",),
-    "pyproject.toml": ("test_architecture.py",),
+    "pyproject.toml": ("test_architecture.py", "test_supply_chain.py"),
+    "Dockerfile": ("test_deployment_files.py",),
     "constraints.txt": ("test_supply_chain.py",),
     "requirements": ("test_supply_chain.py",),
 }
@@ -41,7 +42,12 @@ def tests_of(name: str) -> set[Path]:
     path = Path(name)
     if path.parts[0] == "tests":
         return {ROOT / path} if path.name.startswith("test_") and path.suffix == ".py" else set()
-    beside = {UNIT / test for start, tests in OF_FILES.items() if name.startswith(start) for test in tests}
+    beside = {
+        UNIT / test
+        for start, tests in OF_FILES.items()
+        if name.startswith(start) or path.name.startswith(start)
+        for test in tests
+    }
     if "src" in path.parts and path.suffix == ".py":
         return beside | {_nearest(Path(*path.parts[path.parts.index("src") + 1 :]))}
     return beside
