@@ -110,7 +110,7 @@ def answered_by(encoder: QueryEncoder, training: TinyTraining) -> Protocol:
 def make_unfit_for_int8(encoder: QueryEncoder) -> None:
     """Make one channel a million times larger, and its weights smaller: the steps of 8 bits swallow the other channels.
 
-    In float32 the outputs stay what they are, so the base, whose int8 graph is the measure, answers as this encoder does.
+    In float32 the outputs stay the same, so the base, whose int8 graph is the measure, answers as this encoder does.
     """
     stem, block = encoder.network.middle[1], encoder.network.middle[3]
     active = int((stem.bias + stem.weight.abs()).argmax())
