@@ -56,7 +56,7 @@ def coded_pictures(data: bytes) -> Iterator[bytes]:
         inside = b"".join(data[box.body : box.end] for box in inner_boxes(data, meta, b"idat"))
         found = _AV1_ITEM.finditer(data, meta.body, meta.end)
         coded = {int.from_bytes(match[1] or match[2]) for match in found}
-        places |= {(method, extents) for item, method, extents in _locations(data, meta) if item in coded}
+        places |= {(method, extents) for item, method, extents in item_locations(data, meta) if item in coded}
     if len(places) > _MOST_PICTURES or sum(size for _, extents in places for _, size in extents) > 4 * len(data):
         raise ValueError("an AVIF of too many pictures")
     for method, extents in places:
@@ -79,7 +79,7 @@ def _first_frames(data: bytes, boxes: list[Box]) -> Iterator[tuple[int, int]]:
             yield int.from_bytes(chunk), int.from_bytes(sizes[4:8]) or int.from_bytes(sizes[12:16])
 
 
-def _locations(data: bytes, meta: Box) -> Iterator[tuple[int, int, _Extents]]:
+def item_locations(data: bytes, meta: Box) -> Iterator[tuple[int, int, _Extents]]:
     """Read ItemLocationBoxes: of each item its number, construction method, and places and numbers of bytes."""
     for box in inner_boxes(data, meta, b"iloc"):
         stream = BytesIO(data[box.body : box.end])
