@@ -132,7 +132,7 @@ def _degrees(parts: tuple[float, ...], direction: str, directions: str, most: in
     sixtieths = parts[1:]
     if len(direction) != 1 or direction not in directions or len(parts) not in (1, 2, 3):
         return None
-    degrees = sum(part / _MOST_SIXTIETHS**power for power, part in enumerate(parts))
+    degrees: float = sum(part / _MOST_SIXTIETHS**power for power, part in enumerate(parts))
     if min(parts) < 0 or max(sixtieths, default=0) > _MOST_SIXTIETHS or degrees > most:
         return None
     return round(degrees if direction == directions[0] else -degrees, 6)
