@@ -22,6 +22,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     (tmp_path / "index.html").write_text("<title>search</title>")
     (tmp_path / "ort").mkdir()
     (tmp_path / "ort" / "runtime.wasm.gz").write_bytes(gzip.compress(RUNTIME))
+    (tmp_path / "sw.js").write_text("// worker\n" * 100)
     app = FastAPI()
     install_page(app, tmp_path)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:
@@ -47,6 +48,37 @@ async def test_compressed_files_are_served_compressed_or_not(
     assert answer.headers.get("content-encoding") == encoding
     assert answer.headers["content-type"] == "application/wasm"
     assert answer.headers["vary"] == "Accept-Encoding"
+
+
+async def test_scripts_are_compressed_on_request_and_cached(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/page/sw.js", headers={"Accept-Encoding": "gzip"})
+    assert answer.text == "// worker\n" * 100
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < 100
+    again = await browser.get(
+        "/page/sw.js", headers={"Accept-Encoding": "gzip", "If-None-Match": answer.headers["etag"]}
+    )
+    assert again.status_code == 304
+    plain = await browser.get("/page/sw.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == answer.text
+
+
+async def test_the_service_worker_may_control_the_whole_page(browser: httpx.AsyncClient) -> None:
+    assert (await browser.get("/page/sw.js")).headers["service-worker-allowed"] == "../"
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [("https://index.example:8443/path", " https://index.example:8443"), ("/indexer", ""), ("", "")],
+)
+async def test_the_page_may_connect_to_the_indexer(tmp_path: Path, url: str, origin: str) -> None:
+    (tmp_path / "index.html").write_text("")
+    app = FastAPI()
+    install_page(app, tmp_path, indexer_url=url)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://query") as client:
+        policy = (await client.get("/")).headers["content-security-policy"]
+    assert f"connect-src 'self'{origin};" in policy
 
 
 @pytest.mark.parametrize("path", ["/page/ort/other.wasm", "/page/../page_files.py", "/page/%2e%2e/page_files.py"])

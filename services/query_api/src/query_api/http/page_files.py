@@ -5,33 +5,23 @@ from __future__ import annotations
 import asyncio
 import gzip
 import mimetypes
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Response
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse
+from starlette.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 _DIRECTORY = Path(__file__).parents[1] / "page"
 _TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
-
-# Nothing but this service's own files. The last three let the encoder's runtime compute in several threads.
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; "
-        "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+_SERVICE_WORKER = "sw.js"
 
 
-def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str = "") -> None:
+def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str = "", indexer_url: str = "") -> None:
     """Serve the page at `/` and what it loads below `/page`.
 
     Args:
@@ -39,37 +29,94 @@ def install_page(app: FastAPI, directory: Path = _DIRECTORY, *, root_path: str =
         directory: Directory of the files.
         root_path: Below which a proxy shows the service. The page names its files relative to itself, which holds below
             any path that ends with a slash; with this one, the slash may be missing.
+        indexer_url: URL of the indexer, to which the page may send requests; a path on the page's own origin, or
+            empty, adds no permission.
     """
-    files = PageFiles(directory=directory)
+    headers = _headers(indexer_url)
+    files = PageFiles(directory, headers)
     index = (directory / "index.html").read_text(encoding="utf-8")
     if root_path:
         index = index.replace('="page/', f'="{root_path}/page/')
 
     async def page() -> Response:
-        return HTMLResponse(index, headers=_HEADERS)
+        return HTMLResponse(index, headers=headers)
 
     app.add_api_route("/", page, include_in_schema=False)
     app.mount("/page", files, name="page")
 
 
+def _headers(indexer_url: str) -> dict[str, str]:
+    parts = urlsplit(indexer_url)
+    origin = f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'self'; connect-src 'self'{origin}; img-src 'self' blob: data:{origin}; "
+            "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+            "frame-ancestors 'none'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+        # These let the encoder's runtime compute in several threads.
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Embedder-Policy": "require-corp",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+
+
 class PageFiles(StaticFiles):
-    """Static files; large ones are stored compressed, and sent compressed to browsers that accept it."""
+    """Static files, sent compressed to browsers that accept it; large ones are stored only compressed.
+
+    Args:
+        directory: Directory of the files.
+        headers: Headers of every response.
+    """
+
+    def __init__(self, directory: Path, headers: Mapping[str, str]) -> None:
+        super().__init__(directory=directory)
+        self._headers = headers
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """Respond with a file; raises HTTPException if it does not exist."""
+        accepted = "gzip" in Headers(scope=scope).get("accept-encoding", "")
         compressed, found = self.lookup_path(f"{path}.gz")
         if found is None:
             response = await super().get_response(path, scope)
-        elif "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            if accepted and isinstance(response, FileResponse) and _is_text(path):
+                response = await _compressed(response)
+        elif accepted:
             response = self.file_response(compressed, found, scope)
             response.headers["Content-Encoding"] = "gzip"
         else:
             response = Response(await asyncio.to_thread(_unpacked, Path(compressed)))
-        kind = _TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        text = kind.startswith("text/")
-        response.headers.update({**_HEADERS, "Content-Type": f"{kind}; charset=utf-8" if text else kind})
+        kind = _media_type(path)
+        response.headers.update(self._headers)
+        response.headers["Content-Type"] = f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
         response.headers.add_vary_header("Accept-Encoding")
+        if path == _SERVICE_WORKER:
+            response.headers["Service-Worker-Allowed"] = "../"
         return response
+
+
+def _media_type(path: str) -> str:
+    return _TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+
+
+def _is_text(path: str) -> bool:
+    return _media_type(path).startswith(("text/", "image/svg", "application/manifest"))
+
+
+async def _compressed(response: FileResponse) -> Response:
+    """Return a response with a small file's compressed content, and the headers with which it is cached."""
+    changed_ns = response.stat_result.st_mtime_ns if response.stat_result else 0
+    content = await asyncio.to_thread(_packed, Path(response.path), changed_ns)
+    headers = {name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers}
+    return Response(content, headers={**headers, "Content-Encoding": "gzip"})
+
+
+@lru_cache(maxsize=64)
+def _packed(path: Path, changed_ns: int) -> bytes:  # noqa: ARG001 - a changed file is another entry
+    return gzip.compress(path.read_bytes(), mtime=0)
 
 
 def _unpacked(path: Path) -> bytes:
