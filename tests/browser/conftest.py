@@ -10,7 +10,7 @@ import pytest
 from aff_benchmarks.bench.services import QueryService, running_query_service
 from aff_benchmarks.report.live_steps import find_chromium
 from aff_client.index_client import IndexerClient, Upload
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import local_services
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE

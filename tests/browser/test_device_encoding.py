@@ -19,7 +19,7 @@ from aff_benchmarks.bench.services import QueryService, running_query_service
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from tests.browser.conftest import photograph
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 

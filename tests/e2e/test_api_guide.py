@@ -17,7 +17,7 @@ import pytest
 
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.e2e.conftest import ROOT
 from tests.support.images import bomb_png, jpeg_bytes, png_bytes

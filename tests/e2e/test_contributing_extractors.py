@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes, png_bytes
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aff_shared.bundles.bundle import load_manifest, verify_files
-from aff_toolkit.training.engine.training_log import LOG_NAME
+from aff_toolkit.training.engine.work_directory import LOG_NAME
 from tests.support.tiny_recipe import TINY_RECIPE_TOML
 from tests.support.train_shared_pair import STEPS, write_store
 

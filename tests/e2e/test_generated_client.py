@@ -19,7 +19,7 @@ from aff_benchmarks.bench.services import running_query_service
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
 from tests.support.plain_photograph import plain_png

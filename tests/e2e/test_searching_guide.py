@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.schemas.searching import PhotographOptions
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.e2e.conftest import ROOT
 from tests.support.images import jpeg_bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from aff_toolkit.weights.checkpoint_format import CheckpointFormat
+from aff_toolkit.weights.checkpoint_formats import CheckpointFormat
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from tests.support.released_checkpoints import installed_with_fresh_weights, photograph
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 
 
 def write_photographs(root: Path, instances: int, views: int, *, labelled: bool, first: int = 500) -> Path:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
-from aff_toolkit.weights.checkpoint_format import CheckpointFormat
+from aff_toolkit.weights.checkpoint_formats import CheckpointFormat
 
 SEED = 20230618
 

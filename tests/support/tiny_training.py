@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from aff_shared.bundles.bundle import BundleManifest, MixerSpec
-from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe
 from aff_toolkit.training.stages.train_bundle import TrainBundle
 from tests.support.tiny_recipe import TINY_RECIPE_TOML

@@ -23,8 +23,8 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.query_encoder import residual_query_encoder
 from aff_toolkit.training.engine.optimisation import OptimisationSection, average_running_statistics
-from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings

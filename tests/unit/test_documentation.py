@@ -21,9 +21,9 @@ from aff_shared.web.settings import AccessSettings, ObserveSettings
 from aff_toolkit.cli.main import app as cli
 from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkName
 from aff_toolkit.training.engine.joint_model import UpdateRule
-from aff_toolkit.training.losses.compatibility import CompatibilityLoss
-from aff_toolkit.training.recipe.sections import JointSection, MixerSection, QueryEncoderSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.losses import CompatibilityLoss
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import JointSection, MixerSection, QueryEncoderSection
 from gallery_indexer.features.shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings

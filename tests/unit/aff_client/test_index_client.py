@@ -14,7 +14,7 @@ import pytest
 from aff_client import AsyncSearchClient, SearchClient, ServiceError, ServiceUnreachableError
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import png_bytes
 from tests.support.tiny_bundle import TinyBundle

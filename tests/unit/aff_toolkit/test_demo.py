@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from aff_shared.images.decoding import ImageLimits, decode_image
-from aff_toolkit.data.scenes.view import HELD_OUT
+from aff_toolkit.data.scenes import HELD_OUT
 from aff_toolkit.demo import DemoPhotographs, render_demo_photographs
 
 

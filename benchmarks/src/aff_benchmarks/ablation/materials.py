@@ -25,18 +25,16 @@ from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.models.pretrained_weights import load_pretrained_trunk
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.work_directory import TrainingLog, WorkDirectory
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe
 from aff_toolkit.training.stages.gallery_side import install_extractors
 from aff_toolkit.training.stages.pretraining import Pretraining
-from aff_toolkit.training.stages.work_directory import WorkDirectory
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.rootsift import rootsift_spec

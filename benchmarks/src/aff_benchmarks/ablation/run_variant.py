@@ -24,11 +24,10 @@ from aff_benchmarks.ablation.variant import (
     Variant,
 )
 from aff_shared.bundles.bundle import FeatureSpec
-from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_loop import SELECTED
-from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.features.store_embeddings import embed_rows, mean_embeddings
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows, mean_embeddings
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 from gallery_indexer.features.mixers.build_mixer import build_mixer

@@ -15,7 +15,7 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.embedded.catalogue import QdrantEdgeCatalogue
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 
 PHOTOGRAPH_SIZE = (480, 640)
 _IMAGES_PER_INSTANCE = 10

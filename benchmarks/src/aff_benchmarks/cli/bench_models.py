@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Compare a joint training step with the forward and backward pass of the query network alone."""
     from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_training  # noqa: PLC0415 - torch
-    from aff_toolkit.models.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
+    from aff_toolkit.models.query_encoder import QUERY_BACKBONES  # noqa: PLC0415
 
     with exit_on_error(as_json):
         if query_backbone not in QUERY_BACKBONES:

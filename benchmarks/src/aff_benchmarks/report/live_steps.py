@@ -27,14 +27,14 @@ from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.preprocessing import preprocess
 from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.settings import Quantization, StoreSettings
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.retrieval_scores import score_positions
 from aff_toolkit.evaluation.revisited_scores import positions_of
-from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
+from aff_toolkit.export.query_encoder_graph import quantise_query_encoder
 from aff_toolkit.local.local_service import local_services
-from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.base_bundle import load_onnx_weights
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.stages.evaluate_bundle import embed_photographs
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

@@ -23,17 +23,15 @@ from aff_shared.resource_limits import usable_cores
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan
-from aff_toolkit.training.engine.training_log import TrainingLog
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, paired_batches
-from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.features.store_embeddings import embed_rows
-from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES, Regression
-from aff_toolkit.training.recipe.sections import BaseSection, JointSection, MixerSection, QueryEncoderSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows
+from aff_toolkit.training.losses import DEFAULT_LOSSES, Regression
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import BaseSection, JointSection, MixerSection, QueryEncoderSection
 from aff_toolkit.training.stages.joint_training import train_pair
 from aff_toolkit.training.stages.pretraining import ContrastivePretraining
 

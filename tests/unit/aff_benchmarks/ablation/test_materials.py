@@ -14,7 +14,7 @@ from aff_benchmarks.ablation.ablation_config import AblationConfig, BenchmarkNot
 from aff_benchmarks.ablation.materials import make_materials
 from aff_benchmarks.ablation.variant import Benchmark
 from aff_toolkit.evaluation.protocols import open_set_protocol
-from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 from tests.support.tiny_ablation import TINY_ABLATION_TOML

@@ -15,7 +15,7 @@ from aff_benchmarks.ablation.materials import Materials
 from aff_benchmarks.ablation.run_variant import score_pair
 from aff_toolkit.cli.main import app
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
-from aff_toolkit.training.features.store_embeddings import embed_rows
+from aff_toolkit.training.features.feature_store import embed_rows
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 from tests.support.tiny_ablation import TINY_ABLATION_TOML
 from tests.support.tiny_training import tiny_mixer_spec

@@ -11,7 +11,7 @@ import pytest
 from aff_benchmarks.report import live_steps as module
 from aff_benchmarks.report.live_steps import BrowserMissingError, browser_embeddings, live_steps
 from aff_shared.bundles.bundle import load_manifest
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.evaluation.protocols import scenes_protocol
 from aff_toolkit.local.local_service import local_services
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

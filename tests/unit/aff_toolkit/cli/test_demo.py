@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.demo import DemoPhotographs, render_demo_photographs
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes

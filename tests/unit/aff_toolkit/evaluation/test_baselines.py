@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aff_shared.errors import AffError
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.errors import RankingsNotWrittenError
 from aff_toolkit.evaluation import baselines as module
 from aff_toolkit.evaluation.baselines import RootSiftVladBaseline, colour_histograms

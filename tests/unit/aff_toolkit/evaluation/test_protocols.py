@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_toolkit.data.scenes.view import HELD_OUT
+from aff_toolkit.data.scenes import HELD_OUT
 from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.protocols import open_set_protocol, scenes_protocol
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe
 from tests.support.tiny_training import tiny_recipe
 

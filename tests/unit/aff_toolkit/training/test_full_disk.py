@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.cli.main import app
-from aff_toolkit.training.engine.training_log import LOG_NAME
+from aff_toolkit.training.engine.work_directory import LOG_NAME
 from tests.support.full_disk import no_file_beyond
 from tests.support.tiny_recipe import TINY_RECIPE_TOML
 from tests.support.tiny_training import TinyTraining

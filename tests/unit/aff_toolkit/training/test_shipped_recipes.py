@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.models.base_bundle import read_prototypes
-from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe, load_recipe
+from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.recipe import TrainingRecipe, load_recipe
 from aff_toolkit.training.stages.train_bundle import TrainBundle
 from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
 from gallery_indexer.features.gallery_encoder import GalleryEncoder

@@ -56,7 +56,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Estimate the size and the time of an extraction from a sample."""
-    from aff_toolkit.training.features.plan_features import plan_features  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.features.extract_features import plan_features  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.features.store_description import StoreSettings  # noqa: PLC0415
 
     with exit_on_error(as_json):
@@ -128,8 +128,8 @@ def verify(
 
 def _photographs(path: Path) -> list[Photograph]:
     """Print how the photographs of a path are interpreted, and return them."""
-    from aff_toolkit.data.describe_source import describe_source  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.data.photograph_source import source_of_path  # noqa: PLC0415
+    from aff_toolkit.data.training_source import describe_source  # noqa: PLC0415 - torch takes seconds
 
     source = source_of_path(path)
     for line in describe_source(source):

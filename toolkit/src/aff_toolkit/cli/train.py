@@ -24,7 +24,7 @@ from aff_toolkit.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+    from aff_toolkit.training.recipe import TrainingRecipe
     from aff_toolkit.training.stages.train_bundle import TrainingOutcome
 
 _NO_GAIN = 3
@@ -97,9 +97,9 @@ def train(
     Exit status 3: no gain, so the base was written. Exit status 4: some folders could not be read.
     """
     from aff_toolkit.data.training_source import absent_sources, describe_sources, left_out_folders  # noqa: PLC0415
-    from aff_toolkit.training.engine.training_log import TrainingLog  # noqa: PLC0415
-    from aff_toolkit.training.recipe.default_recipe import recipe_for_path  # noqa: PLC0415
-    from aff_toolkit.training.recipe.training_recipe import load_recipe  # noqa: PLC0415
+    from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
+    from aff_toolkit.training.engine.work_directory import TrainingLog  # noqa: PLC0415
+    from aff_toolkit.training.recipe import load_recipe  # noqa: PLC0415
     from aff_toolkit.training.stages.evaluate_bundle import protocols_of_recipe  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.stages.held_out import protocol_of_labels  # noqa: PLC0415
     from aff_toolkit.training.stages.train_bundle import TrainBundle  # noqa: PLC0415
@@ -156,9 +156,9 @@ def settle_labels(images: Path, labelled: bool | None, console: Console, *, prom
     Raises:
         LabelsUnclearError: The subfolders look like albums, and the user cannot be prompted.
     """
-    from aff_toolkit.data.describe_source import describe_source, name_some  # noqa: PLC0415
     from aff_toolkit.data.folder import look_like_albums, survey_folder  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.data.photograph_source import FolderSource, source_of_path  # noqa: PLC0415
+    from aff_toolkit.data.training_source import describe_source, name_some  # noqa: PLC0415
     from aff_toolkit.errors import LabelsUnclearError  # noqa: PLC0415
 
     source = source_of_path(images, labelled=labelled)

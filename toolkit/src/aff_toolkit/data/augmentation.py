@@ -129,3 +129,13 @@ def _erase(images: Tensor, generator: torch.Generator, how: Augmentation) -> Ten
     covered = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
     colour = _uniform((B, 3, 1, 1), 0.0, 255.0, generator)
     return torch.where(covered.to(images.device), colour.to(images.device), images, out=images)
+
+
+def stretch(pixels: Tensor, size: int) -> Tensor:
+    """Resize photographs (B, S, S, 3) as in service: (B, size, size, 3), float32 unless S is size."""
+    if pixels.shape[1] == size:
+        return pixels
+    planes = F.interpolate(
+        pixels.permute(0, 3, 1, 2).float(), (size, size), mode="bilinear", align_corners=False, antialias=True
+    )
+    return planes.permute(0, 2, 3, 1)

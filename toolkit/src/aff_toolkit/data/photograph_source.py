@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aff_toolkit.data.csv_file import csv_photographs
 from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
-from aff_toolkit.data.gldv2 import gldv2_photographs
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.scenes.view import scene_photographs
+from aff_toolkit.data.photograph_lists import csv_photographs, gldv2_photographs
+from aff_toolkit.data.scenes import scene_photographs
 from aff_toolkit.errors import PhotographListError, PhotographSourceError
 
 

@@ -15,7 +15,7 @@ from aff_shared.errors import AffError
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import RankingsNotWrittenError
-from aff_toolkit.models.extractors.fit_vlad import fit_codebook
+from aff_toolkit.models.fit_vlad import fit_codebook
 from gallery_indexer.features.extractors.rootsift import DESCRIPTOR_WIDTH, detect_keypoints, sift_detector
 from gallery_indexer.features.extractors.vlad import VladEncoder
 

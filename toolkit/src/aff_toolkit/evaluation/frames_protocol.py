@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_shared.errors import InvalidParameterError
-from aff_toolkit.data.csv_file import ListedRow, listed_rows
+from aff_toolkit.data.photograph_lists import ListedRow, listed_rows
 from aff_toolkit.errors import PhotographListError, ProtocolNotWrittenError
 from aff_toolkit.evaluation.listed_relevance import JUNK_COLUMN, POSITIVES_COLUMN, QUERY, SEPARATOR
 

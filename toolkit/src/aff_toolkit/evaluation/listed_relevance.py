@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aff_toolkit.data.csv_file import ListedRow, listed_rows
+from aff_toolkit.data.photograph_lists import ListedRow, listed_rows
 from aff_toolkit.errors import GroundTruthError
 from aff_toolkit.evaluation.relevance import Relevance
 

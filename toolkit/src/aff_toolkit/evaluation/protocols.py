@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_toolkit.data.csv_file import csv_photographs
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.scenes.view import HELD_OUT, scene_photographs
+from aff_toolkit.data.photograph_lists import csv_photographs
+from aff_toolkit.data.scenes import HELD_OUT, scene_photographs
 from aff_toolkit.errors import NothingToScoreError
 from aff_toolkit.evaluation.listed_relevance import GALLERY_ROLES, QUERY, listed_relevance
 from aff_toolkit.evaluation.relevance import Relevance, nearest_to, relevance_of_instances

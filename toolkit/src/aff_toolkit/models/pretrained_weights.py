@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
-from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, LightweightEncoder, QueryEncoder, query_backbone_of
 from aff_toolkit.models.trunks import ShuffleNetV2, TimmTrunk
 from aff_toolkit.weights.hub_models import TIMM_WEIGHTS, load_vision_model, model_folder, read_timm_weights
 from aff_toolkit.weights.released_weights import (

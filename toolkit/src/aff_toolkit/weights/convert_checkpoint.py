@@ -23,9 +23,15 @@ from aff_toolkit.errors import (
     UnknownFormatError,
     UnreadableCheckpointError,
 )
-from aff_toolkit.weights.checkpoint_format import CheckpointFormat
-from aff_toolkit.weights.pycls_formats import CVNET_FORMATS, DELG_FORMATS, DOLG_FORMATS
-from aff_toolkit.weights.torchvision_formats import GEM_FORMATS, HOW_FORMATS, TOKEN_FORMATS
+from aff_toolkit.weights.checkpoint_formats import (
+    CVNET_FORMATS,
+    DELG_FORMATS,
+    DOLG_FORMATS,
+    GEM_FORMATS,
+    HOW_FORMATS,
+    TOKEN_FORMATS,
+    CheckpointFormat,
+)
 
 _SHOWN = 8
 # What NumPy's arrays are rebuilt with, by its names before 2.0 and since; none of it runs anything of the file's.

@@ -14,16 +14,21 @@ from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.models.fine_tuning import FineTuning, batch_normalisations
 from aff_toolkit.models.query_encoder import residual_query_encoder
-from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, Stage, UpdateRule
+from aff_toolkit.training.engine.joint_model import (
+    FineTuning,
+    JointModel,
+    SharedClassifier,
+    Stage,
+    UpdateRule,
+    batch_normalisations,
+)
 from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan, build_optimiser
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.losses.classification import ArcFace
-from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES, CompatibilityLoss, ContextualSimilarity
+from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss, ContextualSimilarity
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 

@@ -20,9 +20,9 @@ from aff_toolkit.errors import (
     TrainingDivergedError,
 )
 from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable, TrainingPlan
-from aff_toolkit.training.engine.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, generator_of, shuffled_batches
+from aff_toolkit.training.engine.work_directory import LOG_NAME, TrainingLog
 from tests.support.full_disk import no_file_beyond
 
 PHOTOGRAPHS = 24

@@ -18,17 +18,14 @@ from aff_shared.schemas.preprocessing import preprocess
 from aff_toolkit.errors import ExportMismatchError
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
 from aff_toolkit.export.export_gate import ExportSection
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.models.base_bundle import BaseBundle, load_onnx_weights
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
+from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.recipe.sections import BaseSection
+from aff_toolkit.training.recipe_sections import BaseSection
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
-from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE
+from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
-from aff_toolkit.training.stages.joint_training import TrainedPair
 from aff_toolkit.training.stages.judgement import Judgement
 from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 from gallery_indexer.features.gallery_encoder import GalleryEncoder

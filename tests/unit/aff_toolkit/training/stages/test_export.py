@@ -10,18 +10,20 @@ import torch
 from safetensors.torch import load_file
 
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.errors import ExportMismatchError, QuantisationError
 from aff_toolkit.export.export_gate import ExportSection
-from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.onnx_weights import load_onnx_weights
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
-from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QUERY_ENCODER_FILE, QueryGraphs, export_pair
-from aff_toolkit.training.stages.joint_training import TrainedPair
+from aff_toolkit.export.query_encoder_graph import export_query_encoder
+from aff_toolkit.models.base_bundle import BaseBundle, load_onnx_weights
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
+from aff_toolkit.training.features.feature_store import CalibrationPhotographs, FeatureStore, sample_readable
+from aff_toolkit.training.stages.export import (
+    INT8_QUERY_ENCODER_FILE,
+    QUERY_ENCODER_FILE,
+    QueryGraphs,
+    TrainedPair,
+    export_pair,
+)
 from aff_toolkit.weights.half_weights import Stored
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

@@ -9,10 +9,10 @@ import torch
 from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.base_bundle import BaseBundle, read_prototypes
 from aff_toolkit.models.query_encoder import residual_query_encoder
-from aff_toolkit.training.recipe.sections import BaseSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import BaseSection
+from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
-from aff_toolkit.training.stages.joint_training import TrainedPair
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 WITHOUT = tiny_recipe().model_copy(update={"export": ExportSection(prototypes=False)})

@@ -12,7 +12,7 @@ from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_source import CsvSource
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.errors import TooFewImagesError
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.held_out import (
     TrainingPhotographs,
     choose_held_out,

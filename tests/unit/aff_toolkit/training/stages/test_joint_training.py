@@ -12,10 +12,11 @@ from rich.console import Console
 from aff_shared.bundles.bundle import MixerSpec
 from aff_toolkit.models.query_encoder import residual_query_encoder
 from aff_toolkit.training.engine.joint_model import UpdateRule
-from aff_toolkit.training.engine.training_log import LOG_NAME, TrainingLog
 from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.training.engine.work_directory import LOG_NAME, TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.stages.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.stages.export import TrainedPair
+from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 

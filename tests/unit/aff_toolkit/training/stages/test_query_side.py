@@ -12,14 +12,13 @@ from pydantic import TypeAdapter
 
 from aff_shared.bundles.bundle import ExtractorSpec, load_manifest
 from aff_toolkit.errors import TooFewPhotographsError
+from aff_toolkit.models.backbone_choice import Installation
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.extractor_choice import ExtractorChoice
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
+from aff_toolkit.models.extractor_choice import ExtractorChoice
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.recipe.sections import BaseSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import BaseSection
 from aff_toolkit.training.stages.pretraining import Pretraining
 from aff_toolkit.training.stages.query_side import fit_partial_whitening, start_at_anchor, start_query_encoder
 from gallery_indexer.features.mixers.anchored import AnchoredMixer

@@ -13,7 +13,7 @@ from aff_shared.errors import ImageError
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.training.engine.joint_model import UpdateRule
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.held_out import TrainingPhotographs
 from aff_toolkit.training.stages.time_estimate import TimeEstimate, estimate_time
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images

@@ -16,8 +16,8 @@ from torch import Tensor
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.errors import BundleFormatError
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
-from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.efficientnet_lite_choice import EfficientNetLiteChoice
+from aff_toolkit.models.backbone_choice import Installation
+from aff_toolkit.models.extractor_choice import EfficientNetLiteChoice
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor

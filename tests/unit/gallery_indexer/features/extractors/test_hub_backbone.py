@@ -18,8 +18,7 @@ from torch import Tensor
 
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import ExtractorUnavailableError
-from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.extractor_choice import HubChoice
+from aff_toolkit.models.backbone_choice import HubChoice, Installation
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from tests.support.hub_models import HUB_MODELS, MEAN, STD, save_hub_model

@@ -19,7 +19,7 @@ from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.errors import BundleFormatError, MissingExtraError
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.errors import ExtractorUnavailableError
-from aff_toolkit.models.extractors.backbone_choice import Installation, TimmChoice
+from aff_toolkit.models.backbone_choice import Installation, TimmChoice
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.timm_backbone import TimmBackboneConfig
 from tests.support.timm_models import MEAN, SIZE, STD, save_timm_model, timm_model, timm_or_skip

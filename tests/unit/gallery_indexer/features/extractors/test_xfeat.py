@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from aff_shared.schemas.preprocessing import preprocess
-from aff_toolkit.data.scenes.view import render_view
-from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice, load_xfeat
+from aff_toolkit.data.scenes import render_view
+from aff_toolkit.models.backbone_choice import Installation
+from aff_toolkit.models.extractor_choice import XFeatChoice, load_xfeat
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.xfeat_keypoints import detect_xfeat_keypoints

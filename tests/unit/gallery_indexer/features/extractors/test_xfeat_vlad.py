@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 
 from aff_shared.errors import BundleFormatError
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.data.scenes.view import render_view
+from aff_toolkit.data.scenes import render_view
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.models.extractors.backbone_choice import Installation
-from aff_toolkit.models.extractors.xfeat_choice import XFeatChoice, XFeatVladChoice
+from aff_toolkit.models.backbone_choice import Installation
+from aff_toolkit.models.extractor_choice import XFeatChoice, XFeatVladChoice
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from aff_toolkit.models.extractors.xfeat_choice import load_xfeat
+from aff_toolkit.models.extractor_choice import load_xfeat
 from gallery_indexer.features.networks.frozen import frozen
 from gallery_indexer.features.networks.xfeat import XFeat
 from tests.support.released_xfeat import released_xfeat

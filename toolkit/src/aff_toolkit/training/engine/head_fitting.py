@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from aff_toolkit.data.augmentation import Augmentation, augment
+from aff_toolkit.data.augmentation import Augmentation, augment, stretch
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
-from aff_toolkit.training.engine.validation import stretch
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.losses.compatibility import contextual_similarity_loss
+from aff_toolkit.training.losses import contextual_similarity_loss
 
 # Training stage in which the layer's inputs are computed.
 LAST_LAYER = "last layer"

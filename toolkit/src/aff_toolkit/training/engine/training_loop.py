@@ -25,8 +25,8 @@ from aff_toolkit.training.engine.optimisation import (
     build_optimiser,
     learning_rate,
 )
-from aff_toolkit.training.engine.training_log import StageLog
 from aff_toolkit.training.engine.training_set import Batch, read_ahead
+from aff_toolkit.training.engine.work_directory import StageLog
 
 SELECTED = "asymmetric_map"
 

@@ -14,17 +14,18 @@ from aff_shared.bundles.bundle import (
     MixerSpec,
     QueryEncoderSpec,
     build_manifest,
+    load_manifest,
     write_manifest,
 )
-from aff_toolkit.data.training_source import licences_of
+from aff_toolkit.data.training_source import describe_sources, licences_of
 from aff_toolkit.errors import QuantisationError
 from aff_toolkit.evaluation.protocols import Protocol
+from aff_toolkit.export.bundle_files import put_bundle
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, CosineFigures, Int8Verdict, judge_int8
 from aff_toolkit.models.pretrained_weights import PretrainedWeights
-from aff_toolkit.training.engine.training_log import TrainingLog
-from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs, sample_readable
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.features.feature_store import CalibrationPhotographs, FeatureStore, sample_readable
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import (
     INT8_PAIRING,
     MEASURING,
@@ -33,10 +34,9 @@ from aff_toolkit.training.stages.evaluate_bundle import (
     embeddings_of,
     evaluate_bundles,
 )
-from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QueryGraphs, export_pair
+from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, QueryGraphs, TrainedPair, export_pair
 from aff_toolkit.training.stages.gallery_side import GallerySide
-from aff_toolkit.training.stages.joint_training import TrainedPair
-from aff_toolkit.training.stages.judgement import Judgement, can_judge, judge
+from aff_toolkit.training.stages.judgement import REPORT_NAME, Judgement, can_judge, judge, write_report
 from aff_toolkit.weights.released_weights import PACKAGED_WEIGHTS
 
 _OWN_LICENCE = "weights: Apache-2.0, trained by this project's recipe"
@@ -200,3 +200,34 @@ class BundleWriter:
 def _licences_of(spec: ExtractorSpec) -> list[str]:
     known = PACKAGED_WEIGHTS.values()
     return [f"extractor {spec.name}: {one.licence}" for one in known if spec.weights_source.startswith(one.source)]
+
+
+def write_kept(
+    writer: BundleWriter, pair: TrainedPair, output: Path, protocols: Sequence[Protocol], trained: Path
+) -> Judgement | None:
+    """Write the bundle that the recipe keeps; if it keeps the better one, also write a report.
+
+    Args:
+        writer: Writer of the trained bundle.
+        pair: The trained pair.
+        output: Directory of the bundle; a kept base is copied exactly.
+        protocols: Protocols that measure both bundles; see require_judge.
+        trained: Directory of the trained bundle, which remains there.
+
+    Returns:
+        See BundleWriter.write.
+
+    Raises:
+        AffError: See BundleWriter.write.
+        OSError: The disk is full or not writable.
+    """
+    recipe, base = writer.recipe, writer.gallery.base
+    if base is None or recipe.evaluation.keep == "trained":
+        (output / REPORT_NAME).unlink(missing_ok=True)
+        return writer.write(pair, output, protocols)
+    judgement = writer.write(pair, trained, protocols)
+    assert judgement is not None, "require_judge requires a protocol that judges"
+    put_bundle(trained if judgement.kept == "trained" else base.directory, output)
+    metrics, lines = load_manifest(trained).metrics, describe_sources(recipe.joint.sources)
+    write_report(output / REPORT_NAME, judgement, metrics, base=base.directory, trained=trained, lines=lines)
+    return judgement

@@ -17,7 +17,7 @@ from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.retrieval_scores import QueryScores, rank_positives, score_positions
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder

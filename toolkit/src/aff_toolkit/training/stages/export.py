@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import BundleManifest, MixerSpec, QueryEncoderSpec
 from aff_shared.errors import BundleFormatError, EncoderError
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.errors import ExportMismatchError, QuantisationError
 from aff_toolkit.export.export_gate import CosineFigures, Encode, compare_embeddings, require_same_embeddings
-from aff_toolkit.export.export_query_encoder import export_query_encoder
-from aff_toolkit.export.quantise_query_encoder import quantise_query_encoder
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
-from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.features.store_embeddings import CalibrationPhotographs
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
-from aff_toolkit.training.stages.joint_training import TrainedPair
+from aff_toolkit.export.query_encoder_graph import export_query_encoder, quantise_query_encoder
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
+from aff_toolkit.training.features.feature_store import CalibrationPhotographs
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.weights.half_weights import halve_weights
 from aff_toolkit.weights.released_weights import save_tensors
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
@@ -34,6 +32,25 @@ MIXER_FILE = "mixer.safetensors"
 # safetensors writes files that other users cannot read; services in containers run as another user.
 _READABLE = 0o644
 _THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedPair:
+    """A gallery mixer and the query encoder that was trained with it.
+
+    Attributes:
+        mixer: Mixer in evaluation mode, on the CPU.
+        query_encoder: Query encoder in evaluation mode, on the CPU.
+        prototypes: (C, D) float32, w_mix at the end of the training.
+        instances: Names of the C instances of the prototypes.
+        steps: Number of steps after which the weights were saved, and number of all steps, by stage.
+    """
+
+    mixer: nn.Module
+    query_encoder: QueryEncoder
+    prototypes: Tensor
+    instances: tuple[str, ...]
+    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def export_pair(pair: TrainedPair, recipe: TrainingRecipe, directory: Path) -> QueryEncoderSpec:

@@ -13,16 +13,15 @@ from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_toolkit.data.training_source import load_sources
+from aff_toolkit.models.backbone_choice import Installation
 from aff_toolkit.models.base_bundle import PROTOTYPES_FILE, BaseBundle, write_prototypes
-from aff_toolkit.models.extractors.backbone_choice import Installation
 from aff_toolkit.models.pretrained_weights import PretrainedWeights
+from aff_toolkit.training.engine.work_directory import WorkDirectory
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.features.store_description import ExtractorSet
-from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
-from aff_toolkit.training.stages.export import MIXER_FILE, mixer_spec
-from aff_toolkit.training.stages.joint_training import TrainedPair
+from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
+from aff_toolkit.training.stages.export import MIXER_FILE, TrainedPair, mixer_spec
 from aff_toolkit.training.stages.pretraining import Pretraining
-from aff_toolkit.training.stages.work_directory import WorkDirectory
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.rootsift import rootsift_spec

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from aff_shared.errors import AffError
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from aff_toolkit.data.augmentation import Augmentation, augment
-from aff_toolkit.data.csv_file import csv_photographs
 from aff_toolkit.data.photograph import Photograph, single_image_instances, without_single_images
+from aff_toolkit.data.photograph_lists import csv_photographs
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.errors import PhotographListError, TooFewPhotographsError
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol
 from aff_toolkit.evaluation.relevance import leave_one_out
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 
 _FEWEST = 5
 _MOST = 500

@@ -23,12 +23,12 @@ from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, Trainable, TrainingPlan
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, paired_batches
+from aff_toolkit.training.engine.work_directory import WorkDirectory
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.losses.classification import supervised_contrastive_loss
-from aff_toolkit.training.recipe.sections import CompactCnnSection, PretrainingSection, QueryEncoderSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
-from aff_toolkit.training.stages.work_directory import WorkDirectory
+from aff_toolkit.training.losses import supervised_contrastive_loss
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import CompactCnnSection, PretrainingSection, QueryEncoderSection
 from gallery_indexer.features.extractors.compact_cnn import CompactCnn
 
 _WHITENING_IMAGES = 2000

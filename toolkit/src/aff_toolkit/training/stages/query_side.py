@@ -11,11 +11,9 @@ from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.pretrained_weights import PretrainedWeights
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES, query_backbone_of
-from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
-from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.features.store_embeddings import sample_readable
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, LightweightEncoder, QueryEncoder, query_backbone_of
+from aff_toolkit.training.features.feature_store import FeatureStore, sample_readable
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.pretraining import Pretraining
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
 from gallery_indexer.features.mixers.anchored import AnchoredMixer

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from aff_shared.errors import AffError
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.engine.head_fitting import LAST_LAYER
 from aff_toolkit.training.engine.joint_model import Stage
 from aff_toolkit.training.features.extract_features import Extract
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.evaluate_bundle import MEASURING
 from aff_toolkit.training.stages.held_out import MOST_DISTRACTORS, TrainingPhotographs
 from aff_toolkit.training.stages.joint_training import stages_of

@@ -20,19 +20,18 @@ from aff_toolkit.errors import TrainingNotWrittenError
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.models.pretrained_weights import PretrainedWeights
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
-from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection, fit_untrained_fusion
+from aff_toolkit.training.engine.work_directory import TrainingLog, WorkDirectory
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings
-from aff_toolkit.training.recipe.training_recipe import RecipeError, TrainingRecipe
-from aff_toolkit.training.stages.bundle_writer import BundleWriter
+from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
+from aff_toolkit.training.stages.bundle_writer import BundleWriter, write_kept
 from aff_toolkit.training.stages.evaluate_bundle import StoredFeatures
+from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide, prepare_gallery_side
 from aff_toolkit.training.stages.held_out import TrainingPhotographs
-from aff_toolkit.training.stages.joint_training import TrainedPair
-from aff_toolkit.training.stages.judgement import Judgement
-from aff_toolkit.training.stages.keep_better import require_judge, write_kept
-from aff_toolkit.training.stages.pair_training import PairTraining
+from aff_toolkit.training.stages.joint_training import PairTraining
+from aff_toolkit.training.stages.judgement import Judgement, require_judge
 from aff_toolkit.training.stages.pretraining import Pretraining
 from aff_toolkit.training.stages.query_side import start_at_anchor, start_query_encoder
 from aff_toolkit.training.stages.time_estimate import estimate_time
@@ -43,8 +42,6 @@ from aff_toolkit.training.stages.training_rows import (
     labelled_rows,
     unlabelled_rows,
 )
-from aff_toolkit.training.stages.untrained_fusion import fit_untrained_fusion
-from aff_toolkit.training.stages.work_directory import WorkDirectory
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 
 # The main process extracts features for hours while the others wait.

@@ -1,1 +1,0 @@
-"""Procedural photographs: an endless, seeded set of landmarks."""

@@ -1,1 +1,0 @@
-"""Extractors that a recipe can name."""

@@ -1,1 +1,0 @@
-"""Recipes: what a training does, as TOML."""
