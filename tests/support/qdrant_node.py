@@ -56,6 +56,7 @@ class QdrantNode:
 
     Attributes:
         host: Its address.
+        path: Path of its REST interface.
         delay_s: How long each answer takes.
         strict_mode: Strict mode of its collection.
         refuse: Returns the error response to a call, or None.
@@ -63,8 +64,9 @@ class QdrantNode:
         written: Points that it took.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", path: str = "") -> None:
         self.host = host
+        self.path = path
         self.delay_s = 0.0
         self.strict_mode: models.StrictModeConfigOutput | None = None
         self.refuse: Callable[[Call], Refusal | None] = lambda _: None
@@ -84,7 +86,7 @@ class QdrantNode:
         qdrant.add_PointsServicer_to_server(_Points(self), self._grpc)
         qdrant.add_CollectionsServicer_to_server(_Collections(self), self._grpc)
         qdrant.add_QdrantServicer_to_server(_Root(self), self._grpc)
-        address = f"{self.host}:{ports[1]}"
+        address = f"[{self.host}]:{ports[1]}" if ":" in self.host else f"{self.host}:{ports[1]}"
         port = self._grpc.add_secure_port(address, tls[1]) if tls else self._grpc.add_insecure_port(address)
         await self._grpc.start()
         self.ports = (self._rest.sockets[0].getsockname()[1], port)
@@ -139,6 +141,9 @@ class QdrantNode:
             writer.close()
 
     async def _rest_answer(self, method: str, path: str, body: dict[str, Any]) -> bytes:
+        if not path.startswith(f"{self.path}/"):
+            return _http(404, {"status": {"error": "no such path"}, "time": 0.0})
+        path = path.removeprefix(self.path)
         name, result = self._rest_call(method, re.sub(r"^/collections/[^/]+", "", path))
         ids = body.get("points", body.get("ids", []))
         call = Call(name, body.get("limit", len(ids)), body.get("params", {}).get("hnsw_ef"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aff_shared.schemas.payload_filter import PayloadKey
@@ -21,14 +22,17 @@ class StoreSettings(BaseSettings):
 
     Attributes:
         url: Server's REST address, for example `http://qdrant:6333`, or those of a cluster's nodes, separated by
-            commas; each address that a name stands for counts as a node. Empty means embedded.
+            commas; each address that a name stands for counts as a node. It may have a path. Without a port it is 6333
+            for `http`, and 443 for `https`. Empty means embedded.
         api_key: Key sent to the server.
         api_key_file: File that holds it, where the key is not given.
         grpc_port: Port of the server's gRPC interface; bulk traffic goes there.
-        prefer_grpc: Use gRPC rather than REST.
+        prefer_grpc: Use gRPC rather than REST. None means gRPC, except where an address has a path, or is `https`
+            without a port: then a proxy stands in between, which passes REST on.
         ca_cert_path: PEM file of the authority that signed the server's certificate (https addresses).
         collection: Public name of the gallery. In a server it is an alias; a collection of the name
             `<collection>-<space id>` stands behind it.
+        collection_prefix: Prefix of the names of the alias and of the collections on a server.
         timeout_s: Maximum wait for one call to the server.
         read_timeout_s: Maximum wait for a search or another read, as long as there is another node to ask.
         node_pause_s: How long a failed node is left out before it is checked again, in seconds.
@@ -65,9 +69,10 @@ class StoreSettings(BaseSettings):
     api_key: SecretStr | None = None
     api_key_file: Path | None = None
     grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 6334
-    prefer_grpc: bool = True
+    prefer_grpc: bool | None = None
     ca_cert_path: Path | None = None
     collection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,128}$")] = "gallery"
+    collection_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{0,64}$")] = ""
     timeout_s: Annotated[float, Field(gt=0)] = 10.0
     read_timeout_s: Annotated[float, Field(gt=0)] = 0.7
     node_pause_s: Annotated[float, Field(gt=0)] = 10.0
@@ -96,8 +101,35 @@ class StoreSettings(BaseSettings):
         """The addresses of `url`."""
         return self.url.split(",")
 
+    @property
+    def gallery(self) -> str:
+        """The name of the gallery on a server."""
+        return self.collection_prefix + self.collection
+
+    @property
+    def over_grpc(self) -> bool:
+        """Whether calls use gRPC."""
+        if self.prefer_grpc is not None:
+            return self.prefer_grpc
+        return not any(path_of(url) or (url.startswith("https://") and not urlsplit(url).port) for url in self.urls)
+
     @field_validator("url")
     @classmethod
     def _are_urls(cls, given: str) -> str:
         addresses = [address.strip() for address in given.split(",") if address.strip()]
         return ",".join(checked_http_url(address if "://" in address else f"http://{address}") for address in addresses)
+
+    @model_validator(mode="after")
+    def _reach_grpc(self) -> Self:
+        below = next((url for url in self.urls if path_of(url)), None)
+        if self.prefer_grpc and below is not None:
+            raise ValueError(
+                f"gRPC does not support the path of QDRANT_URL={below}: leave out QDRANT_PREFER_GRPC, so that REST is "
+                "used, or set QDRANT_URL to an address without a path"
+            )
+        return self
+
+
+def path_of(url: str) -> str:
+    """Return the path of a server's address, empty if there is none."""
+    return urlsplit(url).path.rstrip("/")

@@ -47,7 +47,7 @@ class QdrantServerCatalogue:
     def __init__(self, settings: StoreSettings, client: AsyncQdrantClient | None = None) -> None:
         """Take the settings, and a client if not theirs; the network waits for the first call."""
         self._settings = settings
-        self._gallery = settings.collection
+        self._gallery = settings.gallery
         self._nodes = ServerNodes(settings, client)
         self._generation = ""
         self._stores: dict[str, QdrantServerStore] = {}
@@ -191,7 +191,7 @@ class QdrantServerCatalogue:
         if any(one.name == self._gallery for one in response.collections):
             raise StoreRejectedError(
                 f"{self._gallery!r} is a collection and not an alias, so it is not a gallery of this system; set "
-                f"QDRANT_COLLECTION to another name"
+                f"QDRANT_COLLECTION or QDRANT_COLLECTION_PREFIX to another name"
             )
 
     def _name_of(self, space_id: str) -> str:

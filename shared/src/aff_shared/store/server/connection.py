@@ -14,9 +14,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from aff_shared.errors import StoreUnavailableError
-from aff_shared.store.settings import StoreSettings
+from aff_shared.store.settings import StoreSettings, path_of
 
-_REST_PORT = 6333
+_REST_PORTS = {"http": 6333, "https": 443}
 _PROXIES = {"all", "grpc", "http", "https"}
 # A node that was unavailable is found again within seconds: gRPC's pauses grow to two minutes, and a connection whose
 # other end vanished silently would be kept for a quarter of an hour.
@@ -68,7 +68,7 @@ def client_arguments(settings: StoreSettings, url: str, address: str) -> dict[st
         "url": _at(parts, address),
         "api_key": _key(settings),
         "grpc_port": settings.grpc_port,
-        "prefer_grpc": settings.prefer_grpc,
+        "prefer_grpc": settings.over_grpc,
         "timeout": math.ceil(settings.timeout_s),
         "check_compatibility": False,
         "grpc_options": dict(_CHANNEL),
@@ -95,11 +95,11 @@ def shows_key(arguments: dict[str, Any], address: str) -> bool:
 
 
 def place_of(settings: StoreSettings, url: str, address: str, *, over_rest: bool) -> str:
-    """Return the name, port and address of a node, for messages."""
+    """Return the name, port, path and address of a node, for messages."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    port = (parts.port or _REST_PORT) if over_rest else settings.grpc_port
-    place = f"{_bracketed(host)}:{port}"
+    port, path = (_rest_port(parts), path_of(url)) if over_rest else (settings.grpc_port, "")
+    place = f"{_bracketed(host)}:{port}{path}"
     return place if address == host else f"{place} ({address})"
 
 
@@ -125,8 +125,12 @@ def _by_name(parts: SplitResult, grpc_port: int) -> dict[str, Any]:
 
 
 def _at(parts: SplitResult, address: str) -> str:
-    port = f":{parts.port}" if parts.port else ""
-    return parts._replace(netloc=_bracketed(address) + port).geturl()
+    return parts._replace(netloc=f"{_bracketed(address)}:{_rest_port(parts)}").geturl()
+
+
+def _rest_port(parts: SplitResult) -> int:
+    """Return the port of a server's address: without one, Qdrant's over HTTP, and that of the web over HTTPS."""
+    return parts.port or _REST_PORTS[parts.scheme]
 
 
 def _bracketed(host: str) -> str:

@@ -228,7 +228,7 @@ class ServerNodes:
         return _Node(url, address, _client(arguments), rank=(":" in address, random.random()))
 
     def _place(self, node: _Node, *, over_rest: bool = False) -> str:
-        over_rest = over_rest or not self.settings.prefer_grpc
+        over_rest = over_rest or not self.settings.over_grpc
         return place_of(self.settings, node.url, node.address, over_rest=over_rest)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from aff_shared.errors import StoreUnavailableError
-from aff_shared.store.server.connection import client_arguments, shows_key
+from aff_shared.store.server.connection import client_arguments, place_of, shows_key
 from aff_shared.store.settings import StoreSettings
 
 
@@ -79,8 +79,39 @@ def test_an_address_of_a_name_is_called_by_the_name() -> None:
     assert options["grpc.ssl_target_name_override"] == "qdrant.example"
     assert options["grpc.default_authority"] == "qdrant.example:7444"
     at_v6 = client_arguments(StoreSettings(), "http://qdrant", "2001:db8::7")
-    assert at_v6["url"] == "http://[2001:db8::7]"
+    assert at_v6["url"] == "http://[2001:db8::7]:6333"
     assert "grpc.ssl_target_name_override" not in at_v6["grpc_options"]
+
+
+@pytest.mark.parametrize(
+    ("url", "called", "over_grpc"),
+    [
+        ("http://qdrant", "http://192.0.2.7:6333", True),
+        ("http://qdrant:7333/", "http://192.0.2.7:7333/", True),
+        ("https://qdrant.example:6333", "https://192.0.2.7:6333", True),
+        ("https://qdrant.example", "https://192.0.2.7:443", False),
+        ("https://qdrant.example/db/", "https://192.0.2.7:443/db/", False),
+        ("http://qdrant.example/db", "http://192.0.2.7:6333/db", False),
+    ],
+)
+def test_the_port_and_the_protocol_are_those_of_the_address(url: str, called: str, over_grpc: bool) -> None:
+    arguments = _arguments(StoreSettings(url=url))
+    assert (arguments["url"], arguments["prefer_grpc"]) == (called, over_grpc)
+
+
+def test_the_protocol_may_be_set() -> None:
+    assert _arguments(StoreSettings(url="https://qdrant.example", prefer_grpc=True))["prefer_grpc"]
+    assert not _arguments(StoreSettings(url="http://qdrant:6333", prefer_grpc=False))["prefer_grpc"]
+
+
+def test_grpc_below_a_path_is_rejected_with_the_alternatives() -> None:
+    with pytest.raises(ValidationError, match=r"not support the path of QDRANT_URL=https://q\.example/db: leave out"):
+        StoreSettings(url="https://node:6333,https://q.example/db", prefer_grpc=True)
+
+
+def test_messages_name_the_port_and_the_path() -> None:
+    settings = StoreSettings(url="https://qdrant.example/db/")
+    assert place_of(settings, settings.url, "192.0.2.7", over_rest=True) == "qdrant.example:443/db (192.0.2.7)"
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://", "ftp://qdrant", "http://qdrant:x", "http://q drant:6333"])

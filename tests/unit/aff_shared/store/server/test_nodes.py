@@ -17,7 +17,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from aff_shared.errors import StoreRejectedError, StoreUnavailableError
+from aff_shared.errors import GalleryMissingError, StoreRejectedError, StoreUnavailableError
 from aff_shared.store.server import nodes as nodes_module
 from aff_shared.store.server.connection import addresses_of
 from aff_shared.store.server.nodes import ServerNodes
@@ -235,6 +235,34 @@ class TestNames:
                         await store.count()
                     assert node.calls == []
             await node.stop()
+
+    async def test_a_server_is_reached_at_an_address_of_version_6(self, prefer_grpc: bool) -> None:
+        async with qdrant_nodes("::1") as (node,):
+            rest, grpc_port = node.ports
+            settings = _settings([node], url=f"http://[::1]:{rest}", grpc_port=grpc_port, prefer_grpc=prefer_grpc)
+            async with _store(settings) as store:
+                assert await store.count() == COUNT
+
+
+@pytest.mark.parametrize("path", ["/db", "/db/"])
+async def test_a_server_below_a_path_and_behind_a_private_authority_is_called_there(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _resolve(monkeypatch, ["127.0.0.1"])
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    node = QdrantNode(path="/db")
+    await node.start(tls=_certificate(authority, "gallery-store"))
+    url = f"https://gallery-store:{node.ports[0]}"
+    async with _store(_settings([node], url=url + path, ca_cert_path=tmp_path / "ca.pem")) as store:
+        assert await store.count() == COUNT
+        await store.upsert(make_points(2))
+    assert node.written == 2
+    elsewhere = _settings([node], url=url, ca_cert_path=tmp_path / "ca.pem", prefer_grpc=False)
+    async with _store(elsewhere) as store:
+        with pytest.raises(GalleryMissingError):
+            await store.count()
+    await node.stop()
 
 
 async def test_addresses_of_version_4_are_first_and_an_address_resolves_to_itself() -> None:

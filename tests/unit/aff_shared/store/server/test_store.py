@@ -100,7 +100,7 @@ class TestCreate:
 
     async def test_a_collection_that_is_no_gallery_is_left_alone(self, client: AsyncQdrantClient) -> None:
         await _create_collection(client, "gallery")
-        with pytest.raises(StoreRejectedError, match="set QDRANT_COLLECTION to another name"):
+        with pytest.raises(StoreRejectedError, match="set QDRANT_COLLECTION or QDRANT_COLLECTION_PREFIX to"):
             await QdrantServerCatalogue(_settings(), client).create(SPACE)
         assert (await client.get_collection("gallery")).config.metadata is None
 
@@ -113,6 +113,36 @@ class TestCreate:
         monkeypatch.setattr(client, "create_collection", reject)
         with pytest.raises(StoreRejectedError, match="read only key"):
             await QdrantServerCatalogue(_settings(), client).create(SPACE)
+
+
+class TestSeveralGalleriesOnOneServer:
+    async def test_each_prefix_is_a_gallery_of_its_own(self, client: AsyncQdrantClient) -> None:
+        north, south, plain = (
+            QdrantServerCatalogue(_settings(collection_prefix=prefix), client) for prefix in ("north_", "south_", "")
+        )
+        for catalogue, count in ((north, 3), (south, 2)):
+            await catalogue.create(SPACE)
+            await (await catalogue.collection(SPACE)).upsert(make_points(count))
+        assert {(one.alias_name, one.collection_name) for one in (await client.get_aliases()).aliases} == {
+            ("north_gallery", f"north_{COLLECTION}"),
+            ("south_gallery", f"south_{COLLECTION}"),
+        }
+        assert [len(await catalogue.collections()) for catalogue in (north, south, plain)] == [1, 1, 0]
+        assert [await (await one.collection(SPACE)).count() for one in (north, south)] == [3, 2]
+
+    async def test_a_restoration_replaces_its_own_collections_alone(
+        self, client: AsyncQdrantClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server_catalogue, "_FOLLOWED_S", 0.0)
+        north, south = (QdrantServerCatalogue(_settings(collection_prefix=one), client) for one in ("north_", "south_"))
+        for catalogue in (north, south):
+            await catalogue.create(SPACE)
+        restoration = await north.restoration("backup")
+        await (await restoration.create(SPACE)).upsert(make_points(1))
+        await restoration.take_place([Collection(SPACE, live=True)])
+        (name,) = {one.name for one in (await client.get_collections()).collections} - {f"south_{COLLECTION}"}
+        assert name.startswith(f"north_{COLLECTION}-r")
+        assert [one.live for one in await south.collections()] == [True]
 
 
 class TestCollectionSettings:
