@@ -19,7 +19,7 @@ import httpx
 import minisign
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
@@ -31,7 +31,7 @@ from gallery_indexer.settings import IndexerSettings
 from tests.support.awkward_ids import ADDRESSABLE, REFUSED, behind_proxy
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder, load_fake_gallery_encoder
-from tests.support.images import bomb_png
+from tests.support.images import bomb_png, encode
 from tests.support.interruptible_gallery_store import InterruptibleGalleryStore
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.memory_gallery_store import MemoryGalleryStore
@@ -63,20 +63,19 @@ def bundle(tmp_path: Path) -> _Bundle:
 
 
 def _settings(bundle: _Bundle, **others: Any) -> IndexerSettings:
+    defaults = {"max_payload_bytes": 100, "store": StoreSettings(edge_path=bundle.path.parent / "gallery")}
     return IndexerSettings(
-        **others,
+        **{**defaults, **others},
         bundle_path=bundle.path,
         max_body_bytes=MAX_BODY_BYTES,
         max_images_per_request=MAX_IMAGES,
-        max_payload_bytes=100,
-        store=StoreSettings(edge_path=bundle.path.parent / "gallery"),
     )
 
 
 @asynccontextmanager
 async def _service(
     bundle: _Bundle,
-    store: MemoryGalleryStore | None = None,
+    gallery: MemoryGalleryStore | None = None,
     *,
     encoder: ImageEncoder | None = None,
     proxied: bool = False,
@@ -85,7 +84,7 @@ async def _service(
     def load(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> ImageEncoder:
         return encoder or FakeGalleryEncoder()
 
-    catalogue = None if store is None else MemoryGalleryCatalogue(store)
+    catalogue = None if gallery is None else MemoryGalleryCatalogue(gallery)
     app = create_app(_settings(bundle, **settings), catalogue, load_encoder=load)
     transport = httpx.ASGITransport(app=behind_proxy(app) if proxied else app, raise_app_exceptions=False)
     async with (
@@ -266,6 +265,92 @@ async def test_base64_may_be_a_data_url_or_have_line_breaks(client: httpx.AsyncC
         receipt = (await client.post("/index", json={"images": [{"id": "red", "image": text}]})).json()["receipts"][0]
         assert (receipt["id"], receipt["status"] == "rejected") == ("red", False)
     assert (await client.get("/images/red")).json()["content_sha256"] == hashlib.sha256(RED).hexdigest()
+
+
+DETAILS = {
+    "file_name": "1.jpg",
+    "folder": "bern",
+    "taken_at": "2024-05-01T10:11:12+02:00",
+    "camera": "X100V",
+    "location": {"lat": 46.5, "lon": 7.5},
+}
+
+
+def _photograph(colour: tuple[int, int, int] = (90, 30, 30)) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Model] = "X100V"
+    exif.get_ifd(ExifTags.IFD.Exif).update({0x9003: "2024:05:01 10:11:12", 0x9011: "+02:00"})
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (46.5,), 3: "E", 4: (7.5,)})
+    return encode(np.full((32, 32, 3), colour, dtype=np.uint8), "JPEG", exif=exif)
+
+
+async def _index_details(client: httpx.AsyncClient, **item: Any) -> tuple[str, dict[str, Any]]:
+    """Index the photograph as `bern/1.jpg` with details; return the receipt's status and the stored payload."""
+    image = {"id": "bern/1.jpg", "image": _base64(_photograph()), **item}
+    response = await client.post("/index", params={"details": "true"}, json={"images": [image]})
+    return response.json()["receipts"][0]["status"], (await client.get("/images/bern/1.jpg")).json()["payload"]
+
+
+@pytest.fixture
+async def roomy(bundle: _Bundle) -> AsyncIterator[httpx.AsyncClient]:
+    """A service whose payloads may have details."""
+    async with _service(bundle, MemoryGalleryStore(), max_payload_bytes=1000) as client:
+        yield client
+
+
+async def test_details_are_added_to_the_payload_and_the_callers_keys_win(roomy: httpx.AsyncClient) -> None:
+    assert await _index_details(roomy, payload={"camera": None, "n": 1}) == (
+        "indexed",
+        {**DETAILS, "camera": None, "n": 1},
+    )
+
+
+async def test_an_unchanged_image_with_details_is_a_duplicate_and_keeps_edited_details(
+    roomy: httpx.AsyncClient,
+) -> None:
+    assert await _index_details(roomy) == ("indexed", DETAILS)
+    assert await _index_details(roomy) == ("duplicate", DETAILS)
+    await roomy.patch("/images/bern/1.jpg", json={"camera": "my camera"})
+    assert await _index_details(roomy) == ("duplicate", {**DETAILS, "camera": "my camera"})
+    assert await _index_details(roomy, payload={"n": 1}) == ("updated", {**DETAILS, "n": 1})
+    assert await _index_details(roomy, payload={"n": 1}) == ("duplicate", {**DETAILS, "n": 1})
+
+
+async def test_details_are_added_to_an_image_that_was_indexed_without(roomy: httpx.AsyncClient) -> None:
+    image = {"id": "bern/1.jpg", "image": _base64(_photograph()), "payload": {"n": 1}}
+    await roomy.post("/index", json={"images": [image]})
+    assert (await roomy.get("/images/bern/1.jpg")).json()["payload"] == {"n": 1}
+    assert await _index_details(roomy) == ("updated", {**DETAILS, "n": 1})
+
+
+async def test_the_same_image_twice_in_a_request_with_details_is_indexed_once(roomy: httpx.AsyncClient) -> None:
+    files = [("images", (name, _photograph())) for name in ("a.jpg", "b.jpg")]
+    response = await roomy.post("/index", params={"details": "true"}, files=files)
+    assert [receipt["status"] for receipt in response.json()["receipts"]] == ["indexed", "duplicate"]
+    payload = (await roomy.get(f"/images/{response.json()['receipts'][0]['id']}")).json()["payload"]
+    assert payload == {key: value for key, value in DETAILS.items() if key != "folder"} | {"file_name": "a.jpg"}
+
+
+async def test_details_have_no_position_if_the_operator_leaves_it_out(bundle: _Bundle) -> None:
+    async with _service(bundle, MemoryGalleryStore(), max_payload_bytes=1000, location=False) as client:
+        _, payload = await _index_details(client)
+        assert payload == {key: value for key, value in DETAILS.items() if key != "location"}
+
+
+async def test_details_that_contradict_a_declared_type_are_left_out(bundle: _Bundle) -> None:
+    store = StoreSettings(
+        edge_path=bundle.path.parent / "gallery", payload_schema={"location": "keyword", "taken_at": "datetime"}
+    )
+    async with _service(bundle, MemoryGalleryStore(), max_payload_bytes=1000, store=store) as client:
+        _, payload = await _index_details(client)
+        assert payload == {key: value for key, value in DETAILS.items() if key != "location"}
+
+
+async def test_an_image_whose_payload_with_details_is_too_large_is_rejected(client: httpx.AsyncClient) -> None:
+    image = {"id": "bern/1.jpg", "image": _base64(_photograph())}
+    response = await client.post("/index", params={"details": "true"}, json={"images": [image]})
+    assert response.json()["receipts"][0]["error"]["code"] == "items_invalid"
+    assert (await client.get("/images/bern/1.jpg")).status_code == 404
 
 
 async def test_images_may_be_named_by_path_if_the_operator_allows_it(bundle: _Bundle, tmp_path: Path) -> None:
@@ -549,29 +634,44 @@ async def test_a_lookup_returns_the_images_that_need_not_be_sent(client: httpx.A
     assert (await client.post("/images/lookup", json={"images": by_id})).json() == {"up_to_date": ["c"]}
 
 
-async def test_a_payload_is_replaced_or_merged(client: httpx.AsyncClient) -> None:
-    items = json.dumps([{"id": "a/b", "payload": {"city": "Paris", "year": 1889}}])
+@pytest.mark.parametrize("content_type", ["application/json", "application/merge-patch+json", None])
+async def test_patch_merges_into_the_payload_whatever_its_content_type(
+    client: httpx.AsyncClient, content_type: str | None
+) -> None:
+    items = json.dumps([{"id": "a/b", "payload": {"city": "Paris", "year": 1889, "place": {"floor": 1, "room": 2}}}])
     await client.post("/index", files=_files(RED), data={"items": items})
-    patch = {"Content-Type": "application/merge-patch+json"}
-    merged = await client.patch("/images/a/b", content=b'{"year": null, "open": true}', headers=patch)
-    assert merged.json()["payload"] == {"city": "Paris", "open": True}
-    replaced = await client.patch("/images/a/b", json={"n": 1})
-    assert replaced.json()["payload"] == {"n": 1}
-    assert (await client.get("/images/a/b")).json()["payload"] == {"n": 1}
+    headers = {"Content-Type": content_type} if content_type else {}
+    patch = b'{"year": null, "open": true, "place": {"floor": null}, "absent": null}'
+    expected = {"city": "Paris", "open": True, "place": {"room": 2}}
+    assert (await client.patch("/images/a/b", content=patch, headers=headers)).json()["payload"] == expected
+    assert (await client.get("/images/a/b")).json()["payload"] == expected
+
+
+async def test_put_replaces_the_payload(client: httpx.AsyncClient) -> None:
+    items = json.dumps([{"id": "a/b", "payload": {"city": "Paris"}}])
+    await client.post("/index", files=_files(RED), data={"items": items})
+    for address in ({"url": "/images/a/b"}, {"url": "/images", "params": {"id": "a/b"}}):
+        assert (await client.put(**address, json={"n": None})).json()["payload"] == {"n": None}
+        assert (await client.get("/images/a/b")).json()["payload"] == {"n": None}
+        assert (await client.put(**address, json={})).json()["payload"] == {}
 
 
 @pytest.mark.parametrize(("body", "item"), [(b"[1]", "body"), (b"{", "body"), (b"", "body"), (b'{"a": 1e999}', "a")])
 async def test_a_payload_that_is_not_an_object_is_rejected(client: httpx.AsyncClient, body: bytes, item: str) -> None:
     await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
-    await _require_problem(await client.patch("/images/a", content=body), 422, "items_invalid", item)
+    for method in ("PATCH", "PUT"):
+        response = await client.request(method, "/images/a", content=body)
+        await _require_problem(response, 422, "items_invalid", item)
 
 
 async def test_a_payload_that_cannot_be_stored_or_has_no_image_is_rejected(
     client: httpx.AsyncClient,
 ) -> None:
     await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
-    await _require_problem(await client.patch("/images/a", json={"t": "x" * 100}), 422, "items_invalid", "a")
-    await _require_problem(await client.patch("/images/b", json={}), 404, "image_not_found", "b")
+    for method in ("PATCH", "PUT"):
+        response = await client.request(method, "/images/a", json={"t": "x" * 100})
+        await _require_problem(response, 422, "items_invalid", "a")
+        await _require_problem(await client.request(method, "/images/b", json={}), 404, "image_not_found", "b")
 
 
 async def test_a_thumbnail_is_stored_and_served_and_survives_a_new_payload(bundle: _Bundle) -> None:

@@ -49,6 +49,7 @@ class IndexerSettings(ListenSettings):
         url_timeout_s: Longest time for one image, redirects included.
         url_max_redirects: Largest number of redirects per image; each is checked like the URL.
         source_root: Directory below which images may be named by path; None allows no paths.
+        location: Whether the details of images include the position that the camera recorded.
         backups_path: Directory of backups; None allows no backups.
         thumbnail_side: Longer side of stored thumbnails in pixels; 0 stores none.
         thumbnail_quality: Quality of their WebP compression.
@@ -86,6 +87,7 @@ class IndexerSettings(ListenSettings):
     url_timeout_s: Annotated[float, Field(gt=0)] = 20.0
     url_max_redirects: Annotated[int, Field(ge=0, le=20)] = 3
     source_root: Path | None = None
+    location: bool = True
     backups_path: Path | None = None
     thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75

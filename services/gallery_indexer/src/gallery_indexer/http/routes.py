@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import from_json
 
 from aff_shared.errors import (
@@ -37,22 +37,28 @@ from gallery_indexer.collections.edit_gallery import merged
 from gallery_indexer.components import Components, CurrentComponents
 from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
 from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, accepts_lines, summed
+from gallery_indexer.indexing.index_task import with_details
 
 router = scoped_router(Scope.INDEX)
 operation_router = APIRouter()
 
 _IMAGE = ("/images", "/images/{item_id:path}")
-_MERGE_PATCH = "application/merge-patch+json"
 _SCHEMA = {"type": "object", "additionalProperties": True}  # a generated client sends nothing without the second
 
-_PAYLOAD_BODY: dict[str, Any] = {
+AddDetails = Annotated[
+    bool,
+    Query(
+        description="Add what the payloads lack of: file_name and folder (from the id, if it is a path), taken_at, "
+        "camera and location (from EXIF)."
+    ),
+]
+
+_PATCH = {"schema": {"title": "PayloadPatch", **_SCHEMA}, "example": PAYLOAD_PATCH}
+_PATCH_BODY = {"required": True, "content": {"application/json": _PATCH, "application/merge-patch+json": _PATCH}}
+_PAYLOAD_BODY = {
     "required": True,
-    "content": {
-        "application/json": {"schema": {"title": "Payload", **_SCHEMA}, "example": PAYLOAD},
-        _MERGE_PATCH: {"schema": {"title": "PayloadPatch", **_SCHEMA}, "example": PAYLOAD_PATCH},
-    },
+    "content": {"application/json": {"schema": {"title": "Payload", **_SCHEMA}, "example": PAYLOAD}},
 }
-"""OpenAPI description of the two forms."""
 
 
 @router.post(
@@ -65,7 +71,9 @@ _PAYLOAD_BODY: dict[str, Any] = {
     },
     openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
-async def index_images(request: Request, components: CurrentComponents) -> IndexResponse | Response:
+async def index_images(
+    request: Request, components: CurrentComponents, details: AddDetails = False
+) -> IndexResponse | Response:
     """Index images; returns a receipt per image, in order. A bad image is rejected alone.
 
     The same content under the same id is a duplicate and is not embedded again; other content replaces it. With
@@ -78,6 +86,9 @@ async def index_images(request: Request, components: CurrentComponents) -> Index
     if any(image.data is None for image in images):
         place_of(request).take(settings.max_body_bytes)  # for the images to fetch, whose sizes are unknown
         images = await components.remote_image_loader.fetch(images)
+    if details:
+        schema = settings.store.payload_schema
+        images = await asyncio.to_thread(with_details, images, schema, location=settings.location)
     if accepts_lines(request):
         return await ReceiptLines.begin(components.collections.receipts(images))
     receipts = await components.collections.index(images)
@@ -139,14 +150,27 @@ async def delete_images(body: DeleteRequest, components: CurrentComponents) -> D
     *_IMAGE,
     tags=["gallery"],
     responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
-    openapi_extra={"requestBody": _PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
+    openapi_extra={"requestBody": _PATCH_BODY, "parameters": [REQUEST_ID_PARAMETER]},
 )
 async def change_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
-    """Change the payload of an image without embedding it again.
+    """Merge the body into the payload of an image (RFC 7396): null removes a key, and other keys are not changed."""
+    patch = await _json_object(request)
+    await components.edit_gallery.change_payload(item_id, lambda payload: merged(payload, patch))
+    return await get_image(item_id, components)
 
-    The body is the new payload, or, as `application/merge-patch+json` (RFC 7396), the changes to the present one.
-    """
-    await components.edit_gallery.change_payload(item_id, await _payload_change(request))
+
+@item_route(
+    router,
+    "PUT",
+    *_IMAGE,
+    tags=["gallery"],
+    responses=problem_responses(ImageNotFoundError, InvalidItemsError, StoreError),
+    openapi_extra={"requestBody": _PAYLOAD_BODY, "parameters": [REQUEST_ID_PARAMETER]},
+)
+async def replace_payload(item_id: NamedItem, request: Request, components: CurrentComponents) -> GalleryImage:
+    """Replace the payload of an image by the body."""
+    payload = await _json_object(request)
+    await components.edit_gallery.change_payload(item_id, lambda _: payload)
     return await get_image(item_id, components)
 
 
@@ -164,8 +188,8 @@ async def _find(components: Components, item_id: str) -> GalleryRecord:
     return points[item_id].record
 
 
-async def _payload_change(request: Request) -> Callable[[JsonObject], JsonObject]:
-    """Return a function from the present payload to the new one, from either form of the body.
+async def _json_object(request: Request) -> JsonObject:
+    """Return the body.
 
     Raises:
         InvalidItemsError: The body is not a JSON object.
@@ -176,6 +200,4 @@ async def _payload_change(request: Request) -> Callable[[JsonObject], JsonObject
         raise InvalidItemsError(f"not JSON: {error}", item="body") from error
     if not isinstance(document, dict):
         raise InvalidItemsError("a payload has to be a JSON object", item="body")
-    if request.headers.get("content-type", "").lower().startswith(_MERGE_PATCH):
-        return lambda payload: merged(payload, document)
-    return lambda _: document
+    return document

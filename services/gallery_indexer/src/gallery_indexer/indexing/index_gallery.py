@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from aff_shared.errors import AffError
+from aff_shared.errors import AffError, InvalidItemsError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import LookupImage, Receipt
 from aff_shared.store.gallery_store import GalleryRecord, GalleryStore
@@ -13,7 +13,7 @@ from aff_shared.store.retry import retry_for
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import IndexTask, UploadedImage, plan_tasks
 from gallery_indexer.indexing.indexing_pipeline import IndexingPipeline
-from gallery_indexer.indexing.payload_limits import PayloadLimits, same_payload
+from gallery_indexer.indexing.payload_limits import PayloadLimits, require_storable, same_payload
 
 
 class IndexGallery:
@@ -97,6 +97,11 @@ class IndexGallery:
         self._space.require_same(space, here="the model bundle", there="the gallery")
 
     async def _run(self, task: IndexTask) -> list[Receipt]:
+        if any(image.details for _, image in task.images):
+            try:
+                require_storable(task.payload, self._payload_limits, item=task.label)
+            except InvalidItemsError as error:
+                return task.rejections(error)
         if task.needs_embedding:
             result = await self._pipeline.embed(task)
             return task.rejections(result) if isinstance(result, AffError) else task.receipts(result)

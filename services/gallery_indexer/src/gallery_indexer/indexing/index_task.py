@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from aff_shared.errors import AffError, InvalidItemsError, RepeatedIdError
+from aff_shared.images.details import photograph_details
 from aff_shared.schemas.indexing import IndexItem, JsonObject, Receipt
 from aff_shared.schemas.item_id import canonical_id, require_addressable
+from aff_shared.schemas.payload_schema import PayloadType, key_of_another_type
 from aff_shared.schemas.problem import problem_of
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from gallery_indexer.features.image_encoder import EncodedImage
@@ -28,6 +31,7 @@ class UploadedImage:
         item: The caller's id and payload.
         url: URL of an image that is fetched.
         path: Path of an image that is read below the source directory.
+        details: Keys that are added to the payload if it lacks them.
     """
 
     data: bytes | AffError | None
@@ -35,6 +39,33 @@ class UploadedImage:
     item: IndexItem = field(default_factory=IndexItem)
     url: str | None = None
     path: str | None = None
+    details: JsonObject = field(default_factory=dict)
+
+    def payload_after(self, before: JsonObject) -> JsonObject:
+        """Return the payload of an image with the payload `before`, after this one is indexed under its id."""
+        return {**self.details, **(before if self.item.payload is None else self.item.payload)}
+
+
+def with_details(
+    images: Sequence[UploadedImage], schema: Mapping[str, PayloadType], *, location: bool
+) -> list[UploadedImage]:
+    """Return the images with the details of each file, except those that contradict the declared payload types.
+
+    Args:
+        images: Images with their data.
+        schema: Declared types of payload keys.
+        location: Whether the position is one of the details.
+    """
+
+    def detailed(image: UploadedImage) -> UploadedImage:
+        if not isinstance(image.data, bytes):
+            return image
+        name = image.name if image.url is None else unquote(urlsplit(image.url).path)
+        found = photograph_details(image.data, image.item.id, name, location=location)
+        details = {key: value for key, value in found.items() if key_of_another_type({key: value}, schema) is None}
+        return replace(image, details=details)
+
+    return list(map(detailed, images))
 
 
 @dataclass(slots=True)
@@ -90,9 +121,11 @@ class IndexTask:
 
     @property
     def payload(self) -> JsonObject:
-        """The payload after the request: the last one in it, else the stored one."""
-        payloads = [image.item.payload for _, image in self.images if image.item.payload is not None]
-        return payloads[-1] if payloads else self._stored_payload
+        """The payload after the request: the last one in it, else the stored one; with details, if requested."""
+        payload = self._stored_payload
+        for _, image in self.images:
+            payload = image.payload_after(payload)
+        return payload
 
     @property
     def _stored_payload(self) -> JsonObject:
@@ -129,9 +162,9 @@ class IndexTask:
         receipts: list[Receipt] = []
         payload = self._stored_payload
         for position, image in self.images:
-            changed = image.item.payload is not None and not same_payload(image.item.payload, payload)
-            payload = payload if image.item.payload is None else image.item.payload
-            status: Literal["indexed", "updated", "duplicate"] = "updated" if changed else "duplicate"
+            before, payload = payload, image.payload_after(payload)
+            status: Literal["indexed", "updated", "duplicate"]
+            status = "duplicate" if same_payload(before, payload) else "updated"
             if self.needs_embedding and not receipts:
                 status = "updated" if self.stored else "indexed"
             receipts.append(
