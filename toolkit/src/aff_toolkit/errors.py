@@ -1,36 +1,4 @@
-"""Errors of the toolkit.
-
-```
-EvaluationError                    500  evaluation_failed
-├── BenchmarkError                 422  benchmark_unusable
-│   └── NothingToScoreError        422  nothing_to_score
-├── ProtocolNotWrittenError        507  protocol_not_written
-└── RankingsError                  422  rankings_unusable
-    ├── RankingsMismatchError      409  rankings_mismatch
-    └── RankingsNotWrittenError    507  rankings_not_written
-ExportError                        500  export_failed
-├── ExportMismatchError            500  export_mismatch
-└── QuantisationError              500  quantisation_failed
-ExtractorUnavailableError          422  extractor_unavailable
-ForeignCheckpointError             422  foreign_checkpoint_unusable
-├── UnreadableCheckpointError      422  foreign_checkpoint_unreadable
-├── UnknownFormatError             422  foreign_checkpoint_format_unknown
-├── CheckpointKeysError            422  foreign_checkpoint_keys
-└── ConvertedNotWrittenError       507  converted_not_written
-GroundTruthError                   422  ground_truth_invalid
-PhotographSourceError              422  photograph_source_invalid
-├── PhotographListError            422  photograph_list_invalid
-├── LabelsUnclearError             422  labels_unclear
-└── TooFewImagesError              422  too_few_images
-TrainingError                      500  training_failed
-├── TrainingDivergedError          500  training_diverged
-├── TooFewPhotographsError         422  too_few_photographs
-├── TrainingNotWrittenError        507  training_not_written
-└── CheckpointError                500  checkpoint_unusable
-    ├── CheckpointMismatchError    409  checkpoint_mismatch
-    └── CheckpointNotWrittenError  507  checkpoint_not_written
-```
-"""
+"""Errors of the toolkit."""
 
 from __future__ import annotations
 

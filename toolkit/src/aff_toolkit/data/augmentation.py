@@ -44,13 +44,7 @@ _LEAST_RESOLUTION = 1 / 3
 
 @torch.no_grad()
 def augment(images: Tensor, size: int, seed: int, augmentation: Augmentation = USUAL) -> Tensor:
-    """Crop, warp, blur, recolour and partly cover a batch.
-
-    Args:
-        images: (B, S, S, 3) uint8.
-        size: Pixels of a side of the result.
-        seed: Seed of all random choices.
-        augmentation: Strength of the augmentation.
+    """Crop, warp, blur, recolour and partly cover a batch (B, S, S, 3) uint8; the seed determines all random choices.
 
     Returns:
         (B, size, size, 3) float32 from 0 to 255, on the images' device; contiguous, so that a network takes it

@@ -23,13 +23,7 @@ _WRONG_FRAME = (210, 60, 50)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One picture of the sheet.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB; None for an empty cell.
-        label: Short text below it.
-        correct: Whether it is a correct match; None if unknown.
-    """
+    """A picture of the sheet, (H, W, 3) uint8 RGB or None, a label, and whether it is a correct match, if known."""
 
     image: NDArray[np.uint8] | None
     label: str
@@ -59,11 +53,7 @@ def _frame_colour(cell: Cell) -> tuple[int, int, int]:
 
 
 def _draw_cell(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    cell: Cell,
-    corner: tuple[int, int],
-    colour: tuple[int, int, int],
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, corner: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
     left, top = corner
     draw.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=colour, width=_FRAME)

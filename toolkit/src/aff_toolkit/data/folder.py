@@ -82,13 +82,8 @@ def folder_photographs(
 ) -> list[Photograph]:
     """Return the photographs of a folder with a subfolder per instance, in natural order.
 
-    A photograph's name is its path below `root`; its instance is the path of its folder.
-
-    Args:
-        root: The folder.
-        min_side: See load_photograph_file.
-        loose: Whether to leave out images that are not in a subfolder, rather than raise an error.
-        unreadable: Whether to leave out unreadable subfolders, rather than raise an error.
+    A photograph's name is its path below `root`; its instance is the path of its folder. With `loose`, images outside
+    subfolders are left out, with `unreadable`, unreadable subfolders; otherwise they are errors.
 
     Raises:
         FolderError: Not a folder, not readable, without image files in subfolders, or with images outside them.
@@ -118,10 +113,7 @@ def folder_photographs(
 def unlabelled_photographs(root: Path, *, min_side: int | None = None, unreadable: bool = False) -> list[Photograph]:
     """Return the photographs of a folder and its subfolders, each as a separate instance, in natural order.
 
-    Args:
-        root: The folder.
-        min_side: See load_photograph_file.
-        unreadable: Whether to leave out unreadable subfolders, rather than raise an error.
+    With `unreadable`, unreadable subfolders are left out rather than errors.
 
     Raises:
         FolderError: Not a folder, not readable, or without image files.
@@ -173,13 +165,10 @@ def natural_key(name: str) -> str:
 
 
 def look_like_albums(images: Mapping[str, int]) -> bool:
-    """Return whether subfolders look like albums rather than like one folder per instance.
+    """Return whether subfolders, with their numbers of images, look like albums rather than like a folder per instance.
 
     They do if at least half of them are named after dates or by a camera, or if there are fewer than 10 of them with 30
     or more images on average.
-
-    Args:
-        images: Number of image files by folder.
     """
     if not images:
         return False

@@ -46,7 +46,6 @@ class Listing:
     Attributes:
         identity: Equal for two paths of the same folder.
         files: Names that are neither folders nor links to folders.
-        folders: Names of subfolders.
         links: Names of links to folders, and of broken links without a suffix.
     """
 
@@ -58,12 +57,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class PhotographFolder:
-    """A folder and its files.
-
-    Attributes:
-        path: Path of the folder, which starts with the root.
-        files: Sorted names of its files, without hidden files and system files.
-    """
+    """A folder, whose path starts with the root, and the sorted names of its files without hidden and system files."""
 
     path: str
     files: list[str]
@@ -94,19 +88,13 @@ def _kind(entry: os.DirEntry[str], listing: Listing) -> list[str]:
 
 
 def photograph_folders(
-    root: str,
-    list_one: Callable[[str], Listing] = list_folder,
-    enter: Callable[[str], bool] = lambda _: True,
+    root: str, list_one: Callable[[str], Listing] = list_folder, enter: Callable[[str], bool] = lambda _: True
 ) -> Iterator[PhotographFolder | UnreadableFolderError]:
     """Yield a folder and those below it, in the order of their names, and an error for each that cannot be read.
 
     Hidden folders and system folders below the root are left out. Linked folders are visited after all others. Each
-    folder is visited once, so that a folder with several paths has the one without links, and loops end.
-
-    Args:
-        root: The folder.
-        list_one: Function that lists a folder, or raises OSError.
-        enter: Function that returns whether to read the folder of a path.
+    folder is visited once, so that a folder with several paths has the one without links, and loops end. `list_one`
+    lists a folder or raises OSError; `enter` returns whether to read the folder of a path.
     """
     visited: set[object] = set()
     waiting, linked = [root], deque[str]()

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from aff_shared.errors import AffError, ImageTooManyBytesError, InvalidParameterError
-from aff_shared.images.decoding import ImageLimits, decode_image
+from aff_shared.resource_limits import MAX_IMAGE_BYTES
 from aff_toolkit.errors import TooFewImagesError
 
-Load = Callable[[], NDArray[np.uint8]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Load = Callable[[], "NDArray[np.uint8]"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SETTING = "AFF_MAX_IMAGE_BYTES"
-_LIMITS = ImageLimits()
 _SHOWN = 3
 
 
@@ -34,7 +34,6 @@ class Photograph:
         name: Unique name in its list: a path relative to the list's root, or the scene that it is rendered from.
         instance: Instance name; photographs with equal instances are positives of each other.
         load: Function that returns (H, W, 3) uint8 upright RGB, or raises AffError if the photograph cannot be read.
-        payload: Further data of its source.
     """
 
     name: str
@@ -57,20 +56,17 @@ def max_image_bytes() -> int:
     Raises:
         InvalidParameterError: The setting is not a number of bytes.
     """
-    given = os.environ.get(_SETTING) or str(ImageLimits().max_image_bytes)
+    given = os.environ.get(_SETTING) or str(MAX_IMAGE_BYTES)
     if not given.isdecimal():
         raise InvalidParameterError(f"{given!r} is not a number of bytes", item=_SETTING)
     return int(given)
 
 
 def read_photograph(path: Path) -> bytes:
-    """Return the bytes of an image file.
+    """Return the bytes of an image file, or of the file that a link leads to.
 
     Only regular files are opened, because reading a pipe may block, and a device may not end. The size is checked
     before reading.
-
-    Args:
-        path: The file, or a link to it.
 
     Raises:
         PhotographUnreadableError: The file is missing, may not be read, or is not a regular file.
@@ -114,16 +110,16 @@ def too_many_bytes(item: str, size: int | None = None) -> ImageTooManyBytesError
 def load_photograph_file(path: Path, min_side: int | None = None) -> NDArray[np.uint8]:
     """Decode a file to (H, W, 3) uint8 upright RGB.
 
-    Args:
-        path: An image of a supported format.
-        min_side: Side of the largest encoder input; a large JPEG is then decoded at a reduced size, as the gallery
-            indexer does it.
+    `min_side` is the side of the largest encoder input in pixels: a large JPEG is then decoded at a reduced size, as
+    the gallery indexer does it.
 
     Raises:
         PhotographUnreadableError: The file is missing, may not be read, or is not a regular file.
         ImageError: The image cannot be decoded; the subclass states the reason.
     """
-    return decode_image(read_photograph(path), _LIMITS, min_side=min_side, name=str(path)).pixels
+    from aff_shared.images.decoding import ImageLimits, decode_image  # noqa: PLC0415 - imports numpy and Pillow
+
+    return decode_image(read_photograph(path), ImageLimits(), min_side=min_side, name=str(path)).pixels
 
 
 def load_below(root: str, name: str, min_side: int | None = None) -> NDArray[np.uint8]:
@@ -144,10 +140,7 @@ def single_image_instances(instances: Iterable[str]) -> list[str]:
 
 
 def without_single_images(photographs: Sequence[Photograph]) -> tuple[list[Photograph], list[str]]:
-    """Leave out instances of one image.
-
-    Returns:
-        The photographs whose instance has two or more, and the sorted names of the instances that were left out.
+    """Leave out instances of one image; also return their sorted names.
 
     Raises:
         TooFewImagesError: Nothing would be left.

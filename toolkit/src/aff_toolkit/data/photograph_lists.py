@@ -21,16 +21,12 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 def csv_photographs(
     csv_path: Path, roles: Collection[str] | None, *, min_side: int | None = None, alone: bool = False
 ) -> list[Photograph]:
-    """Return the photographs of a CSV file, in the order of its rows.
+    """Return the photographs of a CSV file (see TextTable), in the order of its rows.
 
     Columns: `path` (relative to the CSV), `instance`, and `role` or `split`; further columns become the payload. A
-    photograph's name is its path; if a path is repeated, the line number is added to the name.
-
-    Args:
-        csv_path: The file, in one of the forms that TextTable reads.
-        roles: Roles of the selected rows; None selects all rows, and then no column of roles is needed.
-        min_side: See load_photograph_file.
-        alone: Whether a row without an instance is a separate instance rather than an error.
+    photograph's name is its path; if a path is repeated, the line number is added to the name. `roles` selects rows;
+    None selects all, and then no column of roles is needed. With `alone`, a row without an instance is a separate
+    instance rather than an error. See load_photograph_file for `min_side`.
 
     Raises:
         PhotographListError: The file cannot be read, lacks a column, has a row of these roles
@@ -51,8 +47,7 @@ class ListedRow:
     Attributes:
         line: Number of its last line in the file, from 1.
         path: Path of the photograph, relative to the file.
-        instance: Instance that the photograph shows.
-        role: Role of the photograph; empty if the file has no column of roles.
+        role: Empty if the file has no column of roles.
         payload: Text of the other columns by name.
     """
 
@@ -66,10 +61,7 @@ class ListedRow:
 def listed_rows(csv_path: Path, roles: Collection[str] | None, *, needs_instance: bool = True) -> Iterator[ListedRow]:
     """Yield the rows of these roles, or all of them, in the order of the file.
 
-    Args:
-        csv_path: See csv_photographs.
-        roles: See csv_photographs.
-        needs_instance: Whether a row without an instance is an error; otherwise its instance is empty.
+    Unless `needs_instance`, the instance of a row may be empty.
 
     Raises:
         PhotographListError: As csv_photographs, except that there may be no rows.
@@ -157,12 +149,10 @@ _ID = re.compile(r"[0-9A-Za-z_-]{3,}")
 
 
 def gldv2_photographs(train_clean_csv: Path, image_root: Path, *, min_side: int | None = None) -> list[Photograph]:
-    """Return the photographs of the cleaned training set, landmark by landmark (Weyand et al., CVPR 2020).
+    """Return the photographs of Google Landmarks v2's cleaned training set, by landmark (Weyand et al., CVPR 2020).
 
-    Args:
-        train_clean_csv: The official file: columns landmark_id, and images with ids between spaces.
-        image_root: Folder of the official tree, in which the path of the image abcdef is a/b/c/abcdef.jpg.
-        min_side: See load_photograph_file.
+    The official file has the columns landmark_id, and images with ids between spaces. In the official tree below
+    `image_root`, the path of the image abcdef is a/b/c/abcdef.jpg.
 
     Raises:
         PhotographListError: The file cannot be read, or is not of that form.

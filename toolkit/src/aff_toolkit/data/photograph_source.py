@@ -43,7 +43,7 @@ class UnlabelledSource(_Source):
 
     @property
     def labelled(self) -> bool:
-        """False."""
+        """Whether the photographs have labels."""
         return False
 
     def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
@@ -167,11 +167,7 @@ def source_of_path(
     """Return the source of a path of a recipe or of the command line, by its form.
 
     A `.csv` with the columns landmark_id and images is GLDv2's, any other one lists photographs. A folder with most
-    images in subfolders has one instance per subfolder, any other folder is unlabelled.
-
-    Args:
-        path: A folder or a CSV file.
-        labelled: Whether the subfolders of a folder are instances; None decides by its form.
+    images in subfolders has one instance per subfolder, any other folder is unlabelled; `labelled` overrides that.
 
     Raises:
         PhotographSourceError: Neither a folder nor a CSV file; or `labelled` is given for a CSV file.

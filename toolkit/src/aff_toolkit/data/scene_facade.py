@@ -23,10 +23,7 @@ _LETTERING = (245, 240, 225)
 
 @lru_cache(maxsize=_CACHED)
 def draw_facade(instance: int) -> tuple[Pixels, Pixels]:
-    """Draw one landmark.
-
-    Args:
-        instance: Which one; at least 0.
+    """Draw the landmark of a number of at least 0.
 
     Returns:
         Its texture (SIZE, SIZE, 3) uint8 RGB, and its silhouette (SIZE, SIZE) uint8, 255 inside.

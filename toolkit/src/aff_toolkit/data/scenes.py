@@ -33,13 +33,10 @@ def render_view(instance: int, view: int, *, difficulty: float = 0.5, size: tupl
         instance: Which landmark; at least 0.
         view: Which photograph of it; at least 0.
         difficulty: From 0 (frontal, plain light) to 1 (oblique, partly hidden, dark, blurred).
-        size: Height and width in pixels.
+        size: Height and width in pixels; at least 32.
 
     Returns:
         (height, width, 3) uint8 RGB.
-
-    Raises:
-        ValueError: An argument is out of range.
     """
     if instance < 0 or view < 0:
         raise ValueError(f"instance and view are at least 0, not {instance} and {view}")

@@ -49,9 +49,6 @@ class TextTable:
     what separates the headings: `,`, `;`, a tab or `|`, or what a line `sep=` before them names. Where there are blanks
     around headings, blanks around cells are not part of them.
 
-    Args:
-        file: The table.
-
     Attributes:
         headings: Without blanks around them; empty for a column without a name.
 

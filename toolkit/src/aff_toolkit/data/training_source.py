@@ -27,7 +27,6 @@ class TrainingSource(BaseModel):
     """One of the sources of a training stage.
 
     Attributes:
-        photographs: Source of the photographs.
         part: Every instance, or every second one by sorted names, from the first or from the second on: an extractor
             and the mixer above it learn from different instances.
         licence: Licence of the photographs, for the bundle's manifest.
@@ -114,9 +113,7 @@ _SHOWN = 10
 def describe_source(source: PhotographSource, *, options: bool = False) -> list[str]:
     """Return lines that describe how a source is interpreted, and which parts are left out.
 
-    Args:
-        source: Source of a recipe or of the command line.
-        options: Whether to mention the options that change the interpretation.
+    With `options`, they mention the options of the command line that change the interpretation.
 
     Raises:
         AffError: The source cannot be read.

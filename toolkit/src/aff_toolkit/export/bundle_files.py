@@ -15,12 +15,7 @@ from aff_shared.errors import BundleError, BundleNotFoundError
 def repair_bundle(directory: Path, source: Path) -> list[str]:
     """Restore missing and altered files of a bundle from a folder that contains them under any names.
 
-    Args:
-        directory: Directory of the bundle, with an intact manifest.
-        source: Folder that is searched recursively; files match by size and sha256.
-
-    Returns:
-        Paths of the restored files.
+    The folder is searched recursively; files match by size and sha256. Returns the paths of the restored files.
 
     Raises:
         BundleNotFoundError: There is no manifest or no copy of a file, or the disk is not writable; found files are
@@ -73,14 +68,9 @@ def _put(copy: Path, path: Path) -> None:
 
 
 def put_bundle(source: Path, output: Path) -> BundleManifest:
-    """Copy a bundle byte for byte, and replace the one in the output directory.
+    """Copy a bundle byte for byte, replace the one in the output directory, and return the manifest.
 
-    Args:
-        source: Directory of the bundle.
-        output: Output directory, from which only the files of a previous bundle are removed.
-
-    Returns:
-        The manifest of the bundle.
+    Only the files of a previous bundle are removed from the output directory.
 
     Raises:
         BundleError: The source cannot be read.

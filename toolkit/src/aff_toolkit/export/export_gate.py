@@ -21,13 +21,7 @@ _DECIMALS = 6
 
 
 class CosineFigures(BaseModel):
-    """Cosines between the embeddings of the same photographs by two versions of an encoder.
-
-    Attributes:
-        photographs: Number of photographs.
-        min_cosine: Minimum over all photographs.
-        mean_cosine: Mean over all photographs.
-    """
+    """Least and mean cosine between the embeddings of the same photographs by two versions of an encoder."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -101,13 +95,8 @@ def judge_int8(
 ) -> Int8Verdict:
     """Accept the int8 graph if it loses little asymmetric mAP, or is as accurate as the base's int8 graph.
 
-    Args:
-        protocol: Name of the protocol.
-        map_fp32: mAP of the float32 graph, from 0 to 1.
-        map_int8: mAP of the int8 graph, from 0 to 1.
-        cosine: Cosines to the float32 graph, which are only reported.
-        max_map_loss_points: See ExportSection.
-        map_of_base: mAP of the base's int8 graph, from 0 to 1; None if there is none.
+    Every mAP is from 0 to 1; `map_of_base` is None if the base has no int8 graph. The cosines to the float32 graph are
+    only reported. See ExportSection for `max_map_loss_points`.
     """
     # 80.0 less 79.5 is a little above half a point in floating point.
     loss = round(_POINTS * (map_fp32 - map_int8), _DECIMALS)

@@ -65,11 +65,10 @@ def quantise_query_encoder(model: Path, batches: Iterable[NDArray[np.uint8]], pa
     """Write the static int8 version of a float32 graph: QDQ form, weights per channel, ranges by calibration.
 
     The layers between the first and the last convolution and the whitening layer are quantised; the file contains
-    little
-    else. For the other layers float32 is more accurate and, in ONNX Runtime on the CPU, faster: the first convolution
-    has only three input channels, and GeM computes powers. Weights use 7 of 8 bits: processors without VNNI add two
-    products in 16 bits, which products of 8-bit weights exceed, and a file that passes on one machine has to pass on
-    all.
+    little else. For the other layers float32 is more accurate and, in ONNX Runtime on the CPU, faster: the first
+    convolution has only three input channels, and GeM computes powers. Weights use 7 of 8 bits: processors without VNNI
+    add two products in 16 bits, which products of 8-bit weights exceed, and a file that passes on one machine has to
+    pass on all.
 
     Args:
         model: Float32 graph that export_query_encoder wrote; its weights may be halved.

@@ -27,12 +27,7 @@ _TENSOR, _INSTANCES = "prototypes", "instances"
 
 @dataclass(frozen=True, slots=True)
 class BaseBundle:
-    """A bundle with verified files.
-
-    Attributes:
-        directory: The directory of the bundle.
-        manifest: The manifest.
-    """
+    """A bundle with verified files."""
 
     directory: Path
     manifest: BundleManifest
@@ -97,13 +92,7 @@ class BaseBundle:
 
 
 def write_prototypes(path: Path, prototypes: Tensor, instances: Sequence[str]) -> None:
-    """Write prototypes in half precision with the names of their instances.
-
-    Args:
-        path: Path of the file.
-        prototypes: (C, D), of any length.
-        instances: Names of the C instances.
-    """
+    """Write prototypes (C, D), of any length, in half precision with the names of their C instances."""
     content = {_TENSOR: prototypes.to(torch.float16).contiguous()}
     save_file(content, path, metadata={_INSTANCES: json.dumps(list(instances))})
     path.chmod(0o644)
@@ -135,10 +124,11 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) 
     """Load the weights of an ONNX graph of the same architecture into an encoder, so that training can continue.
 
     The export folds every batch normalisation into the layer before it. The folded weights are loaded, and each
-    normalisation is set to its statistics on the images, with the scale and the shift that undo them.
+    normalisation is set to its statistics on the images, with the scale and the shift that undo them. The encoder is
+    left in evaluation mode.
 
     Args:
-        encoder: Set in place; left in evaluation mode.
+        encoder: Set in place.
         path: The graph, written by export_query_encoder; its weights may be halved.
         images: (B, S, S, 3) uint8 training photographs. None leaves the normalisations folded, for an encoder that is
             not trained.

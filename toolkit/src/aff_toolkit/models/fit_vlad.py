@@ -26,15 +26,14 @@ _ROUNDS = 30
 
 
 def fit_vlad(spec: ExtractorSpec, describe: Describe, photographs: Sequence[Photograph], *, seed: int) -> VladEncoder:
-    """Fit codebook and whitening on a sample of the photographs; the result is determined by the seed.
+    """Fit codebook and whitening on a sample of up to 2,000 readable photographs; the seed determines the result.
 
     Args:
         spec: Specification with one global feature, of the VLAD's final width, and with `clusters` and `normalisation`
             in its `config`.
         describe: Function that returns descriptors (n, d) float32 of pixels (h, w, 3) uint8 RGB at the input size; n
             may be 0.
-        photographs: Photographs, preferably like those that will be indexed. Up to 2,000 are sampled; unreadable ones
-            are left out.
+        photographs: Photographs, preferably like those that will be indexed.
         seed: Seed of all random choices.
 
     Raises:
@@ -70,16 +69,7 @@ def _require_enough(found: int, needed: int, what: str, name: str) -> None:
 
 
 def fit_codebook(descriptors: Array, clusters: int, random: np.random.Generator) -> Array:
-    """Find centres by k-means from k-means++ seeds.
-
-    Args:
-        descriptors: (n, d) float32, n >= clusters.
-        clusters: Number of centres k.
-        random: Generator of the seeds.
-
-    Returns:
-        (k, d) float32.
-    """
+    """Find k centres (k, d) float32 of descriptors (n, d) float32, n >= k, by k-means from k-means++ seeds."""
     cv2.setRNGSeed(int(random.integers(2**31)))
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, _ROUNDS, 1e-4)
     labels = np.zeros((len(descriptors), 1), dtype=np.int32)

@@ -60,11 +60,7 @@ class PretrainedWeights:
 
     @cached_property
     def bundle(self) -> BaseBundle | None:
-        """The bundle, verified; None for other sources.
-
-        Raises:
-            BundleError: The bundle is missing, altered, or of a newer format.
-        """
+        """The verified bundle (or a BundleError); None for other sources."""
         return BaseBundle.open(Path(self.source.removeprefix(_BUNDLE_SCHEME))) if self.includes_head else None
 
     @cached_property
@@ -112,14 +108,11 @@ class PretrainedWeights:
     def load_into(self, encoder: QueryEncoder, images: Callable[[], Tensor]) -> None:
         """Load the weights into an encoder: its trunk, and the head if they include one.
 
-        Args:
-            encoder: Set in place.
-            images: Returns (B, S, S, 3) uint8 training photographs, on which a bundle's weights are calibrated.
+        `images` returns (B, S, S, 3) uint8 training photographs, on which a bundle's weights are calibrated.
 
         Raises:
             BundleError: The bundle is missing, altered, or holds another architecture.
-            ExtractorUnavailableError: See load_pretrained_trunk.
-            UnreadableCheckpointError: See load_pretrained_trunk.
+            ExtractorUnavailableError, UnreadableCheckpointError: See load_pretrained_trunk.
         """
         if self.bundle is not None:
             self.bundle.load_query_encoder(encoder, images())
@@ -131,8 +124,7 @@ class PretrainedWeights:
 
         Raises:
             BundleError: The bundle is missing, altered, or of a newer format.
-            ExtractorUnavailableError: The package is not installed, or not a known one.
-            UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
+            ExtractorUnavailableError, UnreadableCheckpointError: See read_released_weights.
         """
         network = self.bundle_network
         return read_released_efficientnet_lite(self.source) if network is None else network.trunk.state_dict()
@@ -141,10 +133,7 @@ class PretrainedWeights:
 def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | None) -> None:
     """Load released weights into an encoder's trunk; the head keeps its weights, and their classifier is left out.
 
-    Args:
-        encoder: Set in place.
-        source: A package, a file, a folder or an ID on the hub; see `pretrained` of QueryEncoderSection.
-        revision: Commit of the hub's repository.
+    The source is a package, a file, a folder or an ID on the hub; see `pretrained` of QueryEncoderSection.
 
     Raises:
         ExtractorUnavailableError: The weights are not available, or are of another network; lists those that do not
@@ -174,12 +163,8 @@ def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Ma
 def read_released_efficientnet_lite(source: str) -> Mapping[str, Tensor]:
     """Read released weights of EfficientNet-Lite, named as in its PyTorch port or as in this project.
 
-    Args:
-        source: See read_released_weights.
-
     Raises:
-        ExtractorUnavailableError: The package is not installed, or not a known one.
-        UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
+        ExtractorUnavailableError, UnreadableCheckpointError: See read_released_weights.
     """
     found = read_released_weights(source)
     if _PROJECT_LAYER in found:
@@ -188,11 +173,7 @@ def read_released_efficientnet_lite(source: str) -> Mapping[str, Tensor]:
 
 
 def efficientnet_lite_name(name: str) -> str | None:
-    """Return this project's name for a weight of the port; None for the port's classifier and for unknown weights.
-
-    Args:
-        name: Such as `_blocks.3._bn0.running_mean`.
-    """
+    """Return this project's name for a weight of the port, as `_blocks.3._bn0.running_mean`; None for other weights."""
     if name.startswith(_PORT_CLASSIFIER):
         return None
     *block, layer, weight = name.split(".")

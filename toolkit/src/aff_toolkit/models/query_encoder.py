@@ -30,23 +30,12 @@ class QueryEncoder(nn.Module):
     """A light network with GeM pooling, a linear whitening layer and L2 (Wu et al., CVPR 2023)."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Wrap a network.
-
-        Args:
-            network: Network that returns unit embeddings (B, D) of (B, 3, H, W) pixels from 0 to 255.
-        """
+        """Wrap a network that returns unit embeddings (B, D) of (B, 3, H, W) pixels from 0 to 255."""
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Embed a batch.
-
-        Args:
-            image: (B, H, W, 3) RGB from 0 to 255, uint8 or float32.
-
-        Returns:
-            q: (B, D) float32, unit length.
-        """
+        """Embed (B, H, W, 3) RGB from 0 to 255, uint8 or float32: (B, D) float32, unit length."""
         embedding: Tensor = self.network(image.permute(0, 3, 1, 2))
         return embedding
 
@@ -57,10 +46,9 @@ def residual_query_encoder(width: int, dimension: int) -> QueryEncoder:
 
 
 class LightweightEncoder(nn.Module):
-    """A trunk without its classifier.
+    """A trunk without its classifier, which returns activations (B, C, h, w) of normalised (B, 3, H, W) pixels.
 
     Attributes:
-        trunk: Network that returns activations (B, C, h, w) of normalised (B, 3, H, W) pixels.
         colour_weight: See __init__.
         whitening: Linear layer from C to D, with a batch normalisation if there is one.
     """
@@ -81,8 +69,7 @@ class LightweightEncoder(nn.Module):
             trunk: See the class.
             channels: C.
             dimension: D of the embedding.
-            normalisation: Normalisation of the pixels for the trunk's pretrained weights; default: ImageNet's mean and
-                deviation.
+            normalisation: Normalisation of the pixels for the trunk's weights; default: ImageNet's mean and deviation.
             normalises_embeddings: Whether a batch normalisation follows the whitening. Without it the whitening is one
                 nn.Linear on pooled vectors of unit length, which can be set to a fitted whitening.
             colour_weight: Factor of the photograph's colour histogram, which is appended to the pooled activations; 0
@@ -199,13 +186,7 @@ def timm_mobilenet(name: str, dimension: int) -> LightweightEncoder:
 
 @dataclass(frozen=True, slots=True)
 class QueryBackbone:
-    """A network of the query side.
-
-    Attributes:
-        architecture: Description of the network.
-        build: Function that returns the network with random weights, given the width D of the embedding. Raises
-            MissingExtraError if a package is not installed.
-    """
+    """A network of the query side: its description, and a function from the embedding's width D to a new network."""
 
     architecture: str
     build: Callable[[int], QueryEncoder]

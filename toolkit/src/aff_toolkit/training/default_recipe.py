@@ -180,10 +180,7 @@ def _optimisation(count: int, epochs: int | None) -> OptimisationSection:
     kept, batch = int(count * _KEPT), _batch(count, _BATCH)
     passes = epochs or min(max(math.ceil(_STEPS / (kept // batch)), 1), _MOST_EPOCHS)
     return OptimisationSection(
-        epochs=passes,
-        batch_size=batch,
-        learning_rate=1e-3,
-        validation_interval_epochs=max(passes // _VALIDATIONS, 1),
+        epochs=passes, batch_size=batch, learning_rate=1e-3, validation_interval_epochs=max(passes // _VALIDATIONS, 1)
     )
 
 

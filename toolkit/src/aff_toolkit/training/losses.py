@@ -47,7 +47,7 @@ class LossSettings(BaseModel):
 
 
 def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
-    """Additive angular margin loss (Deng et al., CVPR 2019, eq. 3; Wu et al., CVPR 2023).
+    """Additive angular margin loss (Deng et al., CVPR 2019, eq. 3; Wu et al., CVPR 2023), the mean over the batch.
 
     Args:
         embeddings: (B, D), unit length.
@@ -55,9 +55,6 @@ def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scal
         labels: (B,) int64 in [0, C).
         scale: Multiplier of the cosines.
         margin: Angle in radians that is added between an embedding and its prototype.
-
-    Returns:
-        Scalar, the mean over the batch.
     """
     inverse_lengths = torch.linalg.vector_norm(prototypes, dim=1).clamp_min(_SHORTEST).reciprocal()
     products = embeddings @ prototypes.T
@@ -69,12 +66,7 @@ def arcface_loss(embeddings: Tensor, prototypes: Tensor, labels: Tensor, *, scal
 
 
 class ArcFace(LossSettings):
-    """Classify the query embeddings by the prototypes.
-
-    Attributes:
-        scale: Multiplier of the cosines.
-        margin: Additive angular margin in radians.
-    """
+    """Classify the query embeddings by the prototypes; see arcface_loss."""
 
     kind: Literal["arcface"] = "arcface"
     scale: float = Field(default=24.0, gt=0)
@@ -86,15 +78,10 @@ class ArcFace(LossSettings):
 
 
 def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Supervised contrastive loss within a batch (Khosla et al., NeurIPS 2020, eq. 2).
+    """Supervised contrastive loss within a batch (Khosla et al., NeurIPS 2020, eq. 2), the mean over the batch.
 
-    Args:
-        embeddings: (B, D), unit length.
-        labels: (B,) int64; every label occurs at least twice.
-        temperature: Divisor of the cosines.
-
-    Returns:
-        Scalar, the mean over the batch.
+    `embeddings` (B, D) have unit length; every label of `labels` (B,) int64 occurs at least twice; cosines are divided
+    by the temperature.
     """
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
@@ -108,11 +95,9 @@ _LEAST_SQUARED_DISTANCE = 1e-6
 
 
 def regression_loss(q: Tensor, g: Tensor) -> Tensor:
-    """Mean of 1 - cosine, the regression of asymmetric metric learning (Budnik and Avrithis, CVPR 2021).
+    """Mean of 1 - cosine of q (B, D) and g (B, D), both of unit length.
 
-    Args:
-        q: (B, D), unit length.
-        g: (B, D), unit length: the targets.
+    This is the regression of asymmetric metric learning (Budnik and Avrithis, CVPR 2021).
     """
     return 1.0 - (q * g).sum(dim=1).mean()
 
@@ -132,17 +117,8 @@ def asymmetric_contrastive_loss(q: Tensor, g: Tensor, labels: Tensor, *, margin:
 
     A positive costs d^2 / 2, a negative max(0, margin - d)^2 / 2. Positives of a query are the gallery embeddings of
     its label in the batch, its own photograph among them, which are averaged; negatives are the nearest ones of other
-    labels, which are summed. The paper mines both from the whole training set.
-
-    Args:
-        q: (B, D), unit length.
-        g: (B, D), unit length.
-        labels: (B,) int64.
-        margin: Distance below which a negative costs.
-        negatives: Maximum number of negatives per query.
-
-    Returns:
-        Scalar, the mean over the batch.
+    labels, at most `negatives`, which are summed. The paper mines both from the whole training set. q and g (B, D) have
+    unit length, labels (B,) are int64; the result is the mean over the batch.
     """
     squared = 2.0 - 2.0 * (q @ g.T)
     positive = labels[:, None] == labels[None]
@@ -154,12 +130,7 @@ def asymmetric_contrastive_loss(q: Tensor, g: Tensor, labels: Tensor, *, margin:
 
 
 class Contrastive(LossSettings):
-    """Pull a query embedding to the gallery embeddings of its instance, push it from the others (AML).
-
-    Attributes:
-        margin: Distance below which a negative costs.
-        negatives: Maximum number of negatives per query.
-    """
+    """Pull a query embedding to the gallery embeddings of its instance, push it from the others (AML)."""
 
     kind: Literal["contrastive"] = "contrastive"
     margin: float = Field(default=0.7, gt=0, le=2)
@@ -187,11 +158,11 @@ def contextual_similarity_loss(
     trained, the anchors are the nearest gallery embeddings of the batch.
 
     Args:
-        q: (B, D), unit length.
-        g: (B, D), unit length.
+        q: (B, D), unit length; cosines are divided by `query_temperature`.
+        g: (B, D), unit length; cosines are divided by `gallery_temperature`.
         neighbours: Number of anchors per photograph, limited by the available ones.
-        gallery_temperature: Divisor of the cosines of g.
-        query_temperature: Divisor of the cosines of q.
+        gallery_temperature: See g.
+        query_temperature: See q.
         anchors: (A, D), unit length: candidates for the anchors; None uses g.
 
     Returns:
@@ -207,13 +178,7 @@ def contextual_similarity_loss(
 
 
 class ContextualSimilarity(LossSettings):
-    """Keep the similarities to the neighbours in the gallery space (CSD); needs no labels.
-
-    Attributes:
-        neighbours: Number of anchors per photograph.
-        gallery_temperature: Temperature of the target's similarities.
-        query_temperature: Temperature of the query's similarities.
-    """
+    """Keep the similarities to the neighbours in the gallery space (CSD); needs no labels."""
 
     kind: Literal["csd"] = "csd"
     neighbours: int = Field(default=32, ge=2)
@@ -239,13 +204,8 @@ def alignment(q: Tensor, centres: Tensor) -> Tensor:
 def boundary_excess(q: Tensor, g: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
     """Return by how much the cosine of q to its centre falls below the class's boundary, the mean over the batch.
 
-    The boundary of a class is the least cosine of its gallery embeddings to the centre; it is a constant.
-
-    Args:
-        q: (B, D), unit length.
-        g: (B, D), unit length.
-        centres: (B, D), unit length: the centre of each row's class.
-        labels: (B,) int64.
+    The boundary of a class is the least cosine of its gallery embeddings to the centre; it is a constant. q, g and
+    the centre of each row's class are (B, D) of unit length, labels (B,) int64.
     """
     reached = (g * centres).sum(dim=1).detach()
     alike = labels[:, None] == labels[None]

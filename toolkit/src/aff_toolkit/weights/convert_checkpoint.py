@@ -57,13 +57,8 @@ CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _
 def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> ExtractorSpec:
     """Write `<name>.safetensors` and `<name>.json`, its extractor's specification, into a directory.
 
-    Args:
-        file: Released checkpoint (`.pth`, `.pyth`); no code in it is executed.
-        form: Format of the checkpoint.
-        directory: Directory of the two files; created if it is missing.
-
-    Returns:
-        The specification; its `weights` are relative to the directory.
+    The file is a released checkpoint (`.pth`, `.pyth`), from which no code is executed. The `weights` of the returned
+    specification are relative to the directory, which is created if it is missing.
 
     Raises:
         UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.

@@ -23,12 +23,6 @@ def halve_weights(path: Path) -> None:
     Each float32 initialiser of more than SMALL_TENSOR numbers becomes one of float16 under another name, and a node
     Cast restores float32 under the old name. ONNX Runtime folds these nodes while it loads the graph, so what runs
     is the same graph as before with rounded weights. Halved weights are not changed.
-
-    Args:
-        path: Path of the graph, which is overwritten.
-
-    Raises:
-        OSError: The file cannot be read or written.
     """
     model = onnx.load(path)
     large = [weights for weights in model.graph.initializer if _is_large(weights)]
@@ -41,11 +35,7 @@ def halve_weights(path: Path) -> None:
 
 
 def restore_weights(model: ModelProto) -> ModelProto:
-    """Return the graph with every halved weight as a float32 initialiser under its original name.
-
-    Args:
-        model: Graph, changed in place if halve_weights wrote it.
-    """
+    """Change a graph in place: every halved weight becomes a float32 initialiser under its original name."""
     graph = model.graph
     halved = {weights.name: weights for weights in graph.initializer if weights.data_type == TensorProto.FLOAT16}
     casts = [node for node in graph.node if _is_cast_to_float32(node) and node.input[0] in halved]

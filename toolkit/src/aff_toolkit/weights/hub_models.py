@@ -27,10 +27,8 @@ TIMM_WEIGHTS = "model.safetensors"
 def model_folder(source: str, revision: str | None) -> Path:
     """Return a folder with a model's configuration, normalisation and weights.
 
-    Args:
-        source: A folder, or an ID on the hub, which is read from the cache or else downloaded (unless HF_HUB_OFFLINE is
-            set).
-        revision: Commit of the hub's repository; not for folders.
+    The source is a folder, or an ID on the hub, which is read from the cache or else downloaded (unless HF_HUB_OFFLINE
+    is set).
 
     Raises:
         ExtractorUnavailableError: The model is not available; names the command that downloads it.
@@ -118,12 +116,9 @@ class TimmRelease:
 
     @classmethod
     def find(cls, source: str, revision: str | None, architecture: str | None) -> TimmRelease:
-        """Find a model.
+        """Find a model: a folder with `config.json` and `model.safetensors`, an ID on the hub, or a safetensors file.
 
-        Args:
-            source: A folder with `config.json` and `model.safetensors`, an ID on the hub, or a safetensors file.
-            revision: Commit of the hub's repository.
-            architecture: Name in timm, for a file.
+        A file needs the name of its architecture in timm.
 
         Raises:
             ExtractorUnavailableError: The model is not available, or its configuration is not timm's.

@@ -28,8 +28,7 @@ _SCHEME = "package:"
 def read_released_weights(source: str) -> Mapping[str, Any]:
     """Read named weights; no code in a file is executed.
 
-    Args:
-        source: `package:NAME` (see PackagedWeights), or a file: safetensors, else a checkpoint of torch.
+    The source is `package:NAME` (see PackagedWeights), or a file: safetensors, else a checkpoint of torch.
 
     Raises:
         ExtractorUnavailableError: The package is not installed, or not a known one.
@@ -69,13 +68,7 @@ def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], sou
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, stored: Stored) -> None:
-    """Write the weights of a network, and further fitted tensors, as safetensors.
-
-    Args:
-        tensors: Float32 tensors by name.
-        path: Path of the safetensors; folders are created.
-        stored: `fp16` rounds tensors of more than SMALL_TENSOR elements; smaller ones stay float32.
-    """
+    """Write float32 tensors by name as safetensors; `fp16` rounds those of more than SMALL_TENSOR elements."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: _rounded(tensor, stored) for name, tensor in tensors.items()}, path)
 
@@ -87,15 +80,7 @@ def _rounded(tensor: Tensor, stored: Stored) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PackagedWeights:
-    """A Python package that contains weights.
-
-    Attributes:
-        name: Name of the distribution.
-        version: Version with the known file.
-        file: Path of the weights in the package.
-        sha256: sha256 of that file.
-        licence: Licence of the weights, with their authors.
-    """
+    """A Python package that contains weights: the version and sha256 of its file, and the licence with the authors."""
 
     name: str
     version: str
@@ -158,13 +143,7 @@ def find_packaged_weights(source: str) -> PackagedWeights:
 
 
 def read_packaged_weights(source: str) -> Mapping[str, Any]:
-    """Read the weights in a package.
-
-    Args:
-        source: `package:NAME`.
-
-    Returns:
-        Content of the file: tensors by their names in the package's network.
+    """Read the weights of `package:NAME`: tensors by their names in the package's network.
 
     Raises:
         ExtractorUnavailableError: The package is not known or not installed, or another version or an altered file is

@@ -13,11 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from aff_toolkit.errors import (
-    CheckpointError,
-    CheckpointMismatchError,
-    CheckpointNotWrittenError,
-)
+from aff_toolkit.errors import CheckpointError, CheckpointMismatchError, CheckpointNotWrittenError
 
 _MODULE, _OPTIMISER, _STATE, _BEST = "module.safetensors", "optimiser.pt", "state.json", "best.safetensors"
 _PARTIAL = ".partial"
@@ -41,11 +37,7 @@ class TrainingState:
 
 
 class Checkpoints:
-    """Checkpoints of one stage in a directory that keeps the last checkpoint and the best weights.
-
-    Attributes:
-        directory: Directory of the checkpoints.
-    """
+    """Checkpoints of one stage in a directory that keeps the last checkpoint and the best weights."""
 
     def __init__(self, directory: Path, configuration: dict[str, Any]) -> None:
         self.directory = directory

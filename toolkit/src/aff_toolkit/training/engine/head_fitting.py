@@ -50,12 +50,12 @@ class _Fitting(BaseModel, ABC):
 
     @abstractmethod
     def fit(self, head: nn.Linear, pooled: Sequence[Tensor], targets: Tensor) -> None:
-        """Change a layer in place so that its outputs have the directions of the targets.
+        """Change a layer from C to D in place so that its outputs have the directions of the targets.
 
         Random choices follow torch's global seed.
 
         Args:
-            head: Linear layer from C to D.
+            head: The layer.
             pooled: Inputs of the layer (n, C) float32, for the photographs and for each of their views.
             targets: (n, D) float32, unit length: the gallery embeddings.
         """
@@ -170,16 +170,11 @@ def pooled_photographs(
 
 @torch.no_grad()
 def fit_head(head: nn.Linear, pooled: Tensor, targets: Tensor, ridge: float) -> None:
-    """Change a layer so that its outputs have the directions of the targets.
+    """Change a layer from C to D in place so that its outputs have the directions of the targets.
 
-    The change minimises the mean over the photographs of |W x + b - r g|^2, where r is the length of the output before
-    the change, plus ridge times the squared change of W and b.
-
-    Args:
-        head: Linear layer from C to D, changed in place.
-        pooled: (n, C) float32.
-        targets: (n, D) float32, unit length: the gallery embeddings.
-        ridge: Weight of the squared change; above 0.
+    The change minimises the mean over the photographs of |W x + b - r g|^2, where x is a row of `pooled` (n, C)
+    float32, g one of `targets` (n, D) float32 of unit length, and r the length of the output before the change, plus
+    ridge (above 0) times the squared change of W and b.
     """
     outputs = head(pooled)
     errors = targets * outputs.norm(dim=1, keepdim=True) - outputs

@@ -143,12 +143,7 @@ class JointModel(Trainable):
         return self
 
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch, scalars by name.
-
-        Args:
-            batch: Pixels, labels and features of B photographs.
-            seed: Seed of the augmentation of the query images.
-        """
+        """Return the weighted losses of a batch, scalars by name; `seed` is that of the query images' augmentation."""
         losses = {}
         with torch.set_grad_enabled(self._stage != "query"):
             g = self.mixer(batch.features).float()
@@ -219,7 +214,7 @@ class FineTuning(BaseModel):
 
     @contextmanager
     def share_kept(self, encoder: nn.Module, start: Mapping[str, Tensor]) -> Iterator[None]:
-        """Context in which the encoder has the weights that `keep_share` would set; they are restored afterwards."""
+        """Context in which the encoder has the weights that `keep_share` would set."""
         if self.trained_share == 1:
             yield
             return

@@ -60,12 +60,7 @@ class OptimisationSection(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Group of parameters whose gradients are clipped together.
-
-    Attributes:
-        parameters: Trained parameters.
-        learning_rate_share: Learning rate as a share of the stage's.
-    """
+    """Group of trained parameters whose gradients are clipped together; the learning rate is a share of the stage's."""
 
     parameters: list[nn.Parameter]
     learning_rate_share: float = 1.0
@@ -95,8 +90,6 @@ class TrainingPlan:
         batches_of_epoch: Function from the epoch's number, from 0, to its batches of row numbers, (B,) int64 each; the
             number of batches is the same in every epoch.
         training_set: Dataset that maps (epoch, rows) to a Batch.
-        section: Settings of the optimisation.
-        seed: Seed of all random choices.
         directory: Directory of the checkpoints; None writes none.
         configuration: JSON settings that have to match for a checkpoint to be resumed.
         validate: Function that returns figures of the current module; `asymmetric_map` selects the best weights.
@@ -112,13 +105,7 @@ class TrainingPlan:
 
 
 def learning_rate(section: OptimisationSection, step: int, steps: int) -> float:
-    """Return the learning rate of a step: linear warm-up, then a decay to 0.
-
-    Args:
-        section: Peak value, warm-up and decay.
-        step: Number of the step, from 0.
-        steps: Number of steps of the stage.
-    """
+    """Return the learning rate of a step, from 0, of `steps`: linear warm-up, then a decay to 0."""
     warm_up = round(section.warm_up_share * steps)
     if step < warm_up:
         return section.learning_rate * (step + 1) / warm_up
@@ -143,11 +130,8 @@ def average_running_statistics(module: nn.Module, accelerator: Accelerator) -> N
     """Average the running means and variances of trained batch normalisations over the processes.
 
     A process normalises each batch by its own statistics, and keeps their running average. Validated and saved models
-    use the average over all processes. Every process has to call this function.
-
-    Args:
-        module: Module on the accelerator's device; layers in evaluation mode are not changed.
-        accelerator: Accelerator of the training.
+    use the average over all processes. Every process has to call this function. Layers in evaluation mode are not
+    changed.
     """
     if accelerator.num_processes == 1:
         return

@@ -45,12 +45,7 @@ class PseudoInstancesSection(BaseModel):
 
 
 def name_pseudo_instances(names: Sequence[str], groups: NDArray[np.int64]) -> list[str]:
-    """Return an instance name for each photograph: of its group, or its own name if it is the only member.
-
-    Args:
-        names: Names of N photographs.
-        groups: (N,) group number of each photograph.
-    """
+    """Return an instance name for each of N photographs: of its group (N,), or its own name if it is alone."""
     sizes = np.bincount(groups)
     return [f"group-{group}" if sizes[group] > 1 else name for name, group in zip(names, groups.tolist(), strict=True)]
 
@@ -134,12 +129,7 @@ _LEAST_DEVIATION = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class WhitenedExtractor:
-    """One extractor in the fusion.
-
-    Attributes:
-        features: Names of its global features, or of its local ones if it has no global ones.
-        whitening: Whitening of their concatenation.
-    """
+    """Whitening of an extractor's concatenated global features, or of its local ones if it has no global ones."""
 
     features: tuple[str, ...]
     whitening: PcaWhitening
@@ -164,14 +154,9 @@ class UntrainedFusion(nn.Module):
 
 
 def fit_untrained_fusion(store: FeatureStore, extractors: Sequence[ExtractorSpec], seed: int) -> UntrainedFusion:
-    """Whiten the features of each extractor on the photographs themselves (Jegou and Chum, ECCV 2012).
+    """Whiten each extractor's features on a sample of up to 2,000 photographs (Jegou and Chum, ECCV 2012).
 
     Without whitening, the cosine of two photographs mostly reflects what all photographs have in common.
-
-    Args:
-        store: Store with the features, of which up to 2,000 photographs are sampled.
-        extractors: Extractors of the features.
-        seed: Seed of the sample.
 
     Raises:
         TooFewPhotographsError: No extractor has different features in enough photographs.

@@ -61,11 +61,11 @@ class TrainingSet(Dataset[Batch]):
     """
 
     def __init__(self, store: FeatureStore, features: Sequence[str], *, instances: Sequence[str] | None = None) -> None:
-        """Select the readable rows of a store.
+        """Select the readable rows of a store with pixels and the named features, which the batches contain.
 
         Args:
-            store: Feature store with pixels and the named features.
-            features: Names of the features that the batches contain.
+            store: The store.
+            features: Names of features.
             instances: Instance of every row, if not the store's (pseudo-instances); rows with an empty name are left
                 out.
         """
@@ -111,12 +111,7 @@ def shuffled_batches(samples: int, size: int, generator: torch.Generator) -> lis
 
 
 def paired_batches(labels: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
-    """Return batches of size / 2 pairs of rows with equal labels, every row at most once.
-
-    Args:
-        labels: (N,) int64.
-        size: Rows per batch; even.
-        generator: Generator of all random choices.
+    """Return batches of size / 2 pairs of rows with equal labels (N,) int64, every row at most once.
 
     Returns:
         Full batches (size,) int64; unpaired rows and an incomplete last batch are dropped. Their number is the same in

@@ -25,13 +25,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class WorkDirectory:
-    """Storage of a training. Under `accelerate launch` the main process writes, and the others wait.
-
-    Attributes:
-        path: The directory.
-        log: Log of the training.
-        accelerator: Accelerator, which distinguishes the processes.
-    """
+    """Storage of a training. Under `accelerate launch` the main process writes, and the others wait."""
 
     path: Path
     log: TrainingLog
@@ -111,12 +105,7 @@ _TENSORBOARD = "tensorboard"
 
 
 class TrainingLog:
-    """The log of a training with several stages.
-
-    Attributes:
-        directory: Directory of `log.jsonl` and the TensorBoard files.
-        console: Console of the bars.
-    """
+    """The log of a training with several stages: `log.jsonl` and the TensorBoard files in a directory, and bars."""
 
     def __init__(self, directory: Path, console: Console) -> None:
         self.directory = directory

@@ -64,15 +64,8 @@ def extract_features(
     """Create a store, or complete one: finished shards are kept, damaged ones are replaced.
 
     Unreadable photographs are recorded and left out. The next batch is loaded while the extractors run, and a shard is
-    written while the next one is computed.
-
-    Args:
-        photographs: Photographs to describe.
-        extractors: Extractors that `extract` runs.
-        extract: Function that returns the features of a batch of photographs.
-        directory: Directory of the store.
-        settings: Settings of the store.
-        on_progress: Called with the number of photographs done since the last call.
+    written while the next one is computed. `extract` runs the extractors on a batch; `on_progress` is called with the
+    number of photographs done since the last call.
 
     Raises:
         FeatureStoreError: The store in the directory cannot be read.
@@ -214,13 +207,11 @@ class FeaturePlan(BaseModel):
     """Estimated size and time of a store.
 
     Attributes:
-        photographs: Number of photographs.
         shards: Number of files.
         size_bytes: Size of the whole store.
         hours: Time of the extraction on this machine.
         images_per_s: Photographs per second of the whole extraction.
-        sampled: Number of measured photographs.
-        unreadable: Number of unreadable ones among them.
+        sampled: Number of measured photographs; `unreadable` of them could not be read.
         free_bytes: Free space on the disk of the store.
     """
 
@@ -253,14 +244,7 @@ def plan_features(
 ) -> FeaturePlan:
     """Extract a random sample into a temporary directory, and extrapolate to all photographs.
 
-    Args:
-        photographs: Photographs to describe.
-        extractors: Which extractors `extract` runs.
-        extract: Function that returns the features of a batch of photographs.
-        directory: Directory of the planned store; nothing is written there.
-        settings: Settings of the store.
-        sample: Maximum number of measured photographs.
-        on_progress: Called with the number of photographs done since the last call.
+    At most `sample` photographs are measured; nothing is written into the directory. See extract_features.
 
     Raises:
         FeatureStoreError: See extract_features.

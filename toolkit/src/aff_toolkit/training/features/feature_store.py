@@ -34,10 +34,7 @@ class FeatureStore:
     """Features of N photographs.
 
     Attributes:
-        names: Names of the N photographs.
-        instances: Instance names of the N photographs.
         readable: (N,) bool; False for unreadable photographs, whose features and pixels are zero.
-        features: Specifications of the features.
         pixel_size: Side of the stored photographs in pixels; None if none are stored.
         copies: Versions of each photograph, of which the first is the original.
     """
@@ -56,11 +53,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, directory: Path, *, verify: bool = False) -> FeatureStore:
-        """Open a finished store.
-
-        Args:
-            directory: Directory of the store.
-            verify: Whether to check the sha256 of every shard, which reads all data.
+        """Open a finished store; `verify` checks the sha256 of every shard, which reads all data.
 
         Raises:
             FeatureStoreError: There is no store, or it is of another release.
@@ -109,10 +102,7 @@ class FeatureStore:
     ) -> dict[str, FeatureBatch]:
         """Return features of rows (B,) as float32; local ones are padded to the longest of the batch.
 
-        Args:
-            rows: Row numbers.
-            names: Features to read; all when None.
-            copies: Version of each photograph, (B,) or one number for all.
+        `names` None reads all features; `copies` is the version of each photograph, (B,) or one number for all.
 
         Raises:
             FeatureStoreError: The store has no such feature.
@@ -198,21 +188,11 @@ _PHOTOGRAPHS_AT_ONCE = 32
 
 @torch.inference_mode()
 def embed_rows(
-    store: FeatureStore,
-    rows: NDArray[np.int64],
-    mixer: nn.Module,
-    *,
-    copy: int = 0,
-    names: Sequence[str] | None = None,
+    store: FeatureStore, rows: NDArray[np.int64], mixer: nn.Module, *, copy: int = 0, names: Sequence[str] | None = None
 ) -> NDArray[np.float32]:
-    """Embed rows (n,) of a store by a mixer in evaluation mode: (n, D) float32, unit length.
+    """Embed rows (n,) of a store by a mixer in evaluation mode, on any device: (n, D) float32, unit length.
 
-    Args:
-        store: Store with every feature of the mixer.
-        rows: Rows of readable photographs.
-        mixer: Mixer on any device.
-        copy: Version of each photograph.
-        names: Features of the mixer; None uses those of the store.
+    The photographs are readable; `copy` is their version. `names` are the mixer's features, by default the store's.
     """
     weight = next(mixer.parameters(), None)  # the identity mixer has none
     device = torch.device("cpu") if weight is None else weight.device
@@ -246,13 +226,7 @@ def sample_readable(store: FeatureStore, count: int, seed: int) -> NDArray[np.in
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPhotographs:
-    """Iterable of batches (b, S, S, 3) uint8 of stored photographs, with one batch in memory.
-
-    Attributes:
-        store: Store with pixels.
-        rows: (N,) rows of the store.
-        preprocessing: Preprocessing to the query encoder's input side S.
-    """
+    """Iterable of batches (b, S, S, 3) uint8 of stored photographs (N,), resized to the query encoder's side S."""
 
     store: FeatureStore
     rows: NDArray[np.int64]

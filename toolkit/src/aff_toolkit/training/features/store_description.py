@@ -30,10 +30,6 @@ class StoreSettings(BaseModel):
         copies: Stored versions of each photograph: the original and copies - 1 augmented ones.
         augmented_size: Side in pixels at which a photograph is augmented.
         shard_photographs: Photographs per file; each file is kept in memory until it is finished.
-        batch_size: Photographs per batch of the extractors.
-        decode_threads: Threads that load photographs.
-        seed: Seed of the augmentation.
-        augmentation: Strength of the augmentation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,12 +91,7 @@ class StoreDescription(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ExtractorSet:
-    """Extractors, identified by their weights.
-
-    Attributes:
-        specs: Specifications of the extractors; none if only pixels are stored.
-        weights: sha256 of each weights file, by path.
-    """
+    """Extractors, none if only pixels are stored, and the sha256 of each weights file by path."""
 
     specs: tuple[ExtractorSpec, ...] = ()
     weights: tuple[tuple[str, str], ...] = ()

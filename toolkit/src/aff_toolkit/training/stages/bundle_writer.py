@@ -51,16 +51,7 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BundleWriter:
-    """Writes the result of a training.
-
-    Attributes:
-        recipe: The recipe.
-        gallery: Extractors, and the base that they are taken from.
-        store: Feature store of the training photographs.
-        log: Log of the training.
-        name: Name of the bundle.
-        stored: Stored features of photographs in the protocols.
-    """
+    """Writes the result of a training; `stored` are features of photographs in the protocols."""
 
     recipe: TrainingRecipe
     gallery: GallerySide
@@ -168,12 +159,7 @@ class BundleWriter:
         return CalibrationPhotographs(self.store, rows, spec.preprocessing)
 
     def _describe(
-        self,
-        output: Path,
-        mixer: MixerSpec,
-        prototypes: str | None,
-        query_encoder: QueryEncoderSpec,
-        metrics: Metrics,
+        self, output: Path, mixer: MixerSpec, prototypes: str | None, query_encoder: QueryEncoderSpec, metrics: Metrics
     ) -> BundleManifest:
         return build_manifest(
             output,
@@ -207,15 +193,8 @@ def write_kept(
 ) -> Judgement | None:
     """Write the bundle that the recipe keeps; if it keeps the better one, also write a report.
 
-    Args:
-        writer: Writer of the trained bundle.
-        pair: The trained pair.
-        output: Directory of the bundle; a kept base is copied exactly.
-        protocols: Protocols that measure both bundles; see require_judge.
-        trained: Directory of the trained bundle, which remains there.
-
-    Returns:
-        See BundleWriter.write.
+    A kept base is copied exactly to `output`; `trained` keeps the trained bundle. See require_judge for the protocols,
+    and BundleWriter.write for the result.
 
     Raises:
         AffError: See BundleWriter.write.

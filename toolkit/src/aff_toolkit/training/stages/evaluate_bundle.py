@@ -45,12 +45,7 @@ class BundleAt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """Features of photographs that need not be extracted again.
-
-    Attributes:
-        store: Feature store of the same extractors.
-        rows: Row of the store by the identity of the photograph, as `id` returns it.
-    """
+    """Features of photographs that need not be extracted again: a store, and its rows by the photograph's `id`."""
 
     store: FeatureStore
     rows: Mapping[int, int]
@@ -64,12 +59,7 @@ class StoredFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Measured figures of a bundle.
-
-    Attributes:
-        scores: RetrievalScores as JSON objects, by pairing of the encoders.
-        asymmetric: Scores of each query, for query encoder against mixer.
-    """
+    """RetrievalScores of a bundle as JSON objects by pairing, and the scores of each query against the mixer."""
 
     scores: dict[str, Any]
     asymmetric: QueryScores
@@ -85,12 +75,12 @@ def evaluate_bundles(
 
     `asymmetric` is the query encoder against the mixer, `symmetric` the mixer on both sides, `light_only` the query
     encoder on both sides; `asymmetric_int8` is the int8 query encoder against the mixer, where the bundle has one, and
-    the other three use the float32 one. Search is exact.
+    the other three use the float32 one. Search is exact; each photograph is embedded once.
 
     Args:
         bundles: Bundles whose extractors and weights are equal. The last one is the reference of a protocol with
             originals.
-        protocol: Protocol to measure; each photograph is embedded once.
+        protocol: Protocol to measure.
         stored: Features of some of the photographs.
         on_progress: Called with the number of embeddings since the last call; see embeddings_of.
     """

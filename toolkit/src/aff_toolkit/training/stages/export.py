@@ -36,11 +36,9 @@ _THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class TrainedPair:
-    """A gallery mixer and the query encoder that was trained with it.
+    """A gallery mixer and the query encoder that was trained with it, in evaluation mode, on the CPU.
 
     Attributes:
-        mixer: Mixer in evaluation mode, on the CPU.
-        query_encoder: Query encoder in evaluation mode, on the CPU.
         prototypes: (C, D) float32, w_mix at the end of the training.
         instances: Names of the C instances of the prototypes.
         steps: Number of steps after which the weights were saved, and number of all steps, by stage.
@@ -76,10 +74,9 @@ def mixer_spec(recipe: TrainingRecipe) -> MixerSpec:
 
 @dataclass(frozen=True, slots=True)
 class QueryGraphs:
-    """A float32 graph, and the int8 graph that is derived from it.
+    """A float32 graph in the directory of a bundle, and the int8 graph that is derived from it.
 
     Attributes:
-        directory: Directory of the bundle, which contains the float32 graph.
         manifest: Manifest that names both graphs; files are not verified.
         photographs: Training photographs.
     """

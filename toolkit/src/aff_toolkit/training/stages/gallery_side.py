@@ -30,13 +30,7 @@ from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 @dataclass(frozen=True, slots=True)
 class GallerySide:
-    """Installed extractors, and the start of the mixer.
-
-    Attributes:
-        specs: Specifications of the extractors.
-        directory: Directory of their weights.
-        base: Bundle that they are taken from; None for new extractors.
-    """
+    """Installed extractors with the directory of their weights, and the bundle that they are taken from, if any."""
 
     specs: tuple[ExtractorSpec, ...]
     directory: Path

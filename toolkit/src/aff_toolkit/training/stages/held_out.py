@@ -46,13 +46,10 @@ _LARGEST_SHARE = 0.5
 def choose_held_out(
     instances: Sequence[str], share: float, seed: int, *, largest_share: float = 0.25
 ) -> frozenset[str]:
-    """Choose the instances to hold out.
+    """Choose the instances to hold out, given the instance name of each photograph.
 
-    Args:
-        instances: Instance name of each photograph.
-        share: Share of the instances, rounded; at least 5 and at most 500 instances.
-        seed: Seed of the choice.
-        largest_share: Maximum share, which applies if there are few instances.
+    It is a rounded share of the instances, at least 5 and at most 500 of them; of few instances at most
+    `largest_share`.
     """
     names = sorted(set(instances))
     fewest = min(_FEWEST, int(largest_share * len(names)))
@@ -61,10 +58,7 @@ def choose_held_out(
 
 
 def split_queries(instances: Sequence[str]) -> NDArray[np.bool_]:
-    """Select the queries: the first half of each instance, rounded down; the other photographs are the gallery.
-
-    Args:
-        instances: Instance names of N photographs.
+    """Select the queries of N photographs: the first half of each instance, rounded down; the others are the gallery.
 
     Returns:
         (N,) bool.
@@ -82,11 +76,8 @@ def labelled_protocol(
 ) -> Protocol:
     """Return a protocol in which each photograph searches for the others of its instance.
 
-    Args:
-        photographs: Photographs with instances; an instance with one photograph is a distractor.
-        name: Key of the figures.
-        source: Description of the photographs.
-        others: Distractors, up to 1,000.
+    An instance with one photograph is a distractor, as are up to 1,000 of the others. `name` is the key of the
+    figures, `source` describes the photographs.
     """
     distractors = _some(others)
     asked, listed = leave_one_out([photograph.instance for photograph in photographs])
@@ -115,12 +106,9 @@ def protocol_of_labels(csv_path: Path) -> Protocol:
 
 
 def neighbours_protocol(held_out: Sequence[Photograph], others: Sequence[Photograph], seed: int) -> Protocol:
-    """Return a protocol in which augmented versions of photographs search for similar photographs.
+    """Return a protocol in which augmented versions of held-out photographs search for similar photographs.
 
-    Args:
-        held_out: Held-out photographs.
-        others: Other photographs in the gallery, up to 1,000.
-        seed: Seed of the augmentations.
+    Up to 1,000 others are in the gallery too; `seed` determines the augmentations.
     """
     versions = [
         Photograph(
@@ -172,11 +160,7 @@ class TrainingPhotographs:
 
     @classmethod
     def of_recipe(cls, recipe: TrainingRecipe, *, min_side: int) -> TrainingPhotographs:
-        """Read the sources of a recipe, and hold out its share.
-
-        Args:
-            recipe: Recipe, of which the joint section and `evaluation.held_out_share` are used.
-            min_side: See load_photograph_file.
+        """Read the joint sources of a recipe, and hold out its share; see load_photograph_file for `min_side`.
 
         Raises:
             AffError: A source cannot be used, or there are no photographs.
@@ -203,9 +187,7 @@ class TrainingPhotographs:
     def protocol(self, seed: int, *, unreadable: Collection[str]) -> Protocol | None:
         """Return the protocol of the held-out photographs; None if there are no readable ones.
 
-        Args:
-            seed: Seed of the augmentations.
-            unreadable: Names of unreadable photographs among those that are trained on.
+        `seed` determines augmentations; `unreadable` are names of photographs that are trained on.
         """
         if not self.held_out:
             return None

@@ -140,15 +140,7 @@ _CLASSIFYING = ("arcface", "lce")
 
 @dataclass(frozen=True, slots=True)
 class PairTraining:
-    """Joint training of mixer and query encoder; then the query encoder's head is fitted to the mixer, if requested.
-
-    Attributes:
-        recipe: The recipe.
-        work: Directory of the checkpoints, and the log.
-        gallery: Extractors and base.
-        store: Features of the photographs.
-        rows: Photographs that are trained on, and the validation.
-    """
+    """Joint training of mixer and query encoder; then the query encoder's head is fitted to the mixer, if requested."""
 
     recipe: TrainingRecipe
     work: WorkDirectory
@@ -157,11 +149,7 @@ class PairTraining:
     rows: TrainingRows
 
     def run(self, mixer: nn.Module, query_encoder: QueryEncoder) -> TrainedPair:
-        """Train both models, in place in the first round.
-
-        Args:
-            mixer: Mixer of the first round; later rounds start with a new one.
-            query_encoder: Query encoder of all rounds.
+        """Train both models, in place in the first round; later rounds start with a new mixer.
 
         Raises:
             TrainingError: See train_pair.

@@ -33,14 +33,7 @@ class _Model(BaseModel):
 
 
 class Difference(_Model):
-    """A figure before and after the training, from 0 to 1.
-
-    Attributes:
-        before: Figure of the base.
-        after: Figure of the trained bundle.
-        low: Lower end of the 95 % interval of after - before.
-        high: Its upper end.
-    """
+    """A figure before and after the training, from 0 to 1, and the 95 % interval of after - before."""
 
     before: float
     after: float
@@ -60,7 +53,6 @@ class Judgement(_Model):
     """The bundle that is kept, and the reason.
 
     Attributes:
-        kept: The trained bundle or its base.
         protocol: Description of the protocol.
         queries: Number of queries.
         instances: Number of queried instances.
@@ -97,14 +89,7 @@ def can_judge(protocol: Protocol) -> bool:
 def judge(
     protocol: Protocol, before: QueryScores, after: QueryScores, steps: Mapping[str, tuple[int, int]]
 ) -> Judgement:
-    """Compare a base with what was trained on it, by the module's rule.
-
-    Args:
-        protocol: Protocol of both measurements.
-        before: Asymmetric scores of the base.
-        after: Asymmetric scores of the trained bundle.
-        steps: See Judgement.
-    """
+    """Compare the asymmetric scores of a base with those of what was trained on it, by the module's rule."""
     instances = [protocol.queries[query].instance for query in before.queries]
     precision = _difference(before.average_precisions, after.average_precisions, instances)
     recall = _difference(before.found_first, after.found_first, instances)
@@ -129,12 +114,7 @@ _FIGURES = {"map": "mAP", "recall_at_1": "recall@1", "recall_at_5": "recall@5", 
 
 
 def require_judge(recipe: TrainingRecipe, photographs: TrainingPhotographs, protocols: Sequence[Protocol]) -> None:
-    """Check before a training that a protocol can decide which bundle is better.
-
-    Args:
-        recipe: Recipe; only one that keeps the better bundle needs a protocol.
-        photographs: Photographs, including the held-out ones.
-        protocols: Other protocols that measure the bundle.
+    """Check before a training that a protocol can decide which bundle is better, if the recipe keeps the better one.
 
     Raises:
         RecipeError: There is no base to compare with.
@@ -161,13 +141,7 @@ def write_report(
 ) -> None:
     """Write the compared bundles, the kept one and the reason.
 
-    Args:
-        path: Path of the report.
-        judgement: Judgement of both bundles.
-        metrics: Metrics of the trained bundle, which include those of its base.
-        base: Directory of the base.
-        trained: Directory of the trained bundle.
-        lines: Descriptions of the photographs.
+    `metrics` are those of the trained bundle, which include those of its base; `lines` describe the photographs.
     """
     steps = [f"- {stage}: weights after step {step} of {total}" for stage, (step, total) in judgement.steps.items()]
     kept = "the trained bundle" if judgement.kept == "trained" else "the base"

@@ -36,11 +36,7 @@ _BATCH = 64
 
 
 class ContrastivePretraining(Trainable):
-    """A network with the supervised contrastive loss over the pairs of a batch.
-
-    Attributes:
-        network: The trained network.
-    """
+    """A network with the supervised contrastive loss over the pairs of a batch."""
 
     def __init__(
         self, network: nn.Module, embed: Callable[[Tensor], Tensor], *, train_size: int, temperature: float
@@ -90,12 +86,7 @@ def fit_local_whitening(network: CompactCnn, photographs: FeatureStore, tokens: 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Trains the networks of a recipe that start from scratch.
-
-    Attributes:
-        recipe: The recipe.
-        work: Work directory for photographs and checkpoints.
-    """
+    """Trains the networks of a recipe that start from scratch."""
 
     recipe: TrainingRecipe
     work: WorkDirectory

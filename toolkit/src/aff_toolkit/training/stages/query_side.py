@@ -29,11 +29,7 @@ def start_query_encoder(
 ) -> QueryEncoder:
     """Build the recipe's query encoder: with the weights of the base, pretrained, or fresh.
 
-    Args:
-        recipe: The recipe.
-        base: Bundle from whose ONNX graph the weights are read.
-        store: Photographs on which the weights of a bundle are calibrated.
-        pretraining: Pretraining of an encoder without other weights, if the recipe configures it.
+    The weights of a bundle are calibrated on the photographs of the store.
 
     Raises:
         BundleError: The query encoder of the base, or of the bundle that is named, is of another architecture; the
@@ -78,15 +74,9 @@ def start_at_anchor(
 ) -> bool:
     """Set anchor and query encoder to the same whitening: fitted on the photographs, or the encoder's.
 
-    A query encoder with another network than the anchor's keeps its head, and has to be trained for the space.
-
-    Args:
-        mixer: Mixer whose anchor is set.
-        encoder: Query encoder whose whitening layer is set if it has the anchor's network.
-        store: Feature store with the feature.
-        extractor: Extractor of the feature.
-        whitening: Exponent of the variances, from 0 to 0.5; see fit_partial_whitening.
-        learned: Whether the query encoder has a trained head, which the anchor adopts.
+    A query encoder with another network than the anchor's keeps its head, and has to be trained for the space. See
+    fit_partial_whitening for the exponent `whitening`; with `learned`, the query encoder has a trained head, which the
+    anchor adopts.
 
     Returns:
         Whether the query encoder starts at the anchor.
@@ -115,22 +105,14 @@ def _is_network_of(network: LightweightEncoder, extractor: ExtractorSpec) -> boo
         return False
     config, trunk = EfficientNetLiteConfig.model_validate(extractor.config), network.trunk
     same = isinstance(trunk, EfficientNetLite) and trunk.variant == config.variant
-    return same and (network.colour_weight, network.pool.exponent.item()) == (
-        config.colour_weight,
-        config.gem_exponent,
-    )
+    return same and (network.colour_weight, network.pool.exponent.item()) == (config.colour_weight, config.gem_exponent)
 
 
 def fit_partial_whitening(vectors: NDArray[np.float32], dimension: int, exponent: float) -> tuple[Tensor, Tensor]:
-    """Fit a projection to principal components whose variances are partly equalised.
+    """Fit a projection of vectors (n, d) to D principal components whose variances are partly equalised.
 
     Full whitening (exponent 0.5; Jegou and Chum, ECCV 2012) weights the weakest components, which are mostly noise,
     like the strongest; without whitening (0), what all photographs have in common dominates.
-
-    Args:
-        vectors: (n, d).
-        dimension: D of the projection, at most d.
-        exponent: Components are divided by their variance to this power.
 
     Returns:
         Weight (D, d) and bias (D,) float32 of the linear map; its outputs have a mean length of 1 on the vectors.

@@ -44,20 +44,9 @@ class TimeEstimate:
 
 
 def estimate_time(
-    recipe: TrainingRecipe,
-    photographs: TrainingPhotographs,
-    extract: Extract,
-    mixer: nn.Module,
-    device: torch.device,
+    recipe: TrainingRecipe, photographs: TrainingPhotographs, extract: Extract, mixer: nn.Module, device: torch.device
 ) -> TimeEstimate | None:
-    """Estimate the time of extraction, joint training and measurement.
-
-    Args:
-        recipe: The recipe, for one process.
-        photographs: Photographs for training and measurement.
-        extract: Function that runs the extractors.
-        mixer: Initial mixer; not changed.
-        device: Device of the training.
+    """Estimate the time of extraction, joint training in one process, and measurement; the mixer is not changed.
 
     Returns:
         None if none of the sampled photographs can be read.

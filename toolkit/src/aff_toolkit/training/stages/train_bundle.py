@@ -50,13 +50,7 @@ _LONGEST_WAIT = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """The result of a training.
-
-    Attributes:
-        manifest: Manifest of the written bundle.
-        judgement: Judgement of the trained bundle against its base; None without a base or without a protocol that
-            judges.
-    """
+    """Manifest of the written bundle, and its judgement against its base; None if no protocol judges it."""
 
     manifest: BundleManifest
     judgement: Judgement | None
@@ -70,11 +64,6 @@ class TrainBundle:
     images are too clean to train a mixer on. Features and checkpoints are kept in `work_directory`, so that a killed
     run resumes, and later runs with the same settings reuse them. Under `accelerate launch` all processes share the
     trainings, and the main process does everything else.
-
-    Attributes:
-        recipe: The recipe.
-        work_directory: Directory of features, checkpoints and intermediate weights.
-        log: Log of the training.
     """
 
     recipe: TrainingRecipe

@@ -37,12 +37,7 @@ _MOST_DISTRACTORS = 5000
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """The parts of a store.
-
-    Attributes:
-        instances: Instance of every training row; empty for other rows.
-        validation: Validation on held-out rows; None if none are held out.
-    """
+    """Instance of every training row of a store, empty for other rows, and the validation, if rows are held out."""
 
     instances: list[str]
     validation: Validation | None
@@ -51,10 +46,8 @@ class TrainingRows:
 def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[TrainingRows, list[str]]:
     """Use the store's instances; those with one readable photograph are left out, unless the recipe keeps them.
 
-    If the recipe's share would hold out fewer than 5 instances, none is held out.
-
-    Returns:
-        The rows, and the sorted names of instances that were left out for having fewer than two readable photographs.
+    If the recipe's share would hold out fewer than 5 instances, none is held out. Also returns the sorted names of
+    instances that were left out for having fewer than two readable photographs.
 
     Raises:
         TooFewPhotographsError: No photographs are left.
@@ -80,12 +73,9 @@ def labelled_rows(store: FeatureStore, recipe: TrainingRecipe) -> tuple[Training
 
 
 def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: TrainingRecipe) -> TrainingRows:
-    """Use groups of similar photographs, and single photographs, as instances.
+    """Use groups (N,) of similar photographs (see group_rows), and single photographs, as instances.
 
-    Args:
-        store: The photographs.
-        groups: (N,) group of each photograph; see group_rows.
-        recipe: Recipe with the share that is held out: single photographs, whose augmented versions are the queries.
+    The validation's queries are augmented versions of single photographs.
 
     Raises:
         TooFewPhotographsError: No photograph can be read.
@@ -107,14 +97,8 @@ def unlabelled_rows(store: FeatureStore, groups: NDArray[np.int64], recipe: Trai
 def group_rows(store: FeatureStore, mixer: nn.Module, section: PseudoInstancesSection, seed: int) -> list[int]:
     """Group the readable photographs of a store by their gallery embeddings; unreadable ones are single.
 
-    Args:
-        store: Store with the mixer's features, also of an augmented copy unless the section sets a bound.
-        mixer: Trained mixer of a bundle, or an UntrainedFusion.
-        section: Neighbours and bound.
-        seed: Seed of the sample that the bound is measured on.
-
-    Returns:
-        Group number of each photograph.
+    The mixer is that of a trained bundle, or an UntrainedFusion. The store has its features, also of an augmented copy
+    unless the section sets a bound, which is otherwise measured on a sample.
 
     Raises:
         TooFewPhotographsError: No photograph can be read.
@@ -160,12 +144,10 @@ _SEED = 11
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Queries and gallery, both rows of a store, which score the current models.
+    """Queries (Q,) and gallery (G,), both rows of a store, which score the current models.
 
     Attributes:
         store: Feature store with pixels and every feature of the mixer.
-        queries: (Q,) rows.
-        gallery: (G,) rows.
         labels: Instance name of each row of the store; equal names are positives.
         size: Side in pixels of the query encoder's input.
         augmented: Whether the queries are augmented versions of their photographs.
