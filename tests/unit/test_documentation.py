@@ -173,14 +173,14 @@ def test_every_code_of_the_training_guide_is_that_of_an_error() -> None:
 
 
 def test_every_option_and_benchmark_of_aff_evaluate_stands_in_its_guide() -> None:
-    parameters = get_command(cli).commands["evaluate"].params  # type: ignore[attr-defined]
+    parameters = get_command(cli).commands["evaluate"].load().params  # type: ignore[attr-defined]
     options = {name for one in parameters for name in one.opts if name.startswith("--")}
     assert options - set(re.findall(r"--[a-z-]+", EVALUATION_GUIDE)) <= {"--help"}
     assert [name for name in get_args(BenchmarkName) if f"`{name}`" not in EVALUATION_GUIDE] == []
 
 
 def test_every_option_of_aff_index_and_nothing_else_stands_in_its_guide() -> None:
-    parameters = get_command(cli).commands["index"].params  # type: ignore[attr-defined]
+    parameters = get_command(cli).commands["index"].load().params  # type: ignore[attr-defined]
     options = [{name for name in (*one.opts, *one.secondary_opts) if name.startswith("--")} for one in parameters]
     of_others = {"--data-urlencode", "--dereference", "--hard-dereference"}  # of curl and tar
     documented = set(re.findall(r"--[a-z][a-z-]+", INDEXING_GUIDE)) - of_others
@@ -189,7 +189,7 @@ def test_every_option_of_aff_index_and_nothing_else_stands_in_its_guide() -> Non
 
 
 def test_every_command_of_the_evaluation_guide_takes_its_options() -> None:
-    command = get_command(cli).commands["evaluate"]  # type: ignore[attr-defined]
+    command = get_command(cli).commands["evaluate"].load()  # type: ignore[attr-defined]
     lines = re.findall(r"^aff evaluate (.*?)(?: +#.*)?$", EVALUATION_GUIDE, re.MULTILINE)
     assert len(lines) > 5
     for line in lines:
@@ -235,7 +235,8 @@ def test_the_citation_names_the_version_that_the_packages_have() -> None:
 
 
 def test_every_command_in_the_guides_is_one() -> None:
-    commands = get_command(cli).commands  # type: ignore[attr-defined]
+    group = get_command(cli)
+    commands = {name: group.commands[name].load() for name in group.list_commands(None)}  # type: ignore[attr-defined]
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     blocks = [block for page in pages for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
     lines = re.findall(r"^(?:\.venv/bin/)?aff (.+?)(?: +#.*)?$", "\n".join(blocks), re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -10,7 +11,6 @@ from http import HTTPStatus
 from typing import NoReturn, TypeVar
 
 import httpx
-from opentelemetry import propagate
 from pydantic import ValidationError
 
 from aff_shared.errors import AffError, KeyInvalidError
@@ -90,9 +90,12 @@ def key_header(key: str | None) -> dict[str, str]:
 
 
 def call_headers() -> dict[str, str]:
-    """Return the headers of one call: its id in the service's log, and its trace."""
+    """Return the headers of one call: its id in the service's log, and its trace if the process uses OpenTelemetry."""
     headers = {REQUEST_ID_HEADER: current_request_id.get() or new_request_id()}
-    propagate.inject(headers)
+    if "opentelemetry.trace" in sys.modules:
+        from opentelemetry import propagate  # noqa: PLC0415 - not a dependency
+
+        propagate.inject(headers)
     return headers
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.payload_filter import PayloadFilter
@@ -51,9 +50,12 @@ def search_batch(photographs: Sequence[tuple[str, bytes]], arguments: Photograph
     return Call("POST", "/search/batch", BatchResponse.model_validate_json, _form(photographs, arguments))
 
 
-def search_embedding(embedding: ArrayLike, fingerprint: str, arguments: HitArguments) -> Call[SearchResponse]:
+def search_embedding(embedding: Iterable[float], fingerprint: str, arguments: HitArguments) -> Call[SearchResponse]:
     """Search with (D,) numbers of unit length that the encoder of a fingerprint made."""
-    numbers = base64.b64encode(np.asarray(embedding, dtype="<f4").tobytes()).decode()
+    values = array("f", embedding)
+    if sys.byteorder == "big":
+        values.byteswap()
+    numbers = base64.b64encode(values.tobytes()).decode()
     given = _given(arguments)
     if "filter" in given:
         given["filter"] = json.loads(given["filter"])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
 import httpx
-from numpy.typing import ArrayLike
 
 from aff_client import search_calls as calls
 from aff_client.answers import (
@@ -65,7 +64,7 @@ class SearchClient(ServiceClient):
         return self._ask(calls.search_batch(photographs, arguments))
 
     def search_embedding(
-        self, embedding: ArrayLike, fingerprint: str, **arguments: Unpack[HitArguments]
+        self, embedding: Iterable[float], fingerprint: str, **arguments: Unpack[HitArguments]
     ) -> SearchResponse:
         """Search with (D,) numbers of unit length that the encoder of a fingerprint made; errors as `search`."""
         return self._ask(calls.search_embedding(embedding, fingerprint, arguments))
@@ -146,7 +145,7 @@ class AsyncSearchClient:
         return await self._ask(calls.search_batch(photographs, arguments))
 
     async def search_embedding(
-        self, embedding: ArrayLike, fingerprint: str, **arguments: Unpack[HitArguments]
+        self, embedding: Iterable[float], fingerprint: str, **arguments: Unpack[HitArguments]
     ) -> SearchResponse:
         """Search with (D,) numbers of unit length that the encoder of a fingerprint made; errors as `search`."""
         return await self._ask(calls.search_embedding(embedding, fingerprint, arguments))

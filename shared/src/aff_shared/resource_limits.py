@@ -1,4 +1,7 @@
-"""Cores and memory that this process may use: what the machine has, less what control groups (v1 and v2) allow."""
+"""Cores and memory that this process may use: what the machine has, less what control groups (v1 and v2) allow.
+
+Also the default size limit of image files.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+MAX_IMAGE_BYTES = 32 * 1024 * 1024
+"""Size of the largest image file by default."""
 
 _ROOT = Path("/")
 

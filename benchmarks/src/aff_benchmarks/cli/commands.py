@@ -1,4 +1,4 @@
-"""The subcommands `aff plan`, `aff ablate` and `aff encoders`, and the registration of all subcommands."""
+"""The subcommands `aff plan`, `aff ablate` and `aff encoders`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from aff_benchmarks.cli import bench
-from aff_benchmarks.planning.plan import Plan, make_plan
-from aff_benchmarks.planning.plan_request import PlannedQuantization, PlanRequest
+from aff_benchmarks.plan import Plan, PlannedQuantization, PlanRequest, make_plan
 from aff_shared.errors.requests import InvalidParameterError
 from aff_shared.errors.services import MissingExtraError
 from aff_shared.resource_limits import usable_cores
@@ -21,14 +19,6 @@ from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output,
 _OF = PlanRequest.model_fields
 _WHOLE = 100
 _BINARY = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the subcommands `ablate`, `encoders` and `plan`, and the group `bench`."""
-    app.command()(ablate)
-    app.command()(encoders)
-    app.command()(plan)
-    app.add_typer(bench.app, name="bench")
 
 
 def ablate(
@@ -73,8 +63,8 @@ def encoders(
     as_json: JsonOption = False,
 ) -> None:
     """Show the cost of the query backbones: parameters, arithmetic, size, latency on this machine."""
-    from aff_benchmarks.bench.bench_encoders import measure_encoder  # noqa: PLC0415 - torch is slow to import
-    from aff_toolkit.models.query_backbones import QUERY_BACKBONES  # noqa: PLC0415
+    from aff_benchmarks.report.accuracy_over_cost import measure_encoder  # noqa: PLC0415 - torch is slow to import
+    from aff_toolkit.models.query_encoder import QUERY_BACKBONES  # noqa: PLC0415
 
     with exit_on_error(as_json):
         unknown = [name for name in only or () if name not in QUERY_BACKBONES]
@@ -130,7 +120,7 @@ def plan(
     gpu_hour_price: Annotated[float, typer.Option(help="Hourly price of a GPU.")] = _OF["gpu_hour_price"].default,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the requirements of a gallery: bytes, nodes, GPU hours, cores and prices, with the basis of each figure."""
+    """Print the requirements of a gallery: bytes, nodes, GPU hours, cores and prices, and the basis of each."""
     given = {name: value for name, value in locals().items() if name in _OF}
     with exit_on_error(as_json):
         try:

@@ -25,6 +25,7 @@ from aff_shared.images.formats import exif_orientation, load_pixels, open_image,
 from aff_shared.images.reduction import reduced_rgb
 from aff_shared.images.size import announced_pixels, require_memory
 from aff_shared.images.strips import Box
+from aff_shared.resource_limits import MAX_IMAGE_BYTES
 
 # Transposition to upright by EXIF orientation; 1 is upright already.
 _UPRIGHT = {
@@ -56,7 +57,7 @@ class ImageLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_image_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+    max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1)
     max_pixels: int = Field(default=100_000_000, ge=1)
     max_side: int = Field(default=30_000, ge=1)
     min_side: int = Field(default=8, ge=1)

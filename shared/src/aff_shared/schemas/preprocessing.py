@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Preprocessing(BaseModel):
@@ -45,6 +46,9 @@ def preprocess(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint
     Returns:
         (h, w, 3) uint8, C-contiguous, with (h, w) = `spec.output_shape(H, W)`.
     """
+    import numpy as np  # noqa: PLC0415 - clients that read the schema have no numpy
+    from PIL import Image  # noqa: PLC0415
+
     height, width = spec.output_shape(*image.shape[:2])
     if (height, width) == image.shape[:2]:
         return np.ascontiguousarray(image)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aff_shared.schemas import examples
@@ -125,7 +125,7 @@ def _numbers(value: Any) -> Any:
     data = decode_base64(value)
     if len(data) % 4:
         raise ValueError("base64 of little-endian float32 has a multiple of 4 bytes")
-    return np.frombuffer(data, dtype="<f4").astype(float).tolist()
+    return list(struct.unpack(f"<{len(data) // 4}f", data))
 
 
 class EmbeddingSearch(HitOptions):

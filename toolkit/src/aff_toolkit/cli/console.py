@@ -15,13 +15,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from aff_client import ForeignAnswerError, ServiceError
 from aff_shared.bundles.default_bundle import DEFAULT_BUNDLE, default_bundle
 from aff_shared.errors import AffError
-from aff_shared.schemas.problem import problem_of
 
 __all__ = [
     "DEFAULT_BUNDLE",
@@ -110,6 +107,9 @@ def exit_on_error(as_json: bool) -> Iterator[None]:
         yield
     except AffError as error:
         if as_json:
+            from aff_client import ForeignAnswerError, ServiceError  # noqa: PLC0415 - httpx takes 0.2 s
+            from aff_shared.schemas.problem import problem_of  # noqa: PLC0415
+
             theirs = (ServiceError, ForeignAnswerError)
             problem = error.problem if isinstance(error, theirs) else problem_of(error, local=True)
             print_json(problem.model_dump())
@@ -132,6 +132,14 @@ def images_bar(description: str, total: int | None, failed: Callable[[], int] = 
     Yields:
         A function that advances the bar by a number of images, and sets the total if one is passed.
     """
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

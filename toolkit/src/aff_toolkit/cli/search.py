@@ -9,21 +9,21 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
-from rich.table import Column, Table
 
-from aff_client import SearchClient
 from aff_shared.errors import AffError
-from aff_shared.images.decoding import ImageLimits, decode_image
-from aff_shared.schemas.searching import SearchHit, SearchResponse
 from aff_toolkit.cli.console import DEFAULT_QUERY_URL, JsonOption, QueryUrl, exit_on_error, messages, output, print_json
-from aff_toolkit.data.contact_sheet import Cell, contact_sheet
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aff_client import SearchClient
+    from aff_shared.schemas.searching import SearchHit, SearchResponse
 
 _ROW = 5
 
@@ -41,6 +41,8 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search the gallery for photographs of the same thing."""
+    from aff_client import SearchClient  # noqa: PLC0415 - httpx takes 0.2 s
+
     thumbnails = {}
     with exit_on_error(as_json), SearchClient(query_url) as client:
         data = read_photograph(photo)
@@ -75,6 +77,8 @@ def _next(answer: SearchResponse) -> str:
 
 def print_hits(answer: SearchResponse) -> None:
     """Print a table of the hits, and the service's timings."""
+    from rich.table import Column, Table  # noqa: PLC0415
+
     table = Table("rank", "score", Column("id", overflow="fold"))
     with_payload = any(hit.payload for hit in answer.hits)
     if with_payload:
@@ -109,6 +113,8 @@ def draw_hits(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Map
         thumbnails: Image files by item ID; hits without one are empty.
         sheet: Path of the picture.
     """
+    from aff_toolkit.data.contact_sheet import Cell, contact_sheet  # noqa: PLC0415 - imports numpy and Pillow
+
     cells = [Cell(_decoded(thumbnails.get(hit.id, b"")), f"{hit.score:.3f} {hit.id}") for hit in hits]
     parts = [cells[start : start + _ROW] for start in range(0, len(cells), _ROW)] or [[]]
     query = Cell(_decoded(data), name)
@@ -117,6 +123,8 @@ def draw_hits(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Map
 
 
 def _decoded(data: bytes) -> NDArray[np.uint8] | None:
+    from aff_shared.images.decoding import ImageLimits, decode_image  # noqa: PLC0415 - imports numpy and Pillow
+
     try:
         return decode_image(data, ImageLimits(), min_side=256).pixels
     except AffError:
