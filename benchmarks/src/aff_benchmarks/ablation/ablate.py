@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from rich.console import Console
 
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.ablation_config import AblationConfig, ResultNotWrittenError, UnusableGridError
 from aff_benchmarks.ablation.grid import Grid
 from aff_benchmarks.ablation.materials import Materials, make_materials
-from aff_benchmarks.ablation.plots import write_curves, write_plots
-from aff_benchmarks.ablation.report import AblationReport, make_report, write_report
+from aff_benchmarks.ablation.report import AblationReport, make_report, write_curves, write_plots, write_report
 from aff_benchmarks.ablation.run_variant import run_variant
 from aff_benchmarks.ablation.variant import Benchmark, RunResult, Variant
-from aff_toolkit.training.engine.training_log import TrainingLog
+from aff_toolkit.training.engine.work_directory import TrainingLog
 
 _Results = tuple[RunResult, ...]
 
@@ -91,15 +91,13 @@ def _chosen(grid: Grid, only: Sequence[str] | None) -> list[Variant]:
     return [variant for variant in grid.variants if only is None or variant.name in only]
 
 
-class FinishedRun(BaseModel):
+class FinishedRun(FrozenModel):
     """A run on disk.
 
     Attributes:
         key: sha256 of everything that determines the run.
         results: Results by benchmark.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     key: str
     results: _Results

@@ -15,13 +15,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from aff_benchmarks import StrictModel
 from aff_shared.errors.base import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.data.training_source import TrainingSource
-from aff_toolkit.training.recipe.sections import CompactCnnSection, RootSiftSection
-from aff_toolkit.training.recipe.training_recipe import TrainingRecipe
+from aff_toolkit.training.recipe import TrainingRecipe
+from aff_toolkit.training.recipe_sections import CompactCnnSection, RootSiftSection
 
 _INSTALLED = Path(__file__).parents[1] / "configs"
 _CONFIGS = (_INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3] / "configs") / "ablation"
@@ -65,11 +66,7 @@ class ResultNotWrittenError(AblationError):
     title = "Result not written"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkSection(_Section):
+class NetworkSection(StrictModel):
     """A compact network that is trained as an extractor.
 
     Attributes:
@@ -83,7 +80,7 @@ class NetworkSection(_Section):
     compact_cnn: CompactCnnSection
 
 
-class FrozenTrunkSection(_Section):
+class FrozenTrunkSection(StrictModel):
     """A query encoder with a frozen trunk and a trained head.
 
     Attributes:
@@ -97,7 +94,7 @@ class FrozenTrunkSection(_Section):
     augmented_size: int = Field(default=128, ge=32)
 
 
-class AblationConfig(_Section):
+class AblationConfig(StrictModel):
     """The trainings and benchmarks of an ablation.
 
     Attributes:

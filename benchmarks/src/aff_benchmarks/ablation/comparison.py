@@ -19,8 +19,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from aff_benchmarks import FrozenModel, StrictModel
 from aff_benchmarks.ablation.ablation_config import RunsNotComparableError
 from aff_benchmarks.ablation.variant import Pairing, RunResult
 from aff_toolkit.evaluation.paired_bootstrap import bootstrap_interval, difference, ratio
@@ -31,11 +31,7 @@ _MIN_SEEDS = 3
 HARMLESS = 0.01
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Comparison(_Model):
+class Comparison(StrictModel):
     """A claim on two sets of runs.
 
     Attributes:
@@ -96,7 +92,7 @@ def compare(comparison: Comparison, runs: Sequence[RunResult]) -> ComparisonResu
     Raises:
         RunsNotComparableError: The runs have different numbers of queries.
     """
-    firsts, seconds = _runs_by_seed(runs, comparison.first), _runs_by_seed(runs, comparison.second)
+    firsts, seconds = runs_by_seed(runs, comparison.first), runs_by_seed(runs, comparison.second)
     seeds = tuple(seed for seed in firsts if seed in seconds)
     if not seeds:
         return ComparisonResult(**comparison.model_dump())
@@ -124,7 +120,7 @@ def _measured(
     }
 
 
-def _runs_by_seed(runs: Sequence[RunResult], variant: str) -> dict[int, RunResult]:
+def runs_by_seed(runs: Sequence[RunResult], variant: str) -> dict[int, RunResult]:
     """Return the runs of a variant by seed, in the order of the seeds."""
     return {run.seed: run for run in sorted(runs, key=lambda run: run.seed) if run.variant == variant}
 
@@ -135,3 +131,53 @@ def _precisions(runs: Mapping[int, RunResult], seeds: Sequence[int], pairing: Pa
     if len({len(row) for row in rows}) > 1:
         raise RunsNotComparableError("runs have different numbers of queries", item=runs[seeds[0]].variant)
     return np.array(rows, dtype=np.float64)
+
+
+class Finding(FrozenModel):
+    """A claim and the comparisons that decide it.
+
+    Attributes:
+        number: Number of the paper's finding; None for a question of this project.
+        claim: Text.
+        comparisons: Deciding comparisons: the claim holds if all of them hold, and fails if one fails.
+        informative: Comparisons without effect on the verdict.
+    """
+
+    number: int | None
+    claim: str
+    comparisons: tuple[Comparison, ...]
+    informative: tuple[Comparison, ...] = ()
+
+
+class JudgedFinding(FrozenModel):
+    """A finding (see Finding) and its results.
+
+    Attributes:
+        verdict: `holds` if every comparison holds, `fails` if one fails, else `inconclusive`.
+        figures: Deciding comparisons.
+    """
+
+    number: int | None
+    claim: str
+    verdict: Verdict
+    figures: tuple[ComparisonResult, ...]
+    informative: tuple[ComparisonResult, ...]
+
+    @property
+    def was_run(self) -> bool:
+        """Whether any comparison was measured."""
+        return any(figure.mean is not None for figure in (*self.figures, *self.informative))
+
+
+def judge_finding(finding: Finding, runs: Sequence[RunResult]) -> JudgedFinding:
+    """Evaluate the comparisons of a finding."""
+    figures = tuple(compare(comparison, runs) for comparison in finding.comparisons)
+    verdicts = {figure.verdict for figure in figures}
+    verdict: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "holds"
+    return JudgedFinding(
+        number=finding.number,
+        claim=finding.claim,
+        verdict=verdict,
+        figures=figures,
+        informative=tuple(compare(comparison, runs) for comparison in finding.informative),
+    )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pydantic import BaseModel, ConfigDict
-
 from aff_benchmarks.ablation.ablation_config import AblationConfig, UnusableGridError
-from aff_benchmarks.ablation.comparison import HARMLESS, Comparison
+from aff_benchmarks.ablation.comparison import HARMLESS, Comparison, Finding
 from aff_benchmarks.ablation.networks import NOISE
 from aff_benchmarks.ablation.variant import Variant
 from aff_shared.bundles.bundle import FeatureSpec
 from aff_toolkit.training.engine.joint_model import UpdateRule
-from aff_toolkit.training.losses.classification import ArcFace
-from aff_toolkit.training.losses.compatibility import (
+from aff_toolkit.training.losses import (
+    ArcFace,
     CompatibilityLoss,
     CompatibleEmbeddings,
     ContextualSimilarity,
@@ -30,24 +28,6 @@ _ALONE: dict[str, CompatibilityLoss] = {
     "lce": CompatibleEmbeddings(),
 }
 _MIXERS = ("mlp", "laff", "orthogonal")
-
-
-class Finding(BaseModel):
-    """A claim and the comparisons that decide it.
-
-    Attributes:
-        number: Number of the paper's finding; None for a question of this project.
-        claim: Text.
-        comparisons: Deciding comparisons: the claim holds if all of them hold, and fails if one fails.
-        informative: Comparisons without effect on the verdict.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int | None
-    claim: str
-    comparisons: tuple[Comparison, ...]
-    informative: tuple[Comparison, ...] = ()
 
 
 def single(feature: str) -> str:

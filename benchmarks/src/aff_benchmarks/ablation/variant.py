@@ -10,15 +10,16 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from aff_benchmarks import StrictModel
 from aff_shared.bundles.bundle import MixerKind
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.retrieval_scores import QueryScores, rank_positives
 from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.features.feature_store import FeatureStore
-from aff_toolkit.training.losses.compatibility import CompatibilityLoss
+from aff_toolkit.training.losses import CompatibilityLoss
 
 Embeddings = NDArray[np.float32]
 Pairing = Literal["asymmetric", "symmetric", "light_only"]
@@ -27,11 +28,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 _ROUNDING = 1e-6
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Variant(_Model):
+class Variant(StrictModel):
     """The settings that distinguish one variant; the configuration has all others.
 
     Attributes:
@@ -49,14 +46,14 @@ class Variant(_Model):
     update: UpdateRule = UpdateRule()
 
 
-class PairingScores(_Model):
+class PairingScores(StrictModel):
     """Mean scores over the queries, from 0 to 1."""
 
     map: Share
     recall_at_1: Share
 
 
-class CurvePoint(_Model):
+class CurvePoint(StrictModel):
     """The scores during a training.
 
     Attributes:
@@ -68,7 +65,7 @@ class CurvePoint(_Model):
     map: Mapping[Pairing, Share]
 
 
-class RunResult(_Model):
+class RunResult(StrictModel):
     """The results of one training with one seed on one benchmark.
 
     Attributes:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import save_file, save_model
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from aff_benchmarks import FrozenModel
+from aff_benchmarks.bench.measuring import median_seconds
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.weights.checkpoint_format import CheckpointFormat
+from aff_toolkit.weights.checkpoint_formats import CheckpointFormat
 from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
 from gallery_indexer.features.extractors.extractor import Extractor, Images
 from gallery_indexer.features.extractors.hub_backbone import GlobalHead, HubBackbone, HubBackboneConfig, build_model
@@ -30,22 +28,18 @@ _ASPECT = 3 / 4
 _MATRIX_SIDE = {"cuda": 8192, "cpu": 2048}
 
 
-class ExtractorBench(BaseModel):
-    """The speed of one extractor.
+class ExtractorBench(FrozenModel):
+    """The speed of one extractor, a checkpoint format or a hub model, from decoded photographs in memory to features.
 
     Attributes:
-        name: Checkpoint format, or name of the hub model.
         input_size: Longest side in pixels of the photographs, which are 4:3.
         precision: `fp32` or `bf16`.
         scales: Number of scales at which a photograph is processed.
         gflop_per_image: 10^9 floating-point operations (a multiply and an add are two), over all scales.
-        images_per_s: Images per second from decoded photographs in memory to features.
-        tflop_per_s: Product of the two.
+        tflop_per_s: `gflop_per_image` times `images_per_s` / 1000.
         matrix_tflop_per_s: Speed of a large matrix product in the same precision, in the same run.
         share: `tflop_per_s` relative to `matrix_tflop_per_s`.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     input_size: int
@@ -110,14 +104,12 @@ def _convolution_flop(x: torch.Size, weight: torch.Size, *_: object, out_shape: 
 
 
 def _median_seconds(call: Callable[[], object], rounds: int, device: torch.device) -> float:
-    times: list[float] = []
-    for _ in range(rounds + 1):
-        started = time.perf_counter()
+    def whole() -> None:
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
+
+    return median_seconds(whole, rounds)
 
 
 _WEIGHTS = "weights.safetensors"
@@ -127,15 +119,8 @@ _CENTRED = (0.5, 0.5, 0.5)
 Writer = Callable[[Path], ExtractorSpec]
 
 
-@dataclass(frozen=True, slots=True)
-class _HubModel:
-    """A hub model's architecture.
-
-    Attributes:
-        size: Input side in pixels.
-        head: Head of its global feature.
-        model: Configuration, where it differs from the default of its type.
-    """
+class _HubModel(NamedTuple):
+    """A hub model: input side, head of its global feature, and configuration where it differs from its type's."""
 
     size: int
     head: GlobalHead
@@ -148,35 +133,21 @@ def _large(model_type: str, patch: int, **more: Any) -> dict[str, Any]:
     return {"model_type": model_type, "patch_size": patch, **sizes, **more}
 
 
+_SMALL = {"hidden_size": 384, "num_attention_heads": 6}
+_SIGLIP2 = _large(
+    "siglip_vision_model", 14, image_size=384, hidden_size=1152, intermediate_size=4304, num_hidden_layers=27
+)
+_CONVNEXT = {"depths": [3, 3, 27, 3], "hidden_sizes": [128, 256, 512, 1024]}
+_SWIN = {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]}
 _HUB_MODELS: Mapping[str, _HubModel] = {
-    "dinov2-small": _HubModel(
-        224, "cls", {"model_type": "dinov2", "patch_size": 14, "hidden_size": 384, "num_attention_heads": 6}
-    ),
+    "dinov2-small": _HubModel(224, "cls", {"model_type": "dinov2", "patch_size": 14, **_SMALL}),
     "dinov2-base": _HubModel(224, "cls", {"model_type": "dinov2", "patch_size": 14}),
     "dinov2-large": _HubModel(224, "cls", _large("dinov2", 14)),
     "dinov3-vitl16": _HubModel(256, "cls", _large("dinov3_vit", 16, intermediate_size=4096, num_register_tokens=4)),
     "clip-vit-l14": _HubModel(224, "pooled", _large("clip_vision_model", 14, intermediate_size=4096)),
-    "siglip2-so400m": _HubModel(
-        384,
-        "pooled",
-        {
-            "model_type": "siglip_vision_model",
-            "patch_size": 14,
-            "image_size": 384,
-            "hidden_size": 1152,
-            "intermediate_size": 4304,
-            "num_hidden_layers": 27,
-            "num_attention_heads": 16,
-        },
-    ),
-    "convnextv2-base": _HubModel(
-        224, "pooled", {"model_type": "convnextv2", "depths": [3, 3, 27, 3], "hidden_sizes": [128, 256, 512, 1024]}
-    ),
-    "swin-base": _HubModel(
-        224,
-        "pooled",
-        {"model_type": "swin", "embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]},
-    ),
+    "siglip2-so400m": _HubModel(384, "pooled", _SIGLIP2),
+    "convnextv2-base": _HubModel(224, "pooled", {"model_type": "convnextv2", **_CONVNEXT}),
+    "swin-base": _HubModel(224, "pooled", {"model_type": "swin", **_SWIN}),
     "resnet-50": _HubModel(224, "gem", {"model_type": "resnet"}),
 }
 

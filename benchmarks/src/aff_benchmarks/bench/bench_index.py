@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
-from aff_benchmarks.bench.index_memory import OpenedIndex
+from aff_benchmarks import FrozenModel
+from aff_benchmarks.bench.indexing_runs import OpenedIndex, measure_memory
 from aff_benchmarks.bench.measuring import alternate
 from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
 from aff_shared.bundles.bundle import load_manifest
@@ -38,7 +34,7 @@ _DISTINCT = 64
 _Thing = TypeVar("_Thing")
 
 
-class IndexBench(BaseModel):
+class IndexBench(FrozenModel):
     """The results of an indexing benchmark.
 
     Attributes:
@@ -60,8 +56,6 @@ class IndexBench(BaseModel):
         stand_in_images_per_s: Images per second with the stand-in: the speed of everything but the extractors.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     throughput_over_bare: float
     images_per_s: float
     bare_images_per_s: float
@@ -77,7 +71,7 @@ class IndexBench(BaseModel):
     stand_in_images_per_s: dict[int, float]
 
 
-class RemixBench(BaseModel):
+class RemixBench(FrozenModel):
     """The results of a remixing benchmark.
 
     Attributes:
@@ -88,8 +82,6 @@ class RemixBench(BaseModel):
         images: Photographs of 640 x 480 pixels.
         device: Device of extractors and mixer.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     speedup: float
     images_per_s: float
@@ -120,7 +112,7 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
     seconds, bare_seconds, bare_cores = _throughput(
         bundle, encoder, _repeated(distinct, images), _repeated(prepared, images), rounds
     )
-    memory = {size: _memory_of_gallery(size) for size in sizes}
+    memory = {size: measure_memory(size) for size in sizes}
     cores, decode_cores = usable_cores(), decode_s / len(distinct) * images / bare_seconds
     return IndexBench(
         throughput_over_bare=bare_seconds / seconds,
@@ -222,11 +214,3 @@ def _throughput(
 
 async def _opened(loaded: LoadedBundle, store: QdrantEdgeStore) -> OpenedIndex:
     return OpenedIndex(loaded.encoder, store, loaded.manifest.space)
-
-
-def _memory_of_gallery(size: int) -> dict[str, float]:
-    """Measure in a separate process, since a peak is a property of a process."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "aff_benchmarks.bench.index_memory", str(size), directory]
-        found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_benchmarks.bench.load import closed_loop, form_requests, open_loop, raw_requests
 from aff_benchmarks.bench.measuring import resident_mib
@@ -30,7 +29,7 @@ _LARGE = (3000, 4000)
 _MIB = 2**20
 
 
-class LoadPoint(BaseModel):
+class LoadPoint(FrozenModel):
     """The service under an open-loop load.
 
     Attributes:
@@ -41,8 +40,6 @@ class LoadPoint(BaseModel):
         per_s: Successful searches per second.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     load: float
     p50_ms: float
     p99_ms: float
@@ -50,7 +47,7 @@ class LoadPoint(BaseModel):
     per_s: float
 
 
-class QueryBench(BaseModel):
+class QueryBench(FrozenModel):
     """The results of a query benchmark; the floor runs in the process of the load generator.
 
     Attributes:
@@ -75,8 +72,6 @@ class QueryBench(BaseModel):
         precision: Precision of the encoder.
         cores: Usable cores.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     p50_over_floor: float
     p50_ms: float
@@ -142,8 +137,8 @@ def bench_query(
                 p50_12mp_over_640px=p50_ms["large"] / p50_ms["service"],
                 floor_12mp_over_640px=p50_ms["floor_large"] / p50_ms["floor"],
                 ready_s=service.ready_s,
-                resident_mb=resident_mib(service.process.pid) - model_bytes / _MIB,
-                resident_anonymous_mb=resident_mib(service.process.pid, anonymous=True),
+                resident_mb=resident_mib(service.pid) - model_bytes / _MIB,
+                resident_anonymous_mb=resident_mib(service.pid, anonymous=True),
                 overload=list(overload.values()),
                 growth=measure_growth(manifest.space.dimension, growth_sizes),
                 gallery=gallery,

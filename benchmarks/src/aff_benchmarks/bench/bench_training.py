@@ -8,15 +8,16 @@ from pathlib import Path
 
 import torch
 from accelerate.accelerator import Accelerator
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from aff_benchmarks import FrozenModel, StrictModel
 from aff_benchmarks.bench.measuring import alternate
 from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
 from aff_toolkit.data.folder import unlabelled_photographs
-from aff_toolkit.data.scenes.view import scene_photographs
+from aff_toolkit.data.scenes import scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, UpdateRule
 from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan
 from aff_toolkit.training.engine.training_loop import TrainingLoop
@@ -24,8 +25,7 @@ from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, 
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings
-from aff_toolkit.training.losses.classification import ArcFace
-from aff_toolkit.training.losses.compatibility import DEFAULT_LOSSES
+from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 
@@ -33,7 +33,7 @@ _VIEWS = 4
 _STORED_SHARE = 8 / 7
 
 
-class TrainingBenchSettings(BaseModel):
+class TrainingBenchSettings(StrictModel):
     """The settings of a training benchmark.
 
     Attributes:
@@ -47,8 +47,6 @@ class TrainingBenchSettings(BaseModel):
         rounds: Rounds, summarised by the median.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     backbone: str = "residual-16"
     train_size: int = Field(default=96, ge=16)
     batch_size: int = Field(default=64, ge=2)
@@ -59,7 +57,7 @@ class TrainingBenchSettings(BaseModel):
     rounds: int = Field(default=5, ge=1)
 
 
-class TrainingBench(BaseModel):
+class TrainingBench(FrozenModel):
     """The results of a training benchmark.
 
     Attributes:
@@ -72,8 +70,6 @@ class TrainingBench(BaseModel):
         device: Device of both passes.
         settings: Settings of the measurement.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     step_over_bare: float
     images_per_s: float
@@ -172,7 +168,7 @@ class _Step:
         loss.item()  # waits for a GPU
 
 
-class FeaturesBench(BaseModel):
+class FeaturesBench(FrozenModel):
     """The results of a feature extraction benchmark.
 
     Attributes:
@@ -183,8 +179,6 @@ class FeaturesBench(BaseModel):
         threads: Threads of torch.
         device: Device of the networks.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     extraction_over_bare: float
     images_per_s: float

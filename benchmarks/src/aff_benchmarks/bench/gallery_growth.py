@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.store_baselines import HITS, exact_neighbours, mean_recall
 from aff_benchmarks.bench.synthetic_gallery import (
     collection_directory,
@@ -34,7 +34,7 @@ _QUERIES = 200
 _SHARD_INDEXING_THRESHOLD_KB = 1_000  # with the default, small shards would be compared without a graph
 
 
-class GrowthPoint(BaseModel):
+class GrowthPoint(FrozenModel):
     """Searches in an embedded gallery of one size, with default settings but for the compression.
 
     Attributes:
@@ -49,8 +49,6 @@ class GrowthPoint(BaseModel):
         built_s: Seconds to write the gallery and build its graph.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     images: int
     quantization: Quantization
     recall_at_10: float
@@ -62,7 +60,7 @@ class GrowthPoint(BaseModel):
     built_s: float
 
 
-class ShardingPoint(BaseModel):
+class ShardingPoint(FrozenModel):
     """Searches in a gallery that is divided into embedded shards, searched one after the other.
 
     Attributes:
@@ -79,8 +77,6 @@ class ShardingPoint(BaseModel):
         merge_p50_ms: Median latency of the merge.
         built_s: Seconds to write the shards and build their graphs.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     shards: int
     images: int

@@ -11,26 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from pydantic import BaseModel, ConfigDict
+
+from aff_benchmarks import FrozenModel
 
 _MIB = 2**20
 _S_PER_MIN = 60
 _GRACE_S = 10.0
 
 
-def alternate(first: Callable[[], None], second: Callable[[], None], rounds: int) -> tuple[float, float]:
+def median_seconds(call: Callable[[], object], rounds: int, *, warm_up: int = 1) -> float:
+    """Return the median seconds of a call after a warm-up of some calls."""
+    return statistics.median([_seconds(call) for _ in range(warm_up + rounds)][warm_up:])
+
+
+def alternate(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float]:
     """Return the median seconds of two calls, made in turn after one warm-up, so that noise affects both alike."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds + 1):
-        for call, kept in zip((first, second), times, strict=True):
-            started = time.perf_counter()
-            call()
-            if number:
-                kept.append(time.perf_counter() - started)
-    return statistics.median(times[0]), statistics.median(times[1])
+    pairs = [(_seconds(first), _seconds(second)) for _ in range(rounds + 1)][1:]
+    return statistics.median(one for one, _ in pairs), statistics.median(other for _, other in pairs)
 
 
-class Sample(BaseModel):
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+class Sample(FrozenModel):
     """A process at one moment.
 
     Attributes:
@@ -41,8 +47,6 @@ class Sample(BaseModel):
         threads: Number of threads.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     seconds: float
     resident_mb: float
     anonymous_mb: float
@@ -50,7 +54,7 @@ class Sample(BaseModel):
     threads: int
 
 
-class ProcessOverTime(BaseModel):
+class ProcessOverTime(FrozenModel):
     """A process after the warm-up; slopes are least squares of all samples.
 
     Attributes:
@@ -60,8 +64,6 @@ class ProcessOverTime(BaseModel):
         descriptors_per_min: Growth of the number of open descriptors.
         samples: Samples at equal intervals.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     pid: int
     resident_mb_per_min: float

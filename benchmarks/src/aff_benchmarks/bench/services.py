@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.measuring import end_tree
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.images.decoding import decode_image
@@ -31,33 +32,56 @@ _PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class QueryService:
-    """A running query service.
-
-    Attributes:
-        port: Local port.
-        gallery: Directory of the gallery.
-        process: Process of the service.
-        ready_s: Seconds from the start to the first successful response.
-    """
-
-    port: int
-    gallery: Path
-    process: subprocess.Popen[bytes]
-    ready_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """A running baseline service.
+class RunningService:
+    """A running service of this machine.
 
     Attributes:
         port: Local port.
         pid: Id of its root process.
+        ready_s: Seconds from the start to the first successful response.
     """
 
     port: int
     pid: int
+    ready_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryService(RunningService):
+    """A running query service, and the directory of its gallery."""
+
+    gallery: Path
+
+
+class LitserveSetting(FrozenModel):
+    """A setting of LitServe.
+
+    Attributes:
+        workers: Search processes, each with one thread of ONNX Runtime.
+        batch: Maximum batch size of the encoder.
+        batch_timeout_s: Maximum wait for a batch to fill.
+    """
+
+    workers: int
+    batch: int = 1
+    batch_timeout_s: float = 0.0
+
+    def arguments(self, bundle: Path, galleries: Sequence[Path]) -> list[str]:
+        """Return the arguments of `litserve_service`, from at least one gallery per worker."""
+        return [
+            *("--bundle", str(bundle), "--batch", str(self.batch), "--batch-timeout", str(self.batch_timeout_s)),
+            *(argument for gallery in galleries[: self.workers] for argument in ("--gallery", str(gallery))),
+        ]
+
+
+def litserve_settings(cores: int) -> list[LitserveSetting]:
+    """Return settings with one worker and one per core, each without batches and with batches of 8 within 5 ms."""
+    workers = dict.fromkeys((1, cores))
+    return [
+        LitserveSetting(workers=count, batch=batch, batch_timeout_s=timeout)
+        for count in workers
+        for batch, timeout in ((1, 0.0), (8, 0.005))
+    ]
 
 
 @contextmanager
@@ -81,29 +105,25 @@ def running_query_service(
     process = subprocess.Popen([sys.executable, "-m", "query_api"], env=environment)
     try:
         ready_s = _wait_until_ready(process, f"http://127.0.0.1:{port}/readyz", within_s=_SERVICE_START_S)
-        yield QueryService(port, gallery, process, ready_s)
+        yield QueryService(port, process.pid, ready_s, gallery)
     finally:
         process.terminate()
         process.wait()
 
 
 @contextmanager
-def running_baseline(name: str, arguments: Sequence[str]) -> Iterator[Baseline]:
-    """Start a baseline, wait until `GET /health` succeeds, and end it afterwards.
-
-    Args:
-        name: Module in `aff_benchmarks.bench.baselines`.
-        arguments: Arguments of its command line, after `--port`.
+def running_baseline(name: str, arguments: Sequence[str]) -> Iterator[RunningService]:
+    """Start `clip_service` or `litserve_service`, wait until `GET /health` succeeds, and end it afterwards.
 
     Raises:
         RuntimeError: The baseline ended, or was not ready within five minutes.
     """
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", f"{__package__}.baselines.{name}", "--port", str(port), *arguments]
+    command = [sys.executable, "-m", f"{__package__}.{name}", "--port", str(port), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        _wait_until_ready(process, f"http://127.0.0.1:{port}/health", within_s=_BASELINE_START_S)
-        yield Baseline(port, process.pid)
+        ready_s = _wait_until_ready(process, f"http://127.0.0.1:{port}/health", within_s=_BASELINE_START_S)
+        yield RunningService(port, process.pid, ready_s)
     finally:
         end_tree(process.pid)
         process.wait()
@@ -130,10 +150,7 @@ def _ready(url: str) -> bool:
 class QueryFloor:
     """The lower bound of a search: decoding, encoder and vector search in a bare loop, with the service's settings.
 
-    Args:
-        bundle: Directory of the model bundle.
-        collection: Directory of an embedded collection that no other process has open.
-        settings: Settings of the service.
+    No other process may have the embedded collection open.
     """
 
     def __init__(self, bundle: Path, collection: Path, settings: QuerySettings) -> None:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.load import Connections, Outcome, at_moments
 from aff_benchmarks.bench.load_mix import CHANGES, Kind, LoadMix, LoadRequest, mix_of_gallery
 from aff_benchmarks.bench.measuring import ProcessOverTime, watch, with_children
@@ -70,15 +69,13 @@ class LoadPlan:
     even: bool = False
 
 
-class KindLoad(BaseModel):
+class KindLoad(FrozenModel):
     """Requests of one kind; latencies in ms of the responses of status 200, from the due time; None without any.
 
     Attributes:
         requests: Number of requests.
         rejected: Number of requests rejected with status 429.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     requests: int
     rejected: int
@@ -98,7 +95,7 @@ class KindLoad(BaseModel):
         )
 
 
-class LoadBench(BaseModel):
+class LoadBench(FrozenModel):
     """The results of a load test.
 
     Attributes:
@@ -113,8 +110,6 @@ class LoadBench(BaseModel):
         goals: Whether no request failed (`failures`), and whether no process's resident memory grows by more than 1 MiB
             per minute (`growth`).
     """
-
-    model_config = ConfigDict(frozen=True)
 
     per_s: float
     capacity_per_s: float | None

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from aff_benchmarks.bench.bench_encoders import EncoderFigures, measure_encoder
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aff_benchmarks import FrozenModel
+from aff_benchmarks.ablation.report import mean_and_deviation
+from aff_benchmarks.bench.measuring import median_seconds
 from aff_benchmarks.report.encoder_materials import WAYS, EncoderTrainings, Way
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of, shown
-from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
+from aff_benchmarks.report.section import (
+    BenchContext,
+    Figure,
+    Section,
+    Table,
+    draw_level,
+    draw_line,
+    figure,
+    new_plot,
+    ratio_of,
+    save_plot,
+    shown,
+)
 from aff_benchmarks.report.trained_encoders import EncoderScore, gallery_references, train_encoders
+from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.export.query_encoder_graph import export_query_encoder
 from aff_toolkit.models.base_bundle import BaseBundle
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
+from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 
 PLOT = "accuracy_over_cost.svg"
 _WORK = Path("out/bench-encoders")
+_RUNS, _WARM_UP = 20, 3
 _TRAININGS = EncoderTrainings()
 _NAMES: Mapping[Way, str] = {
     "aff": "AFF",
@@ -41,11 +64,7 @@ trainings are short, and the photographs small: compare the order of the lines, 
 
 
 def accuracy_over_cost(context: BenchContext) -> Section:
-    """Run the missing trainings, and measure; the first run takes a quarter of an hour on two cores.
-
-    Raises:
-        AffError: The bundle cannot be used, or a training failed.
-    """
+    """Run the missing trainings, and measure; the first run takes a quarter of an hour on two cores."""
     base = BaseBundle.open(context.bundle)
     materials, scores = train_encoders(base, _TRAININGS, _WORK)
     references = gallery_references(materials)
@@ -127,17 +146,11 @@ def _table(scores: Sequence[EncoderScore], costs: Sequence[EncoderFigures], refe
                 f"{cost.parameters:,}",
                 shown(cost.mflop),
                 f"{cost.latency_ms:.2f}",
-                *(_cell(_maps(scores, way, cost.name)) for way in ways),
+                *(mean_and_deviation(_maps(scores, way, cost.name)) for way in ways),
             ]
             for cost in costs
         ],
     )
-
-
-def _cell(maps: Sequence[float]) -> str:
-    values = [100 * value for value in maps]
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
 
 
 def _plot(
@@ -152,11 +165,8 @@ def _plot(
         for number, way in enumerate(WAYS):
             if _maps(scores, way):
                 heights = [100 * statistics.mean(_maps(scores, way, name)) for name in names]
-                style = {"color": COLOURS[number], "marker": MARKERS[number], "label": _NAMES[way]}
-                axes.plot([places[name] for name in names], heights, **style)  # type: ignore[arg-type]
-        axes.axhline(
-            100 * references["aff"], color=COLOURS[0], linestyle="--", linewidth=1, label="mixer on both sides"
-        )
+                draw_line(axes, number, _NAMES[way], [places[name] for name in names], heights)
+        draw_level(axes, 100 * references["aff"], "mixer on both sides")
         axes.set(xscale="log", xlabel=label, title="mAP, percent")
         axes.set_xticks([places[name] for name in names], [f"{name}  {shown(places[name])}" for name in names])
         axes.tick_params(axis="x", labelrotation=90, labelsize=8)
@@ -168,3 +178,47 @@ def _plot(
         lines, labels, loc="outside lower center", ncols=len(labels), fontsize=8, labelcolor=ink, frameon=False
     )
     save_plot(drawn, path)
+
+
+class EncoderFigures(FrozenModel):
+    """The cost of a query backbone.
+
+    Attributes:
+        mflop: 10^6 multiply-adds per photograph.
+        onnx_mb: Size of the float32 graph in 10^6 bytes.
+        latency_ms: Median latency of encoding one photograph as the query service does.
+        size: Input side in pixels.
+        threads: Threads of ONNX Runtime.
+    """
+
+    name: str
+    parameters: int
+    mflop: float
+    onnx_mb: float
+    latency_ms: float
+    size: int
+    dimension: int
+    threads: int
+
+
+def measure_encoder(name: str, *, size: int, dimension: int, threads: int) -> EncoderFigures:
+    """Build a backbone with random weights, export it, and run the graph."""
+    torch.manual_seed(0)
+    encoder = QUERY_BACKBONES[name].build(dimension).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        encoder(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, "query_encoder.onnx")
+        export_query_encoder(encoder, size, path)
+        served = OnnxQueryEncoder.open(path, Preprocessing(resize="stretch", size=size), dimension, threads=threads)
+        return EncoderFigures(
+            name=name,
+            parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+            mflop=counter.get_total_flops() / 2e6,
+            onnx_mb=path.stat().st_size / 1e6,
+            latency_ms=1e3 * median_seconds(lambda: served.encode([image]), _RUNS, warm_up=_WARM_UP),
+            size=size,
+            dimension=dimension,
+            threads=threads,
+        )

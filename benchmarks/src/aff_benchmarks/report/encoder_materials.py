@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from accelerate.accelerator import Accelerator
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from aff_benchmarks import FrozenModel
 from aff_shared.bundles.bundle import MixerSpec
 from aff_toolkit.data.photograph_source import ScenesSource
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
@@ -25,7 +25,7 @@ Way = Literal["aff", "fused_regression", "single_feature", "light_only"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 
-class EncoderTrainings(BaseModel):
+class EncoderTrainings(FrozenModel):
     """Settings of the trainings on procedural landmarks.
 
     Attributes:
@@ -41,8 +41,6 @@ class EncoderTrainings(BaseModel):
         distractors: Views of other landmarks in the gallery.
         difficulty: Difficulty of the held-out views.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     backbones: tuple[str, ...] = ("residual-32", "residual-16", "residual-8")
     seeds: tuple[int, ...] = (1,)

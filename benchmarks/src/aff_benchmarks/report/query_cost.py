@@ -5,11 +5,28 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts, compare_services
-from aff_benchmarks.bench.baselines.search_cost import LitserveSetting, SearchCost, best_for_many, best_for_one
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of, shown
-from aff_benchmarks.report.theme import draw_bars, new_plot, save_plot
+from aff_benchmarks.bench.compare_services import (
+    Comparison,
+    Counts,
+    SearchCost,
+    best_for_one_and_many,
+    compare_services,
+)
+from aff_benchmarks.bench.services import LitserveSetting
+from aff_benchmarks.report.section import (
+    BenchContext,
+    Figure,
+    Section,
+    Table,
+    draw_bars,
+    figure,
+    new_plot,
+    ratio_of,
+    save_plot,
+    shown,
+)
 
 PLOT = "query_cost.svg"
 _COUNTS = Counts()
@@ -44,12 +61,7 @@ _THROUGHPUT = (
 
 
 def query_cost(context: BenchContext) -> Section:
-    """Measure the services.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-        RuntimeError: A service did not start, or rejected a search.
-    """
+    """Measure the services."""
     found = compare_services(context.bundle, images=context.gallery, repetitions=context.repetitions, counts=_COUNTS)
     _plot(found, context.out / PLOT)
     return Section(
@@ -84,17 +96,8 @@ def _vector_search_of(clip: Sequence[SearchCost]) -> str:
     return f"The vector search is {share:.0%} of CLIP's median latency; the rest is its tower."
 
 
-def _ratio(
-    first: Sequence[SearchCost],
-    second: Sequence[SearchCost],
-    name: str,
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    note: str = "",
-) -> Figure:
-    values = [[float(getattr(cost, name)) for cost in costs] for costs in (first, second)]
-    return ratio_of(*values, at_least=at_least, at_most=at_most, note=note)
+def _ratio(first: Sequence[SearchCost], second: Sequence[SearchCost], name: str, **goal: Any) -> Figure:
+    return ratio_of(*([float(getattr(cost, name)) for cost in costs] for costs in (first, second)), **goal)
 
 
 def _median(costs: Sequence[SearchCost], name: str) -> float | None:
@@ -103,7 +106,7 @@ def _median(costs: Sequence[SearchCost], name: str) -> float | None:
 
 
 def _table(found: Comparison) -> Table:
-    one, many = best_for_one(found.trials), best_for_many(found.trials)
+    one, many = best_for_one_and_many(found.trials)
     rows = {"ours": found.ours, "floor": found.floor}
     if one == many:
         rows[f"LitServe, {_setting_text(one)}"] = found.litserve_one
@@ -112,21 +115,12 @@ def _table(found: Comparison) -> Table:
         rows[f"LitServe, best for many: {_setting_text(many)}"] = found.litserve_many
     rows["CLIP ViT-L/14"] = found.clip
     names = ("p50_ms", "p99_ms", "per_s", "memory_mib", "cpu_s_per_1000", "store_ms")
-    columns = [
-        "",
-        "p50, ms",
-        "p99, ms",
-        "searches/s",
-        "memory, MiB",
-        "CPU s per 1,000",
-        "vector search, ms",
-        "upload, bytes",
-    ]
+    headings = ("p50, ms", "p99, ms", "searches/s", "memory, MiB", "CPU s per 1,000", "vector search, ms")
     photograph = f"{found.photograph_bytes:,.0f}"
     uploads = {"ours": f"{photograph}; encoded on the device {found.embedding_bytes:,}", "floor": ""}
     return Table(
         title="Medians of the repetitions",
-        columns=columns,
+        columns=["", *headings, "upload, bytes"],
         rows=[
             [label, *(_cell(_median(costs, name)) for name in names), uploads.get(label, photograph)]
             for label, costs in rows.items()

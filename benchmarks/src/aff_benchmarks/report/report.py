@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.report.accuracy import accuracy
 from aff_benchmarks.report.accuracy_over_cost import accuracy_over_cost
 from aff_benchmarks.report.query_cost import query_cost
-from aff_benchmarks.report.section import BenchContext, Figure, Machine, Section, Table, shown, this_machine
+from aff_benchmarks.report.section import BenchContext, Figure, Machine, Section, Table, shown
 from aff_benchmarks.report.store_cost import store_cost
 from aff_benchmarks.report.throughput import index_cost, training_and_features
+from aff_shared.resource_limits import usable_cores
 
 SECTIONS: Mapping[str, Callable[[BenchContext], Section]] = {
     "query_cost": query_cost,
@@ -24,13 +30,18 @@ SECTIONS: Mapping[str, Callable[[BenchContext], Section]] = {
     "accuracy_over_cost": accuracy_over_cost,
     "training_and_features": training_and_features,
 }
+_PACKAGES = (
+    *("faiss-cpu", "fastapi", "litserve", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "qdrant-client"),
+    *("qdrant-edge-py", "torch", "transformers", "uvicorn"),
+)
+_MIB = 2**20
 _RESULT, _PAGE = "bench.json", "README.md"
 _HOW = """Figures are medians of repetitions that were measured in turn, with the smallest and the largest value.
 Compare ratios within one run; milliseconds differ between machines, and between runs on a shared machine. `bench.json`
 has all values."""
 
 
-class BenchReport(BaseModel):
+class BenchReport(FrozenModel):
     """All measured values.
 
     Attributes:
@@ -38,8 +49,6 @@ class BenchReport(BaseModel):
         finished: Time of the last measurement.
         sections: Sections by key, in the order of the page.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     machine: Machine
     finished: datetime
@@ -175,3 +184,42 @@ def _table(table: Table) -> list[str]:
     rule = "|".join("---" for _ in table.columns)
     rows = [f"| {' | '.join(row)} |" for row in table.rows]
     return [f"**{table.title}**", "", f"| {' | '.join(table.columns)} |", f"|{rule}|", *rows, ""]
+
+
+def this_machine() -> Machine:
+    """Return a description of this machine."""
+    import torch  # noqa: PLC0415 - slow to import
+
+    return Machine(
+        processor=_processor(),
+        cores=usable_cores(),
+        memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=_versions(),
+        card=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        commit=_commit(),
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

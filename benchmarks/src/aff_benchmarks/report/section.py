@@ -1,54 +1,36 @@
-"""Data of the benchmark report: figures, tables, sections, and the machine."""
+"""Parts of the benchmark report: figures, tables, plots, sections."""
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+import matplotlib as mpl
+from matplotlib import figure as mpl_figure
+from matplotlib.axes import Axes
+from pydantic import Field
 
-from aff_shared.resource_limits import usable_cores
+from aff_benchmarks import FrozenModel
 
-_PACKAGES = (
-    "faiss-cpu",
-    "fastapi",
-    "litserve",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "pillow",
-    "qdrant-client",
-    "qdrant-edge-py",
-    "torch",
-    "transformers",
-    "uvicorn",
-)
-_MIB = 2**20
 _WHOLE = 100
+_COLOURS = ("#2f81f7", "#e8710a", "#2da44e", "#bf4b8a", "#8b6ff0", "#b08800")  # legible on light and on dark pages
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_INK = "#7d8590"  # a grey with a contrast of 4 on white, and of 5 on black
+_HEADROOM = 3.0
 
 
-class Figure(BaseModel):
-    """A figure over several repetitions.
+class Figure(FrozenModel):
+    """A figure over several repetitions: their median, smallest and largest value.
 
     Attributes:
-        median: Median of the repetitions.
-        low: Smallest value.
-        high: Largest value.
-        repetitions: Number of repetitions.
         unit: Unit, such as ms; empty for a ratio.
         goal: Bound for the median; None for an informative figure.
         sense: Whether the goal is a lower or an upper bound.
         note: Remark; the reason where the goal is missed.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     median: float
     low: float
@@ -75,15 +57,7 @@ def figure(
     at_most: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Summarise repetitions.
-
-    Args:
-        values: One value per repetition, at least one.
-        unit: Unit, such as ms; empty for a ratio.
-        at_least: Goal of a figure that should be large.
-        at_most: Goal of a figure that should be small; not both.
-        note: Remark.
-    """
+    """Summarise repetitions; the goal is either a lower or an upper bound of their median."""
     return Figure(
         median=statistics.median(values),
         low=min(values),
@@ -96,17 +70,15 @@ def figure(
     )
 
 
-def ratio_of(
-    first: Sequence[float],
-    second: Sequence[float],
-    *,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    note: str = "",
-) -> Figure:
-    """Return `first_over_second` of repetitions that were measured in turn: one ratio per pair."""
-    pairs = [one / other for one, other in zip(first, second, strict=True)]
-    return figure(pairs, at_least=at_least, at_most=at_most, note=note)
+def ratio_of(first: Sequence[float], second: Sequence[float], **goal: Any) -> Figure:
+    """Return `first_over_second` of repetitions that were measured in turn: one ratio per pair.
+
+    Args:
+        first: Numerators.
+        second: Denominators.
+        goal: See `figure`.
+    """
+    return figure([one / other for one, other in zip(first, second, strict=True)], **goal)
 
 
 def shown(value: float) -> str:
@@ -114,37 +86,23 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= _WHOLE else f"{value:.3g}"
 
 
-class Table(BaseModel):
-    """A table of the report.
-
-    Attributes:
-        title: Caption.
-        columns: Column headings.
-        rows: Cells as text, one per column.
-    """
-
-    model_config = ConfigDict(frozen=True)
+class Table(FrozenModel):
+    """A table of the report; every row has one cell per column."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
 
 
-class Machine(BaseModel):
+class Machine(FrozenModel):
     """A machine and its software.
 
     Attributes:
-        processor: Processor model.
-        cores: Cores that this process may use.
-        memory_mib: Total memory.
-        system: Operating system and kernel.
-        python: Python version.
+        cores: Cores that the process may use.
         packages: Versions of the installed packages that affect the figures.
         card: GPU model, or None.
         commit: Commit of the repository, marked if the working tree differs; None outside of a repository.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     processor: str
     cores: int
@@ -156,15 +114,13 @@ class Machine(BaseModel):
     commit: str | None
 
 
-class Section(BaseModel):
+class Section(FrozenModel):
     """The results of one comparison.
 
     Attributes:
         key: Key of the section in `bench.json`.
-        title: Heading.
         text: Markdown paragraphs that describe the comparison.
         figures: Figures by key; a ratio is called `x_over_y`.
-        tables: Tables of the page.
         plots: File names of SVG images in the report's directory.
         settings: Seeds, sizes and counts of the measurement.
         details: All other measured values, for programs.
@@ -172,16 +128,14 @@ class Section(BaseModel):
         elsewhere: Machine of the measurement, if it is not the report's.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     key: str
     title: str
     text: str
     figures: dict[str, Figure]
-    tables: list[Table] = []
-    plots: list[str] = []
-    settings: dict[str, Any] = {}
-    details: dict[str, Any] = {}
+    tables: list[Table] = Field(default_factory=list)
+    plots: list[str] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
     seconds: float = 0.0
     elsewhere: Machine | None = None
 
@@ -209,40 +163,60 @@ class BenchContext:
     ablations: Path
 
 
-def this_machine() -> Machine:
-    """Return a description of this machine."""
-    import torch  # noqa: PLC0415 - slow to import
-
-    return Machine(
-        processor=_processor(),
-        cores=usable_cores(),
-        memory_mib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB,
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        packages=_versions(),
-        card=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        commit=_commit(),
-    )
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+def new_plot(panels: int = 1, *, width: float = 4.6, height: float = 3.6) -> tuple[mpl_figure.Figure, list[Axes]]:
+    """Return a transparent figure with panels side by side, each `width` x `height` inches."""
+    with mpl.rc_context({"font.size": 10}):
+        drawn = mpl_figure.Figure(figsize=(width * panels, height), layout="constrained")
+        axes = [drawn.add_subplot(1, panels, number) for number in range(1, panels + 1)]
+    drawn.patch.set_alpha(0)
+    for one in axes:
+        one.patch.set_alpha(0)
+        one.grid(axis="y", color=_INK, alpha=0.25)
+        one.set_axisbelow(True)
+        one.tick_params(colors=_INK, which="both")
+        for name, spine in one.spines.items():
+            spine.set_color(_INK)
+            spine.set_visible(name in ("left", "bottom"))
+        for text in (one.title, one.xaxis.label, one.yaxis.label):
+            text.set_color(_INK)
+    return drawn, axes
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def draw_bars(axes: Axes, heights: Mapping[str, float | None], title: str, *, log: bool = False) -> None:
+    """Draw one bar per name of a positive value, with the value above; None for no bar."""
+    there = {place: height for place, height in enumerate(heights.values()) if height is not None}
+    bars = axes.bar(list(there), list(there.values()), width=0.65, color=[_COLOURS[place] for place in there])
+    axes.bar_label(bars, labels=[shown(height) for height in there.values()], padding=2)
+    axes.set_xticks(range(len(heights)), list(heights))
+    axes.set_xlim(-0.6, len(heights) - 0.4)
+    axes.set_title(title)
+    if log:
+        axes.set_yscale("log")
+        axes.set_ylim(min(there.values()) / _HEADROOM, max(there.values()) * _HEADROOM)
+        axes.minorticks_off()
+    else:
+        axes.margins(y=0.12)
 
 
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+def draw_line(axes: Axes, number: int, label: str, x: Sequence[float], y: Sequence[float]) -> None:
+    """Draw the line of this number, from 0, with its own colour and marker."""
+    axes.plot(x, y, color=_COLOURS[number], marker=_MARKERS[number], label=label)
+
+
+def draw_level(axes: Axes, y: float, label: str) -> None:
+    """Draw a horizontal dashed line in the first colour."""
+    axes.axhline(y, color=_COLOURS[0], linestyle="--", linewidth=1, label=label)
+
+
+def save_plot(drawn: mpl_figure.Figure, path: Path) -> None:
+    """Write a reproducible SVG; texts and legends have the theme's colour."""
+    for axes in drawn.axes:
+        for text in axes.texts:
+            text.set_color(_INK)
+        if (legend := axes.get_legend()) is not None:
+            legend.get_frame().set_alpha(0)
+            legend.get_frame().set_edgecolor("none")
+            for text in legend.get_texts():
+                text.set_color(_INK)
+    with mpl.rc_context({"svg.hashsalt": "aff", "svg.fonttype": "path"}):
+        drawn.savefig(path, format="svg", metadata={"Date": None})

@@ -10,16 +10,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_benchmarks.bench.store_baselines import HITS, BaselineSearch, exact_neighbours, faiss_search, numpy_search
 from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_point, synthetic_queries
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
-from aff_benchmarks.report.theme import COLOURS, MARKERS, new_plot, save_plot
+from aff_benchmarks.report.section import (
+    BenchContext,
+    Figure,
+    Section,
+    Table,
+    draw_line,
+    figure,
+    new_plot,
+    ratio_of,
+    save_plot,
+)
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.gallery_catalogue import open_catalogue
@@ -43,15 +53,13 @@ _FAISS = (
 )
 
 
-class StoreWrites(BaseModel):
+class StoreWrites(FrozenModel):
     """The speed of a store.
 
     Attributes:
         upserts_per_s: Durable writes per second, 128 images per call, one call after the other.
         p50_ms: Median latency of searches after the writes, one after the other.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     upserts_per_s: float
     p50_ms: float
@@ -66,6 +74,11 @@ class SizeCost:
     exact: BaselineSearch
     graph: BaselineSearch
 
+    def details(self) -> dict[str, Any]:
+        """Return all values for the JSON report."""
+        ours = [point.model_dump() for point in self.ours]
+        return {"images": self.images, "ours": ours, "numpy": asdict(self.exact), "faiss": asdict(self.graph)}
+
 
 def store_cost(context: BenchContext) -> Section:
     """Compare stores by gallery size and compression, at equal recall."""
@@ -73,21 +86,16 @@ def store_cost(context: BenchContext) -> Section:
     costs = [_measure(dimension, size, context.repetitions) for size in context.sizes]
     embedded, server = _writes(dimension, context.repetitions)
     rows = [row for cost in costs for row in _rows(cost)]
+    writes = [
+        [name, f"{one.upserts_per_s:,.0f}", f"{one.p50_ms:.2f} ms"]
+        for name, runs in (("embedded", embedded), ("server", server))
+        for one in runs[-1:]
+    ]
+    through = f"Writes, {_BATCH} images per call, and searches afterwards, through the store's Protocol"
+    columns = ["images", "search", "recall@10", "p50", "p99", "on disk", "build time"]
     tables = [
-        Table(
-            title="Searches",
-            columns=["images", "search", "recall@10", "p50", "p99", "on disk", "build time"],
-            rows=rows,
-        ),
-        Table(
-            title=f"Writes, {_BATCH} images per call, and searches afterwards, through the store's Protocol",
-            columns=["store", "images/s", "p50 of a search"],
-            rows=[
-                [name, f"{one.upserts_per_s:,.0f}", f"{one.p50_ms:.2f} ms"]
-                for name, runs in (("embedded", embedded), ("server", server))
-                for one in runs[-1:]
-            ],
-        ),
+        Table(title="Searches", columns=columns, rows=rows),
+        Table(title=through, columns=["store", "images/s", "p50 of a search"], rows=writes),
     ]
     _plot(costs, context.out / _PLOT)
     not_measured = "" if server else "\nA Qdrant server was not measured: `QDRANT_URL` is empty.\n"
@@ -100,15 +108,7 @@ def store_cost(context: BenchContext) -> Section:
         plots=[_PLOT],
         settings={"dimension": dimension, "sizes": list(context.sizes), "queries": _QUERIES, "written": _WRITTEN},
         details={
-            "sizes": [
-                {
-                    "images": cost.images,
-                    "ours": [point.model_dump() for point in cost.ours],
-                    "numpy": asdict(cost.exact),
-                    "faiss": asdict(cost.graph),
-                }
-                for cost in costs
-            ],
+            "sizes": [cost.details() for cost in costs],
             "writes": [one.model_dump() for one in [*embedded, *server]],
         },
     )
@@ -137,12 +137,7 @@ def _writes(dimension: int, repetitions: int) -> tuple[list[StoreWrites], list[S
 
 
 async def measure_store(settings: StoreSettings, images: int, queries: NDArray[np.float32]) -> StoreWrites:
-    """Write a gallery of synthetic embeddings, search it, and drop it.
-
-    Args:
-        settings: Store settings; the gallery is written into a new collection that is not live.
-        images: Number of images.
-        queries: Query vectors (Q, D).
+    """Write synthetic embeddings into a new collection that is not live, search it with (Q, D) queries, and drop it.
 
     Raises:
         StoreError: The store is unavailable, or rejects a request.
@@ -199,12 +194,15 @@ def _figures(largest: SizeCost, embedded: Sequence[StoreWrites], server: Sequenc
     return figures
 
 
+def _name(point: GrowthPoint) -> str:
+    return f"ours, {'float32' if point.quantization == 'none' else point.quantization}"
+
+
 def _rows(cost: SizeCost) -> list[list[str]]:
-    names = {"none": "ours, float32"}
     rows = [
         [
             f"{cost.images:,}",
-            names.get(point.quantization, f"ours, {point.quantization}"),
+            _name(point),
             f"{point.recall_at_10:.4f}",
             f"{point.p50_ms:.2f} ms",
             f"{point.p99_ms:.2f} ms",
@@ -222,22 +220,18 @@ def _rows(cost: SizeCost) -> list[list[str]]:
 
 
 def _plot(costs: Sequence[SizeCost], path: Path) -> None:
-    figure, (latency, recall) = new_plot(2)
+    drawn, (latency, recall) = new_plot(2)
     sizes = [cost.images for cost in costs]
-    kinds = [point.quantization for point in costs[0].ours]
     lines = {
-        ("ours, float32" if kind == "none" else f"ours, {kind}"): [
-            (cost.ours[place].p50_ms, cost.ours[place].recall_at_10) for cost in costs
-        ]
-        for place, kind in enumerate(kinds)
+        _name(point): [(cost.ours[place].p50_ms, cost.ours[place].recall_at_10) for cost in costs]
+        for place, point in enumerate(costs[0].ours)
     }
     for name, baselines in (("numpy", [cost.exact for cost in costs]), ("faiss", [cost.graph for cost in costs])):
         lines[name] = [(float(np.median(baseline.passes_p50_ms)), baseline.recall_at_10) for baseline in baselines]
     for number, (name, points) in enumerate(lines.items()):
-        style = {"color": COLOURS[number], "marker": MARKERS[number], "label": name}
-        latency.plot(sizes, [p50 for p50, _ in points], **style)  # type: ignore[arg-type]
-        recall.plot(sizes, [share for _, share in points], **style)  # type: ignore[arg-type]
+        for axes, values in zip((latency, recall), zip(*points, strict=True), strict=True):
+            draw_line(axes, number, name, sizes, values)
     latency.set(xscale="log", yscale="log", xlabel="images", title="p50 of a search, ms")
     recall.set(xscale="log", xlabel="images", title="recall@10", ylim=(0.98, 1.001))
     latency.legend()
-    save_plot(figure, path)
+    save_plot(drawn, path)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
+from aff_benchmarks import StrictModel
 from aff_benchmarks.bench.bench_index import IndexBench, bench_index
 from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_features, bench_training
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of, shown
-from aff_benchmarks.report.theme import draw_bars, new_plot, save_plot
+from aff_benchmarks.bench.indexing_runs import plain_images_per_s
+from aff_benchmarks.report.section import (
+    BenchContext,
+    Figure,
+    Section,
+    Table,
+    draw_bars,
+    figure,
+    new_plot,
+    ratio_of,
+    save_plot,
+    shown,
+)
 
 PLOT = "index_cost.svg"
 CARDS = "cards.json"
@@ -38,19 +48,8 @@ _STEP = "The step includes the mixer, the pass of the query network alone does n
 _EXTRACTION = "On a CPU, decoding uses cores that the extractors then lack, and shards are written and hashed."
 
 
-class CardRun(BaseModel):
-    """A comparison of `aff bench` from a machine with a GPU.
-
-    Attributes:
-        card: GPU model.
-        date: Date of the run.
-        command: Command of the run.
-        what: Compared operation.
-        per_s: Images per second of the whole operation.
-        bare_per_s: Images per second of the networks alone.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class CardRun(StrictModel):
+    """A comparison of `aff bench` on a GPU: images per second of a whole operation, and of the networks alone."""
 
     card: str
     date: str
@@ -61,16 +60,11 @@ class CardRun(BaseModel):
 
 
 def index_cost(context: BenchContext) -> Section:
-    """Measure indexing.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-        CalledProcessError: The plain loop failed.
-    """
+    """Measure indexing."""
     ours, plain = [], []
     for _ in range(context.repetitions):
         ours.append(bench_index(context.bundle, _INDEXED_IMAGES, 1, (), _DEVICE))
-        plain.append(_plain_images_per_s(context.bundle))
+        plain.append(plain_images_per_s(context.bundle, _INDEXED_IMAGES, _DEVICE))
     rates = {
         "extractors alone": statistics.median(one.bare_images_per_s for one in ours),
         "ours": statistics.median(one.images_per_s for one in ours),
@@ -90,12 +84,6 @@ def index_cost(context: BenchContext) -> Section:
         settings={"images": _INDEXED_IMAGES, "batch_size": ours[0].batch_size, "device": ours[0].device},
         details={"ours": [one.model_dump() for one in ours], "plain_images_per_s": plain},
     )
-
-
-def _plain_images_per_s(bundle: Path) -> float:
-    module = "aff_benchmarks.bench.baselines.plain_indexing"
-    command = [sys.executable, "-m", module, str(bundle), str(_INDEXED_IMAGES), _DEVICE]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def _index_figures(ours: list[IndexBench], plain: list[float]) -> dict[str, Figure]:
@@ -137,15 +125,9 @@ def _gpu_runs(path: Path) -> list[Table]:
         return []
     runs = TypeAdapter(list[CardRun]).validate_json(path.read_text(encoding="utf-8"))
     rows = [
-        [
-            run.card,
-            run.date,
-            run.what,
-            f"{run.per_s:,.0f}",
-            f"{run.bare_per_s:,.0f}",
-            f"{run.per_s / run.bare_per_s:.2f}",
-        ]
+        [run.card, run.date, run.what, *(f"{rate:,.0f}" for rate in rates), f"{rates[0] / rates[1]:.2f}"]
         for run in runs
+        for rates in [(run.per_s, run.bare_per_s)]
     ]
     columns = ["GPU", "date", "operation", "images/s", "networks alone, images/s", "share"]
     return [Table(title="On GPUs, in separate runs", columns=columns, rows=rows)]

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
-from aff_toolkit.models.query_backbones import QUERY_BACKBONES
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_a_missing_package_is_an_error_for_a_requested_backbone(monkeypatch: pyt
 def test_a_backbone_with_a_missing_package_is_skipped_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     two = {name: QUERY_BACKBONES[name] for name in ("mobilenet-v3-small", "residual-8")}
-    monkeypatch.setattr("aff_toolkit.models.query_backbones.QUERY_BACKBONES", two)
+    monkeypatch.setattr("aff_toolkit.models.query_encoder.QUERY_BACKBONES", two)
     done = cli.invoke(app, ["encoders", "--size", "32", "--json"])
     assert [one["name"] for one in json.loads(done.stdout)] == ["residual-8"]
     assert "skipped: mobilenetv3_small_100: needs timm" in done.stderr

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from aff_benchmarks.bench.bench_encoders import EncoderFigures
 from aff_benchmarks.report import accuracy_over_cost as module
-from aff_benchmarks.report.accuracy_over_cost import PLOT, accuracy_over_cost
+from aff_benchmarks.report.accuracy_over_cost import PLOT, EncoderFigures, accuracy_over_cost
 from aff_benchmarks.report.encoder_materials import EncoderTrainings
 from aff_benchmarks.report.section import BenchContext, Section
 from aff_benchmarks.report.trained_encoders import EncoderScore

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.bench.baselines.compare_services import Comparison, Counts
-from aff_benchmarks.bench.baselines.search_cost import LitserveSetting, LitserveTrial, SearchCost, litserve_settings
+from aff_benchmarks.bench.compare_services import Comparison, Counts, LitserveTrial, SearchCost
+from aff_benchmarks.bench.services import LitserveSetting, litserve_settings
 from aff_benchmarks.report import query_cost as module
 from aff_benchmarks.report.query_cost import PLOT, query_cost
 from aff_benchmarks.report.section import BenchContext, Section

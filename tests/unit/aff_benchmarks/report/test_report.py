@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aff_benchmarks.report.report import read_report, write_report
-from aff_benchmarks.report.section import Machine, Section, Table, figure, ratio_of, shown, this_machine
+from aff_benchmarks.report.report import read_report, this_machine, write_report
+from aff_benchmarks.report.section import Machine, Section, Table, figure, ratio_of, shown
 
 MACHINE = Machine(
     processor="Slow One",

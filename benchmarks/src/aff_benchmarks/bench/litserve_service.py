@@ -1,6 +1,6 @@
 """The query encoder of a bundle and the embedded vector search behind LitServe.
 
-`python -m aff_benchmarks.bench.baselines.litserve_service --port 9000 --bundle bundles/photos --gallery COLLECTION`
+`python -m aff_benchmarks.bench.litserve_service --port 9000 --bundle bundles/photos --gallery COLLECTION`
 
 This module does not postpone annotations, because LitServe reads one at runtime.
 """

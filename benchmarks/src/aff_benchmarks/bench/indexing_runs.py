@@ -1,39 +1,47 @@
-"""Peak memory of indexing a synthetic gallery: `python -m aff_benchmarks.bench.index_memory SIZE DIRECTORY`.
-
-The pipeline is that of the service; only the encoder is replaced by a random projection of the photograph at 16 x 16
-pixels, so that 100,000 images take a minute.
-"""
+"""Indexing runs that need a separate process: peak memory of the pipeline, and a tutorial's plain loop."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import json
 import re
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from prometheus_client import CollectorRegistry
 
+from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
+from aff_shared.bundles.bundle import load_manifest
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.store.embedded.store import QdrantEdgeStore
+from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections.collection_runtime import open_pipeline
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.payload_limits import PayloadLimits
+from gallery_indexer.indexing.photograph_preparation import prepare_photograph
 from gallery_indexer.settings import IndexerSettings
 
+_MODULE = "aff_benchmarks.bench.indexing_runs"
 _DIMENSION = 512
 _SIDE = 16
 _PHOTOGRAPH_SIDE = 96
@@ -42,6 +50,7 @@ _SAMPLE_S = 0.02
 _REQUEST_IMAGES = 32
 _LEAST_CONCURRENT_REQUESTS = 4
 _CONCURRENT_BATCHES = 6  # the pipeline holds four
+_DISTINCT, _WARM_UP = 64, 4
 
 
 class OpenedIndex:
@@ -137,19 +146,62 @@ async def _index(size: int, directory: Path) -> None:
         await store.close()
 
 
-def main() -> None:
-    """Index, and print `peak_memory_mb`, `peak_anonymous_mb` and `images_per_s` as JSON."""
-    size, directory = int(sys.argv[1]), Path(sys.argv[2])
-    with closing(_AnonymousPeak()) as anonymous:
+def _memory(size: str) -> dict[str, float]:
+    """Index a synthetic gallery; only the encoder is replaced, so that 100,000 images take a minute."""
+    with tempfile.TemporaryDirectory() as directory, closing(_AnonymousPeak()) as anonymous:
         started = time.perf_counter()
-        asyncio.run(_index(size, directory))
-        seconds = time.perf_counter() - started
-    found = {
-        "peak_memory_mb": _status_kib("VmHWM") / 1024,
-        "peak_anonymous_mb": anonymous.kib / 1024,
-        "images_per_s": size / seconds,
-    }
-    sys.stdout.write(json.dumps(found))
+        asyncio.run(_index(int(size), Path(directory)))
+        images_per_s = int(size) / (time.perf_counter() - started)
+    peaks = {"peak_memory_mb": _status_kib("VmHWM") / 1024, "peak_anonymous_mb": anonymous.kib / 1024}
+    return {**peaks, "images_per_s": images_per_s}
+
+
+async def _index_plainly(encoder: GalleryEncoder, store: QdrantEdgeStore, files: Sequence[bytes]) -> None:
+    """Index as tutorials do: decode, prepare, extract, mix and store each photograph before the next."""
+    for number, file in enumerate(files):
+        photograph = Image.open(io.BytesIO(file)).convert("RGB")
+        prepared = prepare_photograph(np.asarray(photograph), encoder.preprocessings)
+        (encoded,) = encoder.encode_images([prepared])
+        digest = hashlib.sha256(file).hexdigest()
+        record = GalleryRecord(str(number), digest, photograph.width, photograph.height, datetime.now(UTC), {})
+        await store.upsert([GalleryPoint(record, encoded.embedding)])
+
+
+async def _plain(bundle: str, images: str, device: str) -> dict[str, float]:
+    manifest, count = load_manifest(Path(bundle)), int(images)
+    encoder = GalleryEncoder.load(Path(bundle), manifest, device=device)
+    distinct = [jpeg_photograph(number) for number in range(min(count, _DISTINCT))]
+    with tempfile.TemporaryDirectory() as directory:
+        store = await QdrantEdgeStore.open(Path(directory), StoreSettings(url=""))
+        await store.create(manifest.space)
+        await _index_plainly(encoder, store, distinct[:_WARM_UP])
+        began = time.perf_counter()
+        await _index_plainly(encoder, store, [distinct[number % len(distinct)] for number in range(count)])
+        seconds = time.perf_counter() - began
+        await store.close()
+    return {"images_per_s": count / seconds}
+
+
+def measure_memory(size: int) -> dict[str, float]:
+    """Return `peak_memory_mb`, `peak_anonymous_mb` and `images_per_s` of indexing a synthetic gallery."""
+    return _in_process("memory", size)
+
+
+def plain_images_per_s(bundle: Path, images: int, device: str) -> float:
+    """Return the images per second of a tutorial's loop, with photographs of 640 x 480 pixels and an embedded store."""
+    return _in_process("plain", bundle, images, device)["images_per_s"]
+
+
+def _in_process(*arguments: object) -> dict[str, float]:
+    command = [sys.executable, "-m", _MODULE, *map(str, arguments)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
+def main() -> None:
+    """Run `memory SIZE` or `plain BUNDLE IMAGES DEVICE`, and print the result as JSON."""
+    kind, *arguments = sys.argv[1:]
+    sys.stdout.write(json.dumps(_memory(*arguments) if kind == "memory" else asyncio.run(_plain(*arguments))))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A symmetric image search as tutorials build it: FastAPI, CLIP on torch, qdrant-client.
 
-`python -m aff_benchmarks.bench.baselines.clip_service --port 9000 --images 1000 --tower large`
+`python -m aff_benchmarks.bench.clip_service --port 9000 --images 1000 --tower large`
 """
 
 from __future__ import annotations

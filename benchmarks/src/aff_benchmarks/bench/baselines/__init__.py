@@ -1,1 +1,0 @@
-"""Baselines: services and loops built as tutorials do, each in a separate process."""

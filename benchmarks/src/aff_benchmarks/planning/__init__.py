@@ -1,1 +1,0 @@
-"""Capacity planning: the machines that a gallery of a given size and search rate requires."""
