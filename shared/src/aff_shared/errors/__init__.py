@@ -75,9 +75,6 @@ Each module holds the errors of one area. Exceptions of other libraries are tran
 the project (image decoding, the store adapters, the ONNX session), so no other code handles foreign exceptions.
 """
 
-from aff_shared.errors.base import *  # noqa: F403
 from aff_shared.errors.gallery import *  # noqa: F403
-from aff_shared.errors.images import *  # noqa: F403
-from aff_shared.errors.models import *  # noqa: F403
 from aff_shared.errors.requests import *  # noqa: F403
 from aff_shared.errors.services import *  # noqa: F403

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from aff_shared.errors.base import AffError
-from aff_shared.errors.requests import InvalidParameterError, RequestError
+from aff_shared.errors.requests import AffError, InvalidParameterError, RequestError
 
 
 class StoreRefusalError(InvalidParameterError):

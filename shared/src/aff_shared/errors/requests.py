@@ -1,10 +1,32 @@
-"""Errors of requests: what the caller sent cannot be used."""
+"""The root of the error tree, and errors of what a caller sent: requests and images."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from aff_shared.errors.base import AffError
+
+class AffError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        code: Stable identifier that programs may match on.
+        status: HTTP status of a service's response.
+        title: Short summary, the same for every occurrence.
+        detail: Cause of this occurrence, for the person who can fix it.
+        item: Name of the cause: a file name, an item id, a parameter.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, item: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.item = item
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.detail}" if self.item else self.detail
 
 
 class RequestError(AffError):
@@ -129,3 +151,63 @@ class ImageUnreachableError(RequestError):
     code = "image_unreachable"
     status = 422
     title = "Image unreachable"
+
+
+class ImageError(AffError):
+    """The image file cannot be used."""
+
+    code = "image_invalid"
+    status = 422
+    title = "Unusable image"
+
+
+class EmptyImageError(ImageError):
+    """The image file is empty."""
+
+    code = "image_empty"
+    title = "Empty image"
+
+
+class UnsupportedImageError(ImageError):
+    """The bytes are not an image of a supported format."""
+
+    code = "image_unsupported"
+    status = 415
+    title = "Not a supported image"
+
+
+class TruncatedImageError(ImageError):
+    """The image file is cut off or damaged."""
+
+    code = "image_truncated"
+    title = "Truncated or damaged image"
+
+
+class ImageTooSmallError(ImageError):
+    """A side of the image is shorter than the limit."""
+
+    code = "image_too_small"
+    title = "Image too small"
+
+
+class ImageTooManyPixelsError(ImageError):
+    """The image would decode to more pixels, or a longer side, than the limit."""
+
+    code = "image_too_many_pixels"
+    status = 413
+    title = "Image has too many pixels"
+
+
+class ImageTooManyBytesError(ImageError):
+    """The encoded image is larger than the limit."""
+
+    code = "image_too_many_bytes"
+    status = 413
+    title = "Image file too large"
+
+
+class DecoderFailedError(ImageError):
+    """The image crashes the decoder process, or takes it too long."""
+
+    code = "decoder_failed"
+    title = "Image cannot be decoded"
