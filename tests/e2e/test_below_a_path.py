@@ -89,7 +89,8 @@ def test_every_id_is_reached_through_it(address: str) -> None:
 
 
 def test_the_documentation_finds_its_document(address: str) -> None:
-    assert f"'{BELOW}/openapi.json'" in httpx.get(f"{address}/docs").text
+    assert f'"{BELOW}/openapi.json"' in httpx.get(f"{address}/docs").text
+    assert httpx.get(f"{address}/docs/files/swagger-ui-bundle.js").status_code == 200
     assert httpx.get(f"{address}/openapi.json").json()["servers"] == [{"url": BELOW}]
 
 
@@ -97,4 +98,5 @@ def test_head_is_answered_through_it_and_nothing_is_redirected(address: str) -> 
     head, get = httpx.head(f"{address}/readyz"), httpx.get(f"{address}/readyz")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
-    assert httpx.post(f"{address}/search/", content=RED).json()["code"] == "not_found"
+    search = httpx.post(f"{address}/search/", content=RED)
+    assert (search.status_code, search.json()["hits"][0]["id"]) == (200, "a b/red.png")

@@ -1,11 +1,13 @@
-"""Middleware of both services: HEAD, root path, security headers, requests that the server rejected."""
+"""Middleware of both services: methods, root path, slashes, security headers, requests that the server rejected."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aff_shared.errors import AffError
@@ -50,7 +52,7 @@ class RootPath(HttpMiddleware):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See HttpMiddleware."""
         rest = scope["path"].removeprefix(self._root_path)
-        if rest != scope["path"] and _is_routed(scope, rest or "/", exactly=not rest):
+        if rest != scope["path"] and _is_routed(scope, rest.rstrip("/") or "/", exactly=not rest):
             scope["path"] = self._root_path + (rest or "/")
         else:
             scope["path"] = self._root_path + scope["path"]
@@ -70,24 +72,51 @@ def _is_routed(scope: Scope, path: str, *, exactly: bool) -> bool:
     return Match.FULL in matches or (Match.PARTIAL in matches and not exactly)
 
 
-class HeadRequests(HttpMiddleware):
-    """ASGI middleware: answers HEAD like GET, without the body."""
+class TrailingSlashes(HttpMiddleware):
+    """ASGI middleware: serves `/search/` as `/search`, without a redirect, which could lose the body.
+
+    A slash at the end of an id belongs to the id.
+    """
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See HttpMiddleware."""
+        path = route_path(scope)
+        without = path.rstrip("/")
+        if without != path and without:
+            as_sent = {**scope, "root_path": ""}
+            is_other = not _is_routed(as_sent, path, exactly=False) and _is_routed(as_sent, without, exactly=False)
+            if is_other or without in _fixed_paths(scope["app"].routes):
+                scope["path"] = scope.get("root_path", "") + without
+        await self._app(scope, receive, send)
 
-        async def send_with_head_allowed(message: Message) -> None:
-            if message["type"] == "http.response.start":
+
+def _fixed_paths(routes: Iterable[Any]) -> set[str]:
+    """Return the paths of routes without parameters; routers that are included in FastAPI's have their own routes."""
+    found: set[str] = set()
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        found |= {route.path} if included is None else _fixed_paths(included.routes)
+    return {path for path in found if "{" not in path}
+
+
+class Methods(HttpMiddleware):
+    """ASGI middleware: answers HEAD like GET, without the body, and names all methods of a path in `Allow`."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See HttpMiddleware."""
+        path = route_path(scope)
+
+        async def send_with_methods(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.METHOD_NOT_ALLOWED:
                 headers = MutableHeaders(scope=message)
-                if headers.get("allow") == "GET":
-                    headers["allow"] = "GET, HEAD"
+                headers["allow"] = ", ".join(_methods_of(scope, path) or ("GET", "HEAD"))  # or static files
             await send(message)
 
         async def send_without_body(message: Message) -> None:
-            await send_with_head_allowed({**message, "body": b""} if "body" in message else message)
+            await send_with_methods({**message, "body": b""} if "body" in message else message)
 
         if scope["method"] != "HEAD":
-            await self._app(scope, receive, send_with_head_allowed)
+            await self._app(scope, receive, send_with_methods)
             return
         as_get = {**scope, "method": "GET"}
         try:
@@ -96,22 +125,26 @@ class HeadRequests(HttpMiddleware):
             scope.update(as_get, method="HEAD")  # the route that was found, for the log and the metrics
 
 
-_DATA = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-# FastAPI's pages of the interactive documentation load Swagger UI and ReDoc from there, and begin with a script inside.
-_DOCUMENTATION = (
-    b"content-security-policy",
-    b"default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; worker-src blob:; "
-    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    b"font-src https://fonts.gstatic.com; "
-    b"img-src 'self' data: https://fastapi.tiangolo.com https://cdn.redoc.ly; frame-ancestors 'none'; base-uri 'none'",
-)
-_ALWAYS = (
+def _methods_of(scope: Scope, path: str) -> list[str]:
+    """Return the methods of all routes of a path."""
+    asked = {**scope, "root_path": "", "path": path}
+    routes = [route for route in scope["app"].routes if not isinstance(route, Mount)]
+    found = [
+        method
+        for method in _METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ["GET", "HEAD", *found[1:]] if found[:1] == ["GET"] else found
+
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_DOCUMENTATION_PATHS = frozenset({"/docs", "/redoc"})
 
 
 class SecurityHeaders(HttpMiddleware):
@@ -119,12 +152,11 @@ class SecurityHeaders(HttpMiddleware):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See HttpMiddleware."""
-        policy = _DOCUMENTATION if route_path(scope) in _DOCUMENTATION_PATHS else _DATA
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 there = {name for name, _ in message["headers"]}
-                message["headers"] += [header for header in (policy, *_ALWAYS) if header[0] not in there]
+                message["headers"] += [header for header in _HEADERS if header[0] not in there]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -16,7 +16,8 @@ from aff_shared.schemas.service import REQUEST_ID_HEADER, Health
 from aff_shared.store.retry import store_failures
 from aff_shared.web.access_control import AccessControl
 from aff_shared.web.body_limits import BodyLimits, ByteBudget
-from aff_shared.web.middleware import HeadRequests, RaiseRejected, RootPath, SecurityHeaders
+from aff_shared.web.documentation import install_documentation
+from aff_shared.web.middleware import Methods, RaiseRejected, RootPath, SecurityHeaders, TrailingSlashes
 from aff_shared.web.observability import RequestLog, RequestMetrics, TraceRequests
 from aff_shared.web.problems import AnswerErrors, install_problem_handlers, problem_responses
 from aff_shared.web.routing import document_access, scoped_router
@@ -58,11 +59,14 @@ def create_service(
         generate_unique_id_function=_operation_id,
         middleware=middleware,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.registry = _registry()
     app.state.access = AccessControl(listen.access, listen.host)
     install_problem_handlers(app, app.state.registry)
     document_access(app)
+    install_documentation(app)
     app.add_middleware(
         BodyLimits,
         max_bytes=listen.max_body_bytes,
@@ -71,7 +75,7 @@ def create_service(
     )
     app.add_middleware(RaiseRejected)
     app.add_middleware(AnswerErrors)
-    app.add_middleware(HeadRequests)
+    app.add_middleware(Methods)
     if listen.access.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -85,6 +89,7 @@ def create_service(
     app.add_middleware(RequestLog, logged=listen.observe.log_requests)
     if listen.observe.otlp_endpoint:
         app.add_middleware(TraceRequests)
+    app.add_middleware(TrailingSlashes)
     if listen.root_path:
         app.add_middleware(RootPath, root_path=listen.root_path)
     app.add_api_route("/healthz", healthz, tags=["operation"])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -8,7 +11,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import Body, FastAPI, Query, Request
+from fastapi import APIRouter, Body, FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
@@ -72,7 +75,26 @@ def _service(root_path: str = "", **limits: Any) -> FastAPI:
     async def post_json(images: Annotated[list[int], Body(embed=True)]) -> Answer:
         return {"sum": sum(images)}
 
+    app.include_router(_pictures())
     return app
+
+
+def _pictures() -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/pictures")
+    async def list_pictures() -> Answer:
+        return {"listed": True}
+
+    @router.post("/pictures")
+    async def add_picture() -> Answer:
+        return {}
+
+    @router.get("/pictures/{item_id:path}")
+    async def get_picture(item_id: str) -> Answer:
+        return {"id": item_id}
+
+    return router
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -134,13 +156,47 @@ async def test_a_wrong_method_is_a_problem_that_names_the_right_ones() -> None:
     assert response.headers["allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("path", ["/healthz/", "/pages/", "/length/", "/metrics/", "/docs/", "/nowhere/"])
+@pytest.mark.parametrize("below", ["", "/photos"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-async def test_a_slash_too_many_is_another_path_and_nothing_is_redirected(method: str, path: str) -> None:
-    response = await _request(method, path)
-    assert response.status_code == 404
-    assert "location" not in response.headers
-    assert response.headers["content-type"] == "application/problem+json"
+async def test_a_slash_at_the_end_changes_nothing(method: str, below: str) -> None:
+    async with _client(_service(below)) as client:
+        for path in ("/healthz", "/pages", "/length", "/metrics", "/docs", "/nowhere", "/pictures"):
+            without = await client.request(method, path, content=b"abc")
+            for slashes in ("/", "//"):
+                response = await client.request(method, f"{below}{path}{slashes}", content=b"abc")
+                assert response.status_code == without.status_code, path
+                for header in ("content-type", "allow"):
+                    assert response.headers.get(header) == without.headers.get(header), path
+                assert response.text == without.text or path == "/metrics", path
+
+
+async def test_a_slash_at_the_end_of_an_id_belongs_to_it() -> None:
+    assert (await _request("GET", "/pictures/a/")).json() == {"id": "a/"}
+    assert (await _request("GET", "/pictures/")).json() == {"listed": True}
+
+
+async def test_a_wrong_method_names_the_methods_of_every_route_of_the_path() -> None:
+    response = await _request("PATCH", "/pictures")
+    require_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "GET, HEAD, POST"
+    assert (await _request("POST", "/docs/files/swagger-ui.css")).headers["allow"] == "GET, HEAD"
+
+
+async def test_the_documentation_is_complete_without_another_host() -> None:
+    async with _client(_service()) as client:
+        page = await client.get("/docs")
+        named = re.findall(r'(?:href|src|data-document)="([^"]+)"', page.text)
+        assert len(named) == 4
+        for path in named:
+            assert path.startswith("/")
+            assert (await client.get(path)).status_code == 200
+        assert not re.search(r"https?:|//", page.text)
+        policy = page.headers["content-security-policy"]
+        assert "http" not in policy
+        script = re.search(r"<script>(.*?)</script>", page.text, re.DOTALL)
+        assert script is not None
+        digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
 
 
 @pytest.mark.parametrize(
@@ -201,8 +257,9 @@ async def test_below_a_path_of_a_proxy_it_answers_with_and_without_it(below: str
         document = await _request("GET", f"{prefix}/openapi.json", below)
         assert document.json()["servers"] == [{"url": path}]
         documentation = await _request("GET", f"{prefix}/docs", below)
-        assert f"{path}/openapi.json" in documentation.text
-        assert "cdn.jsdelivr.net" in documentation.headers["content-security-policy"]
+        assert f'"{path}/openapi.json"' in documentation.text
+        assert f'src="{path}/docs/files/swagger-ui-bundle.js"' in documentation.text
+        assert (await _request("GET", f"{prefix}/docs/files/swagger-ui-bundle.js", below)).status_code == 200
 
 
 async def test_a_path_of_a_proxy_may_be_called_as_one_of_the_service() -> None:
