@@ -130,7 +130,7 @@ def _at(parts: SplitResult, address: str) -> str:
 
 def _rest_port(parts: SplitResult) -> int:
     """Return the port of a server's address: without one, Qdrant's over HTTP, and that of the web over HTTPS."""
-    return parts.port or _REST_PORTS[parts.scheme]
+    return parts.port or _REST_PORTS.get(parts.scheme, 6333)
 
 
 def _bracketed(host: str) -> str:
