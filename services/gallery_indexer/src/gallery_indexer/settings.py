@@ -89,7 +89,7 @@ class IndexerSettings(ListenSettings):
     source_root: Path | None = None
     location: bool = True
     backups_path: Path | None = None
-    thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 0
+    thumbnail_side: Annotated[int, Field(ge=0, le=1024)] = 320
     thumbnail_quality: Annotated[int, Field(ge=1, le=100)] = 75
     kept_tokens_path: Path | None = None
     catalogue_interval_s: Annotated[float, Field(ge=0, le=4)] = 2.0

@@ -40,7 +40,7 @@ def serve(
             envvar="AFF_INDEX_THUMBNAIL_SIDE",
             help="Longer side of the stored thumbnails in pixels; 0 stores none.",
         ),
-    ] = 160,
+    ] = 320,
     keys: Annotated[
         Path | None,
         typer.Option(
