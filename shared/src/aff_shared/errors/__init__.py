@@ -38,6 +38,14 @@ AffError                                  500  internal_error
 │   ├── OriginRefusedError                403  origin_refused
 │   ├── HostRefusedError                  421  host_refused
 │   └── RateLimitedError                  429  rate_limited
+├── ImageError                            422  image_invalid
+│   ├── EmptyImageError                   422  image_empty
+│   ├── UnsupportedImageError             415  image_unsupported
+│   ├── TruncatedImageError               422  image_truncated
+│   ├── ImageTooSmallError                422  image_too_small
+│   ├── ImageTooManyPixelsError           413  image_too_many_pixels
+│   ├── ImageTooManyBytesError            413  image_too_many_bytes
+│   └── DecoderFailedError                422  decoder_failed
 ├── StoreError                            503  store_failed
 │   ├── StoreUnavailableError             503  store_unavailable
 │   │   └── StoreThrottledError           503  store_throttled
@@ -47,14 +55,6 @@ AffError                                  500  internal_error
 │   ├── GalleryMissingError               503  gallery_missing
 │   └── EmbeddingSpaceMismatchError       503  embedding_space_mismatch
 ├── JobStoppedError                       503  job_stopped
-├── ImageError                            422  image_invalid
-│   ├── EmptyImageError                   422  image_empty
-│   ├── UnsupportedImageError             415  image_unsupported
-│   ├── TruncatedImageError               422  image_truncated
-│   ├── ImageTooSmallError                422  image_too_small
-│   ├── ImageTooManyPixelsError           413  image_too_many_pixels
-│   ├── ImageTooManyBytesError            413  image_too_many_bytes
-│   └── DecoderFailedError                422  decoder_failed
 ├── BundleError                           500  bundle_invalid
 │   ├── BundleNotFoundError               500  bundle_not_found
 │   ├── BundleFormatError                 500  bundle_format
