@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from aff_shared.schemas.indexing import IndexLine
 from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.routing import document_schemas

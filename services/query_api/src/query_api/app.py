@@ -13,10 +13,9 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest
-from aff_shared.bundles.bundle_repository import BundleRepository
-from aff_shared.bundles.bundle_signature import verify_signature
+from aff_shared.bundles.bundle_repository import BundleRepository, verify_signature
 from aff_shared.errors import BundleError, StoreError
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.service import create_service
 from query_api.components import Components

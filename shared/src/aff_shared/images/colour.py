@@ -114,6 +114,15 @@ def grey_levels(image: Image.Image) -> NDArray[Any]:
     return levels
 
 
+def deep_levels(image: Image.Image) -> NDArray[Any]:
+    """Return the (H, W, 1) levels of deep grey, or (H, W, 2) with alpha if a level is transparent."""
+    levels = grey_levels(image)[:, :, np.newaxis]
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return levels
+    return np.concatenate([levels, (levels != transparent).astype(levels.dtype)], axis=2)
+
+
 def rgb_strip(image: Image.Image) -> Image.Image:
     """Convert a loaded image of at most eight bits a channel to RGB, transparency composited on white."""
     if image.has_transparency_data:

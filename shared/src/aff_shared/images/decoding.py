@@ -22,9 +22,8 @@ from aff_shared.errors import (
 )
 from aff_shared.images.colour import rgb_pixels
 from aff_shared.images.formats import exif_orientation, load_pixels, open_image, open_strips, translated_errors
-from aff_shared.images.reduction import reduced_rgb
 from aff_shared.images.size import announced_pixels, require_memory
-from aff_shared.images.strips import Box
+from aff_shared.images.strips import Box, reduced_rgb
 from aff_shared.resource_limits import MAX_IMAGE_BYTES
 
 # Transposition to upright by EXIF orientation; 1 is upright already.

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any
 
 from aff_shared.errors import TruncatedImageError
-from aff_shared.images.files.heif_boxes import inner_boxes, item_locations, metadata, top_boxes
-from aff_shared.images.files.jpeg import segments
+from aff_shared.images.heif_boxes import inner_boxes, item_locations, metadata, top_boxes
+from aff_shared.images.jpeg import segments
 
 _MAKE, _MODEL, _EXIF_DIRECTORY, _GPS_DIRECTORY = 0x010F, 0x0110, 0x8769, 0x8825
 _DATE_TIME_ORIGINAL, _OFFSET_TIME_ORIGINAL = 0x9003, 0x9011

@@ -19,14 +19,13 @@ from aff_shared.errors import (
     TruncatedImageError,
     UnsupportedImageError,
 )
+from aff_shared.images.avif import is_avif, open_avif
 from aff_shared.images.colour import encoded_file, load_colour
-from aff_shared.images.files.avif import is_avif, open_avif
-from aff_shared.images.files.heif_boxes import check_announced_size
-from aff_shared.images.files.jpeg import open_jpeg
-from aff_shared.images.files.jpeg_end import is_cut, with_end_marker
-from aff_shared.images.files.png import open_png
-from aff_shared.images.files.tiff import open_tiff
+from aff_shared.images.heif_boxes import check_announced_size
+from aff_shared.images.jpeg import is_cut, open_jpeg, with_end_marker
+from aff_shared.images.png import open_png
 from aff_shared.images.strips import Strips, heif_strips, is_streamed, loaded_strips, streamed
+from aff_shared.images.tiff import open_tiff
 
 # AVIF and HEIF share container brands: of such a file, each is tried.
 SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")

@@ -17,7 +17,7 @@ from aff_shared.errors import (
     WorkerError,
 )
 from aff_shared.images.decoding import Crop, ImageLimits
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from query_api.embedding.embedding_process import EmbeddingProcess
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from query_api.embedding.photograph_embedder import OnnxModelRef, Photograph, embed_photographs

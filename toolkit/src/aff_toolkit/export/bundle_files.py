@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aff_shared.bundles.bundle import MANIFEST_NAME, BundleFile, BundleManifest, load_manifest, verify_files
-from aff_shared.bundles.bundle_signature import SIGNATURE_NAME
+from aff_shared.bundles.bundle_repository import SIGNATURE_NAME
 from aff_shared.errors import BundleError, BundleNotFoundError
 
 

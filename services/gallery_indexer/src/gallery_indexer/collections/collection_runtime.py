@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from aff_shared.bundles.bundle import BundleManifest, load_manifest, verify_files
-from aff_shared.bundles.bundle_signature import verify_signature
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.bundles.bundle_repository import verify_signature
+from aff_shared.images.size import PixelBudget
 from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.gallery_store import GalleryStore
 from gallery_indexer.features.device import device_named

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aff_shared.errors import AffError, EncoderError, ImageError
 from aff_shared.images.decoding import ImageLimits
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
 from aff_shared.store.retry import retry_for
 from aff_shared.workers.worker_life import WorkerStartError

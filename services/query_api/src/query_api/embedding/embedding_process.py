@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aff_shared.errors import DecoderFailedError, WorkerError
 from aff_shared.images.decoding import ImageLimits
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from aff_shared.web.observability import span
 from aff_shared.workers.worker_life import WorkerStartError
 from aff_shared.workers.worker_process import WorkerProcess

@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 
-from aff_shared.images.files.heif_boxes import FULL_BOX_BYTES, Box, boxes_in, metadata, top_boxes
+from aff_shared.images.heif_boxes import FULL_BOX_BYTES, Box, boxes_in, metadata, top_boxes
 
 _BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
 _MOST_BRANDS_BYTES = 1024

@@ -6,7 +6,7 @@ import pytest
 
 from aff_shared.errors import ServiceOverloadedError
 from aff_shared.images.decoding import ImageLimits
-from aff_shared.images.pixel_budget import PixelBudget
+from aff_shared.images.size import PixelBudget
 from tests.support.images import bomb_png, png_bytes
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ from pathlib import Path
 import minisign
 import pytest
 
-from aff_shared.bundles.bundle_signature import SIGNATURE_NAME, verify_signature
+from aff_shared.bundles.bundle_repository import SIGNATURE_NAME, verify_signature
 from aff_shared.errors import BundleNotFoundError, BundleSignatureError
 from tests.support.tiny_bundle import TINY_BUNDLE
 

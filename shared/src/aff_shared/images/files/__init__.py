@@ -1,1 +1,0 @@
-"""Readers of what single file formats announce."""
