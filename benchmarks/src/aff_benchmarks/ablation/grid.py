@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from aff_benchmarks.ablation.ablation_config import AblationConfig, UnusableGridError
 from aff_benchmarks.ablation.comparison import HARMLESS, Comparison, Finding
-from aff_benchmarks.ablation.networks import NOISE
+from aff_benchmarks.ablation.materials import NOISE
 from aff_benchmarks.ablation.variant import Variant
 from aff_shared.bundles.bundle import FeatureSpec
 from aff_toolkit.training.engine.joint_model import UpdateRule

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from aff_benchmarks.ablation.ablation_config import (
     AblationConfig,
@@ -18,15 +20,14 @@ from aff_benchmarks.ablation.ablation_config import (
     NetworkSection,
     UnusableGridError,
 )
-from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, FrozenTrunkSet, NoiseExtractor
 from aff_benchmarks.ablation.variant import Benchmark
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
+from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph, without_single_images
 from aff_toolkit.data.training_source import load_sources
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.models.pretrained_weights import load_pretrained_trunk
-from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
-from aff_toolkit.training.engine.training_set import TrainingSet
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.engine.work_directory import TrainingLog, WorkDirectory
 from aff_toolkit.training.features.extract_features import Extract
 from aff_toolkit.training.features.feature_store import FeatureStore
@@ -39,9 +40,9 @@ from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.extractors.rootsift import rootsift_spec
 
-_BACKBONE = "query_backbone.safetensors"
-_HEAD = "network.whitening."
+BACKBONE = "query_backbone.safetensors"
 _TRAINING, _LIGHT = "training", "light"
+NOISE = "noise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +81,35 @@ class Materials:
         return self.training.features
 
     @property
+    def trunk(self) -> str | None:
+        """Name of the frozen trunk's feature; None without one."""
+        return self.config.frozen_trunk and self.config.frozen_trunk.feature
+
+    @property
     def keys(self) -> list[str]:
         """Keys of the stores' inputs."""
         stores = [self.training, *(store for one in self.benchmarks for store in (one.queries, one.gallery))]
         return [store.key for store in (stores if self.light is None else [*stores, self.light])]
 
-    def photographs(self, features: Sequence[str]) -> TrainingSet:
-        """Return the training set of a variant with these features."""
-        section = self.config.frozen_trunk
-        if section is None or self.light is None:
-            return TrainingSet(self.training, features)
-        return FrozenTrunkSet(self.training, features, self.light, section.feature)
 
-    def new_query_encoder(self, seed: int) -> QueryEncoder:
-        """Return a query encoder with the pretrained or frozen backbone, and a random whitening layer."""
-        torch.manual_seed(seed)
-        recipe, section = self.config.recipe, self.config.frozen_trunk
-        if section is not None:
-            channels = next(feature.dimension for feature in self.features if feature.name == section.feature)
-            return FrozenTrunkEncoder(channels, recipe.dimension, normalises_embeddings=recipe.mixer.anchor is None)
-        encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
-        trunk = {k: v for k, v in load_file(self.directory / _BACKBONE).items() if not k.startswith(_HEAD)}
-        encoder.load_state_dict(trunk, strict=False)
-        return encoder
+class NoiseExtractor:
+    """A useless extractor (finding 7): a random unit vector per photograph, seeded by its pixels."""
+
+    def __init__(self, dimension: int) -> None:
+        self.spec = ExtractorSpec(
+            name=NOISE,
+            family=NOISE,
+            preprocessing=Preprocessing(resize="stretch", size=16),
+            features=(FeatureSpec(name=NOISE, kind="global", dimension=dimension, max_tokens=1),),
+            weights_source="none: a random vector per photograph",
+        )
+
+    def extract(self, images: Images) -> dict[str, FeatureBatch]:
+        """See Extractor."""
+        width = self.spec.features[0].dimension
+        draws = [np.random.default_rng(zlib.crc32(image.tobytes())).standard_normal(width) for image in images]
+        vectors = np.stack([draw / np.linalg.norm(draw) for draw in draws])
+        return {NOISE: FeatureBatch.from_global(torch.from_numpy(vectors.astype(np.float32)))}
 
 
 def make_materials(config: AblationConfig, directory: Path, log: TrainingLog) -> Materials:
@@ -172,7 +179,7 @@ def _train_network(name: str, section: NetworkSection, config: AblationConfig, w
 
 def _train_backbone(config: AblationConfig, work: WorkDirectory) -> None:
     section = config.recipe.query_encoder
-    if (work.path / _BACKBONE).exists():
+    if (work.path / BACKBONE).exists():
         return
     torch.manual_seed(config.recipe.seed)
     encoder = QUERY_BACKBONES[section.backbone].build(config.recipe.dimension)
@@ -181,7 +188,7 @@ def _train_backbone(config: AblationConfig, work: WorkDirectory) -> None:
     if section.optimisation is not None:
         own = WorkDirectory(work.path / "query_backbone", work.log, work.accelerator)
         Pretraining(config.recipe, own).train_query_encoder(encoder, section.optimisation)
-    save_file(encoder.state_dict(), work.path / _BACKBONE)
+    save_file(encoder.state_dict(), work.path / BACKBONE)
 
 
 def _extract_light(

@@ -1,40 +1,106 @@
-"""One training of an ablation: a variant with a seed, and its scores on the benchmarks."""
+"""One training of an ablation: a variant with a seed, and its scores on the benchmarks.
+
+With a frozen trunk, the trunk's vectors are computed once, and only a head is trained. On two cores, a training takes
+seconds instead of minutes from pixels, which allows many variants, seeds and steps.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from rich.console import Console
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from aff_benchmarks.ablation.materials import Materials
-from aff_benchmarks.ablation.networks import FrozenTrunkEncoder, read_vectors, start_at_trunk
-from aff_benchmarks.ablation.variant import (
-    Benchmark,
-    CurvePoint,
-    Embeddings,
-    Pairing,
-    PairingScores,
-    RunResult,
-    Variant,
-)
+from aff_benchmarks.ablation.materials import BACKBONE, Materials
+from aff_benchmarks.ablation.variant import CurvePoint, RunResult, Variant, read_vectors, score_pair
 from aff_shared.bundles.bundle import FeatureSpec
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.training_loop import SELECTED
+from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.engine.work_directory import TrainingLog
-from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows, mean_embeddings
+from aff_toolkit.training.features.feature_store import FeatureStore, mean_embeddings
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.joint_training import train_pair
+from aff_toolkit.training.stages.query_side import fit_partial_whitening
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 
-_BATCH = 64
+_HEAD = "network.whitening."
 
-PairScores = Mapping[Pairing, tuple[PairingScores, tuple[float, ...]]]
+
+class FrozenTrunkEncoder(QueryEncoder):
+    """A whitening layer on vectors of a frozen trunk, and L2 (Wu et al., CVPR 2023)."""
+
+    def __init__(self, channels: int, dimension: int, *, normalises_embeddings: bool = True) -> None:
+        """Create the head with random weights, from `channels` to `dimension` numbers.
+
+        With `normalises_embeddings`, batch statistics centre and scale the embeddings; see LightweightEncoder.
+        """
+        whitening = nn.Linear(channels, dimension)
+        super().__init__(nn.Sequential(whitening, nn.BatchNorm1d(dimension)) if normalises_embeddings else whitening)
+        self.whitening = whitening
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Embed the vectors (B, C) of a batch: (B, D) float32, unit length."""
+        return F.normalize(self.network(image).float(), dim=-1)
+
+
+class FrozenTrunkSet(TrainingSet):
+    """The photographs of a store, with the trunk's vectors instead of pixels for the query encoder."""
+
+    def __init__(self, store: FeatureStore, features: Sequence[str], light: FeatureStore, feature: str) -> None:
+        """Select the readable rows of a store, and the trunk's feature in several augmented copies from `light`."""
+        super().__init__(store, features)
+        self._light, self._feature = light, feature
+
+    def _images(self, epoch: int, rows: NDArray[np.int64]) -> Tensor:
+        """Return the vectors (B, C) float32 of copies that are random by epoch and rows."""
+        copies = np.random.default_rng([epoch, int(rows[0])]).integers(self._light.copies, size=len(rows))
+        return self._light.read_features(rows, [self._feature], copies)[self._feature].values[:, 0]
+
+
+def start_at_trunk(mixer: AnchoredMixer, encoder: FrozenTrunkEncoder, store: FeatureStore, exponent: float) -> None:
+    """Initialise the anchor and the head, which has no batch statistics, with one whitening of the trunk's vectors.
+
+    The whitening is fitted on a store, with `exponent`: see fit_partial_whitening.
+
+    Raises:
+        TooFewPhotographsError: The store has no more photographs than dimensions.
+    """
+    vectors = read_vectors(store, mixer.anchor_name).numpy()
+    weight, bias = fit_partial_whitening(vectors, len(mixer.anchor_bias), exponent)
+    mixer.set_anchor(weight, bias)
+    with torch.no_grad():
+        encoder.whitening.weight.copy_(weight)
+        encoder.whitening.bias.copy_(bias)
+
+
+def training_set(materials: Materials, features: Sequence[str]) -> TrainingSet:
+    """Return the training set of a variant with these features."""
+    if materials.trunk is None or materials.light is None:
+        return TrainingSet(materials.training, features)
+    return FrozenTrunkSet(materials.training, features, materials.light, materials.trunk)
+
+
+def new_query_encoder(materials: Materials, seed: int) -> QueryEncoder:
+    """Return a query encoder with the pretrained or frozen backbone, and a random whitening layer."""
+    torch.manual_seed(seed)
+    recipe = materials.config.recipe
+    if materials.trunk is not None:
+        channels = next(feature.dimension for feature in materials.features if feature.name == materials.trunk)
+        return FrozenTrunkEncoder(channels, recipe.dimension, normalises_embeddings=recipe.mixer.anchor is None)
+    encoder = QUERY_BACKBONES[recipe.query_encoder.backbone].build(recipe.dimension)
+    trunk = {k: v for k, v in load_file(materials.directory / BACKBONE).items() if not k.startswith(_HEAD)}
+    encoder.load_state_dict(trunk, strict=False)
+    return encoder
 
 
 def run_variant(materials: Materials, variant: Variant, seed: int, log_directory: Path) -> tuple[RunResult, ...]:
@@ -46,14 +112,12 @@ def run_variant(materials: Materials, variant: Variant, seed: int, log_directory
     Raises:
         TrainingError: See TrainingLoop.run.
     """
-    recipe = _recipe_of(materials, variant, seed)
-    features = _features_of(materials, variant)
+    recipe, features = _recipe_of(materials, variant, seed), _features_of(materials, variant)
     names = [feature.name for feature in features]
     torch.manual_seed(seed)
     spec = recipe.mixer.model_copy(update={"kind": variant.mixer}).spec("none")
     mixer = build_mixer(features, spec, recipe.dimension)
-    photographs = materials.photographs(names)
-    query_encoder = materials.new_query_encoder(seed)
+    photographs, query_encoder = training_set(materials, names), new_query_encoder(materials, seed)
     if isinstance(mixer, AnchoredMixer) and isinstance(query_encoder, FrozenTrunkEncoder):
         start_at_trunk(mixer, query_encoder, materials.training, recipe.mixer.anchor_whitening)
     means = recipe.joint.prototypes == "means"
@@ -73,19 +137,18 @@ def run_variant(materials: Materials, variant: Variant, seed: int, log_directory
     seconds = time.perf_counter() - started
     results = []
     for benchmark in materials.benchmarks:
-        scored = score_pair(materials, benchmark, pair.mixer, pair.query_encoder, names)
-        results.append(
-            RunResult(
-                benchmark=benchmark.protocol.name,
-                variant=variant.name,
-                seed=seed,
-                scores={pairing: scores for pairing, (scores, _) in scored.items()},
-                average_precisions={pairing: each for pairing, (_, each) in scored.items()},
-                seconds=seconds,
-                images_per_s=len(photographs) * recipe.joint.optimisation.epochs / seconds,
-                curve=tuple(curve.points.get(benchmark.protocol.name, ())),
-            )
+        scored = score_pair(benchmark, pair.mixer, pair.query_encoder, names, materials.trunk)
+        result = RunResult(
+            benchmark=benchmark.protocol.name,
+            variant=variant.name,
+            seed=seed,
+            scores={pairing: scores for pairing, (scores, _) in scored.items()},
+            average_precisions={pairing: each for pairing, (_, each) in scored.items()},
+            seconds=seconds,
+            images_per_s=len(photographs) * recipe.joint.optimisation.epochs / seconds,
+            curve=tuple(curve.points.get(benchmark.protocol.name, ())),
         )
+        results.append(result)
     return tuple(results)
 
 
@@ -106,7 +169,7 @@ class _Curve:
         interval = self.materials.config.curve_interval_epochs or 1
         figures: dict[str, float] = {}
         for benchmark in self.materials.benchmarks:
-            scored = score_pair(self.materials, benchmark, mixer, query_encoder, self.features)
+            scored = score_pair(benchmark, mixer, query_encoder, self.features, self.materials.trunk)
             means = {pairing: scores.map for pairing, (scores, _) in scored.items()}
             points = self.points.setdefault(benchmark.protocol.name, [])
             epoch = min(len(points) * interval, self.materials.config.recipe.joint.optimisation.epochs)
@@ -132,40 +195,3 @@ def _recipe_of(materials: Materials, variant: Variant, seed: int) -> TrainingRec
         interval = {"validation_interval_epochs": config.curve_interval_epochs}
         changes["optimisation"] = config.recipe.joint.optimisation.model_copy(update=interval)
     return config.recipe.model_copy(update={"seed": seed, "joint": config.recipe.joint.model_copy(update=changes)})
-
-
-def score_pair(
-    materials: Materials, benchmark: Benchmark, mixer: nn.Module, query_encoder: nn.Module, features: Sequence[str]
-) -> PairScores:
-    """Return scores and average precisions of the three pairings of two models in evaluation mode.
-
-    Args:
-        materials: Materials of the ablation.
-        benchmark: Queries and gallery.
-        mixer: Mixer of `features`.
-        query_encoder: Query encoder of pixels, or of vectors of the frozen trunk.
-        features: Names of features in the stores.
-    """
-    trunk = materials.config.frozen_trunk
-    feature = None if trunk is None else trunk.feature
-    heavy = [
-        embed_rows(store, np.flatnonzero(store.readable), mixer, names=features)
-        for store in (benchmark.queries, benchmark.gallery)
-    ]
-    light = [_embed_light(store, query_encoder, feature) for store in (benchmark.queries, benchmark.gallery)]
-    pairings: dict[Pairing, tuple[Embeddings, Embeddings]] = {
-        "asymmetric": (light[0], heavy[1]),
-        "symmetric": (heavy[0], heavy[1]),
-        "light_only": (light[0], light[1]),
-    }
-    return {name: benchmark.score(q, g) for name, (q, g) in pairings.items()}
-
-
-@torch.inference_mode()
-def _embed_light(store: FeatureStore, query_encoder: nn.Module, feature: str | None) -> Embeddings:
-    if feature is not None:
-        embeddings: Embeddings = query_encoder(read_vectors(store, feature)).numpy()
-        return embeddings
-    rows = np.flatnonzero(store.readable)
-    parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    return np.concatenate([query_encoder(torch.from_numpy(store.read_pixels(part))).numpy() for part in parts])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 from aff_benchmarks import StrictModel
 from aff_shared.bundles.bundle import MixerKind
@@ -18,7 +20,7 @@ from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.retrieval_scores import QueryScores, rank_positives
 from aff_toolkit.training.engine.joint_model import UpdateRule
-from aff_toolkit.training.features.feature_store import FeatureStore
+from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows
 from aff_toolkit.training.losses import CompatibilityLoss
 
 Embeddings = NDArray[np.float32]
@@ -26,6 +28,7 @@ Pairing = Literal["asymmetric", "symmetric", "light_only"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 _ROUNDING = 1e-6
+_BATCH = 64
 
 
 class Variant(StrictModel):
@@ -152,3 +155,47 @@ class Benchmark:
         precisions = scores.average_precisions
         means = PairingScores(map=float(precisions.mean()), recall_at_1=float(scores.found_first.mean()))
         return means, tuple(precisions.tolist())
+
+
+PairScores = Mapping[Pairing, tuple[PairingScores, tuple[float, ...]]]
+
+
+def score_pair(
+    benchmark: Benchmark, mixer: nn.Module, query_encoder: nn.Module, features: Sequence[str], trunk: str | None
+) -> PairScores:
+    """Return scores and average precisions of the three pairings of two models in evaluation mode.
+
+    Args:
+        benchmark: Queries and gallery.
+        mixer: Mixer of `features`.
+        query_encoder: Query encoder of pixels, or of vectors of the frozen trunk.
+        features: Names of the mixer's features in the stores.
+        trunk: Name of the frozen trunk's feature; None for pixels.
+    """
+    heavy = [
+        embed_rows(store, np.flatnonzero(store.readable), mixer, names=features)
+        for store in (benchmark.queries, benchmark.gallery)
+    ]
+    light = [_embed_light(store, query_encoder, trunk) for store in (benchmark.queries, benchmark.gallery)]
+    pairings: dict[Pairing, tuple[Embeddings, Embeddings]] = {
+        "asymmetric": (light[0], heavy[1]),
+        "symmetric": (heavy[0], heavy[1]),
+        "light_only": (light[0], light[1]),
+    }
+    return {name: benchmark.score(q, g) for name, (q, g) in pairings.items()}
+
+
+@torch.inference_mode()
+def _embed_light(store: FeatureStore, query_encoder: nn.Module, feature: str | None) -> Embeddings:
+    if feature is not None:
+        embeddings: Embeddings = query_encoder(read_vectors(store, feature)).numpy()
+        return embeddings
+    rows = np.flatnonzero(store.readable)
+    parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    return np.concatenate([query_encoder(torch.from_numpy(store.read_pixels(part))).numpy() for part in parts])
+
+
+def read_vectors(store: FeatureStore, feature: str) -> Tensor:
+    """Return the vectors (N, C) of the readable photographs of a store, unchanged."""
+    found = store.read_features(np.flatnonzero(store.readable), [feature])[feature]
+    return found.values[:, 0]

@@ -17,8 +17,7 @@ from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.measuring import median_seconds
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.weights.checkpoint_formats import CheckpointFormat
-from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS, CheckpointFormat
 from gallery_indexer.features.extractors.extractor import Extractor, Images
 from gallery_indexer.features.extractors.hub_backbone import GlobalHead, HubBackbone, HubBackboneConfig, build_model
 from gallery_indexer.features.extractors.hub_backbone import feature_width as width_of

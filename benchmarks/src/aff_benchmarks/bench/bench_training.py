@@ -18,14 +18,13 @@ from aff_toolkit.data.folder import unlabelled_photographs
 from aff_toolkit.data.scenes import scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES
-from aff_toolkit.training.engine.joint_model import JointModel, SharedClassifier, UpdateRule
+from aff_toolkit.training.engine.joint_model import JointModel, JointSettings, SharedClassifier
 from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import StoreSettings
-from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from gallery_indexer.features.mixers.build_mixer import build_mixer
 
@@ -127,9 +126,7 @@ class _Step:
             build_mixer(gallery.features, base.manifest.mixer, dimension),
             self._query_encoder,
             SharedClassifier(max(settings.classes, self._photographs.classes), dimension, alpha=0.99),
-            discriminative=ArcFace(),
-            compatible=DEFAULT_LOSSES,
-            update=UpdateRule(),
+            JointSettings(),
             stage="joint",
             train_size=settings.train_size,
         )

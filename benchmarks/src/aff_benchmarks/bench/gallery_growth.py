@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_benchmarks import FrozenModel
-from aff_benchmarks.bench.store_baselines import HITS, exact_neighbours, mean_recall
 from aff_benchmarks.bench.synthetic_gallery import (
+    HITS,
     collection_directory,
+    exact_neighbours,
+    mean_recall,
     synthetic_embeddings,
     synthetic_item_id,
     synthetic_queries,

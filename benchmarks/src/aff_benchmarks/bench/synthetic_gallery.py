@@ -1,9 +1,12 @@
-"""Synthetic galleries of any size, and procedural photographs."""
+"""Synthetic galleries of any size, procedural photographs, and searches without a store: numpy, and faiss's graph."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+import statistics
+import time
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +25,11 @@ _IMAGES_PER_INSTANCE = 10
 _SPREAD = 0.7
 _BATCH = 1024
 _SEED = 0
+HITS = 10
+_M, _EF_CONSTRUCT = 16, 100
+_EF_LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+
+Search = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 
 
 def jpeg_photograph(number: int, size: tuple[int, int] = PHOTOGRAPH_SIZE) -> bytes:
@@ -38,11 +46,6 @@ def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDAr
 
     Pure noise has no neighbours that a graph could find; embeddings of photographs form clusters by instance. Two
     vectors of one instance have a cosine similarity of 0.67 on average.
-
-    Args:
-        count: Total number of vectors.
-        dimension: Embedding dimension D.
-        seed: Seed of directions and noise.
     """
     rng = np.random.default_rng(seed)
     for start in range(0, count, _BATCH):
@@ -54,11 +57,7 @@ def synthetic_embeddings(count: int, dimension: int, seed: int) -> Iterator[NDAr
 
 
 def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.float32]:
-    """Return unit vectors near vectors of a gallery of `count`, at a cosine of 0.82 on average.
-
-    Returns:
-        (queries, D) float32.
-    """
+    """Return (queries, D) float32 unit vectors near vectors of a gallery of `count`, at a cosine of 0.82 on average."""
     rng = np.random.default_rng(1)
     chosen = np.sort(rng.integers(count, size=queries))
     found, start = [], 0
@@ -73,14 +72,9 @@ def synthetic_queries(count: int, dimension: int, queries: int) -> NDArray[np.fl
 def write_gallery(
     settings: StoreSettings, space: EmbeddingSpace, count: int, *, shard: int = 0, shards: int = 1
 ) -> None:
-    """Write an embedded gallery of synthetic embeddings with its HNSW graph into a new directory.
+    """Write an embedded gallery of synthetic embeddings with its HNSW graph into the new directory `edge_path`.
 
-    Args:
-        settings: Store settings; `edge_path` is the directory.
-        space: Embedding space.
-        count: Number of images of the whole gallery.
-        shard: Number of the written shard, from 0.
-        shards: Number of shards; image i belongs to shard i modulo `shards`, which spreads the images of an instance.
+    Image i belongs to shard i modulo `shards`, which spreads the images of an instance; only one shard is written.
     """
     asyncio.run(write_points(settings, space, _points(space.dimension, count, shard, shards)))
 
@@ -88,13 +82,7 @@ def write_gallery(
 async def write_points(
     settings: StoreSettings, space: EmbeddingSpace, batches: Iterable[Sequence[GalleryPoint]]
 ) -> None:
-    """Write an embedded gallery with its HNSW graph into a new directory.
-
-    Args:
-        settings: Store settings; `edge_path` is the directory.
-        space: Embedding space.
-        batches: Points, written batch by batch.
-    """
+    """Write batches of points with their HNSW graph into the new directory `edge_path`."""
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:
         await catalogue.create(space)
@@ -130,3 +118,115 @@ def collection_directory(gallery: Path) -> Path:
     """Return the directory of the only collection of an embedded gallery."""
     (directory,) = (gallery / "collections").iterdir()
     return directory
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineSearch:
+    """Recall and latency of a baseline's search.
+
+    Attributes:
+        recall_at_10: Mean share of the ten nearest vectors among the ten hits.
+        passes_p50_ms: Median milliseconds of a search, by pass over the queries.
+        ef: Candidates that the graph search keeps; 0 for an exact search.
+        built_s: Seconds to build the index.
+    """
+
+    recall_at_10: float
+    passes_p50_ms: list[float]
+    ef: int = 0
+    built_s: float = 0.0
+
+
+def exact_neighbours(
+    vectors: Iterable[NDArray[np.float32]], queries: NDArray[np.float32], limit: int
+) -> NDArray[np.int64]:
+    """Return the rows (Q, limit) of the vectors with the largest dot products, the nearest first.
+
+    Args:
+        vectors: Chunks (any, D), with rows counted across chunks; at least `limit` vectors.
+        queries: Query vectors (Q, D).
+        limit: Number of neighbours.
+    """
+    scores = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    start = 0
+    for chunk in vectors:
+        numbers = np.broadcast_to(np.arange(start, start + len(chunk)), (len(queries), len(chunk)))
+        scores = np.concatenate([scores, queries @ chunk.T], axis=1)
+        rows = np.concatenate([rows, numbers], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
+        scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+        start += len(chunk)
+    return rows
+
+
+def mean_recall(found: Iterable[Collection[Hashable]], nearest: Iterable[Collection[Hashable]]) -> float:
+    """Return the mean share of each query's nearest vectors among its hits."""
+    return statistics.mean(
+        len(set(hits) & set(expected)) / len(expected) for hits, expected in zip(found, nearest, strict=True)
+    )
+
+
+def numpy_search(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], nearest: NDArray[np.int64], passes: int
+) -> BaselineSearch:
+    """Measure exact search: a product of matrix and vector, in BLAS's default number of threads, and its ten largest.
+
+    See `faiss_search`.
+    """
+
+    def search(query: NDArray[np.float32]) -> NDArray[np.int64]:
+        scores = vectors @ query
+        best = np.argpartition(scores, -HITS)[-HITS:]
+        return np.asarray(best[np.argsort(-scores[best])])
+
+    return _timed(search, queries, nearest, passes)
+
+
+def faiss_search(
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    nearest: NDArray[np.int64],
+    passes: int,
+    *,
+    recall: float,
+) -> BaselineSearch:
+    """Measure faiss's HNSW graph (m 16, ef_construct 100, one thread) at the smallest ef that reaches a recall.
+
+    Args:
+        vectors: Unit vectors (N, D).
+        queries: Query vectors (Q, D).
+        nearest: Rows of the nearest vectors (Q, 10).
+        passes: Number of passes over the queries.
+        recall: Required recall at 10; without an ef that reaches it, the largest ef is used.
+    """
+    import faiss  # noqa: PLC0415 - loads its own OpenMP runtime next to torch's
+
+    faiss.omp_set_num_threads(1)
+    index = faiss.IndexHNSWFlat(vectors.shape[1], _M)  # L2 orders unit vectors as their products do, and is faster
+    index.hnsw.efConstruction = _EF_CONSTRUCT
+    began = time.perf_counter()
+    index.add(vectors)
+    built_s = time.perf_counter() - began
+
+    def search(query: NDArray[np.float32]) -> NDArray[np.int64]:
+        return np.asarray(index.search(query[None], HITS)[1][0])
+
+    for ef in _EF_LADDER:
+        index.hnsw.efSearch = ef
+        if _timed(search, queries, nearest, 1).recall_at_10 >= recall:
+            break
+    found = _timed(search, queries, nearest, passes)
+    return BaselineSearch(found.recall_at_10, found.passes_p50_ms, ef=ef, built_s=built_s)
+
+
+def _timed(search: Search, queries: NDArray[np.float32], nearest: NDArray[np.int64], passes: int) -> BaselineSearch:
+    medians = []
+    for _ in range(passes):
+        times, found = [], []
+        for query in queries:
+            began = time.perf_counter()
+            found.append(search(query).tolist())
+            times.append(1000 * (time.perf_counter() - began))
+        medians.append(statistics.median(times))
+    return BaselineSearch(mean_recall(found, nearest.tolist()), medians)

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.report import mean_and_deviation
 from aff_benchmarks.bench.measuring import median_seconds
-from aff_benchmarks.report.encoder_materials import WAYS, EncoderTrainings, Way
 from aff_benchmarks.report.section import (
     BenchContext,
     Figure,
@@ -29,7 +28,14 @@ from aff_benchmarks.report.section import (
     save_plot,
     shown,
 )
-from aff_benchmarks.report.trained_encoders import EncoderScore, gallery_references, train_encoders
+from aff_benchmarks.report.trained_encoders import (
+    WAYS,
+    EncoderScore,
+    EncoderTrainings,
+    Way,
+    gallery_references,
+    train_encoders,
+)
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.export.query_encoder_graph import export_query_encoder
 from aff_toolkit.models.base_bundle import BaseBundle

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aff_benchmarks.bench.store_baselines import exact_neighbours
-from aff_benchmarks.bench.synthetic_gallery import collection_directory, synthetic_point, write_points
+from aff_benchmarks.bench.synthetic_gallery import collection_directory, exact_neighbours, synthetic_point, write_points
 from aff_client import SearchClient
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.bundles.bundle import BundleManifest, load_manifest

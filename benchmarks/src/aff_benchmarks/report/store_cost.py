@@ -17,8 +17,16 @@ from numpy.typing import NDArray
 
 from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
-from aff_benchmarks.bench.store_baselines import HITS, BaselineSearch, exact_neighbours, faiss_search, numpy_search
-from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_point, synthetic_queries
+from aff_benchmarks.bench.synthetic_gallery import (
+    HITS,
+    BaselineSearch,
+    exact_neighbours,
+    faiss_search,
+    numpy_search,
+    synthetic_embeddings,
+    synthetic_point,
+    synthetic_queries,
+)
 from aff_benchmarks.report.section import (
     BenchContext,
     Figure,

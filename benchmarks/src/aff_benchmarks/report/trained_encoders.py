@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product, repeat
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from accelerate.accelerator import Accelerator
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
-from aff_benchmarks.report.encoder_materials import WAYS, EncoderMaterials, EncoderTrainings, Way
+from aff_benchmarks import FrozenModel
+from aff_shared.bundles.bundle import MixerSpec
 from aff_shared.resource_limits import usable_cores
+from aff_toolkit.data.photograph_source import ScenesSource
 from aff_toolkit.data.training_source import TrainingSource
+from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
@@ -28,13 +31,19 @@ from aff_toolkit.training.engine.optimisation import OptimisationSection, Traini
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import TrainingSet, generator_of, paired_batches
 from aff_toolkit.training.engine.work_directory import TrainingLog
+from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows
+from aff_toolkit.training.features.store_description import StoreSettings
 from aff_toolkit.training.losses import DEFAULT_LOSSES, Regression
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import BaseSection, JointSection, MixerSection, QueryEncoderSection
+from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.joint_training import train_pair
 from aff_toolkit.training.stages.pretraining import ContrastivePretraining
+from gallery_indexer.features.mixers.build_mixer import build_mixer
 
+Way = Literal["aff", "fused_regression", "single_feature", "light_only"]
+WAYS: tuple[Way, ...] = get_args(Way)
 Embeddings = NDArray[np.float32]
 
 _TEMPERATURE = 0.1
@@ -42,16 +51,77 @@ _BATCH = 64
 _REGRESSION = (Regression(weight=20.0),)
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderScore:
-    """The score of one training.
+class EncoderTrainings(FrozenModel):
+    """Settings of the trainings on procedural landmarks; sides in pixels.
 
     Attributes:
-        backbone: Query backbone.
-        way: Training method.
-        seed: Seed of the training.
-        map: mAP of held-out landmarks, 0 to 1; asymmetric, except for `light_only`, which also embeds the gallery.
+        backbones: Query backbones, the most expensive first.
+        seeds: Seeds of the trainings after the pretraining; every method is trained with each.
+        source: Training landmarks, distinct from those of the bundle's networks.
+        input_size: Input side in service.
+        pretraining: Contrastive pretraining, once per backbone; all methods start from it.
+        landmarks: Number of held-out landmarks; `distractors` are views of others.
     """
+
+    backbones: tuple[str, ...] = ("residual-32", "residual-16", "residual-8")
+    seeds: tuple[int, ...] = (1,)
+    source: ScenesSource = ScenesSource(first=1_500_000, instances=500, views=8)
+    stored_size: int = 80
+    train_size: int = 64
+    input_size: int = 72
+    pretraining: OptimisationSection = OptimisationSection(epochs=6, batch_size=64, learning_rate=2e-3)
+    training: OptimisationSection = OptimisationSection(epochs=4, batch_size=32, learning_rate=2e-3)
+    landmarks: int = 150
+    distractors: int = 600
+    difficulty: float = 0.5
+
+    @property
+    def protocol(self) -> Protocol:
+        """Queries and gallery of the held-out landmarks."""
+        counts = {"instances": self.landmarks, "queries_each": 2, "gallery_each": 6, "distractors": self.distractors}
+        return scenes_protocol(**counts, difficulty=self.difficulty)
+
+
+@dataclass(frozen=True)
+class EncoderMaterials:
+    """Features and pixels for all trainings, in a work directory; `base` has the gallery side."""
+
+    base: BaseBundle
+    directory: Path
+    trainings: EncoderTrainings
+
+    def make(self) -> None:
+        """Extract the missing features."""
+        side = GallerySide(self.base.manifest.extractors, self.base.directory, self.base)
+        extract = side.load_extract(Accelerator().device)
+        protocol, trainings = self.trainings.protocol, self.trainings
+        for name, photographs, size in (
+            ("training", trainings.source.photographs(), trainings.stored_size),
+            ("queries", protocol.queries, trainings.input_size),
+            ("gallery", protocol.gallery, trainings.input_size),
+        ):
+            settings = StoreSettings(pixel_size=size)
+            extract_features(photographs, side.extractor_set, extract, self.directory / name, settings, lambda _: None)
+
+    def store(self, name: str) -> FeatureStore:
+        """Open the store `training`, `queries` or `gallery`."""
+        return FeatureStore.open(self.directory / name)
+
+    def gallery_side(self, way: Way) -> tuple[nn.Module, list[str]] | None:
+        """Return the gallery's mixer and the names of its features; None if the bundle has no such feature."""
+        manifest = self.base.manifest
+        if way != "single_feature":
+            return self.base.load_mixer(), [feature.name for feature in manifest.features]
+        for feature in manifest.features:
+            if feature.kind == "global" and feature.dimension == manifest.space.dimension:
+                spec = MixerSpec.model_validate({**manifest.mixer.model_dump(), "kind": "identity"})
+                return build_mixer((feature,), spec, feature.dimension), [feature.name]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderScore:
+    """The mAP of a training on held-out landmarks, 0 to 1; asymmetric, but `light_only` also embeds the gallery."""
 
     backbone: str
     way: Way
@@ -62,12 +132,9 @@ class EncoderScore:
 def train_encoders(
     base: BaseBundle, trainings: EncoderTrainings, work: Path
 ) -> tuple[EncoderMaterials, list[EncoderScore]]:
-    """Train every backbone by every method, in parallel with one thread each; finished trainings are reused.
+    """Train every backbone by every method, in parallel with one thread each.
 
-    Args:
-        base: Bundle with the gallery side.
-        trainings: Settings of the trainings.
-        work: Directory of the results, with one subdirectory per bundle and settings.
+    Finished trainings are reused: `work` has one subdirectory per bundle and settings.
 
     Raises:
         AffError: The bundle cannot be used, or a training failed.
@@ -100,11 +167,7 @@ def gallery_references(materials: EncoderMaterials) -> dict[Way, float]:
 
 
 def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderScore]:
-    """Pretrain a backbone, train it by every method, and score it.
-
-    Raises:
-        AffError: A training failed.
-    """
+    """Pretrain a backbone, train it by every method, and score it."""
     trainings, directory = materials.trainings, materials.directory / backbone
     torch.manual_seed(0)
     pretrained = QUERY_BACKBONES[backbone].build(materials.base.manifest.space.dimension)
@@ -117,7 +180,7 @@ def train_backbone(materials: EncoderMaterials, backbone: str) -> list[EncoderSc
             gallery = _encoded(materials.store("gallery"), encoder)
         elif (side := materials.gallery_side(way)) is not None:
             recipe = _recipe(materials, backbone, way, seed)
-            _follow(materials.store("training"), encoder, *side, recipe, place)
+            _follow(materials.store("training"), encoder, side, recipe, place)
             gallery = _embedded(materials.store("gallery"), side[0])
         else:
             continue
@@ -131,15 +194,11 @@ def _contrast(
 ) -> None:
     """Train an encoder contrastively, with two views of each landmark."""
     photographs = TrainingSet(materials.store("training"), [])
-    plan = TrainingPlan(
-        batches_of_epoch=lambda epoch: paired_batches(
-            photographs.labels, section.batch_size, generator_of(seed, epoch)
-        ),
-        training_set=photographs,
-        section=section,
-        seed=seed,
-        directory=directory,
-    )
+
+    def batches(epoch: int) -> list[Tensor]:
+        return paired_batches(photographs.labels, section.batch_size, generator_of(seed, epoch))
+
+    plan = TrainingPlan(batches, training_set=photographs, section=section, seed=seed, directory=directory)
     size = materials.trainings.train_size
     module = ContrastivePretraining(encoder, encoder.forward, train_size=size, temperature=_TEMPERATURE)
     TrainingLoop(module, plan, Accelerator(), None).run()
@@ -147,27 +206,14 @@ def _contrast(
 
 
 def _follow(
-    store: FeatureStore,
-    encoder: QueryEncoder,
-    mixer: nn.Module,
-    features: Sequence[str],
-    recipe: TrainingRecipe,
-    directory: Path,
+    store: FeatureStore, encoder: QueryEncoder, side: tuple[nn.Module, list[str]], recipe: TrainingRecipe, to: Path
 ) -> None:
-    """Train an encoder for a frozen gallery side, whose mean embeddings of the landmarks are the prototypes."""
-    photographs = TrainingSet(store, features)
-    prototypes = torch.zeros(photographs.classes, recipe.dimension)
-    prototypes.index_add_(0, photographs.labels, torch.from_numpy(_embedded(store, mixer)))
-    train_pair(
-        photographs,
-        mixer,
-        encoder,
-        recipe,
-        directory=directory,
-        configuration={},
-        log=TrainingLog(directory, Console(quiet=True)),
-        prototypes=prototypes,
-    )
+    """Train an encoder for a frozen gallery side, whose summed embeddings of the landmarks are the prototypes."""
+    mixer, features = side
+    photographs, log = TrainingSet(store, features), TrainingLog(to, Console(quiet=True))
+    sums = torch.zeros(photographs.classes, recipe.dimension)
+    sums.index_add_(0, photographs.labels, torch.from_numpy(_embedded(store, mixer)))
+    train_pair(photographs, mixer, encoder, recipe, directory=to, configuration={}, log=log, prototypes=sums)
 
 
 def _recipe(materials: EncoderMaterials, backbone: str, way: Way, seed: int) -> TrainingRecipe:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from aff_benchmarks.bench.gallery_growth import measure_sharding, merge_hits
-from aff_benchmarks.bench.store_baselines import exact_neighbours
+from aff_benchmarks.bench.synthetic_gallery import exact_neighbours
 from aff_shared.store.gallery_store import GalleryHit, GalleryRecord
 from aff_toolkit.cli.main import app
 

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from aff_benchmarks.ablation.ablation_config import load_ablation_config
 from aff_benchmarks.ablation.materials import Materials
-from aff_benchmarks.ablation.run_variant import score_pair
+from aff_benchmarks.ablation.run_variant import new_query_encoder
+from aff_benchmarks.ablation.variant import score_pair
 from aff_toolkit.cli.main import app
 from aff_toolkit.evaluation.retrieval_scores import score_embeddings
 from aff_toolkit.training.features.feature_store import embed_rows
@@ -83,10 +84,10 @@ def test_scores_equal_those_of_the_evaluation(directory: Path) -> None:
     materials = Materials.open(config, directory / "work")
     features = tuple(f for f in materials.features if f.name != "noise")
     mixer = build_mixer(features, tiny_mixer_spec(), config.recipe.dimension).eval()
-    encoder = materials.new_query_encoder(3).eval()
+    encoder = new_query_encoder(materials, 3).eval()
     benchmark = materials.benchmarks[0]
     names = [feature.name for feature in features]
-    scores, precisions = score_pair(materials, benchmark, mixer, encoder, names)["symmetric"]
+    scores, precisions = score_pair(benchmark, mixer, encoder, names, materials.trunk)["symmetric"]
     rows = np.arange(len(benchmark.queries)), np.arange(len(benchmark.gallery))
     expected = score_embeddings(
         embed_rows(benchmark.queries, rows[0], mixer),
@@ -101,7 +102,7 @@ def test_scores_equal_those_of_the_evaluation(directory: Path) -> None:
 
 def test_seeds_share_the_pretrained_backbone_and_not_the_head(directory: Path) -> None:
     materials = Materials.open(load_ablation_config(str(directory / "toy.toml")), directory / "work")
-    one, other = (materials.new_query_encoder(seed).state_dict() for seed in (1, 2))
+    one, other = (new_query_encoder(materials, seed).state_dict() for seed in (1, 2))
     differing = {name for name in one if not one[name].equal(other[name])}
     assert differing == {"network.whitening.0.weight", "network.whitening.0.bias"}
 

@@ -9,9 +9,8 @@ import pytest
 
 from aff_benchmarks.report import accuracy_over_cost as module
 from aff_benchmarks.report.accuracy_over_cost import PLOT, EncoderFigures, accuracy_over_cost
-from aff_benchmarks.report.encoder_materials import EncoderTrainings
 from aff_benchmarks.report.section import BenchContext, Section
-from aff_benchmarks.report.trained_encoders import EncoderScore
+from aff_benchmarks.report.trained_encoders import EncoderScore, EncoderTrainings
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 MAPS = {

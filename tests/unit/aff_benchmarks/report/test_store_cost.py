@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aff_benchmarks.bench.store_baselines import exact_neighbours, faiss_search, numpy_search
-from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthetic_queries
+from aff_benchmarks.bench.synthetic_gallery import (
+    exact_neighbours,
+    faiss_search,
+    numpy_search,
+    synthetic_embeddings,
+    synthetic_queries,
+)
 from aff_benchmarks.report import store_cost as module
 from aff_benchmarks.report.section import BenchContext
 from tests.support.tiny_bundle import TINY_BUNDLE

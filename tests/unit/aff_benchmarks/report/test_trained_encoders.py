@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from aff_benchmarks.report.encoder_materials import WAYS, EncoderMaterials, EncoderTrainings
 from aff_benchmarks.report.trained_encoders import (
+    WAYS,
+    EncoderMaterials,
     EncoderScore,
+    EncoderTrainings,
     gallery_references,
     train_backbone,
     train_encoders,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from aff_benchmarks.ablation.networks import NOISE, FrozenTrunkEncoder, FrozenTrunkSet, NoiseExtractor, start_at_trunk
+from aff_benchmarks.ablation.materials import NOISE, NoiseExtractor
+from aff_benchmarks.ablation.run_variant import FrozenTrunkEncoder, FrozenTrunkSet, start_at_trunk
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph
