@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aff_toolkit.models.query_encoder import QueryEncoder, residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 
 
 def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
@@ -19,7 +20,7 @@ def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:
 def settled_query_encoder(dimension: int, size: int) -> QueryEncoder:
     """Make the encoder; one pass over 16 images sets its batch statistics."""
     torch.manual_seed(0)
-    encoder = residual_query_encoder(4, dimension)
+    encoder = QueryEncoder(ResidualNetwork(4, dimension))
     for module in encoder.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = 1.0

@@ -21,7 +21,7 @@ from torch import nn
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.optimisation import OptimisationSection, average_running_statistics
 from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.engine.work_directory import TrainingLog
@@ -31,6 +31,7 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 from tests.support.tiny_training import tiny_recipe
 
 # One step of 16 photographs an epoch, so that the log has every step; 4 photographs are left over each time.
@@ -102,7 +103,7 @@ def train(store: FeatureStore, case: Case, directory: Path) -> dict[str, torch.T
     pair = train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         build_mixer(store.features, spec, recipe.dimension),
-        residual_query_encoder(8, recipe.dimension),
+        QueryEncoder(ResidualNetwork(8, recipe.dimension)),
         recipe,
         directory=None,
         configuration={},

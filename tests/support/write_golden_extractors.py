@@ -6,7 +6,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS
 from tests.support.golden_extractors import GOLDEN_FILE, GOLDEN_FORMATS, golden_of
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from aff_shared.errors import AffError
 from aff_toolkit.data.folder import folder_photographs, look_like_albums, survey_folder, unlabelled_photographs
 from aff_toolkit.data.image_files import FolderError
-from aff_toolkit.indexing.source import source_items
+from aff_toolkit.indexing.sources import source_items
 from tests.support.plain_photograph import plain_png
 
 

@@ -14,9 +14,10 @@ from aff_shared.bundles.bundle import MANIFEST_NAME
 from aff_shared.errors import BundleFormatError, BundleIntegrityError
 from aff_toolkit.export.query_encoder_graph import export_query_encoder
 from aff_toolkit.models.base_bundle import BaseBundle, load_onnx_weights, read_prototypes, write_prototypes
-from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows
 from aff_toolkit.weights.half_weights import halve_weights
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_query_encoder
@@ -90,7 +91,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @torch.no_grad()
 def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
-    encoder = residual_query_encoder(4, D)
+    encoder = QueryEncoder(ResidualNetwork(4, D))
     load_onnx_weights(encoder, exported, coloured_tiles(24, SIZE, seed=5))
     images = coloured_tiles(6, SIZE, seed=9)
     torch.testing.assert_close(encoder(images), settled_query_encoder(D, SIZE)(images), rtol=0, atol=1e-4)
@@ -98,7 +99,7 @@ def test_it_computes_what_it_computed_before_the_export(exported: Path) -> None:
 
 @torch.no_grad()
 def test_it_computes_nearly_the_same_in_training_on_the_images_that_it_was_set_on(exported: Path) -> None:
-    encoder, images = residual_query_encoder(4, D), coloured_tiles(64, SIZE, seed=5)
+    encoder, images = QueryEncoder(ResidualNetwork(4, D)), coloured_tiles(64, SIZE, seed=5)
     load_onnx_weights(encoder, exported, images)
     expected = encoder(images)
     torch.testing.assert_close(encoder.train()(images), expected, rtol=0, atol=5e-3)
@@ -109,7 +110,7 @@ def test_it_is_restored_from_a_graph_whose_weights_are_halved(tmp_path: Path) ->
     whole, half, images = TINY_BUNDLE / "query_encoder.onnx", tmp_path / "half.onnx", coloured_tiles(8, 112, seed=5)
     shutil.copyfile(whole, half)
     halve_weights(half)
-    encoders = [residual_query_encoder(16, 128) for _ in range(2)]
+    encoders = [QueryEncoder(ResidualNetwork(16, 128)) for _ in range(2)]
     for encoder, path in zip(encoders, (whole, half), strict=True):
         load_onnx_weights(encoder, path, images)
     shown = coloured_tiles(6, 112, seed=9)
@@ -119,8 +120,8 @@ def test_it_is_restored_from_a_graph_whose_weights_are_halved(tmp_path: Path) ->
 def test_another_width_or_another_network_is_rejected(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(tiny_query_encoder())
     for encoder, path in (
-        (residual_query_encoder(8, D), exported),
-        (residual_query_encoder(4, D), tmp_path / "other.onnx"),
+        (QueryEncoder(ResidualNetwork(8, D)), exported),
+        (QueryEncoder(ResidualNetwork(4, D)), tmp_path / "other.onnx"),
     ):
         with pytest.raises(BundleFormatError, match="train one from scratch"):
             load_onnx_weights(encoder, path, coloured_tiles(4, SIZE, seed=0))

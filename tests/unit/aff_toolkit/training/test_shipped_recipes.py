@@ -18,7 +18,7 @@ from aff_toolkit.models.base_bundle import read_prototypes
 from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.recipe import TrainingRecipe, load_recipe
 from aff_toolkit.training.stages.train_bundle import TrainBundle
-from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.hub_models import save_hub_model

@@ -20,7 +20,8 @@ from aff_toolkit.errors import (
     ConvertedNotWrittenError,
     UnreadableCheckpointError,
 )
-from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS, convert_checkpoint
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS
+from aff_toolkit.weights.convert_checkpoint import convert_checkpoint
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from tests.support.full_disk import no_file_beyond
 from tests.support.released_checkpoints import photograph, randomise

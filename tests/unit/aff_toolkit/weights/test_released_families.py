@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from aff_toolkit.weights.convert_checkpoint import CHECKPOINT_FORMATS
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from tests.support.golden_extractors import GOLDEN_FILE, golden_of
 from tests.support.released_checkpoints import installed_with_fresh_weights, photograph

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from aff_toolkit.data import Settings
 
-class Augmentation(BaseModel):
+
+class Augmentation(Settings):
     """Strength of the augmentation of photographs.
 
     Attributes:
@@ -23,8 +25,6 @@ class Augmentation(BaseModel):
         blurred_share: Share of the photographs that are reduced to between a third and the whole of their size, and
             enlarged again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_zoom: float = Field(default=0.65, gt=0)
     max_zoom: float = Field(default=1.05, gt=0)

@@ -34,9 +34,7 @@ _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 class UnreadableFolderError(AffError):
     """A folder is not readable, does not exist, or is a broken link."""
 
-    code = "folder_unreadable"
-    status = 422
-    title = "Unreadable folder"
+    code, status, title = "folder_unreadable", 422, "Unreadable folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +118,7 @@ def _below(path: str, names: list[str]) -> list[str]:
 class FolderError(AffError):
     """A folder of photographs cannot be used."""
 
-    code = "folder_unusable"
-    status = 422
-    title = "Unusable folder"
+    code, status, title = "folder_unusable", 422, "Unusable folder"
 
 
 def is_image_name(name: str) -> bool:

@@ -45,9 +45,7 @@ class Photograph:
 class PhotographUnreadableError(AffError):
     """A photograph's file is missing, may not be read, or is not a regular file."""
 
-    code = "photograph_unreadable"
-    status = 422
-    title = "Unreadable photograph"
+    code, status, title = "photograph_unreadable", 422, "Unreadable photograph"
 
 
 def max_image_bytes() -> int:

@@ -1,4 +1,4 @@
-"""Photographs that a CSV file lists, with their instances, roles and further columns."""
+"""Photographs that a file lists: a CSV file with instances, roles and further columns, or that of Google Landmarks."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from aff_toolkit.data import Settings
 from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_lists import csv_photographs, gldv2_photographs
@@ -15,9 +16,7 @@ from aff_toolkit.data.scenes import scene_photographs
 from aff_toolkit.errors import PhotographListError, PhotographSourceError
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Source(Settings):
     @property
     def labelled(self) -> bool:
         """Whether the photographs have labels."""

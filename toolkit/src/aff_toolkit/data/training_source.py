@@ -1,4 +1,4 @@
-"""A source of photographs in a recipe: where they come from, which part of them, under what licence."""
+"""A source of photographs in a recipe: place, part, licence, and how it is interpreted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from aff_toolkit.data import Settings
 from aff_toolkit.data.folder import FolderSurvey, survey_folder
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_source import (
@@ -23,7 +22,7 @@ from aff_toolkit.data.photograph_source import (
 _FIRST_OF_PART = {"first_half": 0, "second_half": 1}
 
 
-class TrainingSource(BaseModel):
+class TrainingSource(Settings):
     """One of the sources of a training stage.
 
     Attributes:
@@ -32,8 +31,6 @@ class TrainingSource(BaseModel):
         licence: Licence of the photographs, for the bundle's manifest.
         optional: Whether to leave the source out if its path does not exist, rather than raise an error.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     photographs: PhotographSource
     part: Literal["all", "first_half", "second_half"] = "all"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from aff_toolkit.data import Settings
 from aff_toolkit.errors import ExportMismatchError
 from aff_toolkit.weights.half_weights import Stored
 
@@ -61,7 +62,11 @@ def compare_embeddings(first: Encode, second: Encode, batches: Iterable[NDArray[
     Raises:
         ValueError: There are no photographs.
     """
-    cosines = np.concatenate([_cosines(first(list(batch)), second(list(batch))) for batch in batches])
+    parts = []
+    for batch in batches:
+        a, b = first(list(batch)).astype(np.float64), second(list(batch)).astype(np.float64)
+        parts.append((a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
+    cosines = np.concatenate(parts)
     return CosineFigures(photographs=len(cosines), min_cosine=float(cosines.min()), mean_cosine=float(cosines.mean()))
 
 
@@ -113,13 +118,7 @@ def judge_int8(
     )
 
 
-def _cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    cosines: NDArray[np.float64] = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return cosines
-
-
-class ExportSection(BaseModel):
+class ExportSection(Settings):
     """The graphs of a bundle, the checks that they have to pass, and the precision of its files.
 
     Attributes:
@@ -135,8 +134,6 @@ class ExportSection(BaseModel):
         prototypes: Whether to write the training prototypes, with which classifying losses can train a query encoder
             for this gallery side later. They take 2 bytes x instances x dimension.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     int8: bool = True
     calibration_images: int = Field(default=512, ge=1)

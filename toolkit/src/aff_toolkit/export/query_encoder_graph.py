@@ -1,4 +1,4 @@
-"""Writes a trained query encoder as an ONNX graph."""
+"""Writes a trained query encoder as an ONNX graph, in float32 or int8; only this module imports ONNX Runtime."""
 
 from __future__ import annotations
 

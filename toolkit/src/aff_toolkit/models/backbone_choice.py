@@ -1,4 +1,4 @@
-"""Settings of released backbones in a recipe, and backbones of timm."""
+"""Extractors of a recipe: backbones of the hub and of timm, and converted checkpoints."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.data import Settings
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.weights.hub_models import (
@@ -59,10 +60,8 @@ class Installation:
     photographs: Callable[[], Sequence[Photograph]]
 
 
-class Choice(BaseModel):
+class Choice(Settings):
     """Base of the extractors' tables in a recipe."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: Literal["fp32", "bf16"] = "fp32"
 

@@ -1,4 +1,4 @@
-"""An existing bundle that a training starts from."""
+"""An existing bundle that a training starts from: its mixer, query encoder and prototypes."""
 
 from __future__ import annotations
 
@@ -82,10 +82,7 @@ class BaseBundle:
     def copy_gallery_side(self, directory: Path) -> None:
         """Copy extractors, mixer and prototypes into another directory, byte for byte."""
         prototypes = (self.manifest.prototypes,) if self.manifest.prototypes else ()
-        self._copy_files((*self.manifest.gallery_files, *prototypes), directory)
-
-    def _copy_files(self, paths: tuple[str, ...], directory: Path) -> None:
-        for path in paths:
+        for path in (*self.manifest.gallery_files, *prototypes):
             target = directory / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.directory / path, target)
@@ -141,10 +138,10 @@ def load_onnx_weights(encoder: QueryEncoder, path: Path, images: Tensor | None) 
         found = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in graph.initializer}
         for name, layer, norm in _layers(encoder):
             layer.weight.copy_(found[f"{name}.weight"])
-            if norm is None:
-                _load_bias(layer, found, name)
-            else:
+            if norm is not None:
                 _load_folded(layer, norm, found, name)
+            elif layer.bias is not None:
+                layer.bias.copy_(found[f"{name}.bias"])
         encoder.get_parameter("network.pool.exponent").copy_(found["network.pool.exponent"])
     except (KeyError, RuntimeError, OSError, ValueError) as error:
         detail = f"does not contain the weights of this query encoder ({error}): train one from scratch"
@@ -168,11 +165,6 @@ def _layers(encoder: nn.Module) -> Iterator[tuple[str, _Layer, _Norm | None]]:
             before = (name, module)
     if before is not None:
         yield (*before, None)
-
-
-def _load_bias(layer: _Layer, found: Mapping[str, Tensor], name: str) -> None:
-    if layer.bias is not None:
-        layer.bias.copy_(found[f"{name}.bias"])
 
 
 def _load_folded(layer: _Layer, norm: _Norm, found: Mapping[str, Tensor], name: str) -> None:

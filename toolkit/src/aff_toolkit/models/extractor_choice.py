@@ -1,4 +1,4 @@
-"""EfficientNet-Lite as a gallery extractor of a recipe."""
+"""Extractors of a recipe, a table each: this project's networks, VLAD, and those of backbone_choice.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Query encoders in torch, as they are trained and exported: a light network, GeM pooling, a linear whitening, L2."""
+"""Query encoders in torch, as they are trained and exported: a light network, GeM, a linear whitening, L2."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ class QueryEncoder(nn.Module):
         """Embed (B, H, W, 3) RGB from 0 to 255, uint8 or float32: (B, D) float32, unit length."""
         embedding: Tensor = self.network(image.permute(0, 3, 1, 2))
         return embedding
-
-
-def residual_query_encoder(width: int, dimension: int) -> QueryEncoder:
-    """Return the query encoder with this project's residual network."""
-    return QueryEncoder(ResidualNetwork(width, dimension))
 
 
 class LightweightEncoder(nn.Module):
@@ -170,11 +165,6 @@ def efficientnet_lite(variant: Variant, dimension: int, *, colour_weight: float 
     )
 
 
-def shufflenet_v2(dimension: int) -> LightweightEncoder:
-    """Return ShuffleNetV2 of width 1.0."""
-    return LightweightEncoder(ShuffleNetV2(), CHANNELS, dimension)
-
-
 def timm_mobilenet(name: str, dimension: int) -> LightweightEncoder:
     """Return MobileNetV3 (Howard et al., ICCV 2019) or MobileNetV4 (Qin et al., ECCV 2024) by its name in timm.
 
@@ -192,18 +182,15 @@ class QueryBackbone:
     build: Callable[[int], QueryEncoder]
 
 
-def _residual(width: int) -> QueryBackbone:
-    return QueryBackbone(f"residual network of width {width}, GeM, whitening", partial(residual_query_encoder, width))
-
-
-def _light(name: str, network: Callable[[int], LightweightEncoder]) -> QueryBackbone:
+def _light(name: str, network: Callable[[int], nn.Module]) -> QueryBackbone:
     return QueryBackbone(f"{name}, GeM, whitening", lambda dimension: QueryEncoder(network(dimension)))
 
 
 QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
-    "residual-8": _residual(8),
-    "residual-16": _residual(16),
-    "residual-32": _residual(32),
+    **{
+        f"residual-{width}": _light(f"residual network of width {width}", partial(ResidualNetwork, width))
+        for width in (8, 16, 32)
+    },
     **{
         f"mobilenet-v2-{multiplier}": _light(f"MobileNetV2 x{multiplier}", partial(mobilenet_v2, multiplier))
         for multiplier in (0.5, 0.75, 1.0, 1.4)
@@ -218,7 +205,9 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     "efficientnet-lite0-colour": _light(
         "EfficientNet-Lite0 beside a colour histogram", partial(efficientnet_lite, "lite0", colour_weight=COLOUR_WEIGHT)
     ),
-    "shufflenet-v2-1.0": _light("ShuffleNetV2 x1.0", shufflenet_v2),
+    "shufflenet-v2-1.0": _light(
+        "ShuffleNetV2 x1.0", lambda dimension: LightweightEncoder(ShuffleNetV2(), CHANNELS, dimension)
+    ),
 }
 
 

@@ -90,10 +90,8 @@ def recipe_for_path(
 
 def _trained_on(base: BaseBundle, source: PhotographSource) -> bool:
     recorded = base.manifest.recipe
-    if recorded.get("name") != _NAME or not source.labelled:
-        return False
-    photographs = [entry["photographs"] for entry in recorded["joint"]["sources"]]
-    return photographs == [source.model_dump(mode="json")]
+    own = recorded.get("name") == _NAME and source.labelled
+    return own and [one["photographs"] for one in recorded["joint"]["sources"]] == [source.model_dump(mode="json")]
 
 
 def recipe_for_photographs(
@@ -125,64 +123,64 @@ def recipe_for_photographs(
         detail = f"{count} photographs are too few to train on; at least {_FEWEST_PHOTOGRAPHS} are needed"
         raise TooFewPhotographsError(detail, item=str(getattr(source, "path", source.kind)))
     train = (gallery or ("train" if source.labelled else "keep")) == "train"
-    own = query_backbone_of(base.manifest)
+    own, size = query_backbone_of(base.manifest), base.manifest.query_encoder.preprocessing.size
     same = own is not None and backbone in {None, own}
-    fitted = same and own in _PRETRAINED
-    anchored = train and base.manifest.mixer.anchor is not None
     return TrainingRecipe(
         name=_NAME if backbone is None else f"query-{backbone}",
         seed=_SEED,
         dimension=base.manifest.space.dimension,
-        stored_size=_scaled(base, _STORED_SHARE),
+        stored_size=round(size * _STORED_SHARE),
         base=BaseSection(bundle=base.directory, mixer="start" if train else "frozen"),
         mixer=MixerSection.model_validate(base.manifest.mixer.model_dump(exclude={"weights"})),
         query_encoder=QueryEncoderSection(
-            backbone=backbone or own or _FALLBACK_BACKBONE,
-            train_size=_scaled(base, _TRAIN_SHARE),
-            input_size=_scaled(base, 1.0),
+            backbone=backbone or own or _FALLBACK_BACKBONE, train_size=round(size * _TRAIN_SHARE), input_size=size
         ),
-        joint=JointSection(
-            sources=(TrainingSource(photographs=source),),
-            pseudo_instances=None if source.labelled else PseudoInstancesSection(),
-            validation_share=_HELD_OUT,
-            copies=_COPIES if train and (not fitted or not source.labelled) else 1,
-            prototypes="means" if anchored else "random",
-            anchor_weight=_ANCHOR_WEIGHT if anchored else 0.0,
-            losses=_losses(train=train, by_prototypes=by_prototypes),
-            update=_FIXED_QUERY if fitted else UpdateRule(),
-            head_fitting=_head_fitting(source) if fitted else None,
-            optimisation=_mixer_optimisation(count, epochs) if fitted else _optimisation(count, epochs),
+        joint=_joint_section(
+            source,
+            fitted=same and own in _PRETRAINED,
+            anchored=train and base.manifest.mixer.anchor is not None,
+            train=train,
+            losses=(ArcFace(), *DISTILLING) if train or by_prototypes else DISTILLING,
+            optimisation=_optimisation(count, epochs, fitted=same and own in _PRETRAINED),
         ),
         # A requested other backbone is written even if it is less accurate than the base.
         evaluation=EvaluationSection(held_out_share=_HELD_OUT, keep="better" if same else "trained"),
     )
 
 
-def _head_fitting(source: PhotographSource) -> HeadFitting:
-    return RidgeFitting() if source.labelled else ContextualFitting()
-
-
-def _losses(*, train: bool, by_prototypes: bool) -> tuple[CompatibilityLoss, ...]:
-    return (ArcFace(), *DISTILLING) if train or by_prototypes else DISTILLING
-
-
-def _mixer_optimisation(count: int, epochs: int | None) -> OptimisationSection:
-    return OptimisationSection(
-        epochs=epochs or _MIXER_EPOCHS, batch_size=_batch(count, _MIXER_BATCH), learning_rate=_MIXER_LEARNING_RATE
+def _joint_section(
+    source: PhotographSource,
+    *,
+    fitted: bool,
+    anchored: bool,
+    train: bool,
+    losses: tuple[CompatibilityLoss, ...],
+    optimisation: OptimisationSection,
+) -> JointSection:
+    fitting: HeadFitting = RidgeFitting() if source.labelled else ContextualFitting()
+    return JointSection(
+        sources=(TrainingSource(photographs=source),),
+        pseudo_instances=None if source.labelled else PseudoInstancesSection(),
+        validation_share=_HELD_OUT,
+        copies=_COPIES if train and (not fitted or not source.labelled) else 1,
+        prototypes="means" if anchored else "random",
+        anchor_weight=_ANCHOR_WEIGHT if anchored else 0.0,
+        losses=losses,
+        update=_FIXED_QUERY if fitted else UpdateRule(),
+        head_fitting=fitting if fitted else None,
+        optimisation=optimisation,
     )
 
 
-def _batch(count: int, most: int) -> int:
-    return max(min(most, int(count * _KEPT) // _LEAST_STEPS_OF_EPOCH), _SMALLEST_BATCH)
-
-
-def _optimisation(count: int, epochs: int | None) -> OptimisationSection:
-    kept, batch = int(count * _KEPT), _batch(count, _BATCH)
+def _optimisation(count: int, epochs: int | None, *, fitted: bool) -> OptimisationSection:
+    kept = int(count * _KEPT)
+    batch = max(min(_MIXER_BATCH if fitted else _BATCH, kept // _LEAST_STEPS_OF_EPOCH), _SMALLEST_BATCH)
+    if fitted:
+        return OptimisationSection(epochs=epochs or _MIXER_EPOCHS, batch_size=batch, learning_rate=_MIXER_LEARNING_RATE)
     passes = epochs or min(max(math.ceil(_STEPS / (kept // batch)), 1), _MOST_EPOCHS)
     return OptimisationSection(
-        epochs=passes, batch_size=batch, learning_rate=1e-3, validation_interval_epochs=max(passes // _VALIDATIONS, 1)
+        epochs=passes,
+        batch_size=batch,
+        learning_rate=1e-3,
+        validation_interval_epochs=max(passes // _VALIDATIONS, 1),
     )
-
-
-def _scaled(base: BaseBundle, share: float) -> int:
-    return round(base.manifest.query_encoder.preprocessing.size * share)

@@ -1,14 +1,16 @@
-"""Losses of classification: ArcFace, which is L_disc and L_comp of the paper, and supervised contrastive loss."""
+"""Losses: pure functions, and the settings that choose them in a recipe. ArcFace is the paper's L_disc and L_comp."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from aff_toolkit.data import Settings
 
 _EDGE = 1e-6
 _SHORTEST = 1e-12
@@ -34,14 +36,12 @@ class LossInputs:
     labels: Tensor
 
 
-class LossSettings(BaseModel):
+class LossSettings(Settings):
     """Base of the settings of a loss.
 
     Attributes:
         weight: Factor of the loss in the sum.
     """
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(default=1.0, gt=0)
 
@@ -196,11 +196,6 @@ class ContextualSimilarity(LossSettings):
         )
 
 
-def alignment(q: Tensor, centres: Tensor) -> Tensor:
-    """Return the mean squared difference, over batch and channels, of q (B, D) and its class centres (B, D)."""
-    return F.mse_loss(q, centres)
-
-
 def boundary_excess(q: Tensor, g: Tensor, centres: Tensor, labels: Tensor) -> Tensor:
     """Return by how much the cosine of q to its centre falls below the class's boundary, the mean over the batch.
 
@@ -241,7 +236,7 @@ class CompatibleEmbeddings(LossSettings):
         classified = arcface_loss(inputs.q, inputs.prototypes, inputs.labels, scale=self.scale, margin=self.margin)
         return (
             classified
-            + self.alignment_weight * alignment(inputs.q, centres)
+            + self.alignment_weight * F.mse_loss(inputs.q, centres)
             + self.boundary_weight * boundary_excess(inputs.q, inputs.g, centres, inputs.labels)
         )
 

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from aff_shared.errors import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
+from aff_toolkit.data import Settings
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.extractor_choice import ExtractorChoice
@@ -21,19 +22,16 @@ from aff_toolkit.training.recipe_sections import (
     PretrainingSection,
     QueryEncoderSection,
     RootSiftSection,
-    Section,
 )
 
 
 class RecipeError(AffError):
     """The recipe cannot be read, or requests something that does not exist."""
 
-    code = "recipe_invalid"
-    status = 422
-    title = "Invalid training recipe"
+    code, status, title = "recipe_invalid", 422, "Invalid training recipe"
 
 
-class TrainingRecipe(Section):
+class TrainingRecipe(Settings):
     """The settings of a training; the bundle's manifest contains `recipe.model_dump()`.
 
     The gallery's extractors are those of `base`; or, in this order, released `extractors` and new ones, `compact_cnn`

@@ -5,27 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aff_shared.bundles.bundle import ExtractorSpec, MixerKind, MixerSpec
-from aff_toolkit.data.augmentation import Augmentation
+from aff_toolkit.data import Settings
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.engine.head_fitting import HeadFitting
-from aff_toolkit.training.engine.joint_model import FineTuning, UpdateRule
+from aff_toolkit.training.engine.joint_model import FineTuning, JointSettings
 from aff_toolkit.training.engine.optimisation import OptimisationSection
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
-from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss
 from gallery_indexer.features.extractors.compact_cnn import compact_cnn_spec
 
 
-class Section(BaseModel):
-    """Base of the sections: frozen, without unknown settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BaseSection(Section):
+class BaseSection(Settings):
     """An existing bundle to start from; its extractors are used unchanged.
 
     Attributes:
@@ -42,7 +35,7 @@ class BaseSection(Section):
     query_encoder: Literal["start", "new"] | None = None
 
 
-class PretrainingSection(Section):
+class PretrainingSection(Settings):
     """Contrastive training of the networks that start from scratch, on instances that the joint training excludes.
 
     Attributes:
@@ -54,7 +47,7 @@ class PretrainingSection(Section):
     temperature: float = Field(gt=0)
 
 
-class CompactCnnSection(Section):
+class CompactCnnSection(Settings):
     """The compact network.
 
     Attributes:
@@ -84,14 +77,14 @@ class CompactCnnSection(Section):
         )
 
 
-class RootSiftSection(Section):
+class RootSiftSection(Settings):
     """RootSIFT on photographs whose longest side is reduced to `input_size` pixels."""
 
     input_size: int
     tokens: int
 
 
-class MixerSection(Section):
+class MixerSection(Settings):
     """The mixer; see MixerSpec.
 
     Attributes:
@@ -115,7 +108,7 @@ class MixerSection(Section):
         return MixerSpec(weights=weights, **self.model_dump(exclude={"anchor_whitening"}))
 
 
-class QueryEncoderSection(Section):
+class QueryEncoderSection(Settings):
     """The light network of the query side.
 
     Attributes:
@@ -154,8 +147,8 @@ class QueryEncoderSection(Section):
         return name
 
 
-class JointSection(Section):
-    """Joint training of mixer and query encoder.
+class JointSection(JointSettings):
+    """Joint training of mixer and query encoder; see JointSettings for further settings.
 
     Attributes:
         sources: The photographs.
@@ -168,12 +161,7 @@ class JointSection(Section):
         prototypes: Start of w_mix: random directions, as in the paper, or the means of each instance's gallery
             embeddings by the initial mixer. An anchored mixer needs means: random directions would pull it out of the
             space that the query encoder reaches.
-        augmentation: Augmentation of the query encoder's inputs and of the stored copies.
-        discriminative: L_disc of the mixer.
-        anchor_weight: Weight of 1 - cosine between the embeddings of an anchored mixer and its anchor. Without it,
-            accuracy on other kinds of photographs drops.
-        losses: Compatibility losses of the query encoder, which are summed.
-        update: How the query side follows the shared classifier.
+
         head_fitting: Whether and how the query encoder's last layer is fitted to the gallery embeddings at the end.
     """
 
@@ -183,11 +171,7 @@ class JointSection(Section):
     validation_share: float = Field(default=0.1, ge=0, le=0.5)
     copies: int = Field(default=1, ge=1)
     prototypes: Literal["random", "means"] = "random"
-    augmentation: Augmentation = Augmentation()
-    discriminative: ArcFace = ArcFace()
-    anchor_weight: float = Field(default=0.0, ge=0)
-    losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
-    update: UpdateRule = UpdateRule()
+
     head_fitting: HeadFitting | None = None
     optimisation: OptimisationSection
 
@@ -202,7 +186,7 @@ class JointSection(Section):
         return None if labelled else self.pseudo_instances
 
 
-class ScenesEvaluationSection(Section):
+class ScenesEvaluationSection(Settings):
     """Held-out procedural landmarks; see scenes_protocol."""
 
     instances: int
@@ -212,7 +196,7 @@ class ScenesEvaluationSection(Section):
     difficulty: float = Field(ge=0, le=1)
 
 
-class EvaluationSection(Section):
+class EvaluationSection(Settings):
     """Photographs that the finished bundle is measured on.
 
     Attributes:

@@ -1,11 +1,12 @@
-"""The format of released checkpoints of a method."""
+"""Formats of released checkpoints: methods written in pycls, and methods on torchvision's ResNets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,9 +18,8 @@ from gallery_indexer.features.extractors.cvnet import CvNet, Pooling, cvnet_spec
 from gallery_indexer.features.extractors.delg import DelgNetwork, delg_spec
 from gallery_indexer.features.extractors.dolg import DolgNetwork, dolg_spec
 from gallery_indexer.features.extractors.gem import GemNetwork, gem_spec
-from gallery_indexer.features.extractors.how import HowDepth, HowNetwork, how_spec
+from gallery_indexer.features.extractors.how import HowNetwork, how_spec
 from gallery_indexer.features.extractors.token_aggregation import TokenNetwork, token_spec
-from gallery_indexer.features.networks.resnet import Depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class CheckpointFormat:
     spec: Callable[[str, str], ExtractorSpec]
 
 
+# pycls' names of a ResNet's weights, and torchvision's.
 _IN_ORDER = (
     (r"^stem\.conv\.", "conv1."),
     (r"^stem\.bn\.", "bn1."),
@@ -54,26 +55,14 @@ _IN_ORDER = (
     (r"\bf\.c(_bn)?\.", lambda found: "bn3." if found[1] else "conv3."),
     (r"^s(\d)\.b(\d+)\.", lambda found: f"layer{found[1]}.{int(found[2]) - 1}."),
 )
-_EXPONENTS = ("pool.p", "pool_g.p")
-_DELG_CLASSIFIERS = ("desc_cls.", "att_cls.")
-_DELG_HEAD = {
-    "globalmodel.head.pool.p": "pool.exponent",
-    "globalmodel.head.fc.weight": "fc.weight",
-    "globalmodel.head.fc.bias": "fc.bias",
-}
-_DOLG_SOURCE = "M. Yang, github.com/feymanpriv/DOLG"
-_DOLG_CLASSIFIER = "desc_cls."
-_PYCLS_DEPTHS: tuple[Depth, ...] = (50, 101)
-_POOLINGS: dict[str, tuple[Pooling, str]] = {
-    "cvnet": ("gem", "S. Lee, github.com/sungonce/CVNet"),
-    "superglobal": ("superglobal", "CVNet's weights with the pooling of S. Shao, github.com/ShihaoShao-GH/SuperGlobal"),
-}
+_HEAD = {"head.pool.p": "pool.exponent", "head.fc.weight": "fc.weight", "head.fc.bias": "fc.bias"}
 # What re-ranks, and what only the training needs.
 _CVNET_UNUSED = ("conv2ds.", "cv_learner.", "encoder_k.", "queue", "encoder_q.seb", "encoder_q.sefc")
-_CVNET_HEAD = {"head.pool.p": "pool.exponent", "head.fc.weight": "fc.weight", "head.fc.bias": "fc.bias"}
+_CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+_FIRST_BLOCK_CHILDREN = 4
 
 
-def torchvision_name(pycls_name: str) -> str:
+def _torchvision_name(pycls_name: str) -> str:
     """Return torchvision's name of a ResNet's weight, this project's too: layer1.0.conv1.weight of s1.b1.f.a.weight."""
     name = pycls_name
     for pattern, replacement in _IN_ORDER:
@@ -81,92 +70,7 @@ def torchvision_name(pycls_name: str) -> str:
     return name
 
 
-def _pycls_state(document: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint, or of a file that holds nothing else; pooling exponents become scalars."""
-    state: Mapping[str, Tensor] = document.get("model_state", document)
-    exponents = {name: tensor.reshape(()) for name, tensor in state.items() if name.endswith(_EXPONENTS)}
-    return {**state, **exponents}
-
-
-def _delg_name(name: str) -> str | None:
-    if name.startswith(_DELG_CLASSIFIERS):
-        return None
-    if name in _DELG_HEAD:
-        return _DELG_HEAD[name]
-    if name.startswith("globalmodel."):
-        return "trunk." + torchvision_name(name.removeprefix("globalmodel."))
-    return name.replace("localmodel.", "attention.")
-
-
-DELG_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"delg-r{depth}",
-        source="M. Yang, github.com/feymanpriv/DELG",
-        network=partial(DelgNetwork, depth),
-        weights_of=_pycls_state,
-        rename=_delg_name,
-        spec=partial(delg_spec, depth),
-    )
-    for depth in _PYCLS_DEPTHS
-)
-
-
-def _dolg_name(name: str) -> str | None:
-    if name.startswith(_DOLG_CLASSIFIER):
-        return None
-    if name.startswith("globalmodel."):
-        return "trunk." + torchvision_name(name.removeprefix("globalmodel."))
-    return "pool.exponent" if name == "pool_g.p" else name.replace("localmodel.", "attention.")
-
-
-DOLG_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"dolg-r{depth}{suffix}",
-        source=f"{_DOLG_SOURCE}; {told}",
-        network=partial(DolgNetwork, depth, multi_atrous=multi_atrous),
-        weights_of=_pycls_state,
-        rename=_dolg_name,
-        spec=partial(dolg_spec, depth, multi_atrous=multi_atrous),
-    )
-    for depth in _PYCLS_DEPTHS
-    for suffix, told, multi_atrous in (
-        ("", "attention without multi-atrous branches", False),
-        ("-ma", "attention with multi-atrous branches", True),
-    )
-)
-
-
-def _cvnet_name(name: str) -> str | None:
-    if name.startswith(_CVNET_UNUSED):
-        return None
-    own = name.removeprefix("encoder_q.")
-    return _CVNET_HEAD.get(own) or f"trunk.{torchvision_name(own)}"
-
-
-CVNET_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"{name}-r{depth}",
-        source=source,
-        network=partial(CvNet, depth),
-        weights_of=_pycls_state,
-        rename=_cvnet_name,
-        spec=partial(cvnet_spec, depth, pooling=pooling),
-    )
-    for name, (pooling, source) in _POOLINGS.items()
-    for depth in _PYCLS_DEPTHS
-)
-
-
-_CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-_GEM_DEPTHS: tuple[Depth, ...] = (50, 101, 152)
-_GEM_SOURCE = "F. Radenovic, github.com/filipradenovic/cnnimageretrieval-pytorch"
-_HOW_TRUNKS: dict[HowDepth, str] = {18: "R18", 50: "R50-, without the last stage"}
-_TOKEN_DEPTHS: tuple[Depth, ...] = (50, 101)
-_FIRST_BLOCK_CHILDREN = 4
-_TOKEN_CLASSIFIER = "classifier."
-
-
-def name_of_child(name: str, prefix: str) -> str:
+def _name_of_child(name: str, prefix: str) -> str:
     """Return torchvision's name of a weight: `layer1.0.conv1.weight` of `<prefix>4.0.conv1.weight`.
 
     Raises:
@@ -178,97 +82,98 @@ def name_of_child(name: str, prefix: str) -> str:
     return f"{_CHILDREN[int(number)]}.{rest}"
 
 
-def _gem_weights(document: Mapping[str, Any]) -> dict[str, Tensor]:
-    state = dict(document["state_dict"])
-    if "pool.p" in state:
-        state["pool.p"] = state["pool.p"].reshape(())
-    return state
+def _state(document: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, or of a file that holds nothing else; pooling exponents become scalars."""
+    state: Mapping[str, Tensor] = document.get("model_state", document.get("state_dict", document))
+    exponents = {name: tensor.reshape(()) for name, tensor in state.items() if name.endswith(("pool.p", "pool_g.p"))}
+    return {**state, **exponents}
 
 
-def _weights_with_learned_whitening(document: Mapping[str, Any]) -> dict[str, Tensor]:
+def _state_with_learned_whitening(document: Mapping[str, Any]) -> dict[str, Tensor]:
     """Convert the whitening that was learned afterwards, P (x - m), to the linear map P x - P m."""
-    state = _gem_weights(document)
+    state = _state(document)
     whitenings = document.get("meta", {}).get("Lw")
     if not whitenings or any(name.startswith("whiten.") for name in state):
         raise CheckpointKeysError("contains no whitening that was learned after the network", item="meta.Lw")
     learned = whitenings[min(whitenings)]["ms"]
     projection, mean = (torch.as_tensor(learned[key], dtype=torch.float64) for key in ("P", "m"))
-    state["whiten.weight"] = projection.float()
-    state["whiten.bias"] = -(projection @ mean.reshape(-1)).float()
-    return state
+    return state | {"whiten.weight": projection.float(), "whiten.bias": -(projection @ mean.reshape(-1)).float()}
 
 
-def _gem_name(name: str) -> str | None:
-    if name.startswith("features."):
-        return "trunk." + name_of_child(name, "features.")
-    return "pool.exponent" if name == "pool.p" else name
+def _delg_name(name: str) -> str | None:
+    """Return the name of a weight of DELG or DOLG."""
+    if name.startswith(("desc_cls.", "att_cls.")):
+        return None
+    own = name.removeprefix("globalmodel.")
+    if own != name:
+        return _HEAD.get(own) or f"trunk.{_torchvision_name(own)}"
+    return "pool.exponent" if name == "pool_g.p" else name.replace("localmodel.", "attention.")
 
 
-GEM_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"gem-r{depth}{suffix}",
-        source=f"{_GEM_SOURCE}; {told}",
-        network=partial(GemNetwork, depth),
-        weights_of=weights_of,
-        rename=_gem_name,
-        spec=partial(gem_spec, depth, whiten_each_scale=inside),
-    )
-    for depth in _GEM_DEPTHS
-    for suffix, told, weights_of, inside in (
-        ("", "whitening inside the network (-w)", _gem_weights, True),
-        ("-lw", "whitening learned afterwards (meta.Lw, multi-scale)", _weights_with_learned_whitening, False),
-    )
-)
-
-
-def _how_weights(document: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    state: Mapping[str, Tensor] = document["state_dict"]
-    return state
-
-
-def _how_name(name: str) -> str | None:
-    if name.startswith("features."):
-        return "trunk." + name_of_child(name, "features.")
-    return name.replace("whiten.", "dim_reduction.")  # as the authors' first release called it
-
-
-HOW_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"how-r{depth}",
-        source=f"G. Tolias, T. Jenicek, github.com/gtolias/how; {told}",
-        network=partial(HowNetwork, depth),
-        weights_of=_how_weights,
-        rename=_how_name,
-        spec=partial(how_spec, depth),
-    )
-    for depth, told in _HOW_TRUNKS.items()
-)
-
-
-def _token_weights(document: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    state: Mapping[str, Tensor] = document.get("state_dict", document)
-    return state
+def _cvnet_name(name: str) -> str | None:
+    own = name.removeprefix("encoder_q.")
+    return None if name.startswith(_CVNET_UNUSED) else _HEAD.get(own) or f"trunk.{_torchvision_name(own)}"
 
 
 def _token_name(name: str) -> str | None:
-    if name.startswith(_TOKEN_CLASSIFIER):
+    if name.startswith("classifier."):
         return None
     if not name.startswith("backbone.block"):
         return name.replace("tr.", "tokenizer.", 1)
     # The first block is the stem, a sequence of four; each other one is a stage.
     block, _, rest = name.removeprefix("backbone.block").partition(".")
     child = rest if block == "1" else f"{int(block) + _FIRST_BLOCK_CHILDREN - 2}.{rest}"
-    return "trunk." + name_of_child(child, "")
+    return "trunk." + _name_of_child(child, "")
 
 
-TOKEN_FORMATS = tuple(
-    CheckpointFormat(
-        name=f"token-r{depth}",
-        source="H. Wu, github.com/MCC-WH/Token",
-        network=partial(TokenNetwork, depth),
-        weights_of=_token_weights,
-        rename=_token_name,
-        spec=partial(token_spec, depth),
-    )
-    for depth in _TOKEN_DEPTHS
+def _features_name(name: str) -> str | None:
+    """Return the name of a weight of GeM or HOW."""
+    if name.startswith("features."):
+        return "trunk." + _name_of_child(name, "features.")
+    return "pool.exponent" if name == "pool.p" else name
+
+
+def _how_name(name: str) -> str | None:
+    own = _features_name(name)
+    return own and own.replace("whiten.", "dim_reduction.")  # as the authors' first release called it
+
+
+def _formats() -> Iterator[CheckpointFormat]:
+    depth: Any  # mypy reads tuples of numbers as tuples of int
+    for depth in (50, 101):
+        source, network = "M. Yang, github.com/feymanpriv/DELG", partial(DelgNetwork, depth)
+        yield CheckpointFormat(f"delg-r{depth}", source, network, _state, _delg_name, partial(delg_spec, depth))
+    for depth, (suffix, atrous) in product((50, 101), (("", False), ("-ma", True))):
+        source = (
+            f"M. Yang, github.com/feymanpriv/DOLG; attention {'with' if atrous else 'without'} multi-atrous branches"
+        )
+        network, spec = partial(DolgNetwork, depth, multi_atrous=atrous), partial(dolg_spec, depth, multi_atrous=atrous)
+        yield CheckpointFormat(f"dolg-r{depth}{suffix}", source, network, _state, _delg_name, spec)
+    for (name, pooling, source), depth in product(_CVNET_POOLINGS, (50, 101)):
+        spec = partial(cvnet_spec, depth, pooling=pooling)
+        yield CheckpointFormat(f"{name}-r{depth}", source, partial(CvNet, depth), _state, _cvnet_name, spec)
+    for depth in (50, 101):
+        source, network = "H. Wu, github.com/MCC-WH/Token", partial(TokenNetwork, depth)
+        yield CheckpointFormat(f"token-r{depth}", source, network, _state, _token_name, partial(token_spec, depth))
+    for depth, (suffix, told, weights_of, inside) in product((50, 101, 152), _GEM_WHITENINGS):
+        source = f"F. Radenovic, github.com/filipradenovic/cnnimageretrieval-pytorch; {told}"
+        network, spec = partial(GemNetwork, depth), partial(gem_spec, depth, whiten_each_scale=inside)
+        yield CheckpointFormat(f"gem-r{depth}{suffix}", source, network, weights_of, _features_name, spec)
+    for depth, told in ((18, "R18"), (50, "R50-, without the last stage")):
+        source, network = f"G. Tolias, T. Jenicek, github.com/gtolias/how; {told}", partial(HowNetwork, depth)
+        yield CheckpointFormat(f"how-r{depth}", source, network, _state, _how_name, partial(how_spec, depth))
+
+
+_CVNET_POOLINGS: tuple[tuple[str, Pooling, str], ...] = (
+    ("cvnet", "gem", "S. Lee, github.com/sungonce/CVNet"),
+    (
+        "superglobal",
+        "superglobal",
+        "CVNet's weights with the pooling of S. Shao, github.com/ShihaoShao-GH/SuperGlobal",
+    ),
 )
+_GEM_WHITENINGS = (
+    ("", "whitening inside the network (-w)", _state, True),
+    ("-lw", "whitening learned afterwards (meta.Lw, multi-scale)", _state_with_learned_whitening, False),
+)
+CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _formats()}

@@ -23,15 +23,7 @@ from aff_toolkit.errors import (
     UnknownFormatError,
     UnreadableCheckpointError,
 )
-from aff_toolkit.weights.checkpoint_formats import (
-    CVNET_FORMATS,
-    DELG_FORMATS,
-    DOLG_FORMATS,
-    GEM_FORMATS,
-    HOW_FORMATS,
-    TOKEN_FORMATS,
-    CheckpointFormat,
-)
+from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS, CheckpointFormat
 
 _SHOWN = 8
 # What NumPy's arrays are rebuilt with, by its names before 2.0 and since; none of it runs anything of the file's.
@@ -43,15 +35,6 @@ _ARRAYS: list[Any] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("float32", "float64", "int64")),
 ]
-_FORMATS: tuple[CheckpointFormat, ...] = (
-    *DELG_FORMATS,
-    *DOLG_FORMATS,
-    *CVNET_FORMATS,
-    *TOKEN_FORMATS,
-    *GEM_FORMATS,
-    *HOW_FORMATS,
-)
-CHECKPOINT_FORMATS: Mapping[str, CheckpointFormat] = {one.name: one for one in _FORMATS}
 
 
 def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> ExtractorSpec:
@@ -73,10 +56,9 @@ def convert_checkpoint(file: Path, form: CheckpointFormat, directory: Path) -> E
         directory.mkdir(parents=True, exist_ok=True)
         save_file(weights, directory / f"{name}.safetensors")
         (directory / f"{name}.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConvertedNotWrittenError(f"{error.strerror or error}", item=str(directory)) from error
-    except SafetensorError as error:  # the library's own word for a full disk
-        raise ConvertedNotWrittenError(str(error), item=str(directory)) from error
+    except (OSError, SafetensorError) as error:  # a full disk is either
+        detail = str(getattr(error, "strerror", None) or error)
+        raise ConvertedNotWrittenError(detail, item=str(directory)) from error
     return spec
 
 
@@ -87,8 +69,7 @@ def read_checkpoint(file: Path) -> tuple[Mapping[str, Any], str]:
         UnreadableCheckpointError: The file is missing, damaged, not a checkpoint, or needs code to be read.
     """
     try:
-        with file.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        sha256 = sha256_of(file)
         with torch.serialization.safe_globals(_ARRAYS):
             document = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -99,6 +80,12 @@ def read_checkpoint(file: Path) -> tuple[Mapping[str, Any], str]:
     if not isinstance(document, Mapping):
         raise UnreadableCheckpointError(f"contains not named weights but {type(document).__name__}", item=str(file))
     return document, sha256
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _fitting(form: CheckpointFormat, found: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:

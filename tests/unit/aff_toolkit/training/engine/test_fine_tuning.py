@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder, residual_query_encoder
-from aff_toolkit.training.engine.joint_model import FineTuning, batch_normalisations
+from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
+from aff_toolkit.training.engine.joint_model import FineTuning
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 
 LITE, BLOCKS = "efficientnet-lite0", 16
 
@@ -49,7 +50,7 @@ def test_more_blocks_than_there_are_are_rejected(lite: QueryEncoder) -> None:
 
 
 def test_a_network_without_blocks_cannot_be_frozen_but_can_learn_on() -> None:
-    encoder = residual_query_encoder(8, 8)
+    encoder = QueryEncoder(ResidualNetwork(8, 8))
     with pytest.raises(ValueError, match="no 1 blocks"):
         FineTuning(frozen_blocks=1).freeze(encoder)
     FineTuning().freeze(encoder)
@@ -82,9 +83,3 @@ def test_what_would_be_kept_is_there_for_a_while(share: float, expected: float) 
     with FineTuning(trained_share=share).share_kept(network, start):
         torch.testing.assert_close(network.weight.detach(), torch.full((3, 2), expected))
     torch.testing.assert_close(network.weight.detach(), torch.full((3, 2), 5.0))
-
-
-def test_the_batch_normalisations_of_a_network_are_found_however_deep_they_lie() -> None:
-    flat, deep = nn.BatchNorm1d(3), nn.BatchNorm2d(3)
-    network = nn.Sequential(flat, nn.ReLU(), nn.Sequential(nn.LayerNorm(3), nn.Sequential(deep)))
-    assert list(batch_normalisations(network)) == [flat, deep]

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from aff_toolkit.models.query_encoder import QueryEncoder, efficientnet_lite, residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder, efficientnet_lite
 from aff_toolkit.training.engine.head_fitting import ContextualFitting, RidgeFitting, fit_head, fitted_layer
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 
 C, D, COUNT = 6, 3, 400
 
@@ -89,5 +90,5 @@ def test_a_share_of_the_change_is_kept() -> None:
 
 
 def test_a_whitening_with_batch_statistics_is_not_fitted() -> None:
-    assert fitted_layer(residual_query_encoder(8, D)) is None
+    assert fitted_layer(QueryEncoder(ResidualNetwork(8, D))) is None
     assert fitted_layer(QueryEncoder(efficientnet_lite("lite0", D))) is not None

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 from accelerate.accelerator import Accelerator
+from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.data.photograph import Photograph
-from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.joint_model import (
     FineTuning,
     JointModel,
+    JointSettings,
     SharedClassifier,
     Stage,
     UpdateRule,
-    batch_normalisations,
 )
 from aff_toolkit.training.engine.optimisation import OptimisationSection, TrainingPlan, build_optimiser
 from aff_toolkit.training.engine.training_loop import TrainingLoop
@@ -31,6 +32,7 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss, ContextualSimilarity
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 
 WHOLE = FeatureSpec(name="whole", kind="global", dimension=6, max_tokens=1)
 D, CLASSES = 8, 4
@@ -39,21 +41,19 @@ D, CLASSES = 8, 4
 def model(
     stage: Stage = "joint",
     kind: str = "momentum",
-    losses: tuple[CompatibilityLoss, ...] = DEFAULT_LOSSES,
+    fine_tuning: FineTuning | None = None,
     **settings: Any,
 ) -> JointModel:
     torch.manual_seed(2)
     update = UpdateRule.model_validate({"kind": kind, "alpha": 0.9})
     return JointModel(
         build_mixer((WHOLE,), MixerSpec(weights="m", layers=1, heads=2), D),
-        residual_query_encoder(8, D),
+        QueryEncoder(ResidualNetwork(8, D)),
         SharedClassifier(CLASSES, D, update.alpha),
-        discriminative=ArcFace(),
-        compatible=losses,
-        update=update,
+        JointSettings(update=update, **settings),
         stage=stage,
         train_size=16,
-        **settings,
+        fine_tuning=fine_tuning,
     )
 
 
@@ -123,9 +123,9 @@ def statistics(network: JointModel) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in state.items() if "running" in name}
 
 
-def test_a_step_of_fine_tuning_leaves_the_statistics_of_batch_normalisations_and_moves_their_weights() -> None:
+def test_a_step_of_fine_tuning_leaves_the_statistics_of__and_moves_their_weights() -> None:
     network = model(fine_tuning=FineTuning())
-    (first, *_) = batch_normalisations(network.query_encoder)
+    first = next(one for one in network.query_encoder.modules() if isinstance(one, nn.BatchNorm2d))
     before, scales = statistics(network), first.weight.detach().clone()
     step(network)
     assert len(before) > 0
@@ -241,12 +241,6 @@ def test_no_gradient_ever_reaches_the_query_prototypes() -> None:
     classifier = SharedClassifier(2, 2, alpha=0.9)
     assert [name for name, _ in classifier.named_parameters()] == ["w_mix"]
     assert not classifier.w_q.requires_grad
-
-
-def test_the_query_side_uses_the_learning_prototypes_only_when_it_is_coupled() -> None:
-    classifier = SharedClassifier(2, 2, alpha=0.9)
-    assert classifier.prototypes_for_query(coupled=True) is classifier.w_mix
-    assert classifier.prototypes_for_query(coupled=False) is classifier.w_q
 
 
 def test_settling_copies_whatever_alpha_is() -> None:

@@ -8,11 +8,12 @@ import torch
 
 from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.base_bundle import BaseBundle, read_prototypes
-from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import BaseSection
 from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 WITHOUT = tiny_recipe().model_copy(update={"export": ExportSection(prototypes=False)})
@@ -20,7 +21,7 @@ WITHOUT = tiny_recipe().model_copy(update={"export": ExportSection(prototypes=Fa
 
 def write(training: TinyTraining, recipe: TrainingRecipe, output: Path) -> str | None:
     base = BaseBundle.open(training.bundle)
-    pair = TrainedPair(base.load_mixer(), residual_query_encoder(8, 16), torch.eye(3, 16), ("a", "b", "c"))
+    pair = TrainedPair(base.load_mixer(), QueryEncoder(ResidualNetwork(8, 16)), torch.eye(3, 16), ("a", "b", "c"))
     side = GallerySide(base.manifest.extractors, base.directory, base if recipe.base else None)
     output.mkdir(exist_ok=True)
     return side.write(pair, recipe, output)[1]

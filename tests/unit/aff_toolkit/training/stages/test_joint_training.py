@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from aff_shared.bundles.bundle import MixerSpec
-from aff_toolkit.models.query_encoder import residual_query_encoder
+from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.engine.work_directory import LOG_NAME, TrainingLog
@@ -18,6 +18,7 @@ from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.networks.residual_network import ResidualNetwork
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 MIXER = MixerSpec(weights="none", layers=1, heads=2, mlp_ratio=2.0, dropout=0.1)
@@ -34,7 +35,7 @@ def train(work: Path, directory: Path, kind: str = "momentum", alpha: float = 0.
     return train_pair(
         TrainingSet(store, [feature.name for feature in store.features]),
         mixer,
-        residual_query_encoder(8, recipe.dimension),
+        QueryEncoder(ResidualNetwork(8, recipe.dimension)),
         recipe.model_copy(update={"joint": joint}),
         directory=directory / "checkpoints",
         configuration={},
@@ -70,7 +71,7 @@ def test_the_query_encoder_keeps_its_weights_where_only_the_gallery_side_learns(
     torch.testing.assert_close(both[0].mixer.state_dict(), both[1].mixer.state_dict(), rtol=0, atol=0)
     torch.manual_seed(1)
     build_mixer(FeatureStore.open(tiny_training.work / "features").features, MIXER, tiny_recipe().dimension)
-    start = residual_query_encoder(8, tiny_recipe().dimension).state_dict()
+    start = QueryEncoder(ResidualNetwork(8, tiny_recipe().dimension)).state_dict()
     torch.testing.assert_close(both[0].query_encoder.state_dict(), start, rtol=0, atol=0)
 
 

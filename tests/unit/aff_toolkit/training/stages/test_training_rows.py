@@ -14,7 +14,7 @@ from aff_shared.errors import ImageError
 from aff_toolkit.data.photograph import Load, Photograph
 from aff_toolkit.data.photograph_source import ScenesSource
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.evaluation.retrieval_scores import average_precision
+from aff_toolkit.evaluation.retrieval_scores import average_precision_at
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.training.engine.pseudo_instances import PseudoInstancesSection
 from aff_toolkit.training.features.extract_features import extract_features
@@ -192,7 +192,7 @@ def test_the_score_is_the_mean_average_precision_of_queries_against_the_gallery(
         q = encoder(torch.from_numpy(store.read_pixels(np.array([query]))))[0].numpy()
         ranking = sorted(range(len(gallery)), key=lambda i, q=q: -float(g[i] @ q))
         relevant = np.array([store.instances[gallery[i]] == store.instances[query] for i in ranking])
-        precisions.append(average_precision(relevant, int(relevant.sum())))
+        precisions.append(average_precision_at(np.flatnonzero(relevant), int(relevant.sum())))
     assert found == {"asymmetric_map": pytest.approx(np.mean(precisions))}
 
 

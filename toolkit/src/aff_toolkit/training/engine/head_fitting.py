@@ -16,9 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from aff_toolkit.data import Settings
 from aff_toolkit.data.augmentation import Augmentation, augment, stretch
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore
@@ -30,7 +31,7 @@ LAST_LAYER = "last layer"
 _BATCH = 64
 
 
-class _Fitting(BaseModel, ABC):
+class _Fitting(Settings, ABC):
     """How the whitening layer is fitted to the mixer.
 
     Attributes:
@@ -40,8 +41,6 @@ class _Fitting(BaseModel, ABC):
         views: Augmented versions of each photograph that it is fitted to, in addition to the photograph.
         photographs: Maximum number of photographs that it is fitted to.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     views: ClassVar[int] = 0
     photographs: ClassVar[int] = 20_000

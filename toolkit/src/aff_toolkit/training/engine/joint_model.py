@@ -1,22 +1,23 @@
-"""Mixer, query encoder and shared classifier as one module that returns the losses of the joint training."""
+"""Mixer, query encoder and shared classifier as one module that returns losses, and the settings of their training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aff_toolkit.data.augmentation import USUAL, Augmentation, augment
+from aff_toolkit.data import Settings
+from aff_toolkit.data.augmentation import Augmentation, augment
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.engine.optimisation import Side, Trainable
 from aff_toolkit.training.engine.training_set import Batch
-from aff_toolkit.training.losses import ArcFace, CompatibilityLoss, LossInputs, regression_loss
+from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss, LossInputs, regression_loss
 from gallery_indexer.features.mixers.anchored import AnchoredMixer
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
@@ -25,7 +26,7 @@ Stage = Literal["joint", "gallery", "query"]
 _PIXEL_DIMENSIONS = 4
 
 
-class UpdateRule(BaseModel):
+class UpdateRule(Settings):
     """Prototypes and targets of the query encoder, and the modules that its gradient reaches.
 
     Attributes:
@@ -36,10 +37,27 @@ class UpdateRule(BaseModel):
         alpha: Share of w_q that each step of `momentum` keeps; 0 copies w_mix after every step.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["momentum", "coupled", "two_stage", "gallery_only"] = "momentum"
     alpha: float = Field(default=0.99, ge=0, le=1)
+
+
+class JointSettings(Settings):
+    """What the joint training minimises.
+
+    Attributes:
+        augmentation: Augmentation of the query encoder's inputs and of the stored copies.
+        discriminative: L_disc of the mixer.
+        anchor_weight: Weight of 1 - cosine between the embeddings of an anchored mixer and its anchor. Without it,
+            accuracy on other kinds of photographs drops.
+        losses: Compatibility losses of the query encoder, which are summed.
+        update: How the query side follows the shared classifier.
+    """
+
+    augmentation: Augmentation = Augmentation()
+    discriminative: ArcFace = ArcFace()
+    anchor_weight: float = Field(default=0.0, ge=0)
+    losses: tuple[CompatibilityLoss, ...] = Field(default=DEFAULT_LOSSES, min_length=1)
+    update: UpdateRule = UpdateRule()
 
 
 class SharedClassifier(nn.Module):
@@ -69,10 +87,6 @@ class SharedClassifier(nn.Module):
         """Set w_q to w_mix, as at the start of the second of two stages."""
         self.w_q.copy_(self.w_mix)
 
-    def prototypes_for_query(self, *, coupled: bool) -> Tensor:
-        """Return the prototypes of the query side: w_mix with its gradient, or w_q."""
-        return self.w_mix if coupled else self.w_q
-
 
 class JointModel(Trainable):
     """Model of the joint training (Wu et al., CVPR 2023).
@@ -91,28 +105,19 @@ class JointModel(Trainable):
         mixer: nn.Module,
         query_encoder: QueryEncoder,
         classifier: SharedClassifier,
+        settings: JointSettings,
         *,
-        discriminative: ArcFace,
-        compatible: tuple[CompatibilityLoss, ...],
-        update: UpdateRule,
         stage: Stage,
         train_size: int,
-        augmentation: Augmentation = USUAL,
         fine_tuning: FineTuning | None = None,
-        anchor_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        self.mixer = mixer
-        self.query_encoder = query_encoder
-        self.classifier = classifier
-        self._discriminative = discriminative
-        self._compatible = compatible
-        self._coupled = update.kind == "coupled"
+        self.mixer, self.query_encoder, self.classifier = mixer, query_encoder, classifier
+        self._settings = settings
+        self._coupled = settings.update.kind == "coupled"
         self._stage = stage
         self._train_size = train_size
-        self._augmentation = augmentation
         self._fine_tuning = fine_tuning
-        self._anchor_weight = anchor_weight
         for parameter in (*mixer.parameters(), *classifier.parameters()):
             parameter.requires_grad_(stage != "query")
         for parameter in query_encoder.parameters():
@@ -122,10 +127,12 @@ class JointModel(Trainable):
 
     def sides(self) -> list[Side]:
         """Return the parameters of the gallery side and of the query side."""
-        gallery = [*self.mixer.parameters(), *self.classifier.parameters()]
-        query = list(self.query_encoder.parameters())
         share = 1.0 if self._fine_tuning is None else self._fine_tuning.learning_rate_share
-        return [Side(_learning(gallery)), Side(_learning(query), share)]
+        gallery = (*self.mixer.parameters(), *self.classifier.parameters())
+        return [
+            Side([parameter for parameter in gallery if parameter.requires_grad]),
+            Side([parameter for parameter in self.query_encoder.parameters() if parameter.requires_grad], share),
+        ]
 
     def after_step(self) -> None:
         """Update w_q from w_mix."""
@@ -138,8 +145,9 @@ class JointModel(Trainable):
         self.mixer.train(mode and self._stage != "query")
         self.query_encoder.train(mode and self._stage != "gallery")
         if self._fine_tuning is not None:
-            for norm in batch_normalisations(self.query_encoder):
-                norm.eval()
+            for module in self.query_encoder.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
@@ -149,10 +157,10 @@ class JointModel(Trainable):
             g = self.mixer(batch.features).float()
         if self._stage != "query":
             inputs = LossInputs(g, g, self.classifier.w_mix, batch.labels)
-            losses["discriminative"] = self._discriminative(inputs)
-            if self._anchor_weight and isinstance(self.mixer, AnchoredMixer):
+            losses["discriminative"] = self._settings.discriminative(inputs)
+            if self._settings.anchor_weight and isinstance(self.mixer, AnchoredMixer):
                 away = regression_loss(g, self.mixer.start(batch.features))
-                losses["anchor"] = self._anchor_weight * away
+                losses["anchor"] = self._settings.anchor_weight * away
         if self._stage != "gallery":
             losses |= self._query_losses(batch, g, seed)
         return losses
@@ -160,21 +168,17 @@ class JointModel(Trainable):
     def _query_losses(self, batch: Batch, g: Tensor, seed: int) -> dict[str, Tensor]:
         images = batch.pixels
         if images.ndim == _PIXEL_DIMENSIONS:
-            images = augment(images, self._train_size, seed, self._augmentation)
+            images = augment(images, self._train_size, seed, self._settings.augmentation)
         inputs = LossInputs(
             q=F.normalize(self.query_encoder(images).float(), dim=-1),
             g=g if self._coupled else g.detach(),
-            prototypes=self.classifier.prototypes_for_query(coupled=self._coupled),
+            prototypes=self.classifier.w_mix if self._coupled else self.classifier.w_q,
             labels=batch.labels,
         )
-        return {loss.kind: loss.weight * loss(inputs) for loss in self._compatible}
+        return {loss.kind: loss.weight * loss(inputs) for loss in self._settings.losses}
 
 
-def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    return [parameter for parameter in parameters if parameter.requires_grad]
-
-
-class FineTuning(BaseModel):
+class FineTuning(Settings):
     """How a pretrained query encoder is trained; batch normalisations keep their statistics.
 
     Attributes:
@@ -184,8 +188,6 @@ class FineTuning(BaseModel):
             weights, which is more accurate on photographs that differ from the training photographs (WiSE-FT: Wortsman
             et al., CVPR 2022).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frozen_blocks: int = Field(default=0, ge=0)
     learning_rate_share: float = Field(default=1.0, ge=0)
@@ -224,8 +226,3 @@ class FineTuning(BaseModel):
             yield
         finally:
             encoder.load_state_dict(trained)
-
-
-def batch_normalisations(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield the batch normalisations of a network."""
-    return (module for module in network.modules() if isinstance(module, _BatchNorm))

@@ -11,16 +11,17 @@ from typing import Any, Literal
 
 import torch
 from accelerate.accelerator import Accelerator
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from aff_toolkit.data import Settings
 from aff_toolkit.training.engine.training_set import Batch
 
 Validate = Callable[[], dict[str, float]]
 
 
-class OptimisationSection(BaseModel):
+class OptimisationSection(Settings):
     """Settings of one stage; a step uses `batch_size` x `accumulation` x processes photographs.
 
     Attributes:
@@ -39,8 +40,6 @@ class OptimisationSection(BaseModel):
         validation_interval_epochs: Epochs between two validations.
         checkpoint_interval_steps: Steps between two checkpoints; every epoch also ends with one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -77,7 +76,6 @@ class Trainable(nn.Module, ABC):
     def sides(self) -> list[Side]:
         """Return the trained parameters in groups whose gradients are clipped separately."""
 
-    @abstractmethod
     def after_step(self) -> None:
         """Update the module after an optimiser step."""
 

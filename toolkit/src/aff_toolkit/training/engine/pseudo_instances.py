@@ -1,4 +1,4 @@
-"""Pseudo-instances: photographs without labels, grouped by their gallery embeddings."""
+"""Pseudo-instances: photographs without labels, grouped by embeddings, if need be of an untrained mixer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
+from aff_toolkit.data import Settings
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.fit_vlad import fit_pca_whitening
 from aff_toolkit.training.features.feature_store import FeatureStore, sample_readable
@@ -29,7 +30,7 @@ _STRICTER = 0.1
 _ALIKE = 0.9999
 
 
-class PseudoInstancesSection(BaseModel):
+class PseudoInstancesSection(Settings):
     """Settings of the grouping of photographs.
 
     Attributes:
@@ -37,8 +38,6 @@ class PseudoInstancesSection(BaseModel):
         min_similarity: Minimum mean cosine within a group; None uses the cosine that four of five photographs reach
             with their augmented version, because photographs that differ less are considered the same instance.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbours: int = Field(default=5, ge=1)
     min_similarity: float | None = Field(default=None, gt=0, lt=1)

@@ -1,4 +1,4 @@
-"""The work directory of a training: feature stores and results that one process computes once."""
+"""The work directory of a training: feature stores, results that one process computes once, and the log."""
 
 from __future__ import annotations
 
@@ -127,11 +127,7 @@ class TrainingLog:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console) as bar:
-            log = StageLog(name, self.directory, bar, bar.add_task(name, total=total, rate=""), unit)
-            if name in self._expected:
-                stages = list(self._expected)
-                before = sum(self._expected[stage] for stage in stages[: stages.index(name)])
-                log.show_whole(before, self._expected[name], sum(self._expected.values()))
+            log = StageLog(name, self.directory, bar, bar.add_task(name, total=total, rate=""), unit, self._expected)
             try:
                 yield log
             finally:
@@ -141,7 +137,9 @@ class TrainingLog:
 class StageLog:
     """The log of one stage."""
 
-    def __init__(self, name: str, directory: Path, bar: Progress, task: TaskID, unit: str) -> None:
+    def __init__(
+        self, name: str, directory: Path, bar: Progress, task: TaskID, unit: str, expected: Mapping[str, float]
+    ) -> None:
         self._name = name
         self._directory = directory
         self._bar = bar
@@ -149,13 +147,11 @@ class StageLog:
         self._unit = unit
         self._writer: SummaryWriter | None = None
         self._whole: TaskID | None = None
-        self._before, self._own = 0.0, 0.0
-
-    def show_whole(self, before: float, own: float, total: float) -> None:
-        """Show a bar over all stages, given the expected seconds of the previous ones, of this one, and of all."""
-        self._before, self._own = before, own
-        self._whole = self._bar.add_task("all stages", total=total, rate="estimated seconds")
-        self._advance_whole()
+        self._own = expected.get(name, 0.0)
+        if name in expected:
+            self._before = sum(list(expected.values())[: list(expected).index(name)])
+            total = sum(expected.values())
+            self._whole = bar.add_task("all stages", total=total, rate="estimated seconds", completed=self._before)
 
     def resume(self, step: int, total: int) -> None:
         """Continue after `step` of `total`; log lines of later steps are removed."""

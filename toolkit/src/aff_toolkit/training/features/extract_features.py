@@ -1,4 +1,4 @@
-"""Runs frozen extractors over photographs once, into a feature store."""
+"""Runs frozen extractors over photographs once, into a feature store, or over a sample to estimate size and time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +39,9 @@ from gallery_indexer.features.shards.store_errors import (
 
 Extract = Callable[[Images], Mapping[str, FeatureBatch]]
 OnProgress = Callable[[int], None]
+_Loaded = tuple[int, NDArray[np.uint8] | str]  # row and photograph, or the reason why it cannot be read
 
 _COPY_SEED_STRIDE = 1_000_003
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A loaded photograph, or the reason why it cannot be read."""
-
-    row: int
-    image: NDArray[np.uint8] | None
-    reason: str = ""
 
 
 def extract_features(
@@ -76,17 +67,17 @@ def extract_features(
     description = describe_store(photographs, extractors, settings)
     _begin(directory, description, photographs)
     with ThreadPoolExecutor(settings.decode_threads) as loaders, ThreadPoolExecutor(1) as writer:
-        written: Future[None] | None = None
+        written: list[Future[None]] = []
         for number in range(description.shards):
             if _finished(shard_path(directory, number)):
                 on_progress(len(description.rows_of(number)))
                 continue
             builder = _build(description, number, photographs, extract, settings, loaders, on_progress)
-            if written is not None:
-                written.result()
-            written = writer.submit(write_shard, shard_path(directory, number), builder.arrays(), builder.unreadable)
-        if written is not None:
-            written.result()
+            for shard in written:
+                shard.result()
+            written = [writer.submit(write_shard, shard_path(directory, number), builder.arrays(), builder.unreadable)]
+        for shard in written:
+            shard.result()
     return FeatureStore.open(directory)
 
 
@@ -142,20 +133,19 @@ def _build(
     loaders: ThreadPoolExecutor,
     on_progress: OnProgress,
 ) -> ShardBuilder:
-    rows = description.rows_of(number)
-    builder = ShardBuilder(rows, description.features, description.copies, description.pixel_size)
+    rows, size = description.rows_of(number), description.pixel_size
+    builder = ShardBuilder(rows, description.features, description.copies, size)
     for batch in _loaded_batches(rows, photographs, settings, loaders):
-        readable = []
-        for loaded in batch:
-            if loaded.image is None:
-                builder.add_unreadable(loaded.row, loaded.reason)
-            else:
-                readable.append((loaded.row, loaded.image))
-                builder.add_pixels(loaded.row, _stretched(loaded.image, description.pixel_size))
+        readable = [(row, image) for row, image in batch if not isinstance(image, str)]
+        for row, reason in batch:
+            if isinstance(reason, str):
+                builder.add_unreadable(row, reason)
+        for row, image in readable:
+            builder.add_pixels(row, None if size is None else _stretched(image, size))
         if readable and description.features:
-            own, images = [row for row, _ in readable], [image for _, image in readable]
+            own = [row for row, _ in readable]
             names = [photographs[row].name for row in own]
-            builder.add_features(own, names, 0, extract(images))
+            builder.add_features(own, names, 0, extract([image for _, image in readable]))
             for copy in range(1, description.copies):
                 builder.add_features(own, names, copy, extract(_augmented(readable, copy, settings)))
         on_progress(len(batch))
@@ -166,24 +156,23 @@ def _loaded_batches(
     rows: range, photographs: Sequence[Photograph], settings: StoreSettings, loaders: ThreadPoolExecutor
 ) -> Iterator[list[_Loaded]]:
     """Yield the photographs of a shard in batches, and load one batch ahead."""
-    batches = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
     ahead: list[Future[_Loaded]] = []
-    for batch in [*batches, range(0)]:
+    for start in range(0, len(rows) + settings.batch_size, settings.batch_size):
         pending = ahead
-        ahead = [loaders.submit(_load, row, photographs[row]) for row in batch]
+        ahead = [loaders.submit(_load, row, photographs[row]) for row in rows[start : start + settings.batch_size]]
         if pending:
             yield [future.result() for future in pending]
 
 
 def _load(row: int, photograph: Photograph) -> _Loaded:
     try:
-        return _Loaded(row, photograph.load())
+        return row, photograph.load()
     except AffError as error:
-        return _Loaded(row, None, f"{photograph.name}: {error.detail}")
+        return row, f"{photograph.name}: {error.detail}"
 
 
-def _stretched(image: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8] | None:
-    return None if size is None else preprocess(image, Preprocessing(resize="stretch", size=size))
+def _stretched(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return preprocess(image, Preprocessing(resize="stretch", size=size))
 
 
 def _augmented(
@@ -192,7 +181,7 @@ def _augmented(
     """Return an augmented version of each photograph; a function of seed, row and copy."""
     images = []
     for row, image in readable:
-        pixels = preprocess(image, Preprocessing(resize="stretch", size=settings.augmented_size))
+        pixels = _stretched(image, settings.augmented_size)
         seed = (settings.seed * _COPY_SEED_STRIDE + row) * _COPY_SEED_STRIDE + copy
         version = augment(torch.from_numpy(pixels)[None], settings.augmented_size, seed % 2**63, settings.augmentation)
         images.append(version[0].round().to(torch.uint8).numpy())
@@ -204,16 +193,7 @@ _SEED = 0
 
 
 class FeaturePlan(BaseModel):
-    """Estimated size and time of a store.
-
-    Attributes:
-        shards: Number of files.
-        size_bytes: Size of the whole store.
-        hours: Time of the extraction on this machine.
-        images_per_s: Photographs per second of the whole extraction.
-        sampled: Number of measured photographs; `unreadable` of them could not be read.
-        free_bytes: Free space on the disk of the store.
-    """
+    """Estimated files, size and time of a store on this machine, the measured sample, and the free disk space."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -260,6 +240,7 @@ def plan_features(
         seconds = time.perf_counter() - started
         written = sum(path.stat().st_size for path in Path(temporary, "sample").iterdir())
         unreadable = len(store.unreadable())
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.is_dir())
     return FeaturePlan(
         photographs=len(photographs),
         shards=describe_store(photographs, extractors, settings).shards,
@@ -268,10 +249,5 @@ def plan_features(
         images_per_s=len(chosen) / seconds,
         sampled=len(chosen),
         unreadable=unreadable,
-        free_bytes=shutil.disk_usage(_existing(directory)).free,
+        free_bytes=shutil.disk_usage(existing).free,
     )
-
-
-def _existing(directory: Path) -> Path:
-    """Return the nearest existing folder of a path."""
-    return next(path for path in (directory, *directory.absolute().parents) if path.is_dir())

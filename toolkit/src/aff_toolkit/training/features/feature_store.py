@@ -1,4 +1,4 @@
-"""Reads a feature store: random rows, straight from the mapped files."""
+"""Reads a feature store: random rows, straight from the mapped files, and their gallery embeddings."""
 
 from __future__ import annotations
 

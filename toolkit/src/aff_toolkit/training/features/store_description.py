@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.resource_limits import usable_cores
+from aff_toolkit.data import Settings
 from aff_toolkit.data.augmentation import USUAL, Augmentation
 from aff_toolkit.data.photograph import Photograph
 from gallery_indexer.features.shards.store_errors import FeatureStoreError
@@ -22,7 +23,7 @@ _UNBOUND = {"batch_size", "decode_threads"}
 PHOTOGRAPHS_NAME = "photographs.jsonl"
 
 
-class StoreSettings(BaseModel):
+class StoreSettings(Settings):
     """Settings of a feature store.
 
     Attributes:
@@ -31,8 +32,6 @@ class StoreSettings(BaseModel):
         augmented_size: Side in pixels at which a photograph is augmented.
         shard_photographs: Photographs per file; each file is kept in memory until it is finished.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pixel_size: int | None = Field(default=None, ge=16)
     copies: int = Field(default=1, ge=1)
@@ -44,15 +43,13 @@ class StoreSettings(BaseModel):
     augmentation: Augmentation = USUAL
 
 
-class StoreDescription(BaseModel):
+class StoreDescription(Settings):
     """`store.json`.
 
     Attributes:
         key: sha256 of extractors, their weights, the photographs' names and instances, and the settings of the shards.
         photographs: Their number.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     key: str

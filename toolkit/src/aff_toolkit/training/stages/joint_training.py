@@ -67,44 +67,24 @@ def train_pair(
     Raises:
         TrainingError: See TrainingLoop.run.
     """
-    section = recipe.joint
     torch.manual_seed(recipe.seed)
-    classifier = SharedClassifier(photographs.classes, recipe.dimension, section.update.alpha)
+    classifier = SharedClassifier(photographs.classes, recipe.dimension, recipe.joint.update.alpha)
     if prototypes is not None:
         with torch.no_grad():
             classifier.w_mix.copy_(prototypes)
         classifier.settle()
     fine_tuning = recipe.query_encoder.fine_tuning
     start = {name: tensor.clone() for name, tensor in query_encoder.state_dict().items()} if fine_tuning else {}
-    stages = stages_of(recipe)
     steps: dict[str, tuple[int, int]] = {}
-    for stage in stages:
+    for stage in (stages := stages_of(recipe)):
+        size = recipe.query_encoder.train_size
         model = JointModel(
-            mixer,
-            query_encoder,
-            classifier,
-            discriminative=section.discriminative,
-            compatible=section.losses,
-            update=section.update,
-            stage=stage,
-            train_size=recipe.query_encoder.train_size,
-            augmentation=section.augmentation,
-            fine_tuning=fine_tuning,
-            anchor_weight=section.anchor_weight,
+            mixer, query_encoder, classifier, recipe.joint, stage=stage, train_size=size, fine_tuning=fine_tuning
         )
-        plan = TrainingPlan(
-            batches_of_epoch=lambda epoch: shuffled_batches(
-                len(photographs), section.optimisation.batch_size, generator_of(recipe.seed, epoch)
-            ),
-            training_set=photographs,
-            section=section.optimisation,
-            seed=recipe.seed,
-            directory=None if directory is None else directory / stage,
-            configuration=configuration,
-            validate=None
-            if validation is None or stage != stages[-1]
-            else _validate(validation, model, fine_tuning or FineTuning(), start),
-        )
+        validate = None
+        if validation is not None and stage == stages[-1]:
+            validate = _validate(validation, model, fine_tuning or FineTuning(), start)
+        plan = _plan(photographs, recipe, directory and directory / stage, configuration, validate)
         with log.stage(stage, None, "images") as stage_log:
             loop = TrainingLoop(model, plan, Accelerator(), stage_log)
             steps[stage] = (loop.run(), loop.steps)
@@ -115,6 +95,25 @@ def train_pair(
     instances = tuple(str(name) for name in photographs.instances)
     prototypes = classifier.w_mix.detach().cpu()
     return TrainedPair(mixer.cpu().eval(), query_encoder.cpu().eval(), prototypes, instances, steps)
+
+
+def _plan(
+    photographs: TrainingSet,
+    recipe: TrainingRecipe,
+    directory: Path | None,
+    configuration: dict[str, Any],
+    validate: Validate | None,
+) -> TrainingPlan:
+    section, size = recipe.joint.optimisation, len(photographs)
+    return TrainingPlan(
+        lambda epoch: shuffled_batches(size, section.batch_size, generator_of(recipe.seed, epoch)),
+        photographs,
+        section,
+        recipe.seed,
+        directory,
+        configuration,
+        validate,
+    )
 
 
 def _validate(validation: Scores, model: JointModel, fine_tuning: FineTuning, start: Mapping[str, Tensor]) -> Validate:

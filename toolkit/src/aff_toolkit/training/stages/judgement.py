@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from aff_toolkit.errors import TooFewPhotographsError
-from aff_toolkit.evaluation.paired_bootstrap import bootstrap_interval, difference
 from aff_toolkit.evaluation.protocols import Protocol
-from aff_toolkit.evaluation.retrieval_scores import QueryScores
+from aff_toolkit.evaluation.retrieval_scores import QueryScores, bootstrap_interval, difference
 from aff_toolkit.export.export_gate import EXPORT_FIGURES
 from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.stages.held_out import TrainingPhotographs

@@ -59,9 +59,6 @@ class ContrastivePretraining(Trainable):
         """Return the network's parameters as one group."""
         return [Side(list(self.parameters()))]
 
-    def after_step(self) -> None:
-        """Do nothing; see Trainable."""
-
     def forward(self, batch: Batch, seed: int) -> dict[str, Tensor]:
         """Return the loss of a batch that contains every label at least twice."""
         embeddings = self._embed(augment(batch.pixels, self._train_size, seed)).float()

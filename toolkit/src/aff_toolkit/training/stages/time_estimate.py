@@ -66,19 +66,14 @@ def estimate_time(
     trained_on = len(photographs.trained_on)
     measured = len(photographs.held_out) * (1 if photographs.labelled else 2)
     searched = measured + min(trained_on, MOST_DISTRACTORS)
+    fitting = recipe.joint.head_fitting
+    heads = 0 if fitting is None else min(trained_on, fitting.photographs) * (1 + fitting.views)
     return TimeEstimate(
         {FEATURES: trained_on * recipe.joint.copies * extraction}
         | {stage: trained_on * recipe.joint.optimisation.epochs * by_stage[stage] for stage in stages_of(recipe)}
-        | _head_seconds(recipe, trained_on, querying)
+        | ({} if fitting is None else {LAST_LAYER: heads * _FORWARD_SHARE * querying})
         | {MEASURING: measured * extraction + _GRAPHS * searched * _FORWARD_SHARE * querying}
     )
-
-
-def _head_seconds(recipe: TrainingRecipe, trained_on: int, querying: float) -> dict[str, float]:
-    fitting = recipe.joint.head_fitting
-    if fitting is None:
-        return {}
-    return {LAST_LAYER: min(trained_on, fitting.photographs) * (1 + fitting.views) * _FORWARD_SHARE * querying}
 
 
 def _some_readable(photographs: TrainingPhotographs) -> Images:
