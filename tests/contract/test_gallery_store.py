@@ -7,15 +7,22 @@ The server adapter runs on qdrant-client's in-memory mode, and over gRPC and RES
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from aff_shared.errors import EmbeddingSpaceMismatchError, GalleryMissingError
+from aff_shared.errors import EmbeddingSpaceMismatchError, GalleryMissingError, InvalidParameterError
+from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
+from aff_shared.store.layout import point_id
+from aff_shared.store.settings import StoreSettings
 from tests.support.filter_cases import FILTERS, PHOTOGRAPHS
 from tests.support.gallery_points import make_point, make_points, make_space, random_units, unit
 
@@ -83,6 +90,8 @@ async def test_every_operation_reports_that_the_gallery_is_missing(empty_store: 
         empty_store.search(point.embedding, limit=1),
         empty_store.count(),
         empty_store.scroll(limit=1),
+        empty_store.records(limit=1, order="id"),
+        empty_store.facet("a", limit=1),
     ):
         with pytest.raises(GalleryMissingError):
             await operation
@@ -309,3 +318,111 @@ async def test_a_written_point_is_visible_to_the_next_call(store: GalleryStore) 
     for number in range(20):
         await store.upsert([make_point(f"item-{number}", unit([1] * 8))])
         assert await store.count() == number + 1
+
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+ORDERS: list[GalleryOrder] = ["newest", "oldest", "id"]
+
+
+def _points_of_times(offsets_us: Sequence[int]) -> list[GalleryPoint]:
+    """Return points `item-0`, `item-1`, ... whose times are these microseconds after MOMENT."""
+    return [
+        replace(point, record=replace(point.record, indexed_at=MOMENT + timedelta(microseconds=offset)))
+        for point, offset in zip(make_points(len(offsets_us)), offsets_us, strict=True)
+    ]
+
+
+async def _record_pages(store: GalleryStore, *, limit: int, order: GalleryOrder, **arguments: Any) -> list[list[str]]:
+    pages, cursor = [], None
+    while True:
+        page = await store.records(limit=limit, order=order, cursor=cursor, **arguments)
+        assert len(page.records) <= limit
+        pages.append([record.item_id for record in page.records])
+        if page.cursor is None:
+            return pages
+        cursor = page.cursor
+
+
+@pytest.mark.parametrize("offsets_us", [range(12), [0] * 12, [5, 5, 5, 1, 2, 2, 9, 9, 9, 9, 0, 1]], ids=str)
+async def test_pages_of_records_have_each_image_once_in_order(store: GalleryStore, offsets_us: Sequence[int]) -> None:
+    points = _points_of_times(offsets_us)
+    await store.upsert(points)
+    await store.index_payload()
+    for order, sign in {"newest": -1, "oldest": 1, "id": 0}.items():
+        expected = sorted(
+            (point.record for point in points),
+            key=lambda record: (sign * (record.indexed_at - MOMENT), point_id(record.item_id)),
+        )
+        for limit in (1, 2, 3, 5, 50):
+            pages = await _record_pages(store, limit=limit, order=cast("GalleryOrder", order))
+            assert [item_id for page in pages for item_id in page] == [record.item_id for record in expected]
+            assert {len(page) for page in pages[:-1]} <= {limit}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_pages_of_records_contain_what_a_filter_matches(store: GalleryStore, order: GalleryOrder) -> None:
+    await store.upsert(_points_of_times([0, 3, 3, 3, 1, 3, 2, 3]))
+    await store.index_payload()
+    chosen = PayloadFilter.model_validate({"must": [{"key": "number", "range": {"gte": 3}}]})
+    pages = await _record_pages(store, limit=2, order=order, payload_filter=chosen)
+    found = [item_id for page in pages for item_id in page]
+    assert sorted(found) == ["item-3", "item-4", "item-5", "item-6", "item-7"]
+    if order == "newest":
+        assert found[3:] == ["item-6", "item-4"]
+
+
+@pytest.mark.parametrize("offsets_us", [range(9), [4] * 9], ids=str)
+async def test_images_that_are_added_and_deleted_between_pages_shift_nothing(
+    store: GalleryStore, offsets_us: Sequence[int]
+) -> None:
+    points = _points_of_times([*offsets_us, 100, 101])
+    await store.upsert(points[:9])
+    await store.index_payload()
+    first = await store.records(limit=3, order="newest")
+    seen = [record.item_id for record in first.records]
+    others = [point.record.item_id for point in points[:9] if point.record.item_id not in seen]
+    await store.delete([seen[0], seen[2], others[1]])
+    await store.upsert(points[9:])
+    rest, cursor = [], first.cursor
+    while cursor is not None:
+        page = await store.records(limit=2, order="newest", cursor=cursor)
+        rest += [record.item_id for record in page.records]
+        cursor = page.cursor
+    assert sorted(rest) == sorted(set(others) - {others[1]})
+
+
+async def test_records_are_those_that_were_written(store: GalleryStore) -> None:
+    point = replace(make_point("a", unit([1] * 8), {"n": [1, {"deep": None}]}), thumbnail=b"small")
+    await store.upsert([point])
+    await store.index_payload()
+    for order in ORDERS:
+        assert (await store.records(limit=5, order=order)).records == [point.record]
+
+
+MALFORMED_CURSORS: list[tuple[GalleryOrder, str]] = [
+    ("newest", "nonsense"),
+    ("newest", ""),
+    ("newest", "n"),
+    ("newest", "o1767323045678901"),
+    ("newest", "n999999999999999999"),
+    ("newest", "n1767323045678901.zz"),
+    ("oldest", "i." + "0" * 32),
+    ("id", "i"),
+    ("id", "i5." + "0" * 32),
+]
+
+
+async def test_a_malformed_cursor_of_records_is_rejected(store: GalleryStore) -> None:
+    await store.index_payload()
+    for order, cursor in MALFORMED_CURSORS:
+        with pytest.raises(InvalidParameterError, match="next_cursor"):
+            await store.records(limit=5, order=order, cursor=cursor)
+
+
+async def test_a_gallery_that_was_indexed_without_times_can_be_read_by_time(tmp_path: Path) -> None:
+    settings = StoreSettings(url="", edge_path=tmp_path)
+    store = await QdrantEdgeStore.open(tmp_path, settings)
+    await store.create(SPACE)
+    await store.upsert(_points_of_times([2, 1, 3]))  # as a release without the index of times
+    assert await _record_pages(store, limit=5, order="newest") == [["item-2", "item-0", "item-1"]]
+    await store.close()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-_NEED_A_COLLECTION = ("get_collection", "upsert", "retrieve", "delete", "query_points", "count", "scroll")
+_NEED_A_COLLECTION = ("get_collection", "upsert", "retrieve", "delete", "query_points", "count", "scroll", "facet")
 
 
 def make_local_qdrant_client(directory: Path | None = None) -> AsyncQdrantClient:
@@ -22,7 +22,13 @@ def make_local_qdrant_client(directory: Path | None = None) -> AsyncQdrantClient
     client = AsyncQdrantClient(":memory:") if directory is None else AsyncQdrantClient(path=str(directory))
     for name in _NEED_A_COLLECTION:
         setattr(client, name, _answering_404(getattr(client, name)))
+    client.create_payload_index = _index_nothing  # type: ignore[method-assign]
     return client
+
+
+async def _index_nothing(*_args: Any, **_kwargs: Any) -> models.UpdateResult:
+    """Replace a method that warns: the local mode has no indexes, and orders and counts without them."""
+    return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
 
 
 def _answering_404(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -13,11 +14,20 @@ from unicodedata import normalize
 import numpy as np
 
 from aff_shared.errors import GalleryMissingError
+from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter, key_parts
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint
+from aff_shared.schemas.payload_filter import Condition, DatetimeRange, GeoPoint, PayloadFilter, Scalar, key_parts
+from aff_shared.store.gallery_store import (
+    Embedding,
+    GalleryHit,
+    GalleryPage,
+    GalleryPoint,
+    GalleryRecord,
+    RecordPage,
+)
 from aff_shared.store.layout import point_id
+from aff_shared.store.record_paging import RecordScroll, read_page
 
 
 class MemoryGalleryStore:
@@ -106,6 +116,43 @@ class MemoryGalleryStore:
         rest = [point for point in points if cursor is None or point_id(point.record.item_id) >= cursor]
         following = point_id(rest[limit].record.item_id) if len(rest) > limit else None
         return GalleryPage(points=[_read(point) for point in rest[:limit]], cursor=following)
+
+    async def records(
+        self,
+        *,
+        limit: int,
+        order: GalleryOrder,
+        cursor: str | None = None,
+        payload_filter: PayloadFilter | None = None,
+    ) -> RecordPage:
+        async def read(scroll: RecordScroll) -> list[GalleryRecord]:
+            records = [point.record for point in self._matching(payload_filter)]
+            if "order" in scroll:
+                start, newest = scroll["start"], scroll["order"] == "newest"
+                records = [
+                    one
+                    for one in records
+                    if start is None or (one.indexed_at <= start if newest else one.indexed_at >= start)
+                ]
+                records.sort(key=lambda one: one.indexed_at, reverse=newest)
+            else:
+                first, moment = scroll.get("first", ""), scroll.get("moment")
+                records = [
+                    one for one in records if moment in {None, one.indexed_at} and point_id(one.item_id) >= first
+                ]
+                records.sort(key=lambda one: point_id(one.item_id))
+            return deepcopy(records[: scroll["limit"]])
+
+        self._require_space()
+        return await read_page(read, limit=limit, order=order, cursor=cursor)
+
+    async def facet(
+        self, payload_key: str, *, limit: int, payload_filter: PayloadFilter | None = None
+    ) -> list[tuple[Scalar, int]]:
+        counts: Counter[Scalar] = Counter()
+        for point in self._matching(payload_filter):
+            counts.update(set(_values(point.record.payload, key_parts(payload_key))))
+        return counts.most_common(limit)
 
     async def close(self) -> None:
         self._points.clear()

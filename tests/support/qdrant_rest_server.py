@@ -168,11 +168,17 @@ async def _scroll(client: AsyncQdrantClient, name: str, body: Any) -> Any:
         name,
         asked.filter,
         limit=asked.limit or 10,
+        order_by=asked.order_by,
         offset=asked.offset,
         with_payload=asked.with_payload or False,
         with_vectors=asked.with_vector or False,
     )
     return {"points": points, "next_page_offset": following}
+
+
+async def _facet(client: AsyncQdrantClient, name: str, body: Any) -> Any:
+    asked = models.FacetRequest.model_validate(body)
+    return await client.facet(name, asked.key, asked.filter, asked.limit or 10, exact=asked.exact or False)
 
 
 async def _upsert(client: AsyncQdrantClient, name: str, body: Any) -> Any:
@@ -208,6 +214,10 @@ _CALLS: dict[tuple[str, str], _Call] = {
     ("POST", "/collections/{name}/points/query"): _query,
     ("POST", "/collections/{name}/points/count"): _count,
     ("POST", "/collections/{name}/points/scroll"): _scroll,
+    ("POST", "/collections/{name}/facet"): _facet,
+    ("PUT", "/collections/{name}/index"): lambda client, name, body: client.create_payload_index(
+        name, body["field_name"], body["field_schema"]
+    ),
     ("PUT", "/collections/{name}/points"): _upsert,
     ("POST", "/collections/{name}/points/delete"): _delete,
     ("POST", "/collections/{name}/points/payload"): _set_payload,
@@ -220,6 +230,7 @@ _WRITES_OF_POINTS = {
 _WRITES = _WRITES_OF_POINTS | {
     "POST /collections/aliases",
     "PUT /collections/{name}",
+    "PUT /collections/{name}/index",
     "PATCH /collections/{name}",
     "DELETE /collections/{name}",
 }

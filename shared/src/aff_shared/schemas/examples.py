@@ -107,6 +107,25 @@ GALLERY_IMAGE: Example = {
     "extractors": ["dinov2", "delg"],
     "payload": _PAYLOAD,
 }
+GALLERY_IMAGES: Example = {"images": [GALLERY_IMAGE], "next_cursor": "n1714555800000000", "total": 50_000}
+FACETS: Example = {
+    "facets": [
+        {
+            "key": "city",
+            "type": "keyword",
+            "values": [
+                {"value": "Paris", "label": "Paris", "count": 120, "condition": {"key": "city", "match": "Paris"}}
+            ],
+        }
+    ]
+}
+PAGE_CONFIG: Example = {
+    "indexer": "/indexer",
+    "originals": False,
+    "schema": {"folder": "keyword", "taken_at": "datetime"},
+    "max_limit": 1000,
+    "version": "1.0.0",
+}
 PAYLOAD = _PAYLOAD
 PAYLOAD_PATCH: Example = {"year": 2025}
 DELETE_RESPONSE: Example = {"id": _ID, "deleted": True}

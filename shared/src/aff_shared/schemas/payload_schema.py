@@ -22,6 +22,14 @@ FORMS: Mapping[PayloadType, str] = {
 }
 """What a value of each type looks like; a list of such values is of the type, too."""
 
+DETAILS_SCHEMA: Mapping[str, PayloadType] = {
+    "folder": "keyword",
+    "file_name": "keyword",
+    "taken_at": "datetime",
+    "camera": "keyword",
+}
+"""Types of the details that `aff index` and `POST /index?details=true` add to payloads."""
+
 _MOMENT = TypeAdapter[datetime](Moment)
 
 

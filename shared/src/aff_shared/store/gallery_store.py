@@ -10,9 +10,10 @@ from typing import Protocol, Required, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import GalleryImage, JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.payload_filter import PayloadFilter, Scalar
 
 Embedding = NDArray[np.float32]
 
@@ -88,6 +89,14 @@ class GalleryPage:
     """A part of a scroll; `cursor` continues it, None means that it was the last."""
 
     points: list[GalleryPoint]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """A part of the gallery's records; `cursor` continues it, None means that it was the last."""
+
+    records: list[GalleryRecord]
     cursor: str | None
 
 
@@ -188,6 +197,33 @@ class GalleryStore(Protocol):
         self, *, limit: int, cursor: str | None = None, payload_filter: PayloadFilter | None = None
     ) -> GalleryPage:
         """Return the next `limit` points in the order of their point ids (`layout.point_id`), from `cursor` on."""
+        ...
+
+    async def records(
+        self,
+        *,
+        limit: int,
+        order: GalleryOrder,
+        cursor: str | None = None,
+        payload_filter: PayloadFilter | None = None,
+    ) -> RecordPage:
+        """Return the next `limit` records, or fewer, from `cursor` on.
+
+        While images are added and deleted, pages contain every record that remains exactly once. Images of the same
+        time are in the order of their point ids, and so are all with `order="id"`.
+
+        Raises:
+            InvalidParameterError: The cursor is malformed, or one of another order.
+        """
+        ...
+
+    async def facet(
+        self, payload_key: str, *, limit: int, payload_filter: PayloadFilter | None = None
+    ) -> list[tuple[Scalar, int]]:
+        """Return the most frequent values of a declared key, with the number of points that have each.
+
+        Larger numbers come first. The key's type is `keyword`, `integer` or `bool`.
+        """
         ...
 
     async def close(self) -> None:

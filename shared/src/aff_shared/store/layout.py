@@ -20,6 +20,7 @@ import numpy as np
 
 from aff_shared.schemas.item_id import other_spellings
 from aff_shared.schemas.payload_filter import GeoBox, GeoPoint, key_parts
+from aff_shared.schemas.payload_schema import PayloadType
 from aff_shared.store.gallery_store import GalleryRecord
 
 VECTOR_NAME = "embedding"
@@ -28,6 +29,7 @@ LIVE_SINCE_KEY = "live_since"
 PAYLOAD_KEY = "payload"
 EXTRACTORS_KEY = "extractors"
 THUMBNAIL_KEY = "thumbnail"
+TIME_KEY = "indexed_at"
 
 _Found = TypeVar("_Found")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_\-]+")
@@ -68,9 +70,16 @@ def _quoted(name: str) -> str:
     return name if _PLAIN_NAME.fullmatch(name) else f'"{name}"'
 
 
-def is_indexed(payload_key: str, index_names: Iterable[str]) -> bool:
-    """Return whether a key of the caller's payload has an index, from Qdrant's names of all indexes."""
-    return [PAYLOAD_KEY, *key_parts(payload_key)] in map(key_parts, index_names)
+def missing_indexes(schema: Mapping[str, PayloadType], index_names: Iterable[str]) -> dict[str, PayloadType]:
+    """Return the indexes that a collection lacks, by Qdrant's keys: of the time, and of the caller's declared keys.
+
+    Args:
+        schema: Types of keys of the caller's payload.
+        index_names: Qdrant's names of the indexes that exist.
+    """
+    there = [*map(key_parts, index_names)]
+    wanted: dict[str, PayloadType] = {TIME_KEY: "datetime", **{filter_key(key): kind for key, kind in schema.items()}}
+    return {key: kind for key, kind in wanted.items() if key_parts(key) not in there}
 
 
 def exclusive_threshold(score_threshold: float | None) -> float | None:
@@ -88,7 +97,7 @@ def to_payload(record: GalleryRecord, thumbnail: bytes | None = None) -> dict[st
         "content_sha256": record.content_sha256,
         "width": record.width,
         "height": record.height,
-        "indexed_at": record.indexed_at.isoformat(),
+        TIME_KEY: record.indexed_at.isoformat(),
         EXTRACTORS_KEY: record.extractors if record.extractors is None else list(record.extractors),
         PAYLOAD_KEY: record.payload,
     }
@@ -108,7 +117,7 @@ def from_payload(payload: dict[str, Any]) -> GalleryRecord:
         content_sha256=payload["content_sha256"],
         width=payload["width"],
         height=payload["height"],
-        indexed_at=datetime.fromisoformat(payload["indexed_at"]),
+        indexed_at=datetime.fromisoformat(payload[TIME_KEY]),
         payload=payload[PAYLOAD_KEY],
         extractors=None if extractors is None else tuple(extractors),
     )

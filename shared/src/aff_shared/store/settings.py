@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aff_shared.schemas.payload_filter import PayloadKey
-from aff_shared.schemas.payload_schema import PayloadType
+from aff_shared.schemas.payload_schema import DETAILS_SCHEMA, PayloadType
 from aff_shared.schemas.text_forms import checked_http_url
 
 Quantization = Literal["none", "int8", "turbo8", "turbo4", "turbo2", "turbo1", "binary"]
@@ -60,7 +60,8 @@ class StoreSettings(BaseSettings):
         hnsw_ef_construct: Neighbours that are considered when the graph is built; None leaves it to the store.
         search_ef: Nodes that a search of the graph keeps; more is slower and finds more.
         payload_schema: Payload keys that filters use, with their types; they are indexed, and a payload with a
-            value of another type is rejected.
+            value of another type is rejected. Without it, the details of photographs (`DETAILS_SCHEMA`) are indexed,
+            and every payload is accepted.
     """
 
     model_config = SettingsConfigDict(env_prefix="QDRANT_", frozen=True, extra="ignore")
@@ -100,6 +101,11 @@ class StoreSettings(BaseSettings):
     def urls(self) -> list[str]:
         """The addresses of `url`."""
         return self.url.split(",")
+
+    @property
+    def indexed_keys(self) -> dict[PayloadKey, PayloadType]:
+        """The payload keys that are indexed, with their types."""
+        return self.payload_schema or dict(DETAILS_SCHEMA)
 
     @property
     def gallery(self) -> str:

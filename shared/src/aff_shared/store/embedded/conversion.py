@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
@@ -12,15 +13,20 @@ from aff_shared.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 from aff_shared.schemas.payload_schema import PayloadType
 from aff_shared.store.gallery_store import GalleryHit, GalleryPoint
 from aff_shared.store.layout import (
+    THUMBNAIL_KEY,
+    TIME_KEY,
     VECTOR_NAME,
     exclusive_boxes,
     filter_key,
     from_payload,
-    is_indexed,
+    missing_indexes,
     point_id,
     to_payload,
 )
+from aff_shared.store.record_paging import RecordScroll
 from aff_shared.store.settings import MemoryPlacement, StoreSettings
+
+WITHOUT_THUMBNAIL = edge.PayloadSelector.Exclude([THUMBNAIL_KEY])
 
 _MEMORY = {"cold": edge.Memory.Cold, "cached": edge.Memory.Cached, "pinned": edge.Memory.Pinned}
 _BITS = {
@@ -73,14 +79,10 @@ def search_parameters(settings: StoreSettings, *, exact: bool) -> edge.SearchPar
     return edge.SearchParams(hnsw_ef=settings.search_ef, quantization=quantization)
 
 
-def missing_indexes(shard: edge.EdgeShard, settings: StoreSettings) -> list[edge.UpdateOperation]:
-    """Return what creates the payload indexes of the declared keys that a shard lacks."""
-    there = shard.info().payload_schema
-    return [
-        edge.UpdateOperation.create_field_index(filter_key(key), _PAYLOAD_TYPES[kind])
-        for key, kind in settings.payload_schema.items()
-        if not is_indexed(key, there)
-    ]
+def index_creations(shard: edge.EdgeShard, settings: StoreSettings) -> list[edge.UpdateOperation]:
+    """Return what creates the indexes that a shard lacks."""
+    missing = missing_indexes(settings.indexed_keys, shard.info().payload_schema)
+    return [edge.UpdateOperation.create_field_index(key, _PAYLOAD_TYPES[kind]) for key, kind in missing.items()]
 
 
 def _quantization(settings: StoreSettings) -> Any:
@@ -108,6 +110,28 @@ def from_engine(record: Any) -> GalleryPoint:
     """Return a point as it was read."""
     embedding = np.asarray(record.vector[VECTOR_NAME], dtype=np.float32)
     return GalleryPoint(record=from_payload(record.payload), embedding=embedding)
+
+
+def scroll_request(scroll: RecordScroll, payload_filter: PayloadFilter | None) -> edge.ScrollRequest:
+    """Return the scroll that reads records without their embeddings and thumbnails."""
+    order, start = scroll.get("order"), scroll.get("start")
+    direction = edge.Direction.Desc if order == "newest" else edge.Direction.Asc
+    return edge.ScrollRequest(
+        offset=scroll.get("first"),
+        limit=scroll["limit"],
+        filter=_of_moment(to_filter(payload_filter), scroll.get("moment")),
+        with_payload=WITHOUT_THUMBNAIL,
+        with_vector=False,
+        order_by=order and edge.OrderBy(TIME_KEY, direction, start and start.isoformat()),
+    )
+
+
+def _of_moment(found: edge.Filter | None, moment: datetime | None) -> edge.Filter | None:
+    if moment is None:
+        return found
+    time = moment.isoformat()
+    condition = edge.FieldCondition(TIME_KEY, range=edge.RangeDateTime(gte=time, lte=time))
+    return edge.Filter(must=[condition, *([] if found is None else [found])])
 
 
 def to_hit(point: Any, *, with_embedding: bool) -> GalleryHit:

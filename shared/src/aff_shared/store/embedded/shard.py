@@ -21,10 +21,12 @@ import qdrant_edge as edge
 from aff_shared.errors import GalleryMissingError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.payload_filter import PayloadFilter, Scalar
 from aff_shared.store.embedded.conversion import (
+    WITHOUT_THUMBNAIL,
     from_engine,
-    missing_indexes,
+    index_creations,
+    scroll_request,
     search_parameters,
     shard_config,
     to_engine,
@@ -33,21 +35,30 @@ from aff_shared.store.embedded.conversion import (
 )
 from aff_shared.store.embedded.directory import EdgeDirectory
 from aff_shared.store.embedded.graph import EdgeGraphCopy, indexing_pays
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
+from aff_shared.store.gallery_store import (
+    Embedding,
+    GalleryHit,
+    GalleryPage,
+    GalleryPoint,
+    GalleryRecord,
+    NearestQuery,
+)
 from aff_shared.store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
     VECTOR_NAME,
     by_item,
     exclusive_threshold,
+    filter_key,
+    from_payload,
     point_id,
     points_of,
     replaced_points,
     thumbnail_of,
 )
+from aff_shared.store.record_paging import RecordScroll
 from aff_shared.store.settings import StoreSettings
 
-_WITHOUT_THUMBNAIL = edge.PayloadSelector.Exclude([THUMBNAIL_KEY])
 _DELETED_AT_ONCE = 1000  # by a filter, while searches wait
 
 
@@ -93,10 +104,12 @@ class EdgeGallery:
         self._directory.adopt(space, path)
         self._opened = shard
 
-    def index_payload(self) -> None:
-        """Create the payload indexes of the declared keys, if they are missing."""
-        for operation in missing_indexes(self._shard, self._settings):
+    def index_payload(self) -> bool:
+        """Create the next payload index that is missing; returns whether there was one."""
+        missing = index_creations(self._shard, self._settings)
+        for operation in missing[:1]:
             self._write(operation, [])
+        return bool(missing)
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
@@ -109,7 +122,7 @@ class EdgeGallery:
     def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
         requested = points_of(item_ids)
-        records = self._shard.retrieve([*requested], _WITHOUT_THUMBNAIL, True)
+        records = self._shard.retrieve([*requested], WITHOUT_THUMBNAIL, True)
         return by_item({str(record.id): from_engine(record) for record in records}, requested)
 
     def set_payload(self, item_id: str, payload: JsonObject) -> None:
@@ -145,13 +158,15 @@ class EdgeGallery:
             filter=to_filter(query.get("payload_filter")),
             score_threshold=exclusive_threshold(query.get("score_threshold")),
             params=search_parameters(self._settings, exact=query.get("exact", False)),
-            with_payload=_WITHOUT_THUMBNAIL,
+            with_payload=WITHOUT_THUMBNAIL,
             with_vector=with_embeddings,
         )
         return [to_hit(point, with_embedding=with_embeddings) for point in self._shard.query(request)]
 
     def count(self, payload_filter: PayloadFilter | None) -> int:
         """Return the exact number of points (that the filter matches)."""
+        if payload_filter is None:
+            return self._shard.info().points_count  # a count compares every point
         return self._shard.count(edge.CountRequest(exact=True, filter=to_filter(payload_filter)))
 
     def scroll(self, *, limit: int, cursor: str | None, payload_filter: PayloadFilter | None) -> GalleryPage:
@@ -160,12 +175,27 @@ class EdgeGallery:
             offset=cursor,
             limit=limit,
             filter=to_filter(payload_filter),
-            with_payload=_WITHOUT_THUMBNAIL,
+            with_payload=WITHOUT_THUMBNAIL,
             with_vector=True,
         )
         records, following = self._shard.scroll(request)
         points = [from_engine(record) for record in records]
         return GalleryPage(points=points, cursor=None if following is None else str(following))
+
+    def records(self, scroll: RecordScroll, payload_filter: PayloadFilter | None) -> list[GalleryRecord]:
+        """Return the records of one scroll."""
+        records, _ = self._shard.scroll(scroll_request(scroll, payload_filter))
+        return [from_payload(record.payload) for record in records]
+
+    def facet(self, payload_key: str, limit: int, payload_filter: PayloadFilter | None) -> list[tuple[Scalar, int]]:
+        """See GalleryStore."""
+        # Without a filter the engine's estimate is exact and comes from the index; counting reads every point.
+        found = self._shard.facet(
+            edge.FacetRequest(
+                filter_key(payload_key), limit, exact=payload_filter is not None, filter=to_filter(payload_filter)
+            )
+        )
+        return [(hit.value, hit.count) for hit in found.hits]
 
     def begin_copy(self) -> EdgeGraphCopy | None:
         """Return the copy to make before the next write, for a new graph; None if no graph pays."""
@@ -192,7 +222,7 @@ class EdgeGallery:
     def adopt_copy(self, copy: EdgeGraphCopy) -> None:
         """Apply the remaining changes, and replace the shard with the copy; `sweep` removes the old shard."""
         fresh = copy.completed(self._shard)
-        for operation in missing_indexes(fresh, self._settings):
+        for operation in index_creations(fresh, self._settings):
             fresh.update(operation)
         fresh.flush()
         self._directory.adopt(self.space, copy.path)

@@ -22,13 +22,23 @@ from pathlib import Path
 from typing import TypeVar, Unpack
 
 from aff_shared.errors import GalleryMissingError, StoreError
+from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter
+from aff_shared.schemas.payload_filter import PayloadFilter, Scalar
 from aff_shared.store.embedded.errors import error_of_call, error_on_opening, is_of_the_engine
 from aff_shared.store.embedded.graph import LONGEST_S, QUIET_S, EdgeGraphCopy, copy_files, index_in_child
 from aff_shared.store.embedded.shard import EdgeGallery
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
+from aff_shared.store.gallery_store import (
+    Embedding,
+    GalleryHit,
+    GalleryPage,
+    GalleryPoint,
+    GalleryRecord,
+    NearestQuery,
+    RecordPage,
+)
+from aff_shared.store.record_paging import RecordScroll, read_page
 from aff_shared.store.settings import StoreSettings
 
 _logger = logging.getLogger(__name__)
@@ -50,6 +60,7 @@ class QdrantEdgeStore:
         self._index_by = 0.0
         self._indexing: asyncio.Task[None] | None = None
         self._closed = False
+        self._is_indexed = False
 
     @classmethod
     async def open(cls, path: Path, settings: StoreSettings) -> QdrantEdgeStore:
@@ -80,7 +91,9 @@ class QdrantEdgeStore:
 
     async def index_payload(self) -> None:
         """Create the payload indexes of the declared keys, if they are missing."""
-        await self._write(self._gallery.index_payload)
+        while await self._write(self._gallery.index_payload):  # searches get a turn in between
+            pass
+        self._is_indexed = True
 
     async def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points, in batches, so that searches get a turn in between."""
@@ -130,6 +143,31 @@ class QdrantEdgeStore:
     ) -> GalleryPage:
         """Return the next `limit` points, in the order of their point ids."""
         return await self._call(lambda: self._gallery.scroll(limit=limit, cursor=cursor, payload_filter=payload_filter))
+
+    async def records(
+        self,
+        *,
+        limit: int,
+        order: GalleryOrder,
+        cursor: str | None = None,
+        payload_filter: PayloadFilter | None = None,
+    ) -> RecordPage:
+        """Return the next records; a gallery of an earlier release is indexed by time first."""
+        if not self._is_indexed:
+            await self.index_payload()
+
+        async def read(scroll: RecordScroll) -> list[GalleryRecord]:
+            return await self._call(lambda: self._gallery.records(scroll, payload_filter))
+
+        return await read_page(read, limit=limit, order=order, cursor=cursor)
+
+    async def facet(
+        self, payload_key: str, *, limit: int, payload_filter: PayloadFilter | None = None
+    ) -> list[tuple[Scalar, int]]:
+        """Return the most frequent values of a declared key."""
+        if not self._is_indexed:
+            await self.index_payload()
+        return await self._call(lambda: self._gallery.facet(payload_key, limit, payload_filter))
 
     async def build_graph(self) -> None:
         """Build the HNSW graph now if it pays, instead of after a pause of writes; searches continue."""

@@ -14,6 +14,8 @@ from aff_shared.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPoint
 from aff_shared.store.layout import (
     SPACE_KEY,
+    THUMBNAIL_KEY,
+    TIME_KEY,
     VECTOR_NAME,
     exclusive_boxes,
     filter_key,
@@ -21,8 +23,11 @@ from aff_shared.store.layout import (
     point_id,
     to_payload,
 )
+from aff_shared.store.record_paging import RecordScroll
 from aff_shared.store.server.limits import CollectionLimits
 from aff_shared.store.settings import MemoryPlacement, StoreSettings
+
+WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
 
 
 def creation_arguments(space: EmbeddingSpace, settings: StoreSettings) -> dict[str, Any]:
@@ -62,7 +67,7 @@ def required_space_of(info: models.CollectionInfo, name: str) -> EmbeddingSpace:
     if space is None:
         raise StoreRejectedError(
             f"the collection {name!r} has no embedding space in its metadata, so it is not a gallery of this system; "
-            f"set QDRANT_COLLECTION to another name"
+            f"set QDRANT_COLLECTION or QDRANT_COLLECTION_PREFIX to another name"
         )
     return space
 
@@ -116,6 +121,24 @@ def to_struct(point: GalleryPoint) -> models.PointStruct:
 def from_record(record: models.Record) -> GalleryPoint:
     """Return a point as it was read."""
     return GalleryPoint(record=from_payload(record.payload or {}), embedding=_embedding_of(record))
+
+
+def scroll_arguments(scroll: RecordScroll, payload_filter: PayloadFilter | None) -> dict[str, Any]:
+    """Return the arguments of `scroll` that read records without their embeddings and thumbnails."""
+    order, moment = scroll.get("order"), scroll.get("moment")
+    direction = models.Direction.DESC if order == "newest" else models.Direction.ASC
+    found = to_filter(payload_filter)
+    if moment is not None:
+        condition = models.FieldCondition(key=TIME_KEY, range=models.DatetimeRange(gte=moment, lte=moment))
+        found = models.Filter(must=[condition, *([] if found is None else [found])])
+    return {
+        "limit": scroll["limit"],
+        "offset": scroll.get("first"),
+        "scroll_filter": found,
+        "order_by": order and models.OrderBy(key=TIME_KEY, direction=direction, start_from=scroll.get("start")),
+        "with_payload": WITHOUT_THUMBNAIL,
+        "with_vectors": False,
+    }
 
 
 def to_hit(point: models.ScoredPoint, *, with_embedding: bool) -> GalleryHit:

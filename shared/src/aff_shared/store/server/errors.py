@@ -57,6 +57,7 @@ _BY_HTTP_STATUS: dict[int, type[AffError]] = {
 _TOO_LARGE = "request larger than rate limiter capacity"
 _RETRY_AFTER = re.compile(r"Retry after (\d+)s")
 _NO_INDEX = re.compile(r'Index required but not found for "payload\.(.+)" of one of the following types: \[(\w+)')
+_NO_ORDER = re.compile(r"(?:range index for `order_by`|index for faceting)[^`]*`([^`]+)`")
 _LIMIT = re.compile(r'Limit exceeded (\S+) > (\S+) for "([^"]+)"')
 _SHOWN_CHARACTERS = 500
 _SETTING_OF_LIMIT = {"hnsw_ef": "QDRANT_SEARCH_EF", "oversampling": "QDRANT_OVERSAMPLING"}
@@ -143,6 +144,11 @@ def _rejection(reason: str, server: str) -> AffError:
             f"the gallery's server filters by indexed keys alone: add {key!r} with its type to the indexer's "
             f'QDRANT_PAYLOAD_SCHEMA, such as {{"{key}": "{kind}"}}, and restart it',
             item=key,
+        )
+    if found := _NO_ORDER.search(reason):
+        return StoreRejectedError(
+            f"the gallery has no index of {found[1]!r}, which a gallery indexer of this release and with the same "
+            "QDRANT_PAYLOAD_SCHEMA creates: restart it"
         )
     if found := _LIMIT.search(reason):
         requested, allowed, name = found.groups()

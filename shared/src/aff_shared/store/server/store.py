@@ -13,27 +13,41 @@ from typing import Any, TypeVar, Unpack
 from qdrant_client import models
 
 from aff_shared.errors import GalleryMissingError, StoreRejectedError
+from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter
-from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPage, GalleryPoint, NearestQuery
+from aff_shared.schemas.payload_filter import PayloadFilter, Scalar
+from aff_shared.store.gallery_store import (
+    Embedding,
+    GalleryHit,
+    GalleryPage,
+    GalleryPoint,
+    GalleryRecord,
+    NearestQuery,
+    RecordPage,
+)
 from aff_shared.store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
+    TIME_KEY,
     VECTOR_NAME,
     by_item,
     exclusive_threshold,
     filter_key,
-    is_indexed,
+    from_payload,
+    missing_indexes,
     points_of,
     replaced_points,
     thumbnail_of,
 )
+from aff_shared.store.record_paging import RecordScroll, read_page
 from aff_shared.store.server.conversion import (
+    WITHOUT_THUMBNAIL,
     creation_arguments,
     from_record,
     read_fan_out_change,
     required_space_of,
+    scroll_arguments,
     search_parameters,
     to_filter,
     to_hit,
@@ -45,7 +59,6 @@ from aff_shared.store.server.nodes import Request, ServerNodes
 _Result = TypeVar("_Result")
 
 _logger = logging.getLogger(__name__)
-_WITHOUT_THUMBNAIL = models.PayloadSelectorExclude(exclude=[THUMBNAIL_KEY])
 
 
 class QdrantServerStore:
@@ -96,11 +109,15 @@ class QdrantServerStore:
         return info
 
     async def index_payload(self) -> None:
-        """Create the payload indexes of the declared keys, if they are missing."""
+        """Create the payload indexes that are missing."""
         info = await self.info()
-        for key, kind in self._settings.payload_schema.items():
-            if not is_indexed(key, info.payload_schema):
-                await self._index_key(filter_key(key), models.PayloadSchemaType(kind))
+        for key, kind in missing_indexes(self._settings.indexed_keys, info.payload_schema).items():
+            try:
+                await self._index_key(key, models.PayloadSchemaType(kind))
+            except StoreRejectedError as error:
+                if self._settings.payload_schema and key != TIME_KEY:
+                    raise
+                _logger.warning("images cannot be listed or counted by %s: %s", key, error)
         if change := read_fan_out_change(info.config.params, self._settings):
             await self._nodes.administer(
                 lambda client: client.update_collection(self._gallery, collection_params=change)
@@ -115,7 +132,7 @@ class QdrantServerStore:
     async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
         """Return the points of those ids that exist, by item id."""
         requested = points_of(item_ids)
-        records = await self._retrieve([*requested], with_payload=_WITHOUT_THUMBNAIL, with_vectors=True)
+        records = await self._retrieve([*requested], with_payload=WITHOUT_THUMBNAIL, with_vectors=True)
         return by_item({str(record.id): from_record(record) for record in records}, requested)
 
     async def set_payload(self, item_id: str, payload: JsonObject) -> None:
@@ -152,7 +169,7 @@ class QdrantServerStore:
                 query_filter=to_filter(query.get("payload_filter")),
                 search_params=parameters,
                 limit=query["limit"],
-                with_payload=_WITHOUT_THUMBNAIL,
+                with_payload=WITHOUT_THUMBNAIL,
                 with_vectors=with_embeddings,
                 score_threshold=exclusive_threshold(query.get("score_threshold")),
             )
@@ -182,6 +199,37 @@ class QdrantServerStore:
             points += [from_record(record) for record in records]
             if cursor is None or len(points) >= limit:
                 return GalleryPage(points=points, cursor=cursor)
+
+    async def records(
+        self,
+        *,
+        limit: int,
+        order: GalleryOrder,
+        cursor: str | None = None,
+        payload_filter: PayloadFilter | None = None,
+    ) -> RecordPage:
+        """Return the next records, at most one less than the limit of a query."""
+
+        async def read(scroll: RecordScroll) -> list[GalleryRecord]:
+            arguments = scroll_arguments(scroll, payload_filter)
+            records, _ = await self._read(lambda client: client.scroll(self._gallery, **arguments))
+            return [from_payload(record.payload or {}) for record in records]
+
+        most = (await self._limits()).query_limit
+        limit = limit if most is None else max(1, min(limit, most - 1))
+        return await read_page(read, limit=limit, order=order, cursor=cursor)
+
+    async def facet(
+        self, payload_key: str, *, limit: int, payload_filter: PayloadFilter | None = None
+    ) -> list[tuple[Scalar, int]]:
+        """Return the most frequent values of a declared key; counts without a filter are those of the index."""
+        chosen = to_filter(payload_filter)
+        found = await self._read(
+            lambda client: client.facet(
+                self._gallery, filter_key(payload_key), chosen, limit, exact=payload_filter is not None
+            )
+        )
+        return [(hit.value, hit.count) for hit in found.hits]
 
     async def close(self) -> None:
         """Do nothing: the connections are the catalogue's."""
@@ -221,7 +269,7 @@ class QdrantServerStore:
                 scroll_filter=to_filter(payload_filter),
                 limit=limit,
                 offset=offset,
-                with_payload=_WITHOUT_THUMBNAIL,
+                with_payload=WITHOUT_THUMBNAIL,
                 with_vectors=True,
             )
         )

@@ -175,7 +175,11 @@ async def test_payload_indexes_created_while_the_graph_is_built_are_in_it(
     before = store._gallery._shard
     await store.build_graph()
     assert store._gallery._shard is not before
-    assert set(store._gallery._shard.info().payload_schema) == {filter_key("city"), filter_key("year")}
+    assert set(store._gallery._shard.info().payload_schema) == {
+        filter_key("city"),
+        filter_key("year"),
+        "indexed_at",
+    }
     await store.close()
 
 

@@ -235,7 +235,8 @@ class TestCollectionSettings:
         store = QdrantServerStore(ServerNodes(settings, client), COLLECTION)
         await store.create(SPACE)
         await store.index_payload()
-        assert asked == [("payload.city", "keyword", True), ("payload.at", "geo", True)]
+        time = ("indexed_at", "datetime", True)
+        assert asked == [time, ("payload.city", "keyword", True), ("payload.at", "geo", True)]
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -398,6 +399,7 @@ async def test_an_index_that_the_server_rejects_is_no_fault_of_a_request(
     monkeypatch.setattr(client, "create_payload_index", reject)
     with pytest.raises(StoreRejectedError, match="Limit of payload indexes exceeded"):
         await store.index_payload()
+    await QdrantServerStore(ServerNodes(_settings(), client), COLLECTION).index_payload()  # none is declared
 
 
 @pytest.mark.parametrize(
