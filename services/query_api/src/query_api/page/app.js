@@ -1,239 +1,219 @@
-// The search page. Every search is an entry in the browser's history.
+// The page: its views, the history, and what happens anywhere (drop, paste, shared photographs).
 
-import { keepKey, searchByEmbedding, searchByPhotograph, searchSimilar, ServiceError, thumbnailUrl } from "./api.js";
-import { CropPicker } from "./crop.js";
-import { loadDeviceEncoder, runtimeIsThere } from "./device_encoder.js";
+import { findImage, pageConfig } from "./api.js";
+import { AddView } from "./add_view.js";
+import { el, icon, transition } from "./dom.js";
+import { droppedPhotographs, singleFile } from "./dropped_files.js";
 import { stringify } from "./exact_json.js";
-import { addFilter, readFilters, showFilters, toServiceFilter } from "./filters.js";
+import { GalleryView } from "./gallery_view.js";
+import { Lightbox } from "./lightbox.js";
+import { note, sentence } from "./messages.js";
+import { FIRST_HITS, SearchView } from "./search_view.js";
+import { read } from "./store.js";
+import { language, t } from "./texts.js";
+import { UploadQueue } from "./upload_queue.js";
 
-const $ = (id) => document.getElementById(id);
-const photographs = []; // of this visit; the history refers to them by index
-const costs = new Map();
-let current = null; // index of the photograph that is shown
-let encoder = null; // a promise, once it was requested
-let shownUrl = null;
-let turn = 0; // number of the search whose hits may be shown
+const VIEWS = ["search", "gallery", "add"];
+const START = { view: "search", query: null, crop: null, filters: [], per: null, limit: FIRST_HITS, open: null };
 
-const crop = new CropPicker(() => search());
-
-function takePhotograph(file) {
-  if (!file) return;
-  photographs.push(file);
-  showPhotograph(photographs.length - 1, null);
-  search();
-}
-
-function showPhotograph(place, region) {
-  const changed = current !== place;
-  current = place;
-  for (const id of ["preview", "crop-panel"]) $(id).hidden = place === null;
-  $("search").disabled = place === null;
-  if (place === null || !changed) {
-    crop.value = place === null ? null : region;
-    return;
+class App {
+  constructor() {
+    this.state = START;
+    this.queue = new UploadQueue();
+    this._opened = 0; // history entries since a photograph was opened
+    this._views = { search: new SearchView(this), gallery: new GalleryView(this), add: new AddView(this) };
+    this._lightbox = new Lightbox(this);
   }
-  if (shownUrl) URL.revokeObjectURL(shownUrl);
-  shownUrl = URL.createObjectURL(photographs[place]);
-  crop.value = null;
-  $("photograph").onload = () => { crop.value = region; };
-  $("photograph").src = shownUrl;
-}
 
-const options = (state) => ({
-  limit: state.limit,
-  group_by: state.group || null,
-  filter: toServiceFilter(state.filters),
-});
+  config() { return pageConfig(); }
 
-function asked(what) {
-  const limit = Number($("limit").value);
-  return { ...what, limit: limit >= 1 ? Math.round(limit) : 24, group: $("group").value.trim(), filters: readFilters() };
-}
+  get _view() { return this._views[this.state.view]; }
 
-function search() {
-  if (current === null) return;
-  go(asked({ photograph: current, crop: crop.value, device: $("device").checked }));
-}
-
-function go(state) {
-  const address = state.similar === undefined ? location.pathname : `?similar=${encodeURIComponent(state.similar)}`;
-  history.pushState(state, "", address);
-  return run(state);
-}
-
-async function run(state) {
-  const mine = ++turn;
-  $("error").hidden = true;
-  $("key-form").hidden = true;
-  $("status").textContent = "Searching…";
-  $("results").setAttribute("aria-busy", "true");
-  try {
-    const { hits, words } = await found(state);
-    if (mine === turn) showHits(hits, words);
-  } catch (error) {
-    if (mine === turn) showError(error);
-  } finally {
-    if (mine === turn) $("results").removeAttribute("aria-busy");
+  start() {
+    document.documentElement.lang = language;
+    document.title = t("title");
+    document.getElementById("skip").textContent = t("skip");
+    document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); this._main.focus(); });
+    this._main = document.querySelector("main");
+    this._main.append(...VIEWS.map((name) => this._views[name].element));
+    document.querySelector("nav").append(...VIEWS.map((name) => el("a", { href: `#${name}`, "data-view": name }, icon(name), t(name))));
+    document.querySelector("nav").setAttribute("aria-label", t("views"));
+    document.getElementById("notes").setAttribute("aria-label", t("notes"));
+    document.querySelector(".brand").append(el("span", {}, t("title")));
+    document.body.append(this._lightbox.element);
+    document.querySelector("nav").addEventListener("click", (event) => this._navigate(event));
+    document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); this.go({ ...START }); });
+    window.addEventListener("popstate", (event) => this._render(event.state ?? this._fromAddress()));
+    window.addEventListener("hashchange", () => { if (history.state === null) this._restart(); });
+    this._listen();
+    const shared = new URLSearchParams(location.search).get("shared");
+    this._restart();
+    this.queue.restore();
+    receiveShared(this._views.search, shared);
   }
-}
 
-async function found(state) {
-  if (state.similar !== undefined) {
-    const answer = await searchSimilar(state.similar, options(state));
-    return { hits: answer.hits, words: `like ${state.similar}` };
+  /** Go to another state: `change` is merged into this one. */
+  go(change, { replace = false } = {}) {
+    const state = { ...this.state, ...change };
+    if (replace) history.replaceState(state, "", address(state));
+    else history.pushState(state, "", address(state));
+    return this._render(state);
   }
-  const began = performance.now();
-  const answer = state.device ? await byDevice(state) : await byService(state);
-  costs.set(answer.where, { ...answer.cost, total: performance.now() - began });
-  showCosts();
-  return { hits: answer.hits, words: "for your photograph" };
-}
 
-async function byService(state) {
-  const photograph = photographs[state.photograph];
-  const answer = await searchByPhotograph(photograph, { ...options(state), crop: state.crop?.join(",") });
-  const { decode, encode } = answer.timings_ms;
-  return { where: "by the service", hits: answer.hits, cost: { sent: photograph.size, encoding: decode + encode } };
-}
-
-async function byDevice(state) {
-  if (encoder === null) {
-    $("status").textContent = "Loading the encoder…";
-    const mine = turn;
-    encoder = loadDeviceEncoder((size) => {
-      if (mine === turn) $("status").textContent = `Loading the encoder (${(size / 1e6).toFixed(1)} MB)…`;
-    });
-    encoder.catch(() => { encoder = null; });
+  /** Show an image large, from a tile. */
+  show(id, from) {
+    this._from = from;
+    this._opened = 1;
+    return this.go({ open: id });
   }
-  const loaded = await encoder;
-  const began = performance.now();
-  const embedding = await loaded.embed(photographs[state.photograph], state.crop);
-  const encoding = performance.now() - began;
-  const body = stringify({
-    embedding: base64(embedding), fingerprint: loaded.fingerprint, ...options(state),
-  });
-  try {
-    const answer = await searchByEmbedding(body);
-    return { where: `on this device (${loaded.backend})`, hits: answer.hits, cost: { sent: body.length, encoding } };
-  } catch (error) {
-    encoder = null; // the service's encoder may have changed
-    throw error;
+
+  closePhoto() {
+    if (this._opened > 0) history.back();
+    else this.go({ open: null }, { replace: true });
   }
-}
 
-const base64 = (numbers) =>
-  btoa(String.fromCharCode(...new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)));
-
-function showHits(hits, words) {
-  $("status").textContent = hits.length === 1 ? `1 hit ${words}.` : `${hits.length} hits ${words}.`;
-  $("hits").replaceChildren(...hits.map(hitElement));
-}
-
-function hitElement(hit) {
-  const element = $("hit-template").content.firstElementChild.cloneNode(true);
-  const image = element.querySelector("img");
-  image.addEventListener("error", () => { image.parentElement.classList.add("none"); image.remove(); });
-  image.src = thumbnailUrl(hit.id);
-  element.querySelector(".score").textContent = hit.score.toFixed(3);
-  element.querySelector(".id").textContent = hit.id;
-  for (const [key, value] of Object.entries(hit.payload)) {
-    const term = document.createElement("dt"), description = document.createElement("dd");
-    term.textContent = key;
-    description.textContent = typeof value === "string" ? value : stringify(value);
-    element.querySelector(".payload").append(term, description);
+  /** Search with an image of the gallery; the way back leads to where it was found. */
+  moreLike(id) {
+    this._opened = 0;
+    return this.go({ view: "search", query: { similar: id }, crop: null, filters: [], per: null, limit: FIRST_HITS, open: null });
   }
-  const similar = element.querySelector(".similar");
-  similar.setAttribute("aria-label", `More like ${hit.id}`);
-  similar.addEventListener("click", async () => {
-    await go(asked({ similar: hit.id }));
-    $("results").focus();
-  });
-  return element;
-}
 
-function showError(error) {
-  if (!(error instanceof ServiceError)) console.error(error);
-  $("status").textContent = "";
-  $("hits").replaceChildren();
-  $("error").textContent = error instanceof ServiceError ? error.message : `This page failed: ${error.message}`;
-  $("error").hidden = false;
-  $("key-form").hidden = error.status !== 401;
-}
+  /** Add photographs to the gallery. */
+  async add({ photographs, others }) {
+    await this.go({ view: "add", open: null });
+    if (others > 0) note(t("passed_over", { n: others }));
+    if (photographs.length === 0) return;
+    await this.queue.add(photographs);
+  }
 
-function showCosts() {
-  $("costs").hidden = false;
-  $("costs-rows").replaceChildren(...[...costs].map(([where, cost]) => {
-    const row = document.createElement("tr");
-    for (const text of [where, bytes(cost.sent), `${cost.encoding.toFixed(1)} ms`, `${cost.total.toFixed(0)} ms`]) {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      row.append(cell);
+  /** A view has new items: the photograph of the history may be among them. */
+  shown() { if (this.state.open && !this._lightbox.isOpen) this._showOpen(this.state); }
+
+  /** The gallery has changed. */
+  changed() { Object.values(this._views).forEach((view) => view.changed?.()); }
+
+  edited() { this.changed(); }
+
+  async _render(state) {
+    const before = this.state;
+    this.state = state;
+    if (state.view !== this._shownView) {
+      this._shownView = state.view;
+      await transition(() => this._switch(state.view));
     }
-    return row;
-  }));
-}
-
-const bytes = (count) => (count < 10_000 ? `${count} B` : `${Math.round(count / 1000)} kB`);
-
-function restore(state) {
-  if (state === null) {
-    turn++;
-    showPhotograph(null, null);
-    showHits([], "");
-    $("error").hidden = true;
-    $("status").textContent = "No search yet.";
-    return;
+    if (!state.open) this._closeLightbox();
+    else if (before.open !== state.open || !this._lightbox.isOpen) this._showOpen(state);
+    const content = contentOf(state), last = this._last ?? null;
+    if (content === this._content) return;
+    this._content = content;
+    this._last = state;
+    await this._views[state.view].show(state, last);
   }
-  $("limit").value = state.limit;
-  $("group").value = state.group;
-  showFilters(state.filters);
-  if (state.similar === undefined) {
-    if (!photographs[state.photograph]) { // from an earlier visit
-      restore(null);
+
+  _switch(view) {
+    for (const name of VIEWS) this._views[name].element.hidden = name !== view;
+    for (const link of document.querySelectorAll("nav a")) {
+      if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.title = view === "search" ? t("title") : `${t(view)} – ${t("title")}`;
+    scrollTo(0, 0);
+  }
+
+  async _showOpen(state) {
+    const view = this._views[state.view], items = view.items();
+    let item = items.find(({ id }) => id === state.open);
+    if (!item && items.length === 0) return; // `shown` calls again when the view has its items
+    try {
+      item ??= await findImage(state.open);
+    } catch (error) {
+      note(sentence(error, state.open));
       return;
     }
-    $("device").checked = state.device;
-    showPhotograph(state.photograph, state.crop);
+    if (this.state.open !== state.open) return;
+    await this._lightbox.open(item, items, view.shownQuery());
   }
-  run(state);
+
+  _closeLightbox() {
+    this._opened = 0;
+    if (!this._lightbox.isOpen) return;
+    this._lightbox.close();
+    this._from?.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  _navigate(event) {
+    const link = event.target.closest("a");
+    if (!link) return;
+    event.preventDefault();
+    const { view } = link.dataset;
+    if (view === this.state.view) {
+      scrollTo({ top: 0 });
+      if (view === "search") this.go({ ...START });
+    } else {
+      this.go({ view, open: null, filters: [], per: null, ...(view === "search" ? { query: null, crop: null } : {}) });
+    }
+  }
+
+  _restart() {
+    const state = history.state ?? this._fromAddress();
+    history.replaceState(state, "", address(state));
+    this._render(state);
+  }
+
+  _fromAddress() {
+    const similar = new URLSearchParams(location.search).get("similar"), view = location.hash.slice(1);
+    if (similar !== null) return { ...START, query: { similar } };
+    return { ...START, view: VIEWS.includes(view) ? view : "search" };
+  }
+
+  _listen() {
+    const overlay = document.getElementById("drop-overlay");
+    let depth = 0;
+    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+    document.addEventListener("dragenter", (event) => {
+      if (!isFiles(event)) return;
+      depth++;
+      overlay.textContent = t(this.state.view === "add" ? "drop_to_add" : "drop_to_search");
+      overlay.hidden = false;
+    });
+    document.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); overlay.hidden = depth === 0; });
+    document.addEventListener("dragover", (event) => { if (isFiles(event)) event.preventDefault(); });
+    document.addEventListener("drop", (event) => {
+      depth = 0;
+      overlay.hidden = true;
+      if (!isFiles(event)) return;
+      event.preventDefault();
+      this._takeDrop(event.dataTransfer);
+    });
+    document.addEventListener("paste", (event) => {
+      const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+      if (!file) return;
+      event.preventDefault();
+      this._views.search.take(file);
+    });
+  }
+
+  async _takeDrop(transfer) {
+    const single = singleFile(transfer);
+    if (single && this.state.view !== "add") this._views.search.take(single);
+    else await this.add(await droppedPhotographs(transfer));
+  }
 }
 
-for (const id of ["file", "camera"]) {
-  $(id).addEventListener("change", (event) => {
-    takePhotograph(event.target.files[0]);
-    event.target.value = "";
-  });
-}
-document.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").classList.add("over"); });
-document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  $("drop").classList.remove("over");
-  takePhotograph(event.dataTransfer.files[0]);
-});
-document.addEventListener("paste", (event) => {
-  const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-  if (file) { event.preventDefault(); takePhotograph(file); }
-});
-$("search").addEventListener("click", search);
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  keepKey($("key").value.trim());
-  $("key").value = "";
-  if (history.state !== null) run(history.state);
-});
-$("filter-add").addEventListener("click", () => addFilter().querySelector(".key").focus());
-for (const id of ["limit", "group"]) {
-  $(id).addEventListener("keydown", (event) => { if (event.key === "Enter") search(); });
-}
-window.addEventListener("popstate", (event) => restore(event.state));
-runtimeIsThere().then((there) => { $("device-switch").hidden = !there; });
+/** What a state shows, but for the large view, as a text to compare. */
+const contentOf = ({ view, query, crop, filters, per, limit }) => stringify([view, query, crop, filters, per, limit]);
 
-const similar = new URLSearchParams(location.search).get("similar");
-if (similar !== null) {
-  const state = asked({ similar });
-  history.replaceState(state, "");
-  run(state);
-} else {
-  history.replaceState(null, "");
+const address = ({ view, query }) =>
+  `${location.pathname}${view === "search" && query?.similar !== undefined ? `?similar=${encodeURIComponent(query.similar)}` : ""}${view === "search" ? "" : `#${view}`}`;
+
+/** Search with a photograph that another app has shared with this page. */
+async function receiveShared(search, key) {
+  if ("serviceWorker" in navigator) {
+    const worker = new URL("sw.js", import.meta.url), scope = new URL("..", import.meta.url).pathname;
+    navigator.serviceWorker.register(worker, { type: "module", scope }).catch(() => {}); // without it, nothing can be shared
+  }
+  const file = key === null ? null : await read("photographs", Number(key)).catch(() => null);
+  if (file) search.take(file);
 }
+
+new App().start();

@@ -30,7 +30,7 @@ async function gpuIsThere() {
  */
 export async function loadDeviceEncoder(onStart) {
   const described = await describeEncoder();
-  if (described.preprocessing.resize !== "stretch") throw new ServiceError("This page does not support the encoder's resizing.");
+  if (described.preprocessing.resize !== "stretch") throw new ServiceError("unsupported_here", { detail: "resizing" });
   const gpu = await gpuIsThere();
   const ort = await import(`${RUNTIME}${gpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs"}`);
   ort.env.wasm.wasmPaths = RUNTIME;
@@ -39,7 +39,7 @@ export async function loadDeviceEncoder(onStart) {
   const graph = described.files.find((file) => file.precision === wanted) ?? described.files[0];
   onStart(graph.size_bytes);
   const response = await fetch(serviceUrl(graph.url));
-  if (!response.ok) throw new ServiceError("The encoder cannot be loaded.");
+  if (!response.ok) throw new ServiceError("unreachable");
   const session = await ort.InferenceSession.create(await response.arrayBuffer(), {
     executionProviders: gpu ? ["webgpu", "wasm"] : ["wasm"],
   });
@@ -70,7 +70,7 @@ async function pixels(photograph, crop) {
   try {
     bitmap = await createImageBitmap(photograph, { colorSpaceConversion: "none", imageOrientation: "from-image" });
   } catch {
-    throw new ServiceError("This browser cannot read the photograph. Switch off “Encode on this device”.");
+    throw new ServiceError("unsupported_here");
   }
   let [left, top, right, bottom] = crop ?? [0, 0, bitmap.width, bitmap.height];
   left = Math.floor(left); top = Math.floor(top); right = Math.ceil(right); bottom = Math.ceil(bottom);

@@ -1,0 +1,173 @@
+// Files that wait to be indexed. They are kept in this browser, so that a closed page goes on when it is opened again.
+
+import { indexFiles, lookUp } from "./api.js";
+import { kindOf } from "./messages.js";
+import * as store from "./store.js";
+
+const BATCH_FILES = 12, BATCH_BYTES = 24 * 2 ** 20;
+const PARALLEL = 2;
+const KEPT_BYTES = 2 * 2 ** 30; // of files in this browser's storage; beyond them, only names are kept
+const SLOWEST_S = 30;
+const TEMPORARY = new Set(["offline", "unreachable", "busy", "not_ready"]);
+
+/**
+ * The queue. Dispatches `change`.
+ *
+ * An item is `{id, name, size, file, status, reason}`; its status is `waiting`, `sending`, `indexed`, `updated`,
+ * `duplicate`, `rejected`, or `lost`: its file was not kept when the page was closed.
+ */
+export class UploadQueue extends EventTarget {
+  constructor() {
+    super();
+    this.items = new Map();
+    this.paused = false;
+    this.problem = null; // why nothing is sent at the moment
+    this._running = 0;
+    this._keptBytes = 0;
+    this._wait_s = 1;
+    window.addEventListener("online", () => this.go());
+  }
+
+  /** Take the items that were left when the page was closed. */
+  async restore() {
+    const left = await store.readAll("uploads").catch(() => []);
+    for (const { file = null, ...item } of left) {
+      if (!this.items.has(item.id)) this.items.set(item.id, { ...item, file, status: file ? "waiting" : "lost" });
+      this._keptBytes += file?.size ?? 0;
+    }
+    if (left.length) this.go();
+  }
+
+  /** Add `[{id, file}]`; a file that is added again is sent again. */
+  async add(files) {
+    const entries = [];
+    for (const { id, file } of files) {
+      if (["waiting", "sending"].includes(this.items.get(id)?.status)) continue;
+      const item = { id, name: file.name, size: file.size, status: "waiting", reason: null };
+      this.items.set(id, { ...item, file });
+      this._keptBytes += file.size;
+      entries.push([id, this._keptBytes <= KEPT_BYTES ? { ...item, file } : item]);
+    }
+    this._changed();
+    await store.write("uploads", entries).catch(() => {}); // without storage, the queue lasts as long as the page
+    this.go();
+  }
+
+  get counts() {
+    const counts = { waiting: 0, sending: 0, indexed: 0, updated: 0, duplicate: 0, rejected: 0, lost: 0 };
+    for (const { status } of this.items.values()) counts[status]++;
+    return counts;
+  }
+
+  get isBusy() { return this._running > 0; }
+
+  pause() {
+    this.paused = true;
+    this._changed();
+  }
+
+  go() {
+    clearTimeout(this._timer);
+    this.paused = false;
+    this.problem = null;
+    while (this._running < PARALLEL && this._next().length) this._send();
+    this._changed();
+  }
+
+  /** Forget what is done, or everything. */
+  async clear({ all = false } = {}) {
+    const gone = [...this.items.values()].filter(({ status }) => all || !["waiting", "sending"].includes(status)).map(({ id }) => id);
+    gone.forEach((id) => this.items.delete(id));
+    await store.remove("uploads", gone).catch(() => {});
+    this._changed();
+  }
+
+  _next() {
+    if (this.paused || this.problem) return [];
+    const batch = [];
+    let bytes = 0;
+    for (const item of this.items.values()) {
+      if (item.status !== "waiting") continue;
+      if (batch.length && (bytes + item.size > BATCH_BYTES || item.alone)) break;
+      batch.push(item);
+      bytes += item.size;
+      if (batch.length === BATCH_FILES || item.alone) break;
+    }
+    return batch;
+  }
+
+  async _send() {
+    const batch = this._next();
+    if (batch.length === 0) return;
+    this._running++;
+    batch.forEach((item) => { item.status = "sending"; });
+    this._changed();
+    try {
+      const unknown = await this._unknown(batch);
+      if (unknown.length) await indexFiles(unknown, (line) => this._receive(unknown, line));
+      this._wait_s = 1;
+    } catch (error) {
+      this._fail(batch, error);
+    }
+    this._running--;
+    batch.filter(({ status }) => status === "sending").forEach((item) => { item.status = "waiting"; });
+    while (this._running < PARALLEL && this._next().length) this._send();
+    this._changed();
+  }
+
+  /** Those of a batch that the gallery has not; it may have them under their path within the added folder. */
+  async _unknown(batch) {
+    const lookups = [];
+    for (const item of batch) {
+      try {
+        const content_sha256 = await digest(item.file);
+        for (const id of content_sha256 ? new Set([item.id, item.id.replace(/^[^/]*\//, "")]) : []) lookups.push({ item, id, content_sha256 });
+      } catch {
+        this._done(item, "rejected", { code: "unreadable" }); // it was moved or deleted meanwhile
+      }
+    }
+    const known = lookups.length ? await lookUp(lookups.map(({ id, content_sha256 }) => ({ id, content_sha256 }))) : new Set();
+    for (const { item, id } of lookups) if (known.has(id) && item.status === "sending") this._done(item, "duplicate");
+    return batch.filter(({ status }) => status === "sending");
+  }
+
+  _receive(batch, { receipt, problem }) {
+    if (problem) throw Object.assign(new Error(problem.title), { problem });
+    if (receipt) this._done(batch[receipt.index], receipt.status, receipt.error);
+  }
+
+  _done(item, status, reason = null) {
+    Object.assign(item, { status, reason, file: null });
+    store.remove("uploads", [item.id]).catch(() => {});
+    this._changed();
+  }
+
+  _fail(batch, error) {
+    const kind = error.problem ? "not_ready" : kindOf(error);
+    const sending = batch.filter(({ status }) => status === "sending");
+    if (kind === "too_large" && sending.length > 1) {
+      sending.forEach((item) => { item.alone = true; });
+    } else if (kind === "key" || kind === "no_indexer") {
+      this.problem = error;
+    } else if (TEMPORARY.has(kind)) {
+      this.problem = error;
+      const wait_s = error.retryAfter ?? this._wait_s;
+      this._wait_s = Math.min(SLOWEST_S, this._wait_s * 2);
+      this._timer = setTimeout(() => { if (!this.paused) this.go(); }, wait_s * 1000);
+    } else {
+      sending.forEach((item) => this._done(item, "rejected", { code: error.code, title: error.title, detail: error.detail ?? error.message }));
+    }
+  }
+
+  _changed() { this.dispatchEvent(new Event("change")); }
+}
+
+/** SHA-256 of a file as hex digits; null where the browser does not compute it: on a page without TLS. */
+async function digest(file) {
+  if (!globalThis.crypto?.subtle) {
+    await file.slice(0, 1).arrayBuffer();
+    return null;
+  }
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
