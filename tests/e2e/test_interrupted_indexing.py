@@ -19,8 +19,8 @@ from aff_client.index_client import IndexerClient
 from aff_shared.store.gallery_catalogue import open_catalogue
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
-from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
-from aff_toolkit.indexing.source import source_items
+from aff_toolkit.indexing.indexing_record import IndexingRecord, IndexingSummary
+from aff_toolkit.indexing.sources import source_items
 from aff_toolkit.local.local_service import local_services
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE

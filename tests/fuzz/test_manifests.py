@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
+from aff_toolkit.indexing.sources import source_items
 from tests.fuzz.cases import run_cases
 from tests.fuzz.mutations import mutated
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
+from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice
 from aff_toolkit.evaluation.evaluation_record import EvaluationConfig, EvaluationRecord
 from tests.support.full_disk import no_file_beyond
 from tests.support.tiny_bundle import TinyBundle

@@ -1,9 +1,13 @@
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.retrieval_scores import (
-    average_precision,
+    average_precision_at,
+    bootstrap_interval,
+    difference,
     score_embeddings,
     score_rankings,
     score_relevance,
@@ -15,15 +19,15 @@ def ranking(text: str) -> np.ndarray:
 
 
 def test_average_precision_by_hand() -> None:
-    assert average_precision(ranking("+-+-"), 2) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert average_precision_at(np.flatnonzero(ranking("+-+-")), 2) == pytest.approx((1 / 1 + 2 / 3) / 2)
 
 
 def test_a_positive_that_was_not_found_counts_as_zero() -> None:
-    assert average_precision(ranking("-+"), 4) == pytest.approx((1 / 2) / 4)
+    assert average_precision_at(np.flatnonzero(ranking("-+")), 4) == pytest.approx((1 / 2) / 4)
 
 
 def test_a_cutoff_limits_ranks_and_denominator() -> None:
-    assert average_precision(ranking("+-+"), 3, cutoff=2) == pytest.approx((1 / 1) / 2)
+    assert average_precision_at(np.flatnonzero(ranking("+-+")), 3, cutoff=2) == pytest.approx((1 / 1) / 2)
 
 
 def slow_average_precision(relevant: list[bool]) -> float:
@@ -41,7 +45,7 @@ def test_average_precision_equals_a_slow_loop_on_random_rankings() -> None:
         relevant = rng.random(60) < 0.2
         relevant[rng.integers(60)] = True
         expected = slow_average_precision(relevant.tolist())
-        assert average_precision(relevant, int(relevant.sum())) == pytest.approx(expected)
+        assert average_precision_at(np.flatnonzero(relevant), int(relevant.sum())) == pytest.approx(expected)
 
 
 def test_queries_without_positives_are_left_out() -> None:
@@ -94,3 +98,29 @@ def test_positives_and_junk_are_scored_as_by_a_slow_loop() -> None:
     assert scores.map == pytest.approx(np.mean(precisions))
     assert scores.recall_at_1 == pytest.approx(np.mean(firsts))
     assert scores.queries == len(precisions)
+
+
+def test_a_constant_difference_is_sure() -> None:
+    second = np.linspace(0.1, 0.5, 20)
+    assert bootstrap_interval(second + 0.2, second, difference) == pytest.approx((0.2, 0.2))
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
+    first = np.array([1.0, 0.0] * 200)
+    low, high = bootstrap_interval(first, np.zeros(400), difference)
+    assert low == pytest.approx(0.5 - 1.96 * 0.5 / 20, abs=0.01)
+    assert high == pytest.approx(0.5 + 1.96 * 0.5 / 20, abs=0.01)
+
+
+def test_queries_for_one_thing_count_as_one_draw() -> None:
+    first = np.repeat([1.0, 0.0, 1.0, 0.0], 100)
+    things = [str(number // 100) for number in range(400)]
+    low, high = bootstrap_interval(first, np.zeros(400), difference, groups=things)
+    assert (low, high) == (0.0, 1.0)  # four draws: none or all of them with the figure of 1 in every sixteenth sample
+
+
+def test_things_with_more_queries_weigh_more() -> None:
+    first, things = np.array([1.0] * 30 + [0.0] * 10), ["a"] * 30 + ["b"] * 10
+    low, high = bootstrap_interval(first, np.zeros(40), difference, groups=things)
+    assert (low, high) == (0.0, 1.0)
+    assert bootstrap_interval(first, first - 0.25, difference, groups=things) == pytest.approx((0.25, 0.25))

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aff_toolkit.errors import GroundTruthError
-from aff_toolkit.evaluation.revisited_ground_truth import SETUPS, RevisitedGroundTruth, read_revisited
-from aff_toolkit.evaluation.revisited_scores import RANKS, score_revisited
+from aff_toolkit.evaluation.revisited import SETUPS, RevisitedGroundTruth, read_revisited
+from aff_toolkit.evaluation.revisited_scores import RANKS
+from tests.support.revisited_scores import score_revisited
 
 OFFICIAL = Path(__file__).parents[5] / "shared" / "data" / "revisited"
 KINDS = {
@@ -105,7 +106,7 @@ def test_a_query_without_positives_is_left_out_of_the_mean() -> None:
 
 def test_no_positive_at_all_is_rejected() -> None:
     truth = RevisitedGroundTruth.model_validate(benchmark([["junk", "other"]]))
-    with pytest.raises(ValueError, match="setup hard"):
+    with pytest.raises(ValueError, match="no query has a positive"):
         score_revisited([np.array([0, 1])], truth, "hard")
 
 

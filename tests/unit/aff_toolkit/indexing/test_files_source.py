@@ -13,8 +13,8 @@ import pytest
 
 from aff_shared.errors import ImageTooManyBytesError
 from aff_toolkit.data.image_files import UnreadableFolderError
-from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError
+from aff_toolkit.indexing.sources import source_items
 
 
 def _write(folder: Path, *names: str) -> None:

@@ -16,9 +16,9 @@ from aff_client.index_client import IndexerClient
 from aff_shared.schemas.indexing import IndexSummary
 from aff_toolkit.indexing import index_items as module
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
-from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
-from aff_toolkit.indexing.source import source_items
+from aff_toolkit.indexing.indexing_record import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
+from aff_toolkit.indexing.sources import source_items
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import png_bytes
 from tests.support.plain_photograph import plain_png

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aff_shared.errors import MissingExtraError
-from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.indexing_record import IndexingRecord
 from aff_toolkit.indexing.ray_engine import error_of_ours, index_with_ray
 from aff_toolkit.indexing.source_item import SourceError
 

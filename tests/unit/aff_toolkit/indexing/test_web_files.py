@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from aff_toolkit.indexing.remote_files import Refusal, sendable
-from aff_toolkit.indexing.source import SourceKind, source_items
 from aff_toolkit.indexing.source_item import SourceError
+from aff_toolkit.indexing.sources import SourceKind, source_items
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`aff bundle inspect`, `aff bundle verify` and `aff bundle repair`."""
+"""`aff bundle`, and `aff checkpoints`, which converts released checkpoints into extractors."""
 
 from __future__ import annotations
 
@@ -103,3 +103,39 @@ def fallen(metrics: Mapping[str, Any]) -> list[str]:
         and protocol.get("before")
         and protocol["scores"]["asymmetric"]["map"] < protocol["before"]["asymmetric"]["map"]
     ]
+
+
+checkpoints_app = typer.Typer(help="Convert released checkpoints into extractors.", no_args_is_help=True)
+
+
+@checkpoints_app.command("list")
+def list_formats(as_json: JsonOption = False) -> None:
+    """Show the supported formats."""
+    from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS  # noqa: PLC0415 - torch takes seconds
+
+    if as_json:
+        print_json([{"name": form.name, "source": form.source} for form in CHECKPOINT_FORMATS.values()])
+        return
+    for form in CHECKPOINT_FORMATS.values():
+        output.print(f"{form.name:22} {form.source}")
+
+
+@checkpoints_app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="Released checkpoint, .pth or .pyth.")],
+    directory: Annotated[Path, typer.Argument(metavar="OUT", help="Directory for the weights and the specification.")],
+    form: Annotated[str, typer.Option("--as", help="Format of the checkpoint; see `aff checkpoints list`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check all weights of a checkpoint, and write them as safetensors with the specification of an extractor."""
+    from aff_toolkit.weights.convert_checkpoint import convert_checkpoint, format_named  # noqa: PLC0415 - torch
+
+    with exit_on_error(as_json):
+        spec = convert_checkpoint(file, format_named(form), directory)
+    if as_json:
+        print_json(spec.model_dump(mode="json"))
+        return
+    path = directory / str(spec.weights)
+    output.print(
+        f"{path}: weights; {path.with_suffix('.json')}: specification. Next: set the specification in a recipe"
+    )

@@ -27,8 +27,8 @@ from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
 from aff_toolkit.demo import DemoReport, render_demo_photographs, run_demo
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
-from aff_toolkit.indexing.indexing_summary import IndexingRecord
-from aff_toolkit.indexing.source import source_items
+from aff_toolkit.indexing.indexing_record import IndexingRecord
+from aff_toolkit.indexing.sources import source_items
 from aff_toolkit.local.local_service import local_services
 
 

@@ -25,11 +25,11 @@ from aff_toolkit.cli.console import (
 
 if TYPE_CHECKING:
     from aff_shared.bundles.bundle import BundleManifest
-    from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-    from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
+    from aff_toolkit.evaluation.benchmark import Benchmark
+    from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice
     from aff_toolkit.evaluation.evaluation_record import EvaluationConfig, Mode
-    from aff_toolkit.evaluation.rankings.rankings import Rankings
-    from aff_toolkit.evaluation.report.evaluation_report import EvaluationReport
+    from aff_toolkit.evaluation.evaluation_report import EvaluationReport
+    from aff_toolkit.evaluation.rankings import Rankings
 
 _ASYMMETRIC_ONLY = (
     "live search uses the query encoder for queries and the mixer for the gallery: only asymmetric is possible"
@@ -91,9 +91,9 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a bundle on a benchmark: compute rankings, score them, and write a report."""
-    from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice  # noqa: PLC0415
+    from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice  # noqa: PLC0415
     from aff_toolkit.evaluation.evaluation_record import EvaluationConfig  # noqa: PLC0415
-    from aff_toolkit.evaluation.report.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.evaluation.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
         place = _one_path(path, data)
@@ -168,7 +168,7 @@ def _export(
     baselines: bool | None,
     urls: tuple[str, str] | None,
 ) -> None:
-    from aff_toolkit.evaluation.rankings.export_rankings import ExportRankings  # noqa: PLC0415
+    from aff_toolkit.evaluation.export_rankings import ExportRankings  # noqa: PLC0415
 
     search_live = partial(_search_live, bundle, urls) if config.search == "live" else None
     ExportRankings(config, bundle, directory, images_bar).run(modes, search_live, baselines=baselines)
@@ -180,7 +180,7 @@ def _search_live(
     """Search through the services; without URLs, start them on a temporary embedded gallery."""
     from aff_client import SearchClient  # noqa: PLC0415
     from aff_client.index_client import IndexerClient  # noqa: PLC0415
-    from aff_toolkit.evaluation.rankings.live_search import LiveSearch  # noqa: PLC0415
+    from aff_toolkit.evaluation.live_search import LiveSearch  # noqa: PLC0415
     from aff_toolkit.local.local_service import local_services  # noqa: PLC0415
 
     with ExitStack() as stack:
@@ -195,7 +195,7 @@ def _search_live(
 
 
 def _print_report(report: EvaluationReport, directory: Path) -> None:
-    from aff_toolkit.evaluation.report.evaluation_report import figure_name  # noqa: PLC0415
+    from aff_toolkit.evaluation.evaluation_report import figure_name  # noqa: PLC0415
 
     first = next(iter(report.modes.values()))
     figures = list(next(iter(first.setups.values())).figures)

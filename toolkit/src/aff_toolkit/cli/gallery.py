@@ -28,7 +28,6 @@ from aff_toolkit.cli.console import (
 )
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_comparison, print_jobs, print_remixed
 from aff_toolkit.cli.gallery_offline import export_files, import_files, rebuild
-from aff_toolkit.cli.index import index as index_source
 
 app = typer.Typer(
     help="Manage a gallery: collections, model changes without downtime, backups, export.", no_args_is_help=True
@@ -75,6 +74,8 @@ def build(
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         created = client.build(bundle)
     if source is not None:
+        from aff_toolkit.cli.index import index as index_source  # noqa: PLC0415
+
         index_source(source, indexer_url=indexer_url, as_json=as_json)
     elif as_json:
         print_json(created.model_dump(mode="json"))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aff_shared.errors import GalleryMissingError, StoreRejectedError
+from aff_shared.errors import GalleryMissingError, RemixError, StoreRejectedError
 from aff_shared.schemas.gallery import FusedCollection, GalleryJob
-from aff_shared.store.embedded.rebuild import RebuiltGallery, rebuild_gallery
-from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
-from aff_shared.store.settings import StoreSettings
 from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, images_bar, output, print_json
-from gallery_indexer.collections.portable_manifest import Manifest
+
+if TYPE_CHECKING:
+    from aff_shared.schemas.embedding_space import EmbeddingSpace
+    from aff_shared.store.embedded.rebuild import RebuiltGallery
+    from aff_shared.store.gallery_catalogue import GalleryCatalogue
+    from aff_shared.store.settings import StoreSettings
+    from gallery_indexer.collections.portable_manifest import Manifest
+    from gallery_indexer.settings import IndexerSettings
 
 _INCOMPLETE = 3
 Directory = Annotated[Path, typer.Argument(help="Directory of the manifest and the Parquet files.")]
@@ -36,6 +41,9 @@ def rebuild(
     Damaged files are moved away. If another collection is intact, it becomes live, and the damaged one is filled from
     stored features (AFF_INDEX_KEPT_TOKENS_PATH). Exit status 3: some sources have to be indexed again.
     """
+    from aff_shared.store.embedded.rebuild import rebuild_gallery  # noqa: PLC0415 - imports the store
+    from aff_shared.store.settings import StoreSettings  # noqa: PLC0415
+
     with exit_on_error(as_json):
         store = StoreSettings(**_given(edge_path=gallery))
         if store.url:
@@ -56,11 +64,48 @@ def _fill(store: StoreSettings, bundle: Path | None, rebuilt: RebuiltGallery) ->
     lacking = [space for space in rebuilt.emptied if space != rebuilt.live]
     if not lacking:
         return []
-    from aff_toolkit.indexing.fill_from_tokens import fill_from_tokens  # noqa: PLC0415 - torch takes seconds
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
 
     settings = IndexerSettings(**_given(bundle_path=bundle), store=store, host="127.0.0.1")
     return asyncio.run(fill_from_tokens(settings, lacking))
+
+
+async def fill_from_tokens(settings: IndexerSettings, spaces: Sequence[EmbeddingSpace]) -> list[GalleryJob]:
+    """Recompute the embeddings of the live collection's images for each space whose bundle exists.
+
+    Args:
+        settings: Settings of the indexer, with its gallery, bundles and stored features.
+        spaces: Embedding spaces of collections that are not live. Spaces without a bundle, or with other extractors
+            than the live one's, are skipped.
+
+    Returns:
+        The finished jobs of the other spaces.
+
+    Raises:
+        BundleError: The bundle of the settings cannot be used.
+        StoreError: The gallery cannot be opened.
+    """
+    from aff_shared.bundles.bundle_repository import BundleRepository  # noqa: PLC0415
+    from gallery_indexer.app import create_app  # noqa: PLC0415 - torch takes seconds
+
+    if settings.kept_tokens_path is None or not spaces:
+        return []
+    bundles, filled = BundleRepository(settings.bundle_path), []
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        components = app.state.components
+        for space in spaces:
+            bundle = await asyncio.to_thread(bundles.of_space, space.id)
+            if bundle is None:
+                continue
+            try:
+                job = await components.jobs.start(
+                    "remix", bundle.name, partial(components.remix_gallery.prepare, bundle.name)
+                )
+            except RemixError:
+                continue
+            filled.append(await components.jobs.ended(job.id))
+    return filled
 
 
 def _fused(job: GalleryJob) -> FusedCollection:
@@ -157,12 +202,16 @@ class _Bar:
 
 
 def _settings(gallery: Path | None) -> StoreSettings:
+    from aff_shared.store.settings import StoreSettings  # noqa: PLC0415 - imports the store
+
     return StoreSettings() if gallery is None else StoreSettings(url="", edge_path=gallery)
 
 
 def _with_bar(
     description: str, settings: StoreSettings, work: Callable[[GalleryCatalogue, _Bar], Awaitable[Manifest]]
 ) -> Manifest:
+    from aff_shared.store.gallery_catalogue import open_catalogue  # noqa: PLC0415 - imports the store
+
     async def run() -> Manifest:
         catalogue = await open_catalogue(settings)
         try:

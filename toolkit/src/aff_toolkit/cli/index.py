@@ -29,11 +29,10 @@ from aff_toolkit.cli.console import (
     print_json,
     printable,
 )
-from aff_toolkit.indexing.files_source import in_words
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
-from aff_toolkit.indexing.indexing_summary import IndexingRecord, IndexingSummary
+from aff_toolkit.indexing.indexing_record import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.patience import patiently
-from aff_toolkit.indexing.source import is_cheap_to_list, source_items
+from aff_toolkit.indexing.sources import in_words, is_cheap_to_list, source_items
 
 _SHOWN_FAILURES = 20
 _INTERRUPTED = 130

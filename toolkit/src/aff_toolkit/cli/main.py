@@ -18,12 +18,12 @@ COMMANDS = {
     "demo": ("aff_toolkit.cli.demo:demo", "Index and search photographs, and report the accuracy."),
     "train": ("aff_toolkit.cli.train:train", "Train a bundle by a recipe or on your own photographs."),
     "evaluate": ("aff_toolkit.cli.evaluate:evaluate", "Evaluate a bundle on a benchmark."),
-    "openapi": ("aff_toolkit.cli.openapi:openapi", "Write the OpenAPI document of each service."),
+    "openapi": ("aff_toolkit.cli.serve:openapi", "Write the OpenAPI document of each service."),
     "protocol": ("aff_toolkit.cli.protocol:app", "Create CSV files for `aff evaluate csv`."),
     "bundle": ("aff_toolkit.cli.bundle:app", "Inspect, verify and repair model bundles."),
     "gallery": ("aff_toolkit.cli.gallery:app", "Manage collections, model changes, backups and exports."),
     "features": ("aff_toolkit.cli.features:app", "Extract and store features for trainings."),
-    "checkpoints": ("aff_toolkit.cli.checkpoints:app", "Convert released checkpoints into extractors."),
+    "checkpoints": ("aff_toolkit.cli.bundle:checkpoints_app", "Convert released checkpoints into extractors."),
     "keys": ("aff_toolkit.cli.keys:app", "Create access keys for the services."),
 }
 """Name of a subcommand: what runs it (`module:attribute`), and its line in `aff --help`, of one sentence."""

@@ -43,7 +43,7 @@ def frames(
     as_json: JsonOption = False,
 ) -> None:
     """Create queries, gallery, positives and junk from the frames of videos or walks."""
-    from aff_toolkit.evaluation.frames_protocol import frames_protocol, write_protocol  # noqa: PLC0415 - slow imports
+    from aff_toolkit.evaluation.protocols import frames_protocol, write_protocol  # noqa: PLC0415 - slow imports
 
     with exit_on_error(as_json):
         if out.resolve() == frames_csv.resolve():

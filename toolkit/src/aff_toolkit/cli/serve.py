@@ -1,8 +1,9 @@
-"""`aff serve`."""
+"""`aff serve` and `aff openapi`."""
 
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from aff_shared.web.logs import configure_logging
 from aff_shared.web.observability import configure_tracing
 from aff_shared.web.serving import prepare_process, report_settings_errors, run_on_event_loop
 from aff_shared.web.settings import AccessSettings, ObserveSettings, Scope
-from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, print_json
+from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, output, print_json
 from aff_toolkit.cli.keys import make_key
 
 
@@ -102,3 +103,26 @@ def _access_by_keys_of(path: Path) -> AccessSettings:
 
 def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def openapi(
+    directory: Annotated[Path, typer.Argument(help="Directory for the documents.")], as_json: JsonOption = False
+) -> None:
+    """Write the OpenAPI document of each service."""
+    from gallery_indexer.app import create_app as create_indexer_app  # noqa: PLC0415 - torch takes seconds
+    from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
+    from query_api.app import create_app as create_query_app  # noqa: PLC0415
+    from query_api.settings import QuerySettings  # noqa: PLC0415
+
+    documents = {
+        "gallery_indexer": create_indexer_app(IndexerSettings()).openapi(),
+        "query_api": create_query_app(QuerySettings()).openapi(),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        (directory / f"{name}.json").write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({name: str(directory / f"{name}.json") for name in documents})
+    else:
+        output.print(f"{', '.join(f'{name}.json' for name in documents)} written to {directory}")

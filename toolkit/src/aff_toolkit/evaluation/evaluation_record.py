@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.evaluation.benchmarks.benchmark import Benchmark
-from aff_toolkit.evaluation.benchmarks.benchmark_choice import BenchmarkChoice
+from aff_toolkit.evaluation.benchmark import Benchmark
+from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice
 
 # Pairing of the bundle's encoders.
 Mode = Literal["asymmetric", "symmetric", "light-only"]

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from aff_toolkit.evaluation.revisited_ground_truth import RevisitedGroundTruth, Setup
-
 RANKS = (1, 5, 10)
 
 
@@ -68,29 +66,6 @@ def positions_of(
     positive = np.flatnonzero(np.isin(ranking, relevant))
     junk = np.flatnonzero(np.isin(ranking, ignored))
     return positive - np.searchsorted(junk, positive)
-
-
-def score_revisited(
-    rankings: Sequence[NDArray[np.int64]], truth: RevisitedGroundTruth, setup: Setup
-) -> RevisitedScores:
-    """Score one ranking per query in one setup.
-
-    Args:
-        rankings: Per query (G,) int64 gallery rows, best first; rows beyond the ground truth's gallery are distractors.
-        truth: The benchmark.
-        setup: `easy`, `medium` or `hard`.
-
-    Raises:
-        ValueError: There is not one ranking per query, or no query has a positive.
-    """
-    relevant = [query.relevant(setup) for query in truth.gnd]
-    if not any(map(len, relevant)):
-        raise ValueError(f"no query has a positive in the setup {setup}")
-    found = [
-        positions_of(ranking, rows, query.ignored(setup))
-        for ranking, rows, query in zip(rankings, relevant, truth.gnd, strict=True)
-    ]
-    return score_revisited_positions(found, [len(rows) for rows in relevant])
 
 
 def score_revisited_positions(positions: Sequence[NDArray[np.int64]], positives: Sequence[int]) -> RevisitedScores:

@@ -12,8 +12,8 @@ from typing import Any
 
 from aff_shared.errors import MissingExtraError
 from aff_toolkit.data.text_table import TableRow, TextTable, is_text, require_different
-from aff_toolkit.indexing.failure_list import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
 from aff_toolkit.indexing.file_systems import Place
+from aff_toolkit.indexing.indexing_record import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
 
 PAYLOAD = "payload"
 IMAGE = "image"

@@ -18,9 +18,9 @@ from aff_shared.schemas.indexing import IndexSummary
 from aff_shared.schemas.problem import Problem
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.indexing.file_systems import has_protocol
-from aff_toolkit.indexing.indexing_summary import IndexingRecord
+from aff_toolkit.indexing.indexing_record import IndexingRecord
 from aff_toolkit.indexing.ray_store import ActorStore, OpenedStore
-from aff_toolkit.indexing.source import SourceKind
+from aff_toolkit.indexing.sources import SourceKind
 from gallery_indexer.settings import IndexerSettings
 
 _BATCH_FORMAT = "pyarrow"

@@ -22,8 +22,8 @@ from aff_shared.schemas.problem import problem_of
 from aff_shared.store.gallery_store import GalleryPoint
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.ray_store import StageStore
-from aff_toolkit.indexing.source import source_items
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
+from aff_toolkit.indexing.sources import source_items
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
 from gallery_indexer.indexing.batch_encoder import BatchEncoder, require_usable

@@ -1,1 +1,0 @@
-"""Retrieval benchmarks: photographs and ground truth."""

@@ -1,1 +1,0 @@
-"""From photographs to rankings: embeddings in resumable shards, exact search, or the running services."""

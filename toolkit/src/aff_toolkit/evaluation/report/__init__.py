@@ -1,1 +1,0 @@
-"""From rankings to figures, curves and pictures."""
