@@ -1,0 +1,49 @@
+"""The wheels that a release publishes."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import aff_shared
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "shared": {"aff_shared/py.typed"},
+    "client": {"aff_client/py.typed"},
+    "services/query_api": {"query_api/py.typed", "query_api/page/index.html", "query_api/page/manifest.webmanifest"},
+    "services/gallery_indexer": {"gallery_indexer/py.typed"},
+    "toolkit": {"aff_toolkit/py.typed"},
+    "benchmarks": {"aff_benchmarks/py.typed", "aff_benchmarks/configs/ablation/photos.toml"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("directory", PACKAGES)
+def test_a_wheel_holds_every_file_of_its_package_and_the_version(directory: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT / directory, check=True, capture_output=True)
+    (wheel,) = tmp_path.iterdir()
+    assert wheel.name.split("-")[1] == aff_shared.__version__
+    there = set(zipfile.ZipFile(wheel).namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", f"{directory}/src"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    sources = {name.removeprefix(f"{directory}/src/") for name in tracked if (ROOT / name).is_file()}
+    assert sources
+    assert (sources | PACKAGES[directory]) - there == set()
+
+
+def test_every_package_has_the_version_of_one_file_and_so_has_the_citation() -> None:
+    for directory in PACKAGES:
+        project = tomllib.loads((ROOT / directory / "pyproject.toml").read_text())
+        source = ROOT / directory / project["tool"]["hatch"]["version"]["path"]
+        assert source.resolve() == Path(aff_shared.__file__).resolve()
+        assert project["project"]["dynamic"] == ["version"]
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited is not None
+    assert cited[1] == aff_shared.__version__
