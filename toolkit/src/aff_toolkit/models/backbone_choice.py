@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.data import Settings
+from aff_toolkit.data.__init__ import Settings
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.weights.hub_models import (
@@ -60,10 +61,23 @@ class Installation:
     photographs: Callable[[], Sequence[Photograph]]
 
 
-class Choice(Settings):
+class Choice(Settings, ABC):
     """Base of the extractors' tables in a recipe."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
+
+    @abstractmethod
+    def install(self, place: Installation) -> ExtractorSpec:
+        """Write the weights into the directory of a training, and return the extractor's specification.
+
+        Raises:
+            ExtractorUnavailableError: The weights are not available, are of another network, or do not support the
+                recipe's settings.
+            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
+            TooFewPhotographsError: A codebook is fitted, and there are fewer keypoints than centres, or no more
+                photographs than dimensions.
+            MissingExtraError: timm is needed, and is not installed, or cannot be loaded.
+        """
 
 
 class BackboneChoice(Choice):
@@ -127,12 +141,7 @@ class TimmChoice(BackboneChoice):
     architecture: str | None = None
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: The model is not available, or does not support the recipe's settings.
-            MissingExtraError: timm is not installed, or cannot be loaded.
-        """
+        """See Choice."""
         release = TimmRelease.find(self.model, self.revision, self.architecture)
         try:
             config = TimmBackboneConfig.model_validate(
@@ -172,12 +181,7 @@ class ConvertedChoice(Choice):
     local_tokens: int | None = Field(default=None, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Copy the weights into the directory of a training, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: Specification or weights are missing or cannot be read; names the command that
-                creates them.
-        """
+        """See Choice."""
         try:
             spec = ExtractorSpec.model_validate_json(self.spec.read_bytes())
             weights = place.directory / WEIGHTS.format(spec.name)
@@ -216,11 +220,7 @@ class HubChoice(BackboneChoice):
     local_by: LocalBy = "norm"
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: The model is not available, or does not support the recipe's settings.
-        """
+        """See Choice."""
         folder = model_folder(self.model, self.revision)
         model = load_vision_model(folder)
         mean, std = normalisation_of(folder)

@@ -58,11 +58,7 @@ class BaseBundle:
         return mixer.eval()
 
     def load_query_encoder(self, encoder: QueryEncoder, images: Tensor | None = None) -> None:
-        """Load the bundle's weights into an encoder of the same architecture; see load_onnx_weights.
-
-        Raises:
-            BundleFormatError: The query encoder is of another architecture.
-        """
+        """Load the bundle's weights into an encoder of the same architecture; see load_onnx_weights."""
         load_onnx_weights(encoder, self.directory / self.manifest.query_encoder.model, images)
 
     def prototypes_of(self, instances: Sequence[str]) -> Tensor | None:

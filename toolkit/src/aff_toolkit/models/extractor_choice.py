@@ -58,12 +58,7 @@ class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):
         return self
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: The weights are not available, or are of another network.
-            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
-        """
+        """See Choice."""
         pretrained, network = PretrainedWeights(self.model), EfficientNetLite(self.variant)
         load_released_weights(network, pretrained.read_efficientnet_lite(), self.model)
         weights = WEIGHTS.format(self.name)
@@ -102,12 +97,7 @@ class XFeatChoice(XFeatConfig, Choice):
     local_tokens: int = Field(ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Write the weights into the directory of a training, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: The weights are not available, or are of another network.
-            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
-        """
+        """See Choice."""
         weights = WEIGHTS.format(self.name)
         save_tensors(load_xfeat(self.model).state_dict(), place.directory / weights, self.stored)
         return xfeat_spec(
@@ -153,13 +143,7 @@ class XFeatVladChoice(XFeatVladConfig, Choice):
     dimension: int | None = Field(default=None, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Fit codebook and whitening, write them with the network's weights, and return the extractor's specification.
-
-        Raises:
-            ExtractorUnavailableError: The weights are not available, or are of another network.
-            UnreadableCheckpointError: The file of the weights is missing, damaged, or needs code to be read.
-            TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
-        """
+        """Fit codebook and whitening, and write them with the network's weights; see Choice."""
         config = XFeatVladConfig.model_validate(self.model_dump(include=set(XFeatVladConfig.model_fields)))
         weights = WEIGHTS.format(f"{self.name}_vlad")
         spec = xfeat_vlad_spec(
@@ -209,11 +193,7 @@ class RootSiftVladChoice(Choice):
     max_descriptors: int = Field(default=1000, ge=1)
 
     def install(self, place: Installation) -> ExtractorSpec:
-        """Fit the codebook, and return the extractor's specification.
-
-        Raises:
-            TooFewPhotographsError: There are fewer keypoints than centres, or no more photographs than dimensions.
-        """
+        """Fit codebook and whitening; see Choice."""
         spec = rootsift_vlad_spec(
             size=self.size,
             max_tokens=self.local_tokens or None,

@@ -96,12 +96,7 @@ class PretrainedWeights:
         return f"query encoder of the bundle {manifest.name}, fingerprint {manifest.fingerprint}"
 
     def require(self) -> None:
-        """Check a bundle or a package before the features are extracted, which takes hours.
-
-        Raises:
-            BundleError: The bundle is missing, altered, or of a newer format.
-            ExtractorUnavailableError: The package is not a known one.
-        """
+        """Check a bundle or a package before the features are extracted, which takes hours; raises as `bundle` does."""
         if self.bundle is None and is_packaged(self.source):
             find_packaged_weights(self.source)
 

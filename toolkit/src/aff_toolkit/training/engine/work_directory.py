@@ -74,11 +74,7 @@ class WorkDirectory:
         extract: Extract,
         settings: StoreSettings,
     ) -> FeatureStore:
-        """Return the feature store `name`, after creating or completing it; print which photographs cannot be read.
-
-        Raises:
-            FeatureStoreError: See extract_features.
-        """
+        """Return the feature store `name`, completed by extract_features; print what cannot be read."""
         directory = self.path / name
 
         def make() -> None:

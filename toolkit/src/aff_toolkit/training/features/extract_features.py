@@ -222,12 +222,9 @@ def plan_features(
     sample: int,
     on_progress: OnProgress,
 ) -> FeaturePlan:
-    """Extract a random sample into a temporary directory, and extrapolate to all photographs.
+    """Extract a random sample into a temporary directory, and extrapolate to all photographs; see extract_features.
 
-    At most `sample` photographs are measured; nothing is written into the directory. See extract_features.
-
-    Raises:
-        FeatureStoreError: See extract_features.
+    At most `sample` photographs are measured; nothing is written into the directory.
     """
     places = np.random.default_rng(_SEED).permutation(len(photographs))[:sample]
     chosen = [photographs[place] for place in np.sort(places)]

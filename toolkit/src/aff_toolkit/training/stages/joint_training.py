@@ -60,8 +60,7 @@ def train_pair(
         directory: Directory of the checkpoints; None writes none.
         configuration: JSON settings that have to match for a checkpoint to be resumed.
         log: Log of the training.
-        validation: Validation that selects the best weights of the last stage; without a directory it only measures
-            them.
+        validation: Validation that selects the best weights of the last stage; without a directory it only measures.
         prototypes: (C, D) start of w_mix, in the order of the labels.
 
     Raises:

@@ -89,11 +89,7 @@ class Pretraining:
     work: WorkDirectory
 
     def train_compact_cnn(self, section: CompactCnnSection, weights: Path) -> None:
-        """Train the compact network and write it to `weights`.
-
-        Raises:
-            AffError: A source cannot be used, or the training fails.
-        """
+        """Train the compact network and write it to `weights`."""
         network = CompactCnn(section.width, section.global_dimension, section.local_dimension)
 
         def embed(images: Tensor) -> Tensor:
@@ -107,11 +103,7 @@ class Pretraining:
         self.work.once(lambda: save_model(network, str(weights)))
 
     def train_query_encoder(self, encoder: QueryEncoder, optimisation: OptimisationSection) -> None:
-        """Train a query encoder in place.
-
-        Raises:
-            AffError: A source cannot be used, or the training fails.
-        """
+        """Train a query encoder in place."""
         self._train("query_encoder", encoder, encoder.forward, self.recipe.query_encoder, optimisation)
 
     def _train(
