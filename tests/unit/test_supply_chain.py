@@ -6,6 +6,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -85,6 +86,33 @@ def test_a_lock_names_nothing_of_ours_and_the_query_sides_no_torch() -> None:
     for service in SERVICES:
         assert not set(_locked(service)) & (OURS | {"torch"})
     assert not set(_locked("query_api")) & {"transformers", "safetensors", "opencv-python-headless"}
+
+
+def test_workflows_pin_every_action_by_its_commit_and_grant_permissions_per_job() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        text = path.read_text()
+        used = re.findall(r"uses: (\S+)(.*)", text)
+        assert used, path
+        for action, rest in used:
+            assert action.startswith("./") or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+            assert action.startswith("./") or re.fullmatch(r" # v\d+\.\d+\.\d+", rest), action
+        workflow = yaml.safe_load(text)
+        assert workflow["permissions"] == {}
+        assert all("permissions" in job for job in workflow["jobs"].values())
+
+
+def test_a_release_publishes_every_package_and_every_image() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    steps = " ".join(step.get("run", "") for step in workflow["jobs"]["packages"]["steps"])
+    assert set(re.search(r"for package in ([\w/ ]+);", steps)[1].split()) == {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in [*ROOT.glob("*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")]
+    }
+    images = workflow["jobs"]["images"]["strategy"]["matrix"]["include"]
+    dockerfiles = {
+        path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*/Dockerfile"), *ROOT.glob("services/*/Dockerfile")]
+    }
+    assert {image["dockerfile"] for image in images} == dockerfiles
 
 
 def test_nothing_unpickles() -> None:
