@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 
 
 class Augmentation(Settings):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_lists import csv_photographs, gldv2_photographs

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.folder import FolderSurvey, survey_folder
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_source import (

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_shared.schemas.preprocessing import Preprocessing
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.weights.hub_models import (

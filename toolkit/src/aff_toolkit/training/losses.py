@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 
 _EDGE = 1e-6
 _SHORTEST = 1e-12

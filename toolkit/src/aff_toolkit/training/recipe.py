@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from aff_shared.errors import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.extractor_choice import ExtractorChoice

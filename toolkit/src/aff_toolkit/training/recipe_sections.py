@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from aff_shared.bundles.bundle import ExtractorSpec, MixerKind, MixerSpec
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES
 from aff_toolkit.training.engine.head_fitting import HeadFitting

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.augmentation import Augmentation, augment, stretch
 from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore

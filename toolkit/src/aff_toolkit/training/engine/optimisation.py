@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.training.engine.training_set import Batch
 
 Validate = Callable[[], dict[str, float]]

@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.fit_vlad import fit_pca_whitening
 from aff_toolkit.training.features.feature_store import FeatureStore, sample_readable

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.resource_limits import usable_cores
-from aff_toolkit.data.__init__ import Settings
+from aff_toolkit.data import Settings
 from aff_toolkit.data.augmentation import USUAL, Augmentation
 from aff_toolkit.data.photograph import Photograph
 from gallery_indexer.features.shards.store_errors import FeatureStoreError
