@@ -52,8 +52,8 @@ clean: ## Remove build and measurement output, and the virtual environment
 
 ##@ Run
 
-demo: $(STAMP) ## Index and search generated photographs, or GALLERY=folder QUERY=photo
-	$(BIN)/aff demo $(if $(GALLERY),--gallery "$(GALLERY)") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
+demo: $(STAMP) ## Index and search generated photographs, or IMAGES=folder QUERY=photo
+	$(BIN)/aff demo $(if $(or $(IMAGES),$(GALLERY)),--images "$(or $(IMAGES),$(GALLERY))") $(if $(QUERY),--query "$(QUERY)") --out $(OUT)/demo
 
 serve: $(STAMP) ## Run both services on one embedded gallery (ports 8001 and 8002)
 	$(BIN)/aff serve

@@ -105,7 +105,7 @@ def test_the_readmes_accuracy_on_real_photographs_is_that_of_the_bundles_manifes
     [
         (["serve"], "/aff serve"),
         (["demo"], "/aff demo"),
-        (["demo", "GALLERY=my folder", "QUERY=photo.jpg"], '/aff demo --gallery "my folder" --query "photo.jpg"'),
+        (["demo", "IMAGES=my folder", "QUERY=photo.jpg"], '/aff demo --images "my folder" --query "photo.jpg"'),
     ],
 )
 def test_a_make_target_of_the_readme_runs_its_command(target: list[str], command: str) -> None:

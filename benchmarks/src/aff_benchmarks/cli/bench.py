@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from aff_benchmarks.cli import bench_models
-from aff_benchmarks.cli.bench_models import GALLERY_SIZES, Rounds
+from aff_benchmarks.cli.bench_models import GALLERY_SIZES, Rounds, show
 from aff_shared.errors.requests import InvalidParameterError
 from aff_shared.store.settings import Quantization
 from aff_toolkit.cli.console import (
@@ -41,7 +41,9 @@ def everything(
         typer.Option(help="Measure only this section, and keep the others of an earlier run in --out; repeatable."),
     ] = None,
     repetitions: Annotated[int, typer.Option(min=1, help="Repetitions, summarised by the median.")] = 5,
-    gallery: Annotated[int, typer.Option(min=10, help="Number of images in the searched gallery.")] = 50_000,
+    gallery: Annotated[
+        int, typer.Option("--gallery-size", min=10, help="Number of images in the searched gallery.")
+    ] = 50_000,
     size: Annotated[
         list[int] | None,
         typer.Option(min=100, help="Gallery size of the store comparison; repeatable; by default 10000, 100000."),
@@ -73,7 +75,7 @@ def everything(
 @app.command()
 def query(
     bundle: BundlePath = DEFAULT_BUNDLE,
-    gallery: Annotated[int, typer.Option(min=1, help="Number of gallery images.")] = 50_000,
+    gallery: Annotated[int, typer.Option("--gallery-size", min=1, help="Number of gallery images.")] = 50_000,
     searches: Annotated[int, typer.Option(min=8, help="Searches per round.")] = 200,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds per load.")] = 5.0,
     growth: Annotated[
@@ -90,44 +92,37 @@ def query(
     """Compare searches in the query service with decoding, encoder and vector search in a bare loop (the floor)."""
     from aff_benchmarks.bench.bench_query import bench_query  # noqa: PLC0415 - slow to import
 
+    counts = {"gallery": gallery, "rounds": rounds, "searches": searches}
     with exit_on_error(as_json):
-        found = bench_query(
-            bundle,
-            gallery=gallery,
-            rounds=rounds,
-            searches=searches,
-            seconds=seconds,
-            growth_sizes=growth or GALLERY_SIZES,
-        )
-    if as_json:
-        print_json(found.model_dump())
-        return
-    output.print(
+        found = bench_query(bundle, **counts, seconds=seconds, growth_sizes=growth or GALLERY_SIZES)
+    show(
+        found,
+        as_json,
         f"one client: {found.p50_ms:.2f} ms, {found.p50_over_floor:.2f} of the floor ({found.floor_p50_ms:.2f} ms); as "
         f"a form {found.form_p50_over_floor:.2f}; 12 megapixels {found.p50_12mp_over_640px:.2f} of 640 pixels "
         f"(floor {found.floor_12mp_over_640px:.2f})\n"
         f"16 clients: {found.per_s:.0f} searches/s, {found.throughput_over_floor:.2f} of the floor "
         f"({found.floor_per_s:.0f}); p99 {found.p99_over_p50_at_70pct:.1f} of p50 at 70 % load\n"
         f"ready after {found.ready_s:.2f} s; resident memory without the model {found.resident_mb:.0f} MiB, of which "
-        f"{found.resident_anonymous_mb:.0f} anonymous ({found.gallery} images, {found.cores} cores)"
-    )
-    for point in found.overload:
-        output.print(
+        f"{found.resident_anonymous_mb:.0f} anonymous ({found.gallery} images, {found.cores} cores)",
+        *(
             f"{point.load:4.1f} of the capacity: {point.per_s:5.0f} searches/s, p50 {point.p50_ms:6.1f} ms, "
             f"p99 {point.p99_ms:6.1f} ms, {point.rejected:.0%} rejected with 429"
-        )
-    for size in found.growth:
-        output.print(
+            for point in found.overload
+        ),
+        *(
             f"{size.images:7} images, {size.quantization:6}: vector search p50 {size.p50_ms:.2f} ms, p99 "
             f"{size.p99_ms:.2f} ms, exact {size.exact_p50_ms:.2f} ms; recall@10 {size.recall_at_10:.4f}; "
             f"{size.disk_mb:.0f} MiB on disk"
-        )
+            for size in found.growth
+        ),
+    )
 
 
 @app.command()
 def load(
     bundle: BundlePath = DEFAULT_BUNDLE,
-    gallery: Annotated[int, typer.Option(min=1, help="Number of gallery images.")] = 10_000,
+    gallery: Annotated[int, typer.Option("--gallery-size", min=1, help="Number of gallery images.")] = 10_000,
     query_url: Annotated[
         str | None, typer.Option(help="Address of a running query service; requires --indexer-url.")
     ] = None,
@@ -158,12 +153,12 @@ def load(
     if (query_url is None) != (indexer_url is None):
         raise typer.BadParameter("--query-url and --indexer-url must be given together")
     plan = LoadPlan(60 * minutes, warm_up, index_share, per_s=rate, even=even)
-    with exit_on_error(as_json):
-        running = None
+    with exit_on_error(as_json), ExitStack() as stack:
         if query_url is not None and indexer_url is not None:
-            running = Services(query_url, indexer_url, pid or (), key)
-        with nullcontext(running) if running is not None else own_services(bundle, gallery) as services:
-            found = bench_load(services, plan)
+            services = Services(query_url, indexer_url, pid or (), key)
+        else:
+            services = stack.enter_context(own_services(bundle, gallery))
+        found = bench_load(services, plan)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -191,9 +186,9 @@ def _print_load(found: LoadBench) -> None:
             f"{last.descriptors} descriptors ({process.descriptors_per_min:+.2f}); {first.threads} to {last.threads} "
             "threads"
         )
-    missed = [goal for goal, met in found.goals.items() if not met]
+    missed = ", ".join(goal for goal, met in found.goals.items() if not met)
     met = "no request failed, and no process grew by more than 1 MiB per minute"
-    output.print(f"missed goals: {', '.join(missed)}" if missed else met)
+    output.print(f"missed goals: {missed}" if missed else met)
 
 
 @app.command()

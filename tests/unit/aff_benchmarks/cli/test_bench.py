@@ -52,7 +52,7 @@ def test_remixing_is_compared_with_extracting_again(tiny_bundle: TinyBundle) -> 
 
 @pytest.mark.slow
 def test_a_search_is_compared_with_its_floor_under_load_and_as_the_gallery_grows(tiny_bundle: TinyBundle) -> None:
-    small = ["--gallery", "50", "--searches", "8", "--rounds", "1", "--seconds", "0.2", "--growth", "1500"]
+    small = ["--gallery-size", "50", "--searches", "8", "--rounds", "1", "--seconds", "0.2", "--growth", "1500"]
     found: dict[str, Any] = run("query", "--bundle", str(tiny_bundle.bundle), *small)
     assert found["p50_over_floor"] == pytest.approx(found["p50_ms"] / found["floor_p50_ms"])
     assert found["throughput_over_floor"] == pytest.approx(found["per_s"] / found["floor_per_s"])

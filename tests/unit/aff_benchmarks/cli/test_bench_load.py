@@ -19,7 +19,7 @@ SHORT = ["--minutes", "0.05", "--warm-up", "0.5", "--index-share", "0.4", "--jso
 
 @pytest.mark.slow
 def test_both_services_are_started_and_loaded(tiny_bundle: TinyBundle) -> None:
-    words = ["--bundle", str(tiny_bundle.bundle), "--gallery", "50", "--rate", "20", "--even"]
+    words = ["--bundle", str(tiny_bundle.bundle), "--gallery-size", "50", "--rate", "20", "--even"]
     result = cli.invoke(app, ["bench", "load", *words, *SHORT])
     found = json.loads(result.stdout)
     assert result.exit_code == (0 if found["goals"]["growth"] else 3)

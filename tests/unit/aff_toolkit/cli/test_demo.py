@@ -40,7 +40,7 @@ def test_the_procedural_demo_reports_and_draws(
     result = demo(tiny_bundle.bundle, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "recall@10" in result.stdout
-    assert "make demo GALLERY=folder QUERY=photo.jpg" in result.stdout
+    assert "make demo IMAGES=folder QUERY=photo.jpg" in result.stdout
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert list(report) == [
         "gallery_images",
@@ -90,7 +90,7 @@ def own(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.usefixtures("running")
 def test_own_photographs_are_indexed_and_searched(tiny_bundle: TinyBundle, own: Path, tmp_path: Path) -> None:
-    options = ("--gallery", own, "--query", own / "own-1.jpg", "--out", tmp_path / "out")
+    options = ("--images", own, "--query", own / "own-1.jpg", "--out", tmp_path / "out")
     words = demo(tiny_bundle.bundle, *options)
     assert words.exit_code == 0, words.output
     assert "not indexed: broken.jpg" in words.stderr
@@ -112,7 +112,7 @@ def test_a_photograph_that_the_indexer_rejects_ends_the_procedural_demo(
     assert "The demo failed: broken.jpg" in result.stderr
 
 
-@pytest.mark.parametrize("option", ["--gallery", "--query"])
+@pytest.mark.parametrize("option", ["--images", "--query"])
 def test_a_gallery_and_a_query_go_together(option: str, tmp_path: Path) -> None:
     result = demo(tmp_path, option, tmp_path, "--out", tmp_path)
     assert result.exit_code == 2

@@ -320,7 +320,6 @@ def test_photographs_that_are_missing_are_named_and_the_others_measured(
         (["folder", "none"], "folder_unusable", "none"),
         (["score", "empty"], "rankings_unusable", "evaluation.json"),
         (["score"], "parameter_invalid", "PATH"),
-        (["scenes", "--data", "here", "there"], "parameter_invalid", "--data"),
         (["scenes", "--mode", "heavy"], "parameter_invalid", "--mode"),
         (["scenes", "--live", "--mode", "symmetric"], "parameter_invalid", "--mode"),
         (["scenes", "--live", "--baselines"], "parameter_invalid", "--baselines"),

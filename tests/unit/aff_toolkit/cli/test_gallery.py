@@ -151,11 +151,11 @@ def test_a_gallery_is_exported_and_imported(tmp_path: Path, monkeypatch: pytest.
         await catalogue.close()
 
     asyncio.run(fill(7))
-    old, new = ("--gallery", tmp_path / "old"), ("--gallery", tmp_path / "new")
+    old, new = ("--gallery-dir", tmp_path / "old"), ("--gallery-dir", tmp_path / "new")
     lock = acquire_lock(tmp_path / "old")  # as a service does
     assert _aff("export", tmp_path / "files", *old, code=1)["code"] == "store_locked"
     os.close(lock)
-    assert _aff("export", tmp_path / "files", "--gallery", tmp_path / "none", code=1)["code"] == "gallery_missing"
+    assert _aff("export", tmp_path / "files", "--gallery-dir", tmp_path / "none", code=1)["code"] == "gallery_missing"
     assert not (tmp_path / "none").exists()
     made = _aff("export", tmp_path / "files", *old)
     assert (made["name"], made["count"], made["store"]) == ("files", 7, "qdrant_edge")

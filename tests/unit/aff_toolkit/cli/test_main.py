@@ -78,3 +78,25 @@ def test_shells_complete_subcommands_and_options(typed: str, completion: str) ->
     command = [sys.executable, "-c", script]
     shown = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | words)
     assert shown.stdout.split() == [completion]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "shown"),
+    [
+        (["train", "--out", "o", "--images", ".", "--gallery", "sideways"], 2, "--gallery-side"),
+        (["demo", "--gallery=folder"], 2, "--images and --query"),
+        (["gallery", "export", "new", "--gallery", "none"], 1, "no gallery in"),
+        (["evaluate", "score", "--data", "none"], 1, "no evaluation there"),
+    ],
+)
+def test_a_former_name_of_an_option_is_accepted_and_reported(words: list[str], code: int, shown: str) -> None:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == code
+    assert "is deprecated: use" in result.stderr.splitlines()[0]
+    assert shown in result.output
+
+
+def test_a_bundle_is_found_by_its_name_too() -> None:
+    by_name = CliRunner().invoke(app, ["bundle", "verify", "photos", "--json"])
+    by_path = CliRunner().invoke(app, ["bundle", "verify", "bundles/photos", "--json"])
+    assert (by_name.exit_code, by_name.output) == (0, by_path.output)

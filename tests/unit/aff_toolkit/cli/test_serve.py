@@ -28,7 +28,7 @@ cli = CliRunner()
 
 @pytest.mark.parametrize("only", [[], ["--only", "indexer"], ["--only", "query"]])
 def test_a_missing_bundle_is_reported_in_one_sentence(only: list[str], tmp_path: Path) -> None:
-    command = ["serve", "--bundle", str(tmp_path / "none"), "--gallery", str(tmp_path / "gallery"), *only]
+    command = ["serve", "--bundle", str(tmp_path / "none"), "--gallery-dir", str(tmp_path / "gallery"), *only]
     result = cli.invoke(app, command)
     assert result.exit_code == 1
     assert "no readable bundle.json" in result.stderr
@@ -36,7 +36,7 @@ def test_a_missing_bundle_is_reported_in_one_sentence(only: list[str], tmp_path:
 
 
 def test_json_output_has_the_addresses_before_anything_starts(tmp_path: Path) -> None:
-    command = ["serve", "--bundle", str(tmp_path), "--gallery", str(tmp_path / "gallery"), "--query-port", "9001"]
+    command = ["serve", "--bundle", str(tmp_path), "--gallery-dir", str(tmp_path / "gallery"), "--query-port", "9001"]
     result = cli.invoke(app, [*command, "--json"])
     addresses, end = json.JSONDecoder().raw_decode(result.stdout)
     assert addresses == {
@@ -67,7 +67,7 @@ def test_a_gallery_of_another_bundle_is_announced_before_anything_starts(
 
     monkeypatch.setattr(local, "serve", start)
     monkeypatch.setattr(serve_command, "configure_logging", lambda _: None)
-    command = ["serve", "--bundle", str(tmp_path / "own"), "--gallery", str(tmp_path / "gallery")]
+    command = ["serve", "--bundle", str(tmp_path / "own"), "--gallery-dir", str(tmp_path / "gallery")]
     result = cli.invoke(app, command)
     assert result.exit_code == 0, result.output
     assert started

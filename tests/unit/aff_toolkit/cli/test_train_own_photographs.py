@@ -133,7 +133,7 @@ def weights(graph: Path) -> dict[str, NDArray[np.float32]]:
 def test_the_mixer_is_trained_on_groups_of_alike_photographs_if_requested(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
-    options = ["--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1, "--gallery", "train"]
+    options = ["--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1, "--gallery-side", "train"]
     result = aff_train(tmp_path, *options)
     assert result.exit_code == 0, result.output
     assert "groups" in result.stderr
@@ -326,8 +326,8 @@ def test_fewer_than_five_things_are_rejected_before_anything_is_trained_and_fold
         (["recipe.toml", "--gallery-bundle", ".", "--query-backbone", "residual-8"], "--gallery-bundle"),
         (["recipe.toml", "--epochs", "3"], "--epochs: has no effect with a recipe"),
         (
-            ["--images", ".", "--gallery-bundle", ".", "--query-backbone", "residual-8", "--gallery", "train"],
-            "--gallery: has no effect with a recipe",
+            ["--images", ".", "--gallery-bundle", ".", "--query-backbone", "residual-8", "--gallery-side", "train"],
+            "--gallery-side: has no effect with a recipe",
         ),
     ],
 )

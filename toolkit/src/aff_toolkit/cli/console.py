@@ -29,6 +29,7 @@ __all__ = [
     "IndexerUrl",
     "JsonOption",
     "QueryUrl",
+    "bundle_named",
     "exit_on_error",
     "find_default_bundle",
     "images_bar",
@@ -48,7 +49,15 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 def find_default_bundle(context: typer.Context, option: typer.CallbackParam, given: Path) -> Path:
     """Return the bundle of an option, or the default bundle if the option is not set."""
     source = context.get_parameter_source(str(option.name))
-    return default_bundle() if source is not None and source.name == "DEFAULT" else given
+    return default_bundle() if source is not None and source.name == "DEFAULT" else bundle_named(given) or given
+
+
+def bundle_named(given: Path | None) -> Path | None:
+    """Return the directory of a bundle: a path, or the name of a bundle in the directory of the default bundle."""
+    if given is None or given.exists() or len(given.parts) != 1:
+        return given
+    named = default_bundle().parent / given
+    return named if named.is_dir() else given
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -57,7 +66,7 @@ IndexerUrl = Annotated[
 ]
 QueryUrl = Annotated[str, typer.Option("--query-url", envvar="AFF_QUERY_URL", help="Address of the query service.")]
 BundlePath = Annotated[
-    Path, typer.Option("--bundle", callback=find_default_bundle, help="Directory of the model bundle.")
+    Path, typer.Option("--bundle", callback=find_default_bundle, help="Path or name of the model bundle.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto (CUDA if available).")]
 

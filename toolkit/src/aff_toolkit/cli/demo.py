@@ -33,15 +33,15 @@ from aff_toolkit.local.local_service import local_services
 
 
 def demo(
-    gallery: Annotated[Path | None, typer.Option(help="Folder with your own photographs; requires --query.")] = None,
-    query: Annotated[Path | None, typer.Option(help="Your own photograph to search with; requires --gallery.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder with your own photographs; requires --query.")] = None,
+    query: Annotated[Path | None, typer.Option(help="Your own photograph to search with; requires --images.")] = None,
     bundle: BundlePath = DEFAULT_BUNDLE,
     out: Annotated[Path, typer.Option(help="Directory for the report and the pictures.")] = Path("out/demo"),
     as_json: JsonOption = False,
 ) -> None:
     """Start both services on free ports, index photographs, search them, and report the accuracy."""
-    if (gallery is None) != (query is None):
-        raise typer.BadParameter("--gallery and --query have to be set together")
+    if (images is None) != (query is None):
+        raise typer.BadParameter("--images and --query have to be set together")
     out.mkdir(parents=True, exist_ok=True)
     with exit_on_error(as_json), ExitStack() as stack:
         messages.print("starting both services ...")
@@ -49,19 +49,19 @@ def demo(
         services = stack.enter_context(local_services(bundle, store / "gallery", out / "services.log"))
         indexer = stack.enter_context(IndexerClient(services.indexer_url))
         searcher = stack.enter_context(SearchClient(services.query_url))
-        if gallery is not None and query is not None:
-            _search_own(indexer, searcher, gallery, query, out, as_json)
+        if images is not None and query is not None:
+            _search_own(indexer, searcher, images, query, out, as_json)
         else:
             messages.print("rendering, indexing and searching procedural photographs ...")
             _print_report(run_demo(indexer, searcher, render_demo_photographs(), out), out, as_json)
 
 
 def _search_own(
-    indexer: IndexerClient, searcher: SearchClient, gallery: Path, query: Path, out: Path, as_json: bool
+    indexer: IndexerClient, searcher: SearchClient, images: Path, query: Path, out: Path, as_json: bool
 ) -> None:
     data, name = read_photograph(query), encodable(query.name)
     with images_bar("indexing", None) as advance, IndexingRecord() as record:
-        index_items(indexer, source_items(str(gallery)), record, IndexingOptions(), advance)
+        index_items(indexer, source_items(str(images)), record, IndexingOptions(), advance)
     for item_id, problem in record.summary.failures.items():
         messages.print(f"  not indexed: {item_id}: {problem.detail}")
     messages.print(f"{record.summary.images - record.summary.failed} indexed, {record.summary.failed} not")
@@ -91,5 +91,5 @@ def _print_report(report: DemoReport, out: Path, as_json: bool) -> None:
     table.add_row("store", report.store)
     output.print(table)
     output.print(f"report: {out / 'report.json'}   pictures: {out / 'results.png'}")
-    output.print("Your own photographs: make demo GALLERY=folder QUERY=photo.jpg")
+    output.print("Your own photographs: make demo IMAGES=folder QUERY=photo.jpg")
     output.print("Or keep a gallery:    make serve, then aff index folder and aff search photo.jpg --open")

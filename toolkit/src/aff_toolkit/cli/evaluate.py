@@ -47,7 +47,6 @@ def evaluate(
             help="Directory, CSV file or folder of the benchmark; for `score`, the directory of the report."
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Same as PATH.")] = None,
     bundle: BundlePath = DEFAULT_BUNDLE,
     mode: Annotated[
         list[str] | None,
@@ -96,7 +95,7 @@ def evaluate(
     from aff_toolkit.evaluation.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
-        place = _one_path(path, data)
+        place = path and path.resolve()
         if benchmark == "score":
             if place is None:
                 raise InvalidParameterError("pass the directory of an evaluation", item="PATH")
@@ -115,13 +114,6 @@ def evaluate(
         print_json(report.model_dump(mode="json"))
     else:
         _print_report(report, directory)
-
-
-def _one_path(path: Path | None, data: Path | None) -> Path | None:
-    if path is not None and data is not None:
-        raise InvalidParameterError("is the same as PATH: set only one of them", item="--data")
-    chosen = path or data
-    return chosen.resolve() if chosen else None
 
 
 def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def create(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = 
 
 @app.command()
 def build(
-    bundle: Annotated[str, typer.Option(help="Name of a bundle in the same directory as the indexer's bundle.")],
+    bundle: Annotated[str, typer.Option(help="Name or path of a bundle in the directory of the indexer's.")],
     source: Annotated[
         str | None, typer.Argument(help="Source to index into the collection, as for `aff index`.")
     ] = None,
@@ -72,7 +73,7 @@ def build(
     interrupted build can be repeated.
     """
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
-        created = client.build(bundle)
+        created = client.build(Path(bundle).name)
     if source is not None:
         from aff_toolkit.cli.index import index as index_source  # noqa: PLC0415
 
@@ -91,7 +92,7 @@ def build(
 @app.command()
 def remix(
     mixer: Annotated[
-        str, typer.Option(help="Name of a bundle with the same extractors, in the same directory as the indexer's.")
+        str, typer.Option(help="Name or path of a bundle with the same extractors, in the directory of the indexer's.")
     ],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
@@ -102,7 +103,7 @@ def remix(
     """
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:
         try:
-            job = ended_job(client, client.remix(mixer), "remixing")
+            job = ended_job(client, client.remix(Path(mixer).name), "remixing")
         except JobFailedError:
             messages.print("finished images are kept; the same command resumes")
             raise

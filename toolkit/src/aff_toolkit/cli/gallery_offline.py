@@ -12,7 +12,15 @@ import typer
 
 from aff_shared.errors import GalleryMissingError, RemixError, StoreRejectedError
 from aff_shared.schemas.gallery import FusedCollection, GalleryJob
-from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, images_bar, output, print_json
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    JsonOption,
+    bundle_named,
+    exit_on_error,
+    images_bar,
+    output,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from aff_shared.schemas.embedding_space import EmbeddingSpace
@@ -24,15 +32,18 @@ if TYPE_CHECKING:
 
 _INCOMPLETE = 3
 Directory = Annotated[Path, typer.Argument(help="Directory of the manifest and the Parquet files.")]
-Gallery = Annotated[
+GalleryDir = Annotated[
     Path | None, typer.Option(help="Directory of an embedded gallery. Default: the gallery of the QDRANT_* settings.")
 ]
 
 
 def rebuild(
-    gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
+    gallery_dir: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Directory of the indexer's model bundle.", show_default=str(DEFAULT_BUNDLE))
+        Path | None,
+        typer.Option(
+            callback=bundle_named, help="Path or name of the indexer's bundle.", show_default=str(DEFAULT_BUNDLE)
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +56,7 @@ def rebuild(
     from aff_shared.store.settings import StoreSettings  # noqa: PLC0415
 
     with exit_on_error(as_json):
-        store = StoreSettings(**_given(edge_path=gallery))
+        store = StoreSettings(**_given(edge_path=gallery_dir))
         if store.url:
             raise StoreRejectedError("QDRANT_URL is set: Qdrant recovers the gallery of a server")
         rebuilt = asyncio.run(rebuild_gallery(store))
@@ -144,7 +155,7 @@ def _show_rebuilt(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list
         )
 
 
-def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOption = False) -> None:
+def export_files(directory: Directory, gallery_dir: GalleryDir = None, as_json: JsonOption = False) -> None:
     """Export a gallery to a new directory of Parquet files, in the format of backups.
 
     Stop services that use an embedded gallery first; services with a Qdrant server can run. An interrupted export
@@ -152,7 +163,7 @@ def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOpt
     """
     from gallery_indexer.collections.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
 
-    settings = _settings(gallery)
+    settings = _settings(gallery_dir)
 
     async def write(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
         return await export_gallery(catalogue, directory.absolute(), progress, settings.payload_schema)
@@ -166,7 +177,7 @@ def export_files(directory: Directory, gallery: Gallery = None, as_json: JsonOpt
 
 def import_files(
     directory: Directory,
-    gallery: Gallery = None,
+    gallery_dir: GalleryDir = None,
     force: Annotated[bool, typer.Option(help="Replace a gallery that is not empty.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -183,7 +194,7 @@ def import_files(
         return await import_gallery(catalogue, directory.absolute(), progress)
 
     with exit_on_error(as_json):
-        manifest = _with_bar("importing", _settings(gallery), read)
+        manifest = _with_bar("importing", _settings(gallery_dir), read)
     _show_manifest(manifest, directory, as_json, "from")
 
 
@@ -201,10 +212,10 @@ class _Bar:
         self._advance(images, self._total)
 
 
-def _settings(gallery: Path | None) -> StoreSettings:
+def _settings(gallery_dir: Path | None) -> StoreSettings:
     from aff_shared.store.settings import StoreSettings  # noqa: PLC0415 - imports the store
 
-    return StoreSettings() if gallery is None else StoreSettings(url="", edge_path=gallery)
+    return StoreSettings() if gallery_dir is None else StoreSettings(url="", edge_path=gallery_dir)
 
 
 def _with_bar(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -27,6 +28,17 @@ COMMANDS = {
     "keys": ("aff_toolkit.cli.keys:app", "Create access keys for the services."),
 }
 """Name of a subcommand: what runs it (`module:attribute`), and its line in `aff --help`, of one sentence."""
+
+
+RENAMED = {
+    "serve": {"--gallery": "--gallery-dir"},
+    "gallery": {"--gallery": "--gallery-dir"},
+    "demo": {"--gallery": "--images"},
+    "train": {"--gallery": "--gallery-side"},
+    "evaluate": {"--data": ""},  # its value is the argument PATH
+    "bench": {"--gallery": "--gallery-size"},
+}
+"""Former names of options, which are accepted until the next release."""
 
 
 class LazyCommand(TyperCommand):
@@ -56,9 +68,25 @@ class LazyCommand(TyperCommand):
         loaded.name = self.name
         return loaded  # type: ignore[no-any-return]
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Return the context of the loaded subcommand."""
-        return self.load().make_context(*arguments, **options)
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **options: Any) -> Any:
+        """Return the context of the loaded subcommand; former names of options are replaced."""
+        return self.load().make_context(info_name, [*_renamed(str(self.name), args)], *rest, **options)
+
+
+def _renamed(command: str, words: list[str]) -> Iterator[str]:
+    """Yield the words of a command line with the current names of options."""
+    renamed = RENAMED.get(command, {})
+    for word in words:
+        name, separator, value = word.partition("=")
+        if name not in renamed:
+            yield word
+            continue
+        new = renamed[name]
+        typer.echo(f"{name} is deprecated: use {new or 'the argument PATH'}", err=True)
+        if new:
+            yield f"{new}{separator}{value}"
+        elif separator:
+            yield value
 
 
 class LazyGroup(TyperGroup):

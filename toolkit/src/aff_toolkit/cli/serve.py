@@ -14,7 +14,15 @@ from aff_shared.web.logs import configure_logging
 from aff_shared.web.observability import configure_tracing
 from aff_shared.web.serving import prepare_process, report_settings_errors, run_on_event_loop
 from aff_shared.web.settings import AccessSettings, ObserveSettings, Scope
-from aff_toolkit.cli.console import DEFAULT_BUNDLE, JsonOption, exit_on_error, messages, output, print_json
+from aff_toolkit.cli.console import (
+    DEFAULT_BUNDLE,
+    JsonOption,
+    bundle_named,
+    exit_on_error,
+    messages,
+    output,
+    print_json,
+)
 from aff_toolkit.cli.keys import make_key
 
 
@@ -27,9 +35,10 @@ class Only(enum.StrEnum):
 
 def serve(
     bundle: Annotated[
-        Path | None, typer.Option(help="Directory of the model bundle.", show_default=str(DEFAULT_BUNDLE))
+        Path | None,
+        typer.Option(callback=bundle_named, help="Path or name of the model bundle.", show_default=str(DEFAULT_BUNDLE)),
     ] = None,
-    gallery: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
+    gallery_dir: Annotated[Path | None, typer.Option(help="Directory of the embedded gallery.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     query_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the query service.")] = None,
     indexer_port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the indexer.")] = None,
@@ -56,7 +65,7 @@ def serve(
 ) -> None:
     """Run the gallery indexer and the query service in one process, or only one of them.
 
-    The gallery is stored by an embedded Qdrant engine in the directory --gallery, or by the Qdrant server QDRANT_URL.
+    An embedded Qdrant engine stores the gallery in the directory --gallery-dir, or the Qdrant server QDRANT_URL does.
     Other settings are read from environment variables (docs/settings.md).
     """
     prepare_process()
@@ -66,7 +75,7 @@ def serve(
 
     with report_settings_errors(), exit_on_error(as_json):
         access = AccessSettings() if keys is None else _access_by_keys_of(keys)
-        store = StoreSettings(**_given(edge_path=gallery))
+        store = StoreSettings(**_given(edge_path=gallery_dir))
         query = indexer = None
         addresses = {"store": store.url or str(store.edge_path)}
         if only is not Only.INDEXER:

@@ -16,6 +16,7 @@ from aff_toolkit.cli.bundle import fallen, metrics_tables
 from aff_toolkit.cli.console import (
     DEFAULT_BUNDLE,
     JsonOption,
+    bundle_named,
     exit_on_error,
     find_default_bundle,
     messages,
@@ -57,9 +58,10 @@ def train(
         ),
     ] = None,
     base: Annotated[
-        Path, typer.Option(callback=find_default_bundle, help="With --images: the bundle to start from.")
+        Path,
+        typer.Option(callback=find_default_bundle, help="With --images: path or name of the bundle to start from."),
     ] = DEFAULT_BUNDLE,
-    gallery: Annotated[
+    gallery_side: Annotated[
         Literal["keep", "train"] | None,
         typer.Option(
             help="With --images: keep the gallery side of the base, so that indexed galleries stay valid, or train the "
@@ -68,7 +70,11 @@ def train(
         ),
     ] = None,
     gallery_bundle: Annotated[
-        Path | None, typer.Option(help="Train only a query encoder, for the embedding space of this bundle.")
+        Path | None,
+        typer.Option(
+            callback=bundle_named,
+            help="Train only a query encoder, for the embedding space of this bundle: path or name.",
+        ),
     ] = None,
     query_backbone: Annotated[
         str | None, typer.Option(help="With --gallery-bundle: network of the query encoder, for example residual-32.")
@@ -106,7 +112,7 @@ def train(
 
     console = messages if _is_main_process() else Console(quiet=True)
     with exit_on_error(as_json and _is_main_process()):
-        for_images = {"--labels": labels, "--epochs": epochs, "--gallery": gallery, "--labelled": labelled}
+        for_images = {"--labels": labels, "--epochs": epochs, "--gallery-side": gallery_side, "--labelled": labelled}
         _require_one_mode(recipe, images, gallery_bundle, query_backbone, for_images)
         if recipe is not None:
             settings = load_recipe(recipe)
@@ -118,7 +124,7 @@ def train(
             settings = recipe_for_path(
                 images,
                 gallery_bundle or base,
-                gallery="keep" if gallery_bundle else gallery,
+                gallery="keep" if gallery_bundle else gallery_side,
                 backbone=query_backbone,
                 epochs=epochs,
                 labelled=labelled,
@@ -211,7 +217,7 @@ def _print_outcome(outcome: TrainingOutcome, out: Path, recipe: TrainingRecipe) 
         )
     output.print(
         f"{out}: bundle {manifest.title}. "
-        f"Next: aff bundle inspect {out}; then aff serve --bundle {out} --gallery NEW, or for an existing gallery: "
+        f"Next: aff bundle inspect {out}; then aff serve --bundle {out} --gallery-dir NEW, or for an existing gallery: "
         f"aff gallery build SOURCE --bundle {out}, aff gallery switch"
     )
 
@@ -234,8 +240,8 @@ def _require_one_mode(
     if (gallery_bundle is None) != (query_backbone is None) or (gallery_bundle and recipe):
         raise InvalidParameterError(_USAGE, item="--gallery-bundle")
     useless = [option for option, value in for_images.items() if value is not None] if recipe else []
-    if gallery_bundle and for_images["--gallery"]:
-        useless.append("--gallery")
+    if gallery_bundle and for_images["--gallery-side"]:
+        useless.append("--gallery-side")
     if useless:
         raise InvalidParameterError("has no effect with a recipe or with --gallery-bundle", item=useless[0])
 

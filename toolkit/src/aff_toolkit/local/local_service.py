@@ -63,7 +63,7 @@ def local_services(
         "serve",
         "--bundle",
         str(bundle),
-        "--gallery",
+        "--gallery-dir",
         str(gallery),
     ]
     command += ["--query-port", str(query_port), "--indexer-port", str(indexer_port)]

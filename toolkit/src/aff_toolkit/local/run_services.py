@@ -67,7 +67,7 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
     why = f"this gallery is of another embedding space than bundle {named.title}"
     following = (
         f"For a collection of {named.name}: aff gallery build SOURCE --bundle {bundle.name}, then "
-        "aff gallery switch; or serve an empty --gallery"
+        "aff gallery switch; or serve an empty --gallery-dir"
     )
     path = BundleRepository(bundle).of_space(live.space.id)
     if path is None:

@@ -164,7 +164,7 @@ def _require_not_earlier(directory: Path) -> None:
     if (directory / "catalogue.json").is_file():
         detail = (
             "an earlier release wrote it, as the directory of an embedded gallery: "
-            "aff gallery export NEW --gallery DIRECTORY makes a backup of it"
+            "aff gallery export NEW --gallery-dir DIRECTORY makes a backup of it"
         )
         raise BackupError(detail, item=directory.name)
 
