@@ -25,6 +25,7 @@ from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.settings import StoreSettings
+from aff_shared.web.settings import AccessKey, AccessSettings, Scope
 from gallery_indexer.app import create_app
 from gallery_indexer.features.image_encoder import ImageEncoder
 from gallery_indexer.settings import IndexerSettings
@@ -183,6 +184,90 @@ async def test_receipts_are_sent_line_by_line_if_the_client_accepts_it(client: h
     told = sorted((line["receipt"]["index"], line["receipt"]["status"]) for line in receipts)
     assert told == [(0, "indexed"), (1, "rejected"), (2, "duplicate")]
     assert last == {"summary": {"indexed": 1, "updated": 0, "duplicate": 1, "rejected": 1}}
+
+
+PAGE = "https://photos.example"
+WITH_PAGE = AccessSettings(
+    keys=(AccessKey(name="page", sha256=hashlib.sha256(b"page-key").hexdigest(), scopes=(Scope.INDEX,)),),
+    cors_origins=(PAGE,),
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/index?details=true"),
+        ("PATCH", "/images/a/b"),
+        ("PUT", "/images?id=a"),
+        ("DELETE", "/images/a"),
+        ("POST", "/images/delete"),
+    ],
+)
+async def test_a_page_of_an_allowed_origin_may_send_its_key_with_each_method(
+    bundle: _Bundle, method: str, path: str
+) -> None:
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,content-type"}
+    async with _service(bundle, MemoryGalleryStore(), access=WITH_PAGE) as client:
+        allowed = await client.options(path, headers={"Origin": PAGE, **asked})
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == PAGE
+        assert method in allowed.headers["access-control-allow-methods"]
+        assert allowed.headers["access-control-allow-headers"] == "authorization,content-type"
+        other = await client.options(path, headers={"Origin": "https://other.example", **asked})
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_a_page_of_an_allowed_origin_can_index_edit_and_delete_and_read_errors(bundle: _Bundle) -> None:
+    page = {"Origin": PAGE, "Authorization": "Bearer page-key"}
+    async with _service(bundle, MemoryGalleryStore(), access=WITH_PAGE) as client:
+        image = {"images": [{"id": "a", "image": _base64(RED), "payload": {"n": 1}}]}
+        responses = [
+            await client.post("/index", json=image, headers=page),
+            await client.patch("/images/a", json={"m": 2}, headers=page),
+            await client.put("/images/a", json={"m": 3}, headers=page),
+            await client.delete("/images/a", headers=page),
+            await client.post("/index", json=image, headers={"Origin": PAGE}),
+            await client.post("/index", json={}, headers=page),
+        ]
+    assert [response.status_code for response in responses] == [200, 200, 200, 200, 401, 422]
+    assert {response.headers["access-control-allow-origin"] for response in responses} == {PAGE}
+
+
+async def test_receipts_reach_a_page_of_an_allowed_origin_one_by_one(bundle: _Bundle) -> None:
+    encoder = FakeGalleryEncoder()
+    encoder.gate.clear()
+    body = json.dumps({"images": [{"image": ""}, {"image": _base64(RED)}]}).encode()
+    chunks: list[tuple[bytes, bool]] = []
+    headers: dict[bytes, bytes] = {}
+    received = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        if received.is_set():
+            await asyncio.Event().wait()  # the page stays connected
+        received.set()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers.update(message["headers"])
+        elif message.get("body"):
+            chunks.append((message["body"], bool(encoder.batch_sizes)))
+            encoder.gate.set()
+
+    names = {"host": "indexer", "origin": PAGE, "authorization": "Bearer page-key", "accept": "application/x-ndjson"}
+    names |= {"content-type": "application/json", "content-length": str(len(body))}
+    scope = {"type": "http", "method": "POST", "path": "/index", "raw_path": b"/index", "query_string": b""}
+    scope |= {"headers": [(name.encode(), value.encode()) for name, value in names.items()], "http_version": "1.1"}
+    scope |= {"scheme": "http", "server": ("indexer", 80), "client": ("127.0.0.1", 1), "root_path": ""}
+    app = create_app(
+        _settings(bundle, access=WITH_PAGE),
+        MemoryGalleryCatalogue(MemoryGalleryStore()),
+        load_encoder=lambda *_, **__: encoder,
+    )
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    assert headers[b"access-control-allow-origin"] == PAGE.encode()
+    assert [embedded for _, embedded in chunks] == [False, True, True]  # the first one before the second is embedded
 
 
 async def test_a_store_that_fails_midway_ends_the_lines_with_the_problem(bundle: _Bundle) -> None:
