@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aff_toolkit.models.query_encoder import QueryEncoder
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 
 def coloured_tiles(images: int, size: int, *, seed: int) -> Tensor:

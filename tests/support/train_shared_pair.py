@@ -31,7 +31,7 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.build_mixer import build_mixer
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 from tests.support.tiny_training import tiny_recipe
 
 # One step of 16 photographs an epoch, so that the log has every step; 4 photographs are left over each time.

@@ -30,8 +30,7 @@ from aff_toolkit.training.features.feature_store import FeatureStore, mean_embed
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.joint_training import train_pair
 from aff_toolkit.training.stages.query_side import fit_partial_whitening
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
-from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 
 _HEAD = "network.whitening."
 

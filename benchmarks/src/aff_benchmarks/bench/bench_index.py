@@ -22,10 +22,10 @@ from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle
-from gallery_indexer.features.device import device_named
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderInput
+from gallery_indexer.features.networks.layers import device_named
 from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
 from gallery_indexer.settings import IndexerSettings

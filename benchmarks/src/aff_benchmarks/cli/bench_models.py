@@ -143,7 +143,7 @@ def extractors(
 ) -> None:
     """Measure extractors with random weights, at their input sizes, relative to the machine's matrix throughput."""
     import aff_benchmarks.bench.bench_extractors as bench  # noqa: PLC0415 - torch is slow to import
-    from gallery_indexer.features.device import device_named  # noqa: PLC0415
+    from gallery_indexer.features.networks.layers import device_named  # noqa: PLC0415
 
     found = []
     with exit_on_error(as_json):

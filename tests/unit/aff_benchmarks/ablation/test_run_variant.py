@@ -17,8 +17,7 @@ from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
-from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 from tests.support.images import gradient, quarters
 
 TRUNK = FeatureSpec(name="trunk", kind="global", dimension=3, max_tokens=1)

@@ -17,7 +17,7 @@ from aff_toolkit.models.base_bundle import BaseBundle, load_onnx_weights, read_p
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.features.feature_store import FeatureStore, embed_rows
 from aff_toolkit.weights.half_weights import halve_weights
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 from tests.support.settled_query_encoder import coloured_tiles, settled_query_encoder
 from tests.support.tiny_bundle import TINY_BUNDLE
 from tests.support.tiny_query_encoder import tiny_query_encoder

@@ -16,8 +16,7 @@ from aff_toolkit.data.scenes import render_view
 from aff_toolkit.errors import TooFewPhotographsError
 from aff_toolkit.models.fit_vlad import fit_codebook, fit_pca_whitening, fit_vlad
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.extractors.rootsift import detect_keypoints, sift_detector
-from gallery_indexer.features.extractors.rootsift_vlad import rootsift_vlad_spec
+from gallery_indexer.features.extractors.rootsift import detect_keypoints, rootsift_vlad_spec, sift_detector
 
 
 def test_k_means_finds_the_middle_of_well_separated_clouds() -> None:

@@ -141,7 +141,7 @@ def _load(bundle: Path, device: str) -> tuple[ExtractorSet, Extract]:
     """Load the extractors of a bundle."""
     from aff_toolkit.models.base_bundle import BaseBundle  # noqa: PLC0415 - torch takes seconds
     from aff_toolkit.training.stages.gallery_side import GallerySide  # noqa: PLC0415
-    from gallery_indexer.features.device import device_named  # noqa: PLC0415
+    from gallery_indexer.features.networks.layers import device_named  # noqa: PLC0415
 
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)

@@ -21,14 +21,11 @@ from aff_toolkit.weights.released_weights import (
     save_tensors,
 )
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, efficientnet_lite_spec
-from gallery_indexer.features.extractors.rootsift import detect_keypoints, sift_detector
-from gallery_indexer.features.extractors.rootsift_vlad import rootsift_vlad_spec
+from gallery_indexer.features.extractors.rootsift import detect_keypoints, rootsift_vlad_spec, sift_detector
 from gallery_indexer.features.extractors.vlad import VladNormalisation
-from gallery_indexer.features.extractors.xfeat import XFeatConfig, xfeat_spec
-from gallery_indexer.features.extractors.xfeat_keypoints import detect_xfeat_keypoints
-from gallery_indexer.features.extractors.xfeat_vlad import NETWORK, XFeatVladConfig, xfeat_vlad_spec
+from gallery_indexer.features.extractors.xfeat import NETWORK, XFeatConfig, XFeatVladConfig, xfeat_spec, xfeat_vlad_spec
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
-from gallery_indexer.features.networks.xfeat import XFeat
+from gallery_indexer.features.networks.xfeat import XFeat, detect_xfeat_keypoints
 
 
 class EfficientNetLiteChoice(EfficientNetLiteConfig, Choice):

@@ -17,7 +17,7 @@ from aff_toolkit.models.trunks import CHANNELS, ShuffleNetV2, timm_trunk
 from gallery_indexer.features.networks.colour_histogram import BINS, COLOUR_WEIGHT, ColourHistogram
 from gallery_indexer.features.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
 from gallery_indexer.features.networks.layers import GeM, normalise
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 _MOMENTUM = 0.1
 _EFFICIENTNETS: dict[str, dict[str, Any]] = {

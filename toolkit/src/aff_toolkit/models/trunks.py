@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gallery_indexer.features.networks.timm_package import import_timm
+from gallery_indexer.features.extractors.timm_backbone import import_timm
 
 _STEM = 24
 _WIDTHS = (116, 232, 464)

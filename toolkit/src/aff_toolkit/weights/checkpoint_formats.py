@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_toolkit.errors import CheckpointKeysError
 from gallery_indexer.features.extractors.cvnet import CvNet, Pooling, cvnet_spec
-from gallery_indexer.features.extractors.delg import DelgNetwork, delg_spec
-from gallery_indexer.features.extractors.dolg import DolgNetwork, dolg_spec
+from gallery_indexer.features.extractors.delg import DelgNetwork, DolgNetwork, delg_spec, dolg_spec
 from gallery_indexer.features.extractors.gem import GemNetwork, gem_spec
 from gallery_indexer.features.extractors.how import HowNetwork, how_spec
 from gallery_indexer.features.extractors.token_aggregation import TokenNetwork, token_spec

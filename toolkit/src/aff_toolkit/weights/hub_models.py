@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from aff_toolkit.errors import ExtractorUnavailableError
-from gallery_indexer.features.networks.timm_package import import_timm
+from gallery_indexer.features.extractors.timm_backbone import import_timm
 
 _FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
 # Keys of a configuration that do not describe the architecture.

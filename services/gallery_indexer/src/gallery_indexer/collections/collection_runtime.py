@@ -14,9 +14,9 @@ from aff_shared.bundles.bundle_repository import verify_signature
 from aff_shared.images.size import PixelBudget
 from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.gallery_store import GalleryStore
-from gallery_indexer.features.device import device_named
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
+from gallery_indexer.features.networks.layers import device_named
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures

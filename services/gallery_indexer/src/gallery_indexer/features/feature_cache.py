@@ -25,8 +25,8 @@ from safetensors.numpy import load, save
 
 from aff_shared.bundles.bundle import BundleManifest, FeatureSpec
 from aff_shared.bundles.bundle_specs import extractors_id
+from gallery_indexer.features.gallery_encoder import batch_of
 from gallery_indexer.features.image_encoder import ImageFeatures, Tokens, not_finite
-from gallery_indexer.features.image_features import batch_of
 from gallery_indexer.features.shards.shard import map_shard, shard_path, write_shard
 from gallery_indexer.features.shards.shard_builder import ShardBuilder
 from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureStoreNotWrittenError

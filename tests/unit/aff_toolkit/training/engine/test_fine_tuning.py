@@ -8,7 +8,7 @@ from torch import nn
 
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.joint_model import FineTuning
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 LITE, BLOCKS = "efficientnet-lite0", 16
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from aff_toolkit.models.query_encoder import QueryEncoder, efficientnet_lite
 from aff_toolkit.training.engine.head_fitting import ContextualFitting, RidgeFitting, fit_head, fitted_layer
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 C, D, COUNT = 6, 3, 400
 

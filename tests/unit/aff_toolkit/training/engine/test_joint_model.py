@@ -32,7 +32,7 @@ from aff_toolkit.training.features.store_description import ExtractorSet, StoreS
 from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss, ContextualSimilarity
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.mixers.build_mixer import build_mixer
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 WHOLE = FeatureSpec(name="whole", kind="global", dimension=6, max_tokens=1)
 D, CLASSES = 8, 4

@@ -13,7 +13,7 @@ from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import BaseSection
 from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 WITHOUT = tiny_recipe().model_copy(update={"export": ExportSection(prototypes=False)})

@@ -18,7 +18,7 @@ from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.joint_training import train_pair
 from gallery_indexer.features.mixers.build_mixer import build_mixer
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 MIXER = MixerSpec(weights="none", layers=1, heads=2, mlp_ratio=2.0, dropout=0.1)

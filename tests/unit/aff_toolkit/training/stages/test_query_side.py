@@ -21,8 +21,7 @@ from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import BaseSection
 from aff_toolkit.training.stages.pretraining import Pretraining
 from aff_toolkit.training.stages.query_side import fit_partial_whitening, start_at_anchor, start_query_encoder
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
-from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 from tests.support.tiny_training import TinyTraining, tiny_recipe

@@ -8,8 +8,8 @@ from safetensors.torch import save_model
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.errors import BundleFormatError
 from gallery_indexer.features.extractors.compact_cnn import CompactCnn, CompactCnnExtractor, compact_cnn_spec
+from gallery_indexer.features.extractors.landmark_extractor import cell_positions
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.extractors.local_features import cell_positions
 
 CPU = torch.device("cpu")
 

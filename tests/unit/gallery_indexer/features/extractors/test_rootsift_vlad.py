@@ -12,8 +12,7 @@ from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.extractors.rootsift import RootSift, rootsift, rootsift_spec
-from gallery_indexer.features.extractors.rootsift_vlad import rootsift_vlad_spec
+from gallery_indexer.features.extractors.rootsift import RootSift, rootsift, rootsift_spec, rootsift_vlad_spec
 from gallery_indexer.features.extractors.vlad import PcaWhitening, VladEncoder, vlad
 
 random = np.random.default_rng(0)

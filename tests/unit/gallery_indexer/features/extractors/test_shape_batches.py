@@ -7,7 +7,7 @@ import torch
 
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.shape_batches import Pixels, extract_by_shape
+from gallery_indexer.features.extractors.landmark_extractor import Pixels, extract_by_shape
 
 UPRIGHT, LYING = (20, 16), (16, 20)
 

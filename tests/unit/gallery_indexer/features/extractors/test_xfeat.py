@@ -17,7 +17,7 @@ from aff_toolkit.models.backbone_choice import Installation
 from aff_toolkit.models.extractor_choice import XFeatChoice, load_xfeat
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.extractors.xfeat_keypoints import detect_xfeat_keypoints
+from gallery_indexer.features.networks.xfeat import detect_xfeat_keypoints
 from tests.support.released_xfeat import released_xfeat
 
 CPU = torch.device("cpu")

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from aff_shared.bundles.bundle import FeatureSpec, MixerKind, MixerSpec
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
-from gallery_indexer.features.mixers.build_mixer import build_mixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 
 LIGHT = FeatureSpec(name="light", kind="global", dimension=6, max_tokens=1)
 PARTS = FeatureSpec(name="parts", kind="local", dimension=5, max_tokens=4)

@@ -9,7 +9,7 @@ from torch import nn
 from aff_toolkit.models.pretrained_weights import efficientnet_lite_name
 from aff_toolkit.weights.released_weights import read_packaged_weights
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite, Variant
-from gallery_indexer.features.networks.frozen import frozen
+from gallery_indexer.features.networks.layers import frozen
 from tests.support.released_efficientnet_lite import packaged_efficientnet_lite, released_efficientnet_lite
 
 VARIANTS: tuple[Variant, ...] = ("lite0", "lite1", "lite2")

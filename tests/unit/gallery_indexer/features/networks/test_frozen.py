@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gallery_indexer.features.networks.frozen import convolved, frozen
+from gallery_indexer.features.networks.layers import convolved, frozen
 from gallery_indexer.features.networks.resnet import Depth, ResNet
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aff_shared.errors import MissingExtraError
-from gallery_indexer.features.networks.timm_package import import_timm
+from gallery_indexer.features.extractors.timm_backbone import import_timm
 
 
 def broken_timm(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aff_toolkit.models.extractor_choice import load_xfeat
-from gallery_indexer.features.networks.frozen import frozen
+from gallery_indexer.features.networks.layers import frozen
 from gallery_indexer.features.networks.xfeat import XFeat
 from tests.support.released_xfeat import released_xfeat
 

@@ -18,7 +18,7 @@ from aff_toolkit.models.query_encoder import LightweightEncoder, QueryEncoder
 from aff_toolkit.training.engine.optimisation import Side, Trainable
 from aff_toolkit.training.engine.training_set import Batch
 from aff_toolkit.training.losses import DEFAULT_LOSSES, ArcFace, CompatibilityLoss, LossInputs, regression_loss
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 Stage = Literal["joint", "gallery", "query"]

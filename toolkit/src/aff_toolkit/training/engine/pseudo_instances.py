@@ -22,7 +22,7 @@ from aff_toolkit.models.fit_vlad import fit_pca_whitening
 from aff_toolkit.training.features.feature_store import FeatureStore, sample_readable
 from gallery_indexer.features.extractors.extractor import FeatureBatch
 from gallery_indexer.features.extractors.vlad import PcaWhitening
-from gallery_indexer.features.mixers.masked_mean import pooled
+from gallery_indexer.features.mixers.alternative_mixers import pooled
 
 _BLOCK = 1024
 _MOST_LINKED = 2000

@@ -25,7 +25,7 @@ from aff_toolkit.training.recipe import RecipeError, TrainingRecipe
 from aff_toolkit.training.stages.export import TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
 from aff_toolkit.training.stages.training_rows import TrainingRows
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer
 
 _STAGES: Mapping[str, tuple[Stage, ...]] = {"two_stage": ("gallery", "query"), "gallery_only": ("gallery",)}
 

@@ -16,7 +16,7 @@ from aff_toolkit.training.features.feature_store import FeatureStore, sample_rea
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.stages.pretraining import Pretraining
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteExtractor
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer
 from gallery_indexer.features.networks.efficientnet_lite import EfficientNetLite
 
 _CALIBRATION_IMAGES = 256

@@ -42,7 +42,7 @@ from aff_toolkit.training.stages.training_rows import (
     labelled_rows,
     unlabelled_rows,
 )
-from gallery_indexer.features.mixers.anchored import AnchoredMixer
+from gallery_indexer.features.mixers.build_mixer import AnchoredMixer
 
 # The main process extracts features for hours while the others wait.
 _LONGEST_WAIT = timedelta(days=7)

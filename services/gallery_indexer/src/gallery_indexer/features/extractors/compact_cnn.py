@@ -18,8 +18,8 @@ from torch import Tensor
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.extractors.local_features import cell_positions
-from gallery_indexer.features.networks.residual_network import ResidualNetwork
+from gallery_indexer.features.extractors.landmark_extractor import cell_positions
+from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 
 class CompactCnn(ResidualNetwork):

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
-from gallery_indexer.features.networks.frozen import autocast
-from gallery_indexer.features.networks.layers import GeM, normalise
+from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor, Pixels, on_device
+from gallery_indexer.features.networks.layers import GeM, autocast, normalise
 from gallery_indexer.features.networks.resnet import Depth, ResNet
 
 Pooling = Literal["gem", "superglobal"]

@@ -18,12 +18,15 @@ from torch import Tensor
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.local_features import strongest_patches
-from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
+from gallery_indexer.features.extractors.landmark_extractor import (
+    LandmarkExtractor,
+    Pixels,
+    on_device,
+    strongest_patches,
+)
 from gallery_indexer.features.networks.colour_histogram import BINS, ColourHistogram
 from gallery_indexer.features.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
-from gallery_indexer.features.networks.frozen import autocast
-from gallery_indexer.features.networks.layers import GeM
+from gallery_indexer.features.networks.layers import GeM, autocast
 
 _SMALLEST_SIDE = 32  # one cell of the last map
 

@@ -18,10 +18,14 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.extractors.local_features import cell_positions, strongest_tokens
-from gallery_indexer.features.extractors.shape_batches import LandmarkExtractor, Pixels, on_device
-from gallery_indexer.features.networks.frozen import autocast
-from gallery_indexer.features.networks.layers import normalise
+from gallery_indexer.features.extractors.landmark_extractor import (
+    LandmarkExtractor,
+    Pixels,
+    cell_positions,
+    on_device,
+    strongest_tokens,
+)
+from gallery_indexer.features.networks.layers import autocast, normalise
 from gallery_indexer.features.networks.resnet import ResNet
 
 HowDepth = Literal[18, 50]

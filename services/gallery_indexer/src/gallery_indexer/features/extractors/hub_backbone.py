@@ -21,10 +21,13 @@ from torch import Tensor, nn
 from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.extractors.local_features import pool_patches, strongest_patches
-from gallery_indexer.features.extractors.shape_batches import on_device, shape_batches
-from gallery_indexer.features.networks.frozen import runs_in_bf16
-from gallery_indexer.features.networks.layers import normalise
+from gallery_indexer.features.extractors.landmark_extractor import (
+    on_device,
+    pool_patches,
+    shape_batches,
+    strongest_patches,
+)
+from gallery_indexer.features.networks.layers import normalise, runs_in_bf16
 
 GlobalHead = Literal["cls", "mean", "gem", "pooled"]
 LocalBy = Literal["attention", "norm"]

@@ -12,19 +12,16 @@ from aff_shared.bundles.bundle import ExtractorSpec
 from aff_shared.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.features.extractors.compact_cnn import CompactCnnExtractor
 from gallery_indexer.features.extractors.cvnet import CvNetExtractor
-from gallery_indexer.features.extractors.delg import DelgExtractor
-from gallery_indexer.features.extractors.dolg import DolgExtractor
+from gallery_indexer.features.extractors.delg import DelgExtractor, DolgExtractor
 from gallery_indexer.features.extractors.efficientnet_lite import EfficientNetLiteExtractor
 from gallery_indexer.features.extractors.extractor import Extractor
 from gallery_indexer.features.extractors.gem import GemExtractor
 from gallery_indexer.features.extractors.how import HowExtractor
 from gallery_indexer.features.extractors.hub_backbone import HubBackbone
-from gallery_indexer.features.extractors.rootsift import RootSift
-from gallery_indexer.features.extractors.rootsift_vlad import RootSiftVlad
+from gallery_indexer.features.extractors.rootsift import RootSift, RootSiftVlad
 from gallery_indexer.features.extractors.timm_backbone import TimmBackbone
 from gallery_indexer.features.extractors.token_aggregation import TokenExtractor
-from gallery_indexer.features.extractors.xfeat import XFeatExtractor
-from gallery_indexer.features.extractors.xfeat_vlad import XFeatVlad
+from gallery_indexer.features.extractors.xfeat import XFeatExtractor, XFeatVlad
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
 

@@ -16,13 +16,16 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
+from aff_shared.errors import MissingExtraError
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.extractors.hub_backbone import GlobalHead
-from gallery_indexer.features.extractors.local_features import pool_patches, strongest_patches
-from gallery_indexer.features.extractors.shape_batches import on_device, shape_batches
-from gallery_indexer.features.networks.frozen import autocast
-from gallery_indexer.features.networks.layers import normalise
-from gallery_indexer.features.networks.timm_package import import_timm
+from gallery_indexer.features.extractors.landmark_extractor import (
+    on_device,
+    pool_patches,
+    shape_batches,
+    strongest_patches,
+)
+from gallery_indexer.features.networks.layers import autocast, normalise
 
 _MAP_AXES = 4
 # Arguments of timm.create_model that read files or the network.
@@ -170,3 +173,33 @@ def set_input_size(model: Any, config: TimmBackboneConfig, size: int) -> None:
         nearest = max(patch[0], round(size / patch[0]) * patch[0])
         raise ValueError(f"an input of {size} pixels is not a multiple of the patch size {patch[0]}; use {nearest}")
     model.set_input_size(size)
+
+
+_EXTRA = "aff-gallery-indexer[timm]"
+_WHEELS = "https://download.pytorch.org/whl"
+
+
+def import_timm(needed_by: str) -> Any:
+    """Return the module.
+
+    Args:
+        needed_by: Name of the network, for the message.
+
+    Raises:
+        MissingExtraError: timm is not installed, or incompatible with the installed torch; has the command to fix it.
+    """
+    try:
+        import timm  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise MissingExtraError(f"needs timm: pip install '{_EXTRA}'", item=needed_by) from error
+    except (RuntimeError, OSError) as error:  # torchvision of another build than torch
+        detail = f"timm cannot be loaded ({error}); torchvision has to match torch's build: {_torchvision_command()}"
+        raise MissingExtraError(detail, item=needed_by) from error
+    return timm
+
+
+def _torchvision_command() -> str:
+    """Return the command that installs a matching torchvision; a suffix such as `+cpu` names the package index."""
+    build = torch.__version__.partition("+")[2]
+    index = f" --index-url {_WHEELS}/{build}" if build else ""
+    return f"pip uninstall -y torchvision && pip install torch=={torch.__version__} torchvision{index}"
