@@ -1,9 +1,13 @@
-"""Global and local descriptors of DELG (Cao, Araujo, Sim, ECCV 2020) from one pass of one trunk.
+"""DELG (Cao, Araujo, Sim, ECCV 2020) and DOLG (Yang et al., ICCV 2021), both from pycls: BGR, ImageNet normalisation.
 
-As in the released PyTorch port: pycls, BGR, ImageNet normalisation. From every scale, the cells with an attention above
-a threshold are selected; the threshold is halved until there are 1,000 cells or it is low. The strongest cells of all
-scales remain. The authors also suppress boxes that overlap by more than 0.98, which cannot occur with boxes of 291
-pixels that are 16 pixels or a scale factor of 1.4 apart. Global vectors of the scales are averaged.
+DELG has global and local descriptors from one pass of one trunk. As in the released PyTorch port, from every scale the
+cells with an attention above a threshold are selected; the threshold is halved until there are 1,000 cells or it is
+low. The strongest cells of all scales remain. The authors also suppress boxes that overlap by more than 0.98, which
+cannot occur with boxes of 291 pixels that are 16 pixels or a scale factor of 1.4 apart. Global vectors of the scales
+are averaged.
+
+DOLG has a global descriptor, which fuses local and global features by orthogonal projection, from five scales whose
+unit vectors are averaged, as in its authors' PyTorch code.
 """
 
 from __future__ import annotations
@@ -137,7 +141,6 @@ def delg_spec(depth: Depth, weights: str, weights_source: str) -> ExtractorSpec:
     )
 
 
-_INPUT_SIZE = 1024
 _SCALES = (0.3535, 0.5, 0.7071, 1.0, 1.4142)
 _DIMENSION = 512
 

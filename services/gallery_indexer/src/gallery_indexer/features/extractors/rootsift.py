@@ -1,4 +1,7 @@
-"""RootSIFT: a local extractor without weights (Lowe 2004; Arandjelovic and Zisserman, CVPR 2012)."""
+"""RootSIFT (Lowe 2004; Arandjelovic and Zisserman, CVPR 2012): a local extractor without weights.
+
+With VLAD, one detection has two features: the strongest keypoints as tokens, and all of them in a global feature.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""XFeat (Potje et al., CVPR 2024) as a local extractor: the strongest keypoints with their descriptors."""
+"""XFeat (Potje et al., CVPR 2024): the strongest keypoints with their descriptors as a local feature.
+
+With VLAD, one detection has two features: the strongest keypoints as tokens, and all of them in a global feature.
+"""
 
 from __future__ import annotations
 

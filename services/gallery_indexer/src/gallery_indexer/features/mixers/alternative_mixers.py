@@ -25,7 +25,10 @@ def pooled(feature: FeatureBatch) -> Tensor:
 
 
 class IdentityMixer(nn.Module):
-    """The gallery side of a single extractor, without parameters: the baseline of a fusion."""
+    """No fusion: one global feature, unchanged (asymmetric metric learning: Budnik and Avrithis, CVPR 2021).
+
+    The gallery side of a single extractor, without parameters: the baseline of a fusion.
+    """
 
     def __init__(self, features: Sequence[FeatureSpec], _spec: MixerSpec, dimension: int) -> None:
         super().__init__()
@@ -41,7 +44,10 @@ class IdentityMixer(nn.Module):
 
 
 class MlpMixer(nn.Module):
-    """A perceptron of `layers` hidden layers over the concatenated global features and means of local ones."""
+    """A perceptron of `layers` hidden layers over the concatenated global features and means of local ones.
+
+    The plain baseline of the paper (Wu et al., CVPR 2023).
+    """
 
     def __init__(self, features: Sequence[FeatureSpec], spec: MixerSpec, dimension: int) -> None:
         super().__init__()
@@ -60,7 +66,9 @@ class MlpMixer(nn.Module):
 
 
 class LaffMixer(nn.Module):
-    """A convex combination of projected features; the weights are a softmax over one linear score per feature.
+    """Lightweight attentional feature fusion (LAFF: Hu et al., ECCV 2022).
+
+    A convex combination of projected features; the weights are a softmax over one linear score per feature.
 
     Every feature, or the mean of a local one, is projected by a separate linear map and tanh. `heads` such blocks of
     D / heads channels are concatenated, each of unit length, so that the cosine of two embeddings is the mean of the
@@ -95,7 +103,9 @@ _EPSILON = 1e-6
 
 
 class OrthogonalMixer(nn.Module):
-    """Concatenates the global feature with the mean of the local tokens' parts that are orthogonal to it.
+    """Orthogonal fusion of local and global features (DOLG: Yang et al., ICCV 2021).
+
+    Concatenates the global feature with the mean of the local tokens' parts that are orthogonal to it.
 
     DOLG has one global feature and one map of local features. Here every feature is projected to width D; the global
     feature is the mean of an image's global features, and the local ones are all its local tokens. Without global

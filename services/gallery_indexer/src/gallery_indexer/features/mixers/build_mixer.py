@@ -1,4 +1,4 @@
-"""Builds the mixer that a bundle names; a new kind is one file in this directory and one line here."""
+"""Builds the mixer that a bundle names, with its anchor; a new kind is a class in this directory and one line here."""
 
 from __future__ import annotations
 

@@ -155,7 +155,10 @@ _BRANCH_WIDTH = 512
 
 
 class SpatialAttention(nn.Module):
-    """Two 1 x 1 convolutions: the first describes a cell, the second weights it."""
+    """The attention in DELG (Cao et al., ECCV 2020) and DOLG (Yang et al., ICCV 2021) over a feature map.
+
+    Two 1 x 1 convolutions: the first describes a cell, the second weights it.
+    """
 
     def __init__(self, inputs: int, width: int, *, multi_atrous: bool = False) -> None:
         super().__init__()

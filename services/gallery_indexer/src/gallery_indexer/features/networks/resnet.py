@@ -1,4 +1,9 @@
-"""Residual networks: the ResNet of the landmark extractors, and the small one of the compact extractor."""
+"""The residual network that all landmark extractors with a ResNet share (He et al., CVPR 2016), and a small one.
+
+Weights of the ResNet have torchvision's names (`layer3.5.conv2.weight`). pycls, the framework of DELG, DOLG and CVNet,
+has the same network with other names. The small network is the trunk of the compact extractor and of light query
+encoders.
+"""
 
 from __future__ import annotations
 

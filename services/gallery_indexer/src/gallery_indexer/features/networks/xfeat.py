@@ -1,6 +1,7 @@
 """XFeat (Potje et al., CVPR 2024): keypoints, their reliability and dense descriptors from one light network.
 
-Weights have the authors' names. Their refinement of matches (`fine_matcher`) is not included.
+Weights have the authors' names. Their refinement of matches (`fine_matcher`) is not included. Keypoints are selected
+and described as in the authors' code (sec. 3.3).
 """
 
 from __future__ import annotations
