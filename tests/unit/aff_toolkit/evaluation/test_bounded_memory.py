@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gallery_indexer.features.shards.shard import shard_path, write_shard
+from gallery_indexer.features.shards import shard_path, write_shard
 
 pytestmark = pytest.mark.slow
 

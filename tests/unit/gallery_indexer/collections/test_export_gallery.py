@@ -28,8 +28,8 @@ from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.store.gallery_store import GalleryPage, GalleryPoint
 from aff_shared.store.settings import StoreSettings
 from gallery_indexer.collections import export_gallery as exporting
+from gallery_indexer.collections.backup_gallery import import_gallery
 from gallery_indexer.collections.export_gallery import export_gallery
-from gallery_indexer.collections.import_gallery import import_gallery
 from gallery_indexer.collections.portable_parts import PartWriter
 from tests.support.gallery_points import make_point, make_space, random_units
 from tests.support.gallery_stores import gallery_catalogue_of_kind
@@ -58,7 +58,7 @@ class _Counter:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aff_shared.store.server.catalogue._FOLLOWED_S", 0)
     monkeypatch.setattr(exporting, "STORE_WAIT_S", 0)
-    monkeypatch.setattr("gallery_indexer.collections.import_gallery.STORE_WAIT_S", 0)
+    monkeypatch.setattr("gallery_indexer.collections.backup_gallery.STORE_WAIT_S", 0)
     monkeypatch.setattr(exporting, "_PART_ROWS", 20)
     monkeypatch.setattr(exporting, "_LARGEST_PAGE", 7)
 

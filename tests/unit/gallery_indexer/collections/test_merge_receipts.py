@@ -8,7 +8,7 @@ import pytest
 from aff_shared.errors import GalleryMissingError, ImageError, StoreUnavailableError
 from aff_shared.schemas.indexing import Receipt
 from aff_shared.schemas.problem import problem_of
-from gallery_indexer.collections.merge_receipts import merge_receipts
+from gallery_indexer.indexing.index_gallery import merge_receipts
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from aff_shared.bundles.bundle import FeatureSpec
 from gallery_indexer.features import feature_cache
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.image_encoder import ImageFeatures, Tokens
-from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureShardError
+from gallery_indexer.features.shards import FeatureNotFiniteError, FeatureShardError
 
 SPECS = (
     FeatureSpec(name="whole", kind="global", dimension=8, max_tokens=1),

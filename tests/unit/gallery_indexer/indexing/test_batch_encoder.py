@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
-from gallery_indexer.indexing.batch_encoder import BatchEncoder
+from gallery_indexer.indexing.batches import BatchEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
+from gallery_indexer.indexing.batches import DynamicBatcher
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,7 @@ import pytest
 import trustme
 
 from aff_shared.errors import AffError, ImageSourceRefusedError, ImageTooManyBytesError, ImageUnreachableError
-from gallery_indexer.remote.public_network import is_public
-from gallery_indexer.remote.url_images import UrlImages
+from gallery_indexer.remote.url_images import UrlImages, is_public
 
 pytestmark = pytest.mark.anyio
 

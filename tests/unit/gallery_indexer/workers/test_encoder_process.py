@@ -15,7 +15,7 @@ from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_shared.errors import BundleNotFoundError, EncoderError, WorkerError
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, EncoderLoader
-from gallery_indexer.indexing.batch_encoder import BatchEncoder
+from gallery_indexer.indexing.batches import BatchEncoder
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
 from gallery_indexer.workers.encoder_process import EncoderProcess

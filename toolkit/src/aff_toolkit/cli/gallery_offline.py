@@ -186,7 +186,7 @@ def import_files(
     The new gallery is created and checked before it replaces the current one. Its model bundle has to be the services'.
     For stopping the services see `export`.
     """
-    from gallery_indexer.collections.import_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
+    from gallery_indexer.collections.backup_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
 
     async def read(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
         if not force:

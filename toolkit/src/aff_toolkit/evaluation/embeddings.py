@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from aff_shared.errors import AffError
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import RankingsMismatchError, RankingsNotWrittenError
-from gallery_indexer.features.shards.shard import check_shard, map_shard, shard_path, unreadable_of, write_shard
-from gallery_indexer.features.shards.store_errors import FeatureShardError
+from gallery_indexer.features.shards import (
+    FeatureShardError,
+    check_shard,
+    map_shard,
+    shard_path,
+    unreadable_of,
+    write_shard,
+)
 
 _DESCRIPTION = "embeddings.json"
 # A kill costs no more than the photographs of a shard.

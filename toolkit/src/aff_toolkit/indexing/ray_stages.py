@@ -26,7 +26,7 @@ from aff_toolkit.indexing.source_item import SourceError, SourceItem
 from aff_toolkit.indexing.sources import source_items
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput
-from gallery_indexer.indexing.batch_encoder import BatchEncoder, require_usable
+from gallery_indexer.indexing.batches import BatchEncoder, require_usable
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import IndexTask, UploadedImage
 from gallery_indexer.indexing.payload_limits import PayloadLimits

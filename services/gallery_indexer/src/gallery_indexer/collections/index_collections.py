@@ -19,7 +19,7 @@ from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, fin
 from aff_shared.store.gallery_store import GalleryStore
 from aff_shared.store.retry import retry_for
 from gallery_indexer.collections.collection_runtime import CollectionRuntime
-from gallery_indexer.collections.merge_receipts import merge_receipts
+from gallery_indexer.indexing.index_gallery import merge_receipts
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import UploadedImage
 

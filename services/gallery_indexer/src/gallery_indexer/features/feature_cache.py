@@ -27,9 +27,14 @@ from aff_shared.bundles.bundle import BundleManifest, FeatureSpec
 from aff_shared.bundles.bundle_specs import extractors_id
 from gallery_indexer.features.gallery_encoder import batch_of
 from gallery_indexer.features.image_encoder import ImageFeatures, Tokens, not_finite
-from gallery_indexer.features.shards.shard import map_shard, shard_path, write_shard
-from gallery_indexer.features.shards.shard_builder import ShardBuilder
-from gallery_indexer.features.shards.store_errors import FeatureNotFiniteError, FeatureStoreNotWrittenError
+from gallery_indexer.features.shards import (
+    FeatureNotFiniteError,
+    FeatureStoreNotWrittenError,
+    ShardBuilder,
+    map_shard,
+    shard_path,
+    write_shard,
+)
 
 _SHARD_IMAGES = 512
 _QUERY_SIZE = 500

@@ -35,8 +35,14 @@ from aff_shared.web.routing import THUMBNAIL, NamedItem, item_route, scoped_rout
 from aff_shared.web.settings import Scope
 from gallery_indexer.collections.edit_gallery import merged
 from gallery_indexer.components import Components, CurrentComponents
-from gallery_indexer.http.read_index_request import REQUEST_BODY, read_index_request
-from gallery_indexer.http.receipt_lines import RECEIPT_LINES, ReceiptLines, accepts_lines, summed
+from gallery_indexer.http.index_messages import (
+    RECEIPT_LINES,
+    REQUEST_BODY,
+    ReceiptLines,
+    accepts_lines,
+    read_index_request,
+    summed,
+)
 from gallery_indexer.indexing.index_task import with_details
 
 router = scoped_router(Scope.INDEX)

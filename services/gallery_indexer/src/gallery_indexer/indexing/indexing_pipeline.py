@@ -14,9 +14,8 @@ from aff_shared.store.gallery_store import GalleryPoint, GalleryStore
 from aff_shared.store.retry import retry_for
 from aff_shared.workers.worker_life import WorkerStartError
 from gallery_indexer.features.image_encoder import EncodedImage, EncoderInput, ImageEncoder, ImageFeatures
-from gallery_indexer.indexing.batch_encoder import BatchEncoder, require_usable
+from gallery_indexer.indexing.batches import BatchEncoder, DynamicBatcher, require_usable
 from gallery_indexer.indexing.decode_pool import DecodePool
-from gallery_indexer.indexing.dynamic_batcher import DynamicBatcher
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import IndexTask
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation, ThumbnailMaker

@@ -24,7 +24,7 @@ from aff_toolkit.training.features.store_description import (
     describe_store,
 )
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.shards.shard import shard_path
+from gallery_indexer.features.shards import shard_path
 
 pytestmark = pytest.mark.slow
 

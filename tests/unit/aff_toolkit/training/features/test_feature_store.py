@@ -18,7 +18,7 @@ from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.feature_store import CalibrationPhotographs, FeatureStore, sample_readable
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings, describe_store
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.shards.store_errors import (
+from gallery_indexer.features.shards import (
     FeatureNotFiniteError,
     FeatureShardError,
     FeatureStoreError,

@@ -29,12 +29,14 @@ from aff_toolkit.training.features.store_description import (
     describe_store,
 )
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
-from gallery_indexer.features.shards.shard import check_shard, shard_path, write_shard
-from gallery_indexer.features.shards.shard_builder import ShardBuilder
-from gallery_indexer.features.shards.store_errors import (
+from gallery_indexer.features.shards import (
     FeatureShardError,
     FeatureStoreMismatchError,
     FeatureStoreNotWrittenError,
+    ShardBuilder,
+    check_shard,
+    shard_path,
+    write_shard,
 )
 
 Extract = Callable[[Images], Mapping[str, FeatureBatch]]

@@ -19,8 +19,7 @@ from aff_shared.bundles.bundle import FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from aff_toolkit.training.features.store_description import PHOTOGRAPHS_NAME, StoreDescription
 from gallery_indexer.features.extractors.extractor import FeatureBatch
-from gallery_indexer.features.shards.shard import check_shard, map_shard, shard_path, unreadable_of
-from gallery_indexer.features.shards.store_errors import FeatureStoreError
+from gallery_indexer.features.shards import FeatureStoreError, check_shard, map_shard, shard_path, unreadable_of
 
 # Every mapped file holds a descriptor; the usual limit of a process is 1,024.
 _MAPPED_SHARDS = 512

@@ -16,7 +16,7 @@ from aff_shared.resource_limits import usable_cores
 from aff_toolkit.data import Settings
 from aff_toolkit.data.augmentation import USUAL, Augmentation
 from aff_toolkit.data.photograph import Photograph
-from gallery_indexer.features.shards.store_errors import FeatureStoreError
+from gallery_indexer.features.shards import FeatureStoreError
 
 DESCRIPTION_NAME = "store.json"
 _UNBOUND = {"batch_size", "decode_threads"}

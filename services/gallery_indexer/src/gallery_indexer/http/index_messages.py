@@ -1,16 +1,21 @@
-"""Reads the images of `POST /index`, from a form or from JSON."""
+"""Request and response of `POST /index`: images from a form or from JSON, and receipts as lines while they are processed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, TypeVar
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
 from fastapi import Request
+from fastapi.responses import StreamingResponse
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
+from starlette.types import Receive, Scope, Send
 
 from aff_shared.errors import (
+    AffError,
     ImageError,
     InvalidItemsError,
     InvalidParameterError,
@@ -18,9 +23,11 @@ from aff_shared.errors import (
     TooManyImagesError,
 )
 from aff_shared.schemas.examples import INDEX_REQUEST
-from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexRequest
+from aff_shared.schemas.indexing import IndexImage, IndexItem, IndexLine, IndexRequest, IndexSummary, Receipt
 from aff_shared.schemas.payload_filter import describe_validation_error
+from aff_shared.schemas.problem import problem_of
 from aff_shared.schemas.text_forms import decode_base64
+from aff_shared.web.routing import reference
 from aff_shared.web.uploads import UploadForm, is_form, read_form
 from gallery_indexer.indexing.index_task import UploadedImage
 
@@ -146,3 +153,82 @@ def _validated(adapter: TypeAdapter[_Document], document: Any, item: str) -> _Do
         return adapter.validate_python(document)
     except ValidationError as error:
         raise InvalidItemsError(describe_validation_error(error), item=item) from error
+
+
+_MEDIA_TYPE = "application/x-ndjson"
+
+RECEIPT_LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A receipt per image; as lines of one `IndexLine` each if the client accepts them.",
+        "content": {_MEDIA_TYPE: {"schema": reference(IndexLine)}},
+    }
+}
+"""OpenAPI description of the response."""
+
+_logger = logging.getLogger(__name__)
+
+
+def accepts_lines(request: Request) -> bool:
+    """Return whether the client accepts newline-delimited JSON."""
+    return _MEDIA_TYPE in request.headers.get("accept", "").lower()
+
+
+def summed(receipts: Iterable[Receipt]) -> IndexSummary:
+    """Count receipts by their status."""
+    return _summary(Counter(receipt.status for receipt in receipts))
+
+
+class ReceiptLines(StreamingResponse):
+    """A response with one IndexLine per line.
+
+    Args:
+        first: The first receipt.
+        others: The other receipts; closed when the response ends, also if it fails.
+    """
+
+    def __init__(self, first: Receipt, others: AsyncGenerator[Receipt, None]) -> None:
+        super().__init__(_lines(first, others), media_type=_MEDIA_TYPE)
+        self._receipts = others
+
+    @classmethod
+    async def begin(cls, receipts: AsyncGenerator[Receipt, None]) -> Self:
+        """Wait for the first receipt, so that a request that fails before it has the status of its error.
+
+        Raises:
+            StoreError: The store failed before the first receipt.
+        """
+        return cls(await anext(receipts), receipts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the lines; if the client disconnects, the remaining images are cancelled."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._receipts.aclose()
+
+
+async def _lines(first: Receipt, others: AsyncGenerator[Receipt, None]) -> AsyncGenerator[bytes, None]:
+    statuses = Counter[str]([first.status])
+    yield _line(IndexLine(receipt=first))
+    try:
+        async for receipt in others:
+            statuses[receipt.status] += 1
+            yield _line(IndexLine(receipt=receipt))
+    except AffError as error:
+        _logger.warning("indexing stopped early: %s", error)
+        yield _line(IndexLine(problem=problem_of(error)))
+    else:
+        yield _line(IndexLine(summary=_summary(statuses)))
+
+
+def _summary(statuses: Mapping[str, int]) -> IndexSummary:
+    return IndexSummary(
+        indexed=statuses["indexed"],
+        updated=statuses["updated"],
+        duplicate=statuses["duplicate"],
+        rejected=statuses["rejected"],
+    )
+
+
+def _line(line: IndexLine) -> bytes:
+    return line.model_dump_json(exclude_none=True).encode(errors="replace") + b"\n"
