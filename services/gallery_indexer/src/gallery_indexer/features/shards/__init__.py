@@ -1,1 +1,0 @@
-"""Files with features of images, written by trainings and by the indexer."""
