@@ -1,4 +1,4 @@
-"""Request and response of `POST /index`: images from a form or from JSON, and receipts as lines while they are processed."""
+"""Request and response of `POST /index`: images from a form or from JSON; receipts, as lines on request."""
 
 from __future__ import annotations
 
