@@ -47,11 +47,7 @@ Rows = list[list[int]]
 Embed = Callable[[list[NDArray[np.uint8]]], Embeddings]
 
 _TORCH, _ONNX = "torch, float32", "ONNX, float32"
-_STORES: dict[str, Quantization] = {
-    "embedded store, float32": "none",
-    "embedded store, int8": "int8",
-    "embedded store, turbo4": "turbo4",
-}
+_STORES: dict[str, Quantization] = {"float32": "none", "int8": "int8", "turbo4": "turbo4"}
 _SCANNED = "a gallery this small is scanned without its graph; for the graph's recall see the store section"
 _MADE_HERE = (
     "quantised for this comparison: the bundle has no int8 graph (rejected by its gate of half a point, or off)"
@@ -65,7 +61,6 @@ class Step:
     """A step of the path.
 
     Attributes:
-        name: Name of the step.
         before: Name of the step to compare with; None for the first.
         map_at_100: Asymmetric mAP@100, 0 to 1; None if not measured.
         note: Remark, or the reason why it was not measured.
@@ -78,40 +73,26 @@ class Step:
 
 
 def live_steps(bundle: Path, protocol: Protocol) -> list[Step]:
-    """Measure the asymmetric mAP@100 of every step, always with the same gallery embeddings.
-
-    Args:
-        bundle: Directory of the model bundle.
-        protocol: Queries and gallery.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-    """
+    """Measure the asymmetric mAP@100 of every step, always with the same gallery embeddings."""
     manifest = load_manifest(bundle)
     pixels = [photograph.load() for photograph in protocol.queries]
     gallery = embed_photographs(protocol.gallery, GalleryEncoder.load(bundle, manifest, device="auto").encode)
-    score = _Scorer(protocol)
     steps, found = [], {}
     for name, before, embed, note in _encoders(bundle, manifest):
         found[name] = np.concatenate([embed(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)])
-        steps.append(Step(name, before, score(exact_neighbours([gallery], found[name], _HITS)), note))
+        nearest = exact_neighbours([gallery], found[name], _HITS)
+        steps.append(Step(name, before, _map_at_100(protocol, nearest), note))
     for name, quantization in _STORES.items():
-        steps.append(Step(name, _ONNX, score(_stored(gallery, found[_ONNX], quantization)), _SCANNED))
-    return steps + _over_http(bundle, protocol, pixels, gallery, score)
+        mean = _map_at_100(protocol, _stored(gallery, found[_ONNX], quantization))
+        steps.append(Step(f"embedded store, {name}", _ONNX, mean, _SCANNED))
+    return steps + _over_http(bundle, protocol, pixels, gallery)
 
 
-class _Scorer:
-    """Scores the first hundred hits."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._relevance = protocol.relevance()
-        self._gallery = len(protocol.gallery)
-
-    def __call__(self, rows: Rows | NDArray[np.int64]) -> float:
-        relevant, ignored = self._relevance.relevant, self._relevance.ignored
-        judged = zip(rows, relevant, ignored, strict=True)
-        positions = [positions_of(np.asarray(row, np.int64), positive, junk) for row, positive, junk in judged]
-        return score_positions(positions, [len(one) for one in relevant], self._gallery).map_at_100
+def _map_at_100(protocol: Protocol, rows: Rows | NDArray[np.int64]) -> float:
+    relevance = protocol.relevance()
+    judged = zip(rows, relevance.relevant, relevance.ignored, strict=True)
+    positions = [positions_of(np.asarray(row, np.int64), positive, junk) for row, positive, junk in judged]
+    return score_positions(positions, [len(one) for one in relevance.relevant], len(protocol.gallery)).map_at_100
 
 
 def _encoders(bundle: Path, manifest: BundleManifest) -> Iterator[tuple[str, str | None, Embed, str]]:
@@ -167,7 +148,7 @@ def _stored(gallery: Embeddings, queries: Embeddings, quantization: Quantization
 
 
 def _over_http(
-    bundle: Path, protocol: Protocol, pixels: Sequence[NDArray[np.uint8]], gallery: Embeddings, score: _Scorer
+    bundle: Path, protocol: Protocol, pixels: Sequence[NDArray[np.uint8]], gallery: Embeddings
 ) -> list[Step]:
     queries = [_png(image) for image in pixels]
     with (
@@ -180,11 +161,12 @@ def _over_http(
             batch = enumerate(protocol.gallery[start : start + _BATCH], start)
             indexer.index([Upload(str(row), "image.png", _png(one.load())) for row, one in batch])
         rows = [[int(hit.id) for hit in searcher.search(query, limit=_HITS).hits] for query in queries]
-        http = Step("both services over HTTP", _ONNX, score(rows), "from PNG files of the same pixels")
+        http = Step("both services over HTTP", _ONNX, _map_at_100(protocol, rows), "from PNG files of the same pixels")
         try:
-            in_browser = score(exact_neighbours([gallery], browser_embeddings(services.query_url, queries), _HITS))
+            embeddings = browser_embeddings(services.query_url, queries)
         except BrowserMissingError as error:
             return [http, Step("encoded in Chromium", _ONNX, None, f"not measured: {error}")]
+    in_browser = _map_at_100(protocol, exact_neighbours([gallery], embeddings, _HITS))
     return [http, Step("encoded in Chromium", _ONNX, in_browser, "the page's own runtime")]
 
 
@@ -203,14 +185,9 @@ def find_chromium() -> str | None:
 
 
 def browser_embeddings(url: str, photographs: Sequence[bytes]) -> NDArray[np.float32]:
-    """Encode photographs on the page in headless Chromium, and return the embeddings of its search requests.
+    """Encode PNG files on the page in headless Chromium; return the embeddings (Q, D) of its search requests.
 
-    Args:
-        url: Address of a running query service with its page.
-        photographs: PNG files.
-
-    Returns:
-        (Q, D), unit length.
+    `url` is the address of a running query service with its page.
 
     Raises:
         BrowserMissingError: The browser cannot be used on this machine.
@@ -234,10 +211,10 @@ def _sent(path: str, url: str, photographs: Sequence[bytes]) -> NDArray[np.float
         page = browser.new_page()
         page.set_default_timeout(_TIMEOUT_MS)
         page.goto(url)
-        page.wait_for_load_state("networkidle")
-        if page.locator("#device-switch").is_hidden():
+        if not page.request.get(f"{url}/page/ort/ort.wasm.min.mjs").ok:
             raise BrowserMissingError("the page's runtime is not built: make web")
-        page.check("#device")
+        page.evaluate("localStorage.setItem('aff_on_this_device', 'yes')")
+        page.reload()
         found = []
         for photograph in photographs:
             with page.expect_response("**/search/embedding") as answered:
