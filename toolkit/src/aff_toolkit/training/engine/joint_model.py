@@ -42,7 +42,7 @@ class UpdateRule(Settings):
 
 
 class JointSettings(Settings):
-    """What the joint training minimises.
+    """Losses of the joint training, their weights, and the update rule.
 
     Attributes:
         augmentation: Augmentation of the query encoder's inputs and of the stored copies.

@@ -108,13 +108,12 @@ def describe_store(
     digest = hashlib.sha256()
     for photograph in photographs:
         digest.update(json.dumps([photograph.name, photograph.instance]).encode())
-    # Stores of releases without a setting for the augmentation keep their key.
-    usual = settings.augmentation == USUAL or settings.copies == 1
+    unbound = _UNBOUND if settings.copies > 1 else _UNBOUND | {"augmentation"}
     content: Mapping[str, object] = {
         "photographs": digest.hexdigest(),
         "extractors": [spec.model_dump(mode="json") for spec in extractors.specs],
         "weights": extractors.weights,
-        "settings": settings.model_dump(exclude=_UNBOUND | ({"augmentation"} if usual else set())),
+        "settings": settings.model_dump(exclude=unbound),
     }
     canonical = json.dumps(content, sort_keys=True)
     return StoreDescription(
