@@ -11,11 +11,11 @@ from PIL import Image, ImageOps
 
 photograph, service = sys.argv[1:]
 headers = {"Content-Type": "application/json"}
-if "AFF_API_KEY" in os.environ:  # a service with keys wants one
+if "AFF_API_KEY" in os.environ:  # required by a service with keys
     headers["Authorization"] = f"Bearer {os.environ['AFF_API_KEY']}"
 encoder = json.load(urlopen(Request(f"{service}/encoder", headers=headers)))
 graph = next(file for file in encoder["files"] if file["precision"] == encoder["serving"])
-model = urlopen(Request(service + graph["url"], headers=headers)).read()  # may be kept: it never changes
+model = urlopen(Request(service + graph["url"], headers=headers)).read()  # can be stored: it never changes
 session = onnxruntime.InferenceSession(model)
 
 upright = ImageOps.exif_transpose(Image.open(photograph)).convert("RGB")
@@ -23,7 +23,7 @@ side = encoder["preprocessing"]["size"]
 pixels = np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR))
 (embedding,) = session.run(["embedding"], {"image": pixels[np.newaxis]})[0]
 
-asked = {"embedding": embedding.tolist(), "fingerprint": encoder["fingerprint"], "limit": 5}
-answer = urlopen(Request(f"{service}/search/embedding", json.dumps(asked).encode(), headers))
-for hit in json.load(answer)["hits"]:
+query = {"embedding": embedding.tolist(), "fingerprint": encoder["fingerprint"], "limit": 5}
+response = urlopen(Request(f"{service}/search/embedding", json.dumps(query).encode(), headers))
+for hit in json.load(response)["hits"]:
     print(f"{hit['score']:.3f}  {hit['id']}")

@@ -30,23 +30,11 @@ _materials: Materials | None = None
 
 
 def run_ablation(
-    config: AblationConfig,
-    work_directory: Path,
-    processes: int,
-    console: Console,
-    out: Path,
-    *,
-    only: Sequence[str] | None = None,
+    config: AblationConfig, work_directory: Path, processes: int, console: Console, out: Path, only: Sequence[str] = ()
 ) -> list[AblationReport]:
-    """Run the missing trainings and write `<benchmark>.json`, `.md` and `.png` for each benchmark.
+    """Run the missing trainings and write `<benchmark>.json`, `.md` and `.png` for each benchmark into `out`.
 
-    Args:
-        config: Configuration.
-        work_directory: Directory of features, networks and finished runs.
-        processes: Number of parallel trainings.
-        console: Console for progress messages.
-        out: Directory of the reports.
-        only: Names of the variants to train; None for all. The reports include earlier results of the others.
+    `only` names the variants to train, none for all; the reports include earlier results of the others.
 
     Raises:
         AffError: The configuration cannot be used, or a training failed.
@@ -83,21 +71,15 @@ def _write(
     return report
 
 
-def _chosen(grid: Grid, only: Sequence[str] | None) -> list[Variant]:
+def _chosen(grid: Grid, only: Sequence[str]) -> list[Variant]:
     names = [variant.name for variant in grid.variants]
-    unknown = sorted(set(only or []) - set(names))
-    if unknown:
+    if unknown := sorted(set(only) - set(names)):
         raise UnusableGridError(f"unknown variant; known: {', '.join(names)}", item=unknown[0])
-    return [variant for variant in grid.variants if only is None or variant.name in only]
+    return [variant for variant in grid.variants if not only or variant.name in only]
 
 
 class FinishedRun(FrozenModel):
-    """A run on disk.
-
-    Attributes:
-        key: sha256 of everything that determines the run.
-        results: Results by benchmark.
-    """
+    """A run on disk: its results by benchmark, and the sha256 of everything that determines it."""
 
     key: str
     results: _Results
@@ -105,12 +87,9 @@ class FinishedRun(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class AblationRuns:
-    """Trains variants, and keeps finished runs.
+    """Trains variants in parallel processes with one thread each, and keeps finished runs.
 
-    Attributes:
-        materials: Shared inputs of the trainings.
-        processes: Number of parallel trainings, each in a process with one thread: small networks gain more from that
-            than from several threads per training.
+    Small networks gain more from processes than from several threads per training.
     """
 
     materials: Materials

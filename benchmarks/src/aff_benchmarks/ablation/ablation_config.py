@@ -71,7 +71,6 @@ class NetworkSection(StrictModel):
 
     Attributes:
         seed: Seed of weights and training, different for each network.
-        compact_cnn: Size and training.
         sources: Training photographs; None for those of the recipe's pretraining.
     """
 
@@ -86,7 +85,6 @@ class FrozenTrunkSection(StrictModel):
     Attributes:
         feature: Name of a global feature of the recipe's extractors: the trunk's vectors.
         copies: Stored versions of each training photograph: the original, and augmented ones.
-        augmented_size: Side in pixels of the augmented versions.
     """
 
     feature: str
@@ -98,14 +96,10 @@ class AblationConfig(StrictModel):
     """The trainings and benchmarks of an ablation.
 
     Attributes:
-        name: Name of the configuration and of its reports.
-        seeds: Seeds; each variant is trained once per seed.
         features: Names of the full mixer's features, in the order in which they are added one by one:
             `cnn_<network>_gem`, `cnn_<network>_attention`, `rootsift`, and those of the recipe's extractors.
-        noise_dimension: Dimension of the useless feature.
         alphas: Compared momenta, ascending from 0.
         networks: Compact networks that are trained as extractors, by a name of one letter.
-        rootsift: Size and number of the SIFT keypoints; None for no such feature.
         frozen_trunk: Frozen trunk of the query encoder; None to train the recipe's query encoder from pixels.
         curve_interval_epochs: Epochs between measurements during the training, with the first seed; None for none.
         recipe: Everything else: photographs, pretraining, pretrained extractors, mixer, query encoder, joint training,

@@ -32,15 +32,11 @@ HARMLESS = 0.01
 
 
 class Comparison(StrictModel):
-    """A claim on two sets of runs.
+    """A claim on two sets of runs: a difference of mAP, or a ratio, exceeds a threshold.
 
     Attributes:
-        label: Short description.
         first: Variant that the claim favours.
         second: Variant to compare with.
-        first_pairing: Pairing of `first`.
-        second_pairing: Pairing of `second`.
-        statistic: `difference` of mAP, or `ratio`.
         threshold: Value that the statistic must exceed, 0 to 1.
     """
 
@@ -59,11 +55,8 @@ class ComparisonResult(Comparison):
     Attributes:
         seeds: Seeds that both variants finished.
         per_seed: Statistic by seed.
-        mean: Mean over seeds; None without a seed.
         deviation: Sample standard deviation over seeds; None below two seeds.
         low: Lower end of the 95 % interval over queries.
-        high: Upper end of the interval.
-        verdict: Verdict by the module's rule.
     """
 
     seeds: tuple[int, ...] = ()
@@ -138,7 +131,6 @@ class Finding(FrozenModel):
 
     Attributes:
         number: Number of the paper's finding; None for a question of this project.
-        claim: Text.
         comparisons: Deciding comparisons: the claim holds if all of them hold, and fails if one fails.
         informative: Comparisons without effect on the verdict.
     """

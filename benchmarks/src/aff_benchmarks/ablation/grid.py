@@ -28,6 +28,18 @@ _ALONE: dict[str, CompatibilityLoss] = {
     "lce": CompatibleEmbeddings(),
 }
 _MIXERS = ("mlp", "laff", "orthogonal")
+_SLOW = 0.99  # the paper's range of momenta begins here
+_CLAIMS = {  # of the paper, by number
+    1: "The fused gallery beats every single-feature gallery, for the same query encoder",
+    2: "Adding features one by one never hurts; global and local ones both help (mixer on both sides)",
+    3: "The transformer beats MLP, LAFF and orthogonal fusion (mixer on both sides)",
+    4: "A momentum of 0.99 to 0.999 beats none",
+    5: "Joint training beats two stages",
+    6: "Decoupling helps other compatibility losses too",
+    7: "A useless extractor hardly hurts: less than one point",
+    8: f"Asymmetric search keeps at least {RETENTION:.0%} of symmetric search",
+}
+_Compared = tuple[list[Comparison], list[Comparison]]  # those that decide, and informative ones
 
 
 def single(feature: str) -> str:
@@ -46,23 +58,13 @@ def first(count: int, total: int) -> str:
 
 
 def momentum(alpha: float, losses: Sequence[CompatibilityLoss] = ()) -> str:
-    """Return the name of the variant with the paper's loss and a momentum; that of the full one if it is the same.
-
-    Args:
-        alpha: Momentum.
-        losses: Losses of the full variant.
-    """
+    """Return the name of the variant with the paper's loss and a momentum; that of the full one if it is the same."""
     same = alpha == UpdateRule().alpha and [loss.kind for loss in losses] == ["arcface"]
     return FULL if same else f"arcface_{alpha:g}"
 
 
 class Grid:
-    """Variants and findings of a configuration.
-
-    Attributes:
-        variants: Distinct variants.
-        findings: In the paper's order, then the project's own questions.
-    """
+    """Distinct variants of a configuration, and findings in the paper's order, then the project's own questions."""
 
     def __init__(self, config: AblationConfig, features: Sequence[FeatureSpec]) -> None:
         """Create the grid over the features of the extractors.
@@ -126,91 +128,61 @@ class Grid:
         return variants
 
     def _findings(self) -> tuple[Finding, ...]:
-        return (*self._of_features(), *self._of_training(), *self._own_questions())
+        compared = {**self._of_features(), **self._of_training()}
+        findings = [
+            Finding(number=number, claim=_CLAIMS[number], comparisons=tuple(deciding), informative=tuple(informative))
+            for number, (deciding, informative) in compared.items()
+        ]
+        return (*findings, *self._own_questions())
 
-    def _of_features(self) -> tuple[Finding, ...]:
+    def _of_features(self) -> dict[int, _Compared]:
         singles = [single(name) for name in self._names] + [raw(name) for name in self._raw]
         total = len(self._names)
         steps = [single(self._names[0]), *(first(n, total) for n in range(2, total + 1))]
-        added = list(zip(self._names[1:], pairwise(steps), strict=True))
-        return (
-            Finding(
-                number=1,
-                claim="The fused gallery beats every single-feature gallery, for the same query encoder",
-                comparisons=tuple(_pair(f"fused > {other}", FULL, other) for other in singles),
+        added = [
+            (f"+ {name}", after, before) for name, (before, after) in zip(self._names[1:], pairwise(steps), strict=True)
+        ]
+        kinds = [_symmetric(f"all > {kind} alone", FULL, self._of(part)) for kind, part in self._parts.items()]
+        return {
+            1: ([_pair(f"fused > {other}", FULL, other) for other in singles], []),
+            2: (
+                [*(_symmetric(*step, -HARMLESS) for step in added), *kinds],
+                [_pair(f"{label}, asymmetric", after, before, -HARMLESS) for label, after, before in added],
             ),
-            Finding(
-                number=2,
-                claim="Adding features one by one never hurts; global and local ones both help (mixer on both sides)",
-                comparisons=(
-                    *(_symmetric(f"+ {name}", after, before, -HARMLESS) for name, (before, after) in added),
-                    *(_symmetric(f"all > {kind} alone", FULL, self._of(part)) for kind, part in self._parts.items()),
-                ),
-                informative=tuple(
-                    _pair(f"+ {name}, asymmetric", after, before, -HARMLESS) for name, (before, after) in added
-                ),
+            3: (
+                [_symmetric(f"transformer > {kind}", FULL, kind) for kind in _MIXERS],
+                [_pair(f"transformer > {kind}, asymmetric", FULL, kind) for kind in _MIXERS],
             ),
-            Finding(
-                number=3,
-                claim="The transformer beats MLP, LAFF and orthogonal fusion (mixer on both sides)",
-                comparisons=tuple(_symmetric(f"transformer > {kind}", FULL, kind) for kind in _MIXERS),
-                informative=tuple(_pair(f"transformer > {kind}, asymmetric", FULL, kind) for kind in _MIXERS),
-            ),
-        )
+        }
 
-    def _of_training(self) -> tuple[Finding, ...]:
-        slow = [alpha for alpha in self._config.alphas if alpha >= 0.99]  # noqa: PLR2004 - the paper's own range
-        return (
-            Finding(
-                number=4,
-                claim="A momentum of 0.99 to 0.999 beats none",
-                comparisons=tuple(_pair(f"alpha {alpha:g} > 0", self._momentum(alpha), momentum(0)) for alpha in slow),
-            ),
-            Finding(
-                number=5,
-                claim="Joint training beats two stages",
-                comparisons=tuple(
-                    _pair(f"alpha {alpha:g} > two stages", self._momentum(alpha), "arcface_two_stage") for alpha in slow
-                ),
-            ),
-            Finding(
-                number=6,
-                claim="Decoupling helps other compatibility losses too",
-                comparisons=tuple(_pair(f"{name} > {name} coupled", name, f"{name}_coupled") for name in _ALONE),
-            ),
-            Finding(
-                number=7,
-                claim="A useless extractor hardly hurts: less than one point",
-                comparisons=(_pair("with noise", NOISE, FULL, -HARMLESS),),
-                informative=(_symmetric("with noise, mixer on both sides", NOISE, FULL, -HARMLESS),),
-            ),
-            Finding(
-                number=8,
-                claim=f"Asymmetric search keeps at least {RETENTION:.0%} of symmetric search",
-                comparisons=(
-                    Comparison(
-                        label="asymmetric / symmetric",
-                        first=FULL,
-                        second=FULL,
-                        second_pairing="symmetric",
-                        statistic="ratio",
-                        threshold=RETENTION,
-                    ),
-                ),
-            ),
+    def _of_training(self) -> dict[int, _Compared]:
+        slow = [(f"alpha {alpha:g}", self._momentum(alpha)) for alpha in self._config.alphas if alpha >= _SLOW]
+        retention = Comparison(
+            label="asymmetric / symmetric",
+            first=FULL,
+            second=FULL,
+            second_pairing="symmetric",
+            statistic="ratio",
+            threshold=RETENTION,
         )
+        return {
+            4: ([_pair(f"{label} > 0", name, momentum(0)) for label, name in slow], []),
+            5: ([_pair(f"{label} > two stages", name, "arcface_two_stage") for label, name in slow], []),
+            6: ([_pair(f"{name} > {name} coupled", name, f"{name}_coupled") for name in _ALONE], []),
+            7: (
+                [_pair("with noise", NOISE, FULL, -HARMLESS)],
+                [_symmetric("with noise, mixer on both sides", NOISE, FULL, -HARMLESS)],
+            ),
+            8: ([retention], []),
+        }
 
-    def _own_questions(self) -> tuple[Finding, ...]:
+    def _own_questions(self) -> list[Finding]:
         if len(self._config.recipe.joint.losses) == 1:
-            return ()
+            return []
         others = (momentum(max(alpha for alpha in self._config.alphas if alpha < 0.999)), "reg")  # noqa: PLR2004
-        return (
-            Finding(
-                number=None,
-                claim="The sum of ArcFace and decoupled regression beats each of them alone",
-                comparisons=tuple(_pair(f"sum > {other}", FULL, other) for other in others),
-            ),
-        )
+        claim = "The sum of ArcFace and decoupled regression beats each of them alone"
+        pairs = tuple(_pair(f"sum > {other}", FULL, other) for other in others)
+        return [Finding(number=None, claim=claim, comparisons=pairs)]
 
 
 def _pair(label: str, favoured: str, other: str, threshold: float = 0.0) -> Comparison:
@@ -218,11 +190,5 @@ def _pair(label: str, favoured: str, other: str, threshold: float = 0.0) -> Comp
 
 
 def _symmetric(label: str, favoured: str, other: str, threshold: float = 0.0) -> Comparison:
-    return Comparison(
-        label=label,
-        first=favoured,
-        second=other,
-        first_pairing="symmetric",
-        second_pairing="symmetric",
-        threshold=threshold,
-    )
+    pairings = {"first_pairing": "symmetric", "second_pairing": "symmetric"}
+    return _pair(label, favoured, other, threshold).model_copy(update=pairings)

@@ -50,11 +50,7 @@ class Materials:
     """Feature stores with pixels, and the pretrained query backbone, in one work directory.
 
     Attributes:
-        config: Configuration.
-        directory: Work directory.
-        training: Training photographs.
         light: Vectors of the frozen trunk for the same photographs; None without a frozen trunk.
-        benchmarks: Benchmarks.
     """
 
     config: AblationConfig

@@ -46,15 +46,7 @@ _VARIANTS = """
 
 
 class AblationReport(FrozenModel):
-    """The results of an ablation on one benchmark; figures from 0 to 1.
-
-    Attributes:
-        protocol: Description of the protocol.
-        seeds: Seeds of the configuration.
-        variants: Settings by variant, with the mAP of every finished seed by pairing.
-        findings: Findings of the paper.
-        questions: Questions of this project.
-    """
+    """The results of an ablation on one benchmark, 0 to 1; `variants` have settings, and mAPs by pairing and seed."""
 
     benchmark: str
     protocol: str

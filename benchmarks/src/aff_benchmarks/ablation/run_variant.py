@@ -7,9 +7,10 @@ seconds instead of minutes from pixels, which allows many variants, seeds and st
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aff_benchmarks.ablation.materials import BACKBONE, Materials
-from aff_benchmarks.ablation.variant import CurvePoint, RunResult, Variant, read_vectors, score_pair
+from aff_benchmarks.ablation.variant import Benchmark, CurvePoint, RunResult, Variant, read_vectors, score_pair
 from aff_shared.bundles.bundle import FeatureSpec
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.training_loop import SELECTED
@@ -28,7 +29,7 @@ from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore, mean_embeddings
 from aff_toolkit.training.recipe import TrainingRecipe
-from aff_toolkit.training.stages.joint_training import train_pair
+from aff_toolkit.training.stages.joint_training import TrainedPair, train_pair
 from aff_toolkit.training.stages.query_side import fit_partial_whitening
 from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 
@@ -103,10 +104,7 @@ def new_query_encoder(materials: Materials, seed: int) -> QueryEncoder:
 
 
 def run_variant(materials: Materials, variant: Variant, seed: int, log_directory: Path) -> tuple[RunResult, ...]:
-    """Train a variant with a seed and score it; reproducible up to rounding.
-
-    Returns:
-        Results by benchmark.
+    """Train a variant with a seed and score it on each benchmark; reproducible up to rounding.
 
     Raises:
         TrainingError: See TrainingLoop.run.
@@ -119,45 +117,35 @@ def run_variant(materials: Materials, variant: Variant, seed: int, log_directory
     photographs, query_encoder = training_set(materials, names), new_query_encoder(materials, seed)
     if isinstance(mixer, AnchoredMixer) and isinstance(query_encoder, FrozenTrunkEncoder):
         start_at_trunk(mixer, query_encoder, materials.training, recipe.mixer.anchor_whitening)
-    means = recipe.joint.prototypes == "means"
-    curve = _Curve(materials, names)
+    curve, log = _Curve(materials, names), TrainingLog(log_directory, Console(quiet=True))
+    validation = curve if _draws_curve(materials, seed) else None
+    options: dict[str, Any] = {"log": log, "validation": validation}
     started = time.perf_counter()
-    pair = train_pair(
-        photographs,
-        mixer,
-        query_encoder,
-        recipe,
-        directory=None,
-        configuration={},
-        log=TrainingLog(log_directory, Console(quiet=True)),
-        validation=curve if _draws_curve(materials, seed) else None,
-        prototypes=mean_embeddings(materials.training, photographs.rows, photographs.labels, mixer) if means else None,
-    )
+    if recipe.joint.prototypes == "means":
+        options["prototypes"] = mean_embeddings(materials.training, photographs.rows, photographs.labels, mixer)
+    pair = train_pair(photographs, mixer, query_encoder, recipe, directory=None, configuration={}, **options)
     seconds = time.perf_counter() - started
-    results = []
-    for benchmark in materials.benchmarks:
-        scored = score_pair(benchmark, pair.mixer, pair.query_encoder, names, materials.trunk)
-        result = RunResult(
-            benchmark=benchmark.protocol.name,
-            variant=variant.name,
-            seed=seed,
-            scores={pairing: scores for pairing, (scores, _) in scored.items()},
-            average_precisions={pairing: each for pairing, (_, each) in scored.items()},
-            seconds=seconds,
-            images_per_s=len(photographs) * recipe.joint.optimisation.epochs / seconds,
-            curve=tuple(curve.points.get(benchmark.protocol.name, ())),
-        )
-        results.append(result)
-    return tuple(results)
+    images_per_s = len(photographs) * recipe.joint.optimisation.epochs / seconds
+    run = {"variant": variant.name, "seed": seed, "seconds": seconds, "images_per_s": images_per_s}
+    return tuple(_result(materials, benchmark, pair, curve, run) for benchmark in materials.benchmarks)
+
+
+def _result(
+    materials: Materials, benchmark: Benchmark, pair: TrainedPair, curve: _Curve, run: Mapping[str, Any]
+) -> RunResult:
+    scored = score_pair(benchmark, pair.mixer, pair.query_encoder, curve.features, materials.trunk)
+    return RunResult(
+        **run,
+        benchmark=benchmark.protocol.name,
+        scores={pairing: scores for pairing, (scores, _) in scored.items()},
+        average_precisions={pairing: each for pairing, (_, each) in scored.items()},
+        curve=tuple(curve.points.get(benchmark.protocol.name, ())),
+    )
 
 
 @dataclass(slots=True)
 class _Curve:
-    """Scores a pair on all benchmarks during the training, without selecting a checkpoint.
-
-    Attributes:
-        points: Scores so far, by benchmark.
-    """
+    """Scores a pair on all benchmarks during the training, without selecting a checkpoint."""
 
     materials: Materials
     features: Sequence[str]

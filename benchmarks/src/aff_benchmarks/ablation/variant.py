@@ -36,10 +36,7 @@ class Variant(StrictModel):
 
     Attributes:
         name: Name derived from the settings (see `grid`), also part of file names.
-        features: Names of the mixer's features, in its order.
-        mixer: Kind of mixer.
         losses: Compatibility losses of the query side, summed by weight.
-        update: Update rule of the query side's prototypes.
     """
 
     name: str = Field(pattern=r"^[a-z0-9_.+]+$")
@@ -57,12 +54,7 @@ class PairingScores(StrictModel):
 
 
 class CurvePoint(StrictModel):
-    """The scores during a training.
-
-    Attributes:
-        epoch: Number of finished epochs.
-        map: mAP by pairing.
-    """
+    """The mAP by pairing after a number of epochs."""
 
     epoch: int = Field(ge=0)
     map: Mapping[Pairing, Share]
@@ -73,15 +65,10 @@ class RunResult(StrictModel):
 
     Attributes:
         benchmark: Name of the protocol.
-        variant: Name of the variant.
-        seed: Seed of weights, batches and augmentations.
         scores: Scores by pairing: `asymmetric` searches the gallery side's embeddings with the query encoder's;
             `symmetric` also embeds queries with the gallery side; `light_only` also embeds the gallery with the query
             encoder.
         average_precisions: Average precisions (Q,) by pairing, 0 to 1; the same queries in all runs of a benchmark.
-        seconds: Wall time of the training.
-        images_per_s: Photographs per second of the training.
-        curve: Scores during the training, if measured.
     """
 
     benchmark: str = ""
@@ -108,13 +95,7 @@ class RunResult(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A protocol with extracted features.
-
-    Attributes:
-        protocol: Protocol.
-        queries: Store of its queries.
-        gallery: Store of its gallery, including distractors.
-    """
+    """A protocol with the stores of its queries and of its gallery, which includes distractors."""
 
     protocol: Protocol
     queries: FeatureStore
@@ -165,12 +146,7 @@ def score_pair(
 ) -> PairScores:
     """Return scores and average precisions of the three pairings of two models in evaluation mode.
 
-    Args:
-        benchmark: Queries and gallery.
-        mixer: Mixer of `features`.
-        query_encoder: Query encoder of pixels, or of vectors of the frozen trunk.
-        features: Names of the mixer's features in the stores.
-        trunk: Name of the frozen trunk's feature; None for pixels.
+    `features` are the names of the mixer's features, `trunk` is that of the frozen trunk's; None for pixels.
     """
     heavy = [
         embed_rows(store, np.flatnonzero(store.readable), mixer, names=features)

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ from aff_shared.resource_limits import usable_cores
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.collections.collection_runtime import LoadedBundle, load_bundle
+from gallery_indexer.collections.collection_runtime import load_bundle
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderInput
@@ -40,16 +41,11 @@ class IndexBench(FrozenModel):
     Attributes:
         throughput_over_bare: Speed of indexing, from JPEG bytes to points in an embedded store, relative to
             `bare_images_per_s`.
-        images_per_s: Images indexed per second.
         bare_images_per_s: Images per second of extractors and mixer on photographs in memory at their input sizes.
-        bare_cores: Busy cores of extractors and mixer.
         decode_cores: Busy cores of decoding and resizing at the bare speed.
         attainable_over_bare: Upper bound of `throughput_over_bare` on this machine: on a CPU, decoding and extractors
             share the cores.
         images: Photographs of 640 x 480 pixels per round; 64 distinct ones are repeated.
-        batch_size: Maximum batch size.
-        cores: Usable cores.
-        device: Device of the extractors.
         peak_memory_mb: Peak resident memory in MiB, by gallery size, with a stand-in for the extractors; includes pages
             of the store's files, which the system can reclaim.
         peak_anonymous_mb: Peak resident memory without pages of files, in MiB, by gallery size.
@@ -76,11 +72,7 @@ class RemixBench(FrozenModel):
 
     Attributes:
         speedup: Seconds of decoding, extracting and mixing over those of reading features and mixing.
-        images_per_s: Images per second from cached features.
         again_images_per_s: Images per second from JPEG bytes, decoded in one thread.
-        bytes_per_image: Size of the cached features.
-        images: Photographs of 640 x 480 pixels.
-        device: Device of extractors and mixer.
     """
 
     speedup: float
@@ -92,26 +84,14 @@ class RemixBench(FrozenModel):
 
 
 def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], device: str) -> IndexBench:
-    """Measure indexing of procedural photographs.
-
-    Args:
-        bundle: Directory of the model bundle.
-        images: Photographs per round.
-        rounds: Rounds, summarised by the median.
-        sizes: Gallery sizes of the memory measurement, in images.
-        device: Device of the extractors.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-    """
+    """Measure indexing of procedural photographs, and its memory at some gallery sizes."""
     encoder = GalleryEncoder.load(bundle, load_manifest(bundle), device=device)  # in this process, unlike the service's
     distinct = [jpeg_photograph(number) for number in range(min(images, _DISTINCT))]
     started = time.perf_counter()
     prepared = _prepared(encoder, distinct)
     decode_s = time.perf_counter() - started
-    seconds, bare_seconds, bare_cores = _throughput(
-        bundle, encoder, _repeated(distinct, images), _repeated(prepared, images), rounds
-    )
+    files, inputs = _repeated(distinct, images), _repeated(prepared, images)
+    seconds, bare_seconds, bare_cores = _throughput(bundle, encoder, files, inputs, rounds)
     memory = {size: measure_memory(size) for size in sizes}
     cores, decode_cores = usable_cores(), decode_s / len(distinct) * images / bare_seconds
     return IndexBench(
@@ -132,44 +112,37 @@ def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], de
 
 
 def bench_remix(bundle: Path, images: int, rounds: int, device: str) -> RemixBench:
-    """Measure mixing from cached features of procedural photographs, compared with decoding and extracting again.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-    """
-    manifest, batch_size = load_manifest(bundle), IndexerSettings().batch_size
+    """Measure mixing from cached features of procedural photographs, compared with decoding and extracting again."""
+    manifest, size = load_manifest(bundle), IndexerSettings().batch_size
     encoder = GalleryEncoder.load(bundle, manifest, device=device)
     files = [jpeg_photograph(number) for number in range(images)]
+    batches = [slice(start, start + size) for start in range(0, images, size)]
     names = [hashlib.sha256(file).hexdigest() for file in files]
-    starts = range(0, images, batch_size)
     with tempfile.TemporaryDirectory() as directory:
         cache, kind = FeatureCache(Path(directory)), FeatureKind.of(manifest)
-        for start in starts:
-            batch = _prepared(encoder, files[start : start + batch_size])
-            features = [one.features for one in encoder.encode_images(batch, with_features=True)]
-            cache.keep(
-                kind, [(name, one) for name, one in zip(names[start:], features, strict=False) if one is not None]
-            )
+        for batch in batches:
+            encoded = encoder.encode_images(_prepared(encoder, files[batch]), with_features=True)
+            named = zip(names[batch], encoded, strict=True)
+            cache.keep(kind, [(name, one.features) for name, one in named if one.features is not None])
 
         def again() -> None:
-            for start in starts:
-                encoder.encode_images(_prepared(encoder, files[start : start + batch_size]))
+            for batch in batches:
+                encoder.encode_images(_prepared(encoder, files[batch]))
 
         def remix() -> None:
-            for start in starts:
-                encoder.fuse(list(cache.fetch(kind, names[start : start + batch_size]).values()))
+            for batch in batches:
+                encoder.fuse(list(cache.fetch(kind, names[batch]).values()))
 
-        again_s, remix_s = alternate(again, remix, rounds)
-        size_bytes = cache.size_bytes()
-        cache.close()
-    return RemixBench(
-        speedup=again_s / remix_s,
-        images_per_s=images / remix_s,
-        again_images_per_s=images / again_s,
-        bytes_per_image=size_bytes / images,
-        images=images,
-        device=device_named(device).type,
-    )
+        with closing(cache):
+            again_s, remix_s = alternate(again, remix, rounds)
+            return RemixBench(
+                speedup=again_s / remix_s,
+                images_per_s=images / remix_s,
+                again_images_per_s=images / again_s,
+                bytes_per_image=cache.size_bytes() / images,
+                images=images,
+                device=device_named(device).type,
+            )
 
 
 def _repeated(things: Sequence[_Thing], count: int) -> list[_Thing]:
@@ -200,7 +173,7 @@ def _throughput(
         store = runner.run(QdrantEdgeStore.open(Path(directory), StoreSettings(url="")))
         loaded = runner.run(load_bundle(bundle, IndexerSettings(device=encoder.device.type), GalleryEncoder.load))
         runner.run(store.create(loaded.manifest.space))
-        index = runner.run(_opened(loaded, store))
+        index = runner.run(OpenedIndex.open(loaded.encoder, store, loaded.manifest.space))
 
         def whole() -> None:
             runner.run(index.index([UploadedImage(data=file, item=IndexItem(id=next(ids))) for file in files]))
@@ -210,7 +183,3 @@ def _throughput(
         loaded.close()
         runner.run(store.close())
     return seconds, bare_seconds, statistics.median(cpu / wall for cpu, wall in bare_cpu)
-
-
-async def _opened(loaded: LoadedBundle, store: QdrantEdgeStore) -> OpenedIndex:
-    return OpenedIndex(loaded.encoder, store, loaded.manifest.space)

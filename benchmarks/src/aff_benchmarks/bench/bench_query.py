@@ -30,12 +30,10 @@ _MIB = 2**20
 
 
 class LoadPoint(FrozenModel):
-    """The service under an open-loop load.
+    """The service under an open-loop load; latencies and rate are those of the successful searches.
 
     Attributes:
         load: Request rate relative to the capacity.
-        p50_ms: Median latency of the successful searches.
-        p99_ms: 99th percentile of the same.
         rejected: Share of the searches rejected with status 429.
         per_s: Successful searches per second.
     """
@@ -58,19 +56,11 @@ class QueryBench(FrozenModel):
         throughput_over_floor: Searches per second of 16 clients relative to a bare loop in as many threads as the
             service has.
         per_s: Searches per second of 16 clients.
-        floor_per_s: Searches per second of the bare loop.
         p99_over_p50_at_70pct: Latency ratio at 70 % of that capacity with random arrivals.
         p50_12mp_over_640px: Median latency with 4,000 x 3,000 pixels relative to 640 x 480.
-        floor_12mp_over_640px: The same of the floor.
         ready_s: Seconds from the start of the process to its first successful response.
         resident_mb: Resident memory of its processes in MiB without the model file; shared pages count once.
         resident_anonymous_mb: Resident memory without pages of files, in MiB.
-        overload: Results under growing load.
-        growth: Vector searches alone, by gallery size and compression.
-        gallery: Number of gallery images.
-        dimension: Embedding dimension D.
-        precision: Precision of the encoder.
-        cores: Usable cores.
     """
 
     p50_over_floor: float
@@ -99,16 +89,7 @@ def bench_query(
 ) -> QueryBench:
     """Measure searches with procedural photographs in a gallery of synthetic embeddings.
 
-    Args:
-        bundle: Directory of the model bundle.
-        gallery: Number of gallery images.
-        rounds: Rounds, summarised by the median.
-        searches: Searches per round.
-        seconds: Seconds per load.
-        growth_sizes: Gallery sizes of the vector search measurement, in images.
-
-    Raises:
-        BundleError: The bundle cannot be used.
+    Medians of rounds of some searches, loads of some seconds, and vector searches alone at the growth sizes.
     """
     manifest = load_manifest(bundle)
     photographs = [jpeg_photograph(number) for number in range(_PHOTOGRAPHS)]
@@ -120,22 +101,15 @@ def bench_query(
             closing(QueryFloor(bundle, collection_directory(bare), QuerySettings())) as floor,
             running_query_service(bundle, served) as service,
         ):
-            p50_ms = _latencies(service, floor, photographs, rounds, searches)
-            per_s, floor_per_s = _throughput(service, floor, photographs, rounds, searches)
-            overload = {load: _load_point(service, photographs, load, per_s, seconds) for load in _OVERLOADS}
+            latencies = _latencies(service, floor, photographs, rounds, searches)
+            rates = _throughput(service, floor, photographs, rounds, searches)
+            overload = {load: _load_point(service, photographs, load, rates["per_s"], seconds) for load in _OVERLOADS}
             model_bytes = max((bundle / file).stat().st_size for file in manifest.query_files)
             moderate = overload[_MODERATE]
             return QueryBench(
-                p50_over_floor=p50_ms["service"] / p50_ms["floor"],
-                p50_ms=p50_ms["service"],
-                floor_p50_ms=p50_ms["floor"],
-                form_p50_over_floor=p50_ms["form"] / p50_ms["floor"],
-                throughput_over_floor=per_s / floor_per_s,
-                per_s=per_s,
-                floor_per_s=floor_per_s,
+                **latencies,
+                **rates,
                 p99_over_p50_at_70pct=moderate.p99_ms / moderate.p50_ms,
-                p50_12mp_over_640px=p50_ms["large"] / p50_ms["service"],
-                floor_12mp_over_640px=p50_ms["floor_large"] / p50_ms["floor"],
                 ready_s=service.ready_s,
                 resident_mb=resident_mib(service.pid) - model_bytes / _MIB,
                 resident_anonymous_mb=resident_mib(service.pid, anonymous=True),
@@ -151,7 +125,7 @@ def bench_query(
 def _latencies(
     service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
 ) -> dict[str, float]:
-    """Return the median milliseconds of the service (photograph as body, as form, large) and of the floor."""
+    """Return the figures of one client of the service (photograph as body, as form, large) and of the floor."""
     large = jpeg_photograph(0, _LARGE)
     few = max(8, searches // 10)
     medians: dict[str, list[float]] = {}
@@ -166,7 +140,15 @@ def _latencies(
         if number:
             for name, median in found.items():
                 medians.setdefault(name, []).append(median)
-    return {name: statistics.median(values) for name, values in medians.items()}
+    ms = {name: statistics.median(values) for name, values in medians.items()}
+    return {
+        "p50_over_floor": ms["service"] / ms["floor"],
+        "p50_ms": ms["service"],
+        "floor_p50_ms": ms["floor"],
+        "form_p50_over_floor": ms["form"] / ms["floor"],
+        "p50_12mp_over_640px": ms["large"] / ms["service"],
+        "floor_12mp_over_640px": ms["floor_large"] / ms["floor"],
+    }
 
 
 def _p50_ms(service: QueryService, requests: Sequence[bytes], count: int) -> float:
@@ -175,14 +157,15 @@ def _p50_ms(service: QueryService, requests: Sequence[bytes], count: int) -> flo
 
 def _throughput(
     service: QueryService, floor: QueryFloor, photographs: Sequence[bytes], rounds: int, searches: int
-) -> tuple[float, float]:
+) -> dict[str, float]:
     """Return the searches per second of the service and of the floor."""
     requests, count = raw_requests(photographs), 2 * searches
     served, bare = [], []
     for _ in range(rounds):
         served.append(asyncio.run(closed_loop(service.port, requests, clients=_CLIENTS, count=count)).per_s)
         bare.append(floor.per_s(photographs, count))
-    return statistics.median(served), statistics.median(bare)
+    per_s, floor_per_s = statistics.median(served), statistics.median(bare)
+    return {"throughput_over_floor": per_s / floor_per_s, "per_s": per_s, "floor_per_s": floor_per_s}
 
 
 def _load_point(

@@ -33,17 +33,13 @@ _STORED_SHARE = 8 / 7
 
 
 class TrainingBenchSettings(StrictModel):
-    """The settings of a training benchmark.
+    """The settings of a training benchmark; `steps` are per round.
 
     Attributes:
-        backbone: Query network.
         train_size: Input side in pixels.
         batch_size: Photographs per step.
-        steps: Steps per round.
         classes: Instances of the shared classifier.
-        precision: Precision of both passes.
         reading_threads: Threads that read batches ahead.
-        rounds: Rounds, summarised by the median.
     """
 
     backbone: str = "residual-16"
@@ -65,9 +61,6 @@ class TrainingBench(FrozenModel):
             network, losses, backward pass, optimiser.
         bare_images_per_s: Images per second of the query network's forward and backward pass on one batch in memory.
         tokens: Tokens per photograph in the mixer's input.
-        threads: Threads of torch.
-        device: Device of both passes.
-        settings: Settings of the measurement.
     """
 
     step_over_bare: float
@@ -80,11 +73,7 @@ class TrainingBench(FrozenModel):
 
 
 def bench_training(bundle: Path, settings: TrainingBenchSettings) -> TrainingBench:
-    """Measure joint training with the extractors and the mixer of a bundle, on procedural photographs.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-    """
+    """Measure joint training with the extractors and the mixer of a bundle, on procedural photographs."""
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)
     with tempfile.TemporaryDirectory() as temporary:
@@ -136,22 +125,10 @@ class _Step:
 
     def whole(self) -> None:
         """Run one epoch of the joint training on cached features."""
-        section = OptimisationSection.model_validate(
-            {
-                "epochs": 1,
-                "batch_size": self._settings.batch_size,
-                "learning_rate": 1e-3,
-                "precision": self._settings.precision,
-                "reading_threads": self._settings.reading_threads,
-            }
-        )
+        given = self._settings.model_dump(include={"batch_size", "precision", "reading_threads"})
+        section = OptimisationSection.model_validate({"epochs": 1, "learning_rate": 1e-3, **given})
         batches = shuffled_batches(len(self._photographs), section.batch_size, generator_of(0, 0))
-        plan = TrainingPlan(
-            batches_of_epoch=lambda _: batches[: self._settings.steps],
-            training_set=self._photographs,
-            section=section,
-            seed=0,
-        )
+        plan = TrainingPlan(lambda _: batches[: self._settings.steps], self._photographs, section, seed=0)
         TrainingLoop(self._model, plan, Accelerator(), None).run()
 
     def bare(self) -> None:
@@ -166,15 +143,12 @@ class _Step:
 
 
 class FeaturesBench(FrozenModel):
-    """The results of a feature extraction benchmark.
+    """The results of a feature extraction benchmark, in images per second.
 
     Attributes:
         extraction_over_bare: Speed of the extraction, from JPEG files to shards, relative to the extractors alone.
-        images_per_s: Images per second of the extraction.
         bare_images_per_s: Images per second of the extractors on decoded photographs in memory, in the same batches.
         images: Photographs of 640 x 480 pixels.
-        threads: Threads of torch.
-        device: Device of the networks.
     """
 
     extraction_over_bare: float
@@ -186,11 +160,7 @@ class FeaturesBench(FrozenModel):
 
 
 def bench_features(bundle: Path, images: int, rounds: int) -> FeaturesBench:
-    """Measure feature extraction with the extractors of a bundle, from JPEG files of procedural photographs.
-
-    Raises:
-        BundleError: The bundle cannot be used.
-    """
+    """Measure feature extraction with the extractors of a bundle, from JPEG files of procedural photographs."""
     base = BaseBundle.open(bundle)
     gallery = GallerySide(base.manifest.extractors, base.directory, base)
     device = Accelerator().device

@@ -10,9 +10,8 @@ import io
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,39 +30,23 @@ from aff_benchmarks.bench.synthetic_gallery import synthetic_embeddings, synthet
 _HITS = 10
 
 
-TOWERS: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "large": {  # openai/clip-vit-large-patch14
-            "hidden_size": 1024,
-            "intermediate_size": 4096,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "patch_size": 14,
-            "image_size": 224,
-            "projection_dim": 768,
-        },
-        "tiny": {  # for tests
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "patch_size": 32,
-            "image_size": 224,
-            "projection_dim": 16,
-        },
-    }
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "patch_size",
+    "projection_dim",
 )
+# openai/clip-vit-large-patch14, and one for tests
+_TOWERS = {"large": (1024, 4096, 24, 16, 14, 768), "tiny": (32, 64, 1, 2, 32, 16)}
 
 
 class ClipTower:
-    """CLIP's vision tower with random weights, which cost as much as trained ones.
-
-    Args:
-        name: Key of TOWERS.
-    """
+    """CLIP's vision tower with random weights, which cost as much as trained ones."""
 
     def __init__(self, name: str) -> None:
-        config = CLIPVisionConfig.from_dict(dict(TOWERS[name]))
+        config = CLIPVisionConfig(image_size=224, **dict(zip(_SIZES, _TOWERS[name], strict=True)))
         torch.manual_seed(0)
         self.dimension = int(config.projection_dim)
         self._model: nn.Module = CLIPVisionModelWithProjection(config)
@@ -81,12 +64,7 @@ class ClipTower:
 
 
 class ClipCollection:
-    """A collection of synthetic vectors in the client's local mode, or on the server of `QDRANT_URL`, until closed.
-
-    Args:
-        images: Number of vectors.
-        dimension: Dimension D of the vectors.
-    """
+    """A collection of synthetic vectors in the client's local mode, or on the server of `QDRANT_URL`, until closed."""
 
     def __init__(self, images: int, dimension: int) -> None:
         url = os.environ.get("QDRANT_URL")
@@ -144,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--images", type=int, required=True)
-    parser.add_argument("--tower", choices=list(TOWERS), default="large")
+    parser.add_argument("--tower", choices=list(_TOWERS), default="large")
     given = parser.parse_args()
     app = create_app(ClipTower(given.tower), given.images)
     uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning", access_log=False)

@@ -153,8 +153,6 @@ class Counts(FrozenModel):
     Attributes:
         alone: Number of searches of one client.
         together: Total number of searches of many clients.
-        clients: Number of these clients.
-        tower: Size of the CLIP tower.
     """
 
     alone: int = 200
@@ -172,7 +170,6 @@ class Comparison(FrozenModel):
     Attributes:
         litserve_one: LitServe with its best setting for one client.
         litserve_many: LitServe with its best setting for many clients; often the same.
-        trials: Trials of LitServe's settings, before the repetitions.
         photograph_bytes: Mean size of the photographs.
         embedding_bytes: Size of a search request with an embedding from the device.
     """

@@ -40,13 +40,8 @@ class GrowthPoint(FrozenModel):
     """Searches in an embedded gallery of one size, with default settings but for the compression.
 
     Attributes:
-        images: Number of gallery images.
-        quantization: Compression, a value of `QDRANT_QUANTIZATION`.
         recall_at_10: Mean share of the ten nearest vectors, by exact search, among the ten hits.
-        p50_ms: Median latency of a vector search.
         passes_p50_ms: Median latency by pass over the queries.
-        p99_ms: 99th percentile of the latency.
-        exact_p50_ms: Median latency of an exact search.
         disk_mb: Disk usage of the collection with its graph, in MiB.
         built_s: Seconds to write the gallery and build its graph.
     """
@@ -66,18 +61,11 @@ class ShardingPoint(FrozenModel):
     """Searches in a gallery that is divided into embedded shards, searched one after the other.
 
     Attributes:
-        shards: Number S of shards.
-        images: Number of images in all shards.
-        quantization: Compression, a value of `QDRANT_QUANTIZATION`.
         recall_at_10: Mean share of the ten nearest vectors of the whole gallery, by exact search, among the ten merged
             hits.
-        shard_p50_ms: Median latency of one shard.
         parallel_p50_ms: Median latency of the slowest shard plus the merge: a search on one machine per shard, without
             the network.
-        parallel_p99_ms: 99th percentile of the same.
         serial_p50_ms: Median latency of all shards plus the merge: the work of a search.
-        merge_p50_ms: Median latency of the merge.
-        built_s: Seconds to write the shards and build their graphs.
     """
 
     shards: int
@@ -93,13 +81,7 @@ class ShardingPoint(FrozenModel):
 
 
 def measure_growth(dimension: int, sizes: Sequence[int], *, passes: int = 1) -> list[GrowthPoint]:
-    """Measure galleries of synthetic embeddings in every compression, with queries that are not in the gallery.
-
-    Args:
-        dimension: Embedding dimension D.
-        sizes: Gallery sizes, in images.
-        passes: Passes over the queries.
-    """
+    """Measure synthetic galleries of some sizes in every compression, with queries that are not in the gallery."""
     return [_growth_point(dimension, size, quantization, passes) for size in sizes for quantization in _QUANTIZATIONS]
 
 
@@ -141,13 +123,9 @@ def _search(gallery: EdgeGallery, query: NDArray[np.float32], *, exact: bool) ->
 def measure_sharding(
     dimension: int, images: int, shard_counts: Sequence[int] = SHARD_COUNTS, quantization: Quantization = "none"
 ) -> Iterator[ShardingPoint]:
-    """Measure one gallery of synthetic embeddings in several divisions, with queries that are not in the gallery.
+    """Measure one synthetic gallery in several divisions, with queries that are not in it.
 
-    Args:
-        dimension: Embedding dimension D.
-        images: Number of gallery images, at least ten.
-        shard_counts: Number S of shards of each division; shard s holds the images s, s + S, ...
-        quantization: Compression of the vectors.
+    Of S shards, shard s holds the images s, s + S, ...; there are at least ten images.
     """
     queries = synthetic_queries(images, dimension, _QUERIES)
     rows = exact_neighbours(synthetic_embeddings(images, dimension, seed=0), queries, HITS)
@@ -203,9 +181,5 @@ def merge_hits(shards: Sequence[Sequence[GalleryHit]], limit: int) -> list[Galle
     """Return the best hits of all shards, by falling score; equal scores in the order of the shards.
 
     The result is the best of the whole gallery if every shard returned its best `limit` hits.
-
-    Args:
-        shards: Hits of each shard, by falling score; possibly fewer than `limit`.
-        limit: Maximum number of hits.
     """
     return list(islice(heapq.merge(*shards, key=lambda hit: hit.score, reverse=True), limit))

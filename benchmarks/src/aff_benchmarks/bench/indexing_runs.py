@@ -64,6 +64,11 @@ class OpenedIndex:
         concurrent = _CONCURRENT_BATCHES * settings.batch_size // _REQUEST_IMAGES
         self._requests = asyncio.Semaphore(max(_LEAST_CONCURRENT_REQUESTS, concurrent))
 
+    @classmethod
+    async def open(cls, encoder: ImageEncoder, store: QdrantEdgeStore, space: EmbeddingSpace) -> OpenedIndex:
+        """Open it on the running event loop, to which the pipeline belongs."""
+        return cls(encoder, store, space)
+
     async def index(self, images: Sequence[UploadedImage]) -> None:
         """Index new images in requests of 32, with enough concurrent requests to keep the pipeline full.
 

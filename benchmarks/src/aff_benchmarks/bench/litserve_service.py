@@ -30,12 +30,7 @@ _Pixels = NDArray[np.uint8]
 class SearchApi(litserve.LitAPI):  # type: ignore[misc]
     """Search with the settings of our service.
 
-    Args:
-        bundle: Directory of the model bundle.
-        galleries: Directories of equal embedded collections, one per worker, since a worker locks its collection.
-        threads: Threads of ONNX Runtime per worker.
-        max_batch_size: Maximum batch size of the encoder; 1 for no batching.
-        batch_timeout: Maximum wait in seconds for a batch to fill.
+    The embedded collections are equal, one per worker, since a worker locks its collection.
     """
 
     def __init__(

@@ -25,7 +25,6 @@ class Outcome:
 
     Attributes:
         latencies_ms: Latencies of the responses of status 200; in an open loop, from the due time of the request.
-        statuses: Number of responses by status.
         seconds: Seconds from the first request to the last response.
     """
 
@@ -98,11 +97,7 @@ class _Connection(asyncio.Protocol):
 
 
 class Connections:
-    """A pool of connections to a service, one per concurrent request.
-
-    Args:
-        url: Address of the service; its path is ignored.
-    """
+    """A pool of connections to a service, one per concurrent request; the path of its address is ignored."""
 
     def __init__(self, url: str) -> None:
         self._url: SplitResult = urlsplit(url)

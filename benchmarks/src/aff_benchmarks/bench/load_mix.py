@@ -39,13 +39,7 @@ _SEARCHES = {Kind.PHOTOGRAPH: 0.6, Kind.EMBEDDING: 0.2, Kind.SIMILAR: 0.2}
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """A request of the mix.
-
-    Attributes:
-        kind: Kind of request.
-        data: Complete HTTP request.
-        item_ids: Ids of the images that it indexes or deletes.
-    """
+    """A complete HTTP request, and the ids of the images that it indexes or deletes."""
 
     kind: Kind
     data: bytes
@@ -55,11 +49,7 @@ class LoadRequest:
 class LoadMix:
     """A random sequence of requests; indexed images are deleted next, so that the gallery keeps its size.
 
-    Args:
-        searches: Requests by kind of search.
-        photographs: Encoded files to index.
-        index_share: Share of the requests that index or delete images.
-        headers: Headers of every request to the indexer.
+    `headers` are those of every request to the indexer.
     """
 
     def __init__(
@@ -117,13 +107,6 @@ def mix_of_gallery(
     query_url: str, indexer_url: str, photographs: Sequence[bytes], index_share: float, key: str | None
 ) -> LoadMix:
     """Prepare traffic for running services, with embeddings and ids from searches with the photographs.
-
-    Args:
-        query_url: Address of the query service.
-        indexer_url: Address of the indexer.
-        photographs: Encoded files.
-        index_share: Share of the requests that index or delete images.
-        key: API key of both services, or None.
 
     Raises:
         InvalidParameterError: The gallery is empty.

@@ -43,8 +43,6 @@ class Sample(FrozenModel):
         seconds: Seconds since the first sample.
         resident_mb: Resident memory in MiB.
         anonymous_mb: Resident memory without pages of files, in MiB.
-        descriptors: Number of open descriptors.
-        threads: Number of threads.
     """
 
     seconds: float
@@ -58,11 +56,9 @@ class ProcessOverTime(FrozenModel):
     """A process after the warm-up; slopes are least squares of all samples.
 
     Attributes:
-        pid: Process id.
         resident_mb_per_min: Growth of the resident memory, in MiB.
         anonymous_mb_per_min: Growth of its anonymous part, in MiB.
         descriptors_per_min: Growth of the number of open descriptors.
-        samples: Samples at equal intervals.
     """
 
     pid: int
@@ -132,9 +128,7 @@ def cpu_seconds(pid: int) -> float:
 def resident_mib(pid: int, *, anonymous: bool = False) -> float:
     """Return the resident memory of a process and its descendants in MiB; shared pages count once.
 
-    Args:
-        pid: Process id.
-        anonymous: Whether to leave out pages of files.
+    With `anonymous`, pages of files are left out.
     """
     line = "Pss_Anon:" if anonymous else "Pss:"
     kib = 0

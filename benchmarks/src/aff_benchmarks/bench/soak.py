@@ -35,13 +35,10 @@ _NO_RESPONSE = 0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """A running pair of services.
+    """A running pair of services, with the same API key or None.
 
     Attributes:
-        query_url: Address of the query service.
-        indexer_url: Address of the indexer.
         pids: Ids of their local processes, whose descendants are watched too.
-        key: API key of both, or None.
     """
 
     query_url: str
@@ -55,9 +52,6 @@ class LoadPlan:
     """The load to send.
 
     Attributes:
-        seconds: Measured seconds.
-        warm_up_s: Seconds of the same load before.
-        index_share: Share of the requests that index or delete images.
         per_s: Requests per second; None for half of the capacity, which is measured first.
         even: Whether intervals are equal; otherwise moments are random.
     """
@@ -70,12 +64,7 @@ class LoadPlan:
 
 
 class KindLoad(FrozenModel):
-    """Requests of one kind; latencies in ms of the responses of status 200, from the due time; None without any.
-
-    Attributes:
-        requests: Number of requests.
-        rejected: Number of requests rejected with status 429.
-    """
+    """Requests of one kind; latencies in ms of the responses of status 200, from the due time; None without any."""
 
     requests: int
     rejected: int
@@ -96,17 +85,12 @@ class KindLoad(FrozenModel):
 
 
 class LoadBench(FrozenModel):
-    """The results of a load test.
+    """The results of a load test, after the warm-up.
 
     Attributes:
-        per_s: Requests per second.
         capacity_per_s: Responses per second to clients that wait for each response; None if not measured.
-        seconds: Measured seconds, after the warm-up.
-        kinds: Requests by kind, after the warm-up.
         answers: Number of responses by status and problem code, including the warm-up; `no answer` for none.
         failed: Number of responses of status 500 and over, and of requests without a response.
-        rejected: Share of the requests rejected with status 429.
-        processes: Processes of the services, after the warm-up.
         goals: Whether no request failed (`failures`), and whether no process's resident memory grows by more than 1 MiB
             per minute (`growth`).
     """

@@ -35,6 +35,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Compare a joint training step with the forward and backward pass of the query network alone."""
+    given = dict(locals())
     from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_training  # noqa: PLC0415 - torch
     from aff_toolkit.models.query_encoder import QUERY_BACKBONES  # noqa: PLC0415
 
@@ -42,17 +43,10 @@ def train(
         if query_backbone not in QUERY_BACKBONES:
             detail = f"unknown backbone {query_backbone}; known: {', '.join(QUERY_BACKBONES)}"
             raise InvalidParameterError(detail, item="--query-backbone")
-        settings = TrainingBenchSettings(
-            backbone=query_backbone,
-            train_size=train_size,
-            batch_size=batch_size,
-            precision=precision,
-            reading_threads=reading_threads,
-            steps=steps,
-            rounds=rounds,
-        )
+        names = TrainingBenchSettings.model_fields.keys() & given.keys()
+        settings = TrainingBenchSettings(backbone=query_backbone, **{name: given[name] for name in names})
         found = bench_training(bundle, settings)
-    _show(
+    show(
         found,
         as_json,
         f"joint step {found.images_per_s:.0f} images/s, query network alone {found.bare_images_per_s:.0f}: "
@@ -69,7 +63,7 @@ def features(
 
     with exit_on_error(as_json):
         found = bench_features(bundle, images, rounds)
-    _show(
+    show(
         found,
         as_json,
         f"extraction {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
@@ -98,7 +92,7 @@ def index(
         f"anonymous; {found.stand_in_images_per_s[size]:.0f} images/s with a stand-in for the extractors"
         for size, peak in found.peak_memory_mb.items()
     ]
-    _show(
+    show(
         found,
         as_json,
         f"indexing {found.images_per_s:.0f} images/s, extractors alone {found.bare_images_per_s:.0f}: "
@@ -120,7 +114,7 @@ def remix(
 
     with exit_on_error(as_json):
         found = bench_remix(bundle, images, rounds, device)
-    _show(
+    show(
         found,
         as_json,
         f"from cached features {found.images_per_s:.0f} images/s, from photographs {found.again_images_per_s:.0f}: "
@@ -149,13 +143,11 @@ def extractors(
     with exit_on_error(as_json):
         known = bench.benched_extractors(precision)
         if unknown := sorted(set(only or ()) - set(known)):
-            raise InvalidParameterError(
-                f"unknown extractor {', '.join(unknown)}; known: {', '.join(known)}", item="--only"
-            )
+            detail = f"unknown extractor {', '.join(unknown)}; known: {', '.join(known)}"
+            raise InvalidParameterError(detail, item="--only")
+        place = device_named(device)
         for name in only or known:
-            one = bench.bench_extractor(
-                name, precision=precision, batch_size=batch_size, rounds=rounds, device=device_named(device)
-            )
+            one = bench.bench_extractor(name, precision=precision, batch_size=batch_size, rounds=rounds, device=place)
             found.append(one)
             if not as_json:
                 output.print(
@@ -167,7 +159,8 @@ def extractors(
         print_json([one.model_dump() for one in found])
 
 
-def _show(found: BaseModel, as_json: bool, *lines: str) -> None:
+def show(found: BaseModel, as_json: bool, *lines: str) -> None:
+    """Print a result as JSON, or these lines about it."""
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

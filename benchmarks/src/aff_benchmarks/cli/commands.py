@@ -16,7 +16,7 @@ from aff_shared.errors.services import MissingExtraError
 from aff_shared.resource_limits import usable_cores
 from aff_toolkit.cli.console import JsonOption, exit_on_error, messages, output, print_json
 
-_OF = PlanRequest.model_fields
+_DEFAULTS = {name: field.default for name, field in PlanRequest.model_fields.items()}
 _WHOLE = 100
 _BINARY = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -42,7 +42,7 @@ def ablate(
     with exit_on_error(as_json):
         config = load_ablation_config(benchmark)
         directory = work_dir or Path("out/ablation") / config.name
-        reports = run_ablation(config, directory, processes, messages, out, only=only)
+        reports = run_ablation(config, directory, processes, messages, out, only or ())
     if as_json:
         print_json([report.model_dump(mode="json") for report in reports])
         return
@@ -96,14 +96,14 @@ def plan(
     qps: Annotated[float, typer.Option(help="Searches per second.")],
     dimension: Annotated[int, typer.Option(help="Embedding dimension.")] = 128,
     quantization: Annotated[PlannedQuantization, typer.Option(help="Compression of the searched vectors.")] = "int8",
-    node_memory_gib: Annotated[float, typer.Option(help="Memory of a Qdrant node.")] = _OF["node_memory_gib"].default,
-    node_disk_gib: Annotated[float, typer.Option(help="Disk of a Qdrant node.")] = _OF["node_disk_gib"].default,
-    replicas: Annotated[int, typer.Option(help="Copies of each shard.")] = _OF["replicas"].default,
-    shards_per_node: Annotated[int, typer.Option(help="Shards per node.")] = _OF["shards_per_node"].default,
-    headroom: Annotated[float, typer.Option(help="Factor on memory and disk.")] = _OF["headroom"].default,
-    target_load: Annotated[float, typer.Option(help="Target utilisation of the cores, 0 to 1.")] = _OF[
+    node_memory_gib: Annotated[float, typer.Option(help="Memory of a Qdrant node.")] = _DEFAULTS["node_memory_gib"],
+    node_disk_gib: Annotated[float, typer.Option(help="Disk of a Qdrant node.")] = _DEFAULTS["node_disk_gib"],
+    replicas: Annotated[int, typer.Option(help="Copies of each shard.")] = _DEFAULTS["replicas"],
+    shards_per_node: Annotated[int, typer.Option(help="Shards per node.")] = _DEFAULTS["shards_per_node"],
+    headroom: Annotated[float, typer.Option(help="Factor on memory and disk.")] = _DEFAULTS["headroom"],
+    target_load: Annotated[float, typer.Option(help="Target utilisation of the cores, 0 to 1.")] = _DEFAULTS[
         "target_load"
-    ].default,
+    ],
     index_images_per_s: Annotated[
         float | None,
         typer.Option(help="Images/s per GPU with your extractors (`aff bench index`); measured by default."),
@@ -111,17 +111,17 @@ def plan(
     query_core_ms: Annotated[
         float | None, typer.Option(help="Core milliseconds per search (`aff bench query`); measured by default.")
     ] = None,
-    core_hour_price: Annotated[float, typer.Option(help="Hourly price of a query core, in any currency.")] = _OF[
+    core_hour_price: Annotated[float, typer.Option(help="Hourly price of a query core, in any currency.")] = _DEFAULTS[
         "core_hour_price"
-    ].default,
-    node_hour_price: Annotated[float, typer.Option(help="Hourly price of a Qdrant node.")] = _OF[
+    ],
+    node_hour_price: Annotated[float, typer.Option(help="Hourly price of a Qdrant node.")] = _DEFAULTS[
         "node_hour_price"
-    ].default,
-    gpu_hour_price: Annotated[float, typer.Option(help="Hourly price of a GPU.")] = _OF["gpu_hour_price"].default,
+    ],
+    gpu_hour_price: Annotated[float, typer.Option(help="Hourly price of a GPU.")] = _DEFAULTS["gpu_hour_price"],
     as_json: JsonOption = False,
 ) -> None:
     """Print the requirements of a gallery: bytes, nodes, GPU hours, cores and prices, and the basis of each."""
-    given = {name: value for name, value in locals().items() if name in _OF}
+    given = {name: value for name, value in locals().items() if name in _DEFAULTS}
     with exit_on_error(as_json):
         try:
             request = PlanRequest(**{**given, "images": int(images) if math.isfinite(images) else 0})

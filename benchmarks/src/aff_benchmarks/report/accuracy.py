@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aff_benchmarks.ablation.report import mean_and_deviation
 from aff_benchmarks.report.live_steps import Step, live_steps
-from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure
+from aff_benchmarks.report.section import BenchContext, Figure, Section, Table, figure, ratio_of
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
 
 _FULL = "full"
@@ -94,28 +95,28 @@ def _against_baselines(result: AblationResult) -> dict[str, Figure]:
     for kind, names in _KINDS.items():
         there = [name for name in names if name in result.maps]
         if there:
-            best = max(there, key=lambda name: result.mean(name, "asymmetric"))
-            ratios = [
-                ours / theirs for ours, theirs in zip(full["asymmetric"], result.maps[best]["asymmetric"], strict=True)
-            ]
-            found = figure(ratios, at_least=1.0, note=f"best: {best}")
+            best = max(there, key=lambda name: statistics.mean(result.maps[name]["asymmetric"]))
+            note = f"best: {best}"
+            found = ratio_of(full["asymmetric"], result.maps[best]["asymmetric"], at_least=1.0, note=note)
             if not found.met and result.name in _WHY:
                 found = found.model_copy(update={"note": f"best: {best}. {_WHY[result.name]}"})
             figures[f"aff_over_{kind}_{suffix}"] = found
-    retained = [one / other for one, other in zip(full["asymmetric"], full["symmetric"], strict=True)]
-    figures[f"asymmetric_over_symmetric_{suffix}"] = figure(retained)
+    figures[f"asymmetric_over_symmetric_{suffix}"] = ratio_of(full["asymmetric"], full["symmetric"])
     return figures
 
 
 def _against_steps(protocol: str, steps: list[Step]) -> dict[str, Figure]:
-    by_name = {step.name: step for step in steps}
-    figures = {}
-    for step in steps:
-        before = by_name[step.before].map_at_100 if step.before else None
-        if before is not None and step.map_at_100 is not None:
-            ratio = step.map_at_100 / before
-            figures[f"{_KEYS[step.name]}_{protocol}"] = figure([ratio], at_least=_LEAST, note=step.note)
-    return figures
+    return {
+        f"{_KEYS[step.name]}_{protocol}": figure([step.map_at_100 / before], at_least=_LEAST, note=step.note)
+        for step, before in _with_earlier(steps)
+        if before is not None and step.map_at_100 is not None
+    }
+
+
+def _with_earlier(steps: list[Step]) -> list[tuple[Step, float | None]]:
+    """Return the steps, each with the mAP of the one to compare with."""
+    maps = {step.name: step.map_at_100 for step in steps}
+    return [(step, maps[step.before] if step.before else None) for step in steps]
 
 
 def _baselines(result: AblationResult) -> Table:
@@ -132,10 +133,8 @@ def _baselines(result: AblationResult) -> Table:
 
 
 def _steps(protocol: Protocol, steps: list[Step]) -> Table:
-    by_name = {step.name: step for step in steps}
     rows = []
-    for step in steps:
-        before = by_name[step.before].map_at_100 if step.before else None
+    for step, before in _with_earlier(steps):
         known = step.map_at_100 is not None and before is not None
         change = f"{100 * (step.map_at_100 - before):+.2f}" if known else ""  # type: ignore[operator]
         value = f"{100 * step.map_at_100:.2f}" if step.map_at_100 is not None else ""
@@ -152,8 +151,6 @@ class AblationResult:
     """The ablation results of one benchmark.
 
     Attributes:
-        name: File name without suffix.
-        protocol: Description of the protocol.
         maps: mAP of each seed, by variant and by pairing (asymmetric, symmetric, light_only).
     """
 
@@ -161,15 +158,9 @@ class AblationResult:
     protocol: str
     maps: Mapping[str, Mapping[str, list[float]]]
 
-    def mean(self, variant: str, pairing: str) -> float:
-        """Return the mean over seeds, from 0 to 1."""
-        return statistics.mean(self.maps[variant][pairing])
-
     def cell(self, variant: str, pairing: str) -> str:
         """Return mean and sample deviation over seeds in percent."""
-        values = [100 * value for value in self.maps[variant][pairing]]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        return f"{statistics.mean(values):.1f}{spread}"
+        return mean_and_deviation(self.maps[variant][pairing])
 
 
 def read_ablation(path: Path) -> AblationResult | None:

@@ -16,11 +16,11 @@ from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.report import mean_and_deviation
 from aff_benchmarks.bench.measuring import median_seconds
 from aff_benchmarks.report.section import (
+    COLOURS,
     BenchContext,
     Figure,
     Section,
     Table,
-    draw_level,
     draw_line,
     figure,
     new_plot,
@@ -172,7 +172,9 @@ def _plot(
             if _maps(scores, way):
                 heights = [100 * statistics.mean(_maps(scores, way, name)) for name in names]
                 draw_line(axes, number, _NAMES[way], [places[name] for name in names], heights)
-        draw_level(axes, 100 * references["aff"], "mixer on both sides")
+        axes.axhline(
+            100 * references["aff"], color=COLOURS[0], linestyle="--", linewidth=1, label="mixer on both sides"
+        )
         axes.set(xscale="log", xlabel=label, title="mAP, percent")
         axes.set_xticks([places[name] for name in names], [f"{name}  {shown(places[name])}" for name in names])
         axes.tick_params(axis="x", labelrotation=90, labelsize=8)
@@ -193,8 +195,6 @@ class EncoderFigures(FrozenModel):
         mflop: 10^6 multiply-adds per photograph.
         onnx_mb: Size of the float32 graph in 10^6 bytes.
         latency_ms: Median latency of encoding one photograph as the query service does.
-        size: Input side in pixels.
-        threads: Threads of ONNX Runtime.
     """
 
     name: str

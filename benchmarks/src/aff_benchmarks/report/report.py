@@ -7,6 +7,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,13 +43,7 @@ has all values."""
 
 
 class BenchReport(FrozenModel):
-    """All measured values.
-
-    Attributes:
-        machine: Machine of the measurements.
-        finished: Time of the last measurement.
-        sections: Sections by key, in the order of the page.
-    """
+    """All measured values, by section in the order of the page; `finished` is the time of the last measurement."""
 
     machine: Machine
     finished: datetime
@@ -56,16 +51,9 @@ class BenchReport(FrozenModel):
 
 
 def bench_all(context: BenchContext, only: Collection[str], progress: Callable[[str], None]) -> BenchReport:
-    """Measure all sections, and rewrite the report after each.
+    """Measure all sections, or some, and rewrite the report after each; `progress` is called with each key before.
 
-    Args:
-        context: Inputs of the sections.
-        only: Keys of the sections to measure; the others are kept from an earlier run, and marked if that was on
-            another machine. Empty for all.
-        progress: Called with the section's key before each section.
-
-    Raises:
-        OSError: The report cannot be written.
+    The sections that are not in `only` are kept from an earlier run, and marked if that was on another machine.
     """
     context.out.mkdir(parents=True, exist_ok=True)
     machine = this_machine()
@@ -96,11 +84,7 @@ def _earlier_sections(out: Path, here: Machine) -> dict[str, Section]:
 
 
 def write_report(out: Path, machine: Machine, sections: list[Section]) -> BenchReport:
-    """Write the report as JSON and as a page.
-
-    Raises:
-        OSError: The report cannot be written.
-    """
+    """Write the report as JSON and as a page."""
     report = BenchReport(
         machine=machine, finished=datetime.now(UTC).replace(microsecond=0), sections={one.key: one for one in sections}
     )
@@ -212,10 +196,8 @@ def _processor() -> str:
 def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 

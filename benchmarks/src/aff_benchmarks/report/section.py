@@ -16,7 +16,7 @@ from pydantic import Field
 from aff_benchmarks import FrozenModel
 
 _WHOLE = 100
-_COLOURS = ("#2f81f7", "#e8710a", "#2da44e", "#bf4b8a", "#8b6ff0", "#b08800")  # legible on light and on dark pages
+COLOURS = ("#2f81f7", "#e8710a", "#2da44e", "#bf4b8a", "#8b6ff0", "#b08800")  # legible on light and on dark pages
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _INK = "#7d8590"  # a grey with a contrast of 4 on white, and of 5 on black
 _HEADROOM = 3.0
@@ -118,13 +118,11 @@ class Section(FrozenModel):
     """The results of one comparison.
 
     Attributes:
-        key: Key of the section in `bench.json`.
         text: Markdown paragraphs that describe the comparison.
         figures: Figures by key; a ratio is called `x_over_y`.
         plots: File names of SVG images in the report's directory.
         settings: Seeds, sizes and counts of the measurement.
         details: All other measured values, for programs.
-        seconds: Duration of the measurement.
         elsewhere: Machine of the measurement, if it is not the report's.
     """
 
@@ -142,17 +140,7 @@ class Section(FrozenModel):
 
 @dataclass(frozen=True, slots=True)
 class BenchContext:
-    """The inputs of every section.
-
-    Attributes:
-        bundle: Directory of the model bundle.
-        out: Directory of the report and its plots.
-        repetitions: Repetitions per measurement, summarised by the median.
-        gallery: Number of images in the searched gallery.
-        sizes: Gallery sizes of the store comparison, in images.
-        grocery: The list `open_set.csv` of real photographs, or None.
-        ablations: Directory of the results of `aff ablate`.
-    """
+    """The inputs of every section: the options of `aff bench all`."""
 
     bundle: Path
     out: Path
@@ -185,7 +173,7 @@ def new_plot(panels: int = 1, *, width: float = 4.6, height: float = 3.6) -> tup
 def draw_bars(axes: Axes, heights: Mapping[str, float | None], title: str, *, log: bool = False) -> None:
     """Draw one bar per name of a positive value, with the value above; None for no bar."""
     there = {place: height for place, height in enumerate(heights.values()) if height is not None}
-    bars = axes.bar(list(there), list(there.values()), width=0.65, color=[_COLOURS[place] for place in there])
+    bars = axes.bar(list(there), list(there.values()), width=0.65, color=[COLOURS[place] for place in there])
     axes.bar_label(bars, labels=[shown(height) for height in there.values()], padding=2)
     axes.set_xticks(range(len(heights)), list(heights))
     axes.set_xlim(-0.6, len(heights) - 0.4)
@@ -200,12 +188,7 @@ def draw_bars(axes: Axes, heights: Mapping[str, float | None], title: str, *, lo
 
 def draw_line(axes: Axes, number: int, label: str, x: Sequence[float], y: Sequence[float]) -> None:
     """Draw the line of this number, from 0, with its own colour and marker."""
-    axes.plot(x, y, color=_COLOURS[number], marker=_MARKERS[number], label=label)
-
-
-def draw_level(axes: Axes, y: float, label: str) -> None:
-    """Draw a horizontal dashed line in the first colour."""
-    axes.axhline(y, color=_COLOURS[0], linestyle="--", linewidth=1, label=label)
+    axes.plot(x, y, color=COLOURS[number], marker=_MARKERS[number], label=label)
 
 
 def save_plot(drawn: mpl_figure.Figure, path: Path) -> None:

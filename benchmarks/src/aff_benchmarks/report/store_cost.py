@@ -62,12 +62,7 @@ _FAISS = (
 
 
 class StoreWrites(FrozenModel):
-    """The speed of a store.
-
-    Attributes:
-        upserts_per_s: Durable writes per second, 128 images per call, one call after the other.
-        p50_ms: Median latency of searches after the writes, one after the other.
-    """
+    """Durable writes per second, and the median latency of searches afterwards, one call after the other."""
 
     upserts_per_s: float
     p50_ms: float

@@ -58,9 +58,8 @@ class EncoderTrainings(FrozenModel):
         backbones: Query backbones, the most expensive first.
         seeds: Seeds of the trainings after the pretraining; every method is trained with each.
         source: Training landmarks, distinct from those of the bundle's networks.
-        input_size: Input side in service.
         pretraining: Contrastive pretraining, once per backbone; all methods start from it.
-        landmarks: Number of held-out landmarks; `distractors` are views of others.
+        landmarks: Number of held-out landmarks; `distractors` are views of further landmarks.
     """
 
     backbones: tuple[str, ...] = ("residual-32", "residual-16", "residual-8")
