@@ -1,5 +1,3 @@
-"""Models of timm against plain calls of timm; and the error if timm is missing."""
-
 from __future__ import annotations
 
 import json
@@ -21,7 +19,7 @@ from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.backbone_choice import Installation, TimmChoice
 from gallery_indexer.features.extractors.load_extractor import load_extractor
-from gallery_indexer.features.extractors.timm_backbone import TimmBackboneConfig
+from gallery_indexer.features.extractors.timm_backbone import TimmBackboneConfig, import_timm
 from tests.support.timm_models import MEAN, SIZE, STD, save_timm_model, timm_model, timm_or_skip
 
 CPU = torch.device("cpu")
@@ -204,3 +202,35 @@ def test_a_recipe_without_timm_reports_the_install_command(tmp_path: Path, monke
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(MissingExtraError, match=r"pip install 'aff-gallery-indexer\[timm\]'"):
         installed(tmp_path, tmp_path, global_head="mean")
+
+
+def broken_timm(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install a timm that fails as with a torchvision of another build."""
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    (directory / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')", "utf-8")
+    monkeypatch.syspath_prepend(directory)
+
+
+def test_the_error_without_timm_has_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError) as caught:
+        import_timm("some model")
+    assert str(caught.value) == "some model: needs timm: pip install 'aff-gallery-indexer[timm]'"
+
+
+@pytest.mark.parametrize(
+    ("installed", "command"),
+    [
+        ("2.13.0+cpu", "torch==2.13.0+cpu torchvision --index-url https://download.pytorch.org/whl/cpu"),
+        ("2.13.0", "torch==2.13.0 torchvision"),
+    ],
+)
+def test_the_error_of_a_mismatched_torchvision_has_the_install_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str, command: str
+) -> None:
+    broken_timm(tmp_path, monkeypatch)
+    monkeypatch.setattr(torch, "__version__", installed)
+    with pytest.raises(MissingExtraError) as caught:
+        import_timm("some model")
+    assert "operator torchvision::nms does not exist" in caught.value.detail
+    assert caught.value.detail.endswith(f"pip uninstall -y torchvision && pip install {command}")
