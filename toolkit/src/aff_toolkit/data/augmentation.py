@@ -74,15 +74,12 @@ def _warp(images: Tensor, size: int, generator: torch.Generator, how: Augmentati
     theta = torch.cat([linear, shift], 2).to(images.device)
     grid = F.affine_grid(theta, [B, 3, size, size], align_corners=False)
     if how.perspective:
-        grid = grid / _distances(B, size, generator, how).to(images.device)
+        # Distances from the camera, relative to 1.
+        tilt = _uniform((2, B, 1, 1), -how.perspective, how.perspective, generator)
+        across = torch.linspace(-1, 1, size)
+        distances = 1.0 + tilt[0] * across[None, None] + tilt[1] * across[None, :, None]
+        grid = grid / distances[..., None].to(images.device)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-
-def _distances(batch: int, size: int, generator: torch.Generator, how: Augmentation) -> Tensor:
-    """Return relative distances from the camera around 1: (B, size, size, 1)."""
-    tilt = _uniform((2, batch, 1, 1), -how.perspective, how.perspective, generator)
-    across = torch.linspace(-1, 1, size)
-    return (1.0 + tilt[0] * across[None, None] + tilt[1] * across[None, :, None])[..., None]
 
 
 def _blur(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:

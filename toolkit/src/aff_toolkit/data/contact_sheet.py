@@ -16,9 +16,7 @@ _LABEL = 22
 _BACKGROUND = (250, 250, 250)
 _INK = (40, 40, 40)
 _QUERY_FRAME = (70, 90, 200)
-_NEUTRAL_FRAME = (150, 150, 150)
-_RIGHT_FRAME = (30, 160, 70)
-_WRONG_FRAME = (210, 60, 50)
+_FRAMES = {None: (150, 150, 150), True: (30, 160, 70), False: (210, 60, 50)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +37,11 @@ def contact_sheet(rows: Sequence[tuple[Cell | None, Sequence[Cell]]], title: str
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, _GAP), title, fill=_INK, font=ImageFont.load_default(18))
     for r, (query, hits) in enumerate(rows):
-        frames = [_QUERY_FRAME, *(_frame_colour(hit) for hit in hits)]
+        frames = [_QUERY_FRAME, *(_FRAMES[hit.correct] for hit in hits)]
         for c, (cell, colour) in enumerate(zip([query, *hits], frames, strict=True)):
             if cell is not None:
                 _draw_cell(sheet, draw, cell, (_GAP + c * step_x, top + r * step_y), colour)
     return sheet
-
-
-def _frame_colour(cell: Cell) -> tuple[int, int, int]:
-    if cell.correct is None:
-        return _NEUTRAL_FRAME
-    return _RIGHT_FRAME if cell.correct else _WRONG_FRAME
 
 
 def _draw_cell(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -172,10 +172,6 @@ def look_like_albums(images: Mapping[str, int]) -> bool:
     """
     if not images:
         return False
-    dated = sum(_is_dated(folder.split("/")) for folder in images)
+    dated = sum(any(_DATES.search(part) for part in folder.split("/")) for folder in images)
     few_and_large = len(images) < _FEW and sum(images.values()) >= _MANY_EACH * len(images)
     return dated >= _DATED_SHARE * len(images) or few_and_large
-
-
-def _is_dated(parts: Iterable[str]) -> bool:
-    return any(_DATES.search(part) is not None for part in parts)

@@ -74,8 +74,10 @@ def load_sources(sources: Sequence[TrainingSource], *, min_side: int | None = No
         return sources[0].load(min_side=min_side) if sources[0].present else []
     photographs: list[Photograph] = []
     for number, source in enumerate(sources):
-        if source.present:
-            photographs += [_numbered(photograph, number) for photograph in source.load(min_side=min_side)]
+        photographs += [
+            replace(photograph, name=f"{number}/{photograph.name}", instance=f"{number}/{photograph.instance}")
+            for photograph in (source.load(min_side=min_side) if source.present else ())
+        ]
     return photographs
 
 
@@ -98,10 +100,6 @@ def licences_of(sources: Iterable[TrainingSource]) -> tuple[str, ...]:
 def absent_sources(sources: Iterable[TrainingSource]) -> list[Path]:
     """Return the paths of the optional sources that are not there, each once."""
     return list(dict.fromkeys(source.path for source in sources if source.path and not source.present))
-
-
-def _numbered(photograph: Photograph, number: int) -> Photograph:
-    return replace(photograph, name=f"{number}/{photograph.name}", instance=f"{number}/{photograph.instance}")
 
 
 _SHOWN = 10

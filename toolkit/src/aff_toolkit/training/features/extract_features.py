@@ -190,10 +190,6 @@ def _augmented(
     return images
 
 
-_SECONDS_PER_HOUR = 3600.0
-_SEED = 0
-
-
 class FeaturePlan(BaseModel):
     """Estimated files, size and time of a store on this machine, the measured sample, and the free disk space."""
 
@@ -228,7 +224,7 @@ def plan_features(
 
     At most `sample` photographs are measured; nothing is written into the directory.
     """
-    places = np.random.default_rng(_SEED).permutation(len(photographs))[:sample]
+    places = np.random.default_rng(0).permutation(len(photographs))[:sample]
     chosen = [photographs[place] for place in np.sort(places)]
     with tempfile.TemporaryDirectory() as temporary:
         # The first batch includes one-time costs of loading and compiling.
@@ -244,7 +240,7 @@ def plan_features(
         photographs=len(photographs),
         shards=describe_store(photographs, extractors, settings).shards,
         size_bytes=round(written / len(chosen) * len(photographs)),
-        hours=seconds / len(chosen) * len(photographs) / _SECONDS_PER_HOUR,
+        hours=seconds / len(chosen) * len(photographs) / 3600,
         images_per_s=len(chosen) / seconds,
         sampled=len(chosen),
         unreadable=unreadable,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,27 +131,18 @@ class BundleWriter:
         """Return the figures of the bundle and of its base by protocol, and the judgements of the protocols."""
         base = self.gallery.base
         bundles = [trained] if base is None else [trained, BundleAt(base.directory, base.manifest)]
-        with self.log.stage(MEASURING, embeddings_of(protocols, bundles), "embeddings") as bar:
-            return self._measured(bundles, protocols, pair, bar.advance)
-
-    def _measured(
-        self,
-        bundles: Sequence[BundleAt],
-        protocols: Sequence[Protocol],
-        pair: TrainedPair,
-        on_progress: Callable[[int], None],
-    ) -> tuple[Metrics, list[Judgement]]:
         metrics: Metrics = {}
         judgements: list[Judgement] = []
-        for protocol in protocols:
-            after, *before = evaluate_bundles(bundles, protocol, self.stored, on_progress)
-            figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
-            if before:
-                figures["before"] = before[0].scores
-            if before and can_judge(protocol):
-                judgements.append(judge(protocol, before[0].asymmetric, after.asymmetric, pair.steps))
-                figures["judgement"] = judgements[-1].model_dump(mode="json")
-            metrics[protocol.name] = figures
+        with self.log.stage(MEASURING, embeddings_of(protocols, bundles), "embeddings") as bar:
+            for protocol in protocols:
+                after, *before = evaluate_bundles(bundles, protocol, self.stored, bar.advance)
+                figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
+                if before:
+                    figures["before"] = before[0].scores
+                if before and can_judge(protocol):
+                    judgements.append(judge(protocol, before[0].asymmetric, after.asymmetric, pair.steps))
+                    figures["judgement"] = judgements[-1].model_dump(mode="json")
+                metrics[protocol.name] = figures
         return metrics, judgements
 
     def _photographs(self, spec: QueryEncoderSpec) -> CalibrationPhotographs:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aff_toolkit.models.query_encoder import QueryEncoder
-from aff_toolkit.training.engine.head_fitting import LAST_LAYER, HeadFitting, fitted_layer, pooled_photographs
+from aff_toolkit.training.engine.head_fitting import LAST_LAYER, fitted_layer, pooled_photographs
 from aff_toolkit.training.engine.joint_model import FineTuning, JointModel, SharedClassifier, Stage
 from aff_toolkit.training.engine.optimisation import TrainingPlan, Validate
 from aff_toolkit.training.engine.training_loop import TrainingLoop
@@ -163,7 +163,9 @@ class PairTraining:
             pair = self._train(photographs, mixer, query_encoder, number)
             if number == 1:  # later rounds do not change the layers below the head
                 pooled = self._pooled(query_encoder, fitted, fitting.views)
-            self._fit(fitting, head, pooled, torch.from_numpy(embed_rows(self.store, fitted, mixer)))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(generator_of(self.recipe.seed, 0).initial_seed())
+                fitting.fit(head, pooled, torch.from_numpy(embed_rows(self.store, fitted, mixer)))
             if number < fitting.rounds:
                 torch.manual_seed(self.recipe.seed)
                 mixer = self.gallery.make_mixer(self.recipe)
@@ -193,11 +195,6 @@ class PairTraining:
             validation=self.rows.validation,
             prototypes=self._prototypes(photographs, mixer),
         )
-
-    def _fit(self, fitting: HeadFitting, head: nn.Linear, pooled: list[Tensor], targets: Tensor) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator_of(self.recipe.seed, 0).initial_seed())
-            fitting.fit(head, pooled, targets)
 
     def _pooled(self, query_encoder: QueryEncoder, rows: NDArray[np.int64], views: int) -> list[Tensor]:
         """Return the inputs of the query encoder's last layer for photographs, and for augmented views of them."""
