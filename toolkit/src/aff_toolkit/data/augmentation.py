@@ -9,6 +9,8 @@ from torch import Tensor
 
 from aff_toolkit.data import Settings
 
+_LEAST_RESOLUTION = 1 / 3
+
 
 class Augmentation(Settings):
     """Strength of the augmentation of photographs.
@@ -38,8 +40,6 @@ class Augmentation(Settings):
 
 
 USUAL = Augmentation()
-
-_LEAST_RESOLUTION = 1 / 3
 
 
 @torch.no_grad()

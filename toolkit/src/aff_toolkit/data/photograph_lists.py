@@ -16,6 +16,8 @@ from aff_toolkit.errors import PhotographListError
 _INSTANCE_COLUMN = "instance"
 _ROLE_COLUMNS = ("role", "split")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_COLUMNS = ["landmark_id", "images"]
+_ID = re.compile(r"[0-9A-Za-z_-]{3,}")
 
 
 def csv_photographs(
@@ -142,10 +144,6 @@ def _photographs(rows: Iterator[ListedRow], root: str, min_side: int | None) -> 
             Photograph(name, row.instance or name, partial(load_below, root, row.path, min_side), row.payload)
         )
     return photographs
-
-
-_COLUMNS = ["landmark_id", "images"]
-_ID = re.compile(r"[0-9A-Za-z_-]{3,}")
 
 
 def gldv2_photographs(train_clean_csv: Path, image_root: Path, *, min_side: int | None = None) -> list[Photograph]:

@@ -20,6 +20,7 @@ from aff_toolkit.data.photograph_source import (
 )
 
 _FIRST_OF_PART = {"first_half": 0, "second_half": 1}
+_SHOWN = 10
 
 
 class TrainingSource(Settings):
@@ -100,9 +101,6 @@ def licences_of(sources: Iterable[TrainingSource]) -> tuple[str, ...]:
 def absent_sources(sources: Iterable[TrainingSource]) -> list[Path]:
     """Return the paths of the optional sources that are not there, each once."""
     return list(dict.fromkeys(source.path for source in sources if source.path and not source.present))
-
-
-_SHOWN = 10
 
 
 def describe_source(source: PhotographSource, *, options: bool = False) -> list[str]:

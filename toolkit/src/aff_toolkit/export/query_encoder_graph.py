@@ -23,6 +23,11 @@ from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.weights.half_weights import restore_weights
 from query_api.embedding.onnx_query_encoder import ONNX_RUNTIME_ERRORS
 
+_INPUT = "image"
+_CONVOLUTION = "Conv"
+_WHITENING = "Gemm"
+_ERRORS: tuple[type[Exception], ...] = (ValueError, RuntimeError, *ONNX_RUNTIME_ERRORS)
+
 
 def export_query_encoder(encoder: QueryEncoder, size: int, path: Path) -> None:
     """Write the ONNX graph: `image` (B, size, size, 3) uint8 in, `embedding` (B, D) unit float32 out."""
@@ -53,12 +58,6 @@ def strip_traces(path: Path) -> None:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     onnx.save(model, path)
-
-
-_INPUT = "image"
-_CONVOLUTION = "Conv"
-_WHITENING = "Gemm"
-_ERRORS: tuple[type[Exception], ...] = (ValueError, RuntimeError, *ONNX_RUNTIME_ERRORS)
 
 
 def quantise_query_encoder(model: Path, batches: Iterable[NDArray[np.uint8]], path: Path) -> None:

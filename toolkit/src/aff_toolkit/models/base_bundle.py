@@ -23,6 +23,8 @@ from gallery_indexer.features.mixers.build_mixer import build_mixer
 
 PROTOTYPES_FILE = "prototypes.safetensors"
 _TENSOR, _INSTANCES = "prototypes", "instances"
+_Layer = nn.Conv2d | nn.Linear
+_Norm = nn.BatchNorm2d | nn.BatchNorm1d
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +108,6 @@ def read_prototypes(path: Path) -> tuple[Tensor, list[str]]:
     if len(instances) != len(prototypes):
         raise BundleFormatError(f"{len(prototypes)} prototypes with {len(instances)} names", item=str(path))
     return prototypes, instances
-
-
-_Layer = nn.Conv2d | nn.Linear
-_Norm = nn.BatchNorm2d | nn.BatchNorm1d
 
 
 @torch.no_grad()

@@ -14,6 +14,8 @@ from aff_toolkit.data import Settings
 
 _EDGE = 1e-6
 _SHORTEST = 1e-12
+# Below it, the gradient of a distance would grow without bound.
+_LEAST_SQUARED_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,6 @@ def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperatu
     positive = (labels[:, None] == labels[None]) & ~itself
     log_shares = logits.log_softmax(dim=1).masked_fill(~positive, 0.0)
     return -(log_shares.sum(dim=1) / positive.sum(dim=1)).mean()
-
-
-# Below it, the gradient of a distance would grow without bound.
-_LEAST_SQUARED_DISTANCE = 1e-6
 
 
 def regression_loss(q: Tensor, g: Tensor) -> Tensor:

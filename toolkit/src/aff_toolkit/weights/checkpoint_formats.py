@@ -20,6 +20,31 @@ from gallery_indexer.features.extractors.gem import GemNetwork, gem_spec
 from gallery_indexer.features.extractors.how import HowNetwork, how_spec
 from gallery_indexer.features.extractors.token_aggregation import TokenNetwork, token_spec
 
+# pycls' names of a ResNet's weights, and torchvision's.
+_IN_ORDER = (
+    (r"^stem\.conv\.", "conv1."),
+    (r"^stem\.bn\.", "bn1."),
+    (r"\bproj\.", "downsample.0."),
+    (r"^(s\d\.b\d+)\.bn\.", r"\1.downsample.1."),
+    (r"\bf\.a(_bn)?\.", lambda found: "bn1." if found[1] else "conv1."),
+    (r"\bf\.b(_bn)?\.", lambda found: "bn2." if found[1] else "conv2."),
+    (r"\bf\.c(_bn)?\.", lambda found: "bn3." if found[1] else "conv3."),
+    (r"^s(\d)\.b(\d+)\.", lambda found: f"layer{found[1]}.{int(found[2]) - 1}."),
+)
+_HEAD = {"head.pool.p": "pool.exponent", "head.fc.weight": "fc.weight", "head.fc.bias": "fc.bias"}
+# What re-ranks, and what only the training needs.
+_CVNET_UNUSED = ("conv2ds.", "cv_learner.", "encoder_k.", "queue", "encoder_q.seb", "encoder_q.sefc")
+_CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+_FIRST_BLOCK_CHILDREN = 4
+_CVNET_POOLINGS: tuple[tuple[str, Pooling, str], ...] = (
+    ("cvnet", "gem", "S. Lee, github.com/sungonce/CVNet"),
+    (
+        "superglobal",
+        "superglobal",
+        "CVNet's weights with the pooling of S. Shao, github.com/ShihaoShao-GH/SuperGlobal",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:
@@ -41,24 +66,6 @@ class CheckpointFormat:
     weights_of: Callable[[Mapping[str, Any]], Mapping[str, Tensor]]
     rename: Callable[[str], str | None]
     spec: Callable[[str, str], ExtractorSpec]
-
-
-# pycls' names of a ResNet's weights, and torchvision's.
-_IN_ORDER = (
-    (r"^stem\.conv\.", "conv1."),
-    (r"^stem\.bn\.", "bn1."),
-    (r"\bproj\.", "downsample.0."),
-    (r"^(s\d\.b\d+)\.bn\.", r"\1.downsample.1."),
-    (r"\bf\.a(_bn)?\.", lambda found: "bn1." if found[1] else "conv1."),
-    (r"\bf\.b(_bn)?\.", lambda found: "bn2." if found[1] else "conv2."),
-    (r"\bf\.c(_bn)?\.", lambda found: "bn3." if found[1] else "conv3."),
-    (r"^s(\d)\.b(\d+)\.", lambda found: f"layer{found[1]}.{int(found[2]) - 1}."),
-)
-_HEAD = {"head.pool.p": "pool.exponent", "head.fc.weight": "fc.weight", "head.fc.bias": "fc.bias"}
-# What re-ranks, and what only the training needs.
-_CVNET_UNUSED = ("conv2ds.", "cv_learner.", "encoder_k.", "queue", "encoder_q.seb", "encoder_q.sefc")
-_CHILDREN = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-_FIRST_BLOCK_CHILDREN = 4
 
 
 def _torchvision_name(pycls_name: str) -> str:
@@ -163,14 +170,6 @@ def _formats() -> Iterator[CheckpointFormat]:
         yield CheckpointFormat(f"how-r{depth}", source, network, _state, _how_name, partial(how_spec, depth))
 
 
-_CVNET_POOLINGS: tuple[tuple[str, Pooling, str], ...] = (
-    ("cvnet", "gem", "S. Lee, github.com/sungonce/CVNet"),
-    (
-        "superglobal",
-        "superglobal",
-        "CVNet's weights with the pooling of S. Shao, github.com/ShihaoShao-GH/SuperGlobal",
-    ),
-)
 _GEM_WHITENINGS = (
     ("", "whitening inside the network (-w)", _state, True),
     ("-lw", "whitening learned afterwards (meta.Lw, multi-scale)", _state_with_learned_whitening, False),

@@ -28,6 +28,14 @@ _BLOCK = 1024
 _MOST_LINKED = 2000
 _STRICTER = 0.1
 _ALIKE = 0.9999
+_SAMPLE = 2000
+_BATCH = 256
+# Measured on groceries: with more components fewer photographs of one thing are found, with fewer more things are
+# confused. With too few photographs per component, whitening makes all photographs equally dissimilar.
+_MOST_COMPONENTS = 64
+_PHOTOGRAPHS_PER_COMPONENT = 8
+# Components below this share of the strongest one's deviation are rounding of the float16 in the store.
+_LEAST_DEVIATION = 1e-3
 
 
 class PseudoInstancesSection(Settings):
@@ -114,16 +122,6 @@ def _cut(embeddings: NDArray[np.float32], min_similarity: float) -> NDArray[np.i
     tree = linkage(embeddings.astype(np.float64), method="average", metric="cosine")
     numbers = fcluster(np.maximum(tree, 0.0), 1 - min_similarity, criterion="distance")
     return np.asarray(numbers, dtype=np.int64) - 1
-
-
-_SAMPLE = 2000
-_BATCH = 256
-# Measured on groceries: with more components fewer photographs of one thing are found, with fewer more things are
-# confused. With too few photographs per component, whitening makes all photographs equally dissimilar.
-_MOST_COMPONENTS = 64
-_PHOTOGRAPHS_PER_COMPONENT = 8
-# Components below this share of the strongest one's deviation are rounding of the float16 in the store.
-_LEAST_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

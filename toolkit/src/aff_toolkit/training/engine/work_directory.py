@@ -21,6 +21,8 @@ from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 
 _SHOWN = 3
+LOG_NAME = "log.jsonl"
+_TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,6 @@ def _key_of(path: Path) -> str | None:
         return str(document["key"]) if "content" in document else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-LOG_NAME = "log.jsonl"
-_TENSORBOARD = "tensorboard"
 
 
 class TrainingLog:

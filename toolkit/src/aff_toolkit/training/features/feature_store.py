@@ -27,6 +27,8 @@ _MAPPED_SHARDS = 512
 _ADVICE = "run the extraction again: it keeps the shards"
 
 Rows = NDArray[np.int64]
+_BATCH = 256
+_PHOTOGRAPHS_AT_ONCE = 32
 
 
 class FeatureStore:
@@ -179,10 +181,6 @@ def _read_photographs(path: Path, count: int) -> tuple[list[str], list[str]]:
     if len(names) != count:
         raise FeatureStoreError(f"lists {len(names)} photographs of {count}; {_ADVICE}", item=str(path))
     return names, instances
-
-
-_BATCH = 256
-_PHOTOGRAPHS_AT_ONCE = 32
 
 
 @torch.inference_mode()

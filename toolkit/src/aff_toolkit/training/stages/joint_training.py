@@ -28,6 +28,7 @@ from aff_toolkit.training.stages.training_rows import TrainingRows
 from gallery_indexer.features.mixers.build_mixer import AnchoredMixer
 
 _STAGES: Mapping[str, tuple[Stage, ...]] = {"two_stage": ("gallery", "query"), "gallery_only": ("gallery",)}
+_CLASSIFYING = ("arcface", "lce")
 
 
 class Scores(Protocol):
@@ -131,9 +132,6 @@ def stages_of(recipe: TrainingRecipe) -> tuple[Stage, ...]:
     if kept:
         return () if recipe.joint.update.kind == "gallery_only" else ("query",)
     return _STAGES.get(recipe.joint.update.kind, ("joint",))
-
-
-_CLASSIFYING = ("arcface", "lce")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from aff_toolkit.training.stages.held_out import TrainingPhotographs
 
 FEWEST_INSTANCES = 5
 _POINTS = 100
+REPORT_NAME = "training-report.md"
+_FIGURES = {"map": "mAP", "recall_at_1": "recall@1", "recall_at_5": "recall@5", "recall_at_10": "recall@10"}
 
 
 class _Model(BaseModel):
@@ -106,10 +108,6 @@ def judge(
 def _difference(before: NDArray[np.float64], after: NDArray[np.float64], instances: Sequence[str]) -> Difference:
     low, high = bootstrap_interval(after, before, difference, groups=instances)
     return Difference(before=float(before.mean()), after=float(after.mean()), low=low, high=high)
-
-
-REPORT_NAME = "training-report.md"
-_FIGURES = {"map": "mAP", "recall_at_1": "recall@1", "recall_at_5": "recall@5", "recall_at_10": "recall@10"}
 
 
 def require_judge(recipe: TrainingRecipe, photographs: TrainingPhotographs, protocols: Sequence[Protocol]) -> None:

@@ -33,6 +33,8 @@ _SAMPLE = 2000
 # half of its pairs are wrong.
 _UNLIKE_THEMSELVES = 0.2
 _MOST_DISTRACTORS = 5000
+_BATCH = 64
+_SEED = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,6 @@ def _require_some(store: FeatureStore, left: NDArray[np.bool_]) -> None:
     reasons = list(store.unreadable().values())
     why = f"{len(reasons)} of {len(store)} cannot be read" + (f", the first: {reasons[0]}" if reasons else "")
     raise TooFewPhotographsError(f"no photographs are left to train on; {why}", item="photographs")
-
-
-_BATCH = 64
-_SEED = 11
 
 
 @dataclass(frozen=True, slots=True)
