@@ -48,6 +48,27 @@ class ServiceError(AffError):
         self.retry_after_s = retry_after_s
 
 
+class NotFoundError(ServiceError):
+    """The gallery has no such image, collection, job or backup (404)."""
+
+    code = "service_not_found"
+
+
+class AccessError(ServiceError):
+    """The key is missing, unknown, or lacks the permission (401, 403)."""
+
+    code = "service_access"
+
+
+class BusyError(ServiceError):
+    """The service is overloaded, limits the rate, or is not ready (429, 503); `retry_after_s` is the wait."""
+
+    code = "service_busy"
+
+
+_BY_STATUS = {401: AccessError, 403: AccessError, 404: NotFoundError, 429: BusyError, 503: BusyError}
+
+
 class ServiceUnreachableError(AffError):
     """No service answers at that address."""
 
@@ -108,7 +129,7 @@ def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answe
         read: Parser of the body; raises ValidationError if the body has another form.
 
     Raises:
-        ServiceError: The service rejected the request.
+        ServiceError: The service rejected the request; a subclass for some statuses.
         ForeignAnswerError: The response does not come from one of this project's services.
     """
     try:
@@ -118,7 +139,12 @@ def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answe
     except ValidationError as error:
         raise ForeignAnswerError(answer, url) from error
     request_id = answer.headers.get(REQUEST_ID_HEADER, "")
-    raise ServiceError(problem, retry_after_s=_retry_after_s(answer), request_id=request_id)
+    raise service_error(problem)(problem, retry_after_s=_retry_after_s(answer), request_id=request_id)
+
+
+def service_error(problem: Problem) -> type[ServiceError]:
+    """Return the class of the error for a problem."""
+    return _BY_STATUS.get(problem.status, ServiceError)
 
 
 def raise_unreachable(error: httpx.HTTPError, url: httpx.URL) -> NoReturn:

@@ -6,10 +6,11 @@ import base64
 import json
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from aff_client.service_client import Call
+from aff_shared.schemas.browsing import GalleryImages, GalleryOrder
 from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_shared.schemas.searching import (
@@ -19,25 +20,6 @@ from aff_shared.schemas.searching import (
     PhotographArguments,
     SearchResponse,
 )
-
-_Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[_Answer]):
-    """A call.
-
-    Attributes:
-        method: HTTP method.
-        path: Path of the route.
-        read: Parser of the response's body.
-        options: Further arguments of the request.
-    """
-
-    method: str
-    path: str
-    read: Callable[[bytes], _Answer]
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def search(photographs: Sequence[tuple[str, bytes]], arguments: PhotographArguments) -> Call[SearchResponse]:
@@ -82,6 +64,14 @@ def encoder_model(url: str) -> Call[bytes]:
 def image(item_id: str) -> Call[GalleryImage]:
     """Request what the gallery stores about an image."""
     return Call("GET", "/images", GalleryImage.model_validate_json, {"params": {"id": item_id}})
+
+
+def images(
+    limit: int, order: GalleryOrder, payload_filter: PayloadFilter | Mapping[str, Any] | str | None, cursor: str | None
+) -> Call[GalleryImages]:
+    """Request a page of the gallery."""
+    arguments = {"limit": limit, "order": order, "filter": payload_filter, "cursor": cursor}
+    return Call("GET", "/images", GalleryImages.model_validate_json, {"params": _given(arguments)})
 
 
 def thumbnail(item_id: str) -> Call[bytes]:

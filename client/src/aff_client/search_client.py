@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
-
-import httpx
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Unpack
 
 from aff_client import search_calls as calls
-from aff_client.answers import (
-    DIRECT,
-    DISCONNECTED,
-    call_headers,
-    key_header,
-    raise_unreachable,
-    read_answer,
-    service_url,
-)
-from aff_client.search_calls import Call
-from aff_client.service_client import ServiceClient
+from aff_client.service_client import AsyncServiceClient, ServiceClient
+from aff_shared.schemas.browsing import GalleryImages, GalleryOrder
 from aff_shared.schemas.indexing import GalleryImage
+from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_shared.schemas.searching import (
     BatchResponse,
     EncoderDescription,
@@ -30,14 +19,9 @@ from aff_shared.schemas.searching import (
     SearchResponse,
 )
 
-_Answer = TypeVar("_Answer")
-
 
 class SearchClient(ServiceClient):
     """Client of the query service."""
-
-    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
-        super().__init__(url, timeout_s, key)
 
     def search(
         self, data: bytes, *further: bytes, name: str = "image", **arguments: Unpack[PhotographArguments]
@@ -55,70 +39,54 @@ class SearchClient(ServiceClient):
             ServiceUnreachableError: The service does not respond.
         """
         photographs = [(name, data), *((name, one) for one in further)]
-        return self._ask(calls.search(photographs, arguments))
+        return self._send(calls.search(photographs, arguments))
 
     def search_batch(
         self, photographs: Sequence[tuple[str, bytes]], **arguments: Unpack[PhotographArguments]
     ) -> BatchResponse:
         """Search with each of several (name, file) images; the result of an unusable image is its error."""
-        return self._ask(calls.search_batch(photographs, arguments))
+        return self._send(calls.search_batch(photographs, arguments))
 
     def search_embedding(
         self, embedding: Iterable[float], fingerprint: str, **arguments: Unpack[HitArguments]
     ) -> SearchResponse:
         """Search with (D,) numbers of unit length that the encoder of a fingerprint made; errors as `search`."""
-        return self._ask(calls.search_embedding(embedding, fingerprint, arguments))
+        return self._send(calls.search_embedding(embedding, fingerprint, arguments))
 
     def search_similar(self, item_id: str, **arguments: Unpack[HitArguments]) -> SearchResponse:
         """Find images similar to an image of the gallery; errors as `search`."""
-        return self._ask(calls.search_similar(item_id, arguments))
+        return self._send(calls.search_similar(item_id, arguments))
 
     def encoder(self) -> EncoderDescription:
         """Return the description of the query encoder; errors as `search`."""
-        return self._ask(calls.encoder())
+        return self._send(calls.encoder())
 
     def encoder_model(self, file: EncoderFile) -> bytes:
         """Return a graph of the query encoder, in ONNX; errors as `search`."""
-        return self._ask(calls.encoder_model(file.url))
+        return self._send(calls.encoder_model(file.url))
 
     def image(self, item_id: str) -> GalleryImage:
         """Return what the gallery stores about an image; errors as `search`."""
-        return self._ask(calls.image(item_id))
+        return self._send(calls.image(item_id))
 
     def thumbnail(self, item_id: str) -> bytes:
         """Return the thumbnail of an image, a WebP file; errors as `search`."""
-        return self._ask(calls.thumbnail(item_id))
+        return self._send(calls.thumbnail(item_id))
 
-    def _ask(self, call: Call[_Answer]) -> _Answer:
-        return self._call(call.method, call.path, call.read, safe=True, **call.options)
+    def images(
+        self,
+        *,
+        limit: int = 60,
+        order: GalleryOrder = "newest",
+        filter: PayloadFilter | Mapping[str, Any] | str | None = None,  # noqa: A002 - as the API's
+        cursor: str | None = None,
+    ) -> GalleryImages:
+        """Return a page of the gallery; `next_cursor` of a page is the cursor of the next one; errors as `search`."""
+        return self._send(calls.images(limit, order, filter, cursor))
 
 
-class AsyncSearchClient:
-    """Client of the query service for an event loop; an asynchronous context manager.
-
-    Args:
-        url: URL of the service.
-        timeout_s: Maximum wait for each step of a response, in seconds.
-        key: API key; None uses the environment variable AFF_API_KEY.
-
-    Raises:
-        ServiceUrlError: `url` is not a URL.
-    """
-
-    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
-        self._address = service_url(url)
-        self._http = httpx.AsyncClient(
-            base_url=self._address, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
-        )
-        self.url = url
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.aclose()
+class AsyncSearchClient(AsyncServiceClient):
+    """Client of the query service for an event loop."""
 
     async def search(
         self, data: bytes, *further: bytes, name: str = "image", **arguments: Unpack[PhotographArguments]
@@ -136,48 +104,47 @@ class AsyncSearchClient:
             ServiceUnreachableError: The service does not respond.
         """
         photographs = [(name, data), *((name, one) for one in further)]
-        return await self._ask(calls.search(photographs, arguments))
+        return await self._send(calls.search(photographs, arguments))
 
     async def search_batch(
         self, photographs: Sequence[tuple[str, bytes]], **arguments: Unpack[PhotographArguments]
     ) -> BatchResponse:
         """Search with each of several (name, file) images; the result of an unusable image is its error."""
-        return await self._ask(calls.search_batch(photographs, arguments))
+        return await self._send(calls.search_batch(photographs, arguments))
 
     async def search_embedding(
         self, embedding: Iterable[float], fingerprint: str, **arguments: Unpack[HitArguments]
     ) -> SearchResponse:
         """Search with (D,) numbers of unit length that the encoder of a fingerprint made; errors as `search`."""
-        return await self._ask(calls.search_embedding(embedding, fingerprint, arguments))
+        return await self._send(calls.search_embedding(embedding, fingerprint, arguments))
 
     async def search_similar(self, item_id: str, **arguments: Unpack[HitArguments]) -> SearchResponse:
         """Find images similar to an image of the gallery; errors as `search`."""
-        return await self._ask(calls.search_similar(item_id, arguments))
+        return await self._send(calls.search_similar(item_id, arguments))
 
     async def encoder(self) -> EncoderDescription:
         """Return the description of the query encoder; errors as `search`."""
-        return await self._ask(calls.encoder())
+        return await self._send(calls.encoder())
 
     async def encoder_model(self, file: EncoderFile) -> bytes:
         """Return a graph of the query encoder, in ONNX; errors as `search`."""
-        return await self._ask(calls.encoder_model(file.url))
+        return await self._send(calls.encoder_model(file.url))
 
     async def image(self, item_id: str) -> GalleryImage:
         """Return what the gallery stores about an image; errors as `search`."""
-        return await self._ask(calls.image(item_id))
+        return await self._send(calls.image(item_id))
 
     async def thumbnail(self, item_id: str) -> bytes:
         """Return the thumbnail of an image, a WebP file; errors as `search`."""
-        return await self._ask(calls.thumbnail(item_id))
+        return await self._send(calls.thumbnail(item_id))
 
-    async def _ask(self, call: Call[_Answer]) -> _Answer:
-        headers = {**call_headers(), **call.options.get("headers", {})}
-        options = {**call.options, "headers": headers}
-        try:
-            try:
-                answer = await self._http.request(call.method, call.path, **options)
-            except DISCONNECTED:  # no call of this service changes anything
-                answer = await self._http.request(call.method, call.path, **options)
-        except httpx.HTTPError as error:
-            raise_unreachable(error, self._address)
-        return read_answer(answer, self.url, call.read)
+    async def images(
+        self,
+        *,
+        limit: int = 60,
+        order: GalleryOrder = "newest",
+        filter: PayloadFilter | Mapping[str, Any] | str | None = None,  # noqa: A002 - as the API's
+        cursor: str | None = None,
+    ) -> GalleryImages:
+        """Return a page of the gallery; `next_cursor` of a page is the cursor of the next one; errors as `search`."""
+        return await self._send(calls.images(limit, order, filter, cursor))

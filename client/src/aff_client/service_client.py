@@ -1,11 +1,12 @@
-"""Base class of the synchronous clients of both services."""
+"""Base classes of the clients of both services: one for threads, one for an event loop."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
@@ -20,10 +21,37 @@ from aff_client.answers import (
     read_answer,
     service_url,
 )
+from aff_client.retries import patiently, patiently_async
 
 _Answer = TypeVar("_Answer")
 
 _POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[_Answer]):
+    """A call of a service.
+
+    Attributes:
+        method: HTTP method.
+        path: Path of the route.
+        read: Parser of the response's body.
+        options: Further arguments of the request.
+        safe: Whether the call can be repeated after a failure without a second effect.
+    """
+
+    method: str
+    path: str
+    read: Callable[[bytes], _Answer]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    safe: bool = True
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the HTTP request."""
+        return {**self.options, "headers": {**call_headers(), **self.options.get("headers", {})}}
+
+
+_READY = Call("GET", "/readyz", bytes)
 
 
 class ServiceClient:
@@ -31,17 +59,27 @@ class ServiceClient:
 
     Args:
         url: URL of the service.
-        timeout_s: Maximum wait for each step of a response, in seconds.
+        timeout_s: Maximum wait for each step of a response, in seconds; None uses 30, or 300 for the indexer.
         key: API key; None uses the environment variable AFF_API_KEY.
+        retry_s: Time during which a call that is safe to repeat is repeated while the service is unreachable,
+            overloaded or starting, in seconds. A connection that ended before the response is always retried once.
 
     Raises:
         ServiceUrlError: `url` is not a URL.
     """
 
-    def __init__(self, url: str, timeout_s: float, key: str | None = None) -> None:
+    DEFAULT_TIMEOUT_S = 30.0
+
+    def __init__(
+        self, url: str, timeout_s: float | None = None, key: str | None = None, *, retry_s: float = 0.0
+    ) -> None:
         self._address = service_url(url)
+        self._retry_s = retry_s
         self._http = httpx.Client(
-            base_url=self._address, timeout=timeout_s, mounts=dict.fromkeys(DIRECT), headers=key_header(key)
+            base_url=self._address,
+            timeout=timeout_s or self.DEFAULT_TIMEOUT_S,
+            mounts=dict.fromkeys(DIRECT),
+            headers=key_header(key),
         )
         self.url = url
 
@@ -67,7 +105,7 @@ class ServiceClient:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                self._call("GET", "/readyz", bytes, safe=True)
+                self._once(_READY)
             except (ServiceError, ServiceUnreachableError):
                 if time.monotonic() > deadline or ended() is not None:
                     raise
@@ -75,18 +113,65 @@ class ServiceClient:
             else:
                 return
 
-    def _call(
-        self, method: str, path: str, read: Callable[[bytes], _Answer], *, safe: bool = False, **options: Any
-    ) -> _Answer:
-        """Send a request; a `safe` one, which changes nothing, is repeated once if its connection ended."""
-        headers = {**call_headers(), **options.pop("headers", {})}
+    def _send(self, call: Call[_Answer]) -> _Answer:
+        if not call.safe or not self._retry_s:
+            return self._once(call)
+        return patiently(lambda: self._once(call), give_up_after_s=self._retry_s)
+
+    def _once(self, call: Call[_Answer]) -> _Answer:
+        arguments = call.arguments()
         try:
             try:
-                answer = self._http.request(method, path, headers=headers, **options)
+                answer = self._http.request(call.method, call.path, **arguments)
             except DISCONNECTED:
-                if not safe:
+                if not call.safe:
                     raise
-                answer = self._http.request(method, path, headers=headers, **options)
+                answer = self._http.request(call.method, call.path, **arguments)
         except httpx.HTTPError as error:
             raise_unreachable(error, self._address)
-        return read_answer(answer, self.url, read)
+        return read_answer(answer, self.url, call.read)
+
+
+class AsyncServiceClient:
+    """Client of a service for an event loop; an asynchronous context manager. Arguments and errors as ServiceClient."""
+
+    DEFAULT_TIMEOUT_S = 30.0
+
+    def __init__(
+        self, url: str, timeout_s: float | None = None, key: str | None = None, *, retry_s: float = 0.0
+    ) -> None:
+        self._address = service_url(url)
+        self._retry_s = retry_s
+        self._http = httpx.AsyncClient(
+            base_url=self._address,
+            timeout=timeout_s or self.DEFAULT_TIMEOUT_S,
+            mounts=dict.fromkeys(DIRECT),
+            headers=key_header(key),
+        )
+        self.url = url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def _send(self, call: Call[_Answer]) -> _Answer:
+        if not call.safe or not self._retry_s:
+            return await self._once(call)
+        return await patiently_async(lambda: self._once(call), give_up_after_s=self._retry_s)
+
+    async def _once(self, call: Call[_Answer]) -> _Answer:
+        arguments = call.arguments()
+        try:
+            try:
+                answer = await self._http.request(call.method, call.path, **arguments)
+            except DISCONNECTED:
+                if not call.safe:
+                    raise
+                answer = await self._http.request(call.method, call.path, **arguments)
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self._address)
+        return read_answer(answer, self.url, call.read)

@@ -22,6 +22,7 @@ from aff_client import (
     ServiceUrlError,
 )
 from aff_client.answers import key_header
+from aff_client.service_client import Call
 from aff_shared.errors import KeyInvalidError
 
 pytestmark = pytest.mark.anyio
@@ -158,7 +159,7 @@ class TestConnectionsThatEnd:
             SearchClient(url) as client,
             pytest.raises(ServiceUnreachableError),
         ):
-            client._call("POST", "/gallery/backups", bytes, json={})
+            client._send(Call("POST", "/gallery/backups", bytes, {"json": {}}, safe=False))
         assert requests == [1]
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from aff_client import search_calls as calls
-from aff_client.search_calls import Call
+from aff_client.service_client import Call
 from tests.support.awkward_ids import ADDRESSABLE, REFUSED, behind_proxy
 from tests.support.gallery_points import make_point
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue

@@ -15,6 +15,15 @@ from aff_shared.schemas.problem import Problem
 
 JsonObject = dict[str, Any]
 
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+        *(".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
+        *(".heic", ".heif", ".hif"),
+    }
+)
+"""Suffixes of the names of image files, in lower case."""
+
 
 class IndexItem(BaseModel):
     """Id and payload of one image.

@@ -7,9 +7,9 @@ import time
 
 from aff_client import ServiceError
 from aff_client.index_client import IndexerClient
+from aff_client.retries import patiently
 from aff_shared.schemas.gallery import CollectionComparison, FusedCollection, GalleryJob
 from aff_toolkit.cli.console import images_bar, messages, output
-from aff_toolkit.indexing.patience import patiently
 
 _POLL_S = 0.2
 _AWAY_S = 120.0

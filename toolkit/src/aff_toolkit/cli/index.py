@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from aff_client.index_client import IndexerClient
+from aff_client.retries import patiently
 from aff_shared.errors import AffError
 from aff_toolkit.cli.console import (
     DEFAULT_BUNDLE,
@@ -31,7 +32,6 @@ from aff_toolkit.cli.console import (
 )
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_record import IndexingRecord, IndexingSummary
-from aff_toolkit.indexing.patience import patiently
 from aff_toolkit.indexing.sources import in_words, is_cheap_to_list, source_items
 
 _SHOWN_FAILURES = 20

@@ -11,14 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from aff_shared.errors import AffError
+from aff_shared.schemas.indexing import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
-        *(".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
-        *(".heic", ".heif", ".hif"),
-    }
-)
 _SUFFIXES = tuple(IMAGE_SUFFIXES)
 # System files and folders among photographs, in lower case: Windows, macOS, Linux, Synology, QNAP.
 _SYSTEM_NAMES = frozenset(

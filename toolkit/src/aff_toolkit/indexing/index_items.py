@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from aff_client import ForeignAnswerError, ServiceError
 from aff_client.index_client import IndexerClient, Upload
+from aff_client.retries import patiently
 from aff_shared.errors import AffError, BodyTooLargeError
 from aff_shared.schemas.indexing import IndexSummary, LookupImage
 from aff_shared.schemas.problem import problem_of
 from aff_toolkit.indexing.indexing_record import IndexingRecord
-from aff_toolkit.indexing.patience import patiently
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
 
 _Result = TypeVar("_Result")

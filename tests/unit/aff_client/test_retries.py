@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client.retries import patiently
 from aff_shared.schemas.problem import Problem
-from aff_toolkit.indexing.patience import patiently
 
 
 def problem(code: str, retry_after_s: float = 0.0) -> ServiceError:
