@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
 from aff_benchmarks.ablation.ablation_config import AblationConfig, BenchmarkNotFoundError
-from aff_benchmarks.ablation.materials import make_materials
+from aff_benchmarks.ablation.materials import NOISE, NoiseExtractor, make_materials
 from aff_benchmarks.ablation.variant import Benchmark
 from aff_toolkit.evaluation.protocols import open_set_protocol
 from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.extract_features import extract_features
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
+from tests.support.images import gradient, quarters
 from tests.support.tiny_ablation import TINY_ABLATION_TOML
 
 
@@ -46,3 +48,21 @@ def test_positives_and_junk_are_scored_and_unreadable_photographs_are_ignored(tm
     scores, precisions = Benchmark.open(protocol, tmp_path).score(queries, gallery)
     assert precisions == (0.5,)  # near is second without junk
     assert (scores.map, scores.recall_at_1) == (0.5, 0.0)
+
+
+def test_noise_depends_on_the_photograph_alone() -> None:
+    extractor = NoiseExtractor(64)
+    noise = extractor.extract([gradient(), quarters(), gradient()])[NOISE]
+    first, other, again = noise.values[:, 0]
+    assert torch.equal(first, again)
+    assert noise.mask.all()
+    torch.testing.assert_close(noise.values.norm(dim=-1), torch.ones(3, 1))
+    assert abs(float(first @ other)) < 0.5
+
+
+def test_nearly_equal_photographs_have_different_noise() -> None:
+    image = gradient()
+    changed = image.copy()
+    changed[0, 0, 0] ^= 1
+    first, other = NoiseExtractor(64).extract([image, changed])[NOISE].values[:, 0]
+    assert not torch.allclose(first, other)

@@ -1,4 +1,4 @@
-"""Networks that only ablations use."""
+"""Query encoders with a frozen trunk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from aff_benchmarks.ablation.materials import NOISE, NoiseExtractor
 from aff_benchmarks.ablation.run_variant import FrozenTrunkEncoder, FrozenTrunkSet, start_at_trunk
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
@@ -18,7 +17,6 @@ from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 from gallery_indexer.features.extractors.extractor import FeatureBatch, Images
 from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
-from tests.support.images import gradient, quarters
 
 TRUNK = FeatureSpec(name="trunk", kind="global", dimension=3, max_tokens=1)
 PHOTOGRAPHS = 12
@@ -63,21 +61,3 @@ def test_anchor_and_head_are_initialised_with_one_whitening(store: FeatureStore)
     embeddings = encoder(features["trunk"].values[:, 0])
     torch.testing.assert_close(embeddings, mixer(features))
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(PHOTOGRAPHS))
-
-
-def test_noise_depends_on_the_photograph_alone() -> None:
-    extractor = NoiseExtractor(64)
-    noise = extractor.extract([gradient(), quarters(), gradient()])[NOISE]
-    first, other, again = noise.values[:, 0]
-    assert torch.equal(first, again)
-    assert noise.mask.all()
-    torch.testing.assert_close(noise.values.norm(dim=-1), torch.ones(3, 1))
-    assert abs(float(first @ other)) < 0.5
-
-
-def test_nearly_equal_photographs_have_different_noise() -> None:
-    image = gradient()
-    changed = image.copy()
-    changed[0, 0, 0] ^= 1
-    first, other = NoiseExtractor(64).extract([image, changed])[NOISE].values[:, 0]
-    assert not torch.allclose(first, other)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from aff_benchmarks.bench.gallery_growth import measure_sharding, merge_hits
-from aff_benchmarks.bench.synthetic_gallery import exact_neighbours
 from aff_shared.store.gallery_store import GalleryHit, GalleryRecord
 from aff_toolkit.cli.main import app
 
@@ -31,18 +29,6 @@ def test_merged_hits_are_the_best_of_all_shards() -> None:
 
 def test_equal_scores_keep_the_order_of_their_shards() -> None:
     assert _merged([[_hit("b", 0.5)], [_hit("a", 0.5)]], 2) == ["b", "a"]
-
-
-def test_exact_neighbours_match_a_slow_loop() -> None:
-    rng = np.random.default_rng(3)
-    chunks = [rng.standard_normal((size, 5)).astype(np.float32) for size in (7, 1, 20)]
-    queries = rng.standard_normal((4, 5)).astype(np.float32)
-    vectors = [vector for chunk in chunks for vector in chunk]
-    expected = [
-        sorted(range(len(vectors)), key=lambda row, query=query: -float(sum(query * vectors[row])))[:6]  # type: ignore[misc]
-        for query in queries
-    ]
-    assert exact_neighbours(chunks, queries, 6).tolist() == expected
 
 
 @pytest.mark.parametrize("shards", [1, 3])

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from aff_benchmarks.bench.synthetic_gallery import (
-    exact_neighbours,
-    faiss_search,
-    numpy_search,
-    synthetic_embeddings,
-    synthetic_queries,
-)
 from aff_benchmarks.report import store_cost as module
 from aff_benchmarks.report.section import BenchContext
 from tests.support.tiny_bundle import TINY_BUNDLE
@@ -31,21 +23,3 @@ def test_the_section_measures_every_store(tmp_path: Path, monkeypatch: pytest.Mo
     assert [row[0] for row in writes.rows] == ["embedded"]
     assert "was not measured" in section.text
     assert (tmp_path / "store.svg").read_text().startswith("<?xml")
-
-
-def test_baselines_find_the_nearest_vectors() -> None:
-    vectors = np.concatenate(list(synthetic_embeddings(500, 32, seed=0)))
-    queries = synthetic_queries(500, 32, 20)
-    nearest = exact_neighbours([vectors], queries, 10)
-    assert numpy_search(vectors, queries, nearest, 1).recall_at_10 == 1.0
-    found = faiss_search(vectors, queries, nearest, 3, recall=0.9)
-    assert found.recall_at_10 >= 0.9
-    assert (len(found.passes_p50_ms), found.ef > 0) == (3, True)
-
-
-def test_a_higher_recall_requires_a_larger_ef() -> None:
-    vectors = np.concatenate(list(synthetic_embeddings(3000, 64, seed=0)))
-    queries = synthetic_queries(3000, 64, 30)
-    nearest = exact_neighbours([vectors], queries, 10)
-    low, high = (faiss_search(vectors, queries, nearest, 1, recall=recall) for recall in (0.2, 1.0))
-    assert low.ef < high.ef
