@@ -65,8 +65,14 @@ async def test_the_id_of_a_path_is_given_once(client: httpx.AsyncClient) -> None
 
 async def test_both_addresses_are_documented(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
-    for path, method in (("/images", "get"), ("/thumbnails", "get"), ("/search/similar", "post")):
+    for path, method in (
+        ("/images", "get"),
+        ("/thumbnails", "get"),
+        ("/search/similar", "post"),
+        ("/originals", "get"),
+    ):
         (parameter,) = [one for one in paths[path][method]["parameters"] if one["name"] == "id"]
-        assert (parameter["in"], parameter["required"], parameter["schema"]["maxLength"]) == ("query", True, 512)
+        required = path != "/images"  # which lists all without an id
+        assert (parameter["in"], parameter["required"], parameter["schema"]["maxLength"]) == ("query", required, 512)
     for path, method in (("/images/{item_id}", "get"), ("/search/similar/{item_id}", "post")):
         assert [one["in"] for one in paths[path][method]["parameters"] if one["name"] == "item_id"] == ["path"]

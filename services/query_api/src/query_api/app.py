@@ -23,9 +23,12 @@ from query_api.embedding.embedding_process import EmbeddingProcess
 from query_api.embedding.photograph_embedder import OnnxModelRef
 from query_api.embedding.query_encoder import choose_precision
 from query_api.http.encoder_routes import router as encoder_router
+from query_api.http.gallery_routes import page_router
+from query_api.http.gallery_routes import router as gallery_router
 from query_api.http.page_files import install_page
 from query_api.http.routes import LoadSheddingMiddleware, operation_router, router
 from query_api.search.active_model import ActiveModel, LoadedEncoder
+from query_api.search.browse_gallery import BrowseGallery
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_metrics import SearchMetrics
 from query_api.search.search_queue import SearchQueue
@@ -59,10 +62,11 @@ def create_app(settings: QuerySettings, catalogue: GalleryCatalogue | None = Non
         listen=settings,
         middleware=[Middleware(LoadSheddingMiddleware)],
     )
-    for included in (operation_router, router, encoder_router):
+    for included in (operation_router, router, gallery_router, encoder_router):
         app.include_router(included)
     if settings.page:
-        install_page(app, root_path=settings.root_path)
+        app.include_router(page_router)  # before the files below the same path
+        install_page(app, root_path=settings.root_path, indexer_url=settings.page_indexer_url)
     return app
 
 
@@ -100,7 +104,8 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
         )
         finder = VectorSearch(settings.expansion_alpha, settings.group_reach, settings.default_limit)
         search_gallery = SearchGallery(gallery, embedder, finder, queue, metrics)
-        app.state.components = Components(settings, gallery, search_gallery, queue)
+        browse_gallery = BrowseGallery(gallery, queue, settings.store.indexed_keys, settings.max_limit)
+        app.state.components = Components(settings, gallery, search_gallery, browse_gallery, queue)
         await _log_readiness(gallery, first)
         yield
 

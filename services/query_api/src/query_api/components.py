@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from query_api.search.active_model import ActiveModel
+from query_api.search.browse_gallery import BrowseGallery
 from query_api.search.search_gallery import SearchGallery
 from query_api.search.search_queue import SearchQueue
 from query_api.settings import QuerySettings
@@ -19,6 +20,7 @@ class Components:
     settings: QuerySettings
     gallery: ActiveModel
     search_gallery: SearchGallery
+    browse_gallery: BrowseGallery
     queue: SearchQueue
 
 

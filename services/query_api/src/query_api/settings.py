@@ -5,16 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, DirectoryPath, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from aff_shared.bundles.default_bundle import default_bundle
 from aff_shared.images.decoding import ImageLimits
 from aff_shared.resource_limits import usable_cores
+from aff_shared.schemas.text_forms import checked_http_url
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.settings import ListenSettings
 
 _MIB = 2**20
+
+
+def _indexer_url(given: str) -> str:
+    given = given.strip().rstrip("/")
+    return given if not given or (given.startswith("/") and not given.startswith("//")) else checked_http_url(given)
 
 
 class QuerySettings(ListenSettings):
@@ -42,6 +48,11 @@ class QuerySettings(ListenSettings):
             for each. Then the worker process is killed and restarted, and the request rejected.
         precision: Precision of the query encoder: `fp32`, `int8`, or `auto` for int8 where the bundle has it.
         page: Whether the web page is served at `/`.
+        page_indexer_url: Address of the gallery indexer to which the page sends photographs: a URL, whose indexer
+            lists the page's origin in `AFF_ACCESS_CORS_ORIGINS`, or a path on the page's own origin, such as
+            `/indexer`, that a proxy passes on. Empty means that nothing can be added on the page.
+        originals_dir: Directory of the photographs, which `GET /originals` sends; ids are paths below it. None sends
+            none.
         space_check_interval_s: Maximum delay until searches use a collection that became live, in seconds.
         store: Which Qdrant holds the gallery (`QDRANT_*`).
     """
@@ -68,6 +79,8 @@ class QuerySettings(ListenSettings):
     embed_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     precision: Literal["auto", "fp32", "int8"] = "auto"
     page: bool = True
+    page_indexer_url: Annotated[str, AfterValidator(_indexer_url)] = ""
+    originals_dir: DirectoryPath | None = None
     space_check_interval_s: Annotated[float, Field(ge=0)] = 2.0
     store: StoreSettings = Field(default_factory=StoreSettings)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer
 
 from aff_shared.schemas import examples
 from aff_shared.schemas.indexing import GalleryImage
@@ -31,7 +31,10 @@ class ListOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, description="Maximum number of images; the service has an upper limit.")] = 60
+    limit: Annotated[
+        int | None,
+        Field(ge=1, description="Maximum number of images, 60 by default; the service has an upper limit."),
+    ] = None
     order: Annotated[
         GalleryOrder,
         Field(
@@ -73,8 +76,9 @@ class FacetOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Annotated[
-        int, Field(ge=1, description="Maximum number of values of a key; the service has an upper limit.")
-    ] = 20
+        int | None,
+        Field(ge=1, description="Maximum number of values of a key, 20 by default; the service has an upper limit."),
+    ] = None
     filter: FilterText = None
 
 
@@ -94,6 +98,10 @@ class FacetValue(BaseModel):
     label: str
     count: int
     condition: Condition
+
+    @field_serializer("condition")
+    def _without_nulls(self, condition: Condition) -> dict[str, Any]:
+        return condition.model_dump(mode="json", exclude_none=True)
 
 
 class Facet(BaseModel):

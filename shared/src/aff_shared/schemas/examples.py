@@ -51,8 +51,24 @@ EMBEDDING_SEARCH: Example = {
 }
 SEARCH_RESPONSE: Example = {
     "hits": [
-        {"id": _ID, "score": 0.91, "payload": _PAYLOAD},
-        {"id": "paris/louvre-7.jpg", "score": 0.42, "payload": {"city": "Paris", "place": "Louvre", "year": 2021}},
+        {
+            "id": _ID,
+            "score": 0.91,
+            "strength": "same",
+            "width": 4032,
+            "height": 3024,
+            "indexed_at": _WHEN,
+            "payload": _PAYLOAD,
+        },
+        {
+            "id": "paris/louvre-7.jpg",
+            "score": 0.42,
+            "strength": "weak",
+            "width": 1600,
+            "height": 1200,
+            "indexed_at": _WHEN,
+            "payload": {"city": "Paris", "place": "Louvre", "year": 2021},
+        },
     ],
     "timings_ms": {"decode": 1.8, "encode": 3.1, "search": 0.9},
     "fingerprint": _FINGERPRINT,

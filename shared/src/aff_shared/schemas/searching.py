@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aff_shared.schemas import examples
+from aff_shared.schemas.browsing import FilterText
 from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
 from aff_shared.schemas.indexing import JsonObject
-from aff_shared.schemas.payload_filter import PayloadFilter, PayloadKey, parse_filter
+from aff_shared.schemas.payload_filter import PayloadFilter, PayloadKey
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_shared.schemas.problem import Problem
 from aff_shared.schemas.text_forms import decode_base64
@@ -64,16 +66,7 @@ class HitOptions(BaseModel):
 class SearchOptions(HitOptions):
     """Query parameters of a search."""
 
-    filter: Annotated[
-        PayloadFilter | None,
-        BeforeValidator(parse_filter, json_schema_input_type=str | None),
-        Field(
-            title="Filter",
-            description="Payload filter, as JSON text: must, should and must_not hold conditions with a key and one "
-            "of match, any_of, range, datetime_range, geo_radius, geo_box.",
-            examples=['{"must": [{"key": "city", "match": "Paris"}]}'],
-        ),
-    ] = None
+    filter: FilterText = None
 
 
 class PhotographOptions(SearchOptions):
@@ -147,13 +140,29 @@ class EmbeddingSearch(HitOptions):
     fingerprint: Sha256
 
 
+Strength = Literal["same", "likely", "weak"]
+
+
 class SearchHit(BaseModel):
-    """One gallery image; `score` is the cosine similarity, from -1 to 1."""
+    """One gallery image.
+
+    Attributes:
+        score: Cosine similarity, from -1 to 1.
+        strength: What the score means: `same` if such hits nearly always show the same thing, `likely` if most do,
+            otherwise `weak`; null if the bundle's scores were not calibrated.
+        width: Pixels of the upright photograph.
+        height: Pixels of the upright photograph.
+        indexed_at: When the image was indexed last.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     score: float
+    strength: Strength | None = None
+    width: int
+    height: int
+    indexed_at: datetime
     payload: JsonObject
 
 

@@ -63,7 +63,7 @@ _ID = TypeAdapter[str](ItemId)
 _SCHEMA = _ID.json_schema()
 
 
-async def _named_item(request: Request) -> str:
+async def named_item(request: Request) -> str:
     """Return the id that a request names.
 
     Raises:
@@ -81,7 +81,7 @@ async def _named_item(request: Request) -> str:
         raise InvalidParameterError(error.errors()[0]["msg"], item=place or ID_PARAMETER) from error
 
 
-NamedItem = Annotated[str, Depends(_named_item)]
+NamedItem = Annotated[str, Depends(named_item)]
 """The id of the image that a request is about, for the endpoint of an `item_route`."""
 
 
@@ -147,6 +147,10 @@ THUMBNAIL: dict[int | str, dict[str, Any]] = {
 """OpenAPI description of the response; a 304 has neither body nor schema."""
 
 
+# A browser shows a thumbnail again without a request for an hour, and with one that it does not wait for during a week.
+_CACHED = "private, max-age=3600, stale-while-revalidate=604800"
+
+
 class ThumbnailSource(Protocol):
     """Source of thumbnails."""
 
@@ -166,7 +170,7 @@ async def thumbnail_response(source: ThumbnailSource, item_id: str, request: Req
     if thumbnail is None:
         raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
     tag = f'"{hashlib.sha256(thumbnail).hexdigest()[:32]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": tag, "Cache-Control": _CACHED}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(thumbnail, media_type=_MEDIA_TYPE, headers=headers)

@@ -1,4 +1,4 @@
-"""HTTP routes for the query encoder's files and for single images of the gallery."""
+"""HTTP routes for the query encoder's files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
 from aff_shared.bundles.bundle import BundleManifest, verify_files
-from aff_shared.errors import BundleError, EncoderFileNotFoundError, ImageNotFoundError, StoreError
+from aff_shared.errors import BundleError, EncoderFileNotFoundError, StoreError
 from aff_shared.schemas.embedding_space import Sha256
 from aff_shared.schemas.examples import GRAPH_SHA256
-from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.searching import EncoderDescription, EncoderFile
 from aff_shared.web.problems import problem_responses
-from aff_shared.web.routing import THUMBNAIL, NamedItem, item_route, scoped_router, thumbnail_response
+from aff_shared.web.routing import scoped_router
 from aff_shared.web.settings import Scope
 from query_api.components import components_of
 from query_api.embedding.query_encoder import Precision, graph_path
@@ -67,37 +66,6 @@ async def get_encoder_model(
         return Response(status_code=304, headers=headers)
     await asyncio.to_thread(require_whole, graph, serving)
     return FileResponse(graph.path, media_type=_MEDIA_TYPE, headers=headers)
-
-
-@item_route(
-    router,
-    "GET",
-    "/thumbnails",
-    "/images/{item_id:path}/thumbnail",
-    tags=["gallery"],
-    responses={**problem_responses(ImageNotFoundError, StoreError), **THUMBNAIL},
-    response_class=Response,
-)
-async def get_thumbnail(item_id: NamedItem, request: Request) -> Response:
-    """Return the thumbnail of an image."""
-    store = (await components_of(request).gallery.serving()).store
-    return await thumbnail_response(store, item_id, request)
-
-
-@item_route(
-    router,
-    "GET",
-    "/images",
-    "/images/{item_id:path}",
-    tags=["gallery"],
-    responses=problem_responses(ImageNotFoundError, StoreError),
-)
-async def get_image(item_id: NamedItem, request: Request) -> GalleryImage:
-    """Return what the gallery stores about an image."""
-    points = await (await components_of(request).gallery.serving()).store.fetch([item_id])
-    if item_id not in points:
-        raise ImageNotFoundError("the gallery holds no image of this id", item=item_id)
-    return points[item_id].record.described()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aff_shared.errors import InvalidParameterError, RequestError, TooManyImagesError
 from aff_shared.images.decoding import Crop
+from aff_shared.schemas.browsing import FacetOptions, ListOptions
 from aff_shared.schemas.searching import HitOptions, PhotographOptions, SearchOptions
 from aff_shared.web.uploads import UploadedFile, is_form, read_form
 from query_api.embedding.photograph_embedder import Photograph
@@ -107,16 +108,22 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFi
     return images, {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
 
 
-_Options = TypeVar("_Options", bound=SearchOptions)
+_Options = TypeVar("_Options", bound=SearchOptions | ListOptions | FacetOptions)
 
 
-def query_parameters(model: type[SearchOptions]) -> list[dict[str, Any]]:
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     """Return the OpenAPI description of options as query parameters."""
     described = []
     for name, schema in model.model_json_schema()["properties"].items():
         shown = {key: value for key, value in schema.items() if key != "default"}
         described.append(
-            {"name": name, "in": "query", "required": False, "schema": shown, "description": schema["description"]}
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "schema": shown,
+                "description": schema.get("description", ""),
+            }
         )
     return described
 
@@ -158,7 +165,7 @@ def read_options(
     return options
 
 
-def require_limit(options: HitOptions, max_limit: int) -> None:
+def require_limit(options: HitOptions | ListOptions | FacetOptions, max_limit: int) -> None:
     """Raise InvalidParameterError if `limit` is over the maximum of the service."""
     if options.limit is not None and options.limit > max_limit:
         raise InvalidParameterError(f"at most {max_limit}, not {options.limit}", item="limit")

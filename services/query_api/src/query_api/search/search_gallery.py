@@ -21,7 +21,7 @@ from aff_shared.errors import (
     InvalidEmbeddingError,
 )
 from aff_shared.schemas.searching import HitOptions, SearchHit, SearchResponse, SearchTimings
-from aff_shared.store.gallery_store import Embedding
+from aff_shared.store.gallery_store import Embedding, GalleryHit
 from aff_shared.web.observability import span
 from query_api.embedding.photograph_embedder import Photograph, PhotographEmbedder
 from query_api.search.active_model import ActiveModel, ModelSnapshot
@@ -170,11 +170,23 @@ class SearchGallery:
         stages_ms = {**(spent_ms or {}), "search": 1000 * (time.perf_counter() - began)}
         self._metrics.observe(stages_ms, model.manifest.fingerprint)
         return SearchResponse(
-            hits=[SearchHit(id=hit.record.item_id, score=hit.score, payload=hit.record.payload) for hit in hits],
+            hits=[_hit(hit) for hit in hits],
             timings_ms=SearchTimings(**{"decode": 0.0, "encode": 0.0, **stages_ms}),
             fingerprint=model.manifest.fingerprint,
             embedding=embedding.tolist() if options.with_embedding else None,
         )
+
+
+def _hit(hit: GalleryHit) -> SearchHit:
+    record = hit.record
+    return SearchHit(
+        id=record.item_id,
+        score=hit.score,
+        width=record.width,
+        height=record.height,
+        indexed_at=record.indexed_at,
+        payload=record.payload,
+    )
 
 
 def _require_usable(embedding: NDArray[np.floating], fingerprint: str, model: ModelSnapshot) -> None:
