@@ -18,7 +18,7 @@ from aff_toolkit.training.engine.optimisation import OptimisationSection, Side, 
 from aff_toolkit.training.engine.training_loop import TrainingLoop
 from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generator_of, shuffled_batches
 from aff_toolkit.training.features.feature_store import FeatureStore
-from gallery_indexer.features.shards import shard
+from gallery_indexer.features import shards
 from tests.support.private_memory_limit import limit_private_memory
 
 BATCH = 32
@@ -73,7 +73,7 @@ def main(directory: Path, limit_bytes: int) -> None:
     limit_private_memory(limit_bytes)
     mapped.run()
     seen: dict[str, object] = {"photographs": counter.photographs, "pixels": counter.pixels, "tokens": counter.tokens}
-    shard.np.memmap = load_instead_of_map
+    shards.np.memmap = load_instead_of_map
     try:
         loaded.run()
     except MemoryError as error:
