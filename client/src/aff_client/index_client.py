@@ -62,14 +62,10 @@ class IndexerClient(ServiceClient):
     ) -> Iterator[Receipt]:
         """Index a file, several files, or the image files of a folder; yield receipts as images are done.
 
-        Args:
-            source: The ids are paths relative to a folder, and names of single files.
-            payload: JSON object kept with each of the images.
-            details: As `index`.
+        The ids are paths relative to the folder, and names of single files; every image has the payload.
 
         Raises:
-            OSError: A file cannot be read.
-            ServiceError: As `index`; images with a receipt are in the gallery.
+            OSError: A file cannot be read; otherwise as `index`.
         """
         for batch in calls.upload_batches(source, payload, _BATCH):
             yield from self.receipts(batch, details=details)

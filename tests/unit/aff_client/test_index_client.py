@@ -7,11 +7,20 @@ import json
 import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from aff_client import AsyncSearchClient, SearchClient, ServiceError, ServiceUnreachableError
+from aff_client import (
+    AsyncIndexerClient,
+    AsyncSearchClient,
+    NotFoundError,
+    SearchClient,
+    ServiceError,
+    ServiceUnreachableError,
+    png_of,
+)
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_toolkit.data.scenes import render_view
@@ -149,3 +158,68 @@ async def test_the_client_for_an_event_loop_returns_the_same(services: LocalServ
     async with AsyncSearchClient("http://127.0.0.1:1") as client:
         with pytest.raises(ServiceUnreachableError):
             await client.encoder()
+
+
+def test_receipts_come_one_by_one_and_name_rejected_images(indexer: IndexerClient) -> None:
+    broken = Upload("client/broken", "broken.png", b"no image")
+    receipts = list(indexer.receipts([upload("client/10", 10), broken, upload("client/11", 11)]))
+    assert {receipt.id: receipt.status for receipt in receipts} == {
+        "client/10": "indexed",
+        "client/broken": "rejected",
+        "client/11": "indexed",
+    }
+
+
+def test_a_folder_is_indexed_with_relative_ids_and_hidden_files_left_out(
+    indexer: IndexerClient, tmp_path: Path
+) -> None:
+    for name in ("a/1.png", "a/.2.png", ".b/3.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(png_bytes(render_view(12, 0, size=(96, 96))))
+    assert [receipt.id for receipt in indexer.index_files(tmp_path, payload={"of": "client"})] == ["a/1.png"]
+    assert indexer.image("a/1.png").payload["of"] == "client"
+    assert [receipt.status for receipt in indexer.index_files(tmp_path, payload={"of": "client"})] == ["duplicate"]
+    assert indexer.delete(["a/1.png"]) == 1
+
+
+def test_pixels_are_indexed_without_loss(indexer: IndexerClient, searcher: SearchClient) -> None:
+    pixels = render_view(13, 0, size=(96, 96))
+    indexer.index([Upload.of_pixels("client/pixels", pixels, {"kind": "array"})])
+    best = searcher.search(png_of(pixels), filter={"must": [{"key": "kind", "match": "array"}]}).hits[0]
+    assert best.id == "client/pixels"
+    with pytest.raises(ValueError, match="uint8"):
+        png_of(pixels[:, :, 0])
+
+
+def test_payloads_are_merged_and_replaced_and_images_deleted(indexer: IndexerClient) -> None:
+    indexer.index([upload("client/14", 14, kind="changed", year=1)])
+    assert indexer.change("client/14", {"year": None, "city": "Paris"}).payload == {"kind": "changed", "city": "Paris"}
+    assert indexer.replace("client/14", {"kind": "replaced"}).payload == {"kind": "replaced"}
+    assert indexer.delete_matching({"must": [{"key": "kind", "match": "replaced"}]}) == 1
+    with pytest.raises(NotFoundError) as caught:
+        indexer.image("client/14")
+    assert caught.value.problem.code == "image_not_found"
+
+
+def test_pages_of_the_gallery_hold_every_image_once(indexer: IndexerClient, searcher: SearchClient) -> None:
+    indexer.index([upload(f"client/page-{number}", 15, kind="page", number=number) for number in range(5)])
+    found, cursor = [], None
+    while True:
+        page = searcher.images(
+            limit=2, order="oldest", filter={"must": [{"key": "kind", "match": "page"}]}, cursor=cursor
+        )
+        found += [image.id for image in page.images]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert sorted(found) == [f"client/page-{number}" for number in range(5)]
+    assert page.total == 5
+
+
+async def test_the_asynchronous_client_indexes_and_deletes(services: LocalServices) -> None:
+    async with AsyncIndexerClient(services.indexer_url) as client:
+        receipts = [receipt async for receipt in client.receipts([upload("client/async", 16)])]
+        assert [receipt.status for receipt in receipts] == ["indexed"]
+        assert (await client.image("client/async")).id == "client/async"
+        assert await client.delete(["client/async", "client/none"]) == 1
+        assert (await client.gallery()).store

@@ -12,19 +12,15 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+from aff_client.index_client import Upload
 from aff_toolkit.cli.main import app
 from aff_toolkit.data.scenes import render_view
-from aff_toolkit.demo import DemoPhotographs, render_demo_photographs
+from aff_toolkit.demo import DemoPhotographs
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TinyBundle
 
 LANDMARKS = 14
-
-
-def few_photographs() -> DemoPhotographs:
-    whole = render_demo_photographs()
-    return DemoPhotographs(whole.gallery[: 4 * LANDMARKS] + whole.gallery[-3:], whole.queries[:LANDMARKS])
 
 
 def demo(bundle: Path, *arguments: str | Path) -> Result:
@@ -35,7 +31,8 @@ def demo(bundle: Path, *arguments: str | Path) -> Result:
 def test_the_procedural_demo_reports_and_draws(
     tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aff_toolkit.cli.demo.render_demo_photographs", few_photographs)
+    monkeypatch.setattr("aff_toolkit.demo._INSTANCES", LANDMARKS)
+    monkeypatch.setattr("aff_toolkit.demo._DISTRACTORS", 3)
     (tmp_path / "gallery").mkdir()
     result = demo(tiny_bundle.bundle, "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -56,7 +53,8 @@ def test_the_procedural_demo_reports_and_draws(
     ]
     assert (report["gallery_images"], report["instances"], report["queries"]) == (59, 14, 14)
     assert 0.0 < report["map"] <= 1.0
-    assert 0.0 <= report["recall_at_1"] <= report["recall_at_10"] <= 1.0
+    # The bundle of the tests was trained on procedural landmarks alone: it finds them.
+    assert 0.7 <= report["recall_at_1"] <= report["recall_at_10"] <= 1.0
     assert 0.0 < report["query_latency_ms"]["p50"] <= report["query_latency_ms"]["p95"]
     assert report["index_images_per_s"] > 0.0
     assert report["fingerprint"] == tiny_bundle.manifest.fingerprint
@@ -105,7 +103,7 @@ def test_own_photographs_are_indexed_and_searched(tiny_bundle: TinyBundle, own: 
 def test_a_photograph_that_the_indexer_rejects_ends_the_procedural_demo(
     tiny_bundle: TinyBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = few_photographs().queries[0].__class__("demo/broken", "broken.jpg", b"text", {"instance": "none"})
+    broken = Upload("demo/broken", "broken.jpg", b"text", {"instance": "none"})
     monkeypatch.setattr("aff_toolkit.cli.demo.render_demo_photographs", lambda: DemoPhotographs([broken], []))
     result = demo(tiny_bundle.bundle, "--out", tmp_path)
     assert result.exit_code == 1
@@ -120,7 +118,10 @@ def test_a_gallery_and_a_query_go_together(option: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_services_that_do_not_start_fail_with_the_end_of_their_log(tmp_path: Path) -> None:
+def test_services_that_do_not_start_fail_with_the_end_of_their_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aff_toolkit.cli.demo.render_demo_photographs", lambda: DemoPhotographs([], []))
     result = demo(tmp_path / "none", "--out", tmp_path, "--json")
     assert result.exit_code == 1
     problem = json.loads(result.stdout)

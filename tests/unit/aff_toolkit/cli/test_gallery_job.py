@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from aff_client import ServiceError, ServiceUnreachableError
+from aff_client import retries as patience
 from aff_client.index_client import IndexerClient
 from aff_shared.errors import BackupError, JobNotFoundError
 from aff_shared.schemas.gallery import GalleryJob
 from aff_shared.schemas.problem import problem_of
 from aff_toolkit.cli import gallery_job
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job
-from aff_toolkit.indexing import patience
 
 RUNNING = GalleryJob(id="j", kind="backup", item="b", started_at=datetime(2026, 1, 2, tzinfo=UTC))
 FINISHED = RUNNING.model_copy(update={"state": "finished", "done": 3, "total": 3})

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import onnx
 import pytest
 from click.testing import Result
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from typer.testing import CliRunner
 
 from aff_shared.bundles.bundle import MANIFEST_NAME, BundleManifest, load_manifest, verify_files
@@ -27,7 +22,6 @@ from tests.support.gallery_points import make_point
 from tests.support.images import jpeg_bytes
 from tests.support.memory_gallery_store import MemoryGalleryStore
 from tests.support.photograph_folder import write_photographs
-from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 from tests.support.query_service import QueryService
 from tests.support.tiny_training import TinyTraining
 
@@ -53,23 +47,16 @@ def int8_of(manifest: BundleManifest) -> str:
     return "with" if manifest.query_encoder.int8_model else "without"
 
 
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Literal["trained", "base"]], None]:
-    """Return what makes a bundle the better one, whatever is measured."""
-
-    def keep(which: Literal["trained", "base"]) -> None:
-        measure = bundle_writer.judge
-        monkeypatch.setattr(
-            bundle_writer, "judge", lambda *measured: measure(*measured).model_copy(update={"kept": which})
-        )
-
-    return keep
+def keep(patch: pytest.MonkeyPatch, which: Literal["trained", "base"]) -> None:
+    """Make a bundle the better one, whatever is measured."""
+    measure = bundle_writer.judge
+    patch.setattr(bundle_writer, "judge", lambda *measured: measure(*measured).model_copy(update={"kept": which}))
 
 
 @pytest.fixture
-def gaining(kept: Callable[[Literal["trained", "base"]], None]) -> None:
-    """Whatever is trained is better than its base."""
-    kept("trained")
+def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every trained bundle better than its base."""
+    keep(monkeypatch, "trained")
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +71,37 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(tmp_path_factory.mktemp("labelled"), 12, 4, labelled=True)
 
 
-@pytest.mark.usefixtures("gaining")
+@pytest.fixture(scope="module")
+def query_side(
+    unlabelled: Path, tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Result]:
+    """Directory of a query encoder that is trained on the unlabelled photographs, and the result of the command."""
+    directory = tmp_path_factory.mktemp("query-side")
+    with pytest.MonkeyPatch.context() as patch:
+        keep(patch, "trained")
+        result = aff_train(directory, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1)
+    return directory, result
+
+
+@pytest.fixture(scope="module")
+def pair(labelled: Path, tiny_training: TinyTraining, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of a pair that is trained on the labelled photographs."""
+    directory = tmp_path_factory.mktemp("pair")
+    with pytest.MonkeyPatch.context() as patch:
+        keep(patch, "trained")
+        trained(directory, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 1)
+    return directory
+
+
 def test_photographs_without_labels_train_a_query_encoder_for_galleries_of_the_base(
-    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+    unlabelled: Path, tiny_training: TinyTraining, query_side: tuple[Path, Result]
 ) -> None:
-    result = aff_train(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 2)
+    directory, result = query_side
     assert result.exit_code == 0, result.output
     assert "cannot be read and are left out: broken.jpg" in result.stderr
     assert "asymmetric, before" in result.stdout
-    manifest = load_manifest(tmp_path / "bundle")
-    verify_files(tmp_path / "bundle", manifest)
+    manifest = load_manifest(directory / "bundle")
+    verify_files(directory / "bundle", manifest)
     assert manifest.name == "bundle"
     assert manifest.space == tiny_training.manifest.space
     assert manifest.fingerprint != tiny_training.manifest.fingerprint
@@ -107,48 +115,10 @@ def test_photographs_without_labels_train_a_query_encoder_for_galleries_of_the_b
     assert f"{int8_of(manifest)} an int8 query encoder: mAP" in result.stderr
 
 
-@pytest.mark.slow
-@needs_photos_bundle
-@pytest.mark.usefixtures("gaining")
-def test_on_the_default_bundle_the_last_layer_alone_is_fitted_without_labels(unlabelled: Path, tmp_path: Path) -> None:
-    manifest = trained(tmp_path, "--images", unlabelled, "--base", PHOTOS_BUNDLE)
-    base = load_manifest(PHOTOS_BUNDLE)
-    assert manifest.space == base.space
-    before, after = (
-        weights(directory / encoder.model)
-        for directory, encoder in ((PHOTOS_BUNDLE, base.query_encoder), (tmp_path / "bundle", manifest.query_encoder))
-    )
-    changed = {name for name in after if name in before and not np.allclose(before[name], after[name], atol=2e-3)}
-    assert "network.whitening.weight" in changed
-    assert changed <= {"network.whitening.weight", "network.whitening.bias"}
-
-
-def weights(graph: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the weights of a graph by name, whether they are stored in single precision or in half."""
-    layers = onnx.load(graph).graph.initializer
-    return {layer.name.removesuffix("_float16"): np.float32(numpy_helper.to_array(layer)) for layer in layers}
-
-
-@pytest.mark.usefixtures("gaining")
-def test_the_mixer_is_trained_on_groups_of_alike_photographs_if_requested(
-    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
-) -> None:
-    options = ["--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1, "--gallery-side", "train"]
-    result = aff_train(tmp_path, *options)
-    assert result.exit_code == 0, result.output
-    assert "groups" in result.stderr
-    manifest = load_manifest(tmp_path / "bundle")
-    assert manifest.recipe["base"]["mixer"] == "start"
-    assert manifest.extractors == tiny_training.manifest.extractors
-    remembered = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))
-    assert len(remembered["content"]) == len(list(unlabelled.iterdir())) - 5
-
-
-@pytest.mark.usefixtures("gaining")
 def test_labelled_photographs_train_the_pair_and_judge_it_by_instances_that_it_has_not_seen(
-    labelled: Path, tiny_training: TinyTraining, tmp_path: Path
+    pair: Path, tiny_training: TinyTraining
 ) -> None:
-    manifest = trained(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2)
+    manifest = load_manifest(pair / "bundle")
     assert manifest.space.id != tiny_training.manifest.space.id
     assert manifest.metrics["held_out"]["scores"]["asymmetric"]["queries"] == 5 * 4
     assert "5 instances held out" in manifest.metrics["held_out"]["protocol"]
@@ -172,13 +142,20 @@ def test_folders_that_cannot_be_read_are_named_and_have_a_separate_status(
 
 
 @pytest.mark.usefixtures("gaining")
-def test_labels_judge_photographs_that_were_trained_on_without_them(
+def test_the_mixer_is_trained_on_groups_of_alike_photographs_if_requested_and_judged_by_labels(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     rows = "".join(f"{unlabelled}/{n}-{view}.png,{n}\n" for n in range(500, 510) for view in range(2))
     (tmp_path / "labels.csv").write_text("path,instance\n" + rows, encoding="utf-8")
-    options = ["--base", tiny_training.bundle, "--epochs", 1, "--labels", tmp_path / "labels.csv"]
-    manifest = trained(tmp_path, "--images", unlabelled, *options)
+    options = ["--gallery", "train", "--epochs", 1, "--labels", tmp_path / "labels.csv"]
+    result = aff_train(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, *options)
+    assert result.exit_code == 0, result.output
+    assert "groups" in result.stderr
+    manifest = load_manifest(tmp_path / "bundle")
+    assert manifest.recipe["base"]["mixer"] == "start"
+    assert manifest.extractors == tiny_training.manifest.extractors
+    remembered = json.loads((tmp_path / "work" / "pseudo_instances.json").read_text(encoding="utf-8"))
+    assert len(remembered["content"]) == 48
     assert manifest.metrics["labels"]["scores"]["asymmetric"]["queries"] == 20
     assert manifest.metrics["export"]["int8"]["protocol"] == "labels"
     assert "each of 20 photographs against the other 19" in manifest.metrics["labels"]["protocol"]
@@ -189,7 +166,7 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
     unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
 ) -> None:
     way = ["--gallery-bundle", tiny_training.bundle, "--query-backbone", "residual-16"]
-    manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 2)
+    manifest = trained(tmp_path, *way, "--images", unlabelled, "--epochs", 1)
     assert ("asymmetric_int8" in manifest.metrics["held_out_neighbours"]["scores"]) == (int8_of(manifest) == "with")
     old = tiny_training.manifest
     assert manifest.query_encoder.architecture == "residual network of width 16, GeM, whitening"
@@ -211,12 +188,10 @@ async def test_another_query_encoder_searches_a_gallery_that_was_indexed_before(
 
 @pytest.mark.usefixtures("gaining")
 def test_a_query_encoder_learns_from_the_prototypes_of_a_bundle_that_saw_the_same_photographs(
-    labelled: Path, tiny_training: TinyTraining, tmp_path: Path
+    labelled: Path, pair: Path, tmp_path: Path
 ) -> None:
-    pair, upgrade = tmp_path / "pair", tmp_path / "upgrade"
-    trained(pair, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 1)
     way = ["--gallery-bundle", pair / "bundle", "--query-backbone", "residual-16"]
-    manifest = trained(upgrade, *way, "--images", labelled, "--epochs", 1)
+    manifest = trained(tmp_path, *way, "--images", labelled, "--epochs", 1)
     assert [loss["kind"] for loss in manifest.recipe["joint"]["losses"]] == ["arcface", "csd", "reg"]
     assert manifest.space == load_manifest(pair / "bundle").space
 
@@ -234,10 +209,10 @@ def test_each_bundle_has_a_separate_work_directory_unless_set_otherwise(
 
 
 def test_where_nothing_was_gained_the_base_is_written_with_a_report_and_a_separate_status(
-    labelled: Path, tiny_training: TinyTraining, tmp_path: Path, kept: Callable[[Literal["trained", "base"]], None]
+    labelled: Path, tiny_training: TinyTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept("base")
-    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2)
+    keep(monkeypatch, "base")
+    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 1)
     assert result.exit_code == 3, result.output
     assert "Nothing was gained: the base is kept. mAP" in result.stdout
     assert result.stdout.strip().endswith(f"Next: aff serve --bundle {tiny_training.bundle}")
@@ -251,7 +226,7 @@ def test_where_nothing_was_gained_the_base_is_written_with_a_report_and_a_separa
     assert "5 instances held out of the training: each of 20 photographs against the other 19" in report
     assert "kept: the base" in report
     assert "joint: weights after step" in report
-    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 2, "--json")
+    result = aff_train(tmp_path, "--images", labelled, "--base", tiny_training.bundle, "--epochs", 1, "--json")
     assert result.exit_code == 3
     document = json.loads(result.stdout)
     assert document["fingerprint"] == tiny_training.manifest.fingerprint
@@ -386,11 +361,10 @@ def test_an_unknown_backbone_is_reported_with_those_that_there_are(
     assert "residual-16" in result.stderr
 
 
-@pytest.mark.usefixtures("gaining")
 def test_a_work_directory_of_other_photographs_or_settings_is_rejected(
-    unlabelled: Path, tiny_training: TinyTraining, tmp_path: Path
+    unlabelled: Path, tiny_training: TinyTraining, query_side: tuple[Path, Result], tmp_path: Path
 ) -> None:
-    trained(tmp_path, "--images", unlabelled, "--base", tiny_training.bundle, "--epochs", 1)
+    shutil.copytree(query_side[0] / "work", tmp_path / "work")
     assert rejected(tmp_path, unlabelled, tiny_training.bundle, "--epochs", 2) == "checkpoint_mismatch"
     other = write_photographs(tmp_path / "other", 20, 2, labelled=False, first=900)
     assert rejected(tmp_path, other, tiny_training.bundle) == "feature_store_mismatch"

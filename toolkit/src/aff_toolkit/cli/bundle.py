@@ -10,11 +10,14 @@ import typer
 from rich.table import Table
 
 from aff_shared.bundles.bundle import load_manifest, verify_files
+from aff_toolkit.cli.calibrate import calibrate
 from aff_toolkit.cli.console import JsonOption, bundle_named, exit_on_error, output, print_json
 from aff_toolkit.export.bundle_files import repair_bundle
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
 
 app = typer.Typer(help="Inspect, verify and repair model bundles.", no_args_is_help=True)
+
+app.command()(calibrate)
 
 Directory = Annotated[Path, typer.Argument(callback=bundle_named, help="Path or name of the bundle.")]
 _FIGURES = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aff_shared.bundles.default_bundle import DEFAULT_BUNDLE, default_bundle
-from aff_shared.errors import AffError
+from aff_shared.errors import AffError, InvalidFilterError
 
 __all__ = [
     "DEFAULT_BUNDLE",
@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT_QUERY_URL",
     "BundlePath",
     "Device",
+    "FilterOption",
     "IndexerUrl",
     "JsonOption",
     "QueryUrl",
@@ -35,6 +36,7 @@ __all__ = [
     "images_bar",
     "messages",
     "output",
+    "payload_filter",
     "print_json",
     "printable",
 ]
@@ -68,7 +70,34 @@ QueryUrl = Annotated[str, typer.Option("--query-url", envvar="AFF_QUERY_URL", he
 BundlePath = Annotated[
     Path, typer.Option("--bundle", callback=find_default_bundle, help="Path or name of the model bundle.")
 ]
+FilterOption = Annotated[
+    str | None,
+    typer.Option("--filter", help="Payload filter: KEY=VALUE, or JSON (docs/searching.md)."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto (CUDA if available).")]
+
+
+def payload_filter(text: str | None) -> dict[str, Any] | None:
+    """Return the payload filter of an option: JSON, or `key=value`, in which the value is JSON or text.
+
+    Raises:
+        InvalidFilterError: The text is neither.
+    """
+    if text is None:
+        return None
+    key, separator, value = text.partition("=")
+    shorthand = bool(separator) and not text.lstrip().startswith("{")
+    try:
+        parsed = json.loads(value if shorthand else text)
+    except ValueError as error:
+        if not shorthand:
+            raise InvalidFilterError(f"is neither KEY=VALUE nor JSON: {error}", item="--filter") from error
+        parsed = value
+    if shorthand:
+        return {"must": [{"key": key, "match": parsed}]}
+    if not isinstance(parsed, dict):
+        raise InvalidFilterError("is not a JSON object", item="--filter")
+    return parsed
 
 
 def printable(text: str, *, keep: str = "") -> str:

@@ -69,7 +69,7 @@ def _search_own(
     thumbnails = search_command.thumbnails_of(searcher, answer.hits)
     search_command.draw_hits(name, data, answer.hits, thumbnails, out / "results.png")
     if as_json:
-        print_json(answer.model_dump())
+        print_json(answer.model_dump(mode="json"))
     else:
         search_command.print_hits(answer)
         output.print(f"pictures: {out / 'results.png'}")

@@ -65,6 +65,14 @@ def index(
     trust_ids: Annotated[
         bool, typer.Option(help="Skip images whose ID is in the gallery, without reading them.")
     ] = False,
+    details: Annotated[
+        bool,
+        typer.Option(
+            help="Add what a payload lacks of: file_name and folder (from the ID), taken_at, camera and location "
+            "(from EXIF)."
+        ),
+    ] = True,
+    location: Annotated[bool, typer.Option(help="Whether location is one of the details.")] = True,
     failures: Annotated[
         Path, typer.Option(help="CSV file for the list of images that were not indexed; written only if there are any.")
     ] = Path("failures.csv"),
@@ -87,7 +95,9 @@ def index(
             raise typer.BadParameter(f"{option} cannot be combined with --engine ray, which always reads and replaces")
         _index_with_ray(source, prefix, bundle, failures, encoders, gpus_per_encoder, as_json)
         return
-    options = IndexingOptions(concurrency, give_up_after, trust_ids=trust_ids, replace=replace)
+    options = IndexingOptions(
+        concurrency, give_up_after, trust_ids=trust_ids, replace=replace, details=details, location=location
+    )
     started = time.perf_counter()
     with exit_on_error(as_json), IndexerClient(indexer_url) as client, IndexingRecord(failures, source) as record:
         wait = partial(patiently, give_up_after_s=give_up_after, stop=threading.Event())

@@ -1,4 +1,4 @@
-"""`aff search PHOTO`."""
+"""`aff search PHOTO...`, and `aff search --similar ID`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aff_shared.errors import AffError
-from aff_toolkit.cli.console import DEFAULT_QUERY_URL, JsonOption, QueryUrl, exit_on_error, messages, output, print_json
+from aff_shared.errors import AffError, InvalidParameterError
+from aff_toolkit.cli.console import (
+    DEFAULT_QUERY_URL,
+    FilterOption,
+    JsonOption,
+    QueryUrl,
+    exit_on_error,
+    messages,
+    output,
+    payload_filter,
+    print_json,
+)
 from aff_toolkit.data.image_files import encodable
 from aff_toolkit.data.photograph import read_photograph
 
@@ -23,50 +33,78 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aff_client import SearchClient
-    from aff_shared.schemas.searching import SearchHit, SearchResponse
+    from aff_shared.schemas.searching import HitArguments, SearchHit, SearchResponse
 
 _ROW = 5
 
 
 def search(
-    photo: Annotated[Path, typer.Argument(help="Photograph to search with.")],
-    query_url: QueryUrl = DEFAULT_QUERY_URL,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of hits.")] = 10,
-    score_threshold: Annotated[float | None, typer.Option(help="Minimum cosine similarity of a hit.")] = None,
-    payload_filter: Annotated[str | None, typer.Option("--filter", help="Payload filter, as JSON.")] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PHOTO...", help="Photograph to search with, or several of the same thing."),
+    ] = None,
+    similar: Annotated[str | None, typer.Option(help="Search with an image of the gallery: its id.")] = None,
     crop: Annotated[
         str | None, typer.Option(help="Part of the photograph to search with: x1,y1,x2,y2 in pixels.")
     ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of hits.")] = 10,
+    score_threshold: Annotated[float | None, typer.Option(help="Minimum cosine similarity of a hit.")] = None,
+    filter_text: FilterOption = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="Payload key: at most one hit for each of its values, such as folder.")
+    ] = None,
+    expand: Annotated[
+        int | None, typer.Option(min=0, help="Search again with the mean of the query and this many first hits.")
+    ] = None,
     open_sheet: Annotated[bool, typer.Option("--open", help="Open a contact sheet of the hits.")] = False,
+    query_url: QueryUrl = DEFAULT_QUERY_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Search the gallery for photographs of the same thing."""
     from aff_client import SearchClient  # noqa: PLC0415 - httpx takes 0.2 s
 
-    thumbnails = {}
+    thumbnails: dict[str, bytes] = {}
     with exit_on_error(as_json), SearchClient(query_url) as client:
-        data = read_photograph(photo)
-        answer = client.search(
-            data,
-            name=encodable(photo.name),
-            limit=limit,
-            score_threshold=score_threshold,
-            filter=payload_filter,
-            crop=crop,
-        )
+        arguments: HitArguments = {
+            "limit": limit,
+            "score_threshold": score_threshold,
+            "filter": payload_filter(filter_text),
+            "group_by": group_by,
+            "expand": expand,
+        }
+        if bool(photos) == (similar is not None) or (crop and (similar or len(photos or ()) > 1)):
+            raise InvalidParameterError("pass photographs, or --similar ID; --crop needs one photograph", item="PHOTO")
+        if similar is not None:
+            answer, name = client.search_similar(similar, **arguments), similar
+            data = _thumbnail(client, similar) if open_sheet else b""
+        else:
+            data, *further = map(read_photograph, photos or ())
+            name = encodable((photos or [Path()])[0].name)
+            answer = client.search(data, *further, name=name, crop=crop, **arguments)
         if open_sheet:
             thumbnails = thumbnails_of(client, answer.hits)
     if as_json:
-        print_json(answer.model_dump())
+        print_json(answer.model_dump(mode="json"))
     else:
         print_hits(answer)
         output.print(_next(answer))
     if open_sheet:
-        sheet = Path(tempfile.mkdtemp(prefix="aff-")) / "hits.png"
-        draw_hits(encodable(photo.name), data, answer.hits, thumbnails, sheet)
-        messages.print(f"contact sheet: {sheet}")
-        if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-            typer.launch(str(sheet))
+        _open(name, data, answer.hits, thumbnails)
+
+
+def _open(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes]) -> None:
+    sheet = Path(tempfile.mkdtemp(prefix="aff-")) / "hits.png"
+    draw_hits(name, data, hits, thumbnails, sheet)
+    messages.print(f"contact sheet: {sheet}")
+    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        typer.launch(str(sheet))
+
+
+def _thumbnail(client: SearchClient, item_id: str) -> bytes:
+    """Return the thumbnail of an image; empty if it has none."""
+    with contextlib.suppress(AffError):
+        return client.thumbnail(item_id)
+    return b""
 
 
 def _next(answer: SearchResponse) -> str:
@@ -96,11 +134,8 @@ def print_hits(answer: SearchResponse) -> None:
 
 def thumbnails_of(client: SearchClient, hits: Sequence[SearchHit]) -> dict[str, bytes]:
     """Return the available thumbnails of the hits, by item ID."""
-    found = {}
-    for hit in hits:
-        with contextlib.suppress(AffError):
-            found[hit.id] = client.thumbnail(hit.id)
-    return found
+    found = {hit.id: _thumbnail(client, hit.id) for hit in hits}
+    return {item_id: data for item_id, data in found.items() if data}
 
 
 def draw_hits(name: str, data: bytes, hits: Sequence[SearchHit], thumbnails: Mapping[str, bytes], sheet: Path) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from aff_shared.schemas.indexing import IMAGE_SUFFIXES
 from aff_toolkit.data.image_files import (
-    IMAGE_SUFFIXES,
     FolderError,
     UnreadableFolderError,
     encodable,

@@ -14,7 +14,8 @@ from aff_client import ForeignAnswerError, ServiceError
 from aff_client.index_client import IndexerClient, Upload
 from aff_client.retries import patiently
 from aff_shared.errors import AffError, BodyTooLargeError
-from aff_shared.schemas.indexing import IndexSummary, LookupImage
+from aff_shared.images.details import photograph_details
+from aff_shared.schemas.indexing import IndexSummary, JsonObject, LookupImage
 from aff_shared.schemas.problem import problem_of
 from aff_toolkit.indexing.indexing_record import IndexingRecord
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
@@ -36,12 +37,16 @@ class IndexingOptions:
         give_up_after_s: Longest time that the indexer may be unreachable or overloaded, in seconds.
         trust_ids: Whether to skip images whose ID is in the gallery, without reading them.
         replace: Whether an image replaces another one with its ID in the gallery; otherwise it fails.
+        details: Whether to add details of the photographs to their payloads; see photograph_details.
+        location: Whether the position is one of the details.
     """
 
     concurrency: int = 4
     give_up_after_s: float = 300.0
     trust_ids: bool = False
     replace: bool = True
+    details: bool = False
+    location: bool = True
 
 
 class IdTakenError(AffError):
@@ -138,7 +143,7 @@ class _Sender:
             unknown = self._without_known(batch, [LookupImage(id=item.id) for item in batch])
         read = list(self._readers.map(self._read, unknown))
         uploads = [
-            Upload(id=item.id, name=item.location, data=data, payload=item.payload)
+            Upload(id=item.id, name=item.location, data=data, payload=self._payload(item, data))
             for item, data in zip(unknown, read, strict=True)
             if data is not None
         ]
@@ -148,6 +153,11 @@ class _Sender:
         for part in _by_bytes(uploads):
             self._index(part)
         return len(batch)
+
+    def _payload(self, item: SourceItem, data: bytes) -> JsonObject:
+        if not self._options.details:
+            return item.payload
+        return {**photograph_details(data, item.id, location=self._options.location), **item.payload}
 
     def _read(self, item: SourceItem) -> bytes | None:
         """Read an image; drivers of file systems raise what they like, and it concerns this image alone."""

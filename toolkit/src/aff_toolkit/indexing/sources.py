@@ -8,7 +8,8 @@ from enum import Enum, auto
 from glob import has_magic
 from pathlib import PurePosixPath
 
-from aff_toolkit.data.image_files import IMAGE_SUFFIXES, UnreadableFolderError, encodable, is_image_name
+from aff_shared.schemas.indexing import IMAGE_SUFFIXES
+from aff_toolkit.data.image_files import UnreadableFolderError, encodable, is_image_name
 from aff_toolkit.indexing.file_systems import FilePattern, Place, has_protocol
 from aff_toolkit.indexing.manifest_source import manifest_items
 from aff_toolkit.indexing.remote_files import without_query
