@@ -79,7 +79,7 @@ class Materials:
     @property
     def trunk(self) -> str | None:
         """Name of the frozen trunk's feature; None without one."""
-        return self.config.frozen_trunk and self.config.frozen_trunk.feature
+        return None if self.config.frozen_trunk is None else self.config.frozen_trunk.feature
 
     @property
     def keys(self) -> list[str]:

@@ -29,7 +29,8 @@ from aff_toolkit.training.engine.training_set import TrainingSet
 from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore, mean_embeddings
 from aff_toolkit.training.recipe import TrainingRecipe
-from aff_toolkit.training.stages.joint_training import TrainedPair, train_pair
+from aff_toolkit.training.stages.export import TrainedPair
+from aff_toolkit.training.stages.joint_training import train_pair
 from aff_toolkit.training.stages.query_side import fit_partial_whitening
 from gallery_indexer.features.mixers.build_mixer import AnchoredMixer, build_mixer
 

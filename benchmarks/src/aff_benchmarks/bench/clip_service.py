@@ -46,7 +46,7 @@ class ClipTower:
     """CLIP's vision tower with random weights, which cost as much as trained ones."""
 
     def __init__(self, name: str) -> None:
-        config = CLIPVisionConfig(image_size=224, **dict(zip(_SIZES, _TOWERS[name], strict=True)))
+        config = CLIPVisionConfig.from_dict({"image_size": 224, **dict(zip(_SIZES, _TOWERS[name], strict=True))})
         torch.manual_seed(0)
         self.dimension = int(config.projection_dim)
         self._model: nn.Module = CLIPVisionModelWithProjection(config)

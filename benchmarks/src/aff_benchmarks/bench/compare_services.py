@@ -34,8 +34,7 @@ from aff_shared.resource_limits import usable_cores
 from aff_shared.store.settings import StoreSettings
 from query_api.settings import QuerySettings
 
-_PHOTOGRAPHS = 16
-_TIMED_RESPONSES = 5
+_PHOTOGRAPHS, _TIMED_RESPONSES = 16, 5
 
 
 class SearchCost(FrozenModel):
@@ -195,8 +194,8 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
     workload = Workload(raw_requests(photographs), counts.alone, counts.together, counts.clients)
     forms = Workload(form_requests(photographs), counts.clip_alone, counts.clip_together, counts.clip_clients)
     clip = ["--images", str(images), "--tower", counts.tower]
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        served, copies = _galleries(bundle, Path(name), images)
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        served, copies = _galleries(bundle, Path(directory), images)
         trials = _try_litserve(bundle, copies[1:], workload)
         one, many = best_for_one_and_many(trials)
         services = _start(stack, bundle, served, copies[1:], dict.fromkeys((one, many)))
@@ -208,9 +207,10 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
             found["floor"] = _cost_of_floor(floor, photographs, counts.alone, counts.together)
             found["clip"] = _cost_of_service(symmetric, forms)
             rounds.append(found)
-    systems = {"ours": "ours", "floor": "floor", "clip": "clip", "litserve_one": one, "litserve_many": many}
+    names = ("ours", "floor", "clip", "litserve_one", "litserve_many")
+    keys: tuple[str | LitserveSetting, ...] = ("ours", "floor", "clip", one, many)
     return Comparison(
-        **{system: [found[key] for found in rounds] for system, key in systems.items()},
+        **{name: [found[key] for found in rounds] for name, key in zip(names, keys, strict=True)},
         trials=trials,
         photograph_bytes=float(np.mean([len(photograph) for photograph in photographs])),
         embedding_bytes=_embedding_bytes(bundle),
