@@ -15,7 +15,7 @@ from query_api.search.active_model import ActiveModel, LoadedEncoder
 def fixed_active_model(
     catalogue: GalleryCatalogue, space: EmbeddingSpace, encoder: Any, *, interval_s: float
 ) -> ActiveModel:
-    manifest = SimpleNamespace(space=space, fingerprint="f" * 64)
+    manifest = SimpleNamespace(space=space, fingerprint="f" * 64, score_levels=None)
     first = LoadedEncoder(cast("Any", manifest), encoder)
     return ActiveModel(catalogue, BundleRepository(Path("nowhere/bundle")), first, _refuse, interval_s)
 

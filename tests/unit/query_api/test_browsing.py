@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from aff_shared.bundles.bundle import ScoreLevels, write_manifest
 from aff_shared.store.settings import StoreSettings
 from query_api.http.gallery_routes import find_original
 from query_api.settings import QuerySettings
@@ -216,3 +217,16 @@ def test_an_address_of_the_indexer_is_a_url_or_a_path(url: str) -> None:
     with pytest.raises(ValidationError):
         QuerySettings(page_indexer_url=url)
     assert QuerySettings(page_indexer_url="https://host/indexer/").page_indexer_url == "https://host/indexer"
+
+
+async def test_a_hit_has_the_strength_of_its_score(service: QueryService, gallery: MemoryGalleryStore) -> None:
+    levels = ScoreLevels(same=0.99, likely=-0.5, protocol="dev", queries=1, gallery=4)
+    directory = service.settings.bundle_path
+    write_manifest(directory, service.manifest.model_copy(update={"score_levels": levels}))
+    async with service.running(gallery) as client:
+        answer = (await client.post("/search", params={"limit": 4}, files={"image": ("red.png", RED)})).json()
+        similar = (await client.post("/search/similar", params={"id": "red", "limit": 3})).json()
+    assert answer["fingerprint"] == service.manifest.fingerprint
+    for hit in answer["hits"] + similar["hits"]:
+        assert hit["strength"] == levels.strength(hit["score"])
+    assert answer["hits"][0]["strength"] == "same"

@@ -41,6 +41,7 @@ __all__ = [
     "MixerKind",
     "MixerSpec",
     "QueryEncoderSpec",
+    "ScoreLevels",
     "build_manifest",
     "load_manifest",
     "verify_files",
@@ -49,6 +50,31 @@ __all__ = [
 
 MANIFEST_NAME = "bundle.json"
 FORMAT_VERSION: Final = 2
+
+
+class ScoreLevels(Spec):
+    """What the scores of a search mean, measured on photographs that were not trained on.
+
+    Attributes:
+        same: Lowest cosine similarity at which at least 95 % of the hits at or above it show the same thing; null if
+            there is none.
+        likely: Likewise for 50 %.
+        protocol: Queries and gallery of the measurement. In a larger gallery, more hits of a score show other things.
+        queries: Number of queries that have a match.
+        gallery: Number of gallery images.
+    """
+
+    same: float | None
+    likely: float | None
+    protocol: str
+    queries: int
+    gallery: int
+
+    def strength(self, score: float) -> Literal["same", "likely", "weak"]:
+        """Return what a cosine similarity means."""
+        if self.same is not None and score >= self.same:
+            return "same"
+        return "likely" if self.likely is not None and score >= self.likely else "weak"
 
 
 class BundleManifest(Spec):
@@ -63,6 +89,8 @@ class BundleManifest(Spec):
         recipe: How the bundle was made: settings, seeds, data.
         metrics: Measured metrics by protocol; `export` has the results of the checks of the query encoder's graphs.
         licences: Licences of weights and training data, one line each.
+        score_levels: What the scores of a search mean, as `aff train` and `aff bundle calibrate` measure it; no
+            identity covers it.
     """
 
     format_version: Literal[1, 2] = FORMAT_VERSION
@@ -77,6 +105,7 @@ class BundleManifest(Spec):
     recipe: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     licences: tuple[str, ...] = ()
+    score_levels: ScoreLevels | None = None
 
     @model_validator(mode="after")
     def _never_serves_the_prototypes(self) -> BundleManifest:
@@ -151,7 +180,8 @@ def build_manifest(
 def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
     """Write `bundle.json` into `directory`; return its path."""
     path = directory / MANIFEST_NAME
-    path.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    unset = {"score_levels"} if manifest.score_levels is None else None  # earlier releases reject the field
+    path.write_text(json.dumps(manifest.model_dump(mode="json", exclude=unset), indent=2) + "\n", encoding="utf-8")
     return path
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar, TypeVarTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_shared.bundles.bundle import ScoreLevels
 from aff_shared.errors import (
     AffError,
     EmbeddingsCancelError,
@@ -170,18 +171,19 @@ class SearchGallery:
         stages_ms = {**(spent_ms or {}), "search": 1000 * (time.perf_counter() - began)}
         self._metrics.observe(stages_ms, model.manifest.fingerprint)
         return SearchResponse(
-            hits=[_hit(hit) for hit in hits],
+            hits=[_hit(hit, model.manifest.score_levels) for hit in hits],
             timings_ms=SearchTimings(**{"decode": 0.0, "encode": 0.0, **stages_ms}),
             fingerprint=model.manifest.fingerprint,
             embedding=embedding.tolist() if options.with_embedding else None,
         )
 
 
-def _hit(hit: GalleryHit) -> SearchHit:
+def _hit(hit: GalleryHit, levels: ScoreLevels | None) -> SearchHit:
     record = hit.record
     return SearchHit(
         id=record.item_id,
         score=hit.score,
+        strength=None if levels is None else levels.strength(hit.score),
         width=record.width,
         height=record.height,
         indexed_at=record.indexed_at,

@@ -48,6 +48,8 @@ _NOT_MEASURED = (
 
 Metrics = dict[str, Any]
 
+_LEVELS = "score_levels"
+
 
 @dataclass(frozen=True, slots=True)
 class BundleWriter:
@@ -88,8 +90,11 @@ class BundleWriter:
         if not verdict.accepted:
             graphs.drop_int8()
         self.log.console.print(verdict.describe())
+        levels = [figures.pop(_LEVELS) for figures in metrics.values()]
         metrics[EXPORT_FIGURES] = {"fp32": same.model_dump(), "int8": verdict.model_dump()}
-        write_manifest(output, describe(both if verdict.accepted else fp32, metrics))
+        described = describe(both if verdict.accepted else fp32, metrics)
+        # Of the last protocol: those of photographs follow the rendered scenes.
+        write_manifest(output, described.model_copy(update={"score_levels": levels[-1] if levels else None}))
         return next(iter(judgements), None)
 
     def _measure(
@@ -137,6 +142,7 @@ class BundleWriter:
             for protocol in protocols:
                 after, *before = evaluate_bundles(bundles, protocol, self.stored, bar.advance)
                 figures: Metrics = {"protocol": protocol.description, "scores": after.scores}
+                figures[_LEVELS] = after.score_levels
                 if before:
                     figures["before"] = before[0].scores
                 if before and can_judge(protocol):

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.bundles.bundle import BundleManifest, ScoreLevels
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
 from aff_toolkit.evaluation.relevance import Relevance
 from aff_toolkit.evaluation.retrieval_scores import QueryScores, rank_positives, score_positions
+from aff_toolkit.evaluation.score_levels import score_levels
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.recipe import TrainingRecipe
 from gallery_indexer.features.extractors.extractor import FeatureBatch
@@ -59,10 +60,11 @@ class StoredFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """RetrievalScores of a bundle as JSON objects by pairing, and the scores of each query against the mixer."""
+    """RetrievalScores of a bundle as JSON objects by pairing; of queries against the mixer scores and their levels."""
 
     scores: dict[str, Any]
     asymmetric: QueryScores
+    score_levels: ScoreLevels
 
 
 def evaluate_bundles(
@@ -95,7 +97,13 @@ def evaluate_bundles(
     heavy = _embed_heavy(photographs, bundles, stored, on_progress)
     relevance = protocol.relevance(heavy[-1][gallery])
     return [
-        _score({"heavy": embeddings} | _embed_light(photographs, bundle, on_progress), queries, gallery, relevance)
+        _score(
+            {"heavy": embeddings} | _embed_light(photographs, bundle, on_progress),
+            queries,
+            gallery,
+            relevance,
+            protocol,
+        )
         for embeddings, bundle in zip(heavy, bundles, strict=True)
     ]
 
@@ -158,7 +166,11 @@ def _embed_light(
 
 
 def _score(
-    embeddings: Mapping[str, Embeddings], queries: NDArray[np.int64], gallery: NDArray[np.int64], relevance: Relevance
+    embeddings: Mapping[str, Embeddings],
+    queries: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    relevance: Relevance,
+    protocol: Protocol,
 ) -> Evaluation:
     pairings = {_ASYMMETRIC: ("light", "heavy"), "symmetric": ("heavy", "heavy"), "light_only": ("light", "light")}
     if "int8" in embeddings:
@@ -169,7 +181,8 @@ def _score(
         for name, (asking, asked) in pairings.items()
     }
     scores = {name: score_positions(found, positives, len(gallery)).model_dump() for name, found in ranks.items()}
-    return Evaluation(scores, QueryScores.of(ranks[_ASYMMETRIC], positives))
+    levels = score_levels(embeddings["light"][queries], embeddings["heavy"][gallery], relevance, protocol)
+    return Evaluation(scores, QueryScores.of(ranks[_ASYMMETRIC], positives), levels)
 
 
 def _decoded(photographs: Sequence[Photograph]) -> Iterator[list[NDArray[np.uint8]]]:
