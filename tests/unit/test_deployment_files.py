@@ -159,6 +159,15 @@ class TestCompose:
             assert int(limits["memory"]) > 0, name
             assert limits["pids"] > 0, name
 
+    def test_directories_of_this_machine_are_read_only(self, stack: dict[str, Any]) -> None:
+        for name, service in stack.items():
+            for volume in service.get("volumes", []):
+                assert volume["type"] == "volume" or volume.get("read_only"), (name, volume)
+        for name in OURS - {"keys"}:
+            assert "/bundles" in {volume["target"] for volume in stack[name]["volumes"] if volume.get("read_only")}, (
+                name
+            )
+
     def test_every_published_port_stays_on_this_machine_and_qdrant_publishes_none(self, stack: dict[str, Any]) -> None:
         published = [port for service in stack.values() for port in service.get("ports", [])]
         assert {port["host_ip"] for port in published} == {"127.0.0.1"}
@@ -331,6 +340,14 @@ class TestDockerfile:
         for install in installs:
             assert "--no-cache-dir" in install, install
             assert any(how in install for how in pinned), install
+
+    def test_pip_reads_its_configuration_from_a_secret_that_is_in_no_layer(self, dockerfile: Path) -> None:
+        for run in arguments(dockerfile, "RUN"):
+            if " install" in run and "--no-index" not in run:
+                assert run.startswith("--mount=type=secret,id=pip_conf,target=/etc/pip.conf "), run
+            secret = run.startswith("--mount=type=secret,id=pip_conf,target=/etc/pip.conf ")
+            assert not secret or run.count("/etc/pip.conf") == 1, "a step copies the secret into a layer"
+        assert not any("pip.conf" in source for source in copied(dockerfile))
 
     @pytest.mark.parametrize(("status", "ends_with"), [(200, 0), (503, 1)])
     def test_its_health_check_uses_the_port_of_the_settings(

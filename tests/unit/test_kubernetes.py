@@ -389,6 +389,16 @@ class TestHardening:
                     "capabilities": {"drop": ["ALL"]},
                 }
 
+    def test_bundles_are_read_by_the_services_and_written_only_by_the_extra_pod(self, objects: list[Object]) -> None:
+        for name in SERVICES:
+            container = main_container(workloads(objects)[name])
+            (bundles,) = (mount for mount in container["volumeMounts"] if mount["name"] == "bundles")
+            assert bundles["readOnly"] is True
+            paths = [value for key, value in settings_map(objects)["data"].items() if key.endswith("_BUNDLE_PATH")]
+            assert {str(Path(path).parent) for path in paths} == {bundles["mountPath"]}
+        (mount,) = extra("bundles-pod")["spec"]["containers"][0]["volumeMounts"]
+        assert "readOnly" not in mount
+
     def test_the_services_run_as_the_user_of_their_images(self, objects: list[Object]) -> None:
         for name in SERVICES:
             dockerfile = (ROOT / "services" / IN_COMPOSE[name] / "Dockerfile").read_text()
@@ -503,6 +513,15 @@ class TestScaling:
             assert f"<<.{part}>>" in query
             query = query.replace(f"<<.{part}>>", value)
         promql_parser.parse(query)
+
+    def test_it_scales_a_deployment_without_a_fixed_number_of_replicas(self, objects: list[Object]) -> None:
+        (scaler,) = of_kind(objects, "HorizontalPodAutoscaler").values()
+        target = scaler["spec"]["scaleTargetRef"]
+        deployment = of_kind(objects, target["kind"])[target["name"]]
+        assert deployment["apiVersion"] == target["apiVersion"]
+        assert "replicas" not in deployment["spec"]  # each `kubectl apply` would reset them
+        budget = of_kind(objects, "PodDisruptionBudget")[target["name"]]
+        assert budget["spec"]["maxUnavailable"] < scaler["spec"]["minReplicas"]
 
 
 class TestCluster:
