@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +19,25 @@ TESTS = Path(__file__).parent
 SLOW_DIRECTORIES = {"e2e", "fuzz"}
 SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a separate process
 
-# How long an example takes depends on how busy the machine is, not on the code.
-hypothesis.settings.register_profile("project", deadline=None)
+# How long an example takes depends on how busy the machine is, not on the code. `make fuzz` runs more examples.
+hypothesis.settings.register_profile(
+    "project", deadline=None, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25"))
+)
 hypothesis.settings.load_profile("project")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow directories and with slow fixtures, before tests are deselected by their marks."""
+    """Mark the tests of slow directories and with slow fixtures, before tests are deselected by their marks.
+
+    Files with slow tests are first, so that workers that run a file at a time (`make test-all`) end at the same time.
+    """
     for item in items:
         in_slow_directory = item.path.relative_to(TESTS).parts[0] in SLOW_DIRECTORIES
         if in_slow_directory or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 @pytest.fixture(autouse=True)
