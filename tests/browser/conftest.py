@@ -1,24 +1,26 @@
-"""A real Chromium before a real query service, whose indexer is switched off."""
+"""A real Chromium before real services."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aff_benchmarks.bench.services import QueryService, running_query_service
-from aff_benchmarks.report.live_steps import find_chromium
 from aff_client.index_client import IndexerClient, Upload
 from aff_toolkit.data.scenes import render_view
-from aff_toolkit.local.local_service import local_services
+from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.images import jpeg_bytes
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-SCENES, VIEWS = 8, 3
+SCENES, VIEWS = 8, 9
+SIZES = {"wide": (1280, 800), "phone": (360, 740)}
+OpenPage = Callable[..., "Page"]
 
 
 def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> bytes:
@@ -30,7 +32,7 @@ def photograph(scene: int, view: int, size: tuple[int, int] = (240, 320)) -> byt
 def chromium() -> str:
     """The path of the system's Chromium."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = find_chromium()
+    path = shutil.which("chromium")
     if path is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     return path
@@ -48,32 +50,66 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def query_service(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryService]:
-    """The query service alone, on a gallery with thumbnails that an indexer filled before it was switched off."""
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the services' gallery."""
+    return tmp_path_factory.mktemp("browser") / "gallery"
+
+
+@pytest.fixture(scope="session")
+def services(chromium: str, gallery: Path) -> Iterator[LocalServices]:
+    """Both services, with a gallery of scenes in folders; the newest is the last view of the last scene."""
     del chromium  # without one nothing needs to be started
-    directory = tmp_path_factory.mktemp("browser")
-    settings = {"AFF_INDEX_THUMBNAIL_SIDE": "96"}
-    with local_services(TINY_BUNDLE, directory / "gallery", directory / "log", settings) as services:
+    with local_services(TINY_BUNDLE, gallery, gallery.parent / "log") as running:
         uploads = [
-            Upload(f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), {"scene": scene, "view": view})
+            Upload(f"scene {scene}/{view}.jpg", "photograph", photograph(scene, view), _payload(scene, view))
             for scene in range(SCENES)
             for view in range(VIEWS)
         ]
-        with IndexerClient(services.indexer_url) as indexer:
+        with IndexerClient(running.indexer_url) as indexer:
             assert indexer.index(uploads).indexed == SCENES * VIEWS
-    with running_query_service(TINY_BUNDLE, directory / "gallery") as service:
-        yield service
+        yield running
+
+
+def _payload(scene: int, view: int) -> dict[str, Any]:
+    return {
+        "folder": f"scene {scene}",
+        "file_name": f"{view}.jpg",
+        "camera": f"Camera {view % 2}",
+        "taken_at": f"{2020 + scene % 2}-05-01T10:00:00+02:00",
+    }
 
 
 @pytest.fixture
-def page(browser: Browser, query_service: QueryService) -> Iterator[Page]:
-    """A fresh page; whatever a script of it raises fails the test."""
-    context = browser.new_context(viewport={"width": 1100, "height": 800})
-    page = context.new_page()
+def open_page(browser: Browser, services: LocalServices) -> Iterator[OpenPage]:
+    """Opens pages without motion; whatever a script of them raises fails the test."""
     raised: list[str] = []
-    page.set_default_timeout(20_000)
-    page.on("pageerror", lambda error: raised.append(str(error)))
-    page.goto(f"http://127.0.0.1:{query_service.port}/")
-    yield page
-    context.close()
+    contexts = []
+
+    def opened(size: str = "wide", path: str = "/", url: str = services.query_url, **options: Any) -> Page:
+        width, height = SIZES[size]
+        mobile = {"is_mobile": True, "has_touch": True} if size == "phone" else {}
+        given = {"reduced_motion": "reduce", "locale": "en-GB", **mobile, **options}
+        context = browser.new_context(viewport={"width": width, "height": height}, **given)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: raised.append(str(error)))
+        page.goto(f"{url}{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
     assert raised == []
+
+
+@pytest.fixture
+def page(open_page: OpenPage) -> Page:
+    """A wide page."""
+    return open_page()
+
+
+@pytest.fixture(params=list(SIZES))
+def any_page(request: pytest.FixtureRequest, open_page: OpenPage) -> Page:
+    """A wide page, and one of a phone."""
+    return open_page(request.param)

@@ -15,12 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from aff_benchmarks.bench.services import QueryService, running_query_service
+from aff_benchmarks.bench.services import running_query_service
 from aff_benchmarks.bench.synthetic_gallery import write_gallery
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.data.scenes import render_view
+from aff_toolkit.local.local_service import LocalServices
 from tests.browser.conftest import photograph
+from tests.browser.steps import HITS, choose, hit_ids, search
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
 
 if TYPE_CHECKING:
@@ -35,49 +37,52 @@ pytestmark = [
 ]
 
 
-def _choose(page: Page, data: bytes, kind: str) -> None:
-    page.set_input_files("#file", {"name": "photograph", "mimeType": kind, "buffer": data})
-
-
 def _embedding_sent(page: Page, data: bytes, kind: str = "image/jpeg") -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Search on the device; returns what was sent, and the answer."""
     with page.expect_response("**/search/embedding") as answered:
-        _choose(page, data, kind)
+        choose(page, data, kind=kind)
     sent = json.loads(answered.value.request.post_data or "")
     numbers = np.frombuffer(base64.b64decode(sent["embedding"]), "<f4")
     answer: dict[str, Any] = answered.value.json()
     return numbers, answer
 
 
+def _switch_on(page: Page) -> None:
+    """Search on the device; the switch is beside the photograph of a search."""
+    search(page, photograph(0, 0))
+    page.get_by_label("Search on this device").check()
+    page.wait_for_selector(f".search:not([aria-busy]) {HITS}")
+
+
 def test_the_device_sends_an_embedding_alone_and_finds_the_same(page: Page) -> None:
     data = photograph(3, 1, size=(480, 640))
-    _choose(page, data, "image/jpeg")
-    page.wait_for_selector(".hit")
-    by_service = page.locator(".hit .id").first.inner_text()
+    by_service = search(page, data)
     sent = []
     page.on("request", lambda request: sent.append((request.url, len(request.post_data_buffer or b""))))
-    page.check("#device")
-    page.click("#search")
-    page.wait_for_selector("#costs-rows tr:nth-child(2)")
-    assert page.locator(".hit .id").first.inner_text() == by_service
+    with page.expect_response("**/search/embedding"):
+        page.get_by_label("Search on this device").check()
+    assert hit_ids(page)[0] == by_service[0]
     uploads = {url.rsplit("/", 1)[-1]: size for url, size in sent if size}
     assert set(uploads) == {"embedding"}
     assert uploads["embedding"] < 4000 < len(data)
-    rows = page.locator("#costs-rows tr").all_inner_texts()
-    assert "kB" in rows[0]
-    assert f"{uploads['embedding']} B" in rows[1]
-    assert "WASM, threads: " in rows[1]
+    assert page.get_by_text("Your photograph does not leave this device").is_visible()
     assert page.evaluate("crossOriginIsolated")
 
 
-def test_embeddings_of_browser_and_service_agree(page: Page, query_service: QueryService) -> None:
-    page.check("#device")
+def test_the_switch_is_kept(page: Page) -> None:
+    _switch_on(page)
+    with page.expect_request("**/search/embedding"):
+        page.reload()
+
+
+def test_embeddings_of_browser_and_service_agree(page: Page, services: LocalServices) -> None:
+    _switch_on(page)
     cosines, same_first = [], 0
     for number in range(PARITY_PHOTOGRAPHS):
         data, kind = _varied_photograph(number)
         there, answer = _embedding_sent(page, data, kind)
         here = httpx.post(
-            f"http://127.0.0.1:{query_service.port}/search",
+            f"{services.query_url}/search",
             content=data,
             headers={"content-type": kind},
             params={"with_embedding": True},
@@ -116,7 +121,8 @@ def test_the_encoder_of_the_default_bundle_runs_in_the_browser(browser: Browser,
         beside_playwrights_event_loop.submit(write).result()
     with running_query_service(PHOTOS_BUNDLE, gallery) as service, closing(browser.new_page()) as page:
         page.goto(f"http://127.0.0.1:{service.port}/")
-        page.check("#device")
+        page.evaluate("localStorage.setItem('aff_on_this_device', 'yes')")
+        page.reload()
         for number in (2, 3):
             data, kind = _varied_photograph(number)
             there, _ = _embedding_sent(page, data, kind)
@@ -129,57 +135,55 @@ def test_the_encoder_of_the_default_bundle_runs_in_the_browser(browser: Browser,
             assert float(there @ np.asarray(here, np.float32)) >= 0.99
 
 
-def test_while_the_encoder_is_loaded_the_page_shows_how_large_it_is(page: Page, query_service: QueryService) -> None:
+def test_while_the_encoder_is_loaded_the_page_shows_how_large_it_is(page: Page, services: LocalServices) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
         held.append(route)
 
     page.route("**/encoder/model.onnx*", hold)
-    page.check("#device")
+    search(page, photograph(0, 0))
     with page.expect_request("**/encoder/model.onnx*"):
-        _choose(page, photograph(0, 0), "image/jpeg")
-    files = httpx.get(f"http://127.0.0.1:{query_service.port}/encoder").json()["files"]
-    page.wait_for_selector(f"#status:has-text('Loading the encoder ({files[0]['size_bytes'] / 1e6:.1f} MB)')")
+        page.get_by_label("Search on this device").check()
+    files = httpx.get(f"{services.query_url}/encoder").json()["files"]
+    size = f"{files[0]['size_bytes'] / 1e6:.1f}".removesuffix(".0")
+    page.wait_for_selector(f"#results:has-text('Preparing this device ({size} MB), once')")
     held[0].continue_()
-    page.wait_for_selector(".hit")
+    hit_ids(page)
 
 
-def test_a_region_is_the_same_on_the_device(page: Page, query_service: QueryService) -> None:
+def test_a_region_is_the_same_on_the_device(page: Page, services: LocalServices) -> None:
     data = photograph(6, 0, size=(480, 640))
-    page.check("#device")
+    _switch_on(page)
     _embedding_sent(page, data)
-    page.click("summary:has-text('Region')")
-    for edge, value in (("left", "100"), ("top", "50"), ("right", "400")):
-        page.fill(f"#crop-{edge}", value)
+    page.wait_for_selector(f".search:not([aria-busy]) {HITS}")
     with page.expect_request("**/search/embedding") as asked:
-        page.fill("#crop-bottom", "300")
-        page.press("#crop-bottom", "Tab")
+        page.get_by_role("button", name="Select a part").click()
     sent = np.frombuffer(base64.b64decode(json.loads(asked.value.post_data or "")["embedding"]), "<f4")
     here = httpx.post(
-        f"http://127.0.0.1:{query_service.port}/search",
+        f"{services.query_url}/search",
         content=data,
-        params={"with_embedding": True, "crop": "100,50,400,300"},
+        params={"with_embedding": True, "crop": "128,96,512,384"},
     ).json()
     assert float(sent @ np.asarray(here["embedding"], np.float32)) >= 0.99
 
 
 def test_without_the_runtime_the_switch_is_hidden(page: Page) -> None:
-    page.wait_for_selector("#device-switch:not([hidden])")
     page.route("**/page/ort/**", lambda route: route.fulfill(status=404))
-    page.reload()
-    page.wait_for_timeout(300)
-    assert page.locator("#device-switch").is_hidden()
+    with page.expect_response("**/page/ort/**"):
+        page.reload()
+    search(page, photograph(0, 0))
+    assert page.locator(".switch").is_hidden()
 
 
 def test_a_replaced_encoder_is_reported_and_loaded_again(page: Page) -> None:
-    page.check("#device")
+    _switch_on(page)
     problem = {"title": "Encoder mismatch", "detail": "see GET /encoder", "status": 409, "code": "encoder_mismatch"}
     page.route("**/search/embedding", lambda route: route.fulfill(status=409, json=problem))
-    _choose(page, photograph(0, 0), "image/jpeg")
-    page.wait_for_selector("#error:has-text('Encoder mismatch')")
+    choose(page, photograph(0, 0))
+    page.wait_for_selector(".notice:has-text('Encoder mismatch')")
     page.unroute("**/search/embedding")
-    with page.expect_response("**/encoder") as asked:
-        page.click("#search")
-    assert asked.value.ok
-    page.wait_for_selector(".hit")
+    with page.expect_response("**/encoder") as described:
+        page.get_by_role("button", name="Try again").click()
+    assert described.value.ok
+    hit_ids(page)

@@ -1,197 +1,124 @@
+"""Access, proxies, accessibility, languages and the weight of the page."""
+
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
 from aff_benchmarks.bench.services import QueryService, running_query_service
-from tests.browser.conftest import SCENES, VIEWS, photograph
+from aff_toolkit.local.local_service import LocalServices
+from tests.browser.conftest import SIZES, OpenPage, photograph
+from tests.browser.steps import HITS, choose, fail_search, hit_ids, search
 from tests.support.nginx import find_nginx, nginx_before
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
-
-def _choose(page: Page, data: bytes, name: str = "photograph.jpg", kind: str = "image/jpeg") -> None:
-    page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": data})
-
-
-def _ids(page: Page) -> list[str]:
-    return page.locator(".hit .id").all_inner_texts()
+KEY = "0a1b2c"
+AXE = Path(__file__).parents[2] / "services/query_api/web/node_modules/axe-core/axe.min.js"
+MOST_BYTES = 100_000
+MOST_SHIFT = 0.02
+LOADED = "image => image.decode().then(() => image.naturalWidth)"
 
 
-def _searched(page: Page) -> None:
-    page.wait_for_selector("#results:not([aria-busy])")
+@contextmanager
+def query_service(gallery: Path, directory: Path, **settings: str) -> Iterator[QueryService]:
+    """Run a query service alone on a copy of a gallery, with a key and without an indexer."""
+    shutil.copytree(gallery, directory / "gallery")
+    entry = {"name": "page", "sha256": hashlib.sha256(KEY.encode()).hexdigest(), "scopes": ["search"]}
+    given = {"AFF_ACCESS_KEYS": json.dumps([entry]), **settings}
+    with running_query_service(TINY_BUNDLE, directory / "gallery", given) as service:
+        yield service
 
 
-def test_a_chosen_photograph_finds_its_like_with_thumbnails_scores_and_payloads(page: Page) -> None:
-    _choose(page, photograph(3, 0))
-    page.wait_for_selector(".hit")
-    assert _ids(page)[0] == "scene 3/0.jpg"
-    assert page.inner_text("#status") == f"{SCENES * VIEWS} hits for your photograph."
-    first = page.locator(".hit").first
-    assert float(first.locator(".score").inner_text()) > 0.5
-    assert first.locator(".payload").inner_text().split() == ["scene", "3", "view", "0"]
-    image = first.locator("img")
-    image.scroll_into_view_if_needed()
-    page.wait_for_timeout(200)
-    assert image.evaluate("image => image.complete && image.naturalWidth") == 96
+def enter(page: Page, key: str) -> None:
+    """Enter a key where the page prompts for one."""
+    page.locator(".key-form:visible input").fill(key)
+    page.keyboard.press("Enter")
 
 
-def test_a_photograph_may_be_dropped_or_pasted(page: Page) -> None:
-    data = list(photograph(1, 0))
-    script = """([type, numbers]) => {
-        const transfer = new DataTransfer();
-        transfer.items.add(new File([new Uint8Array(numbers)], "one.jpg", {type: "image/jpeg"}));
-        const event = type === "drop"
-            ? new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true})
-            : new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true, cancelable: true});
-        document.body.dispatchEvent(event);
-    }"""
-    for kind in ("drop", "paste"):
+def test_the_page_prompts_for_a_key_where_it_is_needed_and_sends_it_for_thumbnails(
+    open_page: OpenPage, gallery: Path, tmp_path: Path
+) -> None:
+    with query_service(gallery, tmp_path) as service:
+        page = open_page(url=f"http://127.0.0.1:{service.port}")
+        page.wait_for_selector(".start .notice:has-text('Searching needs a key.')")
+        choose(page, photograph(0, 0))
+        page.wait_for_selector(".message .notice:has-text('Searching needs a key.')")
+        enter(page, "another")
+        page.wait_for_selector(".notice:has-text('That key is not valid here.')")
+        enter(page, KEY)
+        hit_ids(page)
+        assert page.locator(f"{HITS} img").first.evaluate(LOADED) == 320
+        page.wait_for_selector(".found summary:has-text('Folder')")
+        page.get_by_role("link", name="Add").click()
+        page.wait_for_selector(".add .notice:has-text('no indexer is set up for this page')")
+        page.get_by_role("link", name="Gallery").click()
+        page.locator(".days .tile .open").first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.wait_for_selector("dialog .notice:has-text('no indexer is set up for this page')")
+
+
+def test_the_indexer_has_a_key_of_its_own(page: Page) -> None:
+    problem = {"title": "Key missing", "detail": "send a key", "status": 401, "code": "key_missing"}
+    sent: list[str | None] = []
+
+    def answer(route: Any) -> None:
+        sent.append(route.request.headers.get("authorization"))
+        if sent[-1] is None:
+            route.fulfill(status=401, json=problem, headers={"Access-Control-Allow-Origin": "*"})
+        else:
+            route.fulfill(status=200, json={"up_to_date": ["a.jpg"]}, headers={"Access-Control-Allow-Origin": "*"})
+
+    page.route("**/images/lookup", answer)
+    page.get_by_role("link", name="Add").click()
+    page.set_input_files("#files", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photograph(0, 0)})
+    page.wait_for_selector(".add .notice:has-text('Adding, editing and deleting need a key.')")
+    enter(page, KEY)
+    page.wait_for_selector(".chip:has-text('Known already 1')")
+    assert sent == [None, f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize("way", ["taken off", "passed"])
+def test_below_a_path_of_a_proxy_it_searches_shows_and_keeps_its_key(
+    open_page: OpenPage, gallery: Path, tmp_path: Path, way: str
+) -> None:
+    find_nginx()
+    with (
+        query_service(gallery, tmp_path, AFF_QUERY_ROOT_PATH="/photos") as service,
+        nginx_before(service.port, "/photos", tmp_path) as addresses,
+    ):
+        page = open_page(url=addresses[way == "passed"])
+        failed: list[str] = []
+        page.on("response", lambda answer: failed.append(answer.url) if answer.status == 404 else None)
+        choose(page, photograph(2, 0))
+        page.wait_for_selector(".message .key-form")
+        enter(page, KEY)
+        first = hit_ids(page)[0]
+        assert page.locator(f"{HITS} img").first.evaluate(LOADED) == 320
+        assert [cookie["path"] for cookie in page.context.cookies()] == ["/photos/"]
+        page.locator(f"{HITS} .open").first.click()
+        page.get_by_role("button", name="More like this").click()
+        page.wait_for_selector(f".query-name:has-text('{first}')")
+        assert urlsplit(page.url).path == "/photos/"
         page.reload()
-        page.evaluate(script, [kind, data])
-        page.wait_for_selector(".hit")
-        assert _ids(page)[0] == "scene 1/0.jpg"
+        hit_ids(page)
+        assert [url for url in failed if "/page/ort/" not in url] == []  # the page's runtime is there after `make web`
 
 
-def test_a_dragged_region_is_searched_with_and_can_be_typed_and_cleared(page: Page) -> None:
-    _choose(page, photograph(2, 0))
-    page.wait_for_selector(".hit")
-    box = page.locator("#photograph").bounding_box()
-    assert box is not None
-    across, down = box["width"] / 320, box["height"] / 240
-    with page.expect_request("**/search?**") as asked:
-        page.mouse.move(box["x"] + 40 * across, box["y"] + 30 * down)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 200 * across, box["y"] + 150 * down, steps=3)
-        page.mouse.up()
-    crop = [float(edge) for edge in _parameter(asked.value, "crop").split(",")]
-    assert crop == pytest.approx([40, 30, 200, 150], abs=1.5)
-    page.click("summary:has-text('Region')")
-    assert page.input_value("#crop-left") == str(round(crop[0]))
-    with page.expect_request("**/search?**") as asked:
-        page.fill("#crop-right", "320")
-        page.press("#crop-right", "Tab")
-    assert _parameter(asked.value, "crop").split(",")[2] == "320"
-    with page.expect_request("**/search?**") as asked:
-        page.click("text=Whole photograph")
-    assert "crop" not in parse_qs(urlsplit(asked.value.url).query)
-
-
-def _parameter(request: Request, name: str) -> str:
-    (value,) = parse_qs(urlsplit(request.url).query)[name]
-    return value
-
-
-def test_filters_and_groups_narrow_the_hits(page: Page) -> None:
-    page.click("summary:has-text('Filters')")
-    page.click("text=Add a condition")
-    page.get_by_label("Key", exact=True).fill("view")
-    page.get_by_label("Value").fill("1")
-    _choose(page, photograph(5, 0))
-    page.wait_for_selector(".hit")
-    assert len(_ids(page)) == SCENES
-    assert all(name.endswith("/1.jpg") for name in _ids(page))
-    page.get_by_label("Test").select_option("is at least")
-    page.get_by_label("One hit for each").fill("scene")
-    page.get_by_label("One hit for each").press("Enter")
-    _searched(page)
-    page.wait_for_selector(".id:has-text('/2.jpg')")
-    assert len({name.split("/")[0] for name in _ids(page)}) == len(_ids(page)) == SCENES
-    page.get_by_role("button", name="Remove this condition").click()
-    assert page.locator(".filter").count() == 0
-
-
-def test_more_like_this_and_the_way_back(page: Page) -> None:
-    _choose(page, photograph(4, 0))
-    page.wait_for_selector(".hit")
-    before = _ids(page)
-    page.get_by_role("button", name="More like scene 6/1.jpg", exact=True).click()
-    page.wait_for_selector("#status:has-text('like scene 6/1.jpg')")
-    assert "similar=scene" in page.url
-    assert "scene 6/1.jpg" not in _ids(page)
-    assert page.evaluate("document.activeElement.id") == "results"
-    page.go_back()
-    page.wait_for_selector("#status:has-text('for your photograph')")
-    assert _ids(page) == before
-    page.go_forward()
-    page.wait_for_selector("#status:has-text('like scene 6/1.jpg')")
-    page.reload()
-    page.wait_for_selector("#status:has-text('like scene 6/1.jpg')")
-
-
-def test_a_bad_photograph_is_reported_and_the_page_still_works(page: Page) -> None:
-    _choose(page, b"Dear diary", "holiday.jpg")
-    page.wait_for_selector("#error:not([hidden])")
-    assert "Not a supported image" in page.inner_text("#error")
-    assert page.locator(".hit").count() == 0
-    page.route("**/search?**", lambda route: route.abort())
-    _choose(page, photograph(0, 0))
-    page.wait_for_selector("#error:has-text('cannot be reached')")
-    page.unroute("**/search?**")
-    overload = {"title": "Service overloaded", "detail": "16 searches wait already", "status": 429, "code": "x"}
-    page.route(
-        "**/search?**", lambda route: route.fulfill(status=429, headers={"Retry-After": "1"}, body=json.dumps(overload))
-    )
-    page.click("#search")
-    page.wait_for_selector("#error:has-text('Try again in 1 s')")
-    page.unroute("**/search?**")
-    page.click("#search")
-    page.wait_for_selector(".hit")
-    assert page.locator("#error").is_hidden()
-
-
-def test_text_of_a_payload_is_never_markup(page: Page) -> None:
-    hit = {"id": "<b>x</b>", "score": 0.5, "payload": {"<i>k</i>": "<img src=x onerror=alert(1)>"}}
-    answer = {"hits": [hit], "timings_ms": {"decode": 1, "encode": 1, "search": 1}, "fingerprint": "0" * 64}
-    page.route("**/search?**", lambda route: route.fulfill(json=answer))
-    _choose(page, photograph(0, 0))
-    page.wait_for_selector(".hit")
-    assert page.locator(".hit .id").inner_text() == "<b>x</b>"
-    assert page.locator(".hit dd").inner_text() == "<img src=x onerror=alert(1)>"
-    page.wait_for_selector(".thumbnail.none")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_on_a_small_phone_and_every_control_has_a_name(page: Page, scheme: str) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.click("summary:has-text('Filters')")
-    page.click("text=Add a condition")
-    _choose(page, photograph(7, 0))
-    page.wait_for_selector(".hit")
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll("input, select, button")].filter((control) =>
-            !control.labels?.length && !control.getAttribute("aria-label") && !control.textContent.trim())
-            .map((control) => control.outerHTML)"""
-    )
-    assert unnamed == []
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(21, 23, 26)") == (scheme == "dark")
-
-
-def test_a_keyboard_reaches_everything(page: Page) -> None:
-    reached = []
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert reached[:4] == ["skip", "file", "camera", ""]  # the last one is the summary of the filters
-    assert {"limit", "group"} <= set(reached)
-
-
-def test_it_can_be_installed(page: Page, query_service: QueryService) -> None:
-    address = f"http://127.0.0.1:{query_service.port}/page/manifest.webmanifest"
+def test_it_can_be_installed(page: Page, services: LocalServices) -> None:
+    address = f"{services.query_url}/page/manifest.webmanifest"
     manifest = page.request.get(address)
     assert manifest.headers["content-type"] == "application/manifest+json"
     described = manifest.json()
@@ -202,56 +129,159 @@ def test_it_can_be_installed(page: Page, query_service: QueryService) -> None:
         assert answer.headers["content-type"] == icon["type"]
 
 
-def test_the_page_prompts_for_a_key_and_sends_it_for_thumbnails(
-    browser: Browser, query_service: QueryService, tmp_path: Path
-) -> None:
-    entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}
-    shutil.copytree(query_service.gallery, tmp_path / "gallery")
-    settings = {"AFF_ACCESS_KEYS": json.dumps([entry])}
-    with (
-        running_query_service(TINY_BUNDLE, tmp_path / "gallery", settings) as service,
-        closing(browser.new_page()) as page,
-    ):
-        page.goto(f"http://127.0.0.1:{service.port}/")
-        _choose(page, photograph(0, 0))
-        page.wait_for_selector("#key-form:not([hidden])")
-        assert "Key missing" in page.inner_text("#error")
-        page.fill("#key", "another")
-        page.click("#key-form button")
-        page.wait_for_selector("#error:has-text('Invalid key')")
-        page.fill("#key", "0a1b2c")
-        page.keyboard.press("Enter")
-        page.wait_for_selector(".hit .thumbnail img")
-        assert page.locator("#key-form").is_hidden()
-        assert page.locator(".hit img").first.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 96
+def test_the_first_view_is_light(browser: Any, services: LocalServices) -> None:
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    network = context.new_cdp_session(page)
+    network.send("Network.enable")
+    sizes: dict[str, float] = {}
+    paths: dict[str, str] = {}
+    network.on("Network.requestWillBeSent", lambda sent: paths.update({sent["requestId"]: sent["request"]["url"]}))
+    network.on("Network.loadingFinished", lambda ended: sizes.update({ended["requestId"]: ended["encodedDataLength"]}))
+    page.goto(services.query_url)
+    page.wait_for_selector(".start .tile")
+    page.wait_for_load_state("networkidle")
+    own = {paths[key]: size for key, size in sizes.items() if "/thumbnails" not in paths[key]}
+    context.close()
+    assert len(own) > 10
+    assert sum(own.values()) < MOST_BYTES
 
 
-@pytest.mark.parametrize("way", ["taken off", "passed"])
-def test_below_a_path_of_a_proxy_it_searches_shows_and_keeps_its_key(
-    browser: Browser, query_service: QueryService, tmp_path: Path, way: str
-) -> None:
-    find_nginx()
-    entry = {"name": "page", "sha256": hashlib.sha256(b"0a1b2c").hexdigest(), "scopes": ["search"]}
-    shutil.copytree(query_service.gallery, tmp_path / "gallery")
-    settings = {"AFF_ACCESS_KEYS": json.dumps([entry]), "AFF_QUERY_ROOT_PATH": "/photos"}
-    with (
-        running_query_service(TINY_BUNDLE, tmp_path / "gallery", settings) as service,
-        nginx_before(service.port, "/photos", tmp_path) as addresses,
-        closing(browser.new_page()) as page,
-    ):
-        failed: list[str] = []
-        page.on("response", lambda answer: failed.append(answer.url) if answer.status == 404 else None)
-        page.goto(f"{addresses[way == 'passed']}/")
-        _choose(page, photograph(2, 0))
-        page.wait_for_selector("#key-form:not([hidden])")
-        page.fill("#key", "0a1b2c")
+@pytest.mark.parametrize("size", list(SIZES))
+def test_results_do_not_shift(open_page: OpenPage, size: str) -> None:
+    page = open_page(size)
+    page.wait_for_selector(".start .tile")
+    page.evaluate(
+        """() => {
+            globalThis.shift = 0;
+            new PerformanceObserver(list => {
+                for (const entry of list.getEntries()) globalThis.shift += entry.value;
+            }).observe({type: "layout-shift"});
+        }"""
+    )
+    search(page, photograph(3, 0))
+    page.locator(f"{HITS} img").first.evaluate(LOADED)
+    page.locator("summary.chip").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("globalThis.shift") < MOST_SHIFT
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe reports."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations)")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found]
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="axe is not installed: make web")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_axe_finds_nothing_in_any_state(open_page: OpenPage, size: str, scheme: str) -> None:
+    page = open_page(size, color_scheme=scheme)
+    found: dict[str, list[str]] = {}
+    page.wait_for_selector(".start .tile")
+    found["start"] = violations(page)
+    search(page, photograph(3, 0))
+    page.locator("summary.chip").first.wait_for()
+    found["hits"] = violations(page)
+    page.get_by_role("button", name="Select a part").click()
+    hit_ids(page)
+    page.locator("summary.chip").first.click()
+    found["part and menu"] = violations(page)
+    page.keyboard.press("Escape")
+    page.locator(f"{HITS} .open").first.click()
+    page.wait_for_selector("dialog[open] dl")
+    found["large"] = violations(page)
+    page.get_by_role("button", name="Edit details").click()
+    found["edit"] = violations(page)
+    page.keyboard.press("Escape")
+    fail_search(page, 401, "key_missing")
+    page.reload()
+    page.wait_for_selector(".key-form")
+    found["key"] = violations(page)
+    page.get_by_role("link", name="Gallery").click()
+    page.locator(".days .selector input").first.check(force=True)
+    found["selection"] = violations(page)
+    page.get_by_role("link", name="Add").click()
+    page.wait_for_selector(".add .drop-card:visible")
+    found["add"] = violations(page)
+    page.set_input_files("#files", {"name": "bad.jpg", "mimeType": "image/jpeg", "buffer": b"Dear diary"})
+    page.wait_for_selector(".receipt.rejected")
+    found["receipts"] = violations(page)
+    assert {state: reported for state, reported in found.items() if reported} == {}
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size][0]
+
+
+def test_a_keyboard_searches_opens_and_returns(page: Page) -> None:
+    page.wait_for_selector(".start .tile")
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent || document.activeElement.ariaLabel"))
+    assert reached[:6] == [
+        "Skip to the content",
+        "Search by photograph",
+        "Search",
+        "Gallery",
+        "Add",
+        "Choose a photograph",
+    ]
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Shift+Tab")
         page.keyboard.press("Enter")
-        page.wait_for_selector(".hit .thumbnail img")
-        assert page.locator(".hit img").first.evaluate("(one) => one.decode().then(() => one.naturalWidth)") == 96
-        assert [cookie["path"] for cookie in page.context.cookies()] == ["/photos/"]
-        page.locator(".hit .similar").first.click()
-        page.wait_for_selector("#status:has-text('like scene 2/0.jpg')")
-        assert urlsplit(page.url).path == "/photos/"
-        page.reload()
-        page.wait_for_selector("#status:has-text('like scene 2/0.jpg')")
-        assert [url for url in failed if "/page/ort/" not in url] == []  # the page's runtime is there after `make web`
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photograph(3, 0)})
+    first = hit_ids(page)[0]
+    page.locator(f"{HITS} .open").first.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Close"
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.closest('.tile').dataset.id") == first
+
+
+def test_results_are_announced(page: Page) -> None:
+    search(page, photograph(3, 0))
+    assert page.get_by_role("status").first.text_content() == "48 photographs"
+
+
+def test_the_language_is_the_browsers(open_page: OpenPage) -> None:
+    page = open_page(locale="de-AT")
+    assert page.locator("nav").inner_text().split() == ["Suchen", "Galerie", "Hinzufügen"]
+    assert page.evaluate("document.documentElement.lang") == "de"
+    search(page, photograph(3, 0))
+    assert page.inner_text("#results") == "48 Fotos"
+    english = open_page(locale="fr-FR")
+    assert english.locator("nav").inner_text().split() == ["Search", "Gallery", "Add"]
+
+
+def test_every_text_is_there_in_both_languages_with_the_same_values(page: Page) -> None:
+    texts = page.evaluate("import('./page/texts.js').then(({TEXTS}) => TEXTS)")
+    assert texts["en"].keys() == texts["de"].keys()
+
+    def names(text: str | dict[str, str]) -> set[str]:
+        every = text if isinstance(text, str) else text["other"]
+        return {part.split("}")[0] for part in every.split("{")[1:]}
+
+    assert [key for key in texts["en"] if names(texts["en"][key]) != names(texts["de"][key])] == []
+
+
+def test_transitions_are_for_those_who_want_motion(open_page: OpenPage) -> None:
+    page = open_page(reduced_motion="no-preference")
+    started = """() => {
+        const start = Document.prototype.startViewTransition;
+        globalThis.count = 0;
+        Document.prototype.startViewTransition = function (change) {
+            globalThis.count++;
+            return start.call(this, change);
+        };
+    }"""
+    page.evaluate(started)
+    page.get_by_role("link", name="Gallery").click()
+    page.wait_for_selector(".days .tile")
+    assert page.evaluate("globalThis.count") == 1
+    page.emulate_media(reduced_motion="reduce")
+    page.get_by_role("link", name="Add").click()
+    page.wait_for_selector(".add .drop-card:visible")
+    assert page.evaluate("globalThis.count") == 1

@@ -38,16 +38,13 @@ export class FilterChips {
     });
   }
 
-  /** Read the facets again, and show the chips for these choices. */
+  /** Read the facets again, and show the chips for these choices; return whether that worked. */
   async load(choice) {
     this._choice = choice;
-    try {
-      const { facets } = await listFacets();
-      this._facets = facets.filter(({ key, values }) => !NO_CHIP.has(key) && values.length > 0);
-    } catch {
-      this._facets = []; // without facets there are no chips; searches work
-    }
+    const answer = await listFacets().catch(() => null); // without facets there are no chips; searches work
+    this._facets = (answer?.facets ?? []).filter(({ key, values }) => !NO_CHIP.has(key) && values.length > 0);
     this.show(this._choice);
+    return answer !== null;
   }
 
   show(choice) {

@@ -37,7 +37,7 @@ export function sentence(error, name = "") {
   const file = name || t("your_photograph_short");
   const service = t(`service_${error.service ?? "query"}`);
   if (kind === "other") return t("error_other", { detail: error.title ? `${error.title}. ${error.detail}` : error.message });
-  if (kind === "key") return t(error.code === "key_missing" ? "error_key" : "error_key_wrong", { service });
+  if (kind === "key") return t(error.code === "key_missing" ? `error_key_${error.service}` : "error_key_wrong");
   return t(`error_${kind}`, { file, service, seconds: error.retryAfter ?? 1, detail: error.detail ?? "" });
 }
 

@@ -63,12 +63,7 @@ export class SearchView {
     }
     const fresh = before?.view !== "search" || stringify(before.query) !== stringify(state.query);
     if (fresh) this._panelOpen(false);
-    if (!this._chipsLoaded) {
-      this._chipsLoaded = true;
-      this.chips.load(state);
-    } else {
-      this.chips.show(state);
-    }
+    this.chips.show(state);
     if (fresh) {
       if (stringify(this._shownQuery ?? null) !== stringify(state.query)) this._skeleton();
       if (!(await this._showQuery(state))) return;
@@ -79,7 +74,7 @@ export class SearchView {
   }
 
   /** Facets and hits may have changed: images were indexed, edited or deleted. */
-  changed() { this._chipsLoaded = false; }
+  changed() { this._chipsLoaded = null; }
 
   // --- the start: an invitation, and the latest photographs
 
@@ -265,6 +260,7 @@ export class SearchView {
       if (mine !== this._turn) return;
       this._hits = hits;
       this._message.replaceChildren();
+      this._chipsLoaded ??= this.chips.load(state).then((done) => { if (!done) this._chipsLoaded = null; });
       this._render();
       announce(this._status.textContent);
       this._app.shown();
