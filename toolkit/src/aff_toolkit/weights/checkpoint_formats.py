@@ -146,6 +146,8 @@ def _how_name(name: str) -> str | None:
 
 def _formats() -> Iterator[CheckpointFormat]:
     depth: Any  # mypy reads tuples of numbers as tuples of int
+    network: Callable[[], nn.Module]
+    spec: Callable[[str, str], ExtractorSpec]
     for depth in (50, 101):
         source, network = "M. Yang, github.com/feymanpriv/DELG", partial(DelgNetwork, depth)
         yield CheckpointFormat(f"delg-r{depth}", source, network, _state, _delg_name, partial(delg_spec, depth))
