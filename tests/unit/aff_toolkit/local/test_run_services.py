@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from aff_shared.bundles.bundle import BundleManifest, load_manifest
 from aff_shared.errors import StoreUnavailableError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.gallery_catalogue import Collection
-from aff_toolkit.local.run_services import describe_served_bundle
+from aff_toolkit.local.run_services import describe_served_bundle, joined_by_the_page
+from gallery_indexer.settings import IndexerSettings
+from query_api.settings import QuerySettings
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.other_mixer import write_other_mixer
 from tests.support.tiny_bundle import TINY_BUNDLE
@@ -65,3 +68,15 @@ async def test_of_a_store_that_is_unavailable_only_the_named_bundle_is_described
     monkeypatch.setattr(MemoryGalleryCatalogue, "collections", away)
     told = await describe_served_bundle(shelf / "own", MemoryGalleryCatalogue())
     assert told == f"bundle {load_manifest(shelf / 'own').title}"
+
+
+def test_the_page_of_one_machine_adds_images_through_the_indexer() -> None:
+    indexer, query = joined_by_the_page(IndexerSettings(port=9002), QuerySettings(port=9001))
+    assert query.page_indexer_url == "http://127.0.0.1:9002"
+    assert {"http://127.0.0.1:9001", "http://localhost:9001"} <= set(indexer.access.cors_origins)
+
+
+@pytest.mark.parametrize("changes", [{"page": False}, {"page_indexer_url": ""}, {"host": "0.0.0.0"}], ids=str)
+def test_an_operator_decides_whether_the_page_adds_images(changes: dict[str, Any]) -> None:
+    settings = (IndexerSettings(), QuerySettings(**changes))
+    assert joined_by_the_page(*settings) == settings

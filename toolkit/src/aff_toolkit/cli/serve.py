@@ -51,6 +51,14 @@ def serve(
             help="Longer side of the stored thumbnails in pixels; 0 stores none.",
         ),
     ] = 320,
+    originals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the photographs, so that the page shows and downloads them; ids are paths below it.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
@@ -79,7 +87,9 @@ def serve(
         query = indexer = None
         addresses = {"store": store.url or str(store.edge_path)}
         if only is not Only.INDEXER:
-            query = QuerySettings(access=access, **_given(bundle_path=bundle, host=host, port=query_port))
+            query = QuerySettings(
+                access=access, **_given(bundle_path=bundle, host=host, port=query_port, originals_dir=originals)
+            )
             addresses["query"] = query.address
         if only is not Only.QUERY:
             given = _given(bundle_path=bundle, host=host, port=indexer_port, thumbnail_side=thumbnails)

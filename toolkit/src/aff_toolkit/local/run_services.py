@@ -33,6 +33,8 @@ async def serve_local(
         StoreLockedError: Another process holds the gallery's directory.
         AccessSettingsError: A service would be reachable from other machines without configured access.
     """
+    if indexer is not None and query is not None:
+        indexer, query = joined_by_the_page(indexer, query)
     gallery = await open_catalogue(store)
     try:
         for bundle in dict.fromkeys(settings.bundle_path for settings in (query, indexer) if settings is not None):
@@ -45,6 +47,26 @@ async def serve_local(
         await serve(apps)
     finally:
         await gallery.close()
+
+
+_EVERY_ADDRESS = {"0.0.0.0", "::"}
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+
+
+def joined_by_the_page(indexer: IndexerSettings, query: QuerySettings) -> tuple[IndexerSettings, QuerySettings]:
+    """Return settings with which the page of the query service can add images through the indexer.
+
+    They are unchanged if the operator has set the indexer's address, or if the services listen on every address, of
+    which a browser can use some: then `AFF_QUERY_PAGE_INDEXER_URL` and `AFF_ACCESS_CORS_ORIGINS` have to be set.
+    """
+    host = query.host.strip("[]")
+    if not query.page or "page_indexer_url" in query.model_fields_set or {host, indexer.host} & _EVERY_ADDRESS:
+        return indexer, query
+    names = _THIS_MACHINE if host in _THIS_MACHINE else (host,)
+    origins = tuple(f"http://{f'[{name}]' if ':' in name else name}:{query.port}" for name in names)
+    access = indexer.access.model_copy(update={"cors_origins": (*indexer.access.cors_origins, *origins)})
+    joined = query.model_copy(update={"page_indexer_url": indexer.address})
+    return indexer.model_copy(update={"access": access}), joined
 
 
 async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> str:
