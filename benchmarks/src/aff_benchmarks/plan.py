@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aff_benchmarks import FrozenModel
+from aff_benchmarks.records import FrozenModel
 
 PlannedQuantization = Literal["none", "int8", "turbo4"]
 Basis = Literal["arithmetic", "measured", "assumed"]

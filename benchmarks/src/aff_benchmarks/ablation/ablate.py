@@ -15,13 +15,13 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.ablation_config import AblationConfig, ResultNotWrittenError, UnusableGridError
 from aff_benchmarks.ablation.grid import Grid
 from aff_benchmarks.ablation.materials import Materials, make_materials
 from aff_benchmarks.ablation.report import AblationReport, make_report, write_curves, write_plots, write_report
 from aff_benchmarks.ablation.run_variant import run_variant
 from aff_benchmarks.ablation.variant import Benchmark, RunResult, Variant
+from aff_benchmarks.records import FrozenModel
 from aff_toolkit.training.engine.work_directory import TrainingLog
 
 _Results = tuple[RunResult, ...]

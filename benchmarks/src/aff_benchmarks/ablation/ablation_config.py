@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
-from aff_benchmarks import StrictModel
+from aff_benchmarks.records import StrictModel
 from aff_shared.errors.requests import AffError
 from aff_shared.schemas.payload_filter import describe_validation_error
 from aff_toolkit.data.training_source import TrainingSource

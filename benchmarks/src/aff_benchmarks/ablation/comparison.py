@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_benchmarks import FrozenModel, StrictModel
 from aff_benchmarks.ablation.ablation_config import RunsNotComparableError
 from aff_benchmarks.ablation.variant import Pairing, RunResult
+from aff_benchmarks.records import FrozenModel, StrictModel
 from aff_toolkit.evaluation.retrieval_scores import bootstrap_interval, difference, ratio
 
 Verdict = Literal["holds", "fails", "inconclusive"]

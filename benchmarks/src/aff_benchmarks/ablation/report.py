@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.ablation_config import AblationConfig, ResultNotWrittenError
 from aff_benchmarks.ablation.comparison import Comparison, ComparisonResult, JudgedFinding, judge_finding, runs_by_seed
 from aff_benchmarks.ablation.grid import FULL, Grid, first, momentum, single
 from aff_benchmarks.ablation.variant import Pairing, RunResult
+from aff_benchmarks.records import FrozenModel
 from aff_toolkit.evaluation.protocols import Protocol
 
 PAIRINGS: tuple[Pairing, ...] = ("asymmetric", "symmetric", "light_only")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from aff_benchmarks import StrictModel
+from aff_benchmarks.records import StrictModel
 from aff_shared.bundles.bundle import MixerKind
 from aff_toolkit.evaluation.protocols import Protocol
 from aff_toolkit.evaluation.relevance import Relevance

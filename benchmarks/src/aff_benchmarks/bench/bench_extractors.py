@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.measuring import median_seconds
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
 from aff_shared.schemas.preprocessing import Preprocessing
 from aff_toolkit.weights.checkpoint_formats import CHECKPOINT_FORMATS, CheckpointFormat

@@ -13,10 +13,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.indexing_runs import OpenedIndex, measure_memory
 from aff_benchmarks.bench.measuring import alternate
 from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
 from aff_shared.schemas.indexing import IndexItem

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_benchmarks.bench.load import closed_loop, form_requests, open_loop, raw_requests
 from aff_benchmarks.bench.measuring import resident_mib
 from aff_benchmarks.bench.services import QueryFloor, QueryService, running_query_service
 from aff_benchmarks.bench.synthetic_gallery import collection_directory, jpeg_photograph, write_gallery
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores
 from aff_shared.store.settings import StoreSettings

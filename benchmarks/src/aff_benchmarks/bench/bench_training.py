@@ -11,9 +11,9 @@ from accelerate.accelerator import Accelerator
 from pydantic import Field
 from torch import Tensor, nn
 
-from aff_benchmarks import FrozenModel, StrictModel
 from aff_benchmarks.bench.measuring import alternate
 from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph
+from aff_benchmarks.records import FrozenModel, StrictModel
 from aff_toolkit.data.folder import unlabelled_photographs
 from aff_toolkit.data.scenes import scene_photographs
 from aff_toolkit.models.base_bundle import BaseBundle

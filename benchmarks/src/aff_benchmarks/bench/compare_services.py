@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.load import Connections, Outcome, closed_loop, form_requests, raw_requests
 from aff_benchmarks.bench.measuring import cpu_seconds, resident_mib
 from aff_benchmarks.bench.services import (
@@ -28,6 +27,7 @@ from aff_benchmarks.bench.services import (
     running_query_service,
 )
 from aff_benchmarks.bench.synthetic_gallery import collection_directory, jpeg_photograph, write_gallery
+from aff_benchmarks.records import FrozenModel
 from aff_client.search_calls import search_embedding
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.resource_limits import usable_cores

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.synthetic_gallery import (
     HITS,
     collection_directory,
@@ -25,6 +24,7 @@ from aff_benchmarks.bench.synthetic_gallery import (
     synthetic_queries,
     write_gallery,
 )
+from aff_benchmarks.records import FrozenModel
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.store.embedded.shard import EdgeGallery
 from aff_shared.store.gallery_store import GalleryHit

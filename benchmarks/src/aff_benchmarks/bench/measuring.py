@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from aff_benchmarks import FrozenModel
+from aff_benchmarks.records import FrozenModel
 
 _MIB = 2**20
 _S_PER_MIN = 60

@@ -16,8 +16,8 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.measuring import end_tree
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.images.decoding import decode_image
 from aff_shared.store.embedded.shard import EdgeGallery

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.load import Connections, Outcome, at_moments
 from aff_benchmarks.bench.load_mix import CHANGES, Kind, LoadMix, LoadRequest, mix_of_gallery
 from aff_benchmarks.bench.measuring import ProcessOverTime, watch, with_children
 from aff_benchmarks.bench.synthetic_gallery import jpeg_photograph, write_gallery
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import load_manifest
 from aff_shared.store.settings import StoreSettings
 from aff_toolkit.local.local_service import local_services

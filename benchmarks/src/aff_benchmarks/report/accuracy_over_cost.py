@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.ablation.report import mean_and_deviation
 from aff_benchmarks.bench.measuring import median_seconds
+from aff_benchmarks.records import FrozenModel
 from aff_benchmarks.report.section import (
     COLOURS,
     BenchContext,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from aff_benchmarks import FrozenModel
+from aff_benchmarks.records import FrozenModel
 from aff_benchmarks.report.accuracy import accuracy
 from aff_benchmarks.report.accuracy_over_cost import accuracy_over_cost
 from aff_benchmarks.report.query_cost import query_cost

@@ -13,7 +13,7 @@ from matplotlib import figure as mpl_figure
 from matplotlib.axes import Axes
 from pydantic import Field
 
-from aff_benchmarks import FrozenModel
+from aff_benchmarks.records import FrozenModel
 
 _WHOLE = 100
 COLOURS = ("#2f81f7", "#e8710a", "#2da44e", "#bf4b8a", "#8b6ff0", "#b08800")  # legible on light and on dark pages

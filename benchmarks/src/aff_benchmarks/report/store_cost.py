@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_benchmarks import FrozenModel
 from aff_benchmarks.bench.gallery_growth import GrowthPoint, measure_growth
 from aff_benchmarks.bench.synthetic_gallery import (
     HITS,
@@ -27,6 +26,7 @@ from aff_benchmarks.bench.synthetic_gallery import (
     synthetic_point,
     synthetic_queries,
 )
+from aff_benchmarks.records import FrozenModel
 from aff_benchmarks.report.section import (
     BenchContext,
     Figure,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from aff_benchmarks import StrictModel
 from aff_benchmarks.bench.bench_index import IndexBench, bench_index
 from aff_benchmarks.bench.bench_training import TrainingBenchSettings, bench_features, bench_training
 from aff_benchmarks.bench.indexing_runs import plain_images_per_s
+from aff_benchmarks.records import StrictModel
 from aff_benchmarks.report.section import (
     BenchContext,
     Figure,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
-from aff_benchmarks import FrozenModel
+from aff_benchmarks.records import FrozenModel
 from aff_shared.bundles.bundle import MixerSpec
 from aff_shared.resource_limits import usable_cores
 from aff_toolkit.data.photograph_source import ScenesSource
