@@ -24,11 +24,28 @@ def test_the_python_of_the_guide_runs(services: LocalServices, tmp_path: Path) -
             [Upload(f"guide {view}", "x", one, {"city": "Paris" if view else "Rome"}) for view, one in enumerate(data)]
         )
     (tmp_path / "holiday.jpg").write_bytes(data[0])
-    (code,) = re.findall(r"```python\n(.+?)```", GUIDE, re.S)
+    code, _ = re.findall(r"```python\n(.+?)```", GUIDE, re.S)
     run = [sys.executable, "-c", code.replace("http://localhost:8001", services.query_url)]
     lines = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
     assert lines
     assert all("'city': 'Paris'" in line for line in lines)
+
+
+def test_the_python_of_the_guide_to_the_indexers_client_runs(services: LocalServices, tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    for path in ("photographs/guide-1.jpg", "red.jpg"):
+        (tmp_path / path).write_bytes(jpeg_bytes(render_view(61, 0, size=(240, 320))))
+    _, code = re.findall(r"```python\n(.+?)```", GUIDE, re.S)
+    given = (
+        "import numpy as np\nfrom pathlib import Path\nfrom aff_client import SearchClient\n"
+        "frame = np.eye(96, dtype=np.uint8)[:, :, None].repeat(3, 2) * 255\n"
+    )
+    code = code.replace("http://localhost:8001", services.query_url).replace(
+        "http://localhost:8002", services.indexer_url
+    )
+    run = [sys.executable, "-c", given + code]
+    shown = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == ["guide-1.jpg indexed None"]
 
 
 def test_every_option_is_explained() -> None:

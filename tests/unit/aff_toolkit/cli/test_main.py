@@ -14,7 +14,7 @@ from aff_toolkit.cli.main import COMMANDS, app
 
 HEAVY = (
     *("torch", "onnxruntime", "qdrant_client", "qdrant_edge", "fastapi", "uvicorn", "opentelemetry"),
-    *("numpy", "PIL", "pyvips", "cv2", "pyarrow", "transformers", "fsspec", "httpx"),
+    *("numpy", "PIL", "pyvips", "cv2", "pyarrow", "transformers", "fsspec", "httpx", "pydantic"),
 )
 IMPORTED = """
 import sys
@@ -36,17 +36,17 @@ def aff(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("words", "imported"),
     [
         (["--help"], set()),
-        (["search", "--help"], set()),
-        (["search", "missing.jpg", "--json"], {"httpx"}),
-        (["index", "--help"], {"fsspec", "httpx", "PIL"}),
+        (["search", "--help"], {"pydantic"}),
+        (["search", "missing.jpg", "--json"], {"httpx", "pydantic"}),
+        (["index", "--help"], {"fsspec", "httpx", "pydantic", "PIL"}),
         (["ls", "--help"], set()),
-        (["ls", "--query-url", "http://127.0.0.1:1"], {"httpx"}),
+        (["ls", "--query-url", "http://127.0.0.1:1"], {"httpx", "pydantic"}),
         (
             ["index", "missing/", "--indexer-url", "http://127.0.0.1:1", "--give-up-after", "0"],
-            {"fsspec", "httpx", "PIL"},
+            {"fsspec", "httpx", "pydantic", "PIL"},
         ),
         (["evaluate", "--help"], set()),
-        (["keys", "--help"], set()),
+        (["keys", "--help"], {"pydantic"}),
     ],
 )
 def test_a_subcommand_imports_only_what_it_uses(words: list[str], imported: set[str]) -> None:
