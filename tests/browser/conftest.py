@@ -88,7 +88,8 @@ def open_page(browser: Browser, services: LocalServices) -> Iterator[OpenPage]:
     def opened(size: str = "wide", path: str = "/", url: str = services.query_url, **options: Any) -> Page:
         width, height = SIZES[size]
         mobile = {"is_mobile": True, "has_touch": True} if size == "phone" else {}
-        given = {"reduced_motion": "reduce", "locale": "en-GB", **mobile, **options}
+        # Requests of a page with a service worker are not routed to a test.
+        given = {"reduced_motion": "reduce", "locale": "en-GB", "service_workers": "block", **mobile, **options}
         context = browser.new_context(viewport={"width": width, "height": height}, **given)
         contexts.append(context)
         page = context.new_page()

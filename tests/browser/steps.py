@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Request
 
+WAIT_S = 10.0
 HITS = ".hits .tile:not(.placeholder)"
 
 
@@ -56,6 +58,14 @@ def transfer(page: Page, event: str, files: list[tuple[str, bytes]]) -> None:
         }""",
         [event, [(name, list(data)) for name, data in files]],
     )
+
+
+def eventually(page: Page, script: str, arg: object = None) -> None:
+    """Wait until a script returns true; `wait_for_function` needs an eval, which the page's security policy forbids."""
+    deadline = time.monotonic() + WAIT_S
+    while not page.evaluate(script, arg):
+        assert time.monotonic() < deadline, script
+        page.wait_for_timeout(20)
 
 
 def parameter(request: Request, name: str) -> str | None:

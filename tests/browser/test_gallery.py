@@ -12,7 +12,7 @@ import pytest
 from aff_client.index_client import IndexerClient, Upload
 from aff_toolkit.local.local_service import LocalServices
 from tests.browser.conftest import SCENES, VIEWS, OpenPage, photograph
-from tests.browser.steps import HITS, ids_of, pick, search, transfer
+from tests.browser.steps import HITS, eventually, ids_of, pick, search, transfer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -64,7 +64,7 @@ def test_a_hit_opens_large_beside_the_photograph_with_its_details(any_page: Page
     for expected in ("scene 3", "2021", "320 \N{MULTIPLICATION SIGN} 240 pixels", "Camera 0", ids[0]):
         assert expected in details
     any_page.keyboard.press("ArrowRight")
-    any_page.wait_for_function("id => document.querySelector('dl').textContent.includes(id)", arg=ids[1])
+    eventually(any_page, "id => document.querySelector('dl').textContent.includes(id)", ids[1])
     any_page.keyboard.press("Escape")
     dialog.wait_for(state="hidden")
     assert any_page.evaluate("document.activeElement.closest('.tile').dataset.id") == ids[0]
@@ -97,10 +97,10 @@ def test_the_gallery_shows_everything_newest_first_without_an_end(any_page: Page
     any_page.wait_for_selector(TILES)
     assert ids_of(any_page.locator(TILES))[0] == f"scene {SCENES - 1}/{VIEWS - 1}.jpg"
     any_page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    any_page.wait_for_function(f"document.querySelectorAll('{TILES}').length === {IMAGES}")
+    eventually(any_page, f"document.querySelectorAll('{TILES}').length === {IMAGES}")
     assert len(set(ids_of(any_page.locator(TILES)))) == IMAGES
     any_page.get_by_label("Order").select_option("oldest")
-    any_page.wait_for_function(f"document.querySelector('{TILES}')?.dataset.id === 'scene 0/0.jpg'")
+    eventually(any_page, f"document.querySelector('{TILES}')?.dataset.id === 'scene 0/0.jpg'")
 
 
 def test_the_gallery_can_be_filtered(page: Page) -> None:
@@ -132,9 +132,7 @@ def test_a_deletion_is_carried_out_when_the_page_is_left(open_page: OpenPage, ex
     page.wait_for_selector(".note:has-text('1 photograph deleted.')")
     page.goto("about:blank")
     other = open_page(path="/#gallery")
-    other.wait_for_function(
-        "async id => (await fetch(`/images?id=${encodeURIComponent(id)}`)).status === 404", arg=extra[2]
-    )
+    eventually(other, "async id => (await fetch(`/images?id=${encodeURIComponent(id)}`)).status === 404", extra[2])
 
 
 def test_details_are_edited_added_and_removed(open_page: OpenPage, extra: list[str]) -> None:
@@ -176,7 +174,7 @@ def test_a_folder_is_added_with_a_receipt_for_each_file_and_can_be_searched(any_
     assert sum("Added" in text for text in receipts) == 4
     assert sum("bad.jpg is not a photograph that can be read." in text for text in receipts) == 1
     any_page.locator(".add .chip", has_text="Refused 1").click()
-    any_page.wait_for_function("document.querySelectorAll('.receipt').length === 1")
+    eventually(any_page, "document.querySelectorAll('.receipt').length === 1")
     any_page.get_by_role("button", name="Search now").click()
     assert search(any_page, photograph(43, 0))[0] == "holiday/rome/d.jpg"
     any_page.locator(f"{HITS} .open").first.click()
@@ -219,14 +217,15 @@ def test_adding_pauses_and_goes_on_also_after_the_page_was_closed(page: Page, fo
     page.wait_for_selector(".progress-text:has-text('0 of 5')")
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Go on").wait_for()
-    page.wait_for_function(
+    eventually(
+        page,
         """() => new Promise(resolve => {
             const opened = indexedDB.open("aff");
             opened.onsuccess = () => {
                 const counted = opened.result.transaction("uploads").objectStore("uploads").count();
                 counted.onsuccess = () => resolve(counted.result === 5);
             };
-        })"""
+        })""",
     )
     address = page.url
     page.close()

@@ -11,6 +11,7 @@ from tests.browser.steps import (
     HITS,
     answer_search,
     choose,
+    eventually,
     fail_search,
     hit_ids,
     ids_of,
@@ -92,7 +93,7 @@ def test_without_calibration_there_is_a_bar_and_no_word(page: Page) -> None:
 def test_the_photograph_stays_beside_the_hits(page: Page) -> None:
     search(page, photograph(2, 0))
     page.mouse.wheel(0, 600)
-    page.wait_for_function("scrollY > 300")
+    eventually(page, "scrollY > 300")
     box = page.locator(".stage").bounding_box()
     assert box is not None
     assert box["y"] > 0
@@ -275,10 +276,11 @@ def test_integers_of_64_bits_stay_exact(page: Page) -> None:
     page.wait_for_selector("dd:has-text('9007199254740993')")
 
 
-def test_a_photograph_that_another_app_shares_is_searched_with(page: Page, services: LocalServices) -> None:
+def test_a_photograph_that_another_app_shares_is_searched_with(open_page: OpenPage, services: LocalServices) -> None:
+    page = open_page(service_workers="allow")
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     page.reload()
-    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    eventually(page, "navigator.serviceWorker.controller !== null")
     page.evaluate(
         """data => {
             const form = document.createElement("form"), field = document.createElement("input");

@@ -2,6 +2,7 @@
 
 import { findImage, pageConfig } from "./api.js";
 import { AddView } from "./add_view.js";
+import { keep } from "./deletions.js";
 import { el, icon, transition } from "./dom.js";
 import { droppedPhotographs, singleFile } from "./dropped_files.js";
 import { stringify } from "./exact_json.js";
@@ -82,7 +83,7 @@ class App {
   async add({ photographs, others }) {
     await this.go({ view: "add", open: null });
     if (others > 0) note(t("passed_over", { n: others }));
-    if (photographs.length === 0) return;
+    keep(photographs.map(({ id }) => id));
     await this.queue.add(photographs);
   }
 
@@ -101,13 +102,12 @@ class App {
       this._shownView = state.view;
       await transition(() => this._switch(state.view));
     }
-    if (!state.open) this._closeLightbox();
-    else if (before.open !== state.open || !this._lightbox.isOpen) this._showOpen(state);
-    const content = contentOf(state), last = this._last ?? null;
-    if (content === this._content) return;
+    const content = contentOf(state), last = this._last ?? null, same = content === this._content;
+    if (!state.open || !same) this._closeLightbox(state);
     this._content = content;
     this._last = state;
-    await this._views[state.view].show(state, last);
+    if (!same) await this._views[state.view].show(state, last);
+    if (state.open && (before.open !== state.open || !this._lightbox.isOpen)) await this._showOpen(state);
   }
 
   _switch(view) {
@@ -131,11 +131,11 @@ class App {
       return;
     }
     if (this.state.open !== state.open) return;
-    await this._lightbox.open(item, items, view.shownQuery());
+    await this._lightbox.open(item, items, view.shownQuery(), this._from);
   }
 
-  _closeLightbox() {
-    this._opened = 0;
+  _closeLightbox({ open }) {
+    if (!open) this._opened = 0;
     if (!this._lightbox.isOpen) return;
     this._lightbox.close();
     this._from?.querySelector("button")?.focus({ preventScroll: true });

@@ -5,6 +5,7 @@ import { note, sentence } from "./messages.js";
 import { t } from "./texts.js";
 
 const UNDO_MS = 8000;
+const BATCH = 500; // ids of a request, which is small enough to outlive the page
 
 /** Dispatches `change` when images disappear or return. */
 export const deletions = new EventTarget();
@@ -35,10 +36,21 @@ function restore(batch) {
   changed();
 }
 
+/** Images are added (again): do not hide or delete them. */
+export function keep(ids) {
+  for (const id of ids) {
+    hidden.delete(id);
+    for (const batch of waiting.keys()) batch.delete(id);
+  }
+}
+
 async function finish(batch, options) {
   waiting.delete(batch);
+  if (batch.size === 0) return;
   try {
-    await deleteImages([...batch], options);
+    const ids = [...batch], requests = [];
+    for (let start = 0; start < ids.length; start += BATCH) requests.push(deleteImages(ids.slice(start, start + BATCH), options));
+    await Promise.all(requests);
   } catch (error) {
     restore(batch);
     note(sentence(error), { label: t("try_again"), action: () => deleteLater(batch) });

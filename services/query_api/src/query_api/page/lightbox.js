@@ -2,7 +2,7 @@
 
 import { changePayload, originalUrl, thumbnailUrl } from "./api.js";
 import { deleteLater } from "./deletions.js";
-import { button, el, icon } from "./dom.js";
+import { button, el, icon, transition } from "./dom.js";
 import { parse, stringify, toNumber } from "./exact_json.js";
 import { nameOf } from "./hit_grid.js";
 import { announce, failure, notice } from "./messages.js";
@@ -36,8 +36,9 @@ export class Lightbox {
   /**
    * @param items Images that the arrows go through; the shown one may be missing in them.
    * @param query `{src, crop, alt}` of the query, or null.
+   * @param from The tile that it grows from, if any.
    */
-  async open(item, items, query) {
+  async open(item, items, query, from) {
     this._item = item;
     this._items = items;
     this._config = await this._app.config().catch(() => ({}));
@@ -49,11 +50,18 @@ export class Lightbox {
     const place = items.findIndex(({ id }) => id === item.id);
     this._previous.disabled = place <= 0;
     this._next.disabled = place < 0 || place >= items.length - 1;
-    if (!this.element.open) {
-      this.element.showModal();
-      this.element.querySelector(".leave").focus();
-    }
+    if (!this.element.open) await this._grow(from?.querySelector("img"));
     announce(t("photo_of", { name: nameOf(item), n: place + 1, total: items.length }));
+  }
+
+  async _grow(thumbnail) {
+    if (thumbnail) thumbnail.style.viewTransitionName = "photo";
+    await transition(() => {
+      if (thumbnail) thumbnail.style.viewTransitionName = "";
+      this._picture.style.viewTransitionName = thumbnail ? "photo" : "";
+      if (!this.element.open) this.element.showModal();
+      this.element.querySelector(".leave").focus();
+    });
   }
 
   close() { if (this.element.open) this.element.close(); }
