@@ -123,7 +123,7 @@ def statistics(network: JointModel) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in state.items() if "running" in name}
 
 
-def test_a_step_of_fine_tuning_leaves_the_statistics_of__and_moves_their_weights() -> None:
+def test_a_step_of_fine_tuning_leaves_the_statistics_of_batch_normalisations_and_moves_their_weights() -> None:
     network = model(fine_tuning=FineTuning())
     first = next(one for one in network.query_encoder.modules() if isinstance(one, nn.BatchNorm2d))
     before, scales = statistics(network), first.weight.detach().clone()
