@@ -108,12 +108,13 @@ def describe_store(
     digest = hashlib.sha256()
     for photograph in photographs:
         digest.update(json.dumps([photograph.name, photograph.instance]).encode())
-    unbound = _UNBOUND if settings.copies > 1 else _UNBOUND | {"augmentation"}
+    # Stores without a setting for the augmentation keep their key.
+    usual = settings.augmentation == USUAL or settings.copies == 1
     content: Mapping[str, object] = {
         "photographs": digest.hexdigest(),
         "extractors": [spec.model_dump(mode="json") for spec in extractors.specs],
         "weights": extractors.weights,
-        "settings": settings.model_dump(exclude=unbound),
+        "settings": settings.model_dump(exclude=_UNBOUND | ({"augmentation"} if usual else set())),
     }
     canonical = json.dumps(content, sort_keys=True)
     return StoreDescription(
