@@ -66,9 +66,9 @@ def png_of(pixels: Any) -> bytes:
         ValueError: The array has another shape or type.
     """
     view = memoryview(pixels)
-    if view.format != "B" or view.ndim != 3 or view.shape[2] != 3 or 0 in view.shape:  # noqa: PLR2004
+    height, width, channels = view.shape if view.shape is not None and view.ndim == 3 else (0, 0, 0)  # noqa: PLR2004
+    if view.format != "B" or channels != 3 or not height * width:  # noqa: PLR2004
         raise ValueError(_SHAPE)
-    height, width, _ = view.shape
     rows = view.tobytes()
     lines = b"".join(b"\0" + rows[start : start + 3 * width] for start in range(0, len(rows), 3 * width))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
