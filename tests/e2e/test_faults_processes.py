@@ -132,7 +132,7 @@ async def test_a_query_service_that_is_killed_under_load_costs_its_callers_a_ret
             await _answers(answered, before + 40)
             stop.set()
             await asyncio.gather(*callers)
-    assert failed, "nobody noticed the kill"
+    assert failed, "no request noticed the kill"
     print(f"away for {max(failed) - min(failed):.1f} s, {len(answered)} answers, all right")  # noqa: T201 - with -s
 
 

@@ -21,4 +21,4 @@ def fixed_active_model(
 
 
 async def _refuse(path: Path) -> LoadedEncoder:
-    raise AssertionError(f"there is no other bundle, and {path} is none")
+    raise AssertionError(f"{path} is not a bundle")

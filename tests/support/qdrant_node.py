@@ -59,7 +59,7 @@ class QdrantNode:
         path: Path of its REST interface.
         delay_s: How long each answer takes.
         strict_mode: Strict mode of its collection.
-        refuse: Returns the error response to a call, or None.
+        reject: Returns the error response to a call, or None.
         calls: Calls that it received.
         written: Points that it took.
     """
@@ -69,7 +69,7 @@ class QdrantNode:
         self.path = path
         self.delay_s = 0.0
         self.strict_mode: models.StrictModeConfigOutput | None = None
-        self.refuse: Callable[[Call], Refusal | None] = lambda _: None
+        self.reject: Callable[[Call], Refusal | None] = lambda _: None
         self.calls: list[Call] = []
         self.written = 0
         self._open: set[asyncio.StreamWriter] = set()
@@ -102,7 +102,7 @@ class QdrantNode:
         """Record a call, take the configured time, and return its error response, if any."""
         self.calls.append(call)
         await asyncio.sleep(self.delay_s)
-        if refusal := self.refuse(call):
+        if refusal := self.reject(call):
             return refusal
         if call.name == "upsert":
             self.written += call.size

@@ -276,8 +276,8 @@ class TestWhatTheContainersRead:
 
     def test_prometheus_scrapes_every_service_at_its_port(self) -> None:
         jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-        asked = {(name, one["port"]) for job in jobs for one in job["dns_sd_configs"] for name in one["names"]}
-        assert asked == {
+        requested = {(name, one["port"]) for job in jobs for one in job["dns_sd_configs"] for name in one["names"]}
+        assert requested == {
             ("query_api", 8001),
             ("query_api_2", 8001),
             ("gallery_indexer", 8002),
@@ -353,11 +353,11 @@ class TestDockerfile:
     def test_its_health_check_uses_the_port_of_the_settings(
         self, dockerfile: Path, status: int, ends_with: int
     ) -> None:
-        asked: list[str] = []
+        requested: list[str] = []
 
         class Service(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked.append(self.path)
+                requested.append(self.path)
                 self.send_response(status)
                 self.end_headers()
 
@@ -374,7 +374,7 @@ class TestDockerfile:
             )
             server.shutdown()
         assert check.returncode == ends_with, check.stderr
-        assert asked == ["/readyz"] * (len(ports) if status == 200 else 1)
+        assert requested == ["/readyz"] * (len(ports) if status == 200 else 1)
 
     def test_everything_it_copies_is_in_the_build_context(self, dockerfile: Path) -> None:
         allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -408,22 +408,22 @@ class TestTorch:
     @staticmethod
     def installs(dockerfile: Path, tmp_path: Path, index: str, pip: str = "") -> tuple[int, str, str]:
         (run,) = (one for one in arguments(dockerfile, "RUN") if "TORCH_INDEX_URL" in one)
-        (tmp_path / "pip").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n{pip}\n')
+        (tmp_path / "pip").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/requested\n{pip}\n')
         (tmp_path / "pip").chmod(0o755)
         environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TORCH_INDEX_URL": index}
         step = re.sub(r"--mount=\S+ ", "", run)
         done = subprocess.run(["sh", "-c", step], env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, (tmp_path / "asked").read_text().splitlines()[-1], done.stdout
+        return done.returncode, (tmp_path / "requested").read_text().splitlines()[-1], done.stdout
 
     def test_it_is_installed_alone_from_a_given_index(self, dockerfile: Path, tmp_path: Path) -> None:
-        code, asked, _ = self.installs(dockerfile, tmp_path, "https://wheels.example/cpu")
+        code, requested, _ = self.installs(dockerfile, tmp_path, "https://wheels.example/cpu")
         assert code == 0
-        assert asked.endswith("-c constraints.txt --no-deps --index-url https://wheels.example/cpu torch")
+        assert requested.endswith("-c constraints.txt --no-deps --index-url https://wheels.example/cpu torch")
 
     def test_without_an_index_it_is_installed_like_every_other_package(self, dockerfile: Path, tmp_path: Path) -> None:
-        code, asked, _ = self.installs(dockerfile, tmp_path, "")
+        code, requested, _ = self.installs(dockerfile, tmp_path, "")
         assert code == 0
-        assert asked.endswith("-c constraints.txt torch")
+        assert requested.endswith("-c constraints.txt torch")
 
     def test_an_index_without_torch_stops_the_build_and_the_message_names_the_argument(
         self, dockerfile: Path, tmp_path: Path

@@ -44,7 +44,7 @@ def test_the_committed_document_is_valid_and_refers_to_nothing_that_is_not_there
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_an_object_of_any_members_says_so(name: str) -> None:
+def test_an_object_of_any_members_is_declared_as_such(name: str) -> None:
     # Generators take an object without properties for one that is empty.
     document = json.loads((DOCUMENTS / f"{name}.json").read_text())
     objects = [part for part in _parts(document) if part.get("type") == "object"]
@@ -80,7 +80,7 @@ def _references(document: Any) -> Iterator[str]:
 
 
 def _parts(part: Any) -> Iterator[dict[str, Any]]:
-    """Give every object of a document."""
+    """Yield every object of a document."""
     if isinstance(part, dict):
         yield part
         part = list(part.values())
@@ -90,7 +90,7 @@ def _parts(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _json_contents(document: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Give the media types of JSON of every request and every answer, and where they stand."""
+    """Yield the JSON media types of every request and response, with their places."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}

@@ -17,7 +17,7 @@ SOURCES = {
     "services/gallery_indexer/src": 0,
     "toolkit/src": 1,
     "benchmarks/src": 0,
-    "tests": 99,
+    "tests": 8,
     "docs/examples": 1,
 }
 """Directories with Python code, and the findings that are still to be fixed in them: a count may only fall."""

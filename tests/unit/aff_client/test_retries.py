@@ -35,7 +35,7 @@ class Call:
 
 
 class Stop(threading.Event):
-    """Notes the pauses that were asked for; none is made."""
+    """Records the requested pauses without pausing."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ def run_script(tmp_path: Path) -> RunScript:
     (tmp_path / "package.json").write_text('{"type": "module"}')
 
     def run(script: str) -> Any:
-        stub = "globalThis.document = { getElementById: () => null };\nconst told = (text) => console.log(text);\n"
+        stub = "globalThis.document = { getElementById: () => null };\nconst report = (text) => console.log(text);\n"
         (tmp_path / "script.js").write_text(stub + script)
         ended = subprocess.run(
             [node, "script.js"], cwd=tmp_path, capture_output=True, check=False, timeout=60, encoding="utf-8"
@@ -50,7 +50,7 @@ def test_integers_of_64_bits_are_preserved(run_script: RunScript) -> None:
     }
     script = f"""
         import {{ parse, stringify }} from "./exact_json.js";
-        told(stringify(parse({json.dumps(json.dumps(document))})));
+        report(stringify(parse({json.dumps(json.dumps(document))})));
     """
     assert run_script(script) == document
 
@@ -58,7 +58,7 @@ def test_integers_of_64_bits_are_preserved(run_script: RunScript) -> None:
 def test_a_payload_shows_its_integer(run_script: RunScript) -> None:
     script = f"""
         import {{ parse, stringify }} from "./exact_json.js";
-        told(JSON.stringify(stringify(parse('{{"n": {_LARGE}}}').n)));
+        report(JSON.stringify(stringify(parse('{{"n": {_LARGE}}}').n)));
     """
     assert run_script(script) == str(_LARGE)
 
@@ -70,7 +70,7 @@ def test_what_is_typed_into_a_filter_is_sent_as_it_is(run_script: RunScript) -> 
     script = f"""
         import {{ stringify }} from "./exact_json.js";
         const {{ toServiceFilter }} = await import("./filters.js");
-        told(stringify(toServiceFilter({json.dumps(rows)})));
+        report(stringify(toServiceFilter({json.dumps(rows)})));
     """
     must = run_script(script)["must"]
     assert [one["match"] for one in must[:9]] == [
@@ -83,12 +83,13 @@ def test_every_id_is_sent_in_the_query(run_script: RunScript) -> None:
     item_id = "https://example.org/a b/../?é&#\\.jpg/thumbnail"
     encoded = "https%3A%2F%2Fexample.org%2Fa+b%2F..%2F%3F%C3%A9%26%23%5C.jpg%2Fthumbnail"
     script = f"""
-        const asked = [];
-        globalThis.fetch = async (url) => {{ asked.push(url); return new Response("{{}}"); }};
+        const requested = [];
+        globalThis.fetch = async (url) => {{ requested.push(url); return new Response("{{}}"); }};
         const {{ searchSimilar, thumbnailUrl }} = await import("./api.js");
         const filter = {{ must: [{{ key: "k", match: {_LARGE}n }}] }};
         await searchSimilar({json.dumps(item_id)}, {{ limit: 3, filter }});
-        told(JSON.stringify([...asked, thumbnailUrl({json.dumps(item_id)})].map((url) => url.split("//").at(-1))));
+        const urls = [...requested, thumbnailUrl({json.dumps(item_id)})];
+        report(JSON.stringify(urls.map((url) => url.split("//").at(-1))));
     """
     similar, thumbnail = run_script(script)
     assert similar.split("/search/similar?")[1] == (

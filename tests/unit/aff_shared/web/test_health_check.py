@@ -47,7 +47,7 @@ def _service(host: str) -> Iterator[int]:
         ("::1", "[::]"),
     ],
 )
-def test_a_service_is_asked_at_the_address_that_it_listens_on(host: str, variable: str | None) -> None:
+def test_the_request_goes_to_the_address_that_the_service_listens_on(host: str, variable: str | None) -> None:
     with _service(host) as port:
         environment = {"AFF_QUERY_PORT": str(port)} | ({} if variable is None else {"AFF_QUERY_HOST": variable})
         assert all_ready(["AFF_QUERY_PORT"], environment)

@@ -1,4 +1,4 @@
-"""What a terminal gets to see, whatever stands in names and whatever its encoding is."""
+"""Output on a terminal, with any characters in names and in any encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`aff evaluate`: every command of the guide, and what bad input gets."""
+"""`aff evaluate`: every command of the guide, and bad input."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_scenes_need_nothing_and_report_every_mode(tiny_bundle: TinyBundle, tmp_
     assert list(report["modes"]) == [*MODES, *BASELINES]
     assert all(name in result.stdout for name in ("asymmetric", "symmetric", "light only", "colour", "RootSIFT"))
     for words in ("2 landmarks x 2 queries", "whole image", "single scale", "dimensions", "exact search"):
-        assert words in result.stdout  # the protocol stands beside the figures
+        assert words in result.stdout  # the protocol is written next to the figures
     assert "report.md, report.json" in result.stdout
 
 

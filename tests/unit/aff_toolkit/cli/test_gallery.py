@@ -49,7 +49,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A gallery of six photographs in the collection of the bundle `old`; `new` lies beside it."""
+    """A gallery of six photographs in the collection of the bundle `old`; `new` is next to it."""
     directory = tmp_path_factory.mktemp("model-change")
     shutil.copytree(tiny_bundle.bundle, directory / "bundles" / "old")
     old = load_manifest(directory / "bundles" / "old")

@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_read_is_reported_with_status_1_and_others_are_c
     assert "skipped, because their names are not those of images: 1 .txt" in words.stderr
     problem = json.loads(aff("index", tmp_path, "--indexer-url", services.indexer_url, "--json").stdout)
     assert problem["unreadable_folders"] == 1
-    assert problem["passed_over"] == {".csv": 1, ".txt": 1}  # the list of failures lies there
+    assert problem["passed_over"] == {".csv": 1, ".txt": 1}  # the list of failures is there
 
 
 def test_a_list_of_failures_that_cannot_be_written_is_reported_and_the_run_continues(

@@ -1,4 +1,4 @@
-"""`aff serve`: how it refuses to start. That it runs is shown by every test that uses the running services."""
+"""`aff serve`: settings with which it does not start. Every test with running services shows that it runs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestKeys:
 
     @pytest.fixture(autouse=True)
     def accesses(self, monkeypatch: pytest.MonkeyPatch) -> list[AccessSettings]:
-        """What each service was started with."""
+        """Arguments with which each service was started."""
         found: list[AccessSettings] = []
 
         async def start(_: object, indexer: IndexerSettings, query: QuerySettings, __: object) -> None:

@@ -20,7 +20,7 @@ cli = CliRunner()
 
 
 def stages(log: Path) -> list[str]:
-    """Return the stage of each epoch that a log tells of."""
+    """Return the stage of each epoch in a log."""
     if not log.exists():
         return []
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

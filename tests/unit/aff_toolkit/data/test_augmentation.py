@@ -41,7 +41,7 @@ def test_the_channels_stay_in_their_order() -> None:
 def test_the_usual_augmentation_is_the_one_from_before_it_could_be_chosen() -> None:
     usual = augmented(7)
     torch.testing.assert_close(augment(batch(), 24, 7, Augmentation()), usual, rtol=0, atol=0)
-    # What the code of that time gave for this batch and seed.
+    # Output of the earlier code for this batch and seed.
     means = torch.tensor([148.1469, 86.7439, 88.9672, 163.2152, 163.9795, 130.3013])
     torch.testing.assert_close(usual.mean(dim=(1, 2, 3)), means, rtol=0, atol=1e-2)
     torch.testing.assert_close(usual[0, 3, 5], torch.tensor([90.8099, 81.1155, 67.3341]), rtol=0, atol=1e-2)
@@ -69,7 +69,7 @@ def test_perspective_leaves_the_centre_and_moves_one_side_towards_it_and_the_oth
     ramp = across[None, None, :, None].expand(8, size, size, 3).contiguous()
     found = augment(ramp, size, 2, NOTHING.model_copy(update={"perspective": 0.4}))
     torch.testing.assert_close(found[:, centre, centre], ramp[:, centre, centre].float(), rtol=0, atol=1e-2)
-    # Half-way to either border in the row of the centre, the ramp moves the same way: one side comes nearer to the
+    # Half-way to either border in the row of the centre, the ramp moves the same way: one side moves nearer to the
     # centre, the other goes away from it.
     left, right = (found[:, centre, x, 0] - ramp[:, centre, x, 0] for x in (8, 24))
     assert (left.abs() > 5).sum() >= 4

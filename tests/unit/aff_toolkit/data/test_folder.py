@@ -68,7 +68,7 @@ def test_the_rule_of_what_is_left_out_is_that_of_indexing(tmp_path: Path) -> Non
     root = fill(tmp_path / "root", "a/1.png", "a/@eaDir/1.png/thumb.png", "a/._2.png", "__MACOSX/3.png", "a/noext")
     fill(tmp_path / "outside", "4.png", "sub/5.png")
     (root / "linked").symlink_to("../outside")
-    (root / "alias").symlink_to("a")  # the same photographs are no second instance
+    (root / "alias").symlink_to("a")  # the same photographs are not a second instance
     (root / "a" / "loop").symlink_to("..")
     expected = ["a/1.png", "linked/4.png", "linked/sub/5.png"]
     assert [photograph.name for photograph in unlabelled_photographs(root)] == expected

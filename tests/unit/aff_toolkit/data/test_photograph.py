@@ -1,4 +1,4 @@
-"""Files that are no image's: refused before anything is read."""
+"""Files that are not images: rejected before anything is read."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_the_codebook_is_fitted_on_a_sample_and_what_cannot_be_read_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def unreadable() -> NDArray[np.uint8]:
-        raise AffError("is no image")
+        raise AffError("is not an image")
 
     monkeypatch.setattr(module, "FITTED_ON", 3)
     done: list[int] = []

@@ -46,7 +46,7 @@ def test_a_million_images_are_searched_in_a_twentieth_of_their_size(tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    # Place i of every shard looks alike, and the more alike to the queries the smaller i; equal ones go by their rows.
+    # Place i of every shard looks alike, and the more alike to the queries the smaller i; equal ones by row.
     shard, place = divmod(count // 2, SHARD_PHOTOGRAPHS)
     assert seen["ranks"] == [[0, count - 1], [place * SHARDS + shard]]
     assert seen["rows"] == [[number * SHARD_PHOTOGRAPHS for number in range(5)]] * 2

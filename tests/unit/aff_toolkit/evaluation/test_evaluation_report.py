@@ -68,7 +68,7 @@ def judged(positives: list[list[int]], ignored: list[list[int]] | None = None) -
 
 @st.composite
 def tied_rankings(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]]]:
-    """Rankings of up to 260 images by few different scores, equal ones by row, and positives, perhaps none."""
+    """Rankings of up to 260 images by few different scores, equal ones by row, and positives, if any."""
     gallery = draw(st.sampled_from([3, 40, 130, 260]))
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     orders, positives = [], []

@@ -1,4 +1,4 @@
-"""Rankings are exported mode by mode, and a killed export goes on."""
+"""Rankings are exported mode by mode, and a killed export resumes."""
 
 from __future__ import annotations
 

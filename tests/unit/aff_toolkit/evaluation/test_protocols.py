@@ -1,4 +1,4 @@
-"""What a bundle is measured on."""
+"""Photographs and questions on which a bundle is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as found, by instances."""
+"""Relevant images by instances."""
 
 from __future__ import annotations
 

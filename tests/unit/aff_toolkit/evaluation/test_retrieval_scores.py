@@ -73,7 +73,7 @@ def test_embeddings_are_ranked_by_cosine_similarity() -> None:
 
 
 def test_junk_is_taken_out_of_the_ranking_before_it_is_scored() -> None:
-    # The ranking is 3, 2, 1, 0; without the junk 3 and 1 it is 2, 0, and the positive 0 stands at rank 2.
+    # The ranking is 3, 2, 1, 0; without the junk 3 and 1 it is 2, 0, and the positive 0 has rank 2.
     gallery = np.array([[0.0, 1.0], [0.6, 0.8], [0.8, 0.6], [1.0, 0.0]], dtype=np.float32)
     scores = score_relevance(np.array([[1, 0]], np.float32), gallery, Relevance.of([[0]], [[3, 1]]))
     assert scores.map == pytest.approx(1 / 2)

@@ -1,4 +1,4 @@
-"""Rankings that lie in a directory become a report, without any encoder."""
+"""Rankings in a directory become a report, without any encoder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluated(tiny_bundle: TinyBundle, tmp_path: Path) -> Path:
         scores=np.array([[0.9, 0.8, 0.7, 0.6], [-np.inf] * 4], np.float32),
         labelled=labelled,
         ranks=labelled.with_values(np.array([0, 2, -1, -1])),
-        unreadable_queries={1: "501/0.png: is no image"},
+        unreadable_queries={1: "501/0.png: is not an image"},
         seconds={"search": 0.25},
     )
     write_rankings(rankings_path(tmp_path, "symmetric"), rankings, record.key)
@@ -70,7 +70,7 @@ def test_the_markdown_report_holds_the_same(evaluated: Path, tiny_bundle: TinyBu
     assert '"depth":1000' in text
     assert "- symmetric: search 0.25 s" in text
     assert "1 queries could not be read and score 0" in text
-    assert "- 501/0.png: is no image" in text
+    assert "- 501/0.png: is not an image" in text
 
 
 def test_a_baseline_has_a_row_with_its_plain_name_and_its_dimension(evaluated: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_level_is_the_lowest_score_with_enough_matches_at_or_above_it() -> Non
 
 def test_lucky_hits_at_the_top_do_not_decide() -> None:
     scores = np.linspace(1, 0.5, 101).astype(np.float32)
-    matches = np.array([number != 1 and number < 51 for number in range(101)])  # the second of 51 is none
+    matches = np.array([number != 1 and number < 51 for number in range(101)])  # the second of 51 is not
     assert level(scores, matches, 0.95) == pytest.approx(0.745, abs=1e-3)  # 50 of 52
     few = np.array([number == 0 for number in range(101)])
     assert level(scores, few, 0.95) == pytest.approx(1.0)

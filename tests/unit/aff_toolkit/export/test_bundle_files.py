@@ -26,7 +26,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def copies(bundle: Path, tmp_path: Path) -> Path:
-    """The model files under other names, as a cache keeps them, beside one of equal size and other content."""
+    """The model files under other names, as a cache keeps them, next to one of equal size and other content."""
     blobs = tmp_path / "cache" / "blobs"
     blobs.mkdir(parents=True)
     shutil.copy(bundle / MIXER, blobs / "1f3a")

@@ -1,4 +1,4 @@
-"""The int8 graph takes and gives what the float32 graph does, from weights of 8 bits with a scale per channel."""
+"""The int8 graph has the inputs and outputs of the float32 graph, with weights of 8 bits with a scale per channel."""
 
 from __future__ import annotations
 

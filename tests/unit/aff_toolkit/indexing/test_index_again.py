@@ -1,4 +1,4 @@
-"""What a second source, or the list of failures, does to what a real gallery indexer holds."""
+"""Effects of a second source, or of the list of failures, on the images of a real gallery indexer."""
 
 from __future__ import annotations
 

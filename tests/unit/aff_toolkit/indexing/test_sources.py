@@ -1,4 +1,4 @@
-"""What a source gives: ids, bytes and payloads, from real files and a real remote-like file system."""
+"""Contents of a source: ids, bytes and payloads, from real files and a real remote-like file system."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_images_below_a_folder_have_their_paths_in_it_for_ids(tmp_path: Path
     assert _contents(tmp_path) == {
         name: name.encode() for name in ("a.JPEG", "photo-1.png", "b/photo.png", "b/c/photo.webp")
     }
-    assert _payloads(tmp_path)["b/photo.png"] == {}  # where it lies is nobody else's business
+    assert _payloads(tmp_path)["b/photo.png"] == {}  # its place is not disclosed
 
 
 def test_a_second_look_returns_the_same_order(tmp_path: Path) -> None:

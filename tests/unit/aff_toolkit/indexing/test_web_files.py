@@ -22,19 +22,19 @@ from aff_toolkit.indexing.sources import SourceKind, source_items
 
 @dataclass
 class _Web:
-    """What the server holds and is asked.
+    """Files of the server, and the requests to it.
 
     Attributes:
         address: As in `http://127.0.0.1:8000`.
         files: Content by the request's target, which is compared byte for byte.
-        refusals: Statuses with which the next requests are answered, and their Retry-After.
-        asked: Targets of all GET requests.
+        rejections: Statuses with which the next requests are answered, and their Retry-After.
+        requested: Targets of all GET requests.
     """
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-    refusals: list[tuple[int, str]] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    rejections: list[tuple[int, str]] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def web() -> Iterator[_Web]:
 
         def do_GET(self) -> None:
             if self.command == "GET":
-                state.asked.append(self.path)
-            status, retry_after = state.refusals.pop(0) if state.refusals else (200, "")
+                state.requested.append(self.path)
+            status, retry_after = state.rejections.pop(0) if state.rejections else (200, "")
             data = state.files.get(self.path, b"")
             if status == 200 and self.path.startswith("/to/"):
                 status = 302
@@ -103,7 +103,7 @@ def test_a_url_is_sent_byte_for_byte_also_after_a_redirect(tmp_path: Path, web: 
     items = list(source_items(_list_of(tmp_path, *urls)))
     assert [item.id for item in items] == urls
     assert [item.read() for item in items] == [b"image", b"image"]
-    assert web.asked == [target, f"/to{target}", target]
+    assert web.requested == [target, f"/to{target}", target]
 
 
 @pytest.mark.parametrize(
@@ -132,12 +132,12 @@ def test_what_is_not_allowed_in_a_url_is_encoded(url: str, sent: str) -> None:
 def test_a_host_that_rejects_permanently_is_requested_once(
     tmp_path: Path, web: _Web, pauses: list[float], status: int, words: str
 ) -> None:
-    web.refusals = [(status, "")] * 3
+    web.rejections = [(status, "")] * 3
     (item,) = source_items(_list_of(tmp_path, f"{web.address}/a.jpg"))
     with pytest.raises(SourceError) as caught:
         item.read()
     assert caught.value.detail == words
-    assert (web.asked, pauses) == (["/a.jpg"], [])
+    assert (web.requested, pauses) == (["/a.jpg"], [])
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -145,20 +145,20 @@ def test_a_host_that_requests_a_wait_is_retried_after_that_time(
     tmp_path: Path, web: _Web, pauses: list[float], status: int
 ) -> None:
     web.files["/a.jpg"] = b"image"
-    web.refusals = [(status, "7")]
+    web.rejections = [(status, "7")]
     (item,) = source_items(_list_of(tmp_path, f"{web.address}/a.jpg"))
     assert item.read() == b"image"
-    assert (web.asked, pauses) == (["/a.jpg", "/a.jpg"], [7.0])
+    assert (web.requested, pauses) == (["/a.jpg", "/a.jpg"], [7.0])
 
 
 def test_a_host_that_requests_a_wait_for_an_hour_is_reported_at_once(
     tmp_path: Path, web: _Web, pauses: list[float]
 ) -> None:
-    web.refusals = [(429, "3600")]
+    web.rejections = [(429, "3600")]
     (item,) = source_items(_list_of(tmp_path, f"{web.address}/a.jpg"))
     with pytest.raises(SourceError, match="429 Too Many Requests and requests a wait of 3600 s"):
         item.read()
-    assert (len(web.asked), pauses) == (1, [])
+    assert (len(web.requested), pauses) == (1, [])
 
 
 def test_the_time_to_wait_may_be_a_date() -> None:
@@ -194,7 +194,7 @@ def test_a_signed_shard_is_a_shard_and_no_pattern(web: _Web) -> None:
 def test_a_list_or_shard_that_the_host_rejects_is_reported_by_its_answer(
     web: _Web, pauses: list[float], name: str
 ) -> None:
-    web.refusals = [(403, "")] * 4
+    web.rejections = [(403, "")] * 4
     with pytest.raises(SourceError, match="the host answers 403 Forbidden"):
         list(source_items(f"{web.address}/{name}"))
     assert pauses == []

@@ -1,4 +1,4 @@
-"""Extractors that somebody else trained, named in a recipe."""
+"""Extractors with released weights, named in a recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(directory: Path) -> Installation:
 
 @pytest.fixture
 def converted(tmp_path: Path) -> Path:
-    """What `aff checkpoints convert` leaves."""
+    """Output of `aff checkpoints convert`."""
     torch.manual_seed(0)
     save_model(CompactCnn(4, 16, 8), tmp_path / "compact_cnn.safetensors")
     spec = compact_cnn_spec(

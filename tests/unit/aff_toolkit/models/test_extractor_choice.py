@@ -1,4 +1,4 @@
-"""EfficientNet-Lite in a recipe: whose weights, and what the bundle says of them."""
+"""EfficientNet-Lite in a recipe: its weights, and their description in the bundle."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def test_running_statistics_are_of_many_batches(name: str) -> None:
 
 @torch.no_grad()
 def settled(name: str) -> QueryEncoder:
-    """Give every normalisation the statistics of some images, so that embeddings lie apart as of a trained network."""
+    """Set the statistics of every normalisation to those of some images: embeddings differ as in a trained network."""
     torch.manual_seed(0)
     encoder = randomise(build(name)).eval()
     for norm in encoder.modules():
@@ -141,7 +141,7 @@ def test_the_graph_returns_what_the_network_returns_for_any_batch(exported: tupl
     _, encoder, path = exported
     images = coloured_tiles(4, SIZE, seed=1)
     expected = encoder(images).numpy()
-    assert (expected[:-1] * expected[1:]).sum(axis=1).max() < 0.99  # what is compared says something of the image
+    assert (expected[:-1] * expected[1:]).sum(axis=1).max() < 0.99  # the compared embeddings depend on the image
     session = onnxruntime.InferenceSession(str(path))  # type: ignore[attr-defined]
     for count in (1, 3):
         (found,) = session.run(None, {"image": images[:count].numpy()})

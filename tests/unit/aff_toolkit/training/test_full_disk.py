@@ -1,4 +1,4 @@
-"""A training on a disk that is full: told with the way out, and nothing that is finished is lost."""
+"""A training on a full disk: the error names a remedy, and finished steps are kept."""
 
 from __future__ import annotations
 

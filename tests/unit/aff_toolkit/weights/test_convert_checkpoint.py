@@ -1,4 +1,4 @@
-"""Released checkpoints are converted whole, or refused with what is wrong."""
+"""Released checkpoints are converted completely, or rejected with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Halved weights take half the bytes, compute in float32, and come back under their names."""
+"""Halved weights take half the bytes, compute in float32, and are restored under their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the extractors of the literature give, held to a file that was written when they equalled the authors' code.
+"""Features of the extractors of the literature equal those of a file, written when they equalled the authors' code.
 
 To write the file again, after a comparison with the authors' code: python -m tests.support.write_golden_extractors
 """

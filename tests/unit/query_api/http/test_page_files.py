@@ -29,7 +29,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_page_loads_nothing_from_elsewhere_and_is_framed_by_nobody(browser: httpx.AsyncClient) -> None:
+async def test_the_page_loads_nothing_from_elsewhere_and_cannot_be_framed(browser: httpx.AsyncClient) -> None:
     answer = await browser.get("/")
     assert answer.text == "<title>search</title>"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

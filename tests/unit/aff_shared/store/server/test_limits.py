@@ -83,7 +83,7 @@ class TestRefusals:
     async def test_a_filter_by_a_key_without_an_index_names_the_key_and_the_setting(
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
-        node.refuse = _refusing("search", NO_INDEX)
+        node.reject = _refusing("search", NO_INDEX)
         with pytest.raises(InvalidFilterError, match=r'QDRANT_PAYLOAD_SCHEMA, such as {"city": "keyword"}') as raised:
             await store.search(QUERY, limit=1, payload_filter=IN_PARIS)
         assert (raised.value.status, raised.value.item) == (422, "city")
@@ -110,7 +110,7 @@ class TestRefusals:
     async def test_a_request_over_the_stores_limits_is_a_client_error(
         self, node: QdrantNode, store: QdrantServerStore, text: str, item: str | None, words: str
     ) -> None:
-        node.refuse = _refusing("search", text)
+        node.reject = _refusing("search", text)
         with pytest.raises(StoreRefusalError, match=words) as raised:
             await store.search(QUERY, limit=50)
         assert (raised.value.status, raised.value.item) == (422, item)
@@ -122,14 +122,14 @@ class TestAFullDisk:
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
         full = Refusal(StatusCode.INTERNAL, 500, FULL_DISK)
-        node.refuse = lambda call: full if call.name in {"upsert", "delete"} else None
+        node.reject = lambda call: full if call.name in {"upsert", "delete"} else None
         for write in (store.upsert(make_points(3)), store.delete(["a"])):
             with pytest.raises(StoreError, match="No space left on device") as raised:
                 await write
             assert (type(raised.value), raised.value.code) == (StoreError, "store_failed")
         assert (node.names["upsert"], node.names["delete"]) == (1, 1)
         assert await store.search(QUERY, limit=1) == []
-        node.refuse = lambda _: None
+        node.reject = lambda _: None
         await store.upsert(make_points(3))
         assert node.written == 3
 
@@ -193,7 +193,7 @@ class TestRates:
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
         used_up = Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, USED_UP, retry_after_s=60)
-        node.refuse = lambda call: used_up if call.name == "search" else None
+        node.reject = lambda call: used_up if call.name == "search" else None
         with pytest.raises(StoreThrottledError, match="Retry after 60s") as raised:
             await store.search(QUERY, limit=1)
         assert (raised.value.status, raised.value.headers) == (503, {"Retry-After": "60"})
@@ -202,14 +202,14 @@ class TestRates:
     async def test_where_the_header_is_missing_the_words_are_read(
         self, node: QdrantNode, store: QdrantServerStore
     ) -> None:
-        node.refuse = lambda _: Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, USED_UP)
+        node.reject = lambda _: Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, USED_UP)
         with pytest.raises(StoreThrottledError) as raised:
             await store.count()
         assert raised.value.retry_after_s == 60
 
     async def test_a_write_larger_than_the_limit_is_split(self, node: QdrantNode, store: QdrantServerStore) -> None:
         too_large = Refusal(StatusCode.RESOURCE_EXHAUSTED, 429, TOO_LARGE)
-        node.refuse = lambda call: too_large if call.name == "upsert" and call.size > 3 else None
+        node.reject = lambda call: too_large if call.name == "upsert" and call.size > 3 else None
         await store.upsert(make_points(10))
         assert [call.size for call in node.calls if call.name == "upsert"] == [10, 5, 2, 2, 2, 2, 2]
         assert node.written == 10
@@ -223,7 +223,7 @@ class TestRates:
         def reject(call: Call) -> Refusal | None:
             return held_up.pop() if call.name == "upsert" and node.written and held_up else None
 
-        node.refuse = reject
+        node.reject = reject
         await store.upsert(make_points(10))
         assert [call.size for call in node.calls if call.name == "upsert"] == [4, 4, 4, 2]
         assert node.written == 10

@@ -121,7 +121,7 @@ class TestANodeThatFails:
             settings = _settings(nodes, prefer_grpc=prefer_grpc, read_timeout_s=0.05, timeout_s=0.5)
             async with _store(settings) as store:
                 hung = await _asked(nodes, store)
-                hung.refuse = lambda call: _hang() if call.name == "upsert" else None
+                hung.reject = lambda call: _hang() if call.name == "upsert" else None
                 await store.upsert(make_points(3))
                 assert sum(node.written for node in nodes) == 3
                 assert hung.written == 0
@@ -142,7 +142,7 @@ class TestANodeThatFails:
     async def test_a_rejection_is_not_retried_on_another_node(self, prefer_grpc: bool) -> None:
         async with qdrant_nodes(*THREE) as nodes, _store(_settings(nodes, prefer_grpc=prefer_grpc)) as store:
             for node in nodes:
-                node.refuse = lambda _: Refusal(grpc.StatusCode.PERMISSION_DENIED, 403, "Forbidden")
+                node.reject = lambda _: Refusal(grpc.StatusCode.PERMISSION_DENIED, 403, "Forbidden")
             with pytest.raises(StoreRejectedError, match="Forbidden"):
                 await store.count()
             assert sum(len(node.calls) for node in nodes) == 1

@@ -16,7 +16,7 @@ C, D, COUNT = 6, 3, 400
 
 
 def example() -> tuple[nn.Linear, torch.Tensor, torch.Tensor]:
-    """A layer, inputs, and targets that a turned layer would give."""
+    """A layer, inputs, and targets that a rotated layer would return."""
     torch.manual_seed(4)
     layer, inputs = nn.Linear(C, D), torch.randn(COUNT, C)
     turned = layer(inputs) @ torch.linalg.qr(torch.randn(D, D))[0]

@@ -116,7 +116,7 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 
 def whitened(vectors: list[np.ndarray], components: int) -> list[np.ndarray]:
-    """Whiten by the eigenvectors of the covariance matrix, summed up pair by pair of channels."""
+    """Whiten by the eigenvectors of the covariance matrix, summed pair by pair of channels."""
     mean = sum(vectors) / len(vectors)
     channels = range(len(mean))
     covariance = np.array(

@@ -48,7 +48,7 @@ def test_no_row_is_in_two_pairs() -> None:
 
 
 def test_every_epoch_has_as_many_paired_batches() -> None:
-    """5, 2, 4, 1 and 3 photographs give 2 + 1 + 2 + 0 + 1 = 6 pairs, which are 3 batches of 2 pairs."""
+    """5, 2, 4, 1 and 3 photographs yield 2 + 1 + 2 + 0 + 1 = 6 pairs, which are 3 batches of 2 pairs."""
     source = generator()
     assert [len(paired_batches(labels(), 4, source)) for _ in range(10)] == [3] * 10
 

@@ -1,4 +1,4 @@
-"""What a training writes down and shows."""
+"""Files and output of a training."""
 
 from __future__ import annotations
 

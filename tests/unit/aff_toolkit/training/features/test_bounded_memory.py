@@ -58,7 +58,7 @@ def photograph(row: int) -> Photograph:
 
 
 def write_large_store(directory: Path) -> None:
-    """Extract one shard, and give it to the store as each of its shards: files that the disk holds once."""
+    """Extract one shard, and use it as each of the shards: the disk stores the files once."""
     photographs = [photograph(row) for row in range(SHARDS * SHARD_PHOTOGRAPHS)]
     extract_features(photographs[:SHARD_PHOTOGRAPHS], EXTRACTORS, extract, directory, SETTINGS, lambda _: None)
     description = describe_store(photographs, EXTRACTORS, SETTINGS)

@@ -48,7 +48,7 @@ def grey(row: int) -> np.ndarray:
 
 def load(row: int) -> np.ndarray:
     if row == UNREADABLE:
-        raise ImageError("is no image")
+        raise ImageError("is not an image")
     return grey(row)
 
 
@@ -57,7 +57,7 @@ def photographs() -> list[Photograph]:
 
 
 class Extractor:
-    """Gives the mean of an image, and as many tokens as its number says, modulo six."""
+    """Returns the mean of an image, and its number modulo six as the number of tokens."""
 
     def __init__(self, broken: int | None = None, killed_at: int | None = None) -> None:
         self.images = 0
@@ -113,7 +113,7 @@ def test_local_tokens_are_padded_to_the_longest_of_the_batch_alone(tmp_path: Pat
 
 def test_an_unreadable_photograph_is_noted_and_left_out(tmp_path: Path) -> None:
     store = make(tmp_path)
-    assert store.unreadable() == {UNREADABLE: "4.jpg: is no image"}
+    assert store.unreadable() == {UNREADABLE: "4.jpg: is not an image"}
     assert np.flatnonzero(~store.readable).tolist() == [UNREADABLE]
     assert store.names[2] == "2.jpg"
     assert store.instances[2] == "thing-1"
@@ -144,7 +144,7 @@ DAMAGES = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "altered": lambda path: path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1])),
     "without its note": lambda path: path.with_suffix(".json").unlink(),
-    "with a note that says nothing": lambda path: path.with_suffix(".json").write_text("{}"),
+    "with an empty note": lambda path: path.with_suffix(".json").write_text("{}"),
     "with half a note": lambda path: path.with_suffix(".json").write_text('{"size_by'),
 }
 

@@ -40,7 +40,7 @@ PHOTOGRAPHS = [render_view(scene, 0, size=(120, 160)) for scene in range(4)]
 
 
 def write_tiny_pair(directory: Path, stored: Stored) -> BaseBundle:
-    """Write the pair of the tests' bundle, and its extractors beside it."""
+    """Write the pair of the tests' bundle, and its extractors next to it."""
     base = BaseBundle.open(TINY_BUNDLE)
     encoder = QUERY_BACKBONES[BACKBONE].build(D)
     load_onnx_weights(encoder, TINY_BUNDLE / "query_encoder.onnx", coloured_tiles(8, SIZE, seed=0))

@@ -1,4 +1,4 @@
-"""The prototypes lie in a bundle unless its recipe leaves them out; those of a frozen base stay."""
+"""The prototypes are in a bundle unless its recipe leaves them out; those of a frozen base stay."""
 
 from __future__ import annotations
 

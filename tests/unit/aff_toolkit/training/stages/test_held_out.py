@@ -1,4 +1,4 @@
-"""Which photographs are held out, and what they are asked."""
+"""The photographs that are held out, and the queries for them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ ALONE, PAIRS = 40, 8
 
 
 def recipe(directory: Path, single_photographs: str, held_out_share: float) -> TrainingRecipe:
-    """List 40 photographs that stand alone and 8 pairs; set how the recipe treats them."""
+    """List 40 photographs without a partner and 8 pairs; set how the recipe treats them."""
     (directory / "a.png").write_bytes(plain_png((9, 99, 9)))
     shown = [""] * ALONE + [f"pair-{n // 2}" for n in range(2 * PAIRS)]
     rows = "".join(f"a.png,{instance},train\n" for instance in shown)

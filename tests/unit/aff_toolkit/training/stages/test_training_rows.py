@@ -131,7 +131,7 @@ def test_views_of_a_scene_are_grouped_by_a_finished_bundle(tiny_training: TinyTr
     base = BaseBundle.open(tiny_training.bundle)
     encoder = GalleryEncoder.load(base.directory, base.manifest, device="cpu")
     scenes = ScenesSource(instances=4, views=1).photographs()
-    # Every scene stands there twice, and one photograph cannot be read.
+    # Every scene is listed twice, and one photograph cannot be read.
     photographs = [*scenes, Photograph("broken", "broken", refuse), *scenes]
     extractors = ExtractorSet.of_directory(base.manifest.extractors, base.directory)
     settings = StoreSettings(pixel_size=48, copies=2)
