@@ -61,7 +61,7 @@ def test_a_hit_opens_large_beside_the_photograph_with_its_details(any_page: Page
     dialog.get_by_text("Your photograph").wait_for()
     assert dialog.get_by_role("img").count() == 2
     details = dialog.locator("dl").inner_text()
-    for expected in ("scene 3", "2021", "320 \N{MULTIPLICATION SIGN} 240 pixels", "Camera 0", ids[0]):
+    for expected in ("scene 3", "2021", "320 \N{MULTIPLICATION SIGN} 240 pixels", "Camera", ids[0]):
         assert expected in details
     any_page.keyboard.press("ArrowRight")
     eventually(any_page, "id => document.querySelector('dl').textContent.includes(id)", ids[1])
@@ -83,11 +83,11 @@ def test_the_way_back_closes_the_large_view(any_page: Page) -> None:
 
 
 def test_a_photograph_can_be_downloaded(page: Page) -> None:
-    search(page, photograph(3, 0))
+    first = search(page, photograph(3, 0))[0]
     page.locator(f"{HITS} .open").first.click()
     with page.expect_download() as downloaded:
         page.get_by_role("dialog").get_by_text("Download").click()
-    assert downloaded.value.suggested_filename == "0.jpg"
+    assert downloaded.value.suggested_filename == first.split("/")[1]
     assert downloaded.value.path().stat().st_size > 1000
 
 
@@ -133,6 +133,34 @@ def test_a_deletion_is_carried_out_when_the_page_is_left(open_page: OpenPage, ex
     page.goto("about:blank")
     other = open_page(path="/#gallery")
     eventually(other, "async id => (await fetch(`/images?id=${encodeURIComponent(id)}`)).status === 404", extra[2])
+
+
+def test_a_deletion_that_needs_a_key_prompts_for_it_and_is_repeated(open_page: OpenPage, extra: list[str]) -> None:
+    page = open_page(path="/#gallery")
+    page.wait_for_selector(TILES)
+    page.clock.install()
+    sent: list[tuple[str | None, str]] = []
+
+    def answer(route: Route) -> None:
+        sent.append((route.request.headers.get("authorization"), route.request.post_data or ""))
+        problem = {"title": "Key missing", "detail": "send a key", "status": 401, "code": "key_missing"}
+        headers = {"Access-Control-Allow-Origin": "*"}
+        route.fulfill(
+            status=200 if sent[-1][0] else 401, json={"deleted": 1} if sent[-1][0] else problem, headers=headers
+        )
+
+    page.route("**/images/delete", answer)
+    page.get_by_label(f"Select {extra[2]}").check(force=True)
+    page.locator(".selection").get_by_text("Delete").click()
+    page.clock.fast_forward(9000)
+    page.wait_for_selector(".note-card:has-text('Adding, editing and deleting need a key.')")
+    assert ids_of(page.locator(TILES))[0] == extra[2]
+    page.locator(".note-card input").fill("0a1b2c")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".note:has-text('1 photograph deleted.')")
+    with page.expect_response("**/images/delete"):
+        page.clock.fast_forward(9000)
+    assert sent == [(None, f'{{"ids":["{extra[2]}"]}}'), ("Bearer 0a1b2c", f'{{"ids":["{extra[2]}"]}}')]
 
 
 def test_details_are_edited_added_and_removed(open_page: OpenPage, extra: list[str]) -> None:
@@ -211,7 +239,11 @@ def test_several_dropped_files_are_added_from_any_view(page: Page, services: Loc
 
 def test_adding_pauses_and_goes_on_also_after_the_page_was_closed(page: Page, folder: Path) -> None:
     held: list[Route] = []
-    page.context.route("**/index?**", held.append)
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.context.route("**/index?**", hold)
     page.get_by_role("link", name="Add").click()
     page.set_input_files("#folder", folder)
     page.wait_for_selector(".progress-text:has-text('0 of 5')")

@@ -1,7 +1,7 @@
 // Deleting with undo: images disappear at once, and are deleted some seconds later or when the page is left.
 
 import { deleteImages } from "./api.js";
-import { note, sentence } from "./messages.js";
+import { note, report } from "./messages.js";
 import { t } from "./texts.js";
 
 const UNDO_MS = 8000;
@@ -53,7 +53,7 @@ async function finish(batch, options) {
     await Promise.all(requests);
   } catch (error) {
     restore(batch);
-    note(sentence(error), { label: t("try_again"), action: () => deleteLater(batch) });
+    report(error, () => deleteLater(batch));
   }
 }
 

@@ -6,7 +6,7 @@ import { button, el } from "./dom.js";
 import { stringify } from "./exact_json.js";
 import { FilterChips, toFilter } from "./filter_chips.js";
 import { tile } from "./hit_grid.js";
-import { announce, failure, kindOf, note, notice, sentence } from "./messages.js";
+import { announce, failure, kindOf, note, notice, report } from "./messages.js";
 import { dayOf, t } from "./texts.js";
 
 const PAGE = 60;
@@ -174,22 +174,26 @@ export class GalleryView {
     }
     const key = el("input", { type: "text", required: true, autocapitalize: "off" }), value = el("input", { type: "text", required: true });
     const form = el("form.edit-selected", {}, el("label", {}, t("detail_name"), key), el("label", {}, t("detail_value"), value), el("button.primary", {}, t("save")));
-    form.addEventListener("submit", async (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
-      const ids = [...this._selected], change = { [key.value.trim()]: value.value };
-      try {
-        for (const id of ids) await changePayload(id, change);
-        this._select([]);
-        this.changed();
-        note(t("saved"));
-        this.show(this._app.state);
-      } catch (error) {
-        note(sentence(error));
-      }
+      this._saveSelected([...this._selected], { [key.value.trim()]: value.value });
     });
     this._bar.querySelector("form")?.remove();
     this._bar.append(form);
     key.focus();
+  }
+
+  async _saveSelected(ids, change) {
+    try {
+      for (const id of ids) await changePayload(id, change);
+    } catch (error) {
+      report(error, () => this._saveSelected(ids, change));
+      return;
+    }
+    this._select([]);
+    this._app.changed();
+    note(t("saved"));
+    this.show(this._app.state);
   }
 
   async _hideDeleted() {

@@ -86,14 +86,18 @@ export class Lightbox {
     image.addEventListener("error", () => image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))));
     if (width && height) this._picture.style.setProperty("--ratio", width / height);
     this._picture.replaceChildren(image);
-    this._original = false;
     if (!this._config.originals) return;
     const large = el("img.original", { alt: "", src: originalUrl(id) });
-    large.addEventListener("load", () => {
-      if (this._item.id !== id) return;
-      this._original = true;
-      image.src = large.src;
+    large.addEventListener("load", () => { if (this._item.id === id) image.src = large.src; });
+    large.addEventListener("error", async () => { // of a format that browsers do not show, or it is not there
+      const isThere = (await fetch(large.src, { method: "HEAD" }).catch(() => ({ ok: false }))).ok;
+      if (!isThere && this._item.id === id) this._withoutOriginal();
     });
+  }
+
+  _withoutOriginal() {
+    this._actions.querySelector("a").href = thumbnailUrl(this._item.id);
+    if (!this._details.querySelector(".hint")) this._details.append(el("p.hint", {}, t("no_original")));
   }
 
   _showQuery(query) {

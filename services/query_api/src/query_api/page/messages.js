@@ -86,6 +86,15 @@ export function announce(text) {
   region.textContent = text;
 }
 
+/** Report a failure of something that is no longer in view; prompts for the key where one is missing. */
+export function report(error, retry) {
+  if (kindOf(error) !== "key") return note(sentence(error), { label: t("try_again"), action: retry });
+  const card = el("div.note-card", {}, failure(error, { retry: () => { card.remove(); retry(); } }),
+    button("close", t("dismiss"), () => card.remove(), { bare: true }));
+  document.getElementById("notes").append(card);
+  return () => card.remove();
+}
+
 /** Show a note for some seconds, with an optional action; return a function that removes it. */
 export function note(text, { label = null, action = null, ms = NOTE_MS } = {}) {
   const element = el("div.note", {}, el("p", {}, text));

@@ -21,7 +21,7 @@ const EN = {
   less_alike: { one: "1 less alike", other: "{n} less alike" },
   strength_same: "Same", strength_likely: "Likely", strength_weak: "Weak",
   strength_same_long: "The same", strength_likely_long: "Likely the same", strength_weak_long: "Less alike",
-  score: "Alikeness {percent}", no_thumbnail: "No preview", similar: "find more like it",
+  score: "Similarity {percent}", no_thumbnail: "No preview", similar: "find more like it",
 
   filters: "Filters", clear_filters: "Clear filters", per_all: "All results", per_one: "One per {key}",
   key_folder: "Folder", key_taken_at: "Taken", chip_taken_at: "Year", key_camera: "Camera", key_location: "Place", key_file_name: "File",
