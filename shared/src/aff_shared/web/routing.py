@@ -171,6 +171,12 @@ async def thumbnail_response(source: ThumbnailSource, item_id: str, request: Req
         raise ImageNotFoundError("the gallery holds no thumbnail of this id", item=item_id)
     tag = f'"{hashlib.sha256(thumbnail).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": _CACHED}
-    if tag in request.headers.get("if-none-match", ""):
+    if is_unchanged(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(thumbnail, media_type=_MEDIA_TYPE, headers=headers)
+
+
+def is_unchanged(request: Request, tag: str) -> bool:
+    """Return whether the caller's `If-None-Match` names an entity tag: alone, in a list, weakly, or as `*`."""
+    named = {one.strip().removeprefix("W/") for one in ",".join(request.headers.getlist("if-none-match")).split(",")}
+    return tag in named or "*" in named

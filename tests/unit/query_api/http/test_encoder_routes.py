@@ -45,6 +45,13 @@ async def test_the_current_graph_has_to_be_revalidated(client: httpx.AsyncClient
     assert "no-cache" in response.headers["cache-control"]
     again = await client.get("/encoder/model.onnx", headers={"if-none-match": response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    for named in ("*", f"W/{response.headers['etag']}", f'"another", {response.headers["etag"]}'):
+        assert (await client.get("/encoder/model.onnx", headers={"if-none-match": named})).status_code == 304
+    head = await client.head("/encoder/model.onnx")
+    assert (head.headers["content-length"], head.headers["etag"]) == (
+        response.headers["content-length"],
+        response.headers["etag"],
+    )
     other = await client.get("/encoder/model.onnx", headers={"if-none-match": '"another"'})
     assert other.content == response.content
 
@@ -56,6 +63,8 @@ async def test_a_part_of_a_graph_may_be_requested(client: httpx.AsyncClient) -> 
     assert part.headers["content-range"] == f"bytes 10-19/{len(whole)}"
     beyond = await client.get("/encoder/model.onnx", headers={"range": f"bytes={len(whole)}-"})
     assert beyond.status_code == 416
+    changed = await client.get("/encoder/model.onnx", headers={"range": "bytes=10-19", "if-range": '"another"'})
+    assert (changed.status_code, changed.content) == (200, whole)
 
 
 async def test_a_graph_that_the_encoder_does_not_have_is_reported_as_missing(client: httpx.AsyncClient) -> None:
@@ -106,7 +115,14 @@ async def test_head_has_the_headers_of_get_and_no_body(client: httpx.AsyncClient
         assert int(head.headers["content-length"]) == int(get.headers["content-length"]) > 0
 
 
-@pytest.mark.parametrize("path", ["/search/", "/search/batch/", "/search/embedding/", "/encoder/", "/page", "/readyz/"])
-async def test_a_slash_too_many_is_not_found(client: httpx.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/search", "/search/batch", "/search/embedding", "/search/similar", "/encoder", "/readyz"]
+)
+async def test_a_slash_at_the_end_changes_nothing(client: httpx.AsyncClient, path: str) -> None:
     for method in ("GET", "POST"):
-        require_problem(await client.request(method, path), 404, "not_found")
+        without, response = await client.request(method, path), await client.request(method, f"{path}/")
+        assert (response.status_code, response.headers.get("allow")) == (
+            without.status_code,
+            without.headers.get("allow"),
+        )
+        assert response.text == without.text

@@ -16,7 +16,7 @@ from aff_shared.schemas.embedding_space import Sha256
 from aff_shared.schemas.examples import GRAPH_SHA256
 from aff_shared.schemas.searching import EncoderDescription, EncoderFile
 from aff_shared.web.problems import problem_responses
-from aff_shared.web.routing import scoped_router
+from aff_shared.web.routing import is_unchanged, scoped_router
 from aff_shared.web.settings import Scope
 from query_api.components import components_of
 from query_api.embedding.query_encoder import Precision, graph_path
@@ -62,7 +62,7 @@ async def get_encoder_model(
     graph = find_graph(serving, precision, sha256)
     lasting = "public, max-age=31536000, immutable" if graph.immutable else "public, no-cache"
     headers = {"ETag": f'"{graph.sha256}"', "Cache-Control": lasting}
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    if is_unchanged(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     await asyncio.to_thread(require_whole, graph, serving)
     return FileResponse(graph.path, media_type=_MEDIA_TYPE, headers=headers)
