@@ -24,7 +24,7 @@ from aff_shared.store.settings import StoreSettings
 from aff_shared.web import serving
 from aff_shared.web.settings import AccessSettings, ListenSettings, ObserveSettings
 from gallery_indexer.settings import IndexerSettings
-from query_api.search.search_metrics import SearchMetrics
+from query_api.search.search_queue import SearchMetrics
 from query_api.settings import QuerySettings
 
 Object = dict[str, Any]

@@ -30,8 +30,7 @@ from query_api.http.routes import LoadSheddingMiddleware, operation_router, rout
 from query_api.search.active_model import ActiveModel, LoadedEncoder
 from query_api.search.browse_gallery import BrowseGallery
 from query_api.search.search_gallery import SearchGallery
-from query_api.search.search_metrics import SearchMetrics
-from query_api.search.search_queue import SearchQueue
+from query_api.search.search_queue import SearchMetrics, SearchQueue
 from query_api.search.vector_search import VectorSearch
 from query_api.settings import QuerySettings
 

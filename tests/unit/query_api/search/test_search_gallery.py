@@ -19,8 +19,7 @@ from aff_shared.errors import (
 from aff_shared.schemas.searching import HitOptions
 from query_api.embedding.photograph_embedder import Photograph
 from query_api.search.search_gallery import SearchGallery
-from query_api.search.search_metrics import SearchMetrics
-from query_api.search.search_queue import SearchQueue
+from query_api.search.search_queue import SearchMetrics, SearchQueue
 from query_api.search.vector_search import VectorSearch
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
 from tests.support.fixed_active_model import fixed_active_model

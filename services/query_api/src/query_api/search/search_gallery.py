@@ -26,8 +26,7 @@ from aff_shared.store.gallery_store import Embedding, GalleryHit
 from aff_shared.web.observability import span
 from query_api.embedding.photograph_embedder import Photograph, PhotographEmbedder
 from query_api.search.active_model import ActiveModel, ModelSnapshot
-from query_api.search.search_metrics import SearchMetrics
-from query_api.search.search_queue import SearchQueue
+from query_api.search.search_queue import SearchMetrics, SearchQueue
 from query_api.search.vector_search import VectorSearch
 
 _UNIT_TOLERANCE = 1e-2
