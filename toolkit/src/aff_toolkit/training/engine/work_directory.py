@@ -145,7 +145,7 @@ class StageLog:
         if name in expected:
             self._before = sum(list(expected.values())[: list(expected).index(name)])
             total = sum(expected.values())
-            self._whole = bar.add_task("all stages", total=total, rate="estimated seconds", completed=self._before)
+            self._whole = bar.add_task("all stages", total=total, rate="estimated seconds", completed=round(self._before))
 
     def resume(self, step: int, total: int) -> None:
         """Continue after `step` of `total`; log lines of later steps are removed."""

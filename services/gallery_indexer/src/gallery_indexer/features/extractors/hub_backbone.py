@@ -232,5 +232,5 @@ def build_model(model: Mapping[str, Any], *, with_attentions: bool) -> nn.Module
     kind_of(model)
     config = AutoConfig.for_model(**model)
     options = {"attn_implementation": "eager"} if with_attentions else {}
-    built: nn.Module = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call]
+    built: nn.Module = AutoModel.from_config(config, dtype=torch.float32, **options)
     return built
