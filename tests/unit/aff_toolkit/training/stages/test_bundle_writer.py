@@ -1,8 +1,11 @@
-"""A bundle comes out with an int8 query encoder where that loses little, else without one and with the reason."""
+"""A bundle contains an int8 query encoder if that loses little; else the reason why there is none."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -18,11 +21,13 @@ from aff_shared.schemas.preprocessing import preprocess
 from aff_toolkit.errors import ExportMismatchError
 from aff_toolkit.evaluation.protocols import Protocol, scenes_protocol
 from aff_toolkit.export.export_gate import ExportSection
+from aff_toolkit.export.query_encoder_graph import export_query_encoder
 from aff_toolkit.models.base_bundle import BaseBundle, load_onnx_weights
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES, QueryEncoder
 from aff_toolkit.training.engine.work_directory import TrainingLog
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.recipe_sections import BaseSection
+from aff_toolkit.training.stages import export as export_stage
 from aff_toolkit.training.stages.bundle_writer import BundleWriter
 from aff_toolkit.training.stages.export import INT8_QUERY_ENCODER_FILE, TrainedPair
 from aff_toolkit.training.stages.gallery_side import GallerySide
@@ -35,7 +40,7 @@ from tests.support.tiny_training import TinyTraining, tiny_recipe
 
 @dataclass
 class Writing:
-    """What is needed to write the finished training's pair once more, into `output`."""
+    """The finished training's pair, to be written again into `output`."""
 
     training: TinyTraining
     output: Path
@@ -45,7 +50,7 @@ class Writing:
     judgement: Judgement | None = None
 
     @property
-    def told(self) -> list[str]:
+    def reported(self) -> list[str]:
         """Lines about the int8 query encoder."""
         return [line.strip() for line in self.screen.getvalue().splitlines() if "int8 query encoder" in line]
 
@@ -78,6 +83,23 @@ class Writing:
         manifest = load_manifest(self.output)
         verify_files(self.output, manifest)
         return manifest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _equal_weights_are_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An export takes seconds: further writes of the same weights copy the graph of the first one."""
+    graphs = tmp_path_factory.mktemp("graphs")
+
+    def once(encoder: QueryEncoder, size: int, path: Path) -> None:
+        weights = b"".join(value.numpy().tobytes() for value in encoder.state_dict().values())
+        graph = graphs / f"{hashlib.sha256(weights).hexdigest()}-{size}.onnx"
+        if not graph.exists():
+            export_query_encoder(encoder, size, graph)
+        shutil.copyfile(graph, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_stage, "export_query_encoder", once)
+        yield
 
 
 @pytest.fixture
@@ -127,7 +149,7 @@ def test_both_graphs_are_in_the_bundle_and_their_figures_in_its_manifest(writing
     assert export["int8"]["protocol"] == "scenes"
     assert export["int8"]["map_fp32"] == scores["asymmetric"]["map"]
     assert export["int8"]["map_int8"] == scores["asymmetric_int8"]["map"]
-    assert writing.told == [f"with an int8 query encoder: {export['int8']['reason']}"]
+    assert writing.reported == [f"with an int8 query encoder: {export['int8']['reason']}"]
     assert manifest.name == "own"
 
 
@@ -170,7 +192,7 @@ def test_an_int8_graph_that_loses_too_much_leaves_no_file_and_is_reported(writin
     assert verdict["accepted"] is False
     assert verdict["map_fp32"] == 1
     assert verdict["map_int8"] < 0.99
-    assert writing.told == [f"without an int8 query encoder: {verdict['reason']}"]
+    assert writing.reported == [f"without an int8 query encoder: {verdict['reason']}"]
     assert f"{100 * verdict['map_int8']:.2f} against {100 * verdict['map_fp32']:.2f}" in verdict["reason"]
     assert OnnxQueryEncoder.load(writing.output, manifest, threads=1).precision == "fp32"
 
@@ -188,7 +210,7 @@ def test_without_a_protocol_or_a_wish_there_is_no_int8_graph(
     assert manifest.query_encoder.int8_model is None
     assert not (writing.output / INT8_QUERY_ENCODER_FILE).exists()
     assert words in manifest.metrics["export"]["int8"]["reason"]
-    assert [words in line for line in writing.told] == [True]
+    assert [words in line for line in writing.reported] == [True]
 
 
 def test_a_float32_graph_that_is_not_the_network_writes_no_bundle(writing: Writing) -> None:
