@@ -1,6 +1,6 @@
 """Phrasings that this project's texts avoid, each with what to write instead, and a search for them.
 
-`python -m tests.support.plain_english PATH...` lists the findings in files and directories.
+`python -m tests.support.plain_english PATH...` lists the findings in files and directories, and exits with 1 if any.
 """
 
 from __future__ import annotations
@@ -144,13 +144,14 @@ def files_below(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted({*path.rglob("*.py"), *path.rglob("*.md")})
 
 
-def main() -> None:
-    """List the findings in the paths of the command line, and count them per phrasing."""
+def main() -> int:
+    """List the findings in the paths of the command line; return 1 if there are any."""
     found = [finding for name in sys.argv[1:] for path in files_below(Path(name)) for finding in findings_in(path)]
     for one in found:
         sys.stdout.write(f"{one.path}:{one.line}: '{one.phrase}' -> {one.instead}\n    {one.text[:140]}\n")
     sys.stdout.write(f"{len(found)} findings in {len({one.path for one in found})} files\n")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
