@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 from typer.main import get_command
 
+import gallery_indexer.features.shards  # noqa: F401 - registers its errors
 from aff_benchmarks.report.report import read_report, shown
 from aff_shared.bundles.bundle import MixerKind, load_manifest
 from aff_shared.errors import AffError
@@ -24,7 +25,6 @@ from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.losses import CompatibilityLoss
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import JointSection, MixerSection, QueryEncoderSection
-from gallery_indexer.features.shards import store_errors  # noqa: F401
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 from tests.support.photos_bundle import PHOTOS_BUNDLE, needs_photos_bundle
