@@ -19,6 +19,7 @@ const RECENT = 24;
 const DEVICE = "aff_on_this_device";
 const PLACEHOLDERS = [1.33, 0.75, 1.5, 1, 1.33, 0.66, 1.5, 1.33, 0.75, 1.4, 1, 1.33];
 const RETRIES = 3;
+const CHIPS_MS = 400; // hits wait this long for the chips above them
 
 export class SearchView {
   /** @param app Has the page's `state` and `config`, `go` to another state, `show` an image, and `add` files. */
@@ -101,6 +102,7 @@ export class SearchView {
       ]);
       if (turn !== this._turn) return;
       const shown = images.filter(({ id }) => !isDeleted(id));
+      if (total > 0) this._loadChips(this._app.state);
       this._recentTitle.hidden = shown.length === 0;
       this._recent.replaceChildren(...shown.map((image) => tile(image, config, {
         onOpen: () => this._app.go({ query: { similar: image.id }, crop: null, limit: FIRST_HITS }), label: t("similar"),
@@ -187,6 +189,7 @@ export class SearchView {
   }
 
   _showReadable(readable) {
+    this._stage.parentElement.classList.remove("loading");
     this._stage.classList.toggle("unreadable", !readable);
     if (readable) setVars(this._stage, { ratio: this._image.naturalWidth / this._image.naturalHeight });
     this._showRegion(readable ? this._app.state.crop : null);
@@ -197,6 +200,7 @@ export class SearchView {
     this._mayHaveRegion = query.photo !== undefined;
     this._device.closest("label").classList.toggle("unused", !this._mayHaveRegion);
     this._showRegion(null);
+    this._stage.parentElement.classList.add("loading"); // until the photograph's proportions are known
     this._queryName.textContent = query.name ?? query.similar;
     this._queryName.title = query.name ?? query.similar;
     if (!this._mayHaveRegion) return this._showSimilar(query, state);
@@ -256,11 +260,10 @@ export class SearchView {
     this.element.setAttribute("aria-busy", "true");
     try {
       this._config = await this._app.config();
-      const { hits } = await this._search(state, mine);
+      const [{ hits }] = await Promise.all([this._search(state, mine), Promise.race([this._loadChips(state), delay(CHIPS_MS)])]);
       if (mine !== this._turn) return;
       this._hits = hits;
       this._message.replaceChildren();
-      this._chipsLoaded ??= this.chips.load(state).then((done) => { if (!done) this._chipsLoaded = null; });
       this._render();
       announce(this._status.textContent);
       this._app.shown();
@@ -269,6 +272,12 @@ export class SearchView {
     } finally {
       if (mine === this._turn) this.element.removeAttribute("aria-busy");
     }
+  }
+
+  /** Load the chips once, before hits are shown, so that these stay where they are. */
+  _loadChips(state) {
+    this._chipsLoaded ??= this.chips.load(state).then((done) => { if (!done) this._chipsLoaded = null; });
+    return this._chipsLoaded;
   }
 
   async _search(state, mine) {
@@ -357,6 +366,8 @@ export class SearchView {
     }
   }
 }
+
+const delay = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 function summary(hits, strong) {
   const found = t("found", { n: hits.length });
