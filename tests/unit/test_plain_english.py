@@ -15,10 +15,10 @@ SOURCES = {
     "client/src": 0,
     "services/query_api/src": 0,
     "services/gallery_indexer/src": 0,
-    "toolkit/src": 1,
+    "toolkit/src": 0,
     "benchmarks/src": 0,
     "tests": 8,
-    "docs/examples": 1,
+    "docs/examples": 0,
 }
 """Directories with Python code, and the findings that are still to be fixed in them: a count may only fall."""
 

@@ -1,4 +1,4 @@
-"""What the scores of a bundle mean: the similarities from which hits show the same thing, or probably do."""
+"""Meaning of the scores of a bundle: the similarities from which hits show the same thing, or probably do."""
 
 from __future__ import annotations
 
