@@ -19,6 +19,9 @@ TESTS = Path(__file__).parent
 SLOW_DIRECTORIES = {"e2e", "fuzz"}
 SLOW_FIXTURES = {"tiny_training", "services"}  # a training; both services in a separate process
 
+# Programs that packages install, such as Node.js, for tests that start them.
+os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
+
 # How long an example takes depends on how busy the machine is, not on the code. `make fuzz` runs more examples.
 hypothesis.settings.register_profile(
     "project", deadline=None, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "25"))
