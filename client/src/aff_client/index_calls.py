@@ -92,7 +92,7 @@ def image_files(source: Path) -> Iterator[tuple[str, Path]]:
             yield relative.as_posix(), path
 
 
-def upload_batches(source: Path | Iterable[Path], payload: JsonObject | None, most: int) -> Iterator[list[Upload]]:
+def upload_batches(source: Path | Iterable[Path], payload: JsonObject | None, most: int = 16) -> Iterator[list[Upload]]:
     """Yield the image files of a source, read in batches of at most `most`.
 
     Raises:

@@ -17,8 +17,6 @@ from aff_shared.schemas.indexing import GalleryImage, IndexResponse, JsonObject,
 from aff_shared.schemas.payload_filter import PayloadFilter
 
 __all__ = ["AsyncIndexerClient", "IndexerClient", "Upload"]
-
-_BATCH = 16
 _CUT_OFF = "the response ended early; images with a receipt are in the gallery"
 
 
@@ -62,12 +60,10 @@ class IndexerClient(ServiceClient):
     ) -> Iterator[Receipt]:
         """Index a file, several files, or the image files of a folder; yield receipts as images are done.
 
-        The ids are paths relative to the folder, and names of single files; every image has the payload.
-
-        Raises:
-            OSError: A file cannot be read; otherwise as `index`.
+        The ids are paths relative to the folder, and names of single files; every image has the payload. Errors as
+        `index`; OSError if a file cannot be read.
         """
-        for batch in calls.upload_batches(source, payload, _BATCH):
+        for batch in calls.upload_batches(source, payload):
             yield from self.receipts(batch, details=details)
 
     def lookup(self, images: Sequence[LookupImage]) -> list[str]:
@@ -174,8 +170,8 @@ class AsyncIndexerClient(AsyncServiceClient):
     async def index_files(
         self, source: Path | Iterable[Path], *, payload: JsonObject | None = None, details: bool = True
     ) -> AsyncIterator[Receipt]:
-        """Index a file, several files, or the image files of a folder; see IndexerClient.index_files."""
-        for batch in calls.upload_batches(source, payload, _BATCH):
+        """Index files or a folder; see IndexerClient.index_files."""
+        for batch in calls.upload_batches(source, payload):
             async for receipt in self.receipts(batch, details=details):
                 yield receipt
 

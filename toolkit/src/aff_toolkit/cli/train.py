@@ -58,8 +58,7 @@ def train(
         ),
     ] = None,
     base: Annotated[
-        Path,
-        typer.Option(callback=find_default_bundle, help="With --images: path or name of the bundle to start from."),
+        Path, typer.Option(callback=find_default_bundle, help="With --images: bundle to start from, path or name.")
     ] = DEFAULT_BUNDLE,
     gallery_side: Annotated[
         Literal["keep", "train"] | None,
@@ -71,10 +70,7 @@ def train(
     ] = None,
     gallery_bundle: Annotated[
         Path | None,
-        typer.Option(
-            callback=bundle_named,
-            help="Train only a query encoder, for the embedding space of this bundle: path or name.",
-        ),
+        typer.Option(callback=bundle_named, help="Train only a query encoder, for the space of this bundle."),
     ] = None,
     query_backbone: Annotated[
         str | None, typer.Option(help="With --gallery-bundle: network of the query encoder, for example residual-32.")
@@ -228,11 +224,7 @@ def _keeps_base(outcome: TrainingOutcome, recipe: TrainingRecipe) -> bool:
 
 
 def _require_one_mode(
-    recipe: Path | None,
-    images: Path | None,
-    gallery_bundle: Path | None,
-    query_backbone: str | None,
-    for_images: dict[str, Any],
+    recipe: Path | None, images: Path | None, gallery_bundle: Path | None, query_backbone: str | None, for_images: Any
 ) -> None:
     """Reject options that contradict each other."""
     if (recipe is None) == (images is None):
