@@ -33,13 +33,16 @@ class ListOptions(BaseModel):
 
     limit: Annotated[
         int | None,
-        Field(ge=1, description="Maximum number of images, 60 by default; the service has an upper limit."),
+        Field(
+            ge=1, description="Maximum number of images, 60 by default; the service has an upper limit.", examples=[60]
+        ),
     ] = None
     order: Annotated[
         GalleryOrder,
         Field(
             description="`newest`: by falling `indexed_at`; `oldest`: by rising; `id`: in a fixed order that has no "
-            "meaning."
+            "meaning.",
+            examples=["newest"],
         ),
     ] = "newest"
     cursor: Annotated[
@@ -77,7 +80,11 @@ class FacetOptions(BaseModel):
 
     limit: Annotated[
         int | None,
-        Field(ge=1, description="Maximum number of values of a key, 20 by default; the service has an upper limit."),
+        Field(
+            ge=1,
+            description="Maximum number of values of a key, 20 by default; the service has an upper limit.",
+            examples=[20],
+        ),
     ] = None
     filter: FilterText = None
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from aff_shared.errors import ImageNotFoundError, InvalidFilterError, InvalidParameterError, StoreError
 from aff_shared.schemas.browsing import FacetOptions, FacetsResponse, GalleryImages, ListOptions, PageConfig
+from aff_shared.schemas.examples import GALLERY_IMAGES
 from aff_shared.schemas.indexing import GalleryImage
 from aff_shared.schemas.item_id import ItemId, other_spellings
 from aff_shared.web.problems import problem_responses
@@ -74,7 +75,10 @@ async def get_thumbnail(item_id: NamedItem, request: Request) -> Response:
 
 @router.get(
     "/images",
-    responses=problem_responses(InvalidParameterError, InvalidFilterError, ImageNotFoundError, StoreError),
+    responses={
+        **problem_responses(InvalidParameterError, InvalidFilterError, ImageNotFoundError, StoreError),
+        200: {"content": {"application/json": {"example": GALLERY_IMAGES}}},
+    },
     openapi_extra={"parameters": [_ONE_IMAGE, *query_parameters(ListOptions)]},
 )
 async def list_images(request: Request) -> GalleryImages | GalleryImage:
@@ -121,7 +125,9 @@ async def get_facets(request: Request) -> FacetsResponse:
 async def get_original(
     item_id: NamedItem,
     request: Request,
-    download: Annotated[bool, Query(description="Whether browsers store the file instead of showing it.")] = False,
+    download: Annotated[
+        bool, Query(description="Whether browsers store the file instead of showing it.", examples=[True])
+    ] = False,
 ) -> Response:
     """Return the file of an image, if the operator has configured the directory of the photographs."""
     await _image(item_id, request)
