@@ -349,6 +349,10 @@ class TestDockerfile:
             assert not secret or run.count("/etc/pip.conf") == 1, "a step copies the secret into a layer"
         assert not any("pip.conf" in source for source in copied(dockerfile))
 
+    def test_onnx_runtime_reports_nothing_to_its_maker(self, dockerfile: Path) -> None:
+        runs_it = "query_encoder" in dockerfile.read_text() or dockerfile == PAIR_DOCKERFILE
+        assert environment_of(dockerfile).get("ORT_DISABLE_TELEMETRY") == ("1" if runs_it else None)
+
     @pytest.mark.parametrize(("status", "ends_with"), [(200, 0), (503, 1)])
     def test_its_health_check_uses_the_port_of_the_settings(
         self, dockerfile: Path, status: int, ends_with: int

@@ -6,6 +6,8 @@ import asyncio
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -19,6 +21,7 @@ from aff_shared.errors import ListenError
 from aff_shared.web.service import create_service
 from aff_shared.web.serving import ServedApp, prepare_process, run_on_event_loop, serve
 from aff_shared.web.settings import AccessSettings, ListenSettings, Scope
+from tests.support.tiny_bundle import TINY_BUNDLE
 
 pytestmark = pytest.mark.anyio
 
@@ -143,3 +146,19 @@ def test_sigterm_ends_a_service_that_still_starts() -> None:
     with pytest.raises(SystemExit) as ended:
         run_on_event_loop(serve([ServedApp(app, listen)]))
     assert ended.value.code == 128 + signal.SIGTERM
+
+
+_SESSION = f"""
+from aff_shared.web.serving import prepare_process
+prepare_process()
+import onnxruntime
+onnxruntime.InferenceSession({str(TINY_BUNDLE / "query_encoder.onnx")!r}, providers=["CPUExecutionProvider"])
+"""
+
+
+def test_onnx_runtime_collects_nothing_in_a_service() -> None:
+    """It would start with an id of the device, and warn where it cannot write one."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
+    command = [sys.executable, "-c", _SESSION]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "telemetry" not in ended.stderr.lower()
