@@ -28,7 +28,7 @@ class StoreSettings(BaseSettings):
         api_key_file: File that holds it, where the key is not given.
         grpc_port: Port of the server's gRPC interface; bulk traffic goes there.
         prefer_grpc: Use gRPC rather than REST. None means gRPC, except where an address has a path, or is `https`
-            without a port: then a proxy stands in between, which passes REST on.
+            without a port, as behind a proxy.
         ca_cert_path: PEM file of the authority that signed the server's certificate (https addresses).
         collection: Public name of the gallery. In a server it is an alias; a collection of the name
             `<collection>-<space id>` stands behind it.

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 _FILES = "/docs/files"
-# The presets are those of FastAPI's own page; `deepLinking` gives each operation an address.
+# The presets are those of FastAPI's own page; `deepLinking` adds an address for each operation.
 _SCRIPT = """
 const place = document.getElementById("swagger-ui");
 SwaggerUIBundle({
