@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
+from scipy.optimize import isotonic_regression  # type: ignore[attr-defined] # its __all__ is computed
 
 from aff_shared.bundles.bundle import ScoreLevels
 from aff_toolkit.evaluation.protocols import Protocol

@@ -108,7 +108,7 @@ async def _read_form(request: Request, max_images: int) -> tuple[list[UploadedFi
     return images, {field: form.text(field) for field in form.parts if field != _IMAGE_FIELD}
 
 
-_Options = TypeVar("_Options", bound=SearchOptions | ListOptions | FacetOptions)
+_Options = TypeVar("_Options", SearchOptions, PhotographOptions, ListOptions, FacetOptions)
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

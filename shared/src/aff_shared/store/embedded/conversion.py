@@ -122,7 +122,7 @@ def scroll_request(scroll: RecordScroll, payload_filter: PayloadFilter | None) -
         filter=_of_moment(to_filter(payload_filter), scroll.get("moment")),
         with_payload=WITHOUT_THUMBNAIL,
         with_vector=False,
-        order_by=order and edge.OrderBy(TIME_KEY, direction, start and start.isoformat()),
+        order_by=order and edge.OrderBy(TIME_KEY, direction, None if start is None else start.isoformat()),
     )
 
 

@@ -185,7 +185,7 @@ class EdgeGallery:
     def records(self, scroll: RecordScroll, payload_filter: PayloadFilter | None) -> list[GalleryRecord]:
         """Return the records of one scroll."""
         records, _ = self._shard.scroll(scroll_request(scroll, payload_filter))
-        return [from_payload(record.payload) for record in records]
+        return [from_payload(record.payload or {}) for record in records]
 
     def facet(self, payload_key: str, limit: int, payload_filter: PayloadFilter | None) -> list[tuple[Scalar, int]]:
         """See GalleryStore."""

@@ -45,7 +45,8 @@ async def test_pages_and_facets_over_rest(tmp_path: Path) -> None:
             for i, point in enumerate(make_points(9))
         ]
         await store.upsert(points)
-        found, cursor = [], None
+        found: list[str] = []
+        cursor: str | None = None
         while not found or cursor is not None:
             page = await store.records(limit=2, order="newest", cursor=cursor)
             found += [record.item_id for record in page.records]
