@@ -75,13 +75,13 @@ def parameter(request: Request, name: str) -> str | None:
 
 
 def answer_search(page: Page, *hits: dict[str, Any]) -> None:
-    """Let every search return these hits."""
+    """Answer every search with these hits."""
     described = [{"payload": {}, "width": 320, "height": 240, "strength": None, **hit} for hit in hits]
     body = {"hits": described, "timings_ms": {"decode": 1, "encode": 1, "search": 1}, "fingerprint": "0" * 64}
     page.route("**/search?**", lambda route: route.fulfill(json=body))
 
 
 def fail_search(page: Page, status: int, code: str, **headers: str) -> None:
-    """Let every search fail with a problem."""
+    """Answer every search with a problem."""
     problem = {"title": "Title", "detail": "detail", "status": status, "code": code}
     page.route("**/search?**", lambda route: route.fulfill(status=status, headers=headers, json=problem))

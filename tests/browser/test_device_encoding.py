@@ -48,7 +48,7 @@ def _embedding_sent(page: Page, data: bytes, kind: str = "image/jpeg") -> tuple[
 
 
 def _switch_on(page: Page) -> None:
-    """Search on the device; the switch is beside the photograph of a search."""
+    """Search on the device; the switch is next to the photograph of a search."""
     search(page, photograph(0, 0))
     page.get_by_label("Search on this device").check()
     page.wait_for_selector(f".search:not([aria-busy]) {HITS}")

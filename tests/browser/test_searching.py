@@ -243,7 +243,7 @@ def test_without_an_answer_the_page_offers_to_try_again(page: Page) -> None:
 def test_an_overloaded_service_is_tried_again_by_itself(page: Page) -> None:
     fail_search(page, 429, "service_overloaded", **{"Retry-After": "1"})
     choose(page, photograph(0, 0))
-    page.wait_for_selector(".notice:has-text('Too much is going on at the moment. Trying again in 1 s')")
+    page.wait_for_selector(".notice:has-text('Too many requests at the moment. Trying again in 1 s')")
     page.unroute("**/search?**")
     hit_ids(page)
     assert page.locator(".notice").count() == 0

@@ -24,23 +24,53 @@ export class AddView {
     this._rows = FIRST_ROWS;
     const choose = (files) => app.add(chosenPhotographs(files));
     this._message = el("div.message");
-    this._card = el("div.drop-card", {}, el("span.drop-mark", {}, icon("folder")), el("p", {}, t("add_drop")),
-      el("div.actions", {},
+    this._card = el(
+      "div.drop-card",
+      {},
+      el("span.drop-mark", {}, icon("folder")),
+      el("p", {}, t("add_drop")),
+      el(
+        "div.actions",
+        {},
         filePicker("folder", t("add_folder"), choose, { kind: "primary", webkitdirectory: true, id: "folder" }),
-        filePicker("file", t("add_files"), choose, { accept: "image/*", multiple: true, id: "files" })),
-      el("p.hint", {}, t("add_safe")));
+        filePicker("file", t("add_files"), choose, { accept: "image/*", multiple: true, id: "files" }),
+      ),
+      el("p.hint", {}, t("add_safe")),
+    );
     this._progress = el("div.progress", { hidden: true });
     this._filters = el("div.chips", { role: "group", "aria-label": t("receipts"), hidden: true });
     this._list = el("ul.receipts", { "aria-label": t("receipts") });
-    this._more = button("down", t("show_more"), () => { this._rows += 500; this._draw(); }, { kind: "more", hidden: true });
-    this.element = el("section.view.add", { "aria-labelledby": "add-title" },
-      el("h1", { id: "add-title" }, t("add_title")), el("p.lead", {}, t("add_lead")), this._message, this._card, this._progress, this._filters, this._list, this._more);
+    this._more = button(
+      "down",
+      t("show_more"),
+      () => {
+        this._rows += 500;
+        this._draw();
+      },
+      { kind: "more", hidden: true },
+    );
+    this.element = el(
+      "section.view.add",
+      { "aria-labelledby": "add-title" },
+      el("h1", { id: "add-title" }, t("add_title")),
+      el("p.lead", {}, t("add_lead")),
+      this._message,
+      this._card,
+      this._progress,
+      this._filters,
+      this._list,
+      this._more,
+    );
     app.queue.addEventListener("change", () => this._draw());
   }
 
-  items() { return []; }
+  items() {
+    return [];
+  }
 
-  shownQuery() { return null; }
+  shownQuery() {
+    return null;
+  }
 
   async show() {
     this._draw();
@@ -62,12 +92,18 @@ export class AddView {
   _draw() {
     if (this._scheduled) return;
     this._scheduled = true;
-    setTimeout(() => { this._scheduled = false; this._drawNow(); }, 50);
+    setTimeout(() => {
+      this._scheduled = false;
+      this._drawNow();
+    }, 50);
   }
 
   _drawNow() {
-    const { queue } = this._app, { counts } = queue, items = [...queue.items.values()];
-    const pending = counts.waiting + counts.sending, done = items.length - pending - counts.lost;
+    const { queue } = this._app,
+      { counts } = queue,
+      items = [...queue.items.values()];
+    const pending = counts.waiting + counts.sending,
+      done = items.length - pending - counts.lost;
     this._announceEnd(pending, counts);
     this._progress.hidden = this._filters.hidden = items.length === 0;
     this._card.classList.toggle("small", items.length > 0);
@@ -83,44 +119,70 @@ export class AddView {
       const added = counts.indexed + counts.updated;
       announce(t("add_done", { n: added }));
       this._app.changed();
-      if (this._app.state.view !== "add") note(t("add_done", { n: added }), { label: t("gallery"), action: () => this._app.go({ view: "gallery" }) });
+      if (this._app.state.view !== "add")
+        note(t("add_done", { n: added }), { label: t("gallery"), action: () => this._app.go({ view: "gallery" }) });
     }
     this._wasPending = pending;
   }
 
   _drawProgress(total, done, pending, counts) {
     const { queue } = this._app;
-    const bar = this._bar ??= el("progress", { "aria-label": t("add_progress") });
+    const bar = (this._bar ??= el("progress", { "aria-label": t("add_progress") }));
     Object.assign(bar, { max: Math.max(1, total), value: done });
-    const text = pending === 0 ? t("add_done", { n: counts.indexed + counts.updated }) : t("add_of", { done: t("number", { n: done }), total: t("number", { n: total }) });
+    const text =
+      pending === 0
+        ? t("add_done", { n: counts.indexed + counts.updated })
+        : t("add_of", { done: t("number", { n: done }), total: t("number", { n: total }) });
     const key = `${pending > 0} ${queue.paused} ${queue.problem?.code} ${counts.lost}`;
     this._text ??= el("p.progress-text");
     this._text.textContent = text;
     if (key === this._progressKey) return; // the buttons keep the focus
     this._progressKey = key;
-    const actions = pending > 0
-      ? [queue.paused ? button("play", t("go_on"), () => queue.go(), { kind: "primary" }) : button("pause", t("pause"), () => queue.pause()),
-        button("close", t("stop"), () => queue.clear({ all: true }))]
-      : [button("search", t("search_now"), () => this._app.go({ view: "search", query: null }), { kind: "primary" }),
-        button("gallery", t("see_gallery"), () => this._app.go({ view: "gallery" })), button("close", t("clear_list"), () => queue.clear())];
+    const actions =
+      pending > 0
+        ? [
+            queue.paused
+              ? button("play", t("go_on"), () => queue.go(), { kind: "primary" })
+              : button("pause", t("pause"), () => queue.pause()),
+            button("close", t("stop"), () => queue.clear({ all: true })),
+          ]
+        : [
+            button("search", t("search_now"), () => this._app.go({ view: "search", query: null }), { kind: "primary" }),
+            button("gallery", t("see_gallery"), () => this._app.go({ view: "gallery" })),
+            button("close", t("clear_list"), () => queue.clear()),
+          ];
     const lost = counts.lost > 0 && notice(t("add_lost", { n: counts.lost }), { tone: "plain" });
     const problem = queue.problem && pending > 0 && this._problem(queue);
-    this._progress.replaceChildren(...[el("div.progress-head", {}, this._text, el("div.actions", {}, actions)), bar, problem, lost].filter(Boolean));
+    this._progress.replaceChildren(
+      ...[el("div.progress-head", {}, this._text, el("div.actions", {}, actions)), bar, problem, lost].filter(Boolean),
+    );
   }
 
   _problem(queue) {
     if (kindOf(queue.problem) === "key") return failure(queue.problem, { retry: () => queue.go() });
-    return notice(sentence(queue.problem), { detail: t("add_again"), actions: [button(null, t("try_again"), () => queue.go())] });
+    return notice(sentence(queue.problem), {
+      detail: t("add_again"),
+      actions: [button(null, t("try_again"), () => queue.go())],
+    });
   }
 
   _drawFilters(items) {
     const focused = this._filters.contains(document.activeElement) ? document.activeElement.dataset.group : null;
-    const chips = Object.entries(GROUPS).map(([group, matches]) => [group, items.filter(matches).length])
+    const chips = Object.entries(GROUPS)
+      .map(([group, matches]) => [group, items.filter(matches).length])
       .filter(([group, count]) => group === "all" || count > 0 || group === this._group)
       .map(([group, count]) => {
         const chosen = group === this._group;
-        return button(null, `${t(`group_${group}`)} ${t("number", { n: count })}`, () => { this._group = group; this._rows = FIRST_ROWS; this._draw(); },
-          { kind: chosen ? "chip.active" : "chip", "aria-pressed": String(chosen), "data-group": group });
+        return button(
+          null,
+          `${t(`group_${group}`)} ${t("number", { n: count })}`,
+          () => {
+            this._group = group;
+            this._rows = FIRST_ROWS;
+            this._draw();
+          },
+          { kind: chosen ? "chip.active" : "chip", "aria-pressed": String(chosen), "data-group": group },
+        );
       });
     this._filters.replaceChildren(...chips);
     if (focused) this._filters.querySelector(`[data-group="${focused}"]`)?.focus();
@@ -129,15 +191,29 @@ export class AddView {
   _row({ id, status, reason, size }) {
     const mark = MARKS[status] ? icon(MARKS[status]) : el("span.dot");
     const why = reason && el("span.why", {}, reasonText(reason, id));
-    return el(`li.receipt.${status}`, {}, mark, el("span.receipt-id", {}, id), why,
-      el("span.receipt-status", {}, status === "waiting" ? t("megabytes", { n: size / 1e6 }) : t(`status_${status}`)));
+    return el(
+      `li.receipt.${status}`,
+      {},
+      mark,
+      el("span.receipt-id", {}, id),
+      why,
+      el("span.receipt-status", {}, status === "waiting" ? t("megabytes", { n: size / 1e6 }) : t(`status_${status}`)),
+    );
   }
 }
 
 /** Why a file was rejected, in a sentence. */
 function reasonText({ code, title = "", detail = "" }, id) {
   const short = id.split("/").pop();
-  const known = { image_unsupported: "unreadable", image_truncated: "damaged", image_empty: "damaged", image_too_small: "small", unreadable: "moved",
-    image_too_many_pixels: "large", image_too_many_bytes: "large", body_too_large: "large" }[code];
+  const known = {
+    image_unsupported: "unreadable",
+    image_truncated: "damaged",
+    image_empty: "damaged",
+    image_too_small: "small",
+    unreadable: "moved",
+    image_too_many_pixels: "large",
+    image_too_many_bytes: "large",
+    body_too_large: "large",
+  }[code];
   return known ? t(`rejected_${known}`, { name: short }) : [title, detail].filter(Boolean).join(": ");
 }

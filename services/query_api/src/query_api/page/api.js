@@ -74,11 +74,14 @@ let config = null;
 
 /** What this page may use: the indexer's address, whether originals are there, the payload's declared keys. */
 export function pageConfig() {
-  config ??= call("/page/config.json").then((found) => ({ ...NO_CONFIG, ...found }), (error) => {
-    config = null;
-    if (error.status === 404) return NO_CONFIG;
-    throw error;
-  });
+  config ??= call("/page/config.json").then(
+    (found) => ({ ...NO_CONFIG, ...found }),
+    (error) => {
+      config = null;
+      if (error.status === 404) return NO_CONFIG;
+      throw error;
+    },
+  );
   return config;
 }
 
@@ -123,7 +126,10 @@ export const checkIndexer = () => indexer("/healthz");
 /** Delete images; `keepalive` lets the request outlive the page. */
 export const deleteImages = (ids, { keepalive = false } = {}) =>
   indexer("/images/delete", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: stringify({ ids }), keepalive,
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: stringify({ ids }),
+    keepalive,
   });
 
 /** Merge changes into an image's payload; null removes a key. Returns the image. */

@@ -26,26 +26,40 @@ class App {
     this._lightbox = new Lightbox(this);
   }
 
-  config() { return pageConfig(); }
+  config() {
+    return pageConfig();
+  }
 
-  get _view() { return this._views[this.state.view]; }
+  get _view() {
+    return this._views[this.state.view];
+  }
 
   start() {
     document.documentElement.lang = language;
     document.title = t("title");
     document.getElementById("skip").textContent = t("skip");
-    document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); this._main.focus(); });
+    document.getElementById("skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      this._main.focus();
+    });
     this._main = document.querySelector("main");
     this._main.append(...VIEWS.map((name) => this._views[name].element));
-    document.querySelector("nav").append(...VIEWS.map((name) => el("a", { href: `#${name}`, "data-view": name }, icon(name), t(name))));
+    document
+      .querySelector("nav")
+      .append(...VIEWS.map((name) => el("a", { href: `#${name}`, "data-view": name }, icon(name), t(name))));
     document.querySelector("nav").setAttribute("aria-label", t("views"));
     document.getElementById("notes").setAttribute("aria-label", t("notes"));
     document.querySelector(".brand").append(el("span", {}, t("title")));
     document.body.append(this._lightbox.element);
     document.querySelector("nav").addEventListener("click", (event) => this._navigate(event));
-    document.querySelector(".brand").addEventListener("click", (event) => { event.preventDefault(); this.go({ ...START }); });
+    document.querySelector(".brand").addEventListener("click", (event) => {
+      event.preventDefault();
+      this.go({ ...START });
+    });
     window.addEventListener("popstate", (event) => this._render(event.state ?? this._fromAddress()));
-    window.addEventListener("hashchange", () => { if (history.state === null) this._restart(); });
+    window.addEventListener("hashchange", () => {
+      if (history.state === null) this._restart();
+    });
     this._listen();
     const shared = new URLSearchParams(location.search).get("shared");
     this._restart();
@@ -76,7 +90,15 @@ class App {
   /** Search with an image of the gallery; the way back leads to where it was found. */
   moreLike(id) {
     this._opened = 0;
-    return this.go({ view: "search", query: { similar: id }, crop: null, filters: [], per: null, limit: FIRST_HITS, open: null });
+    return this.go({
+      view: "search",
+      query: { similar: id },
+      crop: null,
+      filters: [],
+      per: null,
+      limit: FIRST_HITS,
+      open: null,
+    });
   }
 
   /** Add photographs to the gallery. */
@@ -88,12 +110,18 @@ class App {
   }
 
   /** A view has new items: the photograph of the history may be among them. */
-  shown() { if (this.state.open && !this._lightbox.isOpen) this._showOpen(this.state); }
+  shown() {
+    if (this.state.open && !this._lightbox.isOpen) this._showOpen(this.state);
+  }
 
   /** The gallery has changed. */
-  changed() { Object.values(this._views).forEach((view) => view.changed?.()); }
+  changed() {
+    Object.values(this._views).forEach((view) => view.changed?.());
+  }
 
-  edited() { this.changed(); }
+  edited() {
+    this.changed();
+  }
 
   async _render(state) {
     const before = this.state;
@@ -102,7 +130,9 @@ class App {
       this._shownView = state.view;
       await transition(() => this._switch(state.view));
     }
-    const content = contentOf(state), last = this._last ?? null, same = content === this._content;
+    const content = contentOf(state),
+      last = this._last ?? null,
+      same = content === this._content;
     if (!state.open || !same) this._closeLightbox(state);
     this._content = content;
     this._last = state;
@@ -121,7 +151,8 @@ class App {
   }
 
   async _showOpen(state) {
-    const view = this._views[state.view], items = view.items();
+    const view = this._views[state.view],
+      items = view.items();
     let item = items.find(({ id }) => id === state.open);
     if (!item && items.length === 0) return; // `shown` calls again when the view has its items
     try {
@@ -161,7 +192,8 @@ class App {
   }
 
   _fromAddress() {
-    const similar = new URLSearchParams(location.search).get("similar"), view = location.hash.slice(1);
+    const similar = new URLSearchParams(location.search).get("similar"),
+      view = location.hash.slice(1);
     if (similar !== null) return { ...START, query: { similar } };
     return { ...START, view: VIEWS.includes(view) ? view : "search" };
   }
@@ -176,8 +208,13 @@ class App {
       overlay.textContent = t(this.state.view === "add" ? "drop_to_add" : "drop_to_search");
       overlay.hidden = false;
     });
-    document.addEventListener("dragleave", () => { depth = Math.max(0, depth - 1); overlay.hidden = depth === 0; });
-    document.addEventListener("dragover", (event) => { if (isFiles(event)) event.preventDefault(); });
+    document.addEventListener("dragleave", () => {
+      depth = Math.max(0, depth - 1);
+      overlay.hidden = depth === 0;
+    });
+    document.addEventListener("dragover", (event) => {
+      if (isFiles(event)) event.preventDefault();
+    });
     document.addEventListener("drop", (event) => {
       depth = 0;
       overlay.hidden = true;
@@ -203,13 +240,18 @@ class App {
 /** What a state shows, but for the large view, as a text to compare. */
 const contentOf = ({ view, query, crop, filters, per, limit }) => stringify([view, query, crop, filters, per, limit]);
 
-const address = ({ view, query }) =>
-  `${location.pathname}${view === "search" && query?.similar !== undefined ? `?similar=${encodeURIComponent(query.similar)}` : ""}${view === "search" ? "" : `#${view}`}`;
+function address({ view, query }) {
+  if (view !== "search") return `${location.pathname}#${view}`;
+  return query?.similar === undefined
+    ? location.pathname
+    : `${location.pathname}?similar=${encodeURIComponent(query.similar)}`;
+}
 
 /** Search with a photograph that another app has shared with this page. */
 async function receiveShared(search, key) {
   if ("serviceWorker" in navigator) {
-    const worker = new URL("sw.js", import.meta.url), scope = new URL("..", import.meta.url).pathname;
+    const worker = new URL("sw.js", import.meta.url),
+      scope = new URL("..", import.meta.url).pathname;
     navigator.serviceWorker.register(worker, { type: "module", scope }).catch(() => {}); // without it, nothing can be shared
   }
   const file = key === null ? null : await read("photographs", Number(key)).catch(() => null);

@@ -20,8 +20,18 @@ const changed = () => deletions.dispatchEvent(new Event("change"));
 export function deleteLater(ids) {
   const batch = new Set(ids);
   batch.forEach((id) => hidden.add(id));
-  const end = note(t("deleted", { n: batch.size }), { label: t("undo"), action: () => undo(batch), ms: UNDO_MS + 1000 });
-  waiting.set(batch, setTimeout(() => { end(); finish(batch); }, UNDO_MS));
+  const end = note(t("deleted", { n: batch.size }), {
+    label: t("undo"),
+    action: () => undo(batch),
+    ms: UNDO_MS + 1000,
+  });
+  waiting.set(
+    batch,
+    setTimeout(() => {
+      end();
+      finish(batch);
+    }, UNDO_MS),
+  );
   changed();
 }
 
@@ -48,8 +58,10 @@ async function finish(batch, options) {
   waiting.delete(batch);
   if (batch.size === 0) return;
   try {
-    const ids = [...batch], requests = [];
-    for (let start = 0; start < ids.length; start += BATCH) requests.push(deleteImages(ids.slice(start, start + BATCH), options));
+    const ids = [...batch],
+      requests = [];
+    for (let start = 0; start < ids.length; start += BATCH)
+      requests.push(deleteImages(ids.slice(start, start + BATCH), options));
     await Promise.all(requests);
   } catch (error) {
     restore(batch);

@@ -73,9 +73,13 @@ async function pixels(photograph, crop) {
     throw new ServiceError("unsupported_here");
   }
   let [left, top, right, bottom] = crop ?? [0, 0, bitmap.width, bitmap.height];
-  left = Math.floor(left); top = Math.floor(top); right = Math.ceil(right); bottom = Math.ceil(bottom);
+  left = Math.floor(left);
+  top = Math.floor(top);
+  right = Math.ceil(right);
+  bottom = Math.ceil(bottom);
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / ((right - left) * (bottom - top))));
-  const width = Math.max(1, Math.round((right - left) * scale)), height = Math.max(1, Math.round((bottom - top) * scale));
+  const width = Math.max(1, Math.round((right - left) * scale)),
+    height = Math.max(1, Math.round((bottom - top) * scale));
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";

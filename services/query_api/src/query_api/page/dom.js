@@ -70,7 +70,12 @@ export function icon(name) {
 export function button(name, text, onclick, { bare = false, kind = "", ...props } = {}) {
   const look = [bare ? "button.bare" : "button", kind].filter(Boolean).join(".");
   const labels = bare ? { "aria-label": text, title: text } : {};
-  return el(look, { type: "button", onclick, ...labels, ...props }, name && icon(name), bare ? null : el("span.label", {}, text));
+  return el(
+    look,
+    { type: "button", onclick, ...labels, ...props },
+    name && icon(name),
+    bare ? null : el("span.label", {}, text),
+  );
 }
 
 /** A button that opens the browser's dialog for files; `choose` receives them. */
@@ -81,7 +86,12 @@ export function filePicker(name, text, choose, { kind = "", ...props } = {}) {
     input.value = "";
     if (files.length) choose(files);
   });
-  return el("span.picker", {}, input, button(name, text, () => input.click(), { kind }));
+  return el(
+    "span.picker",
+    {},
+    input,
+    button(name, text, () => input.click(), { kind }),
+  );
 }
 
 /** Change the page, with a transition where the browser has them and motion is welcome. */

@@ -12,7 +12,7 @@ export function singleFile(transfer) {
   return transfer.files.length === 1 && !isFolder ? transfer.files[0] : null;
 }
 
-/** Split files into photographs and the number of others. */
+/** Separate photographs from other files, which are counted. */
 function sorted(found) {
   const photographs = found.filter(isPhotograph);
   return { photographs, others: found.length - photographs.length };
@@ -25,7 +25,10 @@ export const chosenPhotographs = (files) =>
 /** The photographs of a drop, also those in its folders. */
 export async function droppedPhotographs(transfer) {
   // The list of items is only there until the event ends.
-  const entries = [...transfer.items].filter(({ kind }) => kind === "file").map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const entries = [...transfer.items]
+    .filter(({ kind }) => kind === "file")
+    .map((item) => item.webkitGetAsEntry?.())
+    .filter(Boolean);
   if (entries.length === 0) return chosenPhotographs([...transfer.files]);
   const found = [];
   for (const entry of entries) await walk(entry, found);
@@ -39,7 +42,8 @@ async function walk(entry, found) {
     return;
   }
   const reader = entry.createReader();
-  for (;;) { // each call returns a part
+  for (;;) {
+    // each call returns a part
     const part = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
     if (part.length === 0) return;
     for (const inner of part) await walk(inner, found);

@@ -12,7 +12,9 @@ const GROUPS = new Set(["keyword", "integer", "bool"]);
 export function toFilter(chosen) {
   const byKey = new Map();
   for (const { key, condition } of chosen) byKey.set(key, [...(byKey.get(key) ?? []), condition]);
-  const must = [...byKey].map(([key, same]) => (same.length === 1 ? same[0] : { key, any_of: same.map(({ match }) => match) }));
+  const must = [...byKey].map(([key, same]) =>
+    same.length === 1 ? same[0] : { key, any_of: same.map(({ match }) => match) },
+  );
   return must.length ? { must } : null;
 }
 
@@ -54,7 +56,8 @@ export class FilterChips {
     const groups = this._facets.filter(({ type, values }) => GROUPS.has(type) && values.length > 1);
     if (this._withGroups && groups.length) menus.push(this._groupMenu(groups));
     const any = choice.filters.length > 0 || choice.per;
-    const clear = any && button("close", t("clear_filters"), () => this._change({ filters: [], per: null }), { kind: "chip" });
+    const clear =
+      any && button("close", t("clear_filters"), () => this._change({ filters: [], per: null }), { kind: "chip" });
     const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset?.choice : null;
     this.element.replaceChildren(...[...menus, clear].filter(Boolean));
     this.element.hidden = menus.length === 0 && !clear;
@@ -71,10 +74,14 @@ export class FilterChips {
     const chosen = this._choice.filters.filter((one) => one.key === key);
     const many = values.every(({ condition }) => ["string", "number", "bigint"].includes(typeof condition.match));
     const options = values.map((value) => ({
-      label: labelOf(type, value), count: value.count, id: stringify(value.condition),
+      label: labelOf(type, value),
+      count: value.count,
+      id: stringify(value.condition),
       checked: chosen.some(({ condition }) => stringify(condition) === stringify(value.condition)),
       choose: (checked) => {
-        const others = this._choice.filters.filter((one) => one.key !== key || (many && stringify(one.condition) !== stringify(value.condition)));
+        const others = this._choice.filters.filter(
+          (one) => one.key !== key || (many && stringify(one.condition) !== stringify(value.condition)),
+        );
         const added = checked ? [{ key, label: labelOf(type, value), condition: value.condition }] : [];
         this._change({ ...this._choice, filters: [...others, ...added] });
       },
@@ -86,10 +93,15 @@ export class FilterChips {
 
   _groupMenu(groups) {
     const choose = (per) => () => this._change({ ...this._choice, per });
-    const options = [{ label: t("per_all"), id: "per", checked: !this._choice.per, choose: choose(null) },
+    const options = [
+      { label: t("per_all"), id: "per", checked: !this._choice.per, choose: choose(null) },
       ...groups.map(({ key }) => ({
-        label: t("per_one", { key: keyName(key) }), id: `per ${key}`, checked: this._choice.per === key, choose: choose(key),
-      }))];
+        label: t("per_one", { key: keyName(key) }),
+        id: `per ${key}`,
+        checked: this._choice.per === key,
+        choose: choose(key),
+      })),
+    ];
     const text = this._choice.per ? t("per_one", { key: keyName(this._choice.per) }) : t("per_all");
     return menu("*per", text, options, { active: Boolean(this._choice.per), kind: "radio" });
   }
@@ -102,11 +114,29 @@ export class FilterChips {
 const labelOf = (type, { label, value }) => (type === "bool" ? t(value ? "yes" : "no") : label);
 
 function menu(key, text, options, { active, kind }) {
-  const list = el("ul.options", {}, options.map(({ label, count, id, checked, choose }) => {
-    const input = el("input", { type: kind, name: `menu-${key}`, checked, "data-choice": id });
-    input.addEventListener("change", () => choose(input.checked));
-    return el("li", {}, el("label", {}, input, el("span", {}, label), count !== undefined && el("span.count", {}, t("number", { n: count }))));
-  }));
-  return el("details.menu", { "data-key": key },
-    el(`summary.chip${active ? ".active" : ""}`, {}, el("span", {}, text), icon("down")), list);
+  const list = el(
+    "ul.options",
+    {},
+    options.map(({ label, count, id, checked, choose }) => {
+      const input = el("input", { type: kind, name: `menu-${key}`, checked, "data-choice": id });
+      input.addEventListener("change", () => choose(input.checked));
+      return el(
+        "li",
+        {},
+        el(
+          "label",
+          {},
+          input,
+          el("span", {}, label),
+          count !== undefined && el("span.count", {}, t("number", { n: count })),
+        ),
+      );
+    }),
+  );
+  return el(
+    "details.menu",
+    { "data-key": key },
+    el(`summary.chip${active ? ".active" : ""}`, {}, el("span", {}, text), icon("down")),
+    list,
+  );
 }

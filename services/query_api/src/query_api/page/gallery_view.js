@@ -7,6 +7,7 @@ import { stringify } from "./exact_json.js";
 import { FilterChips, toFilter } from "./filter_chips.js";
 import { tile } from "./hit_grid.js";
 import { announce, failure, kindOf, note, notice, report } from "./messages.js";
+import { emptyGallery } from "./start.js";
 import { dayOf, t } from "./texts.js";
 
 const PAGE = 60;
@@ -18,22 +19,48 @@ export class GalleryView {
     this._selected = new Set();
     this.chips = new FilterChips((choice) => app.go(choice, { replace: true }));
     this._count = el("span.count");
-    this._order = el("select", {}, ["newest", "oldest"].map((order) => el("option", { value: order }, t(`order_${order}`))));
+    this._order = el(
+      "select",
+      {},
+      ["newest", "oldest"].map((order) => el("option", { value: order }, t(`order_${order}`))),
+    );
     this._order.addEventListener("change", () => this._reload());
     this._bar = el("div.selection", { hidden: true, role: "toolbar", "aria-label": t("selection") });
     this._days = el("div.days");
     this._message = el("div.message");
     this._end = el("div.sentinel");
-    const head = el("div.found-head", {}, el("h1", { id: "gallery-title" }, t("gallery"), " ", this._count),
-      el("label.order", {}, el("span.hidden-visually", {}, t("order")), this._order));
-    this.element = el("section.view.gallery", { "aria-labelledby": "gallery-title" }, head, this.chips.element, this._bar, this._message, this._days, this._end);
-    new IntersectionObserver((seen) => { if (seen.some((one) => one.isIntersecting)) this._loadMore(); }, { rootMargin: "1200px" }).observe(this._end);
+    const head = el(
+      "div.found-head",
+      {},
+      el("h1", { id: "gallery-title" }, t("gallery"), " ", this._count),
+      el("label.order", {}, el("span.hidden-visually", {}, t("order")), this._order),
+    );
+    this.element = el(
+      "section.view.gallery",
+      { "aria-labelledby": "gallery-title" },
+      head,
+      this.chips.element,
+      this._bar,
+      this._message,
+      this._days,
+      this._end,
+    );
+    new IntersectionObserver(
+      (seen) => {
+        if (seen.some((one) => one.isIntersecting)) this._loadMore();
+      },
+      { rootMargin: "1200px" },
+    ).observe(this._end);
     deletions.addEventListener("change", () => this._hideDeleted());
   }
 
-  items() { return (this._images ?? []).filter(({ id }) => !isDeleted(id)); }
+  items() {
+    return (this._images ?? []).filter(({ id }) => !isDeleted(id));
+  }
 
-  shownQuery() { return null; }
+  shownQuery() {
+    return null;
+  }
 
   async show(state) {
     const filters = stringify(state.filters);
@@ -45,7 +72,9 @@ export class GalleryView {
   }
 
   /** The gallery has changed: images were indexed or deleted. */
-  changed() { this._stale = true; }
+  changed() {
+    this._stale = true;
+  }
 
   async _reload() {
     this._stale = false;
@@ -62,7 +91,7 @@ export class GalleryView {
 
   async _loadMore() {
     if (this._loading || this._done || !this._images || this._app.state.view !== "gallery") return;
-    const loading = this._loading = {}; // another reload makes this one void
+    const loading = (this._loading = {}); // another reload makes this one void
     try {
       const config = await this._app.config();
       const filter = toFilter(this._app.state.filters);
@@ -79,7 +108,15 @@ export class GalleryView {
     } catch (error) {
       if (loading !== this._loading) return;
       if (kindOf(error) === "empty") this._nothing(await this._app.config());
-      else this._message.replaceChildren(failure(error, { retry: () => { this._loading = null; this._loadMore(); } }));
+      else
+        this._message.replaceChildren(
+          failure(error, {
+            retry: () => {
+              this._loading = null;
+              this._loadMore();
+            },
+          }),
+        );
       return;
     }
     if (!this._done && this._end.getBoundingClientRect().top < innerHeight + 1200) this._loadMore();
@@ -94,10 +131,12 @@ export class GalleryView {
         this._lastDay = day;
         this._days.append(el("h2.day", {}, t("added_day", { day })), el("ul.grid"));
       }
-      this._days.lastElementChild.append(tile(image, config, {
-        onOpen: (from) => this._app.show(image.id, from),
-        onSelect: (event, byBox) => this._toggle(event, image.id, byBox),
-      }));
+      this._days.lastElementChild.append(
+        tile(image, config, {
+          onOpen: (from) => this._app.show(image.id, from),
+          onSelect: (event, byBox) => this._toggle(event, image.id, byBox),
+        }),
+      );
     }
   }
 
@@ -112,10 +151,11 @@ export class GalleryView {
     this._count.textContent = "";
     const { filters } = this._app.state;
     const clear = button("close", t("clear_filters"), () => this._app.go({ filters: [] }, { replace: true }));
-    const add = button("folder", t("add_photographs"), () => this._app.go({ view: "add" }), { kind: "primary" });
-    this._message.replaceChildren(filters.length
-      ? notice(t("nothing_filtered"), { tone: "plain", actions: [clear] })
-      : notice(t("empty_gallery"), { tone: "plain", detail: t(config.indexer ? "empty_begin" : "empty_begin_terminal"), actions: config.indexer ? [add] : [] }));
+    this._message.replaceChildren(
+      filters.length
+        ? notice(t("nothing_filtered"), { tone: "plain", actions: [clear] })
+        : emptyGallery(config, this._app),
+    );
   }
 
   // --- the selection
@@ -150,8 +190,11 @@ export class GalleryView {
     if (wasHidden) {
       this._selectedCount = el("strong");
       this._bar.replaceChildren(
-        button("close", t("clear_selection"), () => this._select([]), { bare: true }), this._selectedCount,
-        button("edit", t("add_detail"), () => this._editSelected()), button("remove", t("delete"), () => this._deleteSelected()));
+        button("close", t("clear_selection"), () => this._select([]), { bare: true }),
+        this._selectedCount,
+        button("edit", t("add_detail"), () => this._editSelected()),
+        button("remove", t("delete"), () => this._deleteSelected()),
+      );
     }
     this._selectedCount.textContent = t("selected", { n: ids.length });
     announce(t("selected", { n: ids.length }));
@@ -172,8 +215,15 @@ export class GalleryView {
       note(t("error_no_indexer"));
       return;
     }
-    const key = el("input", { type: "text", required: true, autocapitalize: "off" }), value = el("input", { type: "text", required: true });
-    const form = el("form.edit-selected", {}, el("label", {}, t("detail_name"), key), el("label", {}, t("detail_value"), value), el("button.primary", {}, t("save")));
+    const key = el("input", { type: "text", required: true, autocapitalize: "off" }),
+      value = el("input", { type: "text", required: true });
+    const form = el(
+      "form.edit-selected",
+      {},
+      el("label", {}, t("detail_name"), key),
+      el("label", {}, t("detail_value"), value),
+      el("button.primary", {}, t("save")),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this._saveSelected([...this._selected], { [key.value.trim()]: value.value });

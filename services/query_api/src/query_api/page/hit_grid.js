@@ -1,10 +1,11 @@
-// Photographs in rows of their own proportions.
+// Photographs in rows; each keeps its proportions.
 
 import { originalUrl, thumbnailUrl } from "./api.js";
 import { el, icon } from "./dom.js";
 import { t } from "./texts.js";
 
-const NARROWEST = 0.5, WIDEST = 2.6; // proportions of a tile; a photograph beyond them is cut
+const NARROWEST = 0.5,
+  WIDEST = 2.6; // proportions of a tile; a photograph beyond them is cut
 const SMALL_PIXELS = 1_500_000; // an original of at most this many is an alternative to the thumbnail
 const THUMBNAIL_SIDE = 320;
 
@@ -21,18 +22,30 @@ export const nameOf = (item) => item.payload.file_name ?? item.id.split("/").pop
  */
 export function tile(item, config, { onOpen, caption = null, label = "", onSelect = null }) {
   const ratio = item.width && item.height ? item.width / item.height : 1;
-  const open = el("button.open", { type: "button", "aria-label": [item.id, label].filter(Boolean).join(", ") },
-    thumbnail(item, config));
-  const element = el("li.tile", {
-    vars: { ratio: Math.min(WIDEST, Math.max(NARROWEST, ratio)).toFixed(4) }, "data-id": item.id,
-  }, open, onSelect && selector(item, onSelect), caption);
+  const open = el(
+    "button.open",
+    { type: "button", "aria-label": [item.id, label].filter(Boolean).join(", ") },
+    thumbnail(item, config),
+  );
+  const element = el(
+    "li.tile",
+    {
+      vars: { ratio: Math.min(WIDEST, Math.max(NARROWEST, ratio)).toFixed(4) },
+      "data-id": item.id,
+    },
+    open,
+    onSelect && selector(item, onSelect),
+    caption,
+  );
   open.addEventListener("click", (event) => (onSelect?.(event, false) ? null : onOpen(element)));
   return element;
 }
 
 function thumbnail(item, config) {
   const image = el("img", { alt: "", loading: "lazy", decoding: "async" });
-  image.addEventListener("error", () => image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))), { once: true });
+  image.addEventListener("error", () => image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))), {
+    once: true,
+  });
   const pixels = (item.width ?? 0) * (item.height ?? 0);
   if (config.originals && pixels > 0 && pixels <= SMALL_PIXELS) {
     const width = Math.round(Math.min(1, THUMBNAIL_SIDE / Math.max(item.width, item.height)) * item.width);
@@ -51,7 +64,9 @@ function selector(item, onSelect) {
 
 /** Caption of a hit: a bar for its score, its strength in words where the model has levels, and its name. */
 export function hitCaption(hit) {
-  const bar = el(`span.bar.${hit.strength ?? "plain"}`, { vars: { score: Math.max(0.02, Math.min(1, hit.score)).toFixed(3) } });
+  const bar = el(`span.bar.${hit.strength ?? "plain"}`, {
+    vars: { score: Math.max(0.02, Math.min(1, hit.score)).toFixed(3) },
+  });
   const word = hit.strength && el(`span.word.${hit.strength}`, {}, t(`strength_${hit.strength}`));
   return el("p.caption", {}, bar, el("span.line", {}, word, el("span.name", { title: hit.id }, nameOf(hit))));
 }

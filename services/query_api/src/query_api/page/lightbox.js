@@ -1,9 +1,10 @@
-// A photograph, large: beside the query, with its details and what can be done with it.
+// A photograph, large: next to the query, with its details and actions.
 
 import { changePayload, originalUrl, thumbnailUrl } from "./api.js";
 import { deleteLater } from "./deletions.js";
 import { button, el, icon, transition } from "./dom.js";
-import { parse, stringify, toNumber } from "./exact_json.js";
+import { field, newField } from "./detail_fields.js";
+import { stringify } from "./exact_json.js";
 import { nameOf } from "./hit_grid.js";
 import { announce, failure, notice } from "./messages.js";
 import { placeRegion } from "./region_box.js";
@@ -23,15 +24,36 @@ export class Lightbox {
     this._previous = button("back", t("previous"), () => this._step(-1), { bare: true, kind: "previous" });
     this._next = button("next", t("next"), () => this._step(1), { bare: true, kind: "following" });
     this._actions = el("div.photo-actions");
-    this.element = el("dialog.lightbox", { "aria-labelledby": "photo-title" },
-      el("header", {}, button("back", t("close"), () => this._close(), { bare: true, kind: "leave" }), this._title, this._actions),
-      el("div.pictures", {}, this._query, el("figure.hit-picture", {}, this._picture, this._hitCaption), this._previous, this._next),
-      this._details);
-    this.element.addEventListener("cancel", (event) => { event.preventDefault(); this._close(); });
+    this.element = el(
+      "dialog.lightbox",
+      { "aria-labelledby": "photo-title" },
+      el(
+        "header",
+        {},
+        button("back", t("close"), () => this._close(), { bare: true, kind: "leave" }),
+        this._title,
+        this._actions,
+      ),
+      el(
+        "div.pictures",
+        {},
+        this._query,
+        el("figure.hit-picture", {}, this._picture, this._hitCaption),
+        this._previous,
+        this._next,
+      ),
+      this._details,
+    );
+    this.element.addEventListener("cancel", (event) => {
+      event.preventDefault();
+      this._close();
+    });
     this.element.addEventListener("keydown", (event) => this._key(event));
   }
 
-  get isOpen() { return this.element.open; }
+  get isOpen() {
+    return this.element.open;
+  }
 
   /**
    * @param items Images that the arrows go through; the shown one may be missing in them.
@@ -64,9 +86,13 @@ export class Lightbox {
     });
   }
 
-  close() { if (this.element.open) this.element.close(); }
+  close() {
+    if (this.element.open) this.element.close();
+  }
 
-  _close() { this._app.closePhoto(); }
+  _close() {
+    this._app.closePhoto();
+  }
 
   _step(by) {
     const place = this._items.findIndex(({ id }) => id === this._item.id) + by;
@@ -79,17 +105,22 @@ export class Lightbox {
     if (event.key === "ArrowRight") this._step(1);
   }
 
-  /** The thumbnail at once, and the original over it where there is one that the browser shows. */
+  /** Show the thumbnail at once, and the original as soon as it is loaded, if the service has it. */
   _showPicture() {
     const { id, width, height } = this._item;
     const image = el("img", { alt: t("photo_alt", { name: nameOf(this._item) }), src: thumbnailUrl(id) });
-    image.addEventListener("error", () => image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))));
+    image.addEventListener("error", () =>
+      image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))),
+    );
     if (width && height) this._picture.style.setProperty("--ratio", width / height);
     this._picture.replaceChildren(image);
     if (!this._config.originals) return;
     const large = el("img.original", { alt: "", src: originalUrl(id) });
-    large.addEventListener("load", () => { if (this._item.id === id) image.src = large.src; });
-    large.addEventListener("error", async () => { // of a format that browsers do not show, or it is not there
+    large.addEventListener("load", () => {
+      if (this._item.id === id) image.src = large.src;
+    });
+    large.addEventListener("error", async () => {
+      // of a format that browsers do not show, or it is not there
       const isThere = (await fetch(large.src, { method: "HEAD" }).catch(() => ({ ok: false }))).ok;
       if (!isThere && this._item.id === id) this._withoutOriginal();
     });
@@ -104,12 +135,14 @@ export class Lightbox {
     this._query.hidden = query === null;
     this.element.classList.toggle("beside", query !== null);
     const { strength, score } = this._item;
-    this._hitCaption.textContent = query === null ? "" : strength ? t(`strength_${strength}_long`) : t("score", { n: score });
+    this._hitCaption.textContent =
+      query === null ? "" : strength ? t(`strength_${strength}_long`) : t("score", { n: score });
     if (query === null) {
       this._query.replaceChildren();
       return;
     }
-    const image = el("img", { alt: query.alt, src: query.src }), frame = el("span.part", { hidden: true });
+    const image = el("img", { alt: query.alt, src: query.src }),
+      frame = el("span.part", { hidden: true });
     image.addEventListener("load", () => {
       image.parentElement.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
       frame.hidden = query.crop === null;
@@ -121,10 +154,18 @@ export class Lightbox {
   _showActions() {
     const { id } = this._item;
     const source = this._config.originals ? originalUrl(id, { download: 1 }) : thumbnailUrl(id);
-    const download = el("a.button", { href: source, download: nameOf(this._item) }, icon("download"), el("span.label", {}, t("download")));
+    const download = el(
+      "a.button",
+      { href: source, download: nameOf(this._item) },
+      icon("download"),
+      el("span.label", {}, t("download")),
+    );
     this._actions.replaceChildren(
-      button("similar", t("more_like_this"), () => this._app.moreLike(id)), download,
-      button("edit", t("edit"), () => this._edit()), button("remove", t("delete"), () => this._delete(), { kind: "delete" }));
+      button("similar", t("more_like_this"), () => this._app.moreLike(id)),
+      download,
+      button("edit", t("edit"), () => this._edit()),
+      button("remove", t("delete"), () => this._delete(), { kind: "delete" }),
+    );
   }
 
   _delete() {
@@ -145,12 +186,19 @@ export class Lightbox {
   _showDetails() {
     const { id, payload, width, height, indexed_at: indexedAt } = this._item;
     const rest = Object.keys(payload).filter((key) => !FIRST_KEYS.includes(key) && key !== "file_name");
-    const rows = [...FIRST_KEYS.filter((key) => payload[key] !== undefined && payload[key] !== null && payload[key] !== ""), ...rest]
-      .map((key) => [keyName(key), shown(key, payload[key])]);
-    if (width) rows.push([t("size"), t("pixels", { width: t("number", { n: width }), height: t("number", { n: height }) })]);
+    const rows = [
+      ...FIRST_KEYS.filter((key) => payload[key] !== undefined && payload[key] !== null && payload[key] !== ""),
+      ...rest,
+    ].map((key) => [keyName(key), shown(key, payload[key])]);
+    if (width)
+      rows.push([t("size"), t("pixels", { width: t("number", { n: width }), height: t("number", { n: height }) })]);
     if (indexedAt) rows.push([t("added_on"), dateTimeOf(indexedAt)]);
     rows.push([t("id"), id]);
-    const list = el("dl", {}, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+    const list = el(
+      "dl",
+      {},
+      rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+    );
     this._details.replaceChildren(el("h3", {}, t("details")), list);
     if (!this._config.originals) this._details.append(el("p.hint", {}, t("no_original")));
   }
@@ -162,15 +210,34 @@ export class Lightbox {
       this._explain();
       return;
     }
-    const fields = el("div.edit-fields", {}, Object.entries(this._item.payload).map(([key, value]) => field(key, value)));
+    const fields = el(
+      "div.edit-fields",
+      {},
+      Object.entries(this._item.payload).map(([key, value]) => field(key, value)),
+    );
     const more = button("add", t("add_detail"), () => {
       fields.append(newField());
       fields.lastElementChild.querySelector("input").focus();
     });
     const message = el("div");
-    const form = el("form.edit-form", {}, el("h3", {}, t("edit")), message, fields, more,
-      el("div.actions", {}, el("button.primary", {}, t("save")), button(null, t("cancel"), () => this._showDetails())));
-    form.addEventListener("submit", (event) => { event.preventDefault(); this._save(fields, message); });
+    const form = el(
+      "form.edit-form",
+      {},
+      el("h3", {}, t("edit")),
+      message,
+      fields,
+      more,
+      el(
+        "div.actions",
+        {},
+        el("button.primary", {}, t("save")),
+        button(null, t("cancel"), () => this._showDetails()),
+      ),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this._save(fields, message);
+    });
     this._details.replaceChildren(form);
     this._details.scrollIntoView({ block: "start" });
     (form.querySelector("input") ?? more).focus({ preventScroll: true });
@@ -194,42 +261,6 @@ export class Lightbox {
       message.replaceChildren(failure(error, { name: nameOf(this._item), retry: () => this._save(fields, message) }));
     }
   }
-}
-
-/** A field for a key; `read` returns the change to it. An empty field removes the key. */
-function field(key, value) {
-  const isText = typeof value === "string";
-  const input = el("input", { type: "text", value: isText ? value : stringify(value), autocapitalize: "off" });
-  const line = el("label", {}, keyName(key), input);
-  line.read = () => {
-    if (input.value === input.defaultValue) return {};
-    return { [key]: input.value === "" ? null : isText ? input.value : parsed(input.value, keyName(key)) };
-  };
-  input.defaultValue = input.value;
-  return line;
-}
-
-function parsed(text, name) {
-  try {
-    return parse(text);
-  } catch {
-    throw new Error(t("not_a_value", { name }));
-  }
-}
-
-function newField() {
-  const key = el("input", { type: "text", autocapitalize: "off", spellcheck: false, required: true });
-  const value = el("input", { type: "text" });
-  const line = el("div.new-field", {}, el("label", {}, t("detail_name"), key), el("label", {}, t("detail_value"), value));
-  line.read = () => (key.value.trim() === "" || value.value === "" ? {} : { [key.value.trim()]: scalar(value.value) });
-  return line;
-}
-
-/** A typed value: true, false or a whole number of 64 bits, otherwise a text. */
-function scalar(text) {
-  if (text === "true" || text === "false") return text === "true";
-  const isInteger = /^(-?[1-9]\d{0,18}|0)$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
-  return isInteger ? toNumber(text) : text;
 }
 
 function shown(key, value) {

@@ -6,7 +6,12 @@ import { t } from "./texts.js";
 
 const NOTE_MS = 8000;
 const UNREADABLE = new Set([
-  "image_unsupported", "image_invalid", "image_empty", "image_truncated", "image_too_small", "decoder_failed",
+  "image_unsupported",
+  "image_invalid",
+  "image_empty",
+  "image_truncated",
+  "image_too_small",
+  "decoder_failed",
 ]);
 const TOO_LARGE = new Set(["image_too_many_pixels", "image_too_many_bytes", "body_too_large"]);
 const BUSY = new Set(["service_overloaded", "rate_limited", "connection_limit", "store_throttled"]);
@@ -36,7 +41,8 @@ export function sentence(error, name = "") {
   const kind = kindOf(error);
   const file = name || t("your_photograph_short");
   const service = t(`service_${error.service ?? "query"}`);
-  if (kind === "other") return t("error_other", { detail: error.title ? `${error.title}. ${error.detail}` : error.message });
+  if (kind === "other")
+    return t("error_other", { detail: error.title ? `${error.title}. ${error.detail}` : error.message });
   if (kind === "key") return t(error.code === "key_missing" ? `error_key_${error.service}` : "error_key_wrong");
   return t(`error_${kind}`, { file, service, seconds: error.retryAfter ?? 1, detail: error.detail ?? "" });
 }
@@ -44,8 +50,13 @@ export function sentence(error, name = "") {
 /** A message in the page; `actions` are buttons. */
 export function notice(text, { tone = "bad", detail = "", actions = [] } = {}) {
   const mark = { bad: "warning", good: "check", plain: "info" }[tone];
-  const body = el("div", {}, el("p", {}, text), detail && el("p.detail", {}, detail),
-    actions.length > 0 && el("div.actions", {}, actions));
+  const body = el(
+    "div",
+    {},
+    el("p", {}, text),
+    detail && el("p.detail", {}, detail),
+    actions.length > 0 && el("div.actions", {}, actions),
+  );
   return el(`div.notice.${tone}`, { role: tone === "bad" ? "alert" : null }, icon(mark), body);
 }
 
@@ -89,8 +100,17 @@ export function announce(text) {
 /** Report a failure of something that is no longer in view; prompts for the key where one is missing. */
 export function report(error, retry) {
   if (kindOf(error) !== "key") return note(sentence(error), { label: t("try_again"), action: retry });
-  const card = el("div.note-card", {}, failure(error, { retry: () => { card.remove(); retry(); } }),
-    button("close", t("dismiss"), () => card.remove(), { bare: true }));
+  const card = el(
+    "div.note-card",
+    {},
+    failure(error, {
+      retry: () => {
+        card.remove();
+        retry();
+      },
+    }),
+    button("close", t("dismiss"), () => card.remove(), { bare: true }),
+  );
   document.getElementById("notes").append(card);
   return () => card.remove();
 }
@@ -98,8 +118,17 @@ export function report(error, retry) {
 /** Show a note for some seconds, with an optional action; return a function that removes it. */
 export function note(text, { label = null, action = null, ms = NOTE_MS } = {}) {
   const element = el("div.note", {}, el("p", {}, text));
-  const end = () => { clearTimeout(timer); element.remove(); };
-  if (action) element.append(button(null, label, () => { end(); action(); }));
+  const end = () => {
+    clearTimeout(timer);
+    element.remove();
+  };
+  if (action)
+    element.append(
+      button(null, label, () => {
+        end();
+        action();
+      }),
+    );
   element.append(button("close", t("dismiss"), end, { bare: true }));
   document.getElementById("notes").append(element);
   const timer = setTimeout(end, ms);

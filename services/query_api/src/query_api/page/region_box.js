@@ -11,7 +11,7 @@ const KEYS_MS = 350; // a search begins this long after the last arrow
 
 export class RegionBox {
   /**
-   * @param image The photograph's <img>; the box lies on its parent.
+   * @param image The photograph's <img>; the box is a child of its parent.
    * @param onChange Called with the region when the user has changed it.
    */
   constructor(image, onChange) {
@@ -20,8 +20,11 @@ export class RegionBox {
     this._crop = null;
     this._timer = 0;
     this.isEditable = () => true;
-    this.box = el("div.region", { hidden: true, tabIndex: 0, role: "group", "aria-label": t("region"), "aria-describedby": "region-help" },
-      EDGES.map((edge) => el(`span.handle.${edge}`, { "data-edge": edge })));
+    this.box = el(
+      "div.region",
+      { hidden: true, tabIndex: 0, role: "group", "aria-label": t("region"), "aria-describedby": "region-help" },
+      EDGES.map((edge) => el(`span.handle.${edge}`, { "data-edge": edge })),
+    );
     const stage = image.parentElement;
     stage.append(this.box);
     stage.addEventListener("pointerdown", (event) => this._begin(event, stage));
@@ -30,7 +33,9 @@ export class RegionBox {
   }
 
   /** [left, top, right, bottom] in pixels of the upright photograph, or null for all of it. */
-  get value() { return this._crop; }
+  get value() {
+    return this._crop;
+  }
 
   set value(crop) {
     this._crop = crop;
@@ -53,20 +58,35 @@ export class RegionBox {
   _begin(event, stage) {
     if (event.button !== 0 || !this.isEditable()) return;
     event.preventDefault();
-    const from = this._place(event), before = this._crop, at = [event.clientX, event.clientY];
+    const from = this._place(event),
+      before = this._crop,
+      at = [event.clientX, event.clientY];
     const edge = event.target.dataset.edge ?? (event.target === this.box ? "all" : null);
-    const moved = (to) => (edge ? this._shifted(before, edge, to[0] - from[0], to[1] - from[1]) : this._between(from, to));
-    const move = (now) => { this.value = moved(this._place(now)); };
+    const moved = (to) =>
+      edge ? this._shifted(before, edge, to[0] - from[0], to[1] - from[1]) : this._between(from, to);
+    const move = (now) => {
+      this.value = moved(this._place(now));
+    };
     const end = (ended) => {
-      for (const [name, listener] of [["pointermove", move], ["pointerup", end], ["pointercancel", cancel]]) {
+      for (const [name, listener] of [
+        ["pointermove", move],
+        ["pointerup", end],
+        ["pointercancel", cancel],
+      ]) {
         stage.removeEventListener(name, listener);
       }
       const isTap = Math.hypot(ended.clientX - at[0], ended.clientY - at[1]) < TAP;
       if (isTap && (edge || before === null)) this.value = before;
       else this._change(isTap ? null : moved(this._place(ended)));
     };
-    const cancel = () => { end({ clientX: at[0], clientY: at[1] }); };
-    try { stage.setPointerCapture(event.pointerId); } catch { /* the pointer was released already */ }
+    const cancel = () => {
+      end({ clientX: at[0], clientY: at[1] });
+    };
+    try {
+      stage.setPointerCapture(event.pointerId);
+    } catch {
+      /* the pointer was released already */
+    }
     stage.addEventListener("pointermove", move);
     stage.addEventListener("pointerup", end);
     stage.addEventListener("pointercancel", cancel);
@@ -93,7 +113,8 @@ export class RegionBox {
     const { naturalWidth: width, naturalHeight: height } = this._image;
     const clamp = (value, least, most) => Math.round(Math.min(Math.max(value, least), most));
     if (edge === "all") {
-      const x = clamp(across, -left, width - right), y = clamp(down, -top, height - bottom);
+      const x = clamp(across, -left, width - right),
+        y = clamp(down, -top, height - bottom);
       return [left + x, top + y, right + x, bottom + y];
     }
     return [
@@ -127,7 +148,9 @@ export class RegionBox {
 /** Lay an element over the region of a photograph of this size. */
 export function placeRegion(element, [left, top, right, bottom], width, height) {
   setVars(element, {
-    left: `${(left / width) * 100}%`, top: `${(top / height) * 100}%`,
-    width: `${((right - left) / width) * 100}%`, height: `${((bottom - top) / height) * 100}%`,
+    left: `${(left / width) * 100}%`,
+    top: `${(top / height) * 100}%`,
+    width: `${((right - left) / width) * 100}%`,
+    height: `${((bottom - top) / height) * 100}%`,
   });
 }

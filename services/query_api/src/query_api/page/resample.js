@@ -32,7 +32,9 @@ function resizeAxis(source, result, lines, table, steps) {
   for (let line = 0; line < lines; line++) {
     for (let place = 0; place < table.length; place++) {
       const { first, weights } = table[place];
-      let red = half, green = half, blue = half;
+      let red = half,
+        green = half,
+        blue = half;
       let at = line * steps.sourceLine + first * steps.sourcePixel;
       for (let k = 0; k < weights.length; k++, at += steps.sourcePixel) {
         const weight = weights[k];
@@ -52,11 +54,17 @@ function resizeAxis(source, result, lines, table, steps) {
 export function stretch(rgba, width, height, size) {
   const across = new Uint8Array(height * size * 3);
   resizeAxis(rgba, across, height, coefficients(width, size), {
-    sourcePixel: 4, sourceLine: 4 * width, resultPixel: 3, resultLine: 3 * size,
+    sourcePixel: 4,
+    sourceLine: 4 * width,
+    resultPixel: 3,
+    resultLine: 3 * size,
   });
   const result = new Uint8Array(size * size * 3);
   resizeAxis(across, result, size, coefficients(height, size), {
-    sourcePixel: 3 * size, sourceLine: 3, resultPixel: 3 * size, resultLine: 3,
+    sourcePixel: 3 * size,
+    sourceLine: 3,
+    resultPixel: 3 * size,
+    resultLine: 3,
   });
   return result;
 }

@@ -1,6 +1,7 @@
 // What this browser keeps: photographs of searches, and files that wait to be indexed (IndexedDB).
 
-const NAME = "aff", VERSION = 1;
+const NAME = "aff",
+  VERSION = 1;
 const STORES = ["photographs", "uploads"];
 
 let opened = null;
@@ -30,10 +31,14 @@ export const read = (store, key) => within(store, "readonly", (objects) => objec
 export const readAll = (store) => within(store, "readonly", (objects) => objects.getAll());
 
 export const write = (store, entries) =>
-  within(store, "readwrite", (objects) => { for (const [key, value] of entries) objects.put(value, key); });
+  within(store, "readwrite", (objects) => {
+    for (const [key, value] of entries) objects.put(value, key);
+  });
 
 export const remove = (store, keys) =>
-  within(store, "readwrite", (objects) => { for (const key of keys) objects.delete(key); });
+  within(store, "readwrite", (objects) => {
+    for (const key of keys) objects.delete(key);
+  });
 
 export const clear = (store) => within(store, "readwrite", (objects) => objects.clear());
 

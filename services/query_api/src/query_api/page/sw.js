@@ -12,7 +12,8 @@ self.addEventListener("fetch", (event) => {
 });
 
 async function receive(request) {
-  const file = (await request.formData()).get("photograph"), key = Date.now();
+  const file = (await request.formData()).get("photograph"),
+    key = Date.now();
   const kept = file instanceof File && (await keepPhotograph(key, file));
   return Response.redirect(new URL(kept ? `./?shared=${key}` : "./", self.registration.scope), 303);
 }

@@ -1,10 +1,11 @@
-// Files that wait to be indexed. They are kept in this browser, so that a closed page goes on when it is opened again.
+// Files that wait to be indexed. They are kept in this browser, so that a page continues when it is opened again.
 
 import { indexFiles, lookUp } from "./api.js";
 import { kindOf } from "./messages.js";
 import * as store from "./store.js";
 
-const BATCH_FILES = 12, BATCH_BYTES = 24 * 2 ** 20;
+const BATCH_FILES = 12,
+  BATCH_BYTES = 24 * 2 ** 20;
 const PARALLEL = 2;
 const KEPT_BYTES = 2 * 2 ** 30; // of files in this browser's storage; beyond them, only names are kept
 const SLOWEST_S = 30;
@@ -59,7 +60,9 @@ export class UploadQueue extends EventTarget {
     return counts;
   }
 
-  get isBusy() { return this._running > 0; }
+  get isBusy() {
+    return this._running > 0;
+  }
 
   pause() {
     this.paused = true;
@@ -76,7 +79,9 @@ export class UploadQueue extends EventTarget {
 
   /** Forget what is done, or everything. */
   async clear({ all = false } = {}) {
-    const gone = [...this.items.values()].filter(({ status }) => all || !["waiting", "sending"].includes(status)).map(({ id }) => id);
+    const gone = [...this.items.values()]
+      .filter(({ status }) => all || !["waiting", "sending"].includes(status))
+      .map(({ id }) => id);
     gone.forEach((id) => this.items.delete(id));
     await store.remove("uploads", gone).catch(() => {});
     this._changed();
@@ -100,7 +105,9 @@ export class UploadQueue extends EventTarget {
     const batch = this._next();
     if (batch.length === 0) return;
     this._running++;
-    batch.forEach((item) => { item.status = "sending"; });
+    batch.forEach((item) => {
+      item.status = "sending";
+    });
     this._changed();
     try {
       const unknown = await this._unknown(batch);
@@ -110,7 +117,11 @@ export class UploadQueue extends EventTarget {
       this._fail(batch, error);
     }
     this._running--;
-    batch.filter(({ status }) => status === "sending").forEach((item) => { item.status = "waiting"; });
+    batch
+      .filter(({ status }) => status === "sending")
+      .forEach((item) => {
+        item.status = "waiting";
+      });
     while (this._running < PARALLEL && this._next().length) this._send();
     this._changed();
   }
@@ -121,12 +132,15 @@ export class UploadQueue extends EventTarget {
     for (const item of batch) {
       try {
         const content_sha256 = await digest(item.file);
-        for (const id of content_sha256 ? new Set([item.id, item.id.replace(/^[^/]*\//, "")]) : []) lookups.push({ item, id, content_sha256 });
+        for (const id of content_sha256 ? new Set([item.id, item.id.replace(/^[^/]*\//, "")]) : [])
+          lookups.push({ item, id, content_sha256 });
       } catch {
         this._done(item, "rejected", { code: "unreadable" }); // it was moved or deleted meanwhile
       }
     }
-    const known = lookups.length ? await lookUp(lookups.map(({ id, content_sha256 }) => ({ id, content_sha256 }))) : new Set();
+    const known = lookups.length
+      ? await lookUp(lookups.map(({ id, content_sha256 }) => ({ id, content_sha256 })))
+      : new Set();
     for (const { item, id } of lookups) if (known.has(id) && item.status === "sending") this._done(item, "duplicate");
     return batch.filter(({ status }) => status === "sending");
   }
@@ -146,20 +160,28 @@ export class UploadQueue extends EventTarget {
     const kind = error.problem ? "not_ready" : kindOf(error);
     const sending = batch.filter(({ status }) => status === "sending");
     if (kind === "too_large" && sending.length > 1) {
-      sending.forEach((item) => { item.alone = true; });
+      sending.forEach((item) => {
+        item.alone = true;
+      });
     } else if (kind === "key" || kind === "no_indexer") {
       this.problem = error;
     } else if (TEMPORARY.has(kind)) {
       this.problem = error;
       const wait_s = error.retryAfter ?? this._wait_s;
       this._wait_s = Math.min(SLOWEST_S, this._wait_s * 2);
-      this._timer = setTimeout(() => { if (!this.paused) this.go(); }, wait_s * 1000);
+      this._timer = setTimeout(() => {
+        if (!this.paused) this.go();
+      }, wait_s * 1000);
     } else {
-      sending.forEach((item) => this._done(item, "rejected", { code: error.code, title: error.title, detail: error.detail ?? error.message }));
+      sending.forEach((item) =>
+        this._done(item, "rejected", { code: error.code, title: error.title, detail: error.detail ?? error.message }),
+      );
     }
   }
 
-  _changed() { this.dispatchEvent(new Event("change")); }
+  _changed() {
+    this.dispatchEvent(new Event("change"));
+  }
 }
 
 /** SHA-256 of a file as hex digits; null where the browser does not compute it: on a page without TLS. */
