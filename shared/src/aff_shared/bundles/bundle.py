@@ -53,12 +53,12 @@ FORMAT_VERSION: Final = 2
 
 
 class ScoreLevels(Spec):
-    """What the scores of a search mean, measured on photographs that were not trained on.
+    """Meaning of the scores of searches, measured on photographs that were not trained on.
 
     Attributes:
         same: Lowest cosine similarity at which at least 95 % of the hits at or above it show the same thing; null if
             there is none.
-        likely: Likewise for 50 %.
+        likely: The same for 50 %.
         protocol: Queries and gallery of the measurement. In a larger gallery, more hits of a score show other things.
         queries: Number of queries that have a match.
         gallery: Number of gallery images.
@@ -89,7 +89,7 @@ class BundleManifest(Spec):
         recipe: How the bundle was made: settings, seeds, data.
         metrics: Measured metrics by protocol; `export` has the results of the checks of the query encoder's graphs.
         licences: Licences of weights and training data, one line each.
-        score_levels: What the scores of a search mean, as `aff train` and `aff bundle calibrate` measure it; no
+        score_levels: Meaning of the scores of searches, as `aff train` and `aff bundle calibrate` measure it; no
             identity covers it.
     """
 

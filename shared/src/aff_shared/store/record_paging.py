@@ -19,7 +19,7 @@ from aff_shared.schemas.browsing import GalleryOrder
 from aff_shared.store.gallery_store import GalleryRecord, RecordPage
 from aff_shared.store.layout import point_id
 
-_TICK = timedelta(microseconds=1)  # the resolution of Qdrant's times, and of ours
+_TICK = timedelta(microseconds=1)  # the resolution of times, here and in Qdrant
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CURSOR = re.compile(r"(?P<order>[noi])(?P<time>-?\d{1,18})?(?:\.(?P<point>[0-9a-f]{32}))?")
 

@@ -131,10 +131,11 @@ async def _years(store: GalleryStore, key: str, limit: int, chosen: PayloadFilte
     while spans and len(found) < limit:
         first, last = spans.pop()
         condition = Condition(key=key, datetime_range=_between(first, last))
-        count = await store.count(_with(chosen, condition))
-        if count and first == last:
-            found.append(FacetValue(value=first, label=str(first), count=count, condition=condition))
-        elif count:
+        narrowed = _with(chosen, condition)
+        if first == last:
+            if count := await store.count(narrowed):
+                found.append(FacetValue(value=first, label=str(first), count=count, condition=condition))
+        elif (await store.records(limit=1, order="id", payload_filter=narrowed)).records:  # counts cost more
             middle = (first + last) // 2
             spans += [(first, middle), (middle + 1, last)]
     return found

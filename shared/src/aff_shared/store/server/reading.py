@@ -50,7 +50,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ServerCollection:
-    """What can be read of a collection.
+    """A collection that is read.
 
     Args:
         nodes: The server, and the settings; the caller closes it.
