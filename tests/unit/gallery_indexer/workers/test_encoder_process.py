@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,24 +19,8 @@ from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
 from gallery_indexer.workers.encoder_process import EncoderProcess
 from tests.support.dummy_bundle import write_dummy_bundle
-from tests.support.fake_gallery_encoder import FakeGalleryEncoder
+from tests.support.stopped_encoder import DEADLY, ENDLESS, load_stopped_encoder
 from tests.support.tiny_bundle import TINY_BUNDLE
-
-DEADLY, ENDLESS = (9, 9, 9), (8, 8, 8)
-
-
-class _StoppedEncoder(FakeGalleryEncoder):
-    def encode_images(self, images: Sequence[EncoderInput], *, with_features: bool = False) -> list[EncodedImage]:
-        colours = [tuple(pixels[0, 0]) for (pixels,) in images]
-        if DEADLY in colours:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if ENDLESS in colours:
-            time.sleep(600)
-        return super().encode_images(images, with_features=with_features)
-
-
-def load_stopped_encoder(bundle_directory: Path, manifest: BundleManifest, *, device: str) -> _StoppedEncoder:
-    return _StoppedEncoder(poison=(1, 2, 3), fits=2)
 
 
 def _process(
