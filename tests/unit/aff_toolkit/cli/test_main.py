@@ -53,6 +53,14 @@ def test_a_subcommand_imports_only_what_it_uses(words: list[str], imported: set[
     assert set(aff(*words).stderr.splitlines()[-1].split()) == imported
 
 
+def test_onnx_runtime_reports_nothing_to_its_maker() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    program = "import os, sys; from aff_toolkit.cli.main import main; sys.argv[1:] = ['keys', '--help']\ntry: main()\n"
+    program += "except SystemExit: print(os.environ['ORT_DISABLE_TELEMETRY'], file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stderr == "1\n"
+
+
 def test_the_help_lists_every_subcommand_with_its_whole_line() -> None:
     shown = CliRunner().invoke(app, ["--help"], terminal_width=80).output
     for name, (_, line) in COMMANDS.items():
