@@ -144,8 +144,8 @@ class StageLog:
         self._own = expected.get(name, 0.0)
         if name in expected:
             self._before = sum(list(expected.values())[: list(expected).index(name)])
-            total = sum(expected.values())
-            self._whole = bar.add_task("all stages", total=total, rate="estimated seconds", completed=round(self._before))
+            total, done = sum(expected.values()), round(self._before)
+            self._whole = bar.add_task("all stages", total=total, rate="estimated seconds", completed=done)
 
     def resume(self, step: int, total: int) -> None:
         """Continue after `step` of `total`; log lines of later steps are removed."""
