@@ -160,7 +160,7 @@ async def test_the_client_for_an_event_loop_returns_the_same(services: LocalServ
             await client.encoder()
 
 
-def test_receipts_come_one_by_one_and_name_rejected_images(indexer: IndexerClient) -> None:
+def test_receipts_arrive_one_by_one_and_name_rejected_images(indexer: IndexerClient) -> None:
     broken = Upload("client/broken", "broken.png", b"no image")
     receipts = list(indexer.receipts([upload("client/10", 10), broken, upload("client/11", 11)]))
     assert {receipt.id: receipt.status for receipt in receipts} == {

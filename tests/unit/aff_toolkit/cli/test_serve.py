@@ -117,7 +117,7 @@ class TestKeys:
             ("AFF_ACCESS_KEYS", json.dumps([{"name": "a", "sha256": "0" * 64, "scopes": ["search"]}]), False),
         ],
     )
-    def test_a_setting_of_access_comes_first(
+    def test_a_setting_of_access_has_precedence(
         self,
         setting: str,
         value: str,

@@ -31,7 +31,7 @@ def files(root: Path) -> list[str]:
     return found
 
 
-def test_folders_and_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_folders_and_files_are_in_the_order_of_their_names(tmp_path: Path) -> None:
     write(tmp_path, "b/2", "b/1", "a/z", "a/c/y", "x")
     assert files(tmp_path) == ["x", "a/z", "a/c/y", "b/1", "b/2"]
 

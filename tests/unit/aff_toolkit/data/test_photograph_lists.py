@@ -23,7 +23,7 @@ def write_csv(directory: Path, text: str) -> Path:
     return path
 
 
-def test_rows_of_the_requested_roles_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_rows_of_the_requested_roles_are_in_the_order_of_the_file(tmp_path: Path) -> None:
     csv = write_csv(
         tmp_path,
         "role,instance,path,note\n"
@@ -100,7 +100,7 @@ def test_a_row_of_another_role_needs_no_instance(tmp_path: Path) -> None:
     assert [photograph.instance for photograph in csv_photographs(csv, ["query"])] == ["plum"]
 
 
-def test_a_path_that_comes_again_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_repeated_path_is_named_with_its_line(tmp_path: Path) -> None:
     csv = write_csv(tmp_path, "path,instance\nimages/red.png,apple\nimages/red.png,pear\n")
     assert [photograph.name for photograph in csv_photographs(csv, None)] == [
         "images/red.png",

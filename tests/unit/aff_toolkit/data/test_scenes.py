@@ -166,7 +166,7 @@ def test_the_sky_does_not_depend_on_the_landmark() -> None:
     assert within == pytest.approx(between, rel=0.2)
 
 
-def test_scenes_come_view_by_view_of_each_landmark() -> None:
+def test_scenes_are_listed_view_by_view_of_each_landmark() -> None:
     found = scene_photographs([7, 3], [1, 4], difficulty=(0.25, 0.25), seed=0)
     assert [photograph.instance for photograph in found] == ["scene-7", "scene-7", "scene-3", "scene-3"]
     for photograph, (landmark, view) in zip(found, [(7, 1), (7, 4), (3, 1), (3, 4)], strict=True):

@@ -22,7 +22,7 @@ def test_gallery_images_of_the_querys_instance_are_its_positives_and_nothing_is_
     assert [rows.tolist() for rows in found.ignored] == [[], [], []]
 
 
-def test_rows_come_in_ascending_order_each_once() -> None:
+def test_rows_are_in_ascending_order_each_once() -> None:
     found = Relevance.of([[4, 1, 4], []], [{3, 2}, {0}])
     assert [rows.tolist() for rows in found.relevant] == [[1, 4], []]
     assert [rows.tolist() for rows in found.ignored] == [[2, 3], [0]]

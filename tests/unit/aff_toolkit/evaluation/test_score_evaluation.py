@@ -129,7 +129,7 @@ def test_a_report_that_cannot_be_written_is_reported(evaluated: Path, name: str)
         score_evaluation(evaluated)
 
 
-def test_the_five_best_come_first_and_the_very_worst_last() -> None:
+def test_the_five_best_are_first_and_the_very_worst_last() -> None:
     averages = [0.5, None, 0.9, 0.1, 0.7, 0.3, 0.8, 0.2, 0.6, 0.4, 1.0, 0.0]
     assert best_and_worst(averages) == [10, 2, 6, 4, 8, 9, 5, 7, 3, 11]
 

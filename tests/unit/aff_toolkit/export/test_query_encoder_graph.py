@@ -152,7 +152,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[QueryEncoder, On
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_onnx_runtime_returns_what_torch_gives(encoders: tuple[QueryEncoder, OnnxQueryEncoder], batch: int) -> None:
+def test_onnx_runtime_returns_what_torch_returns(encoders: tuple[QueryEncoder, OnnxQueryEncoder], batch: int) -> None:
     trained, exported = encoders
     images = coloured_tiles(batch, SIDE, seed=batch)
     with torch.inference_mode():

@@ -12,7 +12,7 @@ from aff_toolkit.indexing.ray_engine import error_of_ours, index_with_ray
 from aff_toolkit.indexing.source_item import SourceError
 
 
-def test_without_ray_the_command_that_brings_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_command_that_installs_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with IndexingRecord() as record, pytest.raises(MissingExtraError, match=r"aff-toolkit\[ray\]"):
         index_with_ray("photos", Path("bundle"), record, lambda _: None, encoders=1, gpus_per_encoder=0.0)

@@ -37,7 +37,7 @@ def test_its_prototypes_are_near_the_embeddings_of_their_photographs(tiny_traini
     assert np.mean(hits) > 0.5  # chance: 1 in 8
 
 
-def test_prototypes_come_in_the_order_requested_and_only_if_all_are_there(tiny_training: TinyTraining) -> None:
+def test_prototypes_are_in_the_order_requested_and_only_if_all_are_there(tiny_training: TinyTraining) -> None:
     base = BaseBundle.open(tiny_training.bundle)
     written, instances = read_prototypes(tiny_training.bundle / "prototypes.safetensors")
     found = base.prototypes_of(instances[::-1])

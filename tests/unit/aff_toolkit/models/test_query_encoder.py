@@ -87,7 +87,7 @@ def build(name: str) -> QueryEncoder:
 
 
 @pytest.mark.parametrize("name", TRUNKS)
-def test_a_network_has_as_many_parameters_as_its_paper_says(name: str) -> None:
+def test_a_network_has_as_many_parameters_as_its_paper_states(name: str) -> None:
     trunk, channels = TRUNKS[name]
     encoder = build(name)
     normalisation = 0 if name in WITHOUT_NORMALISED_EMBEDDINGS else 2 * D

@@ -17,7 +17,7 @@ from tests.support.tiny_bundle import TINY_BUNDLE
 
 
 @pytest.mark.parametrize("backbone", QUERY_BACKBONES)
-def test_every_query_backbone_has_a_recipe_for_photographs_of_ones_own(backbone: str, tmp_path: Path) -> None:
+def test_every_query_backbone_has_a_recipe_for_own_photographs(backbone: str, tmp_path: Path) -> None:
     source = source_of_path(write_photographs(tmp_path, instances=2, views=2, labelled=True))
     recipe = recipe_for_photographs(source, 40, BaseBundle.open(TINY_BUNDLE), gallery="keep", backbone=backbone)
     assert (recipe.query_encoder.backbone, recipe.name) == (backbone, f"query-{backbone}")

@@ -116,7 +116,7 @@ class TestCreate:
 
 
 class TestSeveralGalleriesOnOneServer:
-    async def test_each_prefix_is_a_gallery_of_its_own(self, client: AsyncQdrantClient) -> None:
+    async def test_each_prefix_is_a_separate_gallery(self, client: AsyncQdrantClient) -> None:
         north, south, plain = (
             QdrantServerCatalogue(_settings(collection_prefix=prefix), client) for prefix in ("north_", "south_", "")
         )

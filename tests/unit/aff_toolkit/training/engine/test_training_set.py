@@ -65,7 +65,7 @@ def test_pairs_and_their_order_change_from_epoch_to_epoch() -> None:
     assert {labels()[epoch[0][0]].item() for epoch in epochs} == {0, 1, 2, 4}
 
 
-def test_every_place_comes_once_and_in_order() -> None:
+def test_every_place_is_read_once_and_in_order() -> None:
     assert list(read_ahead(lambda place: place * place, range(50), threads=3)) == [n * n for n in range(50)]
     assert list(read_ahead(lambda place: place, [], threads=1)) == []
 
@@ -84,7 +84,7 @@ def test_no_more_is_read_than_twice_the_threads_ahead() -> None:
             assert max(read) <= place + 4
 
 
-def test_an_error_comes_in_its_place_and_nothing_is_read_after_it() -> None:
+def test_an_error_is_raised_at_its_place_and_nothing_is_read_after_it() -> None:
     read: list[int] = []
 
     def reading(place: int) -> int:

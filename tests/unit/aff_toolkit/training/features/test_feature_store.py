@@ -296,7 +296,7 @@ def test_the_sample_is_drawn_by_its_seed_from_what_can_be_read(tiny_training: Ti
     assert len(sample_readable(store, 1000, seed=1)) == len(store) - 2
 
 
-def test_photographs_come_at_the_side_of_the_encoder_and_can_be_gone_through_again(
+def test_photographs_have_the_side_of_the_encoder_and_can_be_read_again(
     tiny_training: TinyTraining,
 ) -> None:
     store = FeatureStore.open(tiny_training.work / "features")

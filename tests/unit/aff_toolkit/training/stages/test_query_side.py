@@ -95,7 +95,7 @@ def test_components_do_not_hang_together() -> None:
     np.testing.assert_allclose(correlation, np.eye(3), atol=1e-3)
 
 
-def test_vectors_come_out_about_as_long_as_unit_vectors() -> None:
+def test_vectors_are_about_as_long_as_unit_vectors() -> None:
     assert np.linalg.norm(mapped(0.35), axis=1).mean() == pytest.approx(1.0, abs=1e-4)
 
 
