@@ -157,9 +157,9 @@ def test_a_region_is_the_same_on_the_device(page: Page, services: LocalServices)
     _switch_on(page)
     _embedding_sent(page, data)
     page.wait_for_selector(f".search:not([aria-busy]) {HITS}")
-    with page.expect_request("**/search/embedding") as asked:
+    with page.expect_request("**/search/embedding") as requested:
         page.get_by_role("button", name="Select a part").click()
-    sent = np.frombuffer(base64.b64decode(json.loads(asked.value.post_data or "")["embedding"]), "<f4")
+    sent = np.frombuffer(base64.b64decode(json.loads(requested.value.post_data or "")["embedding"]), "<f4")
     here = httpx.post(
         f"{services.query_url}/search",
         content=data,

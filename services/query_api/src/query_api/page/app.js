@@ -2,7 +2,7 @@
 
 import { findImage, pageConfig } from "./api.js";
 import { AddView } from "./add_view.js";
-import { keep } from "./deletions.js";
+import { finishDeletions, keep } from "./deletions.js";
 import { el, icon, transition } from "./dom.js";
 import { droppedPhotographs, singleFile } from "./dropped_files.js";
 import { stringify } from "./exact_json.js";
@@ -64,6 +64,7 @@ class App {
     const shared = new URLSearchParams(location.search).get("shared");
     this._restart();
     this.queue.restore();
+    finishDeletions();
     receiveShared(this._views.search, shared);
   }
 
