@@ -127,16 +127,16 @@ async def test_ids_may_be_any_text(store: GalleryStore, item_id: str) -> None:
 COMPOSED, DECOMPOSED = "Z\u00fcrich/caf\u00e9.jpg", "Zu\u0308rich/cafe\u0301.jpg"
 
 
-@pytest.mark.parametrize(("kept", "asked"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)])
-async def test_an_id_names_one_point_in_either_normalisation(store: GalleryStore, kept: str, asked: str) -> None:
+@pytest.mark.parametrize(("kept", "requested"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)])
+async def test_an_id_names_one_point_in_either_normalisation(store: GalleryStore, kept: str, requested: str) -> None:
     await store.upsert([replace(make_point(kept, unit([1] * 8)), thumbnail=b"small"), make_point("b", unit([1] * 8))])
-    found = await store.fetch([asked, "b"])
-    assert {item_id: point.record.item_id for item_id, point in found.items()} == {asked: kept, "b": "b"}
-    assert await store.thumbnails([asked]) == {asked: b"small"}
-    await store.set_payload(asked, {"new": 1})
+    found = await store.fetch([requested, "b"])
+    assert {item_id: point.record.item_id for item_id, point in found.items()} == {requested: kept, "b": "b"}
+    assert await store.thumbnails([requested]) == {requested: b"small"}
+    await store.set_payload(requested, {"new": 1})
     assert (await store.fetch([kept]))[kept].record.payload == {"new": 1}
-    await store.delete([asked])
-    assert list(await store.fetch([kept, asked, "b"])) == ["b"]
+    await store.delete([requested])
+    assert list(await store.fetch([kept, requested, "b"])) == ["b"]
 
 
 async def test_a_point_takes_the_place_of_one_whose_id_differs_in_its_normalisation(store: GalleryStore) -> None:

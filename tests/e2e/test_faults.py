@@ -126,11 +126,11 @@ async def test_indexing_without_patience_is_rejected_and_can_be_sent_again(store
 async def test_whatever_breaks_at_random_moments_no_acknowledged_image_is_lost_and_none_is_there_twice(
     store: FaultyStore, tmp_path: Path
 ) -> None:
-    rng, count, told = random.Random(5), 40, set[str]()
+    rng, count, reported = random.Random(5), 40, set[str]()
 
     async def send(number: int, client: httpx.AsyncClient) -> None:
-        while str(number) not in told:
-            told.update(acknowledged(await index(client, number)))
+        while str(number) not in reported:
+            reported.update(acknowledged(await index(client, number)))
 
     async def break_things() -> None:
         while True:
@@ -138,7 +138,7 @@ async def test_whatever_breaks_at_random_moments_no_acknowledged_image_is_lost_a
             await asyncio.sleep(rng.uniform(0.01, 0.1))
             await store.proxy.become(Pass())
             await asyncio.sleep(rng.uniform(0.01, 0.1))
-            assert told <= set(await store.stored())
+            assert reported <= set(await store.stored())
 
     async with store.indexer(tmp_path, store_wait_s=0) as client:
         await index(client, 0)

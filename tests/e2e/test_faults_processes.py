@@ -210,7 +210,7 @@ async def test_an_indexer_that_is_terminated_sends_the_receipts_of_admitted_imag
         requests = [asyncio.create_task(index(client, number, number + 1)) for number in range(0, 8, 2)]
         await _asked(store.peer.calls, FETCH, len(requests))
         process.send_signal(signal.SIGTERM)
-        told = set[str]().union(*map(acknowledged, await asyncio.gather(*requests)))
-        assert told == {str(number) for number in range(8)} == set(await store.stored())
+        reported = set[str]().union(*map(acknowledged, await asyncio.gather(*requests)))
+        assert reported == {str(number) for number in range(8)} == set(await store.stored())
         async with asyncio.timeout(5):
             assert await process.wait() == 0

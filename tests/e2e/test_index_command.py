@@ -34,9 +34,9 @@ def test_an_interrupted_run_ends_in_order_and_the_same_command_resumes(tmp_path:
             assert run.poll() is None, "ended before it was interrupted"
             time.sleep(0.002)
         run.send_signal(signal.SIGINT)
-        told, complaint = run.communicate(timeout=60)
+        reported, complaint = run.communicate(timeout=60)
         assert run.returncode == 130, complaint.decode()
-        interrupted = json.loads(told)
+        interrupted = json.loads(reported)
         assert interrupted["interrupted"]
         assert interrupted["indexed"] == client.gallery().count < PHOTOGRAPHS
         again = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, check=True)

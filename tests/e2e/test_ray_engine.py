@@ -79,9 +79,9 @@ async def test_a_source_is_indexed_as_the_service_would_and_only_what_is_new_or_
     old = _embedding(encoder, plain_png((1, 2, 3)))
     await _index_before(tmp_path / "gallery", manifest.space, before, old)
 
-    told = _index(tmp_path, "list.csv")
-    assert (told["indexed"], told["updated"], told["duplicate"], told["failed"]) == (30, 2, 8, 2)
-    assert {name: problem["code"] for name, problem in told["failures"].items()} == {
+    reported = _index(tmp_path, "list.csv")
+    assert (reported["indexed"], reported["updated"], reported["duplicate"], reported["failed"]) == (30, 2, 8, 2)
+    assert {name: problem["code"] for name, problem in reported["failures"].items()} == {
         "broken.png": "image_unsupported",
         "none.png": "photograph_unreadable",
     }

@@ -99,14 +99,14 @@ def test_a_damaged_search_is_answered(tmp_path: Path, runner: asyncio.Runner) ->
     runner.run(fill())
     image = part("image", PHOTOGRAPH, "é.png")
     embedding = [float(number) for number in tiny_embedding((255, 0, 0))]
-    asked = {"embedding": embedding, "fingerprint": service.manifest.fingerprint, "limit": 3}
+    requested = {"embedding": embedding, "fingerprint": service.manifest.fingerprint, "limit": 3}
     bodies = [
         form(image),
         form(image, part("limit", b"3"), part("filter", b'{"must": [{"key": "open", "match": true}]}')),
         form(image, image, part("crop", b"1,1,20,20"), part("with_embedding", b"true", "blob")),
         PHOTOGRAPH,
-        json.dumps(asked).encode(),
-        json.dumps({**asked, "filter": {"must": [{"key": "year", "range": {"lt": 1400}}]}, "expand": 2}).encode(),
+        json.dumps(requested).encode(),
+        json.dumps({**requested, "filter": {"must": [{"key": "year", "range": {"lt": 1400}}]}, "expand": 2}).encode(),
     ]
     paths = ("/search", "/search/batch", "/search/embedding", "/search/similar/tower", "/search/similar/%ff%00%2e%2e")
     with client_of(create_query_api(service.settings), runner) as ask:

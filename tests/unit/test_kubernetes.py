@@ -302,10 +302,10 @@ class TestPortsAndProbes:
         for name in SERVICES:
             document = json.loads((ROOT / "docs" / "openapi" / f"{IN_COMPOSE[name]}.json").read_text())
             assert {"/healthz", "/readyz"} <= set(document["paths"])
-        asked = {"qdrant": ("/livez", "/readyz"), **dict.fromkeys(SERVICES, ("/healthz", "/readyz"))}
+        requested = {"qdrant": ("/livez", "/readyz"), **dict.fromkeys(SERVICES, ("/healthz", "/readyz"))}
         for name, workload in workloads(objects).items():
             container = main_container(workload)
-            alive, ready = asked[name]
+            alive, ready = requested[name]
             # A service that answers is alive: a restart does not help where the store is unavailable.
             for probe, path in (("startupProbe", alive), ("livenessProbe", alive), ("readinessProbe", ready)):
                 assert container[probe]["httpGet"] == {"path": path, "port": "http"}
@@ -546,11 +546,11 @@ class TestCluster:
     def test_the_wait_ends_when_the_last_node_joins(self, tmp_path: Path) -> None:
         (tmp_path / "key").write_text("the key\n")
         answers: Iterator[int | None] = iter([None, 1, 3])
-        asked: list[tuple[str, str | None]] = []
+        requested: list[tuple[str, str | None]] = []
 
         class Qdrant(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                asked.append((self.path, self.headers["api-key"]))
+                requested.append((self.path, self.headers["api-key"]))
                 nodes = next(answers)
                 self.send_response(503 if nodes is None else 200)
                 self.end_headers()
@@ -573,6 +573,6 @@ class TestCluster:
             )
             server.shutdown()
         assert run.returncode == 0, run.stderr
-        assert asked == [("/cluster", "the key")] * 3
+        assert requested == [("/cluster", "the key")] * 3
         assert "503" in run.stderr.splitlines()[0]
         assert run.stderr.splitlines()[1] == "1 of 3 nodes are there"

@@ -95,12 +95,12 @@ def test_threads_and_admission_of_the_services_follow_both(tmp_path: Path, monke
 
 
 def test_torch_uses_no_more_threads_than_the_quota_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
     monkeypatch.setattr(device.torch, "get_num_threads", lambda: 16)
-    monkeypatch.setattr(device.torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(device.torch, "set_num_threads", requested.append)
     monkeypatch.setattr(device, "usable_cores", lambda: 2)
     device.limit_threads()
-    assert asked == [2]
+    assert requested == [2]
 
 
 ROOT = Path(__file__).parents[3]

@@ -12,12 +12,12 @@ pytestmark = pytest.mark.anyio
 
 class _Store:
     def __init__(self) -> None:
-        self.asked = 0
+        self.requested = 0
         self.answers = asyncio.Event()
         self.away = False
 
     async def ask(self) -> None:
-        self.asked += 1
+        self.requested += 1
         await self.answers.wait()
         if self.away:
             raise StoreUnavailableError("it does not answer")
@@ -33,10 +33,10 @@ async def test_concurrent_callers_share_an_attempt_and_its_failure() -> None:
     assert all(
         isinstance(error, StoreUnavailableError) for error in await asyncio.gather(*asking, return_exceptions=True)
     )
-    assert store.asked == 1
+    assert store.requested == 1
     store.away = False
     await attempt.make()
-    assert store.asked == 2
+    assert store.requested == 2
 
 
 async def test_one_who_turns_away_leaves_the_attempt_to_the_others() -> None:
@@ -47,7 +47,7 @@ async def test_one_who_turns_away_leaves_the_attempt_to_the_others() -> None:
     impatient.cancel()
     store.answers.set()
     await patient
-    assert store.asked == 1
+    assert store.requested == 1
 
 
 async def test_an_attempt_that_is_no_longer_needed_can_be_cancelled() -> None:
@@ -69,10 +69,10 @@ async def test_after_a_renewal_earlier_results_are_not_returned() -> None:
     attempt.renew()
     after = [asyncio.create_task(attempt.make()) for _ in range(2)]
     await asyncio.sleep(0.01)
-    assert store.asked == 2
+    assert store.requested == 2
     store.answers.set()
     await asyncio.gather(before, *after)
-    assert store.asked == 2
+    assert store.requested == 2
 
 
 async def test_every_attempt_is_given_up_at_the_end() -> None:

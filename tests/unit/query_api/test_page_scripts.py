@@ -20,7 +20,7 @@ _LARGE = 1610521604143693813
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> RunScript:
-    """Run a script with the page's modules; returns what it passes to `told`, where integers of any size are exact."""
+    """Run a script with the page's modules; returns what it passes to `report`; integers of any size are exact."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node.js: apt-get install nodejs")

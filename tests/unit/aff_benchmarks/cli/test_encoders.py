@@ -50,9 +50,9 @@ def test_the_default_output_is_a_table_and_unknown_names_are_rejected() -> None:
 
 def test_a_missing_package_is_an_error_for_a_requested_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    asked = cli.invoke(app, ["encoders", "--only", "mobilenet-v3-small", "--size", "32", "--json"])
-    assert asked.exit_code == 1
-    assert json.loads(asked.stdout)["code"] == "extra_missing"
+    requested = cli.invoke(app, ["encoders", "--only", "mobilenet-v3-small", "--size", "32", "--json"])
+    assert requested.exit_code == 1
+    assert json.loads(requested.stdout)["code"] == "extra_missing"
 
 
 def test_a_backbone_with_a_missing_package_is_skipped_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from aff_shared.schemas.problem import problem_of
 
 
 @pytest.mark.parametrize(
-    ("detail", "told"),
+    ("detail", "reported"),
     [
         ("no readable bundle.json in /srv/private/bundles/new", "no readable bundle.json in new"),
         ("cannot read '/srv/private/key': denied", "cannot read 'key': denied"),
@@ -17,11 +17,11 @@ from aff_shared.schemas.problem import problem_of
         ("it holds image/jpeg, 3/4 of it", "it holds image/jpeg, 3/4 of it"),
     ],
 )
-def test_directories_of_a_service_are_not_disclosed(detail: str, told: str) -> None:
+def test_directories_of_a_service_are_not_disclosed(detail: str, reported: str) -> None:
     for error in (BundleError(detail, item=detail), StoreUnavailableError(detail), AffError(detail)):
         problem = problem_of(error)
-        assert problem.detail == told
-        assert problem.item in {told, None}
+        assert problem.detail == reported
+        assert problem.item in {reported, None}
         assert problem_of(error, local=True).detail == detail
 
 

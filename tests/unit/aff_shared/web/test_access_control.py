@@ -217,11 +217,11 @@ async def test_another_origin_is_rejected_with_the_host_that_arrived(origin: str
 
 
 async def test_cors_is_closed_until_it_is_opened() -> None:
-    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-    closed = await _ask(_service(), "/search", method="OPTIONS", **asked)
+    requested = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    closed = await _ask(_service(), "/search", method="OPTIONS", **requested)
     assert "access-control-allow-origin" not in closed.headers
     app = _service(cors_origins=("https://shop.example",))
-    opened = await _ask(app, "/search", method="OPTIONS", **asked)
+    opened = await _ask(app, "/search", method="OPTIONS", **requested)
     assert opened.headers["access-control-allow-origin"] == "https://shop.example"
     answer = await _ask(app, "/search", Origin="https://shop.example")
     assert answer.status_code == 200

@@ -175,10 +175,10 @@ async def test_lines_of_requests_can_be_had_for_failures_alone_or_not_at_all(
 
 
 def test_a_client_sends_request_ids_and_reports_the_id_of_a_failed_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[httpx.Request] = []
+    requested: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requested.append(request)
         problem = {"type": "t", "title": "T", "status": 503, "detail": "d", "code": "store_unavailable"}
         name = request.headers["x-request-id"]
         return httpx.Response(503, json=problem, headers={"X-Request-Id": name})
@@ -189,7 +189,7 @@ def test_a_client_sends_request_ids_and_reports_the_id_of_a_failed_call(monkeypa
         )
         with pytest.raises(ServiceError) as failed:
             client.encoder()
-    assert failed.value.request_id == asked[0].headers["x-request-id"]
+    assert failed.value.request_id == requested[0].headers["x-request-id"]
     assert len(failed.value.request_id) == 32
 
 

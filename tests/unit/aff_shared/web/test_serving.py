@@ -120,12 +120,12 @@ async def test_a_port_that_is_in_use_is_reported_with_its_address() -> None:
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     """A process with a soft limit of 1024 open files and a hard one of 4096; returns the limit that it sets."""
-    asked: list[tuple[int, int]] = []
+    requested: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: requested.append(limits))
     before = signal.getsignal(signal.SIGTERM)
     prepare_process()
-    yield asked
+    yield requested
     signal.signal(signal.SIGTERM, before)
 
 

@@ -49,8 +49,8 @@ def measured(training: TinyBundle | TinyTraining, *words: object) -> dict[str, A
 def problem(training: TinyBundle | TinyTraining, *words: object) -> dict[str, Any]:
     result = evaluate(training, *words, "--json")
     assert result.exit_code == 1, result.output
-    told: dict[str, Any] = json.loads(result.stdout)
-    return told
+    reported: dict[str, Any] = json.loads(result.stdout)
+    return reported
 
 
 def write_list(path: Path, photographs: Path) -> Path:
@@ -245,9 +245,9 @@ def test_a_search_that_the_service_rejects_is_reported_and_no_photograph_is_blam
     monkeypatch.setenv("AFF_QUERY_MAX_LIMIT", "5")
     monkeypatch.setenv("AFF_QUERY_DEFAULT_LIMIT", "5")
     path = write_list(tmp_path / "list.csv", photographs)
-    told = problem(tiny_bundle, "csv", path, "--live")
-    assert (told["code"], told["item"]) == ("parameter_invalid", "limit")
-    assert "at most 5, not 6" in told["detail"]
+    reported = problem(tiny_bundle, "csv", path, "--live")
+    assert (reported["code"], reported["item"]) == ("parameter_invalid", "limit")
+    assert "at most 5, not 6" in reported["detail"]
 
 
 @pytest.mark.slow
@@ -260,11 +260,11 @@ def test_running_services_keep_their_gallery_for_a_second_run_and_reject_another
         first, second = (measured(tiny_bundle, "csv", path, *live, "--out", out) for out in ("first", "second"))
         lines = path.read_text().splitlines()
         path.write_text("\n".join(lines[:-1]), encoding="utf-8")
-        told = problem(tiny_bundle, "csv", path, *live, "--out", "third")
+        reported = problem(tiny_bundle, "csv", path, *live, "--out", "third")
     setups = [report["modes"]["asymmetric"]["setups"] for report in (first, second)]
     assert setups[0] == setups[1]
-    assert (told["code"], told["item"]) == ("rankings_mismatch", services.indexer_url)
-    assert "the gallery holds 6 images, the benchmark 5; start the services on an empty gallery" in told["detail"]
+    assert (reported["code"], reported["item"]) == ("rankings_mismatch", services.indexer_url)
+    assert "the gallery holds 6 images, the benchmark 5; start the services on an empty gallery" in reported["detail"]
 
 
 def test_services_that_run_another_bundle_are_rejected(
@@ -273,9 +273,9 @@ def test_services_that_run_another_bundle_are_rejected(
     path = write_list(tmp_path / "list.csv", photographs)
     words = ["evaluate", "csv", str(path), "--bundle", str(tiny_training.bundle), "--json"]
     words += ["--live", "--indexer-url", services.indexer_url, "--query-url", services.query_url]
-    told = json.loads(CliRunner().invoke(app, words).stdout)
-    assert told["code"] == "rankings_mismatch"
-    assert f"runs the bundle {tiny_bundle.manifest.fingerprint[:12]}" in told["detail"]
+    reported = json.loads(CliRunner().invoke(app, words).stdout)
+    assert reported["code"] == "rankings_mismatch"
+    assert f"runs the bundle {tiny_bundle.manifest.fingerprint[:12]}" in reported["detail"]
 
 
 class Malicious:
@@ -288,10 +288,10 @@ def test_a_pickle_that_would_run_code_is_rejected_by_name(
 ) -> None:
     directory = write_revisited(tmp_path / "rparis6k", "rparis6k", photographs)
     (directory / "gnd_rparis6k.pkl").write_bytes(pickle.dumps({"imlist": Malicious()}))
-    told = problem(tiny_bundle, "rparis6k", directory)
-    assert told["code"] == "ground_truth_invalid"
-    assert "builtins.eval" in told["detail"]
-    assert told["item"] == str(directory / "gnd_rparis6k.pkl")
+    reported = problem(tiny_bundle, "rparis6k", directory)
+    assert reported["code"] == "ground_truth_invalid"
+    assert "builtins.eval" in reported["detail"]
+    assert reported["item"] == str(directory / "gnd_rparis6k.pkl")
 
 
 def test_photographs_that_are_missing_are_named_and_the_others_measured(
@@ -333,9 +333,9 @@ def test_bad_input_is_reported_by_code_and_item(
     (tmp_path / "columns.csv").write_text("file,label\na,b\n", encoding="utf-8")
     (tmp_path / "junk.csv").write_text("path,instance,role,junk\nq,a,query,b\na,a,gallery,\n", encoding="utf-8")
     (tmp_path / "empty").mkdir()
-    told = problem(tiny_bundle, *words)
-    assert told["code"] == code
-    assert told["item"].endswith(item)
+    reported = problem(tiny_bundle, *words)
+    assert reported["code"] == code
+    assert reported["item"].endswith(item)
 
 
 def test_a_directory_of_another_evaluation_is_rejected(
@@ -343,9 +343,9 @@ def test_a_directory_of_another_evaluation_is_rejected(
 ) -> None:
     path = write_list(tmp_path / "list.csv", photographs)
     measured(tiny_bundle, "csv", path, "--mode", "light-only", "--out", "here")
-    told = problem(tiny_bundle, "csv", path, "--mode", "light-only", "--depth", 3, "--out", "here")
-    assert (told["code"], told["item"]) == ("rankings_mismatch", "here")
-    assert "depth 1000, not 3" in told["detail"]
+    reported = problem(tiny_bundle, "csv", path, "--mode", "light-only", "--depth", 3, "--out", "here")
+    assert (reported["code"], reported["item"]) == ("rankings_mismatch", "here")
+    assert "depth 1000, not 3" in reported["detail"]
 
 
 def test_an_unknown_benchmark_is_reported_with_those_there_are(tiny_bundle: TinyBundle) -> None:

@@ -43,7 +43,7 @@ class Running:
         assert result.exit_code == code, result.output
         return result
 
-    def told(self, *words: str | Path, code: int = 0) -> Any:
+    def reported(self, *words: str | Path, code: int = 0) -> Any:
         return json.loads(self.aff(*words, "--json", code=code).stdout)
 
 
@@ -76,56 +76,56 @@ def live(gallery: Any) -> list[tuple[str, bool, int]]:
 def test_a_model_change_from_build_to_drop(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     old, new = (manifest.space.id[:12] for manifest in (running.old, running.new))
-    assert live(running.told("list")) == [(running.old.name, True, 6)]
+    assert live(running.reported("list")) == [(running.old.name, True, 6)]
 
     assert "index all sources again" in running.aff("build", "--bundle", "new").stderr
     refused = running.aff("switch", new, code=3)
     assert "6 images are missing" in refused.stderr
-    missing = running.told("verify", new, code=3)
+    missing = running.reported("verify", new, code=3)
     assert (missing["missing"], sorted(missing["missing_ids"])) == (6, [f"{number}.png" for number in range(6)])
 
-    built = running.told("build", "--bundle", "new", running.photographs)
+    built = running.reported("build", "--bundle", "new", running.photographs)
     assert (built["indexed"], built["duplicate"], built["failed"]) == (6, 0, 0)
-    compared = running.told("verify", new, "--neighbours", "3")
+    compared = running.reported("verify", new, "--neighbours", "3")
     assert (compared["missing"], compared["surplus"], compared["live_count"], compared["count"]) == (0, 0, 6, 6)
     assert 1 <= compared["samples"] <= 6
     assert "Both contain the same images. Next: aff gallery switch" in running.aff("verify", new).stdout
 
-    assert live(running.told("switch", new)) == [("new", True, 6), (running.old.name, False, 6)]
-    assert live(running.told("rollback")) == [(running.old.name, True, 6), ("new", False, 6)]
-    assert live(running.told("rollback")) == [("new", True, 6), (running.old.name, False, 6)]
-    assert running.told("drop", new, code=1)["code"] == "collection_live"
-    assert live(running.told("drop", old)) == [("new", True, 6)]
-    fused = running.told("remix", "--mixer", "old")
+    assert live(running.reported("switch", new)) == [("new", True, 6), (running.old.name, False, 6)]
+    assert live(running.reported("rollback")) == [(running.old.name, True, 6), ("new", False, 6)]
+    assert live(running.reported("rollback")) == [("new", True, 6), (running.old.name, False, 6)]
+    assert running.reported("drop", new, code=1)["code"] == "collection_live"
+    assert live(running.reported("drop", old)) == [("new", True, 6)]
+    fused = running.reported("remix", "--mixer", "old")
     assert (fused["state"], fused["done"], fused["total"], fused["result"]["missing"]) == ("finished", 6, 6, 0)
     assert "6 images processed. Next: aff gallery verify" in running.aff("remix", "--mixer", "old").stdout
-    assert running.told("verify", old)["missing"] == 0
-    assert running.told("list")["kept_tokens"]["images"] == 6
-    running.told("drop", old)
-    assert running.told("rollback", code=1)["code"] == "collection_not_found"
+    assert running.reported("verify", old)["missing"] == 0
+    assert running.reported("list")["kept_tokens"]["images"] == 6
+    running.reported("drop", old)
+    assert running.reported("rollback", code=1)["code"] == "collection_not_found"
 
 
 def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = running.told("backup", "before")
+    made = running.reported("backup", "before")
     assert (made["name"], made["count"], made["store"]) == ("before", 6, "qdrant_edge")
-    assert running.told("backup", "before", code=1)["code"] == "backup_impossible"
-    assert (running.told("jobs")[0]["item"], running.told("jobs")[0]["state"]) == ("before", "finished")
+    assert running.reported("backup", "before", code=1)["code"] == "backup_impossible"
+    assert (running.reported("jobs")[0]["item"], running.reported("jobs")[0]["state"]) == ("before", "finished")
     assert "backup before: finished, 6 of 6 images" in running.aff("jobs").stdout
     assert "To restore it: aff gallery restore 20" in running.aff("backup").stdout
     with IndexerClient(running.services.indexer_url) as client:
         client.index([Upload("late", "late.png", plain_png((1, 2, 3)))])
         assert client.gallery().count == 7
-        assert running.told("restore", "before", code=1)["code"] == "backup_impossible"
-        assert running.told("restore", "before", "--force")["count"] == 6
+        assert running.reported("restore", "before", code=1)["code"] == "backup_impossible"
+        assert running.reported("restore", "before", "--force")["count"] == 6
         client.index([Upload("later", "later.png", plain_png((3, 2, 1)))])
         assert client.gallery().count == 7
-    assert running.told("restore", "none", "--force", code=1)["code"] == "backup_not_found"
-    assert running.told("restore", "../bundles", code=1)["code"] == "parameter_invalid"
+    assert running.reported("restore", "none", "--force", code=1)["code"] == "backup_not_found"
+    assert running.reported("restore", "../bundles", code=1)["code"] == "parameter_invalid"
 
 
 def test_a_bundle_that_does_not_exist_is_reported(running: Running) -> None:
-    assert running.told("build", "--bundle", "none", code=1)["code"] == "bundle_unknown"
+    assert running.reported("build", "--bundle", "none", code=1)["code"] == "bundle_unknown"
 
 
 def test_the_table_states_what_is_live(running: Running) -> None:

@@ -30,8 +30,8 @@ def test_rows_are_in_ascending_order_each_once() -> None:
 
 
 def test_each_photograph_that_has_others_of_its_instance_is_left_out_of_the_gallery_once() -> None:
-    asked, listed = leave_one_out(["fig", "pear", "fig", "fig"])
-    assert asked == [0, 2, 3]
+    requested, listed = leave_one_out(["fig", "pear", "fig", "fig"])
+    assert requested == [0, 2, 3]
     assert [rows.tolist() for rows in listed.relevant] == [[2, 3], [0, 3], [0, 2]]
     assert [rows.tolist() for rows in listed.ignored] == [[0], [2], [3]]
 

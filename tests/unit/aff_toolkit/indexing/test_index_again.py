@@ -56,22 +56,22 @@ def test_other_content_under_an_id_is_reported_before_it_is_replaced(indexer: In
     second = write(tmp_path / "colB", {"again-1.png": (30, 0, 0), "again-2.png": (20, 0, 0), "again-3.png": (40, 0, 0)})
     assert counts(index(indexer, first)) == (2, 0, 0, 0)
     held = hashlib.sha256(plain_png((10, 0, 0))).hexdigest()
-    told: list[tuple[Sequence[str], list[str]]] = []
+    reported: list[tuple[Sequence[str], list[str]]] = []
 
     def on_replace(ids: Sequence[str]) -> None:
-        told.append((ids, indexer.lookup([LookupImage(id="again-1.png", content_sha256=held)])))
+        reported.append((ids, indexer.lookup([LookupImage(id="again-1.png", content_sha256=held)])))
 
     assert counts(index(indexer, second, on_replace=on_replace)) == (1, 1, 1, 0)
-    assert told == [(["again-1.png"], ["again-1.png"])]  # the gallery still held that of the first folder
+    assert reported == [(["again-1.png"], ["again-1.png"])]  # the gallery still held that of the first folder
 
 
 def test_another_payload_alone_is_not_reported(indexer: IndexerClient, tmp_path: Path) -> None:
     write(tmp_path, {"payload.png": (50, 0, 0)})
     index(indexer, tmp_path)
     (tmp_path / "list.csv").write_text("path,city\npayload.png,Rome\n")
-    told: list[Sequence[str]] = []
-    assert counts(index(indexer, tmp_path / "list.csv", on_replace=told.append)) == (0, 1, 0, 0)
-    assert told == []
+    reported: list[Sequence[str]] = []
+    assert counts(index(indexer, tmp_path / "list.csv", on_replace=reported.append)) == (0, 1, 0, 0)
+    assert reported == []
 
 
 def test_what_may_not_be_replaced_fails_by_its_id(indexer: IndexerClient, tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ def test_a_recipe_may_request_another_size_and_precision(converted: Path, tmp_pa
     assert (spec.preprocessing.size, spec.config["precision"]) == (64, "bf16")
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(1, 1), (5, 2)])
+@pytest.mark.parametrize(("requested", "kept"), [(1, 1), (5, 2)])
 def test_fewer_local_descriptors_may_be_kept_but_not_more(
-    converted: Path, tmp_path: Path, asked: int, kept: int
+    converted: Path, tmp_path: Path, requested: int, kept: int
 ) -> None:
-    choice = ConvertedChoice(kind="converted", spec=converted, local_tokens=asked)
+    choice = ConvertedChoice(kind="converted", spec=converted, local_tokens=requested)
     spec = choice.install(place(tmp_path / "work"))
     assert [feature.max_tokens for feature in spec.features] == [1, kept]
 

@@ -74,7 +74,7 @@ def without(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (without("features.0.weight"), "1 missing: trunk.conv1.weight"),
         (lambda state: {**state, "head.weight": torch.zeros(2)}, "1 unknown: head.weight"),
@@ -88,13 +88,13 @@ def without(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
 def test_weights_that_differ_are_listed(
     state: dict[str, Tensor],
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]],
-    told: str,
+    reported: str,
     tmp_path: Path,
 ) -> None:
     path = saved(tmp_path, {"state_dict": change(state)})
     with pytest.raises(CheckpointKeysError) as caught:
         convert_checkpoint(path, HOW, tmp_path / "out")
-    assert all(part in caught.value.detail for part in told.split(".*"))
+    assert all(part in caught.value.detail for part in reported.split(".*"))
     assert not (tmp_path / "out").exists()
 
 

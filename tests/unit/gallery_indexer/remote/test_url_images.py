@@ -239,7 +239,7 @@ async def test_what_is_percent_encoded_is_sent_byte_for_byte_also_after_a_redire
         async with _images() as images:
             assert await images.get(f"http://photos.example:{port}{path}") == b"image"
             assert await images.get(f"http://photos.example:{port}/to/{path}") == b"image"
-    assert [asked for _, asked in seen] == [path, f"/to/{path}", path]
+    assert [requested for _, requested in seen] == [path, f"/to/{path}", path]
 
 
 async def test_a_host_and_a_path_in_other_letters_are_encoded() -> None:

@@ -52,12 +52,12 @@ async def test_a_good_answer_is_trusted_for_the_interval_and_no_longer(
     clock: SimpleNamespace, store: DetachableGalleryStore, gallery: ActiveModel
 ) -> None:
     await store.create(make_space())
-    asked = []
+    requested = []
     for clock.now in (0.0, 1.0, 1.9, 2.0, 3.9, 4.0):
         before = store.space_reads
         await gallery.serving()
-        asked.append(store.space_reads > before)
-    assert asked == [True, False, False, True, False, True]
+        requested.append(store.space_reads > before)
+    assert requested == [True, False, False, True, False, True]
 
 
 async def test_a_gallery_that_appears_is_noticed_at_once(

@@ -172,16 +172,16 @@ class TestStrictMode:
         await store.create(make_space())
         await store.upsert(make_points(10))
         store._known_limits = limits_of(models.StrictModeConfigOutput(enabled=True, max_query_limit=3), StoreSettings())
-        asked = []
+        requested = []
         scroll = client.scroll
 
         async def watched(*args: Any, **kwargs: Any) -> Any:
-            asked.append(kwargs["limit"])
+            requested.append(kwargs["limit"])
             return await scroll(*args, **kwargs)
 
         monkeypatch.setattr(client, "scroll", watched)
         page = await store.scroll(limit=8)
-        assert asked == [3, 3, 2]
+        assert requested == [3, 3, 2]
         rest = await store.scroll(limit=8, cursor=page.cursor)
         ids = [point.record.item_id for point in page.points + rest.points]
         assert (len(page.points), len(rest.points), len(set(ids)), rest.cursor) == (8, 2, 10, None)

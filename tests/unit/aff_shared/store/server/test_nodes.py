@@ -319,5 +319,5 @@ async def test_a_key_over_http_is_warned_of_once_where_the_network_is_public(
     nodes = ServerNodes(StoreSettings(url="http://qdrant.example:6333", api_key=SecretStr("a key"), timeout_s=1))
     await nodes.call(lambda _: asyncio.sleep(0))
     await nodes.close()
-    told = [record for record in caplog.records if "crosses a public network" in record.getMessage()]
-    assert len(told) == warnings
+    reported = [record for record in caplog.records if "crosses a public network" in record.getMessage()]
+    assert len(reported) == warnings

@@ -99,8 +99,8 @@ def test_features_that_are_in_a_store_are_not_extracted_again(
     photographs = source.load()
     stored = StoredFeatures.of(FeatureStore.open(tiny_training.work / "features"), photographs)
     queries = scenes_protocol(instances=2, queries_each=1, gallery_each=0, distractors=0, difficulty=0.2).queries
-    asked = [replace(query, instance=photographs[0].instance) for query in queries]
-    protocol, bundle = Protocol("x", "", asked, photographs), BundleAt(tiny_training.bundle, tiny_training.manifest)
+    requested = [replace(query, instance=photographs[0].instance) for query in queries]
+    protocol, bundle = Protocol("x", "", requested, photographs), BundleAt(tiny_training.bundle, tiny_training.manifest)
     (fresh,) = evaluate_bundles([bundle], protocol)
     extracted = []
     extract = GalleryEncoder.extract

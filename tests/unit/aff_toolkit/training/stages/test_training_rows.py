@@ -118,12 +118,12 @@ def test_without_labels_groups_and_single_photographs_are_instances_and_some_pho
     groups = np.array([0, 0, 0, *range(1, 29)])
     rows = unlabelled_rows(store, groups, recipe(0.2))
     assert rows.validation is not None
-    asked = set(rows.validation.queries.tolist())
-    assert len(asked) == 6
+    requested = set(rows.validation.queries.tolist())
+    assert len(requested) == 6
     assert rows.validation.augmented
     assert set(rows.validation.gallery.tolist()) == set(range(30))
     for row, instance in enumerate(rows.instances):
-        expected = "" if row in asked or row == 30 else ("group-0" if row < 3 else f"{row}.jpg")
+        expected = "" if row in requested or row == 30 else ("group-0" if row < 3 else f"{row}.jpg")
         assert instance == expected
 
 

@@ -148,7 +148,7 @@ def test_a_photograph_with_fewer_patches_than_tokens_has_masked_tokens(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "reported"),
     [
         ({"size": 60}, "an input of 60 pixels is not a multiple of the patch size 7; use 63"),
         (
@@ -159,21 +159,21 @@ def test_a_photograph_with_fewer_patches_than_tokens_has_masked_tokens(tmp_path:
     ],
 )
 def test_an_unsupported_configuration_is_rejected_with_the_reason(
-    tmp_path: Path, choice: dict[str, Any], told: str
+    tmp_path: Path, choice: dict[str, Any], reported: str
 ) -> None:
     folder = save_hub_model(choice.pop("model", "dinov2"), tmp_path / "hub")
-    with pytest.raises(ExtractorUnavailableError, match=told):
+    with pytest.raises(ExtractorUnavailableError, match=reported):
         installed(folder, tmp_path, **choice)
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "reported"),
     [("model.safetensors", "cannot be loaded"), ("preprocessor_config.json", "normalisation of pixels")],
 )
-def test_a_folder_without_safetensors_or_normalisation_is_rejected(tmp_path: Path, missing: str, told: str) -> None:
+def test_a_folder_without_safetensors_or_normalisation_is_rejected(tmp_path: Path, missing: str, reported: str) -> None:
     folder = save_hub_model("dinov2", tmp_path / "hub")
     (folder / missing).unlink()
-    with pytest.raises(ExtractorUnavailableError, match=told):
+    with pytest.raises(ExtractorUnavailableError, match=reported):
         installed(folder, tmp_path)
 
 
@@ -211,9 +211,9 @@ def test_a_cached_model_suffices_and_the_error_of_a_missing_one_has_the_command(
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment, timeout=120
     )
-    found, told = done.stdout.splitlines()
+    found, reported = done.stdout.splitlines()
     assert found == str(snapshot)
-    assert f"hf download someone/else --revision {revision}" in told
+    assert f"hf download someone/else --revision {revision}" in reported
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def test_weights_can_be_a_file_if_the_architecture_is_named(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "choice", "told"),
+    ("name", "choice", "reported"),
     [
         ("resnet18", {"global_head": "cls"}, "has no class token"),
         ("vit_medium_patch16_reg4_gap_256", {"global_head": "cls"}, "has no class token"),
@@ -137,9 +137,9 @@ def test_weights_can_be_a_file_if_the_architecture_is_named(tmp_path: Path) -> N
     ],
 )
 def test_an_unsupported_configuration_is_rejected_with_the_reason(
-    name: str, choice: dict[str, Any], told: str, tmp_path: Path
+    name: str, choice: dict[str, Any], reported: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ExtractorUnavailableError, match=told):
+    with pytest.raises(ExtractorUnavailableError, match=reported):
         features_of(name, tmp_path, **choice)
 
 
