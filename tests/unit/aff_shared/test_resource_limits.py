@@ -16,7 +16,7 @@ from aff_shared.resource_limits import HEAP_VARIABLES, usable_cores, usable_memo
 from aff_shared.web import serving
 from aff_shared.web.settings import ListenSettings
 from aff_toolkit.cli import serve as serve_command
-from gallery_indexer.features import device
+from gallery_indexer.features.networks import layers
 from gallery_indexer.settings import IndexerSettings
 from query_api.settings import QuerySettings
 
@@ -96,10 +96,10 @@ def test_threads_and_admission_of_the_services_follow_both(tmp_path: Path, monke
 
 def test_torch_uses_no_more_threads_than_the_quota_has_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[int] = []
-    monkeypatch.setattr(device.torch, "get_num_threads", lambda: 16)
-    monkeypatch.setattr(device.torch, "set_num_threads", requested.append)
-    monkeypatch.setattr(device, "usable_cores", lambda: 2)
-    device.limit_threads()
+    monkeypatch.setattr(layers.torch, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(layers.torch, "set_num_threads", requested.append)
+    monkeypatch.setattr(layers, "usable_cores", lambda: 2)
+    layers.limit_threads()
     assert requested == [2]
 
 
