@@ -93,7 +93,8 @@ async def _points(gallery: Path, space: EmbeddingSpace) -> dict[str, GalleryPoin
 
 
 def _rebuild(gallery: Path, *words: str, code: int) -> Result:
-    result = CliRunner().invoke(app, ["gallery", "rebuild", "--gallery-dir", str(gallery), *words], env={"QDRANT_URL": ""})
+    command = ["gallery", "rebuild", "--gallery-dir", str(gallery), *words]
+    result = CliRunner().invoke(app, command, env={"QDRANT_URL": ""})
     assert result.exit_code == code, result.output
     return result
 

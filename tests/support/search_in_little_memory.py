@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aff_toolkit.evaluation.rankings.embeddings import Embeddings
-from aff_toolkit.evaluation.rankings.exact_search import search_exactly
+from aff_toolkit.evaluation.embeddings import Embeddings
+from aff_toolkit.evaluation.rankings import search_exactly
 from aff_toolkit.evaluation.relevance import Ragged
 from tests.support.private_memory_limit import limit_private_memory
 

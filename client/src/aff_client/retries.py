@@ -51,7 +51,8 @@ class Patience:
         """Return the seconds to wait after a failed attempt.
 
         Raises:
-            ServiceError: The error, if it is permanent or the time is up; likewise the other kinds of errors.
+            ServiceError: The error, if it is permanent or the time is up.
+            ServiceUnreachableError: The error, if the time is up.
         """
         now = time.monotonic()
         self._deadline = self._deadline or now + self._give_up_after_s

@@ -29,7 +29,8 @@ def run_script(tmp_path: Path) -> RunScript:
     (tmp_path / "package.json").write_text('{"type": "module"}')
 
     def run(script: str) -> Any:
-        stub = "globalThis.document = { getElementById: () => null };\nconst report = (text) => console.log(text);\n"
+        stub = "globalThis.document = { getElementById: () => null };\nglobalThis.navigator ??= { language: 'en' };\n"
+        stub += "const report = (text) => console.log(text);\n"
         (tmp_path / "script.js").write_text(stub + script)
         ended = subprocess.run(
             [node, "script.js"], cwd=tmp_path, capture_output=True, check=False, timeout=60, encoding="utf-8"
@@ -63,20 +64,18 @@ def test_a_payload_shows_its_integer(run_script: RunScript) -> None:
     assert run_script(script) == str(_LARGE)
 
 
-def test_what_is_typed_into_a_filter_is_sent_as_it_is(run_script: RunScript) -> None:
-    typed = [str(_LARGE), "-9223372036854775808", "9223372036854775808", "007", "12", '"12"', '"true"', "true", "-0"]
-    rows = [{"key": "k", "test": "match", "value": value} for value in typed]
-    rows += [{"key": "k", "test": "gte", "value": value} for value in (str(_LARGE), "2.5")]
+def test_several_values_of_a_key_are_one_condition_of_the_filter(run_script: RunScript) -> None:
     script = f"""
-        import {{ stringify }} from "./exact_json.js";
-        const {{ toServiceFilter }} = await import("./filters.js");
-        report(stringify(toServiceFilter({json.dumps(rows)})));
+        import {{ parse, stringify }} from "./exact_json.js";
+        const {{ toFilter }} = await import("./filter_chips.js");
+        const text = '[{{"match": {_LARGE}}}, {{"match": 12}}, {{"key": "city", "match": "Paris"}}]';
+        const [year, other, city] = parse(text);
+        const chosen = [["n", year], ["city", city], ["n", other]].map(([key, condition]) => ({{ key, condition }}));
+        report(stringify([toFilter(chosen), toFilter([])]));
     """
-    must = run_script(script)["must"]
-    assert [one["match"] for one in must[:9]] == [
-        *(_LARGE, -(2**63), "9223372036854775808", "007", 12, "12", "true", True, "-0"),
-    ]
-    assert [one["range"] for one in must[9:]] == [{"gte": _LARGE}, {"gte": 2.5}]
+    several, none = run_script(script)
+    assert several == {"must": [{"key": "n", "any_of": [_LARGE, 12]}, {"key": "city", "match": "Paris"}]}
+    assert none is None
 
 
 def test_every_id_is_sent_in_the_query(run_script: RunScript) -> None:

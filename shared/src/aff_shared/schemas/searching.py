@@ -148,7 +148,7 @@ class SearchHit(BaseModel):
 
     Attributes:
         score: Cosine similarity, from -1 to 1.
-        strength: What the score means: `same` if such hits nearly always show the same thing, `likely` if most do,
+        strength: Meaning of the score: `same` if such hits nearly always show the same thing, `likely` if most do,
             otherwise `weak`; null if the bundle's scores were not calibrated.
         width: Pixels of the upright photograph.
         height: Pixels of the upright photograph.

@@ -222,7 +222,7 @@ class GalleryStore(Protocol):
     ) -> list[tuple[Scalar, int]]:
         """Return the most frequent values of a declared key, with the number of points that have each.
 
-        Larger numbers come first. The key's type is `keyword`, `integer` or `bool`.
+        The most frequent value is the first. The key's type is `keyword`, `integer` or `bool`.
         """
         ...
 

@@ -55,7 +55,8 @@ AddDetails = Annotated[
     bool,
     Query(
         description="Add what the payloads lack of: file_name and folder (from the id, if it is a path), taken_at, "
-        "camera and location (from EXIF)."
+        "camera and location (from EXIF).",
+        examples=[True],
     ),
 ]
 
