@@ -409,6 +409,10 @@ MALFORMED_CURSORS: list[tuple[GalleryOrder, str]] = [
     ("oldest", "i." + "0" * 32),
     ("id", "i"),
     ("id", "i5." + "0" * 32),
+    ("id", "i." + "f" * 32),  # the last point, and the first and last moment
+    ("newest", "n1767323045678901." + "f" * 32),
+    ("newest", "n-62135596800000000"),
+    ("oldest", "o253402300799999999"),
 ]
 
 

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from PIL import ExifTags, Image
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.errors import BundleIntegrityError, BundleNotFoundError, MissingExtraError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.gallery_store import GalleryPoint
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.settings import AccessKey, AccessSettings, Scope
 from gallery_indexer.app import create_app
@@ -759,6 +760,19 @@ async def test_a_payload_that_cannot_be_stored_or_has_no_image_is_rejected(
         response = await client.request(method, "/images/a", json={"t": "x" * 100})
         await _require_problem(response, 422, "items_invalid", "a")
         await _require_problem(await client.request(method, "/images/b", json={}), 404, "image_not_found", "b")
+
+
+async def test_changes_of_a_payload_at_the_same_time_are_all_kept(bundle: _Bundle) -> None:
+    class SlowStore(MemoryGalleryStore):
+        async def fetch(self, item_ids: Sequence[str]) -> dict[str, GalleryPoint]:
+            found = await super().fetch(item_ids)
+            await asyncio.sleep(0)
+            return found
+
+    async with _service(bundle, SlowStore()) as client:
+        await client.post("/index", files=_files(RED), data={"items": '[{"id": "a"}]'})
+        await asyncio.gather(*(client.patch("/images/a", json={name: 1}) for name in "klmn"))
+        assert (await client.get("/images/a")).json()["payload"] == dict.fromkeys("klmn", 1)
 
 
 async def test_a_thumbnail_is_stored_and_served_and_survives_a_new_payload(bundle: _Bundle) -> None:

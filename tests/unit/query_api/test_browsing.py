@@ -166,6 +166,8 @@ async def test_an_original_is_sent_whole_in_part_or_not_again(browsed: httpx.Asy
     assert (part.status_code, part.content) == (206, RED[1:4])
     again = await browsed.get("/originals", params={"id": "a/1.jpg"}, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    other = {"If-None-Match": f'"x{answer.headers["etag"][1:-1]}"'}
+    assert (await browsed.get("/originals", params={"id": "a/1.jpg"}, headers=other)).content == RED
     download = await browsed.get("/originals", params={"id": "a/1.jpg", "download": 1})
     assert download.headers["content-disposition"] == "attachment; filename*=UTF-8''1.jpg"
 
@@ -180,6 +182,17 @@ async def test_an_original_that_is_not_there_is_reported(browsed: httpx.AsyncCli
     for missing in ("a/3.jpg", "a", "nobody"):
         require_problem(await browsed.get("/originals", params={"id": missing}), 404, "image_not_found", missing)
     require_problem(await client.get("/originals", params={"id": "red"}), 404, "image_not_found", "red")
+
+
+async def test_an_original_that_may_not_be_read_is_reported(
+    browsed: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_file(path: Path, mode: str) -> None:
+        raise PermissionError(f"{mode} {path}")
+
+    monkeypatch.setattr(Path, "open", open_file)  # as root, every file can be read
+    answer = await browsed.get("/originals", params={"id": "a/1.jpg"})
+    require_problem(answer, 404, "image_not_found", "a/1.jpg")
 
 
 def test_no_id_leads_out_of_the_directory_of_originals(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from aff_shared.store.layout import point_id
 
 _TICK = timedelta(microseconds=1)  # the resolution of times, here and in Qdrant
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_CURSOR = "not a cursor: send next_cursor unchanged"
+_LAST_POINT = "f" * 32  # nothing follows it
 _CURSOR = re.compile(r"(?P<order>[noi])(?P<time>-?\d{1,18})?(?:\.(?P<point>[0-9a-f]{32}))?")
 
 
@@ -124,10 +126,12 @@ def _place_of(cursor: str, order: GalleryOrder) -> _Place:
     found = _CURSOR.fullmatch(cursor)
     if found is None or found["order"] != order[0] or (found["time"] is None) != (order == "id"):
         raise InvalidParameterError(f"not a cursor of the order {order}: send next_cursor unchanged", item="cursor")
+    point = found["point"]
     try:
         time = None if found["time"] is None else _EPOCH + int(found["time"]) * _TICK
     except OverflowError as error:
-        raise InvalidParameterError("not a cursor: send next_cursor unchanged", item="cursor") from error
-    if order == "id" and found["point"] is None:
-        raise InvalidParameterError("not a cursor: send next_cursor unchanged", item="cursor")
-    return _Place(time, found["point"])
+        raise InvalidParameterError(_NO_CURSOR, item="cursor") from error
+    has_neighbours = time is None or datetime.min < time.replace(tzinfo=None) < datetime.max
+    if not has_neighbours or point == _LAST_POINT or (order == "id" and point is None):
+        raise InvalidParameterError(_NO_CURSOR, item="cursor")
+    return _Place(time, point)

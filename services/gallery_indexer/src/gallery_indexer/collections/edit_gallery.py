@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class EditGallery:
     def __init__(self, collections: IndexCollections, payload_limits: PayloadLimits) -> None:
         self._collections = collections
         self._payload_limits = payload_limits
+        self._changing = asyncio.Lock()
 
     async def delete(self, item_ids: Sequence[str]) -> int:
         """Delete images by their ids; returns how many the live collection had.
@@ -58,20 +60,23 @@ class EditGallery:
     async def change_payload(self, item_id: str, change: Callable[[JsonObject], JsonObject]) -> JsonObject:
         """Replace an image's payload by the result of a function of it; returns the new payload.
 
+        Changes are made one after the other, so that none is lost.
+
         Raises:
             ImageNotFoundError: The gallery has no image with this id.
             InvalidItemsError: The new payload cannot be stored.
             StoreError: The store failed.
         """
-        stores = await self._collections.stores()
-        point = (await stores[0].fetch([item_id])).get(item_id)
-        if point is None:
-            raise ImageNotFoundError("the gallery has no image with this id", item=item_id)
-        payload = change(point.record.payload)
-        require_storable(payload, self._payload_limits, item=item_id)
-        for store in stores:
-            await store.set_payload(item_id, payload)
-        return payload
+        async with self._changing:
+            stores = await self._collections.stores()
+            point = (await stores[0].fetch([item_id])).get(item_id)
+            if point is None:
+                raise ImageNotFoundError("the gallery has no image with this id", item=item_id)
+            payload = change(point.record.payload)
+            require_storable(payload, self._payload_limits, item=item_id)
+            for store in stores:
+                await store.set_payload(item_id, payload)
+            return payload
 
 
 def merged(payload: Any, patch: Any) -> Any:

@@ -22,6 +22,7 @@ from aff_shared.web.routing import (
     ID_PARAMETER,
     THUMBNAIL,
     NamedItem,
+    is_unchanged,
     item_route,
     named_item,
     scoped_router,
@@ -135,12 +136,15 @@ async def get_original(
     path = None if directory is None else await asyncio.to_thread(find_original, directory, item_id)
     if path is None:
         raise ImageNotFoundError("the file of this image is not available", item=item_id)
-    kind = await asyncio.to_thread(media_type_of, path)
+    try:
+        kind, status = await asyncio.to_thread(lambda: (media_type_of(path), path.stat()))
+    except OSError as error:  # it was removed in the meantime, or may not be read
+        raise ImageNotFoundError("the file of this image cannot be read", item=item_id) from error
     placement = "inline" if kind in _SHOWN.values() and not download else "attachment"
     response = FileResponse(
         path,
         media_type=kind,
-        stat_result=await asyncio.to_thread(path.stat),
+        stat_result=status,
         headers={
             "Cache-Control": "private, no-cache",
             "Content-Disposition": f"{placement}; filename*=UTF-8''{quote(path.name, safe='')}",
@@ -149,7 +153,7 @@ async def get_original(
         },
     )
     kept = {name: response.headers[name] for name in ("etag", "cache-control")}
-    if kept["etag"] in request.headers.get("if-none-match", ""):
+    if is_unchanged(request, kept["etag"]):
         return Response(status_code=304, headers=kept)
     return response
 

@@ -11,12 +11,13 @@ import qdrant_edge as edge
 from aff_shared.schemas.embedding_space import EmbeddingSpace
 from aff_shared.schemas.payload_filter import Condition, GeoPoint, PayloadFilter
 from aff_shared.schemas.payload_schema import PayloadType
-from aff_shared.store.gallery_store import GalleryHit, GalleryPoint
+from aff_shared.store.gallery_store import Embedding, GalleryHit, GalleryPoint, NearestQuery
 from aff_shared.store.layout import (
     THUMBNAIL_KEY,
     TIME_KEY,
     VECTOR_NAME,
     exclusive_boxes,
+    exclusive_threshold,
     filter_key,
     from_payload,
     missing_indexes,
@@ -69,7 +70,7 @@ def shard_config(space: EmbeddingSpace, settings: StoreSettings) -> edge.EdgeCon
     return edge.EdgeConfig(vectors={VECTOR_NAME: vector}, optimizers=optimizers, max_search_threads=1)
 
 
-def search_parameters(settings: StoreSettings, *, exact: bool) -> edge.SearchParams:
+def _search_parameters(settings: StoreSettings, *, exact: bool) -> edge.SearchParams:
     """Return the parameters of a search; an exact one uses neither the graph nor compressed vectors."""
     if exact:
         return edge.SearchParams(exact=True, quantization=edge.QuantizationSearchParams(ignore=True))
@@ -123,6 +124,38 @@ def scroll_request(scroll: RecordScroll, payload_filter: PayloadFilter | None) -
         with_payload=WITHOUT_THUMBNAIL,
         with_vector=False,
         order_by=order and edge.OrderBy(TIME_KEY, direction, None if start is None else start.isoformat()),
+    )
+
+
+def page_request(limit: int, cursor: str | None, payload_filter: PayloadFilter | None) -> edge.ScrollRequest:
+    """Return the scroll that reads points by their ids."""
+    return edge.ScrollRequest(
+        offset=cursor,
+        limit=limit,
+        filter=to_filter(payload_filter),
+        with_payload=WITHOUT_THUMBNAIL,
+        with_vector=True,
+    )
+
+
+def search_request(embedding: Embedding, settings: StoreSettings, query: NearestQuery) -> edge.QueryRequest:
+    """Return a search."""
+    return edge.QueryRequest(
+        limit=query["limit"],
+        query=edge.Query.Nearest(embedding.tolist(), using=VECTOR_NAME),
+        filter=to_filter(query.get("payload_filter")),
+        score_threshold=exclusive_threshold(query.get("score_threshold")),
+        params=_search_parameters(settings, exact=query.get("exact", False)),
+        with_payload=WITHOUT_THUMBNAIL,
+        with_vector=query.get("with_embeddings", False),
+    )
+
+
+def facet_request(payload_key: str, limit: int, payload_filter: PayloadFilter | None) -> edge.FacetRequest:
+    """Return the count of a key's values."""
+    # Without a filter the engine's estimate is exact and comes from the index; counting reads every point.
+    return edge.FacetRequest(
+        filter_key(payload_key), limit, exact=payload_filter is not None, filter=to_filter(payload_filter)
     )
 
 

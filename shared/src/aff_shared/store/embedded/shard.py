@@ -24,10 +24,12 @@ from aff_shared.schemas.indexing import JsonObject
 from aff_shared.schemas.payload_filter import PayloadFilter, Scalar
 from aff_shared.store.embedded.conversion import (
     WITHOUT_THUMBNAIL,
+    facet_request,
     from_engine,
     index_creations,
+    page_request,
     scroll_request,
-    search_parameters,
+    search_request,
     shard_config,
     to_engine,
     to_filter,
@@ -46,10 +48,7 @@ from aff_shared.store.gallery_store import (
 from aff_shared.store.layout import (
     PAYLOAD_KEY,
     THUMBNAIL_KEY,
-    VECTOR_NAME,
     by_item,
-    exclusive_threshold,
-    filter_key,
     from_payload,
     point_id,
     points_of,
@@ -106,10 +105,10 @@ class EdgeGallery:
 
     def index_payload(self) -> bool:
         """Create the next payload index that is missing; returns whether there was one."""
-        missing = index_creations(self._shard, self._settings)
-        for operation in missing[:1]:
+        for operation in index_creations(self._shard, self._settings):
             self._write(operation, [])
-        return bool(missing)
+            return True
+        return False
 
     def upsert(self, points: Sequence[GalleryPoint]) -> None:
         """Write points durably."""
@@ -151,17 +150,8 @@ class EdgeGallery:
 
     def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
         """See GalleryStore."""
-        with_embeddings = query.get("with_embeddings", False)
-        request = edge.QueryRequest(
-            limit=query["limit"],
-            query=edge.Query.Nearest(embedding.tolist(), using=VECTOR_NAME),
-            filter=to_filter(query.get("payload_filter")),
-            score_threshold=exclusive_threshold(query.get("score_threshold")),
-            params=search_parameters(self._settings, exact=query.get("exact", False)),
-            with_payload=WITHOUT_THUMBNAIL,
-            with_vector=with_embeddings,
-        )
-        return [to_hit(point, with_embedding=with_embeddings) for point in self._shard.query(request)]
+        found = self._shard.query(search_request(embedding, self._settings, query))
+        return [to_hit(point, with_embedding=query.get("with_embeddings", False)) for point in found]
 
     def count(self, payload_filter: PayloadFilter | None) -> int:
         """Return the exact number of points (that the filter matches)."""
@@ -171,16 +161,8 @@ class EdgeGallery:
 
     def scroll(self, *, limit: int, cursor: str | None, payload_filter: PayloadFilter | None) -> GalleryPage:
         """Return the next points in the order of their point ids."""
-        request = edge.ScrollRequest(
-            offset=cursor,
-            limit=limit,
-            filter=to_filter(payload_filter),
-            with_payload=WITHOUT_THUMBNAIL,
-            with_vector=True,
-        )
-        records, following = self._shard.scroll(request)
-        points = [from_engine(record) for record in records]
-        return GalleryPage(points=points, cursor=None if following is None else str(following))
+        records, following = self._shard.scroll(page_request(limit, cursor, payload_filter))
+        return GalleryPage(list(map(from_engine, records)), None if following is None else str(following))
 
     def records(self, scroll: RecordScroll, payload_filter: PayloadFilter | None) -> list[GalleryRecord]:
         """Return the records of one scroll."""
@@ -189,13 +171,8 @@ class EdgeGallery:
 
     def facet(self, payload_key: str, limit: int, payload_filter: PayloadFilter | None) -> list[tuple[Scalar, int]]:
         """See GalleryStore."""
-        # Without a filter the engine's estimate is exact and comes from the index; counting reads every point.
-        found = self._shard.facet(
-            edge.FacetRequest(
-                filter_key(payload_key), limit, exact=payload_filter is not None, filter=to_filter(payload_filter)
-            )
-        )
-        return [(hit.value, hit.count) for hit in found.hits]
+        request = facet_request(payload_key, limit, payload_filter)
+        return [(hit.value, hit.count) for hit in self._shard.facet(request).hits]
 
     def begin_copy(self) -> EdgeGraphCopy | None:
         """Return the copy to make before the next write, for a new graph; None if no graph pays."""
