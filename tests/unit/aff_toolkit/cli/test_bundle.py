@@ -1,4 +1,4 @@
-"""`aff bundle inspect`, `aff bundle verify` and `aff bundle repair`."""
+"""`aff bundle inspect`, `aff bundle verify`, `aff bundle repair` and `aff bundle calibrate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.cli.main import app
+from tests.support.photograph_folder import write_photographs
 from tests.support.tiny_bundle import TinyBundle
 from tests.support.tiny_training import TinyTraining
 
@@ -94,3 +96,45 @@ def test_a_repair_without_copies_fails_by_name(copy: Path, tmp_path: Path) -> No
     result = cli.invoke(app, ["bundle", "repair", str(copy), "--from", str(tmp_path / "empty")])
     assert result.exit_code == 1
     assert "mixer.safetensors" in result.stderr
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Two queries, three gallery images and a distractor."""
+    folder = write_photographs(tmp_path / "photographs", instances=3, views=2, labelled=True)
+    roles = {(500, 0): "query", (501, 0): "query", (502, 0): "distractor"}
+    rows = [
+        f"{folder}/{instance}/{view}.png,{instance},{roles.get((instance, view), 'gallery')}"
+        for instance in (500, 501, 502)
+        for view in range(2)
+    ]
+    path = tmp_path / "labelled.csv"
+    path.write_text("path,instance,role\n" + "\n".join(rows), encoding="utf-8")
+    return path
+
+
+def test_calibrate_writes_the_levels_of_the_scores_and_nothing_else(
+    copy: Path, tiny_bundle: TinyBundle, labelled: Path
+) -> None:
+    words = cli.invoke(app, ["bundle", "calibrate", str(copy), str(labelled)])
+    assert words.exit_code == 0, words.output
+    manifest = load_manifest(copy)
+    verify_files(copy, manifest)
+    levels = manifest.score_levels
+    assert levels is not None
+    assert (levels.queries, levels.gallery) == (2, 4)
+    assert "labelled.csv" in levels.protocol
+    assert levels.likely is None or -1 <= levels.likely <= 1
+    assert manifest.model_copy(update={"score_levels": None}) == tiny_bundle.manifest
+    again = cli.invoke(app, ["bundle", "calibrate", str(copy), str(labelled), "--json"])
+    assert json.loads(again.stdout) == levels.model_dump()
+
+
+def test_calibrate_without_a_match_in_the_gallery_leaves_the_bundle_as_it_is(copy: Path, labelled: Path) -> None:
+    before = (copy / "bundle.json").read_bytes()
+    lonely = [line for line in labelled.read_text().splitlines() if not line.endswith(("500,gallery", "501,gallery"))]
+    labelled.write_text("\n".join(lonely), encoding="utf-8")
+    result = cli.invoke(app, ["bundle", "calibrate", str(copy), str(labelled), "--json"])
+    assert result.exit_code == 1
+    assert "no query has a positive" in result.stdout
+    assert (copy / "bundle.json").read_bytes() == before

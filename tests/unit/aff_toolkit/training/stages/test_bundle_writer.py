@@ -163,6 +163,9 @@ def test_a_bundle_is_compared_with_its_base_by_the_first_protocol_with_enough_qu
     assert judged["protocol"] == enough.description
     assert judged["map"]["before"] == manifest.metrics["enough"]["before"]["asymmetric"]["map"]
     assert judged["kept"] == "base"  # the same weights gain nothing
+    assert manifest.score_levels is not None  # of the last protocol, not among the figures
+    assert manifest.score_levels.queries == 5
+    assert all("score_levels" not in figures for figures in manifest.metrics.values())
 
 
 def test_too_few_things_have_figures_and_no_judgement(writing: Writing) -> None:

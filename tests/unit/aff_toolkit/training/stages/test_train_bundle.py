@@ -33,6 +33,9 @@ def test_the_manifest_states_what_was_measured_and_how(tiny_training: TinyTraini
     for scores in scenes["scores"].values():
         assert 0.0 < scores["map"] <= 1.0
         assert (scores["queries"], scores["gallery"]) == (4, 4 * 2 + 3)
+    levels = load_manifest(tiny_training.bundle).score_levels
+    assert levels is not None
+    assert (levels.queries, levels.gallery, levels.protocol) == (4, 4 * 2 + 3, scenes["protocol"])
 
 
 def test_the_manifest_states_the_licence_of_the_weights(tiny_training: TinyTraining) -> None:
