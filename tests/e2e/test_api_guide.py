@@ -163,7 +163,13 @@ def test_the_python_of_the_readme_runs(services: LocalServices, tmp_path: Path) 
     assert index()(services).status_code == 200
     (tmp_path / "holiday.jpg").write_bytes(PHOTOGRAPH)
     (code,) = re.findall(r"```python\n(.+?)```", README, re.S)
-    run = [sys.executable, "-c", code.replace("http://localhost:8001", services.query_url)]
-    lines = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert 1 <= len(lines) <= 5
-    assert all(re.match(r"-?[01]\.\d{3} \S+ \{", line) for line in lines), lines
+    (tmp_path / "photographs").mkdir()
+    (tmp_path / "photographs" / "walk.jpg").write_bytes(PHOTOGRAPH)
+    code = code.replace("http://localhost:8001", services.query_url).replace(
+        "http://localhost:8002", services.indexer_url
+    )
+    run = [sys.executable, "-c", code]
+    receipt, *hits = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert re.match(r"walk\.jpg (indexed|duplicate)$", receipt)
+    assert 1 <= len(hits) <= 5
+    assert all(re.match(r"-?[01]\.\d{3} \S+ \{", hit) for hit in hits), hits

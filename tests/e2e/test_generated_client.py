@@ -100,7 +100,7 @@ def test_a_generated_client_indexes(services: LocalServices, generate: Callable[
         listed = {"images": [{**items[0], "image": base64.b64encode(red).decode()}]}
         again = call("index_images", body=models.IndexImagesJsonBody.from_dict(listed))
         known = call("lookup_images", body=models.LookupRequest.from_dict({"images": [{"id": "py/red"}]}))
-        patch = models.ChangePayloadByIdJsonPayload.from_dict({"colour": "lime"})
+        patch = models.ChangePayloadByIdJsonPayloadPatch.from_dict({"colour": "lime"})
         patched = call("change_payload_by_id", id="py/green", body=patch)
         found = call("get_image", "py/green")
         deleted = call("delete_image_by_id", id="py/green")

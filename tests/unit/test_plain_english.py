@@ -15,7 +15,7 @@ SOURCES = {
     "client/src": 0,
     "services/query_api/src": 0,
     "services/gallery_indexer/src": 0,
-    "toolkit/src": 0,
+    "toolkit/src": 1,  # the name of an architecture, which bundles hold
     "benchmarks/src": 0,
     "tests": 8,
     "docs/examples": 0,

@@ -203,7 +203,7 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
     "efficientnet-b3": _light("EfficientNet-B3", partial(efficientnet, "b3")),
     "efficientnet-lite0": _light("EfficientNet-Lite0", partial(efficientnet_lite, "lite0")),
     "efficientnet-lite0-colour": _light(
-        "EfficientNet-Lite0 and a colour histogram", partial(efficientnet_lite, "lite0", colour_weight=COLOUR_WEIGHT)
+        "EfficientNet-Lite0 beside a colour histogram", partial(efficientnet_lite, "lite0", colour_weight=COLOUR_WEIGHT)
     ),
     "shufflenet-v2-1.0": _light(
         "ShuffleNetV2 x1.0", lambda dimension: LightweightEncoder(ShuffleNetV2(), CHANNELS, dimension)
