@@ -23,6 +23,9 @@ _Answer = TypeVar("_Answer")
 DISCONNECTED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """Raised where a connection ended before its answer: a server, or a proxy, may close an idle one at any time."""
 
+LINES = "application/x-ndjson"
+"""Media type of a response that is a line of JSON for each result."""
+
 _KEY_SETTING = "AFF_API_KEY"
 
 # A proxy of the environment cannot reach the services of this machine.
@@ -140,6 +143,12 @@ def read_answer(answer: httpx.Response, url: str, read: Callable[[bytes], _Answe
         raise ForeignAnswerError(answer, url) from error
     request_id = answer.headers.get(REQUEST_ID_HEADER, "")
     raise service_error(problem)(problem, retry_after_s=_retry_after_s(answer), request_id=request_id)
+
+
+def has_lines(answer: httpx.Response) -> bool:
+    """Return whether the body of a response is lines of JSON."""
+    kind: str = answer.headers.get("content-type", "")
+    return kind.partition(";")[0].strip() == LINES
 
 
 def service_error(problem: Problem) -> type[ServiceError]:

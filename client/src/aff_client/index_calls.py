@@ -8,15 +8,14 @@ import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from aff_client.answers import service_error
+from aff_client.answers import LINES, service_error
 from aff_client.service_client import Call
-from aff_shared.schemas.gallery import CollectionStatus, GalleryJob, GalleryStatus
+from aff_shared.schemas.gallery import Backup, CollectionStatus, GalleryJob, GalleryStatus
 from aff_shared.schemas.indexing import (
     IMAGE_SUFFIXES,
     DeletedImages,
@@ -30,7 +29,8 @@ from aff_shared.schemas.indexing import (
 )
 from aff_shared.schemas.payload_filter import PayloadFilter
 
-_LINES = "application/x-ndjson"
+BATCH_IMAGES = 32
+_BATCH_BYTES = 32 * 2**20
 _SHAPE = "pixels have to be (H, W, 3) uint8"
 
 
@@ -42,7 +42,7 @@ class Upload:
         id: Id of the image.
         name: File name, for receipts and errors.
         data: The encoded image file.
-        payload: JSON object kept with the image.
+        payload: JSON object kept with the image; an empty one keeps what the gallery has stored under the id.
     """
 
     id: str
@@ -92,27 +92,44 @@ def image_files(source: Path) -> Iterator[tuple[str, Path]]:
             yield relative.as_posix(), path
 
 
-def upload_batches(source: Path | Iterable[Path], payload: JsonObject | None, most: int = 16) -> Iterator[list[Upload]]:
-    """Yield the image files of a source, read in batches of at most `most`.
+def upload_batches(source: Path | Iterable[Path], payload: JsonObject | None) -> Iterator[list[Upload]]:
+    """Yield the image files of a source, read in batches; see `batches`.
 
     Raises:
         OSError: A file cannot be read.
     """
     sources = [source] if isinstance(source, Path) else source
     files = (named for one in sources for named in image_files(one))
-    while batch := list(islice(files, most)):
-        yield [Upload(item_id, path.name, path.read_bytes(), payload or {}) for item_id, path in batch]
+    return batches(Upload(item_id, path.name, path.read_bytes(), payload or {}) for item_id, path in files)
+
+
+def batches(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """Yield images in batches of at most 32 images, and of at most 32 MiB or one image."""
+    batch: list[Upload] = []
+    size = 0
+    for upload in uploads:
+        size += len(upload.data)
+        if batch and (len(batch) == BATCH_IMAGES or size > _BATCH_BYTES):
+            yield batch
+            batch, size = [], len(upload.data)
+        batch.append(upload)
+    if batch:
+        yield batch
 
 
 def index(uploads: Sequence[Upload], *, details: bool, lines: bool = False) -> Call[IndexResponse]:
     """Index images; sending one again has no second effect, except that its receipt is a duplicate."""
     options = {
         "files": [("images", (upload.name, upload.data, "application/octet-stream")) for upload in uploads],
-        "data": {"items": json.dumps([{"id": upload.id, "payload": upload.payload} for upload in uploads])},
+        "data": {"items": json.dumps([_item(upload) for upload in uploads])},
         "params": {"details": "true"} if details else {},
-        "headers": {"Accept": _LINES} if lines else {},
+        "headers": {"Accept": LINES} if lines else {},
     }
     return Call("POST", "/index", IndexResponse.model_validate_json, options, safe=False)
+
+
+def _item(upload: Upload) -> JsonObject:
+    return {"id": upload.id, **({"payload": upload.payload} if upload.payload else {})}
 
 
 def receipt_of(line: str) -> Receipt | None:
@@ -153,8 +170,9 @@ def _of_image(method: str, item_id: str, **options: Any) -> Call[GalleryImage]:
 
 
 def delete(selection: Mapping[str, Any]) -> Call[DeletedImages]:
-    """Delete images by the fields of DeleteRequest."""
-    return Call("POST", "/images/delete", DeletedImages.model_validate_json, {"json": selection})
+    """Delete images by the fields of DeleteRequest; without ids, a repetition could delete images added since."""
+    options = {"json": selection}
+    return Call("POST", "/images/delete", DeletedImages.model_validate_json, options, safe="ids" in selection)
 
 
 def filtered(payload_filter: PayloadFilter | Mapping[str, Any]) -> JsonObject:
@@ -193,6 +211,11 @@ def start(path: str, body: Mapping[str, Any]) -> Call[GalleryJob]:
     """Start a job; a repeated request refers to the same job."""
     options = {"json": body, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
     return Call("POST", path, GalleryJob.model_validate_json, options)
+
+
+def backups() -> Call[list[Backup]]:
+    """Return the backups."""
+    return Call("GET", "/gallery/backups", TypeAdapter(list[Backup]).validate_json)
 
 
 def job(job_id: str) -> Call[GalleryJob]:

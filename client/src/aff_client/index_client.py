@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from aff_client import index_calls as calls
-from aff_client.answers import ServiceUnreachableError, raise_unreachable, read_answer
+from aff_client.answers import ServiceUnreachableError
 from aff_client.index_calls import Upload
 from aff_client.service_client import AsyncServiceClient, ServiceClient
-from aff_shared.schemas.gallery import CollectionStatus, GalleryJob, GalleryStatus
+from aff_shared.schemas.gallery import Backup, CollectionStatus, GalleryJob, GalleryStatus
 from aff_shared.schemas.indexing import GalleryImage, IndexResponse, JsonObject, LookupImage, Receipt
 from aff_shared.schemas.payload_filter import PayloadFilter
 
@@ -41,18 +41,12 @@ class IndexerClient(ServiceClient):
     def receipts(self, uploads: Sequence[Upload], *, details: bool = False) -> Iterator[Receipt]:
         """Send a batch of images, and yield each receipt as soon as its image is done; otherwise as `index`."""
         call = calls.index(uploads, details=details, lines=True)
-        try:
-            with self._http.stream(call.method, call.path, **call.arguments()) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    read_answer(answer, self.url, bytes)
-                for line in answer.iter_lines():
-                    receipt = calls.receipt_of(line)
-                    if receipt is None:
-                        return
-                    yield receipt
-        except httpx.HTTPError as error:
-            raise_unreachable(error, self._address)
+        with closing(self._lines(call)) as lines:
+            for line in lines:
+                receipt = calls.receipt_of(line)
+                if receipt is None:
+                    return
+                yield receipt
         raise ServiceUnreachableError(_CUT_OFF, item=self.url)
 
     def index_files(
@@ -112,9 +106,8 @@ class IndexerClient(ServiceClient):
 
     def verify(self, space: str, *, samples: int, neighbours: int) -> GalleryJob:
         """Start comparing a collection with the live one; errors as `index`."""
-        return self._send(
-            calls.start("/gallery/verify", {"space": space, "samples": samples, "neighbours": neighbours})
-        )
+        body = {"space": space, "samples": samples, "neighbours": neighbours}
+        return self._send(calls.start("/gallery/verify", body))
 
     def job(self, job_id: str) -> GalleryJob:
         """Return the state of a job; errors as `index`."""
@@ -131,6 +124,10 @@ class IndexerClient(ServiceClient):
     def backup(self, name: str) -> GalleryJob:
         """Start writing all collections to a new backup; errors as `index`."""
         return self._send(calls.start("/gallery/backups", {"name": name}))
+
+    def backups(self) -> list[Backup]:
+        """Return the backups, newest first; errors as `index`."""
+        return self._send(calls.backups())
 
     def restore(self, name: str, *, force: bool) -> GalleryJob:
         """Start replacing the gallery with a backup; errors as `index`."""
@@ -153,25 +150,20 @@ class AsyncIndexerClient(AsyncServiceClient):
     async def receipts(self, uploads: Sequence[Upload], *, details: bool = False) -> AsyncIterator[Receipt]:
         """Send a batch of images, and yield each receipt as soon as its image is done; otherwise as `index`."""
         call = calls.index(uploads, details=details, lines=True)
-        try:
-            async with self._http.stream(call.method, call.path, **call.arguments()) as answer:
-                if not answer.is_success:
-                    await answer.aread()
-                    read_answer(answer, self.url, bytes)
-                async for line in answer.aiter_lines():
-                    receipt = calls.receipt_of(line)
-                    if receipt is None:
-                        return
-                    yield receipt
-        except httpx.HTTPError as error:
-            raise_unreachable(error, self._address)
+        async with aclosing(self._lines(call)) as lines:
+            async for line in lines:
+                receipt = calls.receipt_of(line)
+                if receipt is None:
+                    return
+                yield receipt
         raise ServiceUnreachableError(_CUT_OFF, item=self.url)
 
     async def index_files(
         self, source: Path | Iterable[Path], *, payload: JsonObject | None = None, details: bool = True
     ) -> AsyncIterator[Receipt]:
         """Index files or a folder; see IndexerClient.index_files."""
-        for batch in calls.upload_batches(source, payload):
+        batches = calls.upload_batches(source, payload)
+        while batch := await asyncio.to_thread(next, batches, None):
             async for receipt in self.receipts(batch, details=details):
                 yield receipt
 
@@ -221,9 +213,8 @@ class AsyncIndexerClient(AsyncServiceClient):
 
     async def verify(self, space: str, *, samples: int, neighbours: int) -> GalleryJob:
         """Start comparing a collection with the live one; errors as `index`."""
-        return await self._send(
-            calls.start("/gallery/verify", {"space": space, "samples": samples, "neighbours": neighbours})
-        )
+        body = {"space": space, "samples": samples, "neighbours": neighbours}
+        return await self._send(calls.start("/gallery/verify", body))
 
     async def job(self, job_id: str) -> GalleryJob:
         """Return the state of a job; errors as `index`."""
@@ -240,6 +231,10 @@ class AsyncIndexerClient(AsyncServiceClient):
     async def backup(self, name: str) -> GalleryJob:
         """Start writing all collections to a new backup; errors as `index`."""
         return await self._send(calls.start("/gallery/backups", {"name": name}))
+
+    async def backups(self) -> list[Backup]:
+        """Return the backups, newest first; errors as `index`."""
+        return await self._send(calls.backups())
 
     async def restore(self, name: str, *, force: bool) -> GalleryJob:
         """Start replacing the gallery with a backup; errors as `index`."""

@@ -92,9 +92,11 @@ def patiently(
             stop.wait(patience.pause_after(error))
 
 
-async def patiently_async(call: Callable[[], Awaitable[_Result]], *, give_up_after_s: float) -> _Result:
+async def patiently_async(
+    call: Callable[[], Awaitable[_Result]], *, give_up_after_s: float, away: bool = True
+) -> _Result:
     """Await a call as `patiently` does."""
-    patience = Patience(give_up_after_s)
+    patience = Patience(give_up_after_s, away=away)
     while True:
         try:
             return await call()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -13,9 +14,11 @@ import httpx
 from aff_client.answers import (
     DIRECT,
     DISCONNECTED,
+    ForeignAnswerError,
     ServiceError,
     ServiceUnreachableError,
     call_headers,
+    has_lines,
     key_header,
     raise_unreachable,
     read_answer,
@@ -61,8 +64,9 @@ class ServiceClient:
         url: URL of the service.
         timeout_s: Maximum wait for each step of a response, in seconds; None uses 30, or 300 for the indexer.
         key: API key; None uses the environment variable AFF_API_KEY.
-        retry_s: Time during which a call that is safe to repeat is repeated while the service is unreachable,
-            overloaded or starting, in seconds. A connection that ended before the response is always retried once.
+        retry_s: Time during which to repeat a call, in seconds: any call that the service rejects because it is
+            overloaded or starting, and one without a second effect also while the service is unreachable. Such a call
+            is always repeated once if its connection ended before the response.
 
     Raises:
         ServiceUrlError: `url` is not a URL.
@@ -114,9 +118,32 @@ class ServiceClient:
                 return
 
     def _send(self, call: Call[_Answer]) -> _Answer:
-        if not call.safe or not self._retry_s:
-            return self._once(call)
-        return patiently(lambda: self._once(call), give_up_after_s=self._retry_s)
+        return self._retried(lambda: self._once(call), safe=call.safe)
+
+    def _retried(self, attempt: Callable[[], _Answer], *, safe: bool) -> _Answer:
+        return patiently(attempt, give_up_after_s=self._retry_s, away=safe) if self._retry_s else attempt()
+
+    def _lines(self, call: Call[Any]) -> Generator[str]:
+        """Yield the lines of a response as they arrive."""
+        answer = self._retried(lambda: self._opened(call), safe=call.safe)
+        try:
+            yield from answer.iter_lines()
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self._address)
+        finally:
+            answer.close()
+
+    def _opened(self, call: Call[Any]) -> httpx.Response:
+        request = self._http.build_request(call.method, call.path, **call.arguments())
+        try:
+            answer = self._http.send(request, stream=True)
+            if has_lines(answer):
+                return answer
+            answer.read()
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self._address)
+        read_answer(answer, self.url, bytes)
+        raise ForeignAnswerError(answer, self.url)
 
     def _once(self, call: Call[_Answer]) -> _Answer:
         arguments = call.arguments()
@@ -158,10 +185,49 @@ class AsyncServiceClient:
     ) -> None:
         await self._http.aclose()
 
+    async def wait_until_ready(self, timeout_s: float) -> None:
+        """Wait until the service is ready; errors as ServiceClient.wait_until_ready."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                await self._once(_READY)
+            except (ServiceError, ServiceUnreachableError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(_POLL_S)
+            else:
+                return
+
     async def _send(self, call: Call[_Answer]) -> _Answer:
-        if not call.safe or not self._retry_s:
-            return await self._once(call)
-        return await patiently_async(lambda: self._once(call), give_up_after_s=self._retry_s)
+        return await self._retried(lambda: self._once(call), safe=call.safe)
+
+    async def _retried(self, attempt: Callable[[], Awaitable[_Answer]], *, safe: bool) -> _Answer:
+        if not self._retry_s:
+            return await attempt()
+        return await patiently_async(attempt, give_up_after_s=self._retry_s, away=safe)
+
+    async def _lines(self, call: Call[Any]) -> AsyncGenerator[str]:
+        """Yield the lines of a response as they arrive."""
+        answer = await self._retried(lambda: self._opened(call), safe=call.safe)
+        try:
+            async for line in answer.aiter_lines():
+                yield line
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self._address)
+        finally:
+            await answer.aclose()
+
+    async def _opened(self, call: Call[Any]) -> httpx.Response:
+        request = self._http.build_request(call.method, call.path, **call.arguments())
+        try:
+            answer = await self._http.send(request, stream=True)
+            if has_lines(answer):
+                return answer
+            await answer.aread()
+        except httpx.HTTPError as error:
+            raise_unreachable(error, self._address)
+        read_answer(answer, self.url, bytes)
+        raise ForeignAnswerError(answer, self.url)
 
     async def _once(self, call: Call[_Answer]) -> _Answer:
         arguments = call.arguments()

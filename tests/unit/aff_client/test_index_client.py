@@ -21,6 +21,7 @@ from aff_client import (
     ServiceUnreachableError,
     png_of,
 )
+from aff_client.index_calls import batches
 from aff_client.index_client import IndexerClient, Upload
 from aff_shared.schemas.payload_filter import PayloadFilter
 from aff_toolkit.data.scenes import render_view
@@ -180,6 +181,21 @@ def test_a_folder_is_indexed_with_relative_ids_and_hidden_files_left_out(
     assert indexer.image("a/1.png").payload["of"] == "client"
     assert [receipt.status for receipt in indexer.index_files(tmp_path, payload={"of": "client"})] == ["duplicate"]
     assert indexer.delete(["a/1.png"]) == 1
+
+
+def test_a_folder_that_is_indexed_again_keeps_edited_payloads(indexer: IndexerClient, tmp_path: Path) -> None:
+    (tmp_path / "client-edited.png").write_bytes(png_bytes(render_view(17, 0, size=(96, 96))))
+    list(indexer.index_files(tmp_path))
+    indexer.change("client-edited.png", {"city": "Paris"})
+    assert [receipt.status for receipt in indexer.index_files(tmp_path)] == ["duplicate"]
+    assert indexer.image("client-edited.png").payload["city"] == "Paris"
+
+
+def test_batches_are_limited_by_images_and_by_bytes() -> None:
+    small, large = Upload("small", "", b"1"), Upload("large", "", bytes(20 * 2**20))
+    assert [len(batch) for batch in batches([small] * 70)] == [32, 32, 6]
+    assert [len(batch) for batch in batches([large, small, large, large])] == [2, 1, 1]
+    assert list(batches([])) == []
 
 
 def test_pixels_are_indexed_without_loss(indexer: IndexerClient, searcher: SearchClient) -> None:

@@ -10,18 +10,24 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
 
 from aff_client import (
+    AsyncIndexerClient,
     AsyncSearchClient,
+    BusyError,
     ForeignAnswerError,
+    IndexerClient,
     SearchClient,
     ServiceUnreachableError,
     ServiceUrlError,
+    Upload,
 )
 from aff_client.answers import key_header
+from aff_client.index_calls import delete
 from aff_client.service_client import Call
 from aff_shared.errors import KeyInvalidError
 
@@ -161,6 +167,77 @@ class TestConnectionsThatEnd:
         ):
             client._send(Call("POST", "/gallery/backups", bytes, {"json": {}}, safe=False))
         assert requests == [1]
+
+    @pytest.mark.parametrize("selection", [{"all": True}, {"filter": {"must": []}}])
+    def test_a_deletion_without_ids_is_sent_once(self, selection: dict[str, object]) -> None:
+        with (
+            answering([None], [GOOD]) as (url, requests),
+            IndexerClient(url, retry_s=5.0) as client,
+            pytest.raises(ServiceUnreachableError),
+        ):
+            client._send(delete(selection))
+        assert requests == [1]
+
+
+@contextmanager
+def answering_posts(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that reads the whole body of each request, and sends the responses in their order.
+
+    Yields:
+        Its URL, and the bodies so far.
+    """
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.wfile.write(answers[len(bodies) - 1])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", bodies
+        server.shutdown()
+
+
+class TestReceipts:
+    BUSY = answer(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "application/problem+json",
+        json.dumps({"type": "", "title": "", "status": 503, "detail": "starting", "code": "service_not_ready"}),
+    )
+    RECEIPTS = answer(
+        HTTPStatus.OK,
+        "application/x-ndjson",
+        '{"receipt": {"index": 0, "id": "a", "name": null, "status": "indexed"}}\n'
+        '{"summary": {"indexed": 1, "updated": 0, "duplicate": 0, "rejected": 0}}\n',
+    )
+    UPLOADS = (Upload("a", "a.png", b"image"),)
+
+    def test_images_that_a_busy_service_rejected_are_sent_again(self) -> None:
+        with (
+            answering_posts(self.BUSY, self.RECEIPTS) as (url, bodies),
+            IndexerClient(url, retry_s=5.0) as client,
+        ):
+            assert [receipt.id for receipt in client.receipts(self.UPLOADS)] == ["a"]
+        assert len(bodies) == 2
+
+    async def test_so_they_are_on_an_event_loop(self) -> None:
+        with answering_posts(self.BUSY, self.RECEIPTS) as (url, bodies):
+            async with AsyncIndexerClient(url, retry_s=5.0) as client:
+                assert [receipt.id async for receipt in client.receipts(self.UPLOADS)] == ["a"]
+        assert len(bodies) == 2
+
+    def test_without_a_time_for_retries_the_rejection_is_raised(self) -> None:
+        with answering_posts(self.BUSY) as (url, _), IndexerClient(url) as client, pytest.raises(BusyError):
+            list(client.receipts(self.UPLOADS))
+
+    def test_a_page_in_their_place_is_not_of_the_service(self) -> None:
+        page = answer(HTTPStatus.OK, "text/html; charset=utf-8", "<html>Log in</html>")
+        with answering_posts(page) as (url, _), IndexerClient(url) as client, pytest.raises(ForeignAnswerError):
+            list(client.receipts(self.UPLOADS))
 
 
 class TestKeys:

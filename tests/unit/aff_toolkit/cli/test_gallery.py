@@ -114,6 +114,8 @@ def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, mon
     assert "backup before: finished, 6 of 6 images" in running.aff("jobs").stdout
     assert "To restore it: aff gallery restore 20" in running.aff("backup").stdout
     with IndexerClient(running.services.indexer_url) as client:
+        later, first = client.backups()
+        assert (first.name, first.count, later.name[:2]) == ("before", 6, "20")
         client.index([Upload("late", "late.png", plain_png((1, 2, 3)))])
         assert client.gallery().count == 7
         assert running.reported("restore", "before", code=1)["code"] == "backup_impossible"
