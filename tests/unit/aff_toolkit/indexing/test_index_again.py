@@ -74,6 +74,28 @@ def test_another_payload_alone_is_not_reported(indexer: IndexerClient, tmp_path:
     assert reported == []
 
 
+@pytest.mark.parametrize("options", [IndexingOptions(), IndexingOptions(details=True)])
+def test_an_edited_payload_is_kept_by_a_source_without_payloads(
+    indexer: IndexerClient, tmp_path: Path, options: IndexingOptions
+) -> None:
+    name = f"edited-{options.details}.png"
+    write(tmp_path, {name: (52, int(options.details), 0)})
+    assert counts(index(indexer, tmp_path, options=options)) == (1, 0, 0, 0)
+    edited = indexer.change(name, {"city": "Paris"}).payload
+    assert counts(index(indexer, tmp_path, options=options)) == (0, 0, 1, 0)
+    write(tmp_path, {name: (53, int(options.details), 0)})
+    assert counts(index(indexer, tmp_path, options=options)) == (0, 1, 0, 0)
+    assert indexer.image(name).payload == edited
+
+
+def test_details_are_added_to_images_that_were_indexed_without(indexer: IndexerClient, tmp_path: Path) -> None:
+    write(tmp_path, {"bare.png": (54, 0, 0)})
+    index(indexer, tmp_path)
+    assert indexer.image("bare.png").payload == {}
+    assert counts(index(indexer, tmp_path, options=IndexingOptions(details=True))) == (0, 1, 0, 0)
+    assert indexer.image("bare.png").payload == {"file_name": "bare.png"}
+
+
 def test_what_may_not_be_replaced_fails_by_its_id(indexer: IndexerClient, tmp_path: Path) -> None:
     write(tmp_path, {"kept-0.png": (60, 0, 0), "kept-1.png": (61, 0, 0)})
     index(indexer, tmp_path)

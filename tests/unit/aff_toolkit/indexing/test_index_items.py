@@ -11,10 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError
+from aff_client import ForeignAnswerError, ServiceError, ServiceUnreachableError, index_calls
 from aff_client.index_client import IndexerClient
 from aff_shared.schemas.indexing import IndexSummary
-from aff_toolkit.indexing import index_items as module
 from aff_toolkit.indexing.index_items import IndexingOptions, index_items
 from aff_toolkit.indexing.indexing_record import IndexingRecord, IndexingSummary
 from aff_toolkit.indexing.source_item import SourceError, SourceItem
@@ -180,7 +179,7 @@ def test_a_request_holds_no_more_bytes_than_its_limit(
 ) -> None:
     folder = fill(tmp_path, "bytes", 5)
     size = (folder / "bytes-00.png").stat().st_size
-    monkeypatch.setattr(module, "_BATCH_BYTES", 2 * size + size // 2)
+    monkeypatch.setattr(index_calls, "_BATCH_BYTES", 2 * size + size // 2)
     requests: list[int] = []
 
     class Recording(IndexerClient):

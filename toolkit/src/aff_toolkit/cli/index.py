@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,7 +93,9 @@ def index(
         if trust_ids or not replace:
             option = "--trust-ids" if trust_ids else "--no-replace"
             raise typer.BadParameter(f"{option} cannot be combined with --engine ray, which always reads and replaces")
-        _index_with_ray(source, prefix, bundle, failures, encoders, gpus_per_encoder, as_json)
+        actors = {"encoders": encoders, "gpus_per_encoder": gpus_per_encoder}
+        added = {"prefix": prefix, "details": details, "location": location}
+        _index_with_ray(source, bundle, failures, {**actors, **added}, as_json)
         return
     options = IndexingOptions(
         concurrency, give_up_after, trust_ids=trust_ids, replace=replace, details=details, location=location
@@ -111,9 +113,7 @@ def index(
     _end(record, seconds, count, as_json)
 
 
-def _index_with_ray(
-    source: str, prefix: str, bundle: Path, failures: Path, encoders: int, gpus_per_encoder: float, as_json: bool
-) -> None:
+def _index_with_ray(source: str, bundle: Path, failures: Path, options: Mapping[str, Any], as_json: bool) -> None:
     from aff_toolkit.indexing.ray_engine import index_with_ray  # noqa: PLC0415 - torch takes seconds
 
     started = time.perf_counter()
@@ -121,15 +121,7 @@ def _index_with_ray(
         _warn_of_failure_list(record)
         with _progress(source, record.summary) as advance:
             try:
-                index_with_ray(
-                    source,
-                    bundle,
-                    record,
-                    advance,
-                    encoders=encoders,
-                    gpus_per_encoder=gpus_per_encoder,
-                    prefix=prefix,
-                )
+                index_with_ray(source, bundle, record, advance, **options)
             except KeyboardInterrupt:
                 record.summary.interrupted = True
     _end(record, time.perf_counter() - started, None, as_json)

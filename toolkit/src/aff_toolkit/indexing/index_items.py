@@ -6,12 +6,14 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
 
-from aff_client import ForeignAnswerError, ServiceError
-from aff_client.index_client import IndexerClient, Upload
+from aff_client import ForeignAnswerError, NotFoundError, ServiceError
+from aff_client.index_calls import BATCH_IMAGES, Upload, batches
+from aff_client.index_client import IndexerClient
 from aff_client.retries import patiently
 from aff_shared.errors import AffError, BodyTooLargeError
 from aff_shared.images.details import photograph_details
@@ -23,8 +25,6 @@ from aff_toolkit.indexing.source_item import SourceError, SourceItem
 _Result = TypeVar("_Result")
 _Image = TypeVar("_Image", SourceItem, Upload)
 
-_BATCH_IMAGES = 32
-_BATCH_BYTES = 32 * 2**20
 _READERS = 16
 
 
@@ -91,7 +91,7 @@ def index_items(
         ThreadPoolExecutor(options.concurrency, thread_name_prefix="send") as pool,
     ):
         try:
-            while batch := list(islice(items, _BATCH_IMAGES)):
+            while batch := list(islice(items, BATCH_IMAGES)):
                 pending.add(pool.submit(sender.send, batch))
                 pending = _settle(pending, options.concurrency - 1, on_progress)
             _settle(pending, 0, on_progress)
@@ -149,8 +149,9 @@ class _Sender:
         ]
         if uploads and not self._options.trust_ids:
             uploads = self._without_known(uploads, [_lookup(upload) for upload in uploads])
+            uploads = self._with_stored_payloads(uploads, {item.id for item in unknown if not item.payload})
             uploads = self._that_may_replace(uploads)
-        for part in _by_bytes(uploads):
+        for part in batches(uploads):
             self._index(part)
         return len(batch)
 
@@ -183,6 +184,21 @@ class _Sender:
                 raise
             # A single image that is too large is sent, and then rejected by name.
             return set().union(*(self._known([image]) for image in asked)) if len(asked) > 1 else set()
+
+    def _with_stored_payloads(self, uploads: list[Upload], bare: set[str]) -> list[Upload]:
+        """Return the uploads that differ from the gallery; those of `bare` ids keep the keys that it has stored."""
+        asked = [LookupImage(id=upload.id) for upload in uploads if upload.id in bare]
+        there = self._known(asked) if asked else set()
+        if not there:
+            return uploads
+        kept = [self._with_stored_payload(upload) if upload.id in there else upload for upload in uploads]
+        return self._without_known(kept, [_lookup(upload) for upload in kept])
+
+    def _with_stored_payload(self, upload: Upload) -> Upload:
+        with suppress(NotFoundError):  # deleted in the meantime
+            stored = self._patiently(lambda: self._client.image(upload.id)).payload
+            return replace(upload, payload={**upload.payload, **stored})
+        return upload
 
     def _that_may_replace(self, uploads: list[Upload]) -> list[Upload]:
         """Return the uploads that may be sent; uploads that replace other content are reported or fail."""
@@ -226,16 +242,3 @@ class _Sender:
 
 def _lookup(upload: Upload) -> LookupImage:
     return LookupImage(id=upload.id, content_sha256=hashlib.sha256(upload.data).hexdigest(), payload=upload.payload)
-
-
-def _by_bytes(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
-    part: list[Upload] = []
-    size = 0
-    for upload in uploads:
-        if part and size + len(upload.data) > _BATCH_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(upload)
-        size += len(upload.data)
-    if part:
-        yield part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -38,6 +38,8 @@ def index_with_ray(
     encoders: int,
     gpus_per_encoder: float,
     prefix: str = "",
+    details: bool = False,
+    location: bool = True,
 ) -> None:
     """Index a source into the collection of a bundle, by the same steps as the service.
 
@@ -53,6 +55,8 @@ def index_with_ray(
         encoders: Number of actors with extractors and mixer.
         gpus_per_encoder: GPUs per actor; 0 for the CPU.
         prefix: As for `source_items`.
+        details: As for IndexingOptions.
+        location: As for IndexingOptions.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -62,7 +66,8 @@ def index_with_ray(
     """
     ray = _start_ray()
     try:
-        for batch in _results(ray, source, prefix, bundle, encoders, gpus_per_encoder):
+        prepare = {"details": details, "location": location}
+        for batch in _results(ray, source, prefix, bundle, encoders, gpus_per_encoder, prepare):
             rows = batch.to_pylist()
             on_progress(sum(_note(record, row) for row in rows))
     except Exception as error:
@@ -88,7 +93,9 @@ def _start_ray() -> Any:
     return ray
 
 
-def _results(ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gpus: float) -> Any:
+def _results(
+    ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gpus: float, prepare: Mapping[str, bool]
+) -> Any:
     from aff_toolkit.indexing import ray_stages  # noqa: PLC0415 - imports pyarrow, which Ray installs
 
     bundle, settings = bundle.absolute(), IndexerSettings()
@@ -97,7 +104,7 @@ def _results(ray: Any, source: str, prefix: str, bundle: Path, encoders: int, gp
     open_store = _store_opener(ray, settings.store, manifest.space)
     stage: dict[str, Any] = {"batch_format": _BATCH_FORMAT, "batch_size": settings.batch_size}
     rows = _read(ray, source, prefix, stage)
-    prepared = rows.map_batches(ray_stages.Prepare(manifest, settings, open_store), **stage)
+    prepared = rows.map_batches(ray_stages.Prepare(manifest, settings, open_store, **prepare), **stage)
     embedded = prepared.map_batches(
         ray_stages.Embed,
         fn_constructor_args=(bundle, manifest, settings),

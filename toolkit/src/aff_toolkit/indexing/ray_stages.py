@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from aff_shared.bundles.bundle import BundleManifest
 from aff_shared.errors import AffError
+from aff_shared.images.details import photograph_details
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.schemas.problem import problem_of
 from aff_shared.store.gallery_store import GalleryPoint
@@ -126,11 +127,15 @@ class Prepare:
         manifest: Manifest of the bundle.
         settings: Settings of the indexer.
         open_store: Function that opens the collection, called once per process.
+        details: Whether to add details of the photographs to their payloads; see photograph_details.
+        location: Whether the position is one of the details.
     """
 
     manifest: BundleManifest
     settings: IndexerSettings
     open_store: Callable[[], StageStore]
+    details: bool = False
+    location: bool = True
     _store: StageStore | None = field(default=None, init=False)
 
     def __call__(self, table: Table) -> Table:
@@ -141,12 +146,14 @@ class Prepare:
         return _table([row if row["status"] else self._prepared(row, stored.get(row["id"])) for row in rows])
 
     def _prepared(self, row: Row, stored: Any) -> Row:
-        item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
+        item = IndexItem(id=row["id"], payload=json.loads(row["payload"]) or None)
+        details = photograph_details(row["data"], row["id"], location=self.location) if self.details else {}
         limits = PayloadLimits(self.settings.max_payload_bytes, self.settings.store.payload_schema)
         try:
-            task = IndexTask.of(0, UploadedImage(data=row["data"], name=row["location"], item=item), limits)
+            task = IndexTask.of(0, UploadedImage(row["data"], row["location"], item, details=details), limits)
             task.stored = stored
             prepared: Row = {**row, "id": task.item_id, "data": None, "sha256": task.content_sha256}
+            prepared["payload"] = json.dumps(task.payload)
             if not task.needs_embedding:
                 return prepared
             photograph = self._prepare(task.data, task.label)
@@ -170,13 +177,7 @@ class Prepare:
 
 
 class Embed:
-    """Actor with extractors and mixer, on a GPU if available.
-
-    Args:
-        bundle: Directory of the bundle, which every node of the cluster can read.
-        manifest: Manifest of the bundle.
-        settings: Settings of the indexer.
-    """
+    """Actor with extractors and mixer, on a GPU if available; every node of the cluster can read the bundle."""
 
     def __init__(self, bundle: Path, manifest: BundleManifest, settings: IndexerSettings) -> None:
         encoder = GalleryEncoder.load(bundle, manifest, device=settings.device)
@@ -229,7 +230,8 @@ class Write:
             task = _task(row, stored.get(row["id"]))
             point = None
             if row["embedding"] is not None:
-                point = task.point(_encoded(row), row["width"], row["height"], row["thumbnail"])
+                encoded = EncodedImage(np.asarray(row["embedding"], dtype=np.float32), tuple(row["extractors"]))
+                point = task.point(encoded, row["width"], row["height"], row["thumbnail"])
                 points.append(point)
             elif task.needs_payload:
                 self._store.set_payload(row["id"], task.payload)
@@ -241,10 +243,5 @@ class Write:
 
 
 def _task(row: Row, stored: GalleryPoint | None) -> IndexTask:
-    item = IndexItem(id=row["id"], payload=json.loads(row["payload"]))
-    image = UploadedImage(data=None, name=row["location"], item=item)
+    image = UploadedImage(None, row["location"], IndexItem(id=row["id"], payload=json.loads(row["payload"])))
     return IndexTask(row["id"], row["sha256"], b"", [(0, image)], stored)
-
-
-def _encoded(row: Row) -> EncodedImage:
-    return EncodedImage(np.asarray(row["embedding"], dtype=np.float32), tuple(row["extractors"]))
