@@ -36,6 +36,8 @@ def test_a_wheel_holds_every_file_of_its_package_and_the_version(directory: str,
     sources = {name.removeprefix(f"{directory}/src/") for name in tracked if (ROOT / name).is_file()}
     assert sources
     assert (sources | PACKAGES[directory]) - there == set()
+    information = next(name.removesuffix("/METADATA") for name in there if name.endswith("/METADATA"))
+    assert f"{information}/licenses/LICENSE" in there
 
 
 def test_every_package_has_the_version_of_one_file_and_so_has_the_citation() -> None:
@@ -47,3 +49,11 @@ def test_every_package_has_the_version_of_one_file_and_so_has_the_citation() -> 
     cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert cited is not None
     assert cited[1] == aff_shared.__version__
+
+
+def test_every_package_has_a_description_and_the_licence_of_the_repository() -> None:
+    for directory in PACKAGES:
+        project = tomllib.loads((ROOT / directory / "pyproject.toml").read_text())["project"]
+        assert project["readme"]["text"].strip().startswith(f"# {project['name']}\n")
+        assert project["license-files"] == ["LICENSE"]
+        assert (ROOT / directory / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
