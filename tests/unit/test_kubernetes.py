@@ -19,6 +19,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from aff_shared import __version__
 from aff_shared.errors import AccessSettingsError
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web import serving
@@ -200,8 +201,7 @@ class TestOverlays:
     def test_images_are_those_of_compose_and_ours_have_the_version_of_the_packages(self, objects: list[Object]) -> None:
         text = (ROOT / "docker-compose.yml").read_text()
         qdrant = found(r"QDRANT_IMAGE:-(\S+)}", text)
-        version = found(r'^version = "(.+)"', (ROOT / "services/query_api/pyproject.toml").read_text())
-        ours = {f"{name}:{version}" for name in re.findall(r"AFF_\w+_IMAGE:-(\S+)}", text)}
+        ours = {f"{name}:{__version__}" for name in re.findall(r"AFF_\w+_IMAGE:-(\S+)}", text)}
         specs = [pod(workload) for workload in workloads(objects).values()] + [extra("bundles-pod")["spec"]]
         assert {container["image"] for spec in specs for container in containers(spec)} <= ours | {qdrant}
         assert main_container(workloads(objects)["qdrant"])["image"] == qdrant

@@ -702,10 +702,10 @@ async def test_a_deleted_image_is_not_found_and_can_be_indexed_again(client: htt
     assert again.json()["indexed"] == 1
 
 
-@pytest.mark.parametrize("item_id", ["", "%00", "x" * 513])
-async def test_an_invalid_id_is_rejected(client: httpx.AsyncClient, item_id: str) -> None:
+@pytest.mark.parametrize(("item_id", "parameter"), [("", "id"), ("%00", "item_id"), ("x" * 513, "item_id")])
+async def test_an_invalid_id_is_rejected(client: httpx.AsyncClient, item_id: str, parameter: str) -> None:
     response = await client.get(f"/images/{item_id}")
-    await _require_problem(response, 422, "parameter_invalid", "item_id")
+    await _require_problem(response, 422, "parameter_invalid", parameter)
 
 
 async def test_a_lookup_returns_the_images_that_need_not_be_sent(client: httpx.AsyncClient) -> None:

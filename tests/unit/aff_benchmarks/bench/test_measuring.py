@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
 import subprocess
 import sys
@@ -53,8 +54,9 @@ def test_one_sample_has_no_slope() -> None:
 def test_samples_count_open_files_and_anonymous_memory(tmp_path: Path) -> None:
     before = sample(os.getpid(), 0.0)
     with (tmp_path / "file").open("wb"):
-        # Larger than any array that malloc serves from memory freed by earlier tests.
-        held = bytearray(b"x") * (64 * 2**20)
+        held = mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # malloc might reuse freed memory
+        for place in range(0, len(held), mmap.PAGESIZE):
+            held[place] = 1
         after = sample(os.getpid(), 0.0)
     assert after.descriptors == before.descriptors + 1
     assert after.anonymous_mb - before.anonymous_mb == pytest.approx(64, abs=4)
