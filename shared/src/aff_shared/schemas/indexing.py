@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -109,6 +111,12 @@ class IndexSummary(BaseModel):
     updated: int
     duplicate: int
     rejected: int
+
+    @staticmethod
+    def of(statuses: Iterable[str]) -> IndexSummary:
+        """Count the statuses of receipts."""
+        counts = Counter(statuses)
+        return IndexSummary(**{name: counts[name] for name in IndexSummary.model_fields})
 
 
 class IndexResponse(IndexSummary):

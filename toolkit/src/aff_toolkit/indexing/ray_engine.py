@@ -166,6 +166,5 @@ def _note(record: IndexingRecord, row: dict[str, Any]) -> int:
         )
         record.fail(row["id"], row["location"], problem, json.loads(row["payload"]))
         return 1
-    counts = {"indexed": 0, "updated": 0, "duplicate": 0, "rejected": 0}
-    record.add(IndexSummary(**{**counts, status: 1}))
+    record.add(IndexSummary.of([status]))
     return 1

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self, TypeVar
 
 from fastapi import Request
@@ -173,11 +172,6 @@ def accepts_lines(request: Request) -> bool:
     return _MEDIA_TYPE in request.headers.get("accept", "").lower()
 
 
-def summed(receipts: Iterable[Receipt]) -> IndexSummary:
-    """Count receipts by their status."""
-    return _summary(Counter(receipt.status for receipt in receipts))
-
-
 class ReceiptLines(StreamingResponse):
     """A response with one IndexLine per line.
 
@@ -208,26 +202,17 @@ class ReceiptLines(StreamingResponse):
 
 
 async def _lines(first: Receipt, others: AsyncGenerator[Receipt, None]) -> AsyncGenerator[bytes, None]:
-    statuses = Counter[str]([first.status])
+    statuses = [first.status]
     yield _line(IndexLine(receipt=first))
     try:
         async for receipt in others:
-            statuses[receipt.status] += 1
+            statuses.append(receipt.status)
             yield _line(IndexLine(receipt=receipt))
     except AffError as error:
         _logger.warning("indexing stopped early: %s", error)
         yield _line(IndexLine(problem=problem_of(error)))
     else:
-        yield _line(IndexLine(summary=_summary(statuses)))
-
-
-def _summary(statuses: Mapping[str, int]) -> IndexSummary:
-    return IndexSummary(
-        indexed=statuses["indexed"],
-        updated=statuses["updated"],
-        duplicate=statuses["duplicate"],
-        rejected=statuses["rejected"],
-    )
+        yield _line(IndexLine(summary=IndexSummary.of(statuses)))
 
 
 def _line(line: IndexLine) -> bytes:

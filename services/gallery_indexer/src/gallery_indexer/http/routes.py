@@ -23,6 +23,7 @@ from aff_shared.schemas.indexing import (
     DeleteResponse,
     GalleryImage,
     IndexResponse,
+    IndexSummary,
     JsonObject,
     LookupRequest,
     LookupResponse,
@@ -41,7 +42,6 @@ from gallery_indexer.http.index_messages import (
     ReceiptLines,
     accepts_lines,
     read_index_request,
-    summed,
 )
 from gallery_indexer.indexing.index_task import with_details
 
@@ -99,7 +99,8 @@ async def index_images(
     if accepts_lines(request):
         return await ReceiptLines.begin(components.collections.receipts(images))
     receipts = await components.collections.index(images)
-    return IndexResponse(receipts=receipts, **summed(receipts).model_dump())
+    counts = IndexSummary.of(receipt.status for receipt in receipts)
+    return IndexResponse(receipts=receipts, **counts.model_dump())
 
 
 @router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
