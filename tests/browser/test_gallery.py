@@ -77,8 +77,11 @@ def test_the_way_back_closes_the_large_view(any_page: Page) -> None:
     search(any_page, photograph(3, 0))
     any_page.locator(f"{HITS} .open").first.click()
     any_page.get_by_role("dialog").wait_for()
+    announced = "document.querySelector('dialog').contains(document.getElementById('announcements'))"
+    assert any_page.evaluate(announced)  # what is outside an open dialog is not announced
     any_page.go_back()
     any_page.get_by_role("dialog").wait_for(state="hidden")
+    eventually(any_page, f"!{announced}")
     any_page.go_forward()
     any_page.get_by_role("dialog").wait_for()
     any_page.reload()
@@ -230,7 +233,7 @@ def test_a_folder_is_added_with_a_receipt_for_each_file_and_can_be_searched(any_
     receipts = any_page.locator(".receipt").all_inner_texts()
     assert sum("Added" in text for text in receipts) == 4
     assert sum("bad.jpg is not a photograph that can be read." in text for text in receipts) == 1
-    any_page.locator(".add .chip", has_text="Refused 1").click()
+    any_page.locator(".add .chip", has_text="Not added 1").click()
     eventually(any_page, "document.querySelectorAll('.receipt').length === 1")
     any_page.get_by_role("button", name="Search now").click()
     assert search(any_page, photograph(43, 0))[0] == "holiday/rome/d.jpg"
@@ -247,7 +250,7 @@ def test_files_that_are_there_already_are_not_sent_again(page: Page, folder: Pat
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
     page.set_input_files("#folder", folder)
-    page.wait_for_selector(".chip:has-text('Known already 4')")
+    page.wait_for_selector(".chip:has-text('Already there 4')")
     assert not [url for url in sent if "/index" in url]
 
 
@@ -266,7 +269,7 @@ def test_several_dropped_files_are_added_from_any_view(page: Page, services: Loc
     delete(services, ["x1.jpg", "x2.jpg"])
 
 
-def test_adding_pauses_and_goes_on_also_after_the_page_was_closed(page: Page, folder: Path) -> None:
+def test_adding_pauses_and_resumes_also_after_the_page_was_closed(page: Page, folder: Path) -> None:
     held: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -277,7 +280,7 @@ def test_adding_pauses_and_goes_on_also_after_the_page_was_closed(page: Page, fo
     page.set_input_files("#folder", folder)
     page.wait_for_selector(".progress-text:has-text('0 of 5')")
     page.get_by_role("button", name="Pause").click()
-    page.get_by_role("button", name="Go on").wait_for()
+    page.get_by_role("button", name="Resume").wait_for()
     eventually(
         page,
         """() => new Promise(resolve => {

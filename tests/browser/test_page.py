@@ -86,7 +86,7 @@ def test_the_indexer_has_a_key_of_its_own(page: Page) -> None:
     page.set_input_files("#files", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photograph(0, 0)})
     page.wait_for_selector(".add .notice:has-text('Adding, editing and deleting need a key.')")
     enter(page, KEY)
-    page.wait_for_selector(".chip:has-text('Known already 1')")
+    page.wait_for_selector(".chip:has-text('Already there 1')")
     assert sent == [None, f"Bearer {KEY}"]
 
 

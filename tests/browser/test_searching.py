@@ -75,10 +75,10 @@ def test_strength_is_a_word_and_weak_hits_are_folded(page: Page) -> None:
     answer_search(page, *({"id": word, "score": score, "strength": word} for word, score in strengths))
     choose(page, photograph(0, 0))
     page.wait_for_selector(HITS)
-    assert page.inner_text("#results") == "3 photographs, 1 of the same"
+    assert page.inner_text("#results") == "3 photographs, 1 shows the same"
     assert page.locator(".word:visible").all_inner_texts() == ["Same", "Likely"]
     assert page.locator(f"{HITS}:visible").count() == 2
-    page.click("text=1 less alike")
+    page.click("text=1 less similar")
     assert page.locator(f"{HITS}:visible").count() == 3
 
 
@@ -243,7 +243,7 @@ def test_without_an_answer_the_page_offers_to_try_again(page: Page) -> None:
 def test_an_overloaded_service_is_tried_again_by_itself(page: Page) -> None:
     fail_search(page, 429, "service_overloaded", **{"Retry-After": "1"})
     choose(page, photograph(0, 0))
-    page.wait_for_selector(".notice:has-text('Too many requests at the moment. Trying again in 1 s')")
+    page.wait_for_selector(".notice:has-text('Too many requests at the moment. Try again in 1 s')")
     page.unroute("**/search?**")
     hit_ids(page)
     assert page.locator(".notice").count() == 0

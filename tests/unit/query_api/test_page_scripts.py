@@ -95,3 +95,101 @@ def test_every_id_is_sent_in_the_query(run_script: RunScript) -> None:
         f"id={encoded}&limit=3&filter=%7B%22must%22%3A%5B%7B%22key%22%3A%22k%22%2C%22match%22%3A{_LARGE}%7D%5D%7D"
     )
     assert thumbnail.split("/thumbnails?")[1] == f"id={encoded}"
+
+
+# A browser with an indexer; `respond` of a test answers `POST /index` with the ids of its files.
+_BROWSER = """
+    globalThis.window = new EventTarget();
+    globalThis.location = { href: "http://query/", protocol: "http:" };
+    globalThis.sessionStorage = { getItem: () => null };
+    const json = (document, status = 200) => new Response(JSON.stringify(document), { status });
+    const requests = [];
+    globalThis.fetch = async (address, { body } = {}) => {
+        const url = String(address);
+        if (url.endsWith("/page/config.json")) return json({ indexer: "http://indexer" });
+        if (url.endsWith("/images/lookup")) return json({ up_to_date: [] });
+        const ids = JSON.parse(body.get("items")).map(({ id }) => id);
+        requests.push(ids);
+        return respond(ids);
+    };
+    const receipt = (id, index) => JSON.stringify({ receipt: { index, id, status: "indexed" } }) + "\\n";
+    const receipts = (ids) => new Response(ids.map(receipt).join(""));
+    const { UploadQueue } = await import("./upload_queue.js");
+    const queue = new UploadQueue();
+    const file = (content) => new File([content], "photograph.jpg", { lastModified: content.length });
+    const states = () => Object.fromEntries([...queue.items.values()].map(({ id, status }) => [id, status]));
+    const settled = async () => {
+        do await new Promise((resolve) => setTimeout(resolve, 5));
+        while (queue.isBusy);
+    };
+"""
+
+
+def test_a_file_that_fails_a_request_does_not_fail_the_other_files(run_script: RunScript) -> None:
+    script = f"""
+        const respond = (ids) => (ids.includes("bad") ? json({{ code: "items_invalid" }}, 422) : receipts(ids));
+        {_BROWSER}
+        await queue.add(["a", "bad", "c"].map((id) => ({{ id, file: file(id) }})));
+        await settled();
+        report(JSON.stringify([states(), requests]));
+        process.exit();
+    """
+    states, requests = run_script(script)
+    assert states == {"a": "indexed", "bad": "rejected", "c": "indexed"}
+    assert requests[0] == ["a", "bad", "c"]
+    assert all(len(one) == 1 for one in requests[1:])
+
+
+@pytest.mark.parametrize("response", ["new Response('<html>', { status: 502 })", "receipts(ids.slice(1))"])
+def test_files_wait_while_a_proxy_reports_that_the_indexer_is_away(run_script: RunScript, response: str) -> None:
+    script = f"""
+        const respond = (ids) => {response};
+        {_BROWSER}
+        await queue.add([{{ id: "a", file: file("a") }}]);
+        await settled();
+        queue.pause();
+        window.dispatchEvent(new Event("online"));
+        report(JSON.stringify([states(), queue.problem.code, queue.paused, requests.length]));
+        process.exit();
+    """
+    states, problem, paused, requests = run_script(script)
+    assert states == {"a": "waiting"}
+    assert problem in {"unexpected", "unreachable"}
+    assert paused is True
+    assert requests == 1
+
+
+def test_two_waiting_files_of_one_name_are_both_added(run_script: RunScript) -> None:
+    script = f"""
+        const respond = (ids) => receipts(ids);
+        {_BROWSER}
+        const first = file("one");
+        await queue.add([first, file("other"), first].map((file) => ({{ id: "day.1/image.jpg", file }})));
+        await settled();
+        report(JSON.stringify([states(), requests]));
+        process.exit();
+    """
+    states, requests = run_script(script)
+    assert states == {"day.1/image.jpg": "indexed", "day.1/image (2).jpg": "indexed"}
+    assert requests == [["day.1/image.jpg", "day.1/image (2).jpg"]]
+
+
+@pytest.mark.parametrize(("status", "code", "left"), [(401, "key_missing", True), (404, "image_not_found", False)])
+def test_an_unfinished_deletion_is_kept_until_the_service_answers(
+    run_script: RunScript, status: int, code: str, left: bool
+) -> None:
+    script = f"""
+        globalThis.window = new EventTarget();
+        const kept = {{ aff_deletions: JSON.stringify([{{ ids: ["a"], at: 1 }}]) }};
+        globalThis.localStorage = {{
+            getItem: (name) => kept[name] ?? null,
+            setItem: (name, value) => {{ kept[name] = value; }},
+            removeItem: (name) => {{ delete kept[name]; }},
+        }};
+        globalThis.fetch = async () => new Response('{{"code": "{code}"}}', {{ status: {status} }});
+        const {{ finishDeletions, keep }} = await import("./deletions.js");
+        await finishDeletions();
+        keep(["another"]);
+        report(JSON.stringify(JSON.parse(kept.aff_deletions ?? "[]")));
+    """
+    assert run_script(script) == ([{"ids": ["a"], "at": 1}] if left else [])

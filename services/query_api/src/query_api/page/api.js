@@ -23,7 +23,11 @@ export class ServiceError extends Error {
   }
 }
 
-/** Store a service's key until the browser is closed. Requests for images send that of the query service as well. */
+/**
+ * Store a service's key: the query service's until the browser is closed, the indexer's until the tab is.
+ *
+ * Requests for images send that of the query service as well.
+ */
 export function keepKey(service, key) {
   if (service === "indexer") {
     sessionStorage.setItem(INDEXER_KEY, key);
@@ -103,7 +107,8 @@ export const findImage = (id) => call(`/images${query({ id })}`);
 
 export const listFacets = () => call("/facets");
 
-export const thumbnailUrl = (id) => serviceUrl(`/thumbnails${query({ id })}`);
+/** URL of a thumbnail; with the time of indexing, a browser does not show that of a replaced photograph. */
+export const thumbnailUrl = (id, indexedAt = null) => serviceUrl(`/thumbnails${query({ id, v: indexedAt })}`);
 
 export const originalUrl = (id, options = {}) => serviceUrl(`/originals${query({ id, ...options })}`);
 

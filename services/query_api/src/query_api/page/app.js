@@ -12,7 +12,7 @@ import { note, sentence } from "./messages.js";
 import { FIRST_HITS, SearchView } from "./search_view.js";
 import { read } from "./store.js";
 import { language, t } from "./texts.js";
-import { UploadQueue } from "./upload_queue.js";
+import { idsOf, UploadQueue } from "./upload_queue.js";
 
 const VIEWS = ["search", "gallery", "add"];
 const START = { view: "search", query: null, crop: null, filters: [], per: null, limit: FIRST_HITS, open: null };
@@ -106,7 +106,7 @@ class App {
   async add({ photographs, others }) {
     await this.go({ view: "add", open: null });
     if (others > 0) note(t("passed_over", { n: others }));
-    keep(photographs.map(({ id }) => id));
+    keep(photographs.flatMap(({ id }) => idsOf(id)));
     await this.queue.add(photographs);
   }
 

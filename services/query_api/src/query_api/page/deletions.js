@@ -1,7 +1,7 @@
 // Deleting with undo: images disappear at once, and are deleted some seconds later or when the page is left.
 
 import { deleteImages, findImage } from "./api.js";
-import { note, report } from "./messages.js";
+import { kindOf, note, report } from "./messages.js";
 import { t } from "./texts.js";
 
 const UNDO_MS = 8000;
@@ -12,7 +12,7 @@ const KEPT = "aff_deletions"; // in this browser, until they are carried out: a 
 /** Dispatches `change` when images disappear or return. */
 export const deletions = new EventTarget();
 const hidden = new Set();
-const waiting = new Map(); // sets of ids to their timers
+const waiting = new Map(); // sets of ids to `{at, timer, end}`; without a timer, it is not certain yet
 
 export const isDeleted = (id) => hidden.has(id);
 
@@ -31,7 +31,7 @@ export function deleteLater(ids) {
     end();
     finish(batch);
   }, UNDO_MS);
-  waiting.set(batch, timer);
+  waiting.set(batch, { at: Date.now(), timer, end });
   remember();
   changed();
   // Checks at once that deleting is possible. It also leaves out the preflight of the request of a closing page.
@@ -44,7 +44,7 @@ export function deleteLater(ids) {
 }
 
 function undo(batch) {
-  clearTimeout(waiting.get(batch));
+  clearTimeout(waiting.get(batch)?.timer);
   waiting.delete(batch);
   restore(batch);
 }
@@ -65,11 +65,12 @@ export function keep(ids) {
 }
 
 async function finish(batch) {
-  waiting.delete(batch);
   try {
     await send(batch);
+    waiting.delete(batch);
     remember();
   } catch (error) {
+    waiting.delete(batch);
     restore(batch);
     report(error, () => deleteLater(batch));
   }
@@ -85,33 +86,62 @@ async function send(batch, options) {
 }
 
 function remember() {
-  const ids = [...waiting.keys()].flatMap((batch) => [...batch]);
-  if (ids.length) localStorage.setItem(KEPT, JSON.stringify({ ids, at: Date.now() }));
-  else localStorage.removeItem(KEPT);
+  const left = [...waiting].map(([batch, { at }]) => ({ ids: [...batch], at })).filter(({ ids }) => ids.length);
+  try {
+    if (left.length) localStorage.setItem(KEPT, JSON.stringify(left));
+    else localStorage.removeItem(KEPT);
+  } catch {
+    // no room: the request of the closing page is all there is
+  }
+}
+
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(KEPT) ?? "[]");
+  } catch {
+    return [];
+  }
 }
 
 window.addEventListener("pagehide", () => {
-  for (const [batch, timer] of waiting) {
+  for (const [batch, { timer, end }] of waiting) {
+    if (!timer) continue;
     clearTimeout(timer);
+    end(); // it can no longer be undone, also if the browser shows this page again
     send(batch, { keepalive: true }).catch(() => {}); // the next visit finishes it
   }
+});
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) for (const [batch, { timer }] of waiting) if (timer) finish(batch);
 });
 
 /** Carry out deletions that an earlier visit could not finish; images that were added since then stay. */
 export async function finishDeletions() {
-  const { ids = [], at = 0 } = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
-  if (Date.now() - at < UNDO_MS) {
-    if (ids.length) setTimeout(finishDeletions, UNDO_MS); // another tab may still undo it
+  const left = remembered();
+  if (left.some(({ at }) => Date.now() - at < UNDO_MS)) {
+    setTimeout(finishDeletions, UNDO_MS); // another tab may still undo it
     return;
   }
-  localStorage.removeItem(KEPT);
-  const left = new Set();
-  for (const id of ids) {
-    const image = await findImage(id).catch(() => null);
-    if (image && Date.parse(image.indexed_at) < at) left.add(id);
+  for (const { ids, at } of left) {
+    const batch = new Set(ids);
+    waiting.set(batch, { at });
+    if (!(await checked(batch, at))) continue; // at the next visit
+    batch.forEach((id) => hidden.add(id));
+    changed();
+    await finish(batch);
   }
-  if (left.size === 0) return;
-  left.forEach((id) => hidden.add(id));
-  changed();
-  await finish(left);
+}
+
+/** Leave only images in a batch that are there since before `at`; returns false if the service cannot be reached. */
+async function checked(batch, at) {
+  for (const id of [...batch]) {
+    try {
+      const { indexed_at: indexedAt } = await findImage(id);
+      if (Date.parse(indexedAt) >= at) batch.delete(id);
+    } catch (error) {
+      if (kindOf(error) !== "gone") return false;
+      batch.delete(id);
+    }
+  }
+  return true;
 }

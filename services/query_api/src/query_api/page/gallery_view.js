@@ -25,7 +25,7 @@ export class GalleryView {
       ["newest", "oldest"].map((order) => el("option", { value: order }, t(`order_${order}`))),
     );
     this._order.addEventListener("change", () => this._reload());
-    this._bar = el("div.selection", { hidden: true, role: "toolbar", "aria-label": t("selection") });
+    this._bar = el("div.selection", { hidden: true, role: "group", "aria-label": t("selection") });
     this._days = el("div.days");
     this._message = el("div.message");
     this._end = el("div.sentinel");
@@ -79,7 +79,7 @@ export class GalleryView {
   async _reload() {
     this._stale = false;
     this._images = [];
-    this._cursor = null;
+    this._cursor = this._total = null;
     this._done = false;
     this._loading = null;
     this._lastDay = null;
@@ -95,12 +95,13 @@ export class GalleryView {
     try {
       const config = await this._app.config();
       const filter = toFilter(this._app.state.filters);
-      const answer = await listImages({ limit: PAGE, cursor: this._cursor, order: this._order.value, filter });
+      const limit = Math.min(PAGE, config.max_limit);
+      const answer = await listImages({ limit, cursor: this._cursor, order: this._order.value, filter });
       if (loading !== this._loading) return;
       this._message.replaceChildren();
       this._cursor = answer.next_cursor;
       this._done = this._cursor === null;
-      this._total = answer.total;
+      this._total ??= answer.total; // of the first page: what is deleted since then is counted here
       this._append(answer.images, config);
       this._loading = null;
       this._app.shown();
@@ -124,7 +125,6 @@ export class GalleryView {
 
   _append(images, config) {
     for (const image of images) {
-      if (isDeleted(image.id)) continue;
       this._images.push(image);
       const day = dayOf(image.indexed_at);
       if (day !== this._lastDay) {
@@ -138,6 +138,7 @@ export class GalleryView {
         }),
       );
     }
+    this._hideTiles();
   }
 
   _showCount(config) {
@@ -246,12 +247,16 @@ export class GalleryView {
     this.show(this._app.state);
   }
 
-  async _hideDeleted() {
+  _hideTiles() {
     for (const element of this._days.querySelectorAll(".tile")) element.hidden = isDeleted(element.dataset.id);
     for (const grid of this._days.querySelectorAll(".grid")) {
       grid.previousElementSibling.hidden = [...grid.children].every((element) => element.hidden);
     }
-    if (!this._images) return;
+  }
+
+  async _hideDeleted() {
+    this._hideTiles();
+    if (this._total === null || !this._images) return;
     this._message.replaceChildren();
     this._showCount(await this._app.config());
   }

@@ -50,9 +50,9 @@ function thumbnail(item, config) {
   if (config.originals && pixels > 0 && pixels <= SMALL_PIXELS) {
     const width = Math.round(Math.min(1, THUMBNAIL_SIDE / Math.max(item.width, item.height)) * item.width);
     image.sizes = "auto, 15rem";
-    image.srcset = `${thumbnailUrl(item.id)} ${width}w, ${originalUrl(item.id)} ${item.width}w`;
+    image.srcset = `${thumbnailUrl(item.id, item.indexed_at)} ${width}w, ${originalUrl(item.id)} ${item.width}w`;
   }
-  image.src = thumbnailUrl(item.id);
+  image.src = thumbnailUrl(item.id, item.indexed_at);
   return image;
 }
 

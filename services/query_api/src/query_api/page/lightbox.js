@@ -48,6 +48,9 @@ export class Lightbox {
       event.preventDefault();
       this._close();
     });
+    this.element.addEventListener("close", () => {
+      if (!this.element.open) document.body.append(...reports());
+    });
     this.element.addEventListener("keydown", (event) => this._key(event));
   }
 
@@ -82,6 +85,7 @@ export class Lightbox {
       if (thumbnail) thumbnail.style.viewTransitionName = "";
       this._picture.style.viewTransitionName = thumbnail ? "photo" : "";
       if (!this.element.open) this.element.showModal();
+      this.element.append(...reports()); // outside an open dialog, they are neither seen nor announced
       this.element.querySelector(".leave").focus();
     });
   }
@@ -108,7 +112,7 @@ export class Lightbox {
   /** Show the thumbnail at once, and the original as soon as it is loaded, if the service has it. */
   _showPicture() {
     const { id, width, height } = this._item;
-    const image = el("img", { alt: t("photo_alt", { name: nameOf(this._item) }), src: thumbnailUrl(id) });
+    const image = el("img", { alt: t("photo_alt", { name: nameOf(this._item) }), src: thumbnailUrl(id, this._item.indexed_at) });
     image.addEventListener("error", () =>
       image.replaceWith(el("span.missing", {}, icon("gallery"), t("no_thumbnail"))),
     );
@@ -262,6 +266,8 @@ export class Lightbox {
     }
   }
 }
+
+const reports = () => document.querySelectorAll("#notes, #announcements");
 
 function shown(key, value) {
   if (key === "taken_at" && typeof value === "string") return dateTimeOf(value, { offset: true });

@@ -15,6 +15,7 @@ const UNREADABLE = new Set([
 ]);
 const TOO_LARGE = new Set(["image_too_many_pixels", "image_too_many_bytes", "body_too_large"]);
 const BUSY = new Set(["service_overloaded", "rate_limited", "connection_limit", "store_throttled"]);
+const GATEWAY = new Set([502, 503, 504]); // of a proxy, before a service that does not answer
 const EMPTY = new Set(["gallery_missing"]);
 const NOT_READY = new Set(["store_unavailable", "service_not_ready", "embedding_space_mismatch", "bundle_invalid"]);
 
@@ -25,7 +26,8 @@ const NOT_READY = new Set(["store_unavailable", "service_not_ready", "embedding_
 export function kindOf(error) {
   if (!(error instanceof ServiceError)) return "other";
   if (error.status === 401 || error.code === "scope_missing") return "key";
-  if (error.code === "unreachable") return navigator.onLine ? "unreachable" : "offline";
+  if (error.code === "unreachable" || (error.code === "unexpected" && GATEWAY.has(error.status)))
+    return navigator.onLine ? "unreachable" : "offline";
   if (BUSY.has(error.code) || error.status === 429) return "busy";
   if (UNREADABLE.has(error.code)) return "unreadable";
   if (TOO_LARGE.has(error.code) || error.status === 413) return "too_large";

@@ -154,6 +154,7 @@ export class QueryPanel {
       return true;
     }
     const file = this._photographs.get(query.photo) ?? (await read("photographs", query.photo).catch(() => null));
+    if (this._app.state.query?.photo !== query.photo) return true; // another search began meanwhile
     if (!file) return false; // from an earlier visit
     this._photographs.set(query.photo, file);
     if (this._shownUrl) URL.revokeObjectURL(this._shownUrl);

@@ -38,6 +38,7 @@ export class RegionBox {
   }
 
   set value(crop) {
+    clearTimeout(this._timer); // arrow keys of another photograph
     this._crop = crop;
     this._show();
   }

@@ -60,6 +60,7 @@ export class SearchView {
   }
 
   async show(state, before) {
+    clearTimeout(this._again);
     const empty = state.query === null;
     this.element.dataset.state = empty ? "start" : "results";
     if (empty) {
@@ -78,6 +79,7 @@ export class SearchView {
         this._app.go(NO_QUERY, { replace: true });
         return;
       }
+      if (stringify(this._app.state.query) !== stringify(state.query)) return; // another search began meanwhile
     } else {
       this._panel.showRegion(state.crop);
     }
@@ -158,7 +160,8 @@ export class SearchView {
   }
 
   async _search(state, mine) {
-    const options = { limit: state.limit, group_by: state.per, filter: toFilter(state.filters) };
+    const limit = Math.min(state.limit, this._config.max_limit);
+    const options = { limit, group_by: state.per, filter: toFilter(state.filters) };
     if (state.query.similar !== undefined) return searchSimilar(state.query.similar, options);
     if (!this._panel.onDevice) {
       return searchByPhotograph(this._panel.file(state.query), { ...options, crop: state.crop?.join(",") });

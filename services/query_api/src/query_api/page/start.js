@@ -55,10 +55,9 @@ export class Start {
   async show() {
     const turn = (this._turn = {});
     try {
-      const [config, { images, total }] = await Promise.all([
-        this._app.config(),
-        listImages({ limit: RECENT, order: "newest" }),
-      ]);
+      const config = await this._app.config();
+      const limit = Math.min(RECENT, config.max_limit);
+      const { images, total } = await listImages({ limit, order: "newest" });
       if (turn !== this._turn) return false;
       const shown = images.filter(({ id }) => !isDeleted(id));
       this._recentTitle.hidden = shown.length === 0;

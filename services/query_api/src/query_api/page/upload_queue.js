@@ -1,6 +1,6 @@
 // Files that wait to be indexed. They are kept in this browser, so that a page continues when it is opened again.
 
-import { indexFiles, lookUp } from "./api.js";
+import { indexFiles, lookUp, ServiceError } from "./api.js";
 import { kindOf } from "./messages.js";
 import * as store from "./store.js";
 
@@ -14,8 +14,8 @@ const TEMPORARY = new Set(["offline", "unreachable", "busy", "not_ready"]);
 /**
  * The queue. Dispatches `change`.
  *
- * An item is `{id, name, size, file, status, reason}`; its status is `waiting`, `sending`, `indexed`, `updated`,
- * `duplicate`, `rejected`, or `lost`: its file was not kept when the page was closed.
+ * An item is `{id, name, size, file, isKept, status, reason}`; its status is `waiting`, `sending`, `indexed`,
+ * `updated`, `duplicate`, `rejected`, or `lost`: its file was not kept when the page was closed.
  */
 export class UploadQueue extends EventTarget {
   constructor() {
@@ -24,34 +24,53 @@ export class UploadQueue extends EventTarget {
     this.paused = false;
     this.problem = null; // why nothing is sent at the moment
     this._running = 0;
-    this._keptBytes = 0;
     this._wait_s = 1;
-    window.addEventListener("online", () => this.go());
+    window.addEventListener("online", () => {
+      if (!this.paused) this.go();
+    });
   }
 
   /** Take the items that were left when the page was closed. */
   async restore() {
     const left = await store.readAll("uploads").catch(() => []);
     for (const { file = null, ...item } of left) {
-      if (!this.items.has(item.id)) this.items.set(item.id, { ...item, file, status: file ? "waiting" : "lost" });
-      this._keptBytes += file?.size ?? 0;
+      if (!this.items.has(item.id)) {
+        this.items.set(item.id, { ...item, file, status: file ? "waiting" : "lost", isKept: file !== null });
+      }
     }
     if (left.length) this.go();
   }
 
   /** Add `[{id, file}]`; a file that is added again is sent again. */
   async add(files) {
-    const entries = [];
-    for (const { id, file } of files) {
-      if (["waiting", "sending"].includes(this.items.get(id)?.status)) continue;
+    const named = [],
+      kept = [];
+    let bytes = 0;
+    for (const { size, file, isKept } of this.items.values()) if (file && isKept) bytes += size;
+    for (const { id: path, file } of files) {
+      const id = this._freeId(path, file);
+      if (id === null) continue;
       const item = { id, name: file.name, size: file.size, status: "waiting", reason: null };
-      this.items.set(id, { ...item, file });
-      this._keptBytes += file.size;
-      entries.push([id, this._keptBytes <= KEPT_BYTES ? { ...item, file } : item]);
+      const isKept = bytes + file.size <= KEPT_BYTES;
+      this.items.set(id, { ...item, file, isKept });
+      if (isKept) bytes += file.size;
+      named.push([id, item]);
+      kept.push([id, isKept ? { ...item, file } : item]);
     }
     this._changed();
-    await store.write("uploads", entries).catch(() => {}); // without storage, the queue lasts as long as the page
+    // Without room for the files, their names are kept; without storage, the queue lasts as long as the page.
+    await store.write("uploads", kept).catch(() => store.write("uploads", named).catch(() => {}));
     this.go();
+  }
+
+  /** The id of a new item: with a number if another file of this id waits; null if this file waits already. */
+  _freeId(path, file) {
+    const [, stem, suffix] = /^(.*?)(\.[^./]*)?$/s.exec(path);
+    for (let number = 1, id = path; ; id = `${stem} (${++number})${suffix ?? ""}`) {
+      const there = this.items.get(id);
+      if (!["waiting", "sending"].includes(there?.status)) return id;
+      if (there.size === file.size && there.file?.lastModified === file.lastModified) return null;
+    }
   }
 
   get counts() {
@@ -112,6 +131,9 @@ export class UploadQueue extends EventTarget {
     try {
       const unknown = await this._unknown(batch);
       if (unknown.length) await indexFiles(unknown, (line) => this._receive(unknown, line));
+      if (unknown.some(({ status }) => status === "sending")) {
+        throw new ServiceError("unreachable", { service: "indexer" }); // the response ended too early
+      }
       this._wait_s = 1;
     } catch (error) {
       this._fail(batch, error);
@@ -132,8 +154,7 @@ export class UploadQueue extends EventTarget {
     for (const item of batch) {
       try {
         const content_sha256 = await digest(item.file);
-        for (const id of content_sha256 ? new Set([item.id, item.id.replace(/^[^/]*\//, "")]) : [])
-          lookups.push({ item, id, content_sha256 });
+        for (const id of content_sha256 ? idsOf(item.id) : []) lookups.push({ item, id, content_sha256 });
       } catch {
         this._done(item, "rejected", { code: "unreadable" }); // it was moved or deleted meanwhile
       }
@@ -152,26 +173,28 @@ export class UploadQueue extends EventTarget {
 
   _done(item, status, reason = null) {
     Object.assign(item, { status, reason, file: null });
-    store.remove("uploads", [item.id]).catch(() => {});
+    const isReplaced = this.items.has(item.id) && this.items.get(item.id) !== item; // stopped, and added again
+    if (!isReplaced) store.remove("uploads", [item.id]).catch(() => {});
     this._changed();
   }
 
   _fail(batch, error) {
     const kind = error.problem ? "not_ready" : kindOf(error);
     const sending = batch.filter(({ status }) => status === "sending");
-    if (kind === "too_large" && sending.length > 1) {
-      sending.forEach((item) => {
-        item.alone = true;
-      });
-    } else if (kind === "key" || kind === "no_indexer") {
+    if (kind === "key" || kind === "no_indexer") {
       this.problem = error;
     } else if (TEMPORARY.has(kind)) {
       this.problem = error;
       const wait_s = error.retryAfter ?? this._wait_s;
       this._wait_s = Math.min(SLOWEST_S, this._wait_s * 2);
+      clearTimeout(this._timer);
       this._timer = setTimeout(() => {
         if (!this.paused) this.go();
       }, wait_s * 1000);
+    } else if (sending.length > 1) {
+      sending.forEach((item) => {
+        item.alone = true; // one file's failure is not that of the others
+      });
     } else {
       sending.forEach((item) =>
         this._done(item, "rejected", { code: error.code, title: error.title, detail: error.detail ?? error.message }),
@@ -183,6 +206,9 @@ export class UploadQueue extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 }
+
+/** The ids under which the gallery may have a file: its path with and without the added folder. */
+export const idsOf = (id) => [...new Set([id, id.replace(/^[^/]*\//, "")])];
 
 /** SHA-256 of a file as hex digits; null where the browser does not compute it: on a page without TLS. */
 async function digest(file) {
