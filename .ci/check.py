@@ -65,15 +65,15 @@ def _tests_of_test_code(path: Path) -> set[Path]:
 
 
 def _tests_of_module(module: Path) -> set[Path]:
-    """Return the tests that mirror or import a module, or else those of its room."""
+    """Return the tests that mirror or import a module, or else those of its directory."""
     package = UNIT / module.parts[0]
     dotted = ".".join(module.with_suffix("").parts).removesuffix(".__init__")
     mirror = UNIT / module.with_name(f"test_{module.name}")
     found = _importing(dotted, package) | ({mirror} if mirror.exists() else set())
-    room = UNIT / module.parent
-    while not room.exists():
-        room = room.parent
-    return found or {room}
+    directory = UNIT / module.parent
+    while not directory.exists():
+        directory = directory.parent
+    return found or {directory}
 
 
 def _importing(dotted: str, directory: Path) -> set[Path]:
