@@ -137,7 +137,8 @@ async def get_original(
     if path is None:
         raise ImageNotFoundError("the file of this image is not available", item=item_id)
     try:
-        kind, status = await asyncio.to_thread(lambda: (media_type_of(path), path.stat()))
+        kind = await asyncio.to_thread(media_type_of, path)
+        status = await asyncio.to_thread(path.stat)
     except OSError as error:  # it was removed in the meantime, or may not be read
         raise ImageNotFoundError("the file of this image cannot be read", item=item_id) from error
     placement = "inline" if kind in _SHOWN.values() and not download else "attachment"
