@@ -12,7 +12,9 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+from aff_shared.schemas.searching import SearchResponse
 from aff_toolkit.cli.main import app
+from aff_toolkit.cli.search import print_hits
 from aff_toolkit.data.scenes import render_view
 from aff_toolkit.local.local_service import LocalServices
 from tests.support.images import jpeg_bytes
@@ -94,6 +96,18 @@ def test_search_prints_a_table_with_names_as_they_are(services: LocalServices, f
 
 
 @pytest.mark.usefixtures("indexed")
+def test_the_table_has_a_column_of_strengths_if_the_bundle_is_calibrated(capsys: pytest.CaptureFixture[str]) -> None:
+    hit = {"id": "a.jpg", "score": 0.9, "width": 9, "height": 9, "indexed_at": "2026-01-01T00:00Z", "payload": {}}
+    timings = {"decode": 1, "encode": 1, "search": 1}
+    for strength in ("likely", None):
+        answer = {"hits": [{**hit, "strength": strength}], "timings_ms": timings, "fingerprint": "0" * 64}
+        print_hits(SearchResponse.model_validate(answer))
+        printed = capsys.readouterr().out
+        assert "a.jpg" in printed
+        assert "payload" not in printed
+        assert ("strength" in printed, "likely" in printed) == (strength is not None, strength is not None)
+
+
 def test_open_shows_a_contact_sheet(
     services: LocalServices, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,10 @@ def _print_table(images: list[GalleryImage]) -> None:
 
 
 def show(item_id: ItemId, query_url: QueryUrl = DEFAULT_QUERY_URL, as_json: JsonOption = False) -> None:
-    """Show what the gallery stores about an image."""
+    """Show what the gallery stores about an image: size, time, checksum, extractors, payload.
+
+    Exit status 1 if there is no such image.
+    """
     from aff_client import SearchClient  # noqa: PLC0415 - httpx takes 0.2 s
 
     with exit_on_error(as_json), SearchClient(query_url) as client:
@@ -90,7 +93,10 @@ def edit(
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Change the payload of an image; keys that are not named keep their values."""
+    """Change the payload of an image; keys that are not named keep their values.
+
+    Exit status 1 if there is no such image.
+    """
     from aff_client import IndexerClient  # noqa: PLC0415 - httpx takes 0.2 s
 
     with exit_on_error(as_json), IndexerClient(indexer_url) as client:

@@ -117,13 +117,17 @@ def print_hits(answer: SearchResponse) -> None:
     """Print a table of the hits, and the service's timings."""
     from rich.table import Column, Table  # noqa: PLC0415
 
-    table = Table("rank", "score", Column("id", overflow="fold"))
-    with_payload = any(hit.payload for hit in answer.hits)
-    if with_payload:
-        table.add_column("payload", overflow="fold")
-    for rank, hit in enumerate(answer.hits, start=1):
-        payload = [json.dumps(hit.payload, ensure_ascii=False) if hit.payload else ""] if with_payload else []
-        table.add_row(str(rank), f"{hit.score:.3f}", hit.id, *payload)
+    columns: dict[str, list[str]] = {
+        "rank": [str(rank + 1) for rank in range(len(answer.hits))],
+        "score": [f"{hit.score:.3f}" for hit in answer.hits],
+        "strength": [hit.strength or "" for hit in answer.hits],
+        "id": [hit.id for hit in answer.hits],
+        "payload": [json.dumps(hit.payload, ensure_ascii=False) if hit.payload else "" for hit in answer.hits],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells) or name in {"rank", "score", "id"}}
+    table = Table(*(Column(name, overflow="fold" if name in {"id", "payload"} else "ellipsis") for name in shown))
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*row)
     output.print(table)
     timings = answer.timings_ms
     output.print(
