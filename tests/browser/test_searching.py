@@ -71,15 +71,24 @@ def test_hits_have_the_proportions_of_their_photographs(page: Page) -> None:
 
 
 def test_strength_is_a_word_and_weak_hits_are_folded(page: Page) -> None:
-    strengths = [("same", 0.9), ("likely", 0.6), ("weak", 0.2)]
-    answer_search(page, *({"id": word, "score": score, "strength": word} for word, score in strengths))
+    strengths = [("same", 0.9), ("same", 0.8), ("likely", 0.7), ("likely", 0.6), ("weak", 0.2)]
+    answer_search(page, *({"id": f"{score}", "score": score, "strength": word} for word, score in strengths))
     choose(page, photograph(0, 0))
     page.wait_for_selector(HITS)
-    assert page.inner_text("#results") == "3 photographs, 1 shows the same"
-    assert page.locator(".word:visible").all_inner_texts() == ["Same", "Likely"]
-    assert page.locator(f"{HITS}:visible").count() == 2
+    assert page.inner_text("#results") == "5 photographs, 2 show the same"
+    assert page.locator(".word:visible").all_inner_texts() == ["Same", "Same", "Likely", "Likely"]
+    assert page.locator(f"{HITS}:visible").count() == 4
     page.click("text=1 less similar")
-    assert page.locator(f"{HITS}:visible").count() == 3
+    assert page.locator(f"{HITS}:visible").count() == 5
+
+
+def test_weak_hits_are_shown_where_there_are_few_others(page: Page) -> None:
+    answer_search(
+        page, *({"id": word, "score": score, "strength": word} for word, score in (("same", 0.9), ("weak", 0.2)))
+    )
+    choose(page, photograph(0, 0))
+    page.wait_for_selector(HITS)
+    assert page.locator(".word:visible").all_inner_texts() == ["Same", "Weak"]
 
 
 def test_without_calibration_there_is_a_bar_and_no_word(page: Page) -> None:

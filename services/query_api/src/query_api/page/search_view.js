@@ -15,6 +15,7 @@ export const FIRST_HITS = 48;
 const NO_QUERY = { query: null, crop: null, filters: [], per: null, open: null };
 const PLACEHOLDERS = [1.33, 0.75, 1.5, 1, 1.33, 0.66, 1.5, 1.33, 0.75, 1.4, 1, 1.33];
 const RETRIES = 3;
+const FEW_HITS = 4; // with fewer strong hits, the weak ones are shown too
 const CHIPS_MS = 400; // hits wait this long for the chips above them
 
 export class SearchView {
@@ -185,7 +186,7 @@ export class SearchView {
     this._fill(this._list, strong);
     this._fill(this._weakList, weak);
     this._weak.hidden = weak.length === 0;
-    this._weak.open = strong.length === 0 || this._weak.open;
+    this._weak.open = strong.length < FEW_HITS || this._weak.open;
     this._weakTitle.textContent = t("less_alike", { n: weak.length });
     this._more.hidden = this._hits.length < this._app.state.limit || this._app.state.limit * 2 > this._config.max_limit;
     this._showStatus(
