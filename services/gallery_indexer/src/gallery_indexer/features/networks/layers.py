@@ -12,12 +12,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from aff_shared.resource_limits import usable_cores
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 EPSILON = 1e-6
 
 
-def normalise(pixels: Tensor, mean: tuple[float, ...] = _MEAN, std: tuple[float, ...] = _STD) -> Tensor:
+def normalise(pixels: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
     """Normalise (B, 3, H, W) RGB pixels from 0 to 255 to zero mean and unit deviation, float32.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gallery_indexer.features.networks.layers import GeM, convolved
+from gallery_indexer.features.networks.layers import IMAGENET_MEAN, IMAGENET_STD, GeM, convolved
 
 Depth = Literal[18, 50, 101, 152]
 
@@ -142,10 +142,6 @@ class _Bottleneck(_Block):
         return self._last(self.conv3, self.bn3, residual, x)
 
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-
-
 class _ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -174,8 +170,8 @@ class ResidualNetwork(nn.Module):
 
     def __init__(self, width: int, dimension: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1) * 255)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1) * 255)
         self.middle = nn.Sequential(
             nn.Conv2d(3, width, 5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
