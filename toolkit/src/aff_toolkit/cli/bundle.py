@@ -9,15 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from aff_shared.bundles.bundle import load_manifest, verify_files
-from aff_toolkit.cli.calibrate import calibrate
-from aff_toolkit.cli.console import JsonOption, bundle_named, exit_on_error, output, print_json
+from aff_shared.bundles.bundle import load_manifest, verify_files, write_manifest
+from aff_toolkit.cli.console import JsonOption, bundle_named, exit_on_error, messages, output, print_json
 from aff_toolkit.export.bundle_files import repair_bundle
 from aff_toolkit.export.export_gate import EXPORT_FIGURES, Int8Verdict
 
 app = typer.Typer(help="Inspect, verify and repair model bundles.", no_args_is_help=True)
-
-app.command()(calibrate)
 
 Directory = Annotated[Path, typer.Argument(callback=bundle_named, help="Path or name of the bundle.")]
 _FIGURES = {"map": "mAP", "map_at_100": "mAP@100", "recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10"}
@@ -106,6 +103,40 @@ def fallen(metrics: Mapping[str, Any]) -> list[str]:
         and protocol.get("before")
         and protocol["scores"]["asymmetric"]["map"] < protocol["before"]["asymmetric"]["map"]
     ]
+
+
+@app.command()
+def calibrate(
+    directory: Directory,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV file with the columns path, instance and role (query, gallery, distractor), of photographs that "
+            "the bundle was not trained on."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what the scores of a bundle's searches mean, and write it into its manifest.
+
+    Hits then have a strength: same, likely or weak. Neither the fingerprint nor the embedding space changes; a
+    signature has to be made again.
+    """
+    from aff_toolkit.evaluation.protocols import open_set_protocol  # noqa: PLC0415 - torch takes seconds
+    from aff_toolkit.training.stages.evaluate_bundle import BundleAt, evaluate_bundles  # noqa: PLC0415
+
+    with exit_on_error(as_json):
+        manifest = load_manifest(directory)
+        verify_files(directory, manifest)
+        protocol = open_set_protocol(data)
+        messages.print(f"embedding {len(protocol.queries)} queries and {len(protocol.gallery)} gallery images")
+        (evaluation,) = evaluate_bundles([BundleAt(directory, manifest)], protocol)
+        levels = evaluation.score_levels
+        write_manifest(directory, manifest.model_copy(update={"score_levels": levels}))
+    if as_json:
+        print_json(levels.model_dump())
+    else:
+        output.print(f"same from {levels.same}, likely from {levels.likely}: {levels.protocol}")
 
 
 checkpoints_app = typer.Typer(help="Convert released checkpoints into extractors.", no_args_is_help=True)
