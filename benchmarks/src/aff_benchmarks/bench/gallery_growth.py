@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_benchmarks.bench.measuring import resident_mib
 from aff_benchmarks.bench.synthetic_gallery import (
     HITS,
     collection_directory,
@@ -21,8 +27,10 @@ from aff_benchmarks.bench.synthetic_gallery import (
     mean_recall,
     synthetic_embeddings,
     synthetic_item_id,
+    synthetic_points,
     synthetic_queries,
     write_gallery,
+    write_points,
 )
 from aff_benchmarks.records import FrozenModel
 from aff_shared.schemas.embedding_space import EmbeddingSpace
@@ -31,7 +39,7 @@ from aff_shared.store.gallery_store import GalleryHit
 from aff_shared.store.settings import Quantization, StoreSettings
 
 SHARD_COUNTS = (1, 2, 4, 8)
-_QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "turbo4")
+QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "turbo4")
 _QUERIES = 200
 _SHARD_INDEXING_THRESHOLD_KB = 1_000  # with the default, small shards would be compared without a graph
 
@@ -42,6 +50,10 @@ class GrowthPoint(FrozenModel):
     Attributes:
         recall_at_10: Mean share of the ten nearest vectors, by exact search, among the ten hits.
         passes_p50_ms: Median latency by pass over the queries.
+        building_p50_ms: Median latency of searches while the graph was built, in another process; 0 without a graph.
+        building_p99_ms: Their 99th percentile.
+        resident_mb: Memory that the opened gallery added to a new process, after the searches, in MiB.
+        resident_anonymous_mb: The same without pages of files, in MiB.
         disk_mb: Disk usage of the collection with its graph, in MiB.
         built_s: Seconds to write the gallery and build its graph.
     """
@@ -53,6 +65,10 @@ class GrowthPoint(FrozenModel):
     passes_p50_ms: list[float]
     p99_ms: float
     exact_p50_ms: float
+    building_p50_ms: float
+    building_p99_ms: float
+    resident_mb: float
+    resident_anonymous_mb: float
     disk_mb: float
     built_s: float
 
@@ -80,37 +96,57 @@ class ShardingPoint(FrozenModel):
     built_s: float
 
 
-def measure_growth(dimension: int, sizes: Sequence[int], *, passes: int = 1) -> list[GrowthPoint]:
-    """Measure synthetic galleries of some sizes in every compression, with queries that are not in the gallery."""
-    return [_growth_point(dimension, size, quantization, passes) for size in sizes for quantization in _QUANTIZATIONS]
+def measure_growth(
+    dimension: int, sizes: Sequence[int], *, passes: int = 1, quantizations: Sequence[Quantization] = QUANTIZATIONS
+) -> list[GrowthPoint]:
+    """Measure synthetic galleries of some sizes in some compressions, with queries that are not in the gallery."""
+    return [_growth_point(dimension, size, quantization, passes) for size in sizes for quantization in quantizations]
 
 
 def _growth_point(dimension: int, size: int, quantization: Quantization, passes: int) -> GrowthPoint:
     queries = synthetic_queries(size, dimension, _QUERIES)
     with tempfile.TemporaryDirectory() as directory:
         settings = StoreSettings(url="", edge_path=Path(directory) / "gallery", quantization=quantization)
+        space = EmbeddingSpace(id="0" * 64, dimension=dimension)
         began = time.perf_counter()
-        write_gallery(settings, EmbeddingSpace(id="0" * 64, dimension=dimension), size)
+        building = asyncio.run(write_points(settings, space, synthetic_points(dimension, size), queries))
         built_s = time.perf_counter() - began
         collection = collection_directory(settings.edge_path)
-        with closing(EdgeGallery(collection, settings)) as gallery:
-            for query in queries:  # warms the page cache
-                gallery.search(query, limit=HITS)
-            runs = [[_search(gallery, query, exact=False) for query in queries] for _ in range(passes)]
-            nearest = [_search(gallery, query, exact=True) for query in queries]
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            searched = process.submit(_search_gallery, collection, settings, queries, passes).result()
         files = [file for file in collection.rglob("*") if file.is_file()]
-        latencies = [ms for run in runs for _, ms in run]
         return GrowthPoint(
             images=size,
             quantization=quantization,
-            recall_at_10=mean_recall([ids for ids, _ in runs[0]], [ids for ids, _ in nearest]),
-            p50_ms=statistics.median(latencies),
-            passes_p50_ms=[statistics.median(ms for _, ms in run) for run in runs],
-            p99_ms=float(np.percentile(latencies, 99)),
-            exact_p50_ms=statistics.median(ms for _, ms in nearest),
+            building_p50_ms=statistics.median(building) if building else 0.0,
+            building_p99_ms=float(np.percentile(building, 99)) if building else 0.0,
             disk_mb=sum(512 * file.stat().st_blocks for file in files) / 2**20,
             built_s=built_s,
+            **searched,
         )
+
+
+def _search_gallery(
+    collection: Path, settings: StoreSettings, queries: NDArray[np.float32], passes: int
+) -> dict[str, Any]:
+    """Return the figures of searches, and of the memory that they need; runs in a process of its own."""
+    before = [resident_mib(os.getpid(), anonymous=anonymous) for anonymous in (False, True)]
+    with closing(EdgeGallery(collection, settings)) as gallery:
+        for query in queries:  # warms the page cache
+            gallery.search(query, limit=HITS)
+        runs = [[_search(gallery, query, exact=False) for query in queries] for _ in range(passes)]
+        after = [resident_mib(os.getpid(), anonymous=anonymous) for anonymous in (False, True)]
+        nearest = [_search(gallery, query, exact=True) for query in queries]
+    latencies = [ms for run in runs for _, ms in run]
+    return {
+        "recall_at_10": mean_recall([ids for ids, _ in runs[0]], [ids for ids, _ in nearest]),
+        "p50_ms": statistics.median(latencies),
+        "passes_p50_ms": [statistics.median(ms for _, ms in run) for run in runs],
+        "p99_ms": float(np.percentile(latencies, 99)),
+        "exact_p50_ms": statistics.median(ms for _, ms in nearest),
+        "resident_mb": after[0] - before[0],
+        "resident_anonymous_mb": after[1] - before[1],
+    }
 
 
 def _search(gallery: EdgeGallery, query: NDArray[np.float32], *, exact: bool) -> tuple[set[str], float]:

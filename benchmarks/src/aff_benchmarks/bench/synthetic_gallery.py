@@ -25,6 +25,7 @@ _IMAGES_PER_INSTANCE = 10
 _SPREAD = 0.7
 _BATCH = 1024
 _SEED = 0
+_PAUSE_S = 0.2  # between searches while a graph is built: they cost the builder little
 HITS = 10
 _M, _EF_CONSTRUCT = 16, 100
 _EF_LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
@@ -76,25 +77,47 @@ def write_gallery(
 
     Image i belongs to shard i modulo `shards`, which spreads the images of an instance; only one shard is written.
     """
-    asyncio.run(write_points(settings, space, _points(space.dimension, count, shard, shards)))
+    asyncio.run(write_points(settings, space, synthetic_points(space.dimension, count, shard, shards)))
 
 
 async def write_points(
-    settings: StoreSettings, space: EmbeddingSpace, batches: Iterable[Sequence[GalleryPoint]]
-) -> None:
-    """Write batches of points with their HNSW graph into the new directory `edge_path`."""
+    settings: StoreSettings,
+    space: EmbeddingSpace,
+    batches: Iterable[Sequence[GalleryPoint]],
+    queries: NDArray[np.float32] | None = None,
+) -> list[float]:
+    """Write batches of points with their HNSW graph into the new directory `edge_path`.
+
+    Args:
+        settings: Settings of the store.
+        space: Embedding space of the gallery.
+        batches: The points.
+        queries: Vectors (Q, D) to search, one after the other, while the graph is built; None searches nothing.
+
+    Returns:
+        Milliseconds of each search.
+    """
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:
         await catalogue.create(space)
         store = await catalogue.collection(space)
         for batch in batches:
             await store.upsert(batch)
-        await store.build_graph()
+        graph = asyncio.create_task(store.build_graph())
+        found = []
+        while queries is not None and not graph.done():
+            began = time.perf_counter()
+            await store.search(queries[len(found) % len(queries)], limit=HITS)
+            found.append(1000 * (time.perf_counter() - began))
+            await asyncio.sleep(_PAUSE_S)
+        await graph
+        return found
     finally:
         await catalogue.close()
 
 
-def _points(dimension: int, count: int, shard: int, shards: int) -> Iterator[list[GalleryPoint]]:
+def synthetic_points(dimension: int, count: int, shard: int = 0, shards: int = 1) -> Iterator[list[GalleryPoint]]:
+    """Yield the gallery images of one shard in batches."""
     written = 0
     for vectors in synthetic_embeddings(count, dimension, seed=_SEED):
         rows = range((shard - written) % shards, len(vectors), shards)

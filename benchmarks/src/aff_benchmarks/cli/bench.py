@@ -113,7 +113,8 @@ def query(
         *(
             f"{size.images:7} images, {size.quantization:6}: vector search p50 {size.p50_ms:.2f} ms, p99 "
             f"{size.p99_ms:.2f} ms, exact {size.exact_p50_ms:.2f} ms; recall@10 {size.recall_at_10:.4f}; "
-            f"{size.disk_mb:.0f} MiB on disk"
+            f"{size.building_p50_ms:.0f} ms (p99 {size.building_p99_ms:.0f}) while the graph is built; "
+            f"{size.resident_mb:.0f} MiB resident, {size.disk_mb:.0f} on disk"
             for size in found.growth
         ),
     )

@@ -95,7 +95,7 @@ def store_cost(context: BenchContext) -> Section:
         for one in runs[-1:]
     ]
     through = f"Writes, {_BATCH} images per call, and searches afterwards, through the store's Protocol"
-    columns = ["images", "search", "recall@10", "p50", "p99", "on disk", "build time"]
+    columns = ["images", "search", "recall@10", "p50", "p99", "p50 while building", "resident", "on disk", "build time"]
     tables = [
         Table(title="Searches", columns=columns, rows=rows),
         Table(title=through, columns=["store", "images/s", "p50 of a search"], rows=writes),
@@ -209,6 +209,8 @@ def _rows(cost: SizeCost) -> list[list[str]]:
             f"{point.recall_at_10:.4f}",
             f"{point.p50_ms:.2f} ms",
             f"{point.p99_ms:.2f} ms",
+            f"{point.building_p50_ms:.1f} ms",
+            f"{point.resident_mb:.0f} MiB",
             f"{point.disk_mb:.0f} MiB",
             f"{point.built_s:.0f} s",
         ]
@@ -218,7 +220,9 @@ def _rows(cost: SizeCost) -> list[list[str]]:
     for name, baseline in (("numpy, every vector", cost.exact), (f"faiss HNSW, ef {graph.ef}", graph)):
         p50 = float(np.median(baseline.passes_p50_ms))
         built = f"{baseline.built_s:.0f} s" if baseline.ef else ""
-        rows.append([f"{cost.images:,}", name, f"{baseline.recall_at_10:.4f}", f"{p50:.2f} ms", "", "in memory", built])
+        rows.append(
+            [f"{cost.images:,}", name, f"{baseline.recall_at_10:.4f}", f"{p50:.2f} ms", "", "", "", "in memory", built]
+        )
     return rows
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import numpy as np
 
 from aff_benchmarks.bench.synthetic_gallery import (
@@ -9,8 +12,12 @@ from aff_benchmarks.bench.synthetic_gallery import (
     faiss_search,
     numpy_search,
     synthetic_embeddings,
+    synthetic_points,
     synthetic_queries,
+    write_points,
 )
+from aff_shared.schemas.embedding_space import EmbeddingSpace
+from aff_shared.store.settings import StoreSettings
 
 
 def test_exact_neighbours_match_a_slow_loop() -> None:
@@ -41,3 +48,12 @@ def test_a_higher_recall_requires_a_larger_ef() -> None:
     nearest = exact_neighbours([vectors], queries, 10)
     low, high = (faiss_search(vectors, queries, nearest, 1, recall=recall) for recall in (0.2, 1.0))
     assert low.ef < high.ef
+
+
+def test_searches_are_answered_while_the_graph_is_built(tmp_path: Path) -> None:
+    settings = StoreSettings(url="", edge_path=tmp_path / "gallery", indexing_threshold_kb=1)
+    space = EmbeddingSpace(id="0" * 64, dimension=16)
+    queries = synthetic_queries(400, 16, 3)
+    latencies = asyncio.run(write_points(settings, space, synthetic_points(16, 400), queries))
+    assert latencies
+    assert min(latencies) > 0

@@ -66,6 +66,7 @@ def test_a_search_is_compared_with_its_floor_under_load_and_as_the_gallery_grows
     # Too few images for a graph, so the search is exact; four bits per number are not.
     assert [point["recall_at_10"] for point in found["growth"][:2]] == [1, 1]
     assert 0.9 < found["growth"][2]["recall_at_10"] <= 1
+    assert all(0 < point["resident_anonymous_mb"] < point["resident_mb"] for point in found["growth"])
 
 
 def test_an_unknown_backbone_is_rejected() -> None:
