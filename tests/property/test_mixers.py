@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ FEATURES = (
     FeatureSpec(name="points", kind="local", dimension=4, max_tokens=2),
 )
 D = 8
-KINDS: tuple[MixerKind, ...] = ("transformer", "mlp", "laff", "orthogonal")
+KINDS: tuple[MixerKind, ...] = tuple(kind for kind in get_args(MixerKind) if kind != "identity")
 
 Counts = list[tuple[int, ...]]
 

@@ -1,4 +1,4 @@
-"""Losses: pure functions, and the settings that choose them in a recipe. ArcFace is the paper's L_disc and L_comp."""
+"""Losses of the joint training: pure functions, and settings of a recipe. ArcFace is the paper's L_disc and L_comp."""
 
 from __future__ import annotations
 
@@ -77,19 +77,6 @@ class ArcFace(LossSettings):
     def __call__(self, inputs: LossInputs) -> Tensor:
         """Return the unweighted loss, a scalar."""
         return arcface_loss(inputs.q, inputs.prototypes, inputs.labels, scale=self.scale, margin=self.margin)
-
-
-def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Supervised contrastive loss within a batch (Khosla et al., NeurIPS 2020, eq. 2), the mean over the batch.
-
-    `embeddings` (B, D) have unit length; every label of `labels` (B,) int64 occurs at least twice; cosines are divided
-    by the temperature.
-    """
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
-    positive = (labels[:, None] == labels[None]) & ~itself
-    log_shares = logits.log_softmax(dim=1).masked_fill(~positive, 0.0)
-    return -(log_shares.sum(dim=1) / positive.sum(dim=1)).mean()
 
 
 def regression_loss(q: Tensor, g: Tensor) -> Tensor:
@@ -240,7 +227,8 @@ class CompatibleEmbeddings(LossSettings):
 
 
 CompatibilityLoss = Annotated[
-    ArcFace | Regression | Contrastive | ContextualSimilarity | CompatibleEmbeddings, Field(discriminator="kind")
+    ArcFace | Regression | Contrastive | ContextualSimilarity | CompatibleEmbeddings,
+    Field(discriminator="kind"),
 ]
 
 # For small or unlabelled sets: ArcFace alone is too thin a signal for a query encoder that has seen few classes.

@@ -26,7 +26,6 @@ from aff_toolkit.training.engine.training_set import Batch, TrainingSet, generat
 from aff_toolkit.training.engine.work_directory import WorkDirectory
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
-from aff_toolkit.training.losses import supervised_contrastive_loss
 from aff_toolkit.training.recipe import TrainingRecipe
 from aff_toolkit.training.recipe_sections import CompactCnnSection, PretrainingSection, QueryEncoderSection
 from gallery_indexer.features.extractors.compact_cnn import CompactCnn
@@ -147,3 +146,16 @@ class Pretraining:
         self.work.report_left_out(single)
         settings = StoreSettings(pixel_size=self.recipe.stored_size, seed=self.recipe.seed)
         return self.work.store("pretraining", photographs, ExtractorSet(), lambda _: {}, settings)
+
+
+def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
+    """Supervised contrastive loss within a batch (Khosla et al., NeurIPS 2020, eq. 2), the mean over the batch.
+
+    `embeddings` (B, D) have unit length; every label of `labels` (B,) int64 occurs at least twice; cosines are divided
+    by the temperature.
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    logits = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
+    positive = (labels[:, None] == labels[None]) & ~itself
+    log_shares = logits.log_softmax(dim=1).masked_fill(~positive, 0.0)
+    return -(log_shares.sum(dim=1) / positive.sum(dim=1)).mean()

@@ -1,4 +1,4 @@
-"""Builds the extractors that a bundle names; a new family is one file in this directory and one line here."""
+"""Builds the extractors that a bundle names; a new family is a file in this directory and a line here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gallery_indexer.features.extractors.xfeat import XFeatExtractor, XFeatVlad
 
 _Load = Callable[[ExtractorSpec, Path, torch.device], Extractor]
 
-_WITH_WEIGHTS = (
+_FAMILIES = (
     CompactCnnExtractor,
     CvNetExtractor,
     DelgExtractor,
@@ -34,22 +34,14 @@ _WITH_WEIGHTS = (
     GemExtractor,
     HowExtractor,
     HubBackbone,
+    RootSift,
     RootSiftVlad,
     TimmBackbone,
     TokenExtractor,
     XFeatExtractor,
     XFeatVlad,
 )
-
-
-def _loading(load: _Load) -> _Load:
-    return lambda spec, directory, device: load(spec, directory / str(spec.weights), device)
-
-
-_FAMILIES: dict[str, _Load] = {
-    RootSift.FAMILY: lambda spec, _directory, _device: RootSift(spec),
-    **{family.FAMILY: _loading(family.load) for family in _WITH_WEIGHTS},
-}
+_LOAD: dict[str, _Load] = {family.FAMILY: family.load for family in _FAMILIES}
 
 
 def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.device) -> Extractor:
@@ -60,11 +52,11 @@ def load_extractor(spec: ExtractorSpec, bundle_directory: Path, device: torch.de
         BundleFormatError: This release has no extractor of that family, or the weights do not match it.
         MissingExtraError: The extractor needs a package that is not installed; the message has the command.
     """
-    if spec.family not in _FAMILIES:
-        known = ", ".join(sorted(_FAMILIES))
+    if spec.family not in _LOAD:
+        known = ", ".join(sorted(_LOAD))
         raise BundleFormatError(f"no extractor family {spec.family!r}; known: {known}", item=spec.name)
     try:
-        return _FAMILIES[spec.family](spec, bundle_directory, device)
+        return _LOAD[spec.family](spec, bundle_directory / str(spec.weights), device)
     except OSError as error:
         detail = f"cannot read {spec.weights} in {bundle_directory} ({error}); its origin: {spec.weights_source}"
         raise BundleNotFoundError(detail, item=spec.name) from error

@@ -52,6 +52,11 @@ class RootSift:
         self._feature = spec.features[0]
         self._sift = sift_detector(self._feature.max_tokens)
 
+    @classmethod
+    def load(cls, spec: ExtractorSpec, _weights: Path, _device: torch.device) -> RootSift:
+        """Build the extractor, which has no weights and runs on the CPU."""
+        return cls(spec)
+
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """See Extractor; an image without keypoints has an all-False mask."""
         found = [detect_keypoints(self._sift, preprocess(image, self.spec.preprocessing)) for image in images]
