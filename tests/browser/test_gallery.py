@@ -267,6 +267,39 @@ def test_one_dropped_photograph_is_added_in_the_view_for_adding(page: Page, serv
     delete(services, ["a.jpg"])
 
 
+def test_a_single_photograph_does_not_replace_another_of_its_name(page: Page, services: LocalServices) -> None:
+    page.get_by_role("link", name="Add").click()
+    for number, group in enumerate(["Added 1", "Added 1", "Already there 1"]):
+        transfer(page, "drop", [("image.jpg", photograph(52 + number % 2, 0))])
+        page.wait_for_selector(f".chip:has-text('{group}')")
+        page.get_by_role("button", name="Clear the list").click()
+    listed = page.evaluate("async () => (await (await fetch('/images?limit=2&order=newest')).json()).images")
+    assert [image["id"] for image in listed] == ["image (2).jpg", "image.jpg"]
+    delete(services, ["image.jpg", "image (2).jpg"])
+
+
+def test_what_is_left_of_a_closed_page_is_sent_by_one_tab(open_page: OpenPage, folder: Path) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    first = open_page()
+    first.context.route("**/index?**", hold)
+    first.get_by_role("link", name="Add").click()
+    first.set_input_files("#folder", folder)
+    first.wait_for_selector(".progress-text:has-text('0 of 5')")
+    second, third = first.context.new_page(), first.context.new_page()
+    second.goto(first.url)
+    third.goto(first.url)
+    first.context.unroute("**/index?**")
+    sent: list[str] = []
+    first.context.on("request", lambda request: sent.append(request.url))
+    first.close()
+    eventually(second, "async () => (await fetch('/images?id=holiday/a.jpg')).status === 200")
+    assert len(held) == len([url for url in sent if "/index?" in url]) == 1
+
+
 def test_several_dropped_files_are_added_from_any_view(page: Page, services: LocalServices) -> None:
     transfer(page, "drop", [("x1.jpg", photograph(50, 0)), ("x2.jpg", photograph(51, 0))])
     page.wait_for_selector(".progress-text:has-text('Done: 2 photographs added.')")

@@ -14,8 +14,9 @@ const TEMPORARY = new Set(["offline", "unreachable", "busy", "not_ready"]);
 /**
  * The queue. Dispatches `change`.
  *
- * An item is `{id, name, size, file, isKept, status, reason}`; its status is `waiting`, `sending`, `indexed`,
- * `updated`, `duplicate`, `rejected`, or `lost`: its file was not kept when the page was closed.
+ * An item is `{id, path, name, size, file, isKept, status, reason}`. Its id is its path, with a number where that is
+ * taken. Its status is `waiting`, `sending`, `indexed`, `updated`, `duplicate`, `rejected`, or `lost`: its file was not
+ * kept when the page was closed.
  */
 export class UploadQueue extends EventTarget {
   constructor() {
@@ -30,12 +31,18 @@ export class UploadQueue extends EventTarget {
     });
   }
 
-  /** Take the items that were left when the page was closed. */
+  /** Take the items that were left when the page was closed: in one tab at a time, so that they are sent once. */
   async restore() {
+    if (!navigator.locks) return this._restore(); // a page without TLS
+    const untilClosed = new Promise(() => {});
+    await navigator.locks.request("aff-uploads", () => this._restore().then(() => untilClosed));
+  }
+
+  async _restore() {
     const left = await store.readAll("uploads").catch(() => []);
     for (const { file = null, ...item } of left) {
       if (!this.items.has(item.id)) {
-        this.items.set(item.id, { ...item, file, status: file ? "waiting" : "lost", isKept: file !== null });
+        this.items.set(item.id, { path: item.id, ...item, file, status: file ? "waiting" : "lost", isKept: file !== null });
       }
     }
     if (left.length) this.go();
@@ -50,9 +57,9 @@ export class UploadQueue extends EventTarget {
     for (const { id: path, file } of files) {
       const id = this._freeId(path, file);
       if (id === null) continue;
-      const item = { id, name: file.name, size: file.size, status: "waiting", reason: null };
+      const item = { id, path, name: file.name, size: file.size };
       const isKept = bytes + file.size <= KEPT_BYTES;
-      this.items.set(id, { ...item, file, isKept });
+      this.items.set(id, { ...item, file, isKept, status: "waiting" });
       if (isKept) bytes += file.size;
       named.push([id, item]);
       kept.push([id, isKept ? { ...item, file } : item]);
@@ -65,10 +72,10 @@ export class UploadQueue extends EventTarget {
 
   /** The id of a new item: with a number if another file of this id waits; null if this file waits already. */
   _freeId(path, file) {
-    const [, stem, suffix] = /^(.*?)(\.[^./]*)?$/s.exec(path);
-    for (let number = 1, id = path; ; id = `${stem} (${++number})${suffix ?? ""}`) {
+    for (let number = 1; ; number++) {
+      const id = numbered(path, number);
       const there = this.items.get(id);
-      if (!["waiting", "sending"].includes(there?.status)) return id;
+      if (!isPending(there)) return id;
       if (there.size === file.size && there.file?.lastModified === file.lastModified) return null;
     }
   }
@@ -153,17 +160,47 @@ export class UploadQueue extends EventTarget {
     const lookups = [];
     for (const item of batch) {
       try {
-        const content_sha256 = await digest(item.file);
-        for (const id of content_sha256 ? idsOf(item.id) : []) lookups.push({ item, id, content_sha256 });
+        item.digest = await digest(item.file);
+        for (const id of idsOf(item.id)) lookups.push({ item, id });
       } catch {
         this._done(item, "rejected", { code: "unreadable" }); // it was moved or deleted meanwhile
       }
     }
-    const known = lookups.length
-      ? await lookUp(lookups.map(({ id, content_sha256 }) => ({ id, content_sha256 })))
-      : new Set();
-    for (const { item, id } of lookups) if (known.has(id) && item.status === "sending") this._done(item, "duplicate");
+    await this._leaveOutKnown(lookups);
+    await this._numberSingle(batch.filter(({ id }) => !id.includes("/")));
     return batch.filter(({ status }) => status === "sending");
+  }
+
+  async _leaveOutKnown(lookups) {
+    const digested = lookups.filter(({ item }) => item.digest);
+    if (digested.length === 0) return;
+    const known = await lookUp(digested.map(({ item, id }) => ({ id, content_sha256: item.digest })));
+    for (const { item, id } of digested) if (known.has(id) && item.status === "sending") this._done(item, "duplicate");
+  }
+
+  /**
+   * Number single files whose name another photograph of the gallery has: cameras and clipboards repeat names. A file of
+   * an added folder replaces the image of its path.
+   */
+  async _numberSingle(items) {
+    for (let number = 2, left = items; ; number++) {
+      left = left.filter(({ status }) => status === "sending");
+      if (left.length === 0) return;
+      const taken = await lookUp(left.map(({ id }) => ({ id })));
+      left = left.filter(({ id }) => taken.has(id));
+      for (const item of left) this._rename(item, numbered(item.path, number));
+      await this._leaveOutKnown(left.map((item) => ({ item, id: item.id })));
+    }
+  }
+
+  _rename(item, id) {
+    if (isPending(this.items.get(id))) return;
+    const { path, name, size, isKept, file } = item;
+    if (this.items.get(item.id) === item) this.items.delete(item.id);
+    store.remove("uploads", [item.id]).catch(() => {});
+    store.write("uploads", [[id, { id, path, name, size, ...(isKept && { file }) }]]).catch(() => {});
+    item.id = id;
+    this.items.set(id, item);
   }
 
   _receive(batch, { receipt, problem }) {
@@ -205,6 +242,14 @@ export class UploadQueue extends EventTarget {
   _changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+const isPending = (item) => item?.status === "waiting" || item?.status === "sending";
+
+/** A path, from the second on with a number: `image (2).jpg`. */
+function numbered(path, number) {
+  const [, stem, suffix = ""] = /^(.*?)(\.[^./]*)?$/s.exec(path);
+  return number === 1 ? path : `${stem} (${number})${suffix}`;
 }
 
 /** The ids under which the gallery may have a file: its path with and without the added folder. */
