@@ -1,9 +1,10 @@
-"""Every kind of gallery, opened empty for a test."""
+"""Every kind of gallery, opened empty for a test; a new adapter is an entry of `KINDS`."""
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +16,26 @@ from aff_shared.store.settings import StoreSettings
 from tests.support.gallery_points import make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
+
+
+async def _fake(_directory: Path) -> GalleryCatalogue:
+    return MemoryGalleryCatalogue()
+
+
+async def _edge(directory: Path) -> GalleryCatalogue:
+    return await open_catalogue(StoreSettings(url="", edge_path=directory, upsert_batch_size=16))
+
+
+async def _in_memory_client(_directory: Path) -> GalleryCatalogue:
+    return QdrantServerCatalogue(StoreSettings(url="", upsert_batch_size=16), make_local_qdrant_client())
+
+
+KINDS: dict[str, Callable[[Path], Awaitable[GalleryCatalogue]]] = {
+    "fake": _fake,
+    "edge": _edge,
+    "in-memory client": _in_memory_client,
+}
+SERVER_KINDS = ("server over gRPC", "server over REST") if os.environ.get("QDRANT_URL") else ()
 
 
 @asynccontextmanager
@@ -35,17 +56,11 @@ async def _on_server(*, prefer_grpc: bool) -> AsyncIterator[GalleryCatalogue]:
 @asynccontextmanager
 async def gallery_catalogue_of_kind(kind: str, directory: Path) -> AsyncIterator[GalleryCatalogue]:
     """Open an empty catalogue of a kind; what it made on a server is removed at the end."""
-    if kind.startswith("server"):
+    if kind in SERVER_KINDS:
         async with _on_server(prefer_grpc=kind == "server over gRPC") as catalogue:
             yield catalogue
         return
-    settings = StoreSettings(url="", edge_path=directory, upsert_batch_size=16)
-    if kind == "edge":
-        catalogue = await open_catalogue(settings)
-    elif kind == "in-memory client":
-        catalogue = QdrantServerCatalogue(settings, make_local_qdrant_client())
-    else:
-        catalogue = MemoryGalleryCatalogue()
+    catalogue = await KINDS[kind](directory)
     yield catalogue
     await catalogue.close()
 
