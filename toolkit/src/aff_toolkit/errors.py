@@ -137,8 +137,14 @@ class ProtocolNotWrittenError(EvaluationError):
     code, status, title = "protocol_not_written", 507, "Protocol not written"
 
 
+class FeaturesError(EvaluationError):
+    """A file of features cannot be read, or does not fit the benchmark."""
+
+    code, status, title = "features_unusable", 422, "Unusable features"
+
+
 class RankingsError(EvaluationError):
-    """The directory holds no finished rankings of this release."""
+    """There are no finished rankings of this release, or a file of rankings does not fit the benchmark."""
 
     code, status, title = "rankings_unusable", 422, "Unusable rankings"
 

@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
@@ -325,6 +327,12 @@ def test_photographs_that_are_missing_are_named_and_the_others_measured(
         (["scenes", "--live", "--baselines"], "parameter_invalid", "--baselines"),
         (["scenes", "--indexer-url", "http://x"], "parameter_invalid", "--indexer-url and --query-url"),
         (["scenes", "--indexer-url", "http://x", "--query-url", "http://y"], "parameter_invalid", "--indexer-url"),
+        (["scenes", "--features", "g.npy", "q.npy"], "features_unusable", "g.npy"),
+        (["scenes", "--rankings", "r.npy"], "features_unusable", "r.npy"),
+        (["scenes", "--features", "g.npy", "q.npy", "--rankings", "r.npy"], "parameter_invalid", "--rankings"),
+        (["scenes", "--features", "g.npy", "q.npy", "--live"], "parameter_invalid", "--live"),
+        (["scenes", "--rankings", "r.npy", "--mode", "symmetric"], "parameter_invalid", "--mode"),
+        (["scenes", "--live", "--save-features", "here"], "parameter_invalid", "--save-features"),
     ],
 )
 def test_bad_input_is_reported_by_code_and_item(
@@ -353,3 +361,114 @@ def test_an_unknown_benchmark_is_reported_with_those_there_are(tiny_bundle: Tiny
     assert result.exit_code == 2
     assert "'oxford'" in result.stderr
     assert "roxford5k" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_bundle: TinyBundle, photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list with a gallery image and a query that cannot be read, its evaluation in all modes, and its features."""
+    directory = tmp_path_factory.mktemp("saved")
+    path = write_list(directory / "list.csv", photographs)
+    (directory / "text.png").write_text("text")
+    with path.open("a", encoding="utf-8") as rows:
+        rows.write("\ntext.png,500,gallery\ntext.png,501,query\n")
+    out, features = directory / "evaluation", directory / "features"
+    measured(tiny_bundle, "csv", path, "--no-baselines", "--out", out, "--save-features", features)
+    return directory
+
+
+def scores(report: dict[str, Any], method: str) -> dict[str, Any]:
+    setup: dict[str, Any] = report["modes"][method]["setups"]["all"]
+    return setup
+
+
+@pytest.mark.parametrize(
+    ("mode", "gallery", "queries"),
+    [
+        ("asymmetric", "mixer", "query-encoder"),
+        ("symmetric", "mixer", "mixer"),
+        ("light-only", "query-encoder", "query-encoder"),
+    ],
+)
+def test_saved_features_have_the_scores_of_the_bundle(
+    tiny_bundle: TinyBundle, saved: Path, mode: str, gallery: str, queries: str
+) -> None:
+    features = saved / "features"
+    words = ("--features", features / f"gallery-{gallery}.npy", features / f"queries-{queries}.npy")
+    report = measured(tiny_bundle, "csv", saved / "list.csv", *words)
+    expected = json.loads((saved / "evaluation" / "report.json").read_text())
+    assert scores(report, "features") == scores(expected, mode)
+    assert len(report["modes"]["features"]["unreadable_gallery"]) == 1
+    assert report["bundle"] == f"gallery-{gallery}.npy and queries-{queries}.npy"
+    assert f"{expected['dimension']} dimensions; exact search by cosine" in report["protocol"]
+    assert (saved / "features" / "queries.txt").read_text().splitlines() == report["query_names"]
+
+
+def test_features_that_were_scaled_are_normalised_with_a_message(
+    tiny_bundle: TinyBundle, saved: Path, tmp_path: Path
+) -> None:
+    features = saved / "features"
+    np.save("scaled.npy", np.load(features / "gallery-mixer.npy") * 7.0)
+    words = ("csv", saved / "list.csv", "--features", "scaled.npy", features / "queries-mixer.npy", "--out", "here")
+    result = evaluate(tiny_bundle, *words)
+    assert result.exit_code == 0, result.output
+    assert "scaled.npy: normalised to unit length" in result.stderr
+    report = json.loads((tmp_path / "here" / "report.json").read_text())
+    expected = json.loads((saved / "evaluation" / "report.json").read_text())
+    averages = scores(report, "features")["average_precisions"]
+    assert averages == pytest.approx(scores(expected, "symmetric")["average_precisions"])
+    reported = problem(tiny_bundle, *words, "--similarity", "inner-product")
+    assert (reported["code"], "similarity cosine, not inner-product" in reported["detail"]) == (
+        "rankings_mismatch",
+        True,
+    )
+
+
+def test_dimensions_that_differ_are_reported(tiny_bundle: TinyBundle, saved: Path) -> None:
+    features = saved / "features"
+    np.save("narrow.npy", np.load(features / "queries-mixer.npy")[:, :5])
+    words = ("csv", saved / "list.csv", "--features", features / "gallery-mixer.npy", "narrow.npy")
+    reported = problem(tiny_bundle, *words)
+    assert (reported["code"], reported["item"]) == ("features_unusable", "narrow.npy")
+    assert reported["detail"].startswith("5 dimensions, and ")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "json"])
+def test_given_rankings_have_the_scores_of_the_search_that_found_them(
+    tiny_bundle: TinyBundle, saved: Path, tmp_path: Path, suffix: str
+) -> None:
+    rows = load_file(saved / "evaluation" / "rankings" / "asymmetric.safetensors")["rows"]
+    if suffix == "npy":
+        np.save("rankings.npy", rows)
+    else:
+        names = (saved / "features" / "gallery.txt").read_text().splitlines()
+        lists = [[names[row] for row in ranking if row >= 0] for ranking in rows]
+        Path("rankings.json").write_text(json.dumps(lists), encoding="utf-8")
+    words = ("csv", saved / "list.csv", "--rankings", f"rankings.{suffix}", "--out", "here")
+    report = measured(tiny_bundle, *words)
+    expected = json.loads((saved / "evaluation" / "report.json").read_text())
+    assert scores(report, "rankings") == scores(expected, "asymmetric")
+    assert "given rankings" in report["protocol"]
+    assert "Given rankings: `rankings." in (tmp_path / "here" / "report.md").read_text()
+    assert measured(tiny_bundle, "score", "here") == report
+
+
+@pytest.mark.parametrize("whole_path", [True, False])
+def test_given_features_need_the_ground_truth_alone(
+    tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, whole_path: bool
+) -> None:
+    """Of Revisited Oxford the file of ground truth, of Google Landmarks the lists; no photograph."""
+    revisited = write_revisited(tmp_path / "roxford5k", "roxford5k", photographs)
+    shutil.rmtree(revisited / "jpg")
+    path = revisited / "gnd_roxford5k.pkl" if whole_path else revisited
+    # Each query equals its easy positive; everything else is as far from it.
+    np.save("gallery.npy", np.eye(12))
+    np.save("queries.npy", np.eye(12)[[0, 3]])
+    report = measured(tiny_bundle, "roxford5k", path, "--features", "gallery.npy", "queries.npy")
+    assert report["modes"]["features"]["setups"]["easy"]["figures"]["map"] == 1.0
+    landmarks = write_gldv2(tmp_path / "gldv2", photographs)
+    for folder in ("index", "test"):
+        shutil.rmtree(landmarks / folder)
+    Path("rankings.json").write_text(json.dumps([["abc5001", "abc5000"], []]), encoding="utf-8")
+    report = measured(tiny_bundle, "gldv2", landmarks, "--rankings", "rankings.json")
+    setups = report["modes"]["rankings"]["setups"]
+    assert [setups[name]["figures"]["map_at_100"] for name in ("public", "private")] == [1.0, 0.0]

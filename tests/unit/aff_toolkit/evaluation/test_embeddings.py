@@ -18,7 +18,7 @@ from tests.support.full_disk import no_file_beyond
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 3)
+    monkeypatch.setattr(embeddings_module, "SHARD_PHOTOGRAPHS", 3)
     monkeypatch.setattr(embeddings_module, "_BATCH", 2)
 
 

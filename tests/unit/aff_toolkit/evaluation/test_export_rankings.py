@@ -97,7 +97,7 @@ def test_the_baselines_are_left_out_of_a_large_benchmark_unless_they_are_request
 def test_a_killed_baseline_keeps_its_codebook_and_its_finished_shards(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
+    monkeypatch.setattr(embeddings_module, "SHARD_PHOTOGRAPHS", 2)
     monkeypatch.setattr(embeddings_module, "_BATCH", 1)
     encode, seen, fit, fits = RootSiftVladBaseline.encode, [0], RootSiftVladBaseline.fit, [0]
 
@@ -143,7 +143,7 @@ def test_a_baseline_uses_the_same_pixels_next_to_every_bundle(
 def test_a_killed_export_embeds_no_finished_shard_again_and_ends_with_the_same_rankings(
     tiny_bundle: TinyBundle, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 2)
+    monkeypatch.setattr(embeddings_module, "SHARD_PHOTOGRAPHS", 2)
     whole = export(tiny_bundle.bundle, photographs, tmp_path / "whole", ["symmetric"])["symmetric"]
     encode, seen = GalleryEncoder.encode, [0]
 

@@ -69,7 +69,7 @@ OFFICIAL = Path(__file__).parents[5] / "shared" / "data" / "revisited"
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 3)
+    monkeypatch.setattr(embeddings_module, "SHARD_PHOTOGRAPHS", 3)
 
 
 def embedded(vectors: list[list[int] | None], directory: Path) -> Embeddings:
@@ -132,7 +132,7 @@ def test_ranks_of_the_official_labels_score_as_the_official_evaluator_scores_ful
     official = OFFICIAL / f"gnd_{name}.pkl"
     if not official.exists():
         pytest.skip("the official ground truth is not here")
-    monkeypatch.setattr(embeddings_module, "_SHARD_PHOTOGRAPHS", 1024)
+    monkeypatch.setattr(embeddings_module, "SHARD_PHOTOGRAPHS", 1024)
     truth = read_revisited(official)
     rng = np.random.default_rng(0)
     # Few values, so that many scores are equal.

@@ -1,4 +1,4 @@
-"""`aff evaluate BENCHMARK`."""
+"""`aff evaluate BENCHMARK`: of a bundle, of given features, or of given rankings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -87,11 +87,31 @@ def evaluate(
         Path | None,
         typer.Option(help="Directory for rankings and report. Default: out/evaluate/BENCHMARK-BUNDLE."),
     ] = None,
+    features: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="GALLERY QUERIES",
+            help="Score features that another program computed, instead of a bundle: .npy, .npz or .parquet files of "
+            "the gallery and of the queries.",
+        ),
+    ] = None,
+    similarity: Annotated[
+        Literal["cosine", "inner-product"], typer.Option(help="With --features: how they are compared.")
+    ] = "cosine",
+    rankings: Annotated[
+        Path | None,
+        typer.Option(help="Score rankings that another program computed, instead of a bundle: a .npy or .json file."),
+    ] = None,
+    save_features: Annotated[
+        Path | None,
+        typer.Option(help="Directory for the bundle's features, in files that --features reads, and their names."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a bundle on a benchmark: compute rankings, score them, and write a report."""
+    """Evaluate a bundle, or given features or rankings, on a benchmark, and write a report."""
     from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice  # noqa: PLC0415
     from aff_toolkit.evaluation.evaluation_record import EvaluationConfig  # noqa: PLC0415
+    from aff_toolkit.evaluation.given_rankings import export_given  # noqa: PLC0415
     from aff_toolkit.evaluation.score_evaluation import score_evaluation  # noqa: PLC0415 - torch takes seconds
 
     with exit_on_error(as_json):
@@ -103,17 +123,35 @@ def evaluate(
         else:
             choice = BenchmarkChoice(name=benchmark, path=place, distractors=distractors, instances=instances)
             config = EvaluationConfig(
-                benchmark=choice, search="live" if live else "exact", depth=depth, precision=precision
+                benchmark=choice,
+                search="live" if live else "exact",
+                depth=depth,
+                precision=precision,
+                given="features" if features else "rankings" if rankings else None,
+                similarity=similarity,
             )
-            directory = out or _default_directory(choice, bundle, live=live)
-            urls = _urls(indexer_url, query_url, live=live)
-            modes, baselines = _modes(mode, live=live), _baselines(baselines, live=live)
-            _export(config, bundle, directory, modes, baselines, urls)
+            of_bundle = {"--live": live, "--mode": mode, "--baselines": baselines, "--save-features": save_features}
+            if config.given is not None:
+                _require_unset(of_bundle | {"--rankings": features and rankings}, "--features or --rankings")
+                directory, notes = export_given(config, features or (rankings or Path(),), out, images_bar)
+                messages.print(*notes, sep="\n", end="\n" * bool(notes))
+            else:
+                _require_unset({"--save-features": live and save_features}, "--live")
+                directory = out or _default_directory(choice, bundle, live=live)
+                urls = _urls(indexer_url, query_url, live=live)
+                modes, baselines = _modes(mode, live=live), _baselines(baselines, live=live)
+                _export(config, bundle, directory, modes, baselines, urls, save_features)
         report = score_evaluation(directory)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
         _print_report(report, directory)
+
+
+def _require_unset(options: dict[str, Any], beside: str) -> None:
+    name = next((name for name, value in options.items() if value), None)
+    if name is not None:
+        raise InvalidParameterError(f"cannot be combined with {beside}", item=name)
 
 
 def _default_directory(choice: BenchmarkChoice, bundle: Path, *, live: bool) -> Path:
@@ -159,11 +197,14 @@ def _export(
     modes: list[Mode],
     baselines: bool | None,
     urls: tuple[str, str] | None,
+    features: Path | None,
 ) -> None:
     from aff_toolkit.evaluation.export_rankings import ExportRankings  # noqa: PLC0415
 
     search_live = partial(_search_live, bundle, urls) if config.search == "live" else None
-    ExportRankings(config, bundle, directory, images_bar).run(modes, search_live, baselines=baselines)
+    ExportRankings(config, bundle, directory, images_bar).run(
+        modes, search_live, baselines=baselines, features=features
+    )
 
 
 def _search_live(

@@ -50,11 +50,12 @@ class BenchmarkChoice(BaseModel):
             return f"{self.name}-{self.path.stem}"
         return f"{self.name}-distractors" if self.distractors else self.name
 
-    def open(self, *, min_side: int | None = None) -> Benchmark:
+    def open(self, *, min_side: int | None = None, images: bool = True) -> Benchmark:
         """Return the benchmark; no photograph is read yet.
 
         Args:
             min_side: See load_photograph_file.
+            images: Whether the folders of photographs of `roxford5k`, `rparis6k` and `gldv2` have to exist.
 
         Raises:
             BenchmarkError: Files are missing; or no path is given, or what is given has no meaning for this benchmark.
@@ -68,19 +69,17 @@ class BenchmarkChoice(BaseModel):
             return scenes_benchmark(self.instances)
         if self.path is None:
             raise BenchmarkError("needs the path of its files", item=self.name)
-        return _read(self.name, self.path, self.distractors, min_side)
-
-
-def _read(name: BenchmarkName, path: Path, distractors: Path | None, min_side: int | None) -> Benchmark:
-    match name:
-        case "roxford5k" | "rparis6k":
-            return revisited_benchmark(name, path, distractors=distractors, min_side=min_side)
-        case "gldv2":
-            return gldv2_benchmark(path, min_side=min_side)
-        case "csv":
-            return csv_benchmark(path, min_side=min_side)
-        case _:
-            return folder_benchmark(path, min_side=min_side)
+        match self.name:
+            case "roxford5k" | "rparis6k":
+                return revisited_benchmark(
+                    self.name, self.path, distractors=self.distractors, min_side=min_side, images=images
+                )
+            case "gldv2":
+                return gldv2_benchmark(self.path, min_side=min_side, images=images)
+            case "csv":
+                return csv_benchmark(self.path, min_side=min_side)
+            case _:
+                return folder_benchmark(self.path, min_side=min_side)
 
 
 def csv_benchmark(path: Path, *, min_side: int | None = None) -> Benchmark:

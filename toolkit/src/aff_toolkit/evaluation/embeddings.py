@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from gallery_indexer.features.shards import (
 
 _DESCRIPTION = "embeddings.json"
 # A kill costs no more than the photographs of a shard.
-_SHARD_PHOTOGRAPHS = 1024
+SHARD_PHOTOGRAPHS = 1024
 _BATCH = 32
 _THREADS = 2
 
@@ -48,6 +49,24 @@ class Chunk:
     readable: NDArray[np.bool_]
 
 
+class EmbeddingRows(Protocol):
+    """Embeddings of a list of photographs, in its order, that exact search reads chunk by chunk.
+
+    Attributes:
+        count: Number of photographs.
+        unreadable: Why photographs have no embedding, by row.
+    """
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    @property
+    def unreadable(self) -> Mapping[int, str]: ...  # noqa: D102
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the rows in order; as often as it is called."""
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """The embeddings of a list of photographs, in its order.
@@ -66,16 +85,16 @@ class Embeddings:
         Raises:
             FeatureShardError: A shard is missing.
         """
-        for first in range(0, self.count, _SHARD_PHOTOGRAPHS):
-            arrays = map_shard(shard_path(self.directory, first // _SHARD_PHOTOGRAPHS))
+        for first in range(0, self.count, SHARD_PHOTOGRAPHS):
+            arrays = map_shard(shard_path(self.directory, first // SHARD_PHOTOGRAPHS))
             yield Chunk(first, arrays["embeddings"], arrays["readable"])
 
     @cached_property
     def unreadable(self) -> dict[int, str]:
         """Why photographs have no embedding, by row."""
         reasons: dict[int, str] = {}
-        for first in range(0, self.count, _SHARD_PHOTOGRAPHS):
-            reasons |= unreadable_of(shard_path(self.directory, first // _SHARD_PHOTOGRAPHS))
+        for first in range(0, self.count, SHARD_PHOTOGRAPHS):
+            reasons |= unreadable_of(shard_path(self.directory, first // SHARD_PHOTOGRAPHS))
         return reasons
 
 
@@ -104,9 +123,9 @@ def embed_photographs(
     """
     _begin(directory, key)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for first in range(0, len(photographs), _SHARD_PHOTOGRAPHS):
-            path = shard_path(directory, first // _SHARD_PHOTOGRAPHS)
-            part = photographs[first : first + _SHARD_PHOTOGRAPHS]
+        for first in range(0, len(photographs), SHARD_PHOTOGRAPHS):
+            path = shard_path(directory, first // SHARD_PHOTOGRAPHS)
+            part = photographs[first : first + SHARD_PHOTOGRAPHS]
             if _finished(path):
                 on_progress(len(part))
                 continue

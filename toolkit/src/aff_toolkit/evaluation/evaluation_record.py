@@ -21,13 +21,17 @@ from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice
 Mode = Literal["asymmetric", "symmetric", "light-only"]
 # Baselines without training.
 Baseline = Literal["colour-histogram", "rootsift-vlad"]
-# A mode or a baseline: has rankings, and a row in the report.
-Method = Mode | Baseline
+# What another program computed.
+Given = Literal["features", "rankings"]
+# A mode, a baseline, or what another program computed: has rankings, and a row in the report.
+Method = Mode | Baseline | Given
+Similarity = Literal["cosine", "inner-product"]
 
 Side = Literal["light", "heavy"] | Baseline
 
 MODES: tuple[Mode, ...] = ("asymmetric", "symmetric", "light-only")
 BASELINES: tuple[Baseline, ...] = ("colour-histogram", "rootsift-vlad")
+GIVEN: tuple[Given, ...] = ("features", "rankings")
 BASELINE_DIMENSIONS: Mapping[str, int] = MappingProxyType({"colour-histogram": 512, "rootsift-vlad": 8192})
 
 # The encoder of the queries, and that of the gallery, in the order of the report.
@@ -52,6 +56,8 @@ class EvaluationConfig(BaseModel):
         depth: Gallery images kept per ranking. Exact search also stores the ranks of labelled images beyond it; live
             search does not.
         precision: Precision of the query encoder in exact search; in live search the services decide.
+        given: Whether features or rankings of another program are scored; None for a bundle.
+        similarity: How given features are compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +66,8 @@ class EvaluationConfig(BaseModel):
     search: Literal["exact", "live"] = "exact"
     depth: int = Field(default=1000, ge=1)
     precision: Literal["auto", "fp32", "int8"] = "auto"
+    given: Given | None = None
+    similarity: Similarity = "cosine"
 
 
 class EvaluationRecord(BaseModel):
@@ -68,11 +76,11 @@ class EvaluationRecord(BaseModel):
     Attributes:
         key: sha256 of all inputs of the rankings: benchmark, bundle, kind of search.
         benchmark_key: sha256 over photographs and ground truth: see Benchmark.key.
-        bundle: Name of the bundle.
-        fingerprint: Fingerprint of the bundle.
-        space_id: ID of the embedding space.
-        dimension: Dimension of the embeddings.
-        precision: Precision of the query encoder.
+        bundle: Name of the bundle, or of the given files.
+        fingerprint: Fingerprint of the bundle, or sha256 of the given files.
+        space_id: ID of the embedding space; empty for given files.
+        dimension: Dimension of the embeddings; 0 for given rankings.
+        precision: Precision of the query encoder; `as given` for given files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +114,32 @@ class EvaluationRecord(BaseModel):
             space_id=manifest.space.id,
             dimension=manifest.space.dimension,
             precision=precision,
+        )
+
+    @classmethod
+    def of_files(
+        cls, config: EvaluationConfig, name: str, digest: str, benchmark: Benchmark, *, dimension: int = 0
+    ) -> EvaluationRecord:
+        """Describe the evaluation of given features or rankings.
+
+        Args:
+            config: With `given`.
+            name: Names of the files.
+            digest: sha256 of their contents.
+            benchmark: The benchmark.
+            dimension: Dimension of the features.
+        """
+        benchmark_key = benchmark.key()
+        decides = [benchmark_key, digest, config.given, config.similarity, config.depth]
+        return cls(
+            key=hashlib.sha256(json.dumps(decides).encode()).hexdigest(),
+            benchmark_key=benchmark_key,
+            config=config,
+            bundle=name,
+            fingerprint=digest,
+            space_id="",
+            dimension=dimension,
+            precision="as given",
         )
 
     @classmethod
@@ -153,7 +187,8 @@ class EvaluationRecord(BaseModel):
         compared = {
             "benchmark": (theirs.name, ours.name),
             "path": (theirs.path, ours.path),
-            "bundle": (found.fingerprint[:12], self.fingerprint[:12]),
+            "bundle or files": (found.fingerprint[:12], self.fingerprint[:12]),
+            "similarity": (found.config.similarity, self.config.similarity),
             "search": (found.config.search, self.config.search),
             "depth": (found.config.depth, self.config.depth),
             "precision": (found.precision, self.precision),

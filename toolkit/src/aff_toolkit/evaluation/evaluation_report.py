@@ -120,6 +120,8 @@ _METHOD_NAMES: dict[Method, str] = {
     "light-only": "light only (query encoder on both sides)",
     "colour-histogram": "colour histogram",
     "rootsift-vlad": "RootSIFT + VLAD",
+    "features": "given features",
+    "rankings": "given rankings",
 }
 
 
@@ -213,6 +215,15 @@ def score_rankings(
 
 
 def _protocol(record: EvaluationRecord, benchmark: Benchmark) -> str:
+    sizes = f"{len(benchmark.queries)} queries, {len(benchmark.gallery)} gallery images; {_RULES[benchmark.rule]}."
+    if record.config.given == "rankings":
+        return f"{benchmark.description}; given rankings, what they do not contain counts as not found; {sizes}"
+    if record.config.given == "features":
+        similarity = record.config.similarity.replace("-", " ")
+        return (
+            f"{benchmark.description}; given features of {record.dimension} dimensions; exact search by {similarity}; "
+            f"{sizes}"
+        )
     search = f"exact search, query encoder in {record.precision}"
     if record.config.search == "live":
         depth = min(record.config.depth, len(benchmark.gallery))
@@ -220,10 +231,7 @@ def _protocol(record: EvaluationRecord, benchmark: Benchmark) -> str:
             f"live search over HTTP, exact or approximate as the store decides; what is not among the first {depth} "
             "hits counts as not found"
         )
-    return (
-        f"{benchmark.description}; single scale; {record.dimension} dimensions; {search}; {len(benchmark.queries)} "
-        f"queries, {len(benchmark.gallery)} gallery images; {_RULES[benchmark.rule]}."
-    )
+    return f"{benchmark.description}; single scale; {record.dimension} dimensions; {search}; {sizes}"
 
 
 def figure_name(key: str) -> str:

@@ -29,6 +29,7 @@ from aff_toolkit.evaluation.evaluation_record import (
     Side,
     rankings_path,
 )
+from aff_toolkit.evaluation.given_features import save_features, save_names
 from aff_toolkit.evaluation.rankings import Rankings, read_rankings, search_exactly, write_rankings
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
@@ -38,6 +39,7 @@ BASELINES_UP_TO = 20_000
 
 SearchLive = Callable[[Benchmark, BundleManifest, int], Rankings]
 _BASELINE_SIZE = max(COLOUR_HISTOGRAM_SIZE, ROOTSIFT_VLAD_SIZE)
+_SAVED_NAMES: dict[Side, str] = {"light": "query-encoder", "heavy": "mixer"}
 _CODEBOOK = "rootsift-vlad.safetensors"
 _ONNX_THREADS = 2
 
@@ -52,7 +54,12 @@ class ExportRankings:
         self._bar = bar
 
     def run(
-        self, modes: Sequence[Mode], search_live: SearchLive | None = None, *, baselines: bool | None = None
+        self,
+        modes: Sequence[Mode],
+        search_live: SearchLive | None = None,
+        *,
+        baselines: bool | None = None,
+        features: Path | None = None,
     ) -> EvaluationRecord:
         """Export the rankings of each mode, and of each baseline, that has none yet.
 
@@ -60,6 +67,7 @@ class ExportRankings:
             modes: Pairings of the encoders.
             search_live: Function that searches over HTTP, for `live` search; then there are no baselines.
             baselines: Whether the baselines are ranked too; None for a benchmark of up to 20,000 photographs.
+            features: Directory in which the embeddings of the modes are saved; None to save none. Exact search only.
 
         Raises:
             BundleError: The bundle cannot be used.
@@ -85,6 +93,8 @@ class ExportRankings:
             rankings = search_live(benchmark, manifest, self._config.depth) if search_live else exact.search(method)
             _require_readable(rankings, benchmark)
             write_rankings(path, rankings, record.key)
+        if features is not None:
+            exact.save(modes, features)
         return record
 
 
@@ -115,6 +125,17 @@ class _ExactExport:
         searched = time.perf_counter() - start
         rankings.seconds.update(embed_queries=query_seconds, embed_gallery=gallery_seconds, search=searched)
         return rankings
+
+    def save(self, modes: Sequence[Mode], directory: Path) -> None:
+        """Write the embeddings of modes as `gallery-mixer.npy` and so on, and the names of their rows."""
+        benchmark = self._encoders.benchmark("heavy")
+        save_names(benchmark.gallery, directory / "gallery.txt")
+        save_names(benchmark.queries, directory / "queries.txt")
+        sides = {pair for mode in modes for pair in zip(("queries", "gallery"), PAIRINGS[mode], strict=True)}
+        for part, side in sorted(sides):
+            found, _ = self._embed(part, side)
+            path = directory / f"{part}-{_SAVED_NAMES[side]}.npy"
+            save_features(found, self._encoders.dimension(side), path)
 
     def _embed(self, part: str, side: Side) -> tuple[Embeddings, float]:
         if (part, side) not in self._embedded:

@@ -32,7 +32,7 @@ class _Query:
     usage: Usage
 
 
-def gldv2_benchmark(directory: Path, *, min_side: int | None = None) -> Benchmark:
+def gldv2_benchmark(directory: Path, *, min_side: int | None = None, images: bool = True) -> Benchmark:
     """Return the benchmark with its setups `public` and `private`; ignored queries are left out.
 
     Args:
@@ -40,13 +40,14 @@ def gldv2_benchmark(directory: Path, *, min_side: int | None = None) -> Benchmar
             (columns id, images, Usage), and the folders `index` and `test`, in which the path of the
             image abcdef is a/b/c/abcdef.jpg.
         min_side: See load_photograph_file.
+        images: Whether the folders have to exist.
 
     Raises:
         PhotographListError: A file cannot be read, or is not of that form.
         GroundTruthError: The solution names an image that the index does not have.
         BenchmarkError: A folder of images is missing; NothingToScoreError: a setup has no positive.
     """
-    for folder in ("index", "test"):
+    for folder in ("index", "test") if images else ():
         if not (directory / folder).is_dir():
             raise BenchmarkError("is not there; it holds the tree of images a/b/c/id.jpg", item=str(directory / folder))
     gallery = list(_index_ids(_index_csv(directory)))

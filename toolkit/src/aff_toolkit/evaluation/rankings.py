@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
-from aff_toolkit.evaluation.embeddings import Chunk, Embeddings
+from aff_toolkit.evaluation.embeddings import Chunk, EmbeddingRows
 from aff_toolkit.evaluation.relevance import Ragged
 
 _QUERY_BLOCK = 256
@@ -23,7 +23,7 @@ Scores = NDArray[np.float32]
 
 
 def search_exactly(
-    queries: Embeddings, gallery: Embeddings, labelled: Ragged, depth: int, on_progress: Callable[[int], None]
+    queries: EmbeddingRows, gallery: EmbeddingRows, labelled: Ragged, depth: int, on_progress: Callable[[int], None]
 ) -> Rankings:
     """Rank the gallery for each query by cosine similarity; equal scores are in the order of gallery rows.
 
@@ -54,7 +54,7 @@ def search_exactly(
 
 
 def _search_block(
-    matrix: Scores, block: range, gallery: Embeddings, labelled: Ragged, found: tuple[Rows, Scores, Rows]
+    matrix: Scores, block: range, gallery: EmbeddingRows, labelled: Ragged, found: tuple[Rows, Scores, Rows]
 ) -> None:
     """Fill in what is found for the queries of a block."""
     rows, scores, ranks = found
@@ -67,7 +67,7 @@ def _search_block(
             ranks[place] += _images_before(similarities, chunk.first, labelled[query], own[query - block.start])
 
 
-def _scores_of_labelled(matrix: Scores, block: range, gallery: Embeddings, labelled: Ragged) -> list[Scores]:
+def _scores_of_labelled(matrix: Scores, block: range, gallery: EmbeddingRows, labelled: Ragged) -> list[Scores]:
     own = [np.zeros(len(labelled[query]), np.float32) for query in block]
     for chunk in gallery.chunks():
         similarities = _similarities(matrix, chunk)
@@ -106,7 +106,7 @@ def _images_before(similarities: Scores, first: int, rows: Rows, own: Scores) ->
 
 
 def _leave_out_unreadable(
-    queries: Embeddings, gallery: Embeddings, labelled: Ragged, found: tuple[Rows, Scores, Rows]
+    queries: EmbeddingRows, gallery: EmbeddingRows, labelled: Ragged, found: tuple[Rows, Scores, Rows]
 ) -> None:
     rows, scores, ranks = found
     for query in queries.unreadable:
@@ -124,7 +124,7 @@ class Rankings:
 
     Attributes:
         rows: (Q, k) int64 gallery rows, best first; NOT_RANKED behind the last one.
-        scores: (Q, k) float32 cosine similarities; -inf behind the last one.
+        scores: (Q, k) float32 similarities; -inf behind the last one, NaN for given rankings.
         labelled: For each query the gallery rows that some setup calls positive or ignored.
         ranks: The rank of each of them, from 0; NOT_RANKED where it was not found. As many lists, of equal lengths.
         unreadable_queries: Reasons why queries were not searched with, by number.

@@ -152,28 +152,36 @@ _TURNS = {
 
 
 def revisited_benchmark(
-    name: RevisitedName, directory: Path, *, distractors: Path | None = None, min_side: int | None = None
+    name: RevisitedName,
+    path: Path,
+    *,
+    distractors: Path | None = None,
+    min_side: int | None = None,
+    images: bool = True,
 ) -> Benchmark:
     """Return a benchmark with its setups easy, medium and hard; queries are cropped to their boxes.
 
     Args:
         name: Which one.
-        directory: Holds the official `gnd_<name>.pkl`, and the folder `jpg` with the images `<name of image>.jpg`.
+        path: Directory with the official `gnd_<name>.pkl`, and the folder `jpg` with the images `<name of image>.jpg`;
+            or that file, with the folder next to it.
         distractors: Folder whose image files, at any depth, go into the gallery behind the benchmark's own.
         min_side: See load_photograph_file.
+        images: Whether the folder `jpg` has to exist.
 
     Raises:
         GroundTruthError: The ground truth cannot be read, or contradicts itself.
         BenchmarkError: The folder of images is missing.
         FolderError: The folder of distractors is missing or empty.
     """
-    truth = read_revisited(directory / f"gnd_{name}.pkl")
-    images = directory / "jpg"
-    if not images.is_dir():
-        raise BenchmarkError("is not there; it holds the benchmark's images, name.jpg", item=str(images))
-    root = str(images)
+    file = path if path.is_file() else path / f"gnd_{name}.pkl"
+    truth = read_revisited(file)
+    folder = file.parent / "jpg"
+    if images and not folder.is_dir():
+        raise BenchmarkError("is not there; it holds the benchmark's images, name.jpg", item=str(folder))
+    root = str(folder)
     queries = [
-        Photograph(image, image, partial(_load_query, images / f"{image}.jpg", known.bbx, min_side))
+        Photograph(image, image, partial(_load_query, folder / f"{image}.jpg", known.bbx, min_side))
         for image, known in zip(truth.qimlist, truth.gnd, strict=True)
     ]
     gallery = [Photograph(one, one, partial(load_below, root, f"{one}.jpg", min_side)) for one in truth.imlist]

@@ -16,7 +16,7 @@ from aff_toolkit.data.contact_sheet import Cell, contact_sheet
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import RankingsError, RankingsMismatchError, RankingsNotWrittenError
 from aff_toolkit.evaluation.benchmark import Benchmark, Judgements
-from aff_toolkit.evaluation.evaluation_record import BASELINES, PAIRINGS, EvaluationRecord, Method, rankings_path
+from aff_toolkit.evaluation.evaluation_record import BASELINES, GIVEN, PAIRINGS, EvaluationRecord, Method, rankings_path
 from aff_toolkit.evaluation.evaluation_report import EvaluationReport, SetupScores, figure_name, score_rankings
 from aff_toolkit.evaluation.rankings import Rankings, read_rankings
 
@@ -44,7 +44,7 @@ def score_evaluation(directory: Path) -> EvaluationReport:
         BenchmarkError: The benchmark's files are missing.
     """
     record = EvaluationRecord.read(directory)
-    benchmark = record.config.benchmark.open(min_side=_PICTURE_SIDE)
+    benchmark = record.config.benchmark.open(min_side=_PICTURE_SIDE, images=record.config.given is None)
     if benchmark.key() != record.benchmark_key:
         raise RankingsMismatchError(
             f"the files of {benchmark.name} have changed since; evaluate again, into another directory",
@@ -60,7 +60,7 @@ def score_evaluation(directory: Path) -> EvaluationReport:
 
 
 def _rankings(directory: Path, record: EvaluationRecord) -> dict[Method, Rankings]:
-    paths = {method: rankings_path(directory, method) for method in PAIRINGS}
+    paths = {method: rankings_path(directory, method) for method in (*PAIRINGS, *GIVEN)}
     found = {method: read_rankings(path, record.key) for method, path in paths.items() if path.exists()}
     if not found:
         raise RankingsError("no rankings there yet; evaluate first", item=str(directory))
@@ -91,7 +91,10 @@ def _markdown_lines(report: EvaluationReport) -> Iterator[str]:
     yield ""
     yield report.protocol
     yield ""
-    yield f"Bundle `{report.bundle}`, fingerprint `{report.fingerprint}`, embedding space `{report.space_id}`."
+    if report.configuration.given:
+        yield f"Given {report.configuration.given}: `{report.bundle}`, sha256 `{report.fingerprint}`."
+    else:
+        yield f"Bundle `{report.bundle}`, fingerprint `{report.fingerprint}`, embedding space `{report.space_id}`."
     yield ""
     yield f"Configuration: `{report.configuration.model_dump_json()}`"
     for setup in next(iter(report.modes.values())).setups:
@@ -115,8 +118,9 @@ def _table(report: EvaluationReport, setup: str) -> Iterator[str]:
         yield "| " + " | ".join([measured.name, *cells, str(scores.queries), str(scores.left_out)]) + " |"
     yield ""
     yield "Left out: queries without a positive in the gallery."
-    yield ""
-    yield _BASELINES_NOTE if report.modes.keys() & set(BASELINES) else _NO_BASELINES_NOTE
+    if not report.configuration.given:
+        yield ""
+        yield _BASELINES_NOTE if report.modes.keys() & set(BASELINES) else _NO_BASELINES_NOTE
 
 
 def _unreadable(report: EvaluationReport) -> Iterator[str]:
@@ -142,6 +146,8 @@ _COLOURS: dict[Method, str] = {
     "light-only": "tab:green",
     "colour-histogram": "tab:gray",
     "rootsift-vlad": "tab:brown",
+    "features": "tab:blue",
+    "rankings": "tab:blue",
 }
 _DPI = 110
 _PANEL_INCHES = 4.6
@@ -225,7 +231,7 @@ def _row(
     hits = [
         Cell(
             _pixels(benchmark.gallery[row]),
-            f"{score:.3f} {benchmark.gallery[row].instance}",
+            benchmark.gallery[row].instance if np.isnan(score) else f"{score:.3f} {benchmark.gallery[row].instance}",
             None if row in judged.ignored[query] else bool(row in judged.relevant[query]),
         )
         for row, score in zip(rankings.rows[query, :_HITS].tolist(), rankings.scores[query].tolist(), strict=False)
