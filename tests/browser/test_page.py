@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+import trustme
 
 from aff_benchmarks.bench.services import QueryService, running_query_service
-from aff_toolkit.local.local_service import LocalServices
+from aff_toolkit.local.local_service import LocalServices, free_ports, local_services
 from tests.browser.conftest import SIZES, OpenPage, photograph
-from tests.browser.steps import HITS, choose, fail_search, hit_ids, search
-from tests.support.nginx import find_nginx, nginx_before
+from tests.browser.steps import HITS, choose, eventually, fail_search, hit_ids, search, transfer
+from tests.support.nginx import find_nginx, nginx_before, running_nginx
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 if TYPE_CHECKING:
@@ -115,6 +117,44 @@ def test_below_a_path_of_a_proxy_it_searches_shows_and_keeps_its_key(
         page.reload()
         hit_ids(page)
         assert [url for url in failed if "/page/ort/" not in url] == []  # the page's runtime is there after `make web`
+
+
+def test_over_tls_below_a_path_it_adds_finds_and_deletes_through_the_proxy_of_the_guide(
+    open_page: OpenPage, tmp_path: Path
+) -> None:
+    find_nginx()
+    (proxy,) = free_ports(1)
+    settings = {"AFF_QUERY_ROOT_PATH": "/photos", "AFF_QUERY_PAGE_INDEXER_URL": "/photos/indexer"}
+    with local_services(TINY_BUNDLE, tmp_path / "gallery", tmp_path / "log", settings) as services:
+        servers = _tls_server(proxy, _locations_of_the_guide(services), tmp_path)
+        with running_nginx(servers, [proxy], tmp_path):
+            page = open_page("phone", url=f"https://127.0.0.1:{proxy}/photos", ignore_https_errors=True)
+            transfer(page, "drop", [(f"{scene}.jpg", photograph(scene, 0)) for scene in range(3)])
+            page.wait_for_selector(".progress-text:has-text('Done: 3 photographs added.')")
+            page.get_by_role("button", name="Search now").click()
+            assert search(page, photograph(1, 1))[0] == "1.jpg"
+            page.locator(f"{HITS} .open").first.click()
+            page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+            eventually(page, "async () => (await fetch('/photos/images?id=1.jpg')).status === 404")
+
+
+def _locations_of_the_guide(services: LocalServices) -> str:
+    """Return the locations of docs/deployment.md that publish both services, with the ports of running ones."""
+    guide = (Path(__file__).parents[2] / "docs/deployment.md").read_text()
+    locations = [block for block in re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL) if "location /photos" in block]
+    assert len(locations) == 2
+    ports = {":8001": services.query_url, ":8002": services.indexer_url}
+    return re.sub(r":800[12]", lambda port: f":{urlsplit(ports[port[0]]).port}", "".join(locations))
+
+
+def _tls_server(port: int, locations: str, directory: Path) -> str:
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+    return f"""server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {directory}/server.pem;
+        ssl_certificate_key {directory}/server.pem;
+        {locations}    }}"""
 
 
 def test_it_can_be_installed(page: Page, services: LocalServices) -> None:

@@ -1,4 +1,4 @@
-"""nginx before a service, which it shows below a path: at one port it takes the path off, at the other it passes it."""
+"""nginx before services: with locations of any configuration, or with the two ways to publish one below a path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,10 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+{servers}
+}}
+"""
+_TWO_WAYS = """
     proxy_set_header Host $http_host;
     server {{
         listen 127.0.0.1:{stripping};
@@ -39,7 +43,6 @@ http {{
         listen 127.0.0.1:{passing};
         location {below} {{ proxy_pass http://127.0.0.1:{service}; }}
     }}
-}}
 """
 
 
@@ -63,16 +66,22 @@ def nginx_before(service: int, below: str, directory: Path) -> Iterator[tuple[st
     Yields:
         The two URLs of the service: where nginx takes the path off, and where it passes it.
     """
-    nginx = find_nginx()
     stripping, passing = free_ports(2)
-    configuration = directory / "nginx.conf"
-    names = {"directory": directory, "below": below, "service": service, "stripping": stripping, "passing": passing}
-    configuration.write_text(_CONFIGURATION.format(**names))
-    process = subprocess.Popen([nginx, "-p", str(directory), "-e", "stderr", "-c", str(configuration)])
-    try:
-        for port in (stripping, passing):
-            _wait(process, port)
+    servers = _TWO_WAYS.format(below=below, service=service, stripping=stripping, passing=passing)
+    with running_nginx(servers, [stripping, passing], directory):
         yield f"http://127.0.0.1:{stripping}{below}", f"http://127.0.0.1:{passing}{below}"
+
+
+@contextmanager
+def running_nginx(servers: str, ports: Sequence[int], directory: Path) -> Iterator[None]:
+    """Run nginx with server blocks that listen on ports of 127.0.0.1; the test is skipped if it is not installed."""
+    configuration = directory / "nginx.conf"
+    configuration.write_text(_CONFIGURATION.format(directory=directory, servers=servers))
+    process = subprocess.Popen([find_nginx(), "-p", str(directory), "-e", "stderr", "-c", str(configuration)])
+    try:
+        for port in ports:
+            _wait(process, port)
+        yield
     finally:
         process.terminate()
         process.wait()
