@@ -21,7 +21,7 @@ from aff_shared.errors import AffError
 from aff_shared.store.settings import StoreSettings
 from aff_shared.web.settings import AccessSettings, ObserveSettings
 from aff_toolkit.cli.main import app as cli
-from aff_toolkit.evaluation.benchmark_choice import BenchmarkName
+from aff_toolkit.evaluation import BenchmarkName
 from aff_toolkit.training.engine.joint_model import UpdateRule
 from aff_toolkit.training.losses import CompatibilityLoss
 from aff_toolkit.training.recipe import TrainingRecipe

@@ -22,6 +22,7 @@ from aff_toolkit.cli.console import (
     output,
     print_json,
 )
+from aff_toolkit.evaluation import BenchmarkName
 
 if TYPE_CHECKING:
     from aff_shared.bundles.bundle import BundleManifest
@@ -38,7 +39,7 @@ _ASYMMETRIC_ONLY = (
 
 def evaluate(
     benchmark: Annotated[
-        Literal["roxford5k", "rparis6k", "gldv2", "csv", "folder", "scenes", "score"],
+        Literal[BenchmarkName, "score"],
         typer.Argument(help="Benchmark; `score` scores the rankings of an earlier run again."),
     ],
     path: Annotated[

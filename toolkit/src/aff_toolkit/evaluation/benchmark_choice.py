@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aff_toolkit.data.folder import folder_photographs
 from aff_toolkit.errors import BenchmarkError, NothingToScoreError
+from aff_toolkit.evaluation import BenchmarkName
 from aff_toolkit.evaluation.benchmark import Benchmark, protocol_benchmark
 from aff_toolkit.evaluation.gldv2 import gldv2_benchmark
 from aff_toolkit.evaluation.protocols import Protocol, open_set_protocol, scenes_protocol
 from aff_toolkit.evaluation.relevance import leave_one_out
 from aff_toolkit.evaluation.revisited import revisited_benchmark
 
-BenchmarkName = Literal["roxford5k", "rparis6k", "gldv2", "csv", "folder", "scenes"]
 _QUERIES_EACH = 2
 _GALLERY_EACH = 6
 _DISTRACTORS_EACH = 8
@@ -69,17 +68,20 @@ class BenchmarkChoice(BaseModel):
             return scenes_benchmark(self.instances)
         if self.path is None:
             raise BenchmarkError("needs the path of its files", item=self.name)
+        return self._read(self.path, min_side=min_side, images=images)
+
+    def _read(self, path: Path, *, min_side: int | None, images: bool) -> Benchmark:
         match self.name:
             case "roxford5k" | "rparis6k":
                 return revisited_benchmark(
-                    self.name, self.path, distractors=self.distractors, min_side=min_side, images=images
+                    self.name, path, distractors=self.distractors, min_side=min_side, images=images
                 )
             case "gldv2":
-                return gldv2_benchmark(self.path, min_side=min_side, images=images)
+                return gldv2_benchmark(path, min_side=min_side, images=images)
             case "csv":
-                return csv_benchmark(self.path, min_side=min_side)
+                return csv_benchmark(path, min_side=min_side)
             case _:
-                return folder_benchmark(self.path, min_side=min_side)
+                return folder_benchmark(path, min_side=min_side)
 
 
 def csv_benchmark(path: Path, *, min_side: int | None = None) -> Benchmark:
