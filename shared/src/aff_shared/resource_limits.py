@@ -93,11 +93,12 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 HEAP_VARIABLES = {
     "MALLOC_ARENA_MAX": "2",
-    "MALLOC_TRIM_THRESHOLD_": "131072",
-    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "8388608",
+    "MALLOC_MMAP_THRESHOLD_": "4194304",
 }
 """glibc's environment variables: separate heaps for each thread keep the most that each of them ever needed, and
-thresholds that grow with the allocations keep large blocks."""
+thresholds that grow with the allocations keep large blocks. Lower thresholds than these return the pixels of an ordinary
+photograph to the system after each search, whose page faults cost as much as its decoder (docs/performance.md)."""
 
 _PARAMETERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}  # malloc.h
 

@@ -152,6 +152,6 @@ async def _try_to_open_gallery(collections: IndexCollections) -> None:
     """Open the gallery if possible; otherwise `GET /readyz` and `POST /index` try again."""
     try:
         await collections.refresh()
-        _logger.info("indexing with bundle %s", (await collections.live()).manifest.title)
+        _logger.info("the gallery is of bundle %s", (await collections.ready()).title)
     except StoreError as error:
         _logger.warning("not ready: %s", error)

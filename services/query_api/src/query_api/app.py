@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.bundles.bundle import ServedManifest, load_served_manifest
 from aff_shared.bundles.bundle_repository import BundleRepository, verify_signature
 from aff_shared.errors import BundleError, StoreError
 from aff_shared.images.size import PixelBudget
@@ -77,6 +77,9 @@ async def _running(app: FastAPI, settings: QuerySettings, shared: GalleryCatalog
 
         async def load(path: Path) -> LoadedEncoder:
             manifest = await asyncio.to_thread(_read_manifest, path, settings)
+            if manifest.query_encoder is None:
+                _logger.info("%s has no query encoder: searches need an embedding or an image's id", manifest.title)
+                return LoadedEncoder(manifest, None)
             graph = OnnxModelRef(
                 path, manifest.fingerprint, choose_precision(manifest.query_encoder, settings.precision)
             )
@@ -121,10 +124,10 @@ def _embedding_process(settings: QuerySettings) -> EmbeddingProcess:
     )
 
 
-def _read_manifest(path: Path, settings: QuerySettings) -> BundleManifest:
+def _read_manifest(path: Path, settings: QuerySettings) -> ServedManifest:
     if settings.bundle_public_key is not None:
         verify_signature(path, settings.bundle_public_key)
-    return load_manifest(path)
+    return load_served_manifest(path)
 
 
 async def _log_readiness(gallery: ActiveModel, first: LoadedEncoder) -> None:

@@ -12,7 +12,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -20,11 +20,14 @@ from aff_shared.bundles.bundle_specs import (
     BundleFile,
     ExtractorSpec,
     FeatureSpec,
+    ImportedSpace,
     MixerKind,
     MixerSpec,
     QueryEncoderSpec,
+    ScoreLevels,
     Spec,
     fingerprint,
+    imported_space_id,
     space_id,
 )
 from aff_shared.bundles.default_bundle import missing_default_hint
@@ -38,43 +41,22 @@ __all__ = [
     "BundleManifest",
     "ExtractorSpec",
     "FeatureSpec",
+    "ImportedSpace",
     "MixerKind",
     "MixerSpec",
     "QueryEncoderSpec",
     "ScoreLevels",
+    "ServedManifest",
     "build_manifest",
+    "describe_imported_space",
     "load_manifest",
+    "load_served_manifest",
     "verify_files",
     "write_manifest",
 ]
 
 MANIFEST_NAME = "bundle.json"
 FORMAT_VERSION: Final = 2
-
-
-class ScoreLevels(Spec):
-    """Meaning of the scores of searches, measured on photographs that were not trained on.
-
-    Attributes:
-        same: Lowest cosine similarity at which at least 95 % of the hits at or above it show the same thing; null if
-            there is none.
-        likely: The same for 50 %.
-        protocol: Queries and gallery of the measurement. In a larger gallery, more hits of a score show other things.
-        queries: Number of queries that have a match.
-        gallery: Number of gallery images.
-    """
-
-    same: float | None
-    likely: float | None
-    protocol: str
-    queries: int
-    gallery: int
-
-    def strength(self, score: float) -> Literal["same", "likely", "weak"]:
-        """Return what a cosine similarity means."""
-        if self.same is not None and score >= self.same:
-            return "same"
-        return "likely" if self.likely is not None and score >= self.likely else "weak"
 
 
 class BundleManifest(Spec):
@@ -134,10 +116,17 @@ class BundleManifest(Spec):
         return tuple(feature for extractor in self.extractors for feature in extractor.features)
 
 
+ServedManifest: TypeAlias = BundleManifest | ImportedSpace
+"""What the query service serves."""
+
+_Manifest = TypeVar("_Manifest", BundleManifest, ImportedSpace)
+
+
 class _Versioned(BaseModel):
-    """The format version of any manifest."""
+    """Format version and kind of any manifest."""
 
     format_version: int
+    kind: str = "trained"
 
 
 def build_manifest(
@@ -177,7 +166,22 @@ def build_manifest(
     )
 
 
-def write_manifest(directory: Path, manifest: BundleManifest) -> Path:
+def describe_imported_space(
+    directory: Path, name: str, dimension: int, query_encoder: QueryEncoderSpec | None = None
+) -> ImportedSpace:
+    """Return the manifest of an imported space, whose query encoder, if it has one, is in `directory`.
+
+    Raises:
+        BundleNotFoundError: The file of the query encoder is not in `directory`.
+        ValidationError: The name has other characters than letters, digits, dots, dashes and underscores.
+    """
+    files = tuple(_describe(directory, path) for path in (query_encoder.files if query_encoder else ()))
+    space = EmbeddingSpace(id=imported_space_id(name, dimension), dimension=dimension)
+    identity = fingerprint(space, query_encoder, files)
+    return ImportedSpace(name=name, fingerprint=identity, space=space, query_encoder=query_encoder, files=files)
+
+
+def write_manifest(directory: Path, manifest: ServedManifest) -> Path:
     """Write `bundle.json` into `directory`; return its path."""
     path = directory / MANIFEST_NAME
     unset = {"score_levels"} if manifest.score_levels is None else None  # earlier releases reject the field
@@ -196,25 +200,31 @@ def load_manifest(directory: Path) -> BundleManifest:
         BundleIntegrityError: Space id or fingerprint do not follow from the contents.
     """
     path = directory / MANIFEST_NAME
-    try:
-        document = path.read_bytes()
-    except OSError as error:
-        detail = f"no readable {MANIFEST_NAME} in {directory}{missing_default_hint(directory)}"
-        raise BundleNotFoundError(detail, item=str(path)) from error
-    _reject_newer(document, path)
-    try:
-        manifest = BundleManifest.model_validate_json(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "document"
-        raise BundleFormatError(
-            f"{place}: {first['msg']} (this release reads bundle formats up to {FORMAT_VERSION})", item=str(path)
-        ) from error
+    document, kind = _read(path)
+    if kind == "imported":
+        detail = "it describes an imported embedding space, which has no gallery side: name another bundle"
+        raise BundleFormatError(detail, item=str(path))
+    manifest = _parsed(BundleManifest, document, path)
     _check_identities(manifest, path)
     return manifest
 
 
-def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str] | None = None) -> None:
+def load_served_manifest(directory: Path) -> ServedManifest:
+    """Read `bundle.json`, also that of an imported space; errors as `load_manifest`."""
+    path = directory / MANIFEST_NAME
+    document, kind = _read(path)
+    if kind != "imported":
+        return load_manifest(directory)
+    found = _parsed(ImportedSpace, document, path)
+    _require_digests(found.query_files, found.files, path)
+    if imported_space_id(found.name, found.space.dimension) != found.space.id:
+        raise BundleIntegrityError("the space id does not follow from name and dimension", item=str(path))
+    if fingerprint(found.space, found.query_encoder, found.files) != found.fingerprint:
+        raise BundleIntegrityError("the fingerprint does not follow from the contents", item=str(path))
+    return found
+
+
+def verify_files(directory: Path, manifest: ServedManifest, paths: Iterable[str] | None = None) -> None:
     """Check size and sha256 of the named files (all files when none are named).
 
     Raises:
@@ -239,29 +249,55 @@ def verify_files(directory: Path, manifest: BundleManifest, paths: Iterable[str]
             )
 
 
-def _remedy(directory: Path, manifest: BundleManifest, path: str) -> str:
+def _remedy(directory: Path, manifest: ServedManifest, path: str) -> str:
     """Return the remedy for a missing or altered file."""
+    if isinstance(manifest, ImportedSpace):
+        return "Import the vectors again, with --query-encoder"
     command = f"aff bundle repair {shlex.quote(str(directory))} --from FOLDER"
     sources = [f"{e.name}: {e.weights_source}" for e in manifest.extractors if e.weights == path]
     return f"Repair it with: {command}, where FOLDER has a copy under any name{''.join(f' ({one})' for one in sources)}"
 
 
-def _reject_newer(document: bytes, path: Path) -> None:
+def _read(path: Path) -> tuple[bytes, str]:
+    """Return a manifest as JSON, and its kind; raises if a newer release wrote it."""
     try:
-        version = _Versioned.model_validate_json(document).format_version
+        document = path.read_bytes()
+    except OSError as error:
+        detail = f"no readable {MANIFEST_NAME} in {path.parent}{missing_default_hint(path.parent)}"
+        raise BundleNotFoundError(detail, item=str(path)) from error
+    try:
+        found = _Versioned.model_validate_json(document)
     except ValidationError:
-        return  # parsing the whole manifest reports the error
-    if version > FORMAT_VERSION:
+        return document, "trained"  # parsing the whole manifest reports the error
+    newest = 3 if found.kind == "imported" else FORMAT_VERSION
+    if found.format_version > newest:
         raise BundleFormatError(
-            f"format version {version} is newer than this release reads ({FORMAT_VERSION}): upgrade", item=str(path)
+            f"format version {found.format_version} is newer than this release reads ({newest}): upgrade",
+            item=str(path),
         )
+    return document, found.kind
+
+
+def _parsed(kind: type[_Manifest], document: bytes, path: Path) -> _Manifest:
+    try:
+        return kind.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "document"
+        raise BundleFormatError(
+            f"{place}: {first['msg']} (this release reads bundle formats up to {FORMAT_VERSION})", item=str(path)
+        ) from error
+
+
+def _require_digests(named: Iterable[str], files: Iterable[BundleFile], path: Path) -> None:
+    missing = set(named) - {file.path for file in files}
+    if missing:
+        raise BundleIntegrityError(f"no sha256 for {', '.join(sorted(missing))}", item=str(path))
 
 
 def _check_identities(manifest: BundleManifest, path: Path) -> None:
     named = {*manifest.gallery_files, *manifest.query_files, *([manifest.prototypes] if manifest.prototypes else [])}
-    missing = named - {file.path for file in manifest.files}
-    if missing:
-        raise BundleIntegrityError(f"no sha256 for {', '.join(sorted(missing))}", item=str(path))
+    _require_digests(named, manifest.files, path)
     space, files = manifest.space, manifest.files
     if space_id(space.dimension, manifest.mixer, manifest.extractors, files) != space.id:
         raise BundleIntegrityError("the space id does not follow from the gallery side", item=str(path))

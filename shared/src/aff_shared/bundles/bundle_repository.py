@@ -12,7 +12,7 @@ import hashlib
 import logging
 from pathlib import Path
 
-from aff_shared.bundles.bundle import MANIFEST_NAME, load_manifest
+from aff_shared.bundles.bundle import MANIFEST_NAME, load_served_manifest
 from aff_shared.errors import (
     BundleError,
     BundleNotFoundError,
@@ -55,7 +55,7 @@ class BundleRepository:
         """Return the directory of a bundle of an embedding space, preferably the default one; None without one."""
         for path in [self.default, *self._bundles()]:
             try:
-                if load_manifest(path).space.id == space_id:
+                if load_served_manifest(path).space.id == space_id:
                     return path
             except BundleError as error:
                 _logger.warning("ignored a bundle: %s", error)

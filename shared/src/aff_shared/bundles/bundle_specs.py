@@ -129,6 +129,70 @@ class QueryEncoderSpec(Spec):
         return (self.model,) if self.int8_model is None else (self.model, self.int8_model)
 
 
+class ScoreLevels(Spec):
+    """Meaning of the scores of searches, measured on photographs that were not trained on.
+
+    Attributes:
+        same: Lowest cosine similarity at which at least 95 % of the hits at or above it show the same thing; null if
+            there is none.
+        likely: The same for 50 %.
+        protocol: Queries and gallery of the measurement. In a larger gallery, more hits of a score show other things.
+        queries: Number of queries that have a match.
+        gallery: Number of gallery images.
+    """
+
+    same: float | None
+    likely: float | None
+    protocol: str
+    queries: int
+    gallery: int
+
+    def strength(self, score: float) -> Literal["same", "likely", "weak"]:
+        """Return what a cosine similarity means."""
+        if self.same is not None and score >= self.same:
+            return "same"
+        return "likely" if self.likely is not None and score >= self.likely else "weak"
+
+
+class ImportedSpace(Spec):
+    """Manifest of an embedding space whose vectors another tool made: it has no gallery side.
+
+    Attributes:
+        kind: Distinguishes it from a bundle with both sides.
+        name: Name of the space; with the dimension it identifies the space.
+        fingerprint: Identity of all that is served.
+        query_encoder: Encoder of photographs for this space; None if there is none.
+        files: Its files.
+        licences: Licences of the encoder, one line each.
+        score_levels: See BundleManifest.
+    """
+
+    format_version: Literal[3] = 3
+    kind: Literal["imported"] = "imported"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    fingerprint: Sha256
+    space: EmbeddingSpace
+    query_encoder: QueryEncoderSpec | None = None
+    files: tuple[BundleFile, ...] = ()
+    licences: tuple[str, ...] = ()
+    score_levels: ScoreLevels | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and beginning of the fingerprint, for people."""
+        return f"{self.name}, fingerprint {self.fingerprint[:12]}"
+
+    @property
+    def query_files(self) -> tuple[str, ...]:
+        """Paths of the files that the query side loads."""
+        return () if self.query_encoder is None else self.query_encoder.files
+
+
+def imported_space_id(name: str, dimension: int) -> str:
+    """Return the id of an imported space: vectors are comparable if their importer calls their space the same."""
+    return _digest({"imported": name, "dimension": dimension})
+
+
 def space_id(
     dimension: int, mixer: MixerSpec, extractors: tuple[ExtractorSpec, ...], files: tuple[BundleFile, ...]
 ) -> str:
@@ -156,20 +220,24 @@ def extractors_id(extractors: tuple[ExtractorSpec, ...], files: tuple[BundleFile
 
 
 def fingerprint(
-    space: EmbeddingSpace, query_encoder: QueryEncoderSpec, files: tuple[BundleFile, ...], *, unserved: str | None
+    space: EmbeddingSpace,
+    query_encoder: QueryEncoderSpec | None,
+    files: tuple[BundleFile, ...],
+    *,
+    unserved: str | None = None,
 ) -> str:
     """Return the identity of all that is served: the space, the query encoder in every precision, and their files.
 
     Args:
         space: The space.
-        query_encoder: The query encoder.
+        query_encoder: The query encoder; None if there is none.
         files: Every file of the bundle.
         unserved: Path of a file that neither service loads.
     """
     return _digest(
         {
             "space": space.model_dump(mode="json"),
-            "query_encoder": query_encoder.identity(),
+            "query_encoder": None if query_encoder is None else query_encoder.identity(),
             "files": {file.path: file.sha256 for file in files if file.path != unserved},
         }
     )

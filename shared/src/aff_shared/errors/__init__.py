@@ -31,6 +31,7 @@ AffError                                  500  internal_error
 │   ├── JobNotFoundError                  404  job_not_found
 │   ├── EncoderFileNotFoundError          404  encoder_file_not_found
 │   ├── EncoderMismatchError              409  encoder_mismatch
+│   ├── EncoderMissingError               409  encoder_missing
 │   ├── BundleUnknownError                404  bundle_unknown
 │   ├── KeyMissingError                   401  key_missing
 │   ├── KeyInvalidError                   401  key_invalid

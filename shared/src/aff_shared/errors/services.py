@@ -23,6 +23,14 @@ class EncoderMismatchError(RequestError):
     title = "Encoder mismatch"
 
 
+class EncoderMissingError(RequestError):
+    """The gallery was imported, and no model embeds photographs for its embedding space."""
+
+    code = "encoder_missing"
+    status = 409
+    title = "No encoder for this gallery"
+
+
 class BundleUnknownError(RequestError):
     """The service has no bundle of this name."""
 

@@ -27,8 +27,9 @@ from aff_toolkit.cli.console import (
     output,
     print_json,
 )
+from aff_toolkit.cli.gallery_import import export_files, import_files
 from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_comparison, print_jobs, print_remixed
-from aff_toolkit.cli.gallery_offline import export_files, import_files, rebuild
+from aff_toolkit.cli.gallery_offline import rebuild
 
 app = typer.Typer(
     help="Manage a gallery: collections, model changes without downtime, backups, export.", no_args_is_help=True

@@ -1,4 +1,4 @@
-"""`aff gallery export`, `import` and `rebuild`: commands that open the store without a running indexer."""
+"""Work on a gallery without a running indexer: `aff gallery rebuild`, and the progress of exports and imports."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from aff_shared.errors import GalleryMissingError, RemixError, StoreRejectedError
+from aff_shared.errors import RemixError, StoreRejectedError
 from aff_shared.schemas.gallery import FusedCollection, GalleryJob
 from aff_toolkit.cli.console import (
     DEFAULT_BUNDLE,
@@ -27,14 +27,10 @@ if TYPE_CHECKING:
     from aff_shared.store.embedded.rebuild import RebuiltGallery
     from aff_shared.store.gallery_catalogue import GalleryCatalogue
     from aff_shared.store.settings import StoreSettings
-    from gallery_indexer.collections.portable_manifest import Manifest
     from gallery_indexer.settings import IndexerSettings
 
 _INCOMPLETE = 3
-Directory = Annotated[Path, typer.Argument(help="Directory of the manifest and the Parquet files.")]
-GalleryDir = Annotated[
-    Path | None, typer.Option(help="Directory of an embedded gallery. Default: the gallery of the QDRANT_* settings.")
-]
+_Result = TypeVar("_Result")
 
 
 def rebuild(
@@ -155,50 +151,7 @@ def _show_rebuilt(rebuilt: RebuiltGallery, filled: list[GalleryJob], empty: list
         )
 
 
-def export_files(directory: Directory, gallery_dir: GalleryDir = None, as_json: JsonOption = False) -> None:
-    """Export a gallery to a new directory of Parquet files, in the format of backups.
-
-    Stop services that use an embedded gallery first; services with a Qdrant server can run. An interrupted export
-    resumes.
-    """
-    from gallery_indexer.collections.export_gallery import export_gallery  # noqa: PLC0415 - pyarrow takes a while
-
-    settings = _settings(gallery_dir)
-
-    async def write(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
-        return await export_gallery(catalogue, directory.absolute(), progress, settings.payload_schema)
-
-    with exit_on_error(as_json):
-        if not settings.url and not settings.edge_path.is_dir():
-            raise GalleryMissingError(f"there is no gallery in {settings.edge_path}", item=str(settings.edge_path))
-        manifest = _with_bar("exporting", settings, write)
-    _show_manifest(manifest, directory, as_json, "in")
-
-
-def import_files(
-    directory: Directory,
-    gallery_dir: GalleryDir = None,
-    force: Annotated[bool, typer.Option(help="Replace a gallery that is not empty.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Replace the gallery with an exported one or a backup.
-
-    The new gallery is created and checked before it replaces the current one. Its model bundle has to be the services'.
-    For stopping the services see `export`.
-    """
-    from gallery_indexer.collections.backup_gallery import import_gallery, require_replaceable  # noqa: PLC0415 - as above
-
-    async def read(catalogue: GalleryCatalogue, progress: _Bar) -> Manifest:
-        if not force:
-            await require_replaceable(catalogue, directory.name)
-        return await import_gallery(catalogue, directory.absolute(), progress)
-
-    with exit_on_error(as_json):
-        manifest = _with_bar("importing", _settings(gallery_dir), read)
-    _show_manifest(manifest, directory, as_json, "from")
-
-
-class _Bar:
+class ImportProgress:
     """Progress bar of counted images."""
 
     def __init__(self, advance: Any) -> None:
@@ -206,38 +159,33 @@ class _Bar:
         self._total: int | None = None
 
     def expect(self, images: int) -> None:
+        """Set the total number of images."""
         self._total = images
 
     def advance(self, images: int) -> None:
+        """Count images that are done."""
         self._advance(images, self._total)
 
 
-def _settings(gallery_dir: Path | None) -> StoreSettings:
+def store_settings(gallery_dir: Path | None) -> StoreSettings:
+    """Return the settings of an embedded gallery, or those of the environment."""
     from aff_shared.store.settings import StoreSettings  # noqa: PLC0415 - imports the store
 
     return StoreSettings() if gallery_dir is None else StoreSettings(url="", edge_path=gallery_dir)
 
 
-def _with_bar(
-    description: str, settings: StoreSettings, work: Callable[[GalleryCatalogue, _Bar], Awaitable[Manifest]]
-) -> Manifest:
+def with_store(
+    description: str, settings: StoreSettings, work: Callable[[GalleryCatalogue, ImportProgress], Awaitable[_Result]]
+) -> _Result:
+    """Open the gallery, do some work with a progress bar, and return its result."""
     from aff_shared.store.gallery_catalogue import open_catalogue  # noqa: PLC0415 - imports the store
 
-    async def run() -> Manifest:
+    async def run() -> _Result:
         catalogue = await open_catalogue(settings)
         try:
             with images_bar(description, None) as advance:
-                return await work(catalogue, _Bar(advance))
+                return await work(catalogue, ImportProgress(advance))
         finally:
             await catalogue.close()
 
     return asyncio.run(run())
-
-
-def _show_manifest(manifest: Manifest, directory: Path, as_json: bool, where: str) -> None:
-    if as_json:
-        print_json(manifest.described(directory.name).model_dump(mode="json"))
-        return
-    for collection in manifest.collections:
-        live = " (live)" if collection.live else ""
-        output.print(f"{collection.space.id[:12]}{live}: {collection.count} images {where} {directory}")

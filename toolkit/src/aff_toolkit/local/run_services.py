@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from aff_shared.bundles.bundle import load_manifest
+from aff_shared.bundles.bundle import ImportedSpace, load_served_manifest
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import StoreError
 from aff_shared.store.gallery_catalogue import GalleryCatalogue, live_one, open_catalogue
@@ -79,7 +79,7 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
     Raises:
         BundleError: The named bundle cannot be read.
     """
-    named = load_manifest(bundle)
+    named = load_served_manifest(bundle)
     try:
         live = live_one(await catalogue.collections())
     except StoreError:
@@ -94,4 +94,7 @@ async def describe_served_bundle(bundle: Path, catalogue: GalleryCatalogue) -> s
     path = BundleRepository(bundle).of_space(live.space.id)
     if path is None:
         return f"Warning: {why}, and its directory has no bundle of that space: searches will be rejected. {following}"
-    return f"Warning: {why}. Its live collection is searched with bundle {load_manifest(path).title}. {following}"
+    served = load_served_manifest(path)
+    if isinstance(served, ImportedSpace):
+        return f"imported embedding space {served.title}; new images are embedded by bundle {named.title} after a build"
+    return f"Warning: {why}. Its live collection is searched with bundle {served.title}. {following}"

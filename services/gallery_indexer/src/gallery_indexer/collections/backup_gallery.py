@@ -6,8 +6,8 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from gallery_indexer.collections.gallery_jobs import JobProgress, Work
 from gallery_indexer.collections.index_collections import IndexCollections
 from gallery_indexer.collections.portable_manifest import MANIFEST, Manifest, PortableCollection, key_of, read_manifest
 from gallery_indexer.collections.portable_parts import read_part, require_whole
+from gallery_indexer.indexing.payload_limits import same_payload
 
 _logger = logging.getLogger(__name__)
 
@@ -136,21 +137,51 @@ async def import_gallery(catalogue: GalleryCatalogue, directory: Path, progress:
     for collection in manifest.collections:
         for part in collection.parts:
             await asyncio.to_thread(require_whole, collection.place(directory), part)
+    key = await asyncio.to_thread(key_of, directory)
+    filled = [
+        (Collection(one.space, one.live, one.live_since), _points_of(one, directory)) for one in manifest.collections
+    ]
+    await replace_gallery(catalogue, key, filled, directory.name, progress)
+    return manifest
+
+
+def _points_of(collection: PortableCollection, directory: Path) -> Iterator[list[GalleryPoint]]:
+    for part in collection.parts:
+        yield from read_part(collection.place(directory), part, collection.space.dimension)
+
+
+async def replace_gallery(
+    catalogue: GalleryCatalogue,
+    key: str,
+    collections: Sequence[tuple[Collection, Iterator[list[GalleryPoint]]]],
+    name: str,
+    progress: ImageCounter,
+) -> None:
+    """Replace all collections by new ones, once every image was written and read back.
+
+    Args:
+        catalogue: The collections.
+        key: Hex digits that identify the new ones; an interrupted replacement of the same key is resumed.
+        collections: Description and pages of points of each new collection; pages are read in a thread.
+        name: Name of their source, for errors.
+        progress: Counts the images.
+
+    Raises:
+        BackupError: A file cannot be read, or the store does not return the written images.
+        StoreError: The store failed.
+    """
     try:
-        restoration = await catalogue.restoration(await asyncio.to_thread(key_of, directory))
+        restoration = await catalogue.restoration(key)
         try:
-            for collection in manifest.collections:
+            for collection, pages in collections:
                 store = await restoration.create(collection.space)
                 await store.index_payload()
-                await _Filling(store, collection, collection.place(directory), progress).run()
-            await restoration.take_place(
-                [Collection(one.space, one.live, one.live_since) for one in manifest.collections]
-            )
+                await _Filling(store, pages, name, progress).run()
+            await restoration.take_place([collection for collection, _ in collections])
         finally:
             await restoration.close()
     except OSError as error:
-        raise BackupError(f"cannot be restored: {error}", item=directory.name) from error
-    return manifest
+        raise BackupError(f"cannot be restored: {error}", item=name) from error
 
 
 async def require_replaceable(catalogue: GalleryCatalogue, name: str) -> None:
@@ -165,21 +196,20 @@ class _Filling:
     """Fills one collection and compares its images."""
 
     store: GalleryStore
-    collection: PortableCollection
-    place: Path
+    pages: Iterator[list[GalleryPoint]]
+    name: str
     progress: ImageCounter
 
     async def run(self) -> None:
-        """Write the missing images; raises as `import_gallery`."""
-        resumed = await self.store.count() > 0
-        for part in self.collection.parts:
-            pages = read_part(self.place, part, self.collection.space.dimension)
-            while (points := await asyncio.to_thread(next, pages, None)) is not None:
-                await self._fill(points, resumed=resumed)
-                self.progress.advance(len(points))
-        if (count := await self.store.count()) != self.collection.count:
-            detail = f"the store has {count} images instead of {self.collection.count}"
-            raise BackupError(detail, item=self.place.name)
+        """Write the missing images; raises as `replace_gallery`."""
+        resumed, written = await self.store.count() > 0, 0
+        while (points := await asyncio.to_thread(next, self.pages, None)) is not None:
+            await self._fill(points, resumed=resumed)
+            self.progress.advance(len(points))
+            written += len(points)
+        if (count := await self.store.count()) != written:
+            detail = f"the store has {count} images instead of {written}"
+            raise BackupError(detail, item=self.name)
 
     async def _fill(self, points: Sequence[GalleryPoint], *, resumed: bool) -> None:
         lacking = await self._different(points) if resumed else points
@@ -190,7 +220,7 @@ class _Filling:
             lacking = await self._different(lacking)
         if lacking:
             detail = f"the store does not return {lacking[0].record.item_id!r} as it was written"
-            raise BackupError(detail, item=self.place.name)
+            raise BackupError(detail, item=self.name)
 
     async def _different(self, points: Sequence[GalleryPoint]) -> list[GalleryPoint]:
         """Return those points that are missing from the store or differ there."""
@@ -208,6 +238,7 @@ class _Filling:
 def _same(written: GalleryPoint, found: GalleryPoint | None) -> bool:
     return (
         found is not None
-        and found.record == written.record
+        and replace(found.record, payload={}) == replace(written.record, payload={})
+        and same_payload(found.record.payload, written.record.payload)
         and float(np.abs(found.embedding - written.embedding).max()) <= _EMBEDDING_TOLERANCE
     )

@@ -10,9 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.bundles.bundle import (
+    BundleManifest,
+    ImportedSpace,
+    ServedManifest,
+    load_manifest,
+    load_served_manifest,
+)
 from aff_shared.bundles.bundle_repository import BundleRepository
-from aff_shared.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
+from aff_shared.errors import EmbeddingSpaceMismatchError, EncoderMissingError, StoreUnavailableError
 from aff_shared.schemas.indexing import LookupImage, Receipt
 from aff_shared.single_flight import SingleFlight
 from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, find_collection, live_one
@@ -25,12 +31,19 @@ from gallery_indexer.indexing.index_task import UploadedImage
 
 _logger = logging.getLogger(__name__)
 
+_NO_GALLERY_SIDE = (
+    "the vectors of this gallery were imported, so no model embeds photographs for it: import them again with the new "
+    "ones, or build a collection with a bundle (aff gallery build)"
+)
+
 
 class IndexCollections:
     """Holds an encoder for every collection, and indexes into all of them.
 
     A collection whose bundle is not in the repository is not written; that is logged, and an error only for the live
-    one. Other processes may create, switch or drop collections; this one detects it within `interval_s`.
+    one. An imported collection is not written either, since no model embeds photographs for it; if it is live, images
+    are indexed into the others. Other processes may create, switch or drop collections; this one detects it within
+    `interval_s`.
 
     Args:
         catalogue: The collections.
@@ -66,6 +79,7 @@ class IndexCollections:
         self.seen = False
         """Whether a live collection was ever seen."""
         self._opened = {default.manifest.space.id: default}
+        self._imported: dict[str, ImportedSpace] = {}
         self._payload_indexed: set[str] = set()
         self._retired: dict[CollectionRuntime, asyncio.Task[None]] = {}
         self._collections: Sequence[Collection] = []
@@ -96,26 +110,44 @@ class IndexCollections:
             return collections
 
     async def live(self) -> CollectionRuntime:
-        """Return the live collection; errors as `refresh`, after waiting for an unavailable store."""
-        return (await self._current())[0]
+        """Return the live collection; errors as `refresh`, after waiting for an unavailable store.
 
-    async def ready(self) -> CollectionRuntime:
-        """Return the live collection after a refresh; errors as `refresh`.
+        Raises:
+            EncoderMissingError: It was imported.
+        """
+        live = await self._live()
+        if live.space.id in self._imported:
+            raise EncoderMissingError(_NO_GALLERY_SIDE, item=self._imported[live.space.id].name)
+        return self._opened[live.space.id]
+
+    async def live_store(self) -> GalleryStore:
+        """Return the store of the live collection, also of an imported one; errors as `refresh`."""
+        return await self._catalogue.collection((await self._live()).space)
+
+    async def ready(self) -> ServedManifest:
+        """Return the manifest of the live collection after a refresh; errors as `refresh`.
 
         Does not wait for an unavailable store; concurrent callers share one refresh.
         """
         await self._shared_refresh.make()
-        return await self.live()
+        live = await self._live()
+        return self._imported.get(live.space.id) or self._opened[live.space.id].manifest
 
     def opened(self, space_id: str) -> CollectionRuntime | None:
-        """Return a collection that is written; None if its bundle is missing."""
+        """Return a collection that is written; None if its bundle is missing, or has no gallery side."""
         return self._opened.get(space_id)
+
+    def served(self, space_id: str) -> ServedManifest | None:
+        """Return the manifest of a collection, also of an imported one; None if its bundle is missing."""
+        opened = self._opened.get(space_id)
+        return self._imported.get(space_id) if opened is None else opened.manifest
 
     async def receipts(self, images: Sequence[UploadedImage]) -> AsyncGenerator[Receipt, None]:
         """Index images into every collection; yield a receipt per image when it is done in all of them.
 
         Raises:
             EmbeddingSpaceMismatchError: The repository has no bundle of the live collection's space.
+            EncoderMissingError: The gallery was imported, and no other collection is built.
             StoreError: The store failed; points written before remain.
         """
         opened = await self._current()
@@ -180,6 +212,7 @@ class IndexCollections:
         async with self._refreshing:
             for space_id in list(self._opened):
                 self._retire(self._opened.pop(space_id))
+            self._imported.clear()
             self._payload_indexed.clear()
             self._collections = []  # so that `live` waits for an unavailable store, and then raises
             self._cached_until = -1.0
@@ -196,6 +229,15 @@ class IndexCollections:
 
     async def _current(self) -> list[CollectionRuntime]:
         """Return the collections that are written, the live one first."""
+        live = await self._live()
+        opened = [self._opened.get(collection.space.id) for collection in self._collections]
+        written = [collection for collection in opened if collection is not None]
+        if not written:
+            raise EncoderMissingError(_NO_GALLERY_SIDE, item=self._imported[live.space.id].name)
+        return written
+
+    async def _live(self) -> Collection:
+        """Return the live collection, whose manifest is known; errors as `refresh`."""
         if time.monotonic() >= self._cached_until:
             try:
                 wait_s = 0.0 if self._collections else self._store_wait_s
@@ -204,10 +246,9 @@ class IndexCollections:
                 if not self._collections:  # else the writes wait
                     raise
         live = live_one(self._collections)
-        opened = [self._opened.get(collection.space.id) for collection in self._collections]
-        if opened[0] is None:
+        if self.served(live.space.id) is None:
             raise self._mismatch(live)
-        return [collection for collection in opened if collection is not None]
+        return live
 
     async def _create_first(self) -> Sequence[Collection]:
         """Create the default bundle's collection and make it live, also if another one was live before."""
@@ -218,19 +259,22 @@ class IndexCollections:
 
     async def _open_and_close(self, collections: Sequence[Collection]) -> None:
         for collection in collections:
-            if collection.space.id not in self._opened:
+            if self.served(collection.space.id) is None:
                 await self._open(collection)
-            opened = self._opened.get(collection.space.id)
-            if opened is not None and collection.space.id not in self._payload_indexed:
-                await opened.store.index_payload()
+            if self.served(collection.space.id) and collection.space.id not in self._payload_indexed:
+                await (await self._catalogue.collection(collection.space)).index_payload()
                 self._payload_indexed.add(collection.space.id)
-        for space_id in self._opened.keys() - {collection.space.id for collection in collections}:
-            self._retire(self._opened.pop(space_id))
+        for space_id in {*self._opened, *self._imported} - {collection.space.id for collection in collections}:
+            if self._imported.pop(space_id, None) is None:
+                self._retire(self._opened.pop(space_id))
             self._payload_indexed.discard(space_id)
 
     async def _open(self, collection: Collection) -> None:
         path = await asyncio.to_thread(self._bundles.of_space, collection.space.id)
-        if path is not None:
+        manifest = None if path is None else await asyncio.to_thread(load_served_manifest, path)
+        if isinstance(manifest, ImportedSpace):
+            self._imported[collection.space.id] = manifest
+        elif path is not None:
             self._opened[collection.space.id] = await self._open_collection(path)
         elif collection.live:
             raise self._mismatch(collection)

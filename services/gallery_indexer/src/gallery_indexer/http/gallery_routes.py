@@ -13,6 +13,7 @@ from aff_shared.errors import (
     BundleUnknownError,
     CollectionLiveError,
     CollectionNotFoundError,
+    EncoderMissingError,
     GalleryMissingError,
     JobNotFoundError,
     JobRunningError,
@@ -55,6 +56,7 @@ IdempotencyKey = Annotated[
 ]
 JobId = Annotated[str, Path(examples=[GALLERY_JOB["id"]])]
 
+_REMIXED = (RemixError, JobRunningError, EncoderMissingError)
 _BUILT = (BundleUnknownError, CollectionNotFoundError, BundleError, MissingExtraError, StoreError)
 
 
@@ -104,7 +106,7 @@ async def build_collection(body: BuildRequest, components: CurrentComponents) ->
 
 
 @router.post("/gallery/refuse", status_code=202, deprecated=True, include_in_schema=False)  # its former name
-@router.post("/gallery/remix", responses=problem_responses(RemixError, JobRunningError, *_BUILT), status_code=202)
+@router.post("/gallery/remix", responses=problem_responses(*_REMIXED, *_BUILT), status_code=202)
 async def remix_gallery(
     body: BuildRequest, components: CurrentComponents, idempotency_key: IdempotencyKey = None
 ) -> GalleryJob:
@@ -185,7 +187,7 @@ async def drop_collection(space: Annotated[str, Path(examples=[SPACE_ID])], comp
 
 
 async def _describe(components: Components, collection: Collection) -> CollectionStatus:
-    opened = components.collections.opened(collection.space.id)
+    manifest = components.collections.served(collection.space.id)
     store = await components.catalogue.collection(collection.space)
     try:
         count = await store.count()
@@ -196,6 +198,6 @@ async def _describe(components: Components, collection: Collection) -> Collectio
         live=collection.live,
         live_since=collection.live_since,
         count=count,
-        bundle=opened.manifest.name if opened else None,
-        fingerprint=opened.manifest.fingerprint if opened else None,
+        bundle=manifest.name if manifest else None,
+        fingerprint=manifest.fingerprint if manifest else None,
     )

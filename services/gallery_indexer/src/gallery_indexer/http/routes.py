@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import from_json
 
 from aff_shared.errors import (
+    EncoderMissingError,
     ImageNotFoundError,
     InvalidItemsError,
     InvalidParameterError,
@@ -73,7 +74,7 @@ _PAYLOAD_BODY = {
     tags=["gallery"],
     response_model=IndexResponse,
     responses={
-        **problem_responses(InvalidItemsError, TooManyImagesError, StoreError, WorkerError),
+        **problem_responses(InvalidItemsError, TooManyImagesError, EncoderMissingError, StoreError, WorkerError),
         **RECEIPT_LINES,
     },
     openapi_extra={"requestBody": REQUEST_BODY, "parameters": [REQUEST_ID_PARAMETER]},
@@ -103,7 +104,11 @@ async def index_images(
     return IndexResponse(receipts=receipts, **counts.model_dump())
 
 
-@router.post("/images/lookup", tags=["gallery"], responses=problem_responses(TooManyImagesError, StoreError))
+@router.post(
+    "/images/lookup",
+    tags=["gallery"],
+    responses=problem_responses(TooManyImagesError, EncoderMissingError, StoreError),
+)
 async def lookup_images(body: LookupRequest, components: CurrentComponents) -> LookupResponse:
     """Return which images are in the gallery already and need not be sent; nothing is written."""
     limit = components.settings.max_images_per_request
@@ -123,7 +128,7 @@ async def lookup_images(body: LookupRequest, components: CurrentComponents) -> L
 )
 async def get_thumbnail(item_id: NamedItem, request: Request, components: CurrentComponents) -> Response:
     """Return the thumbnail of an image."""
-    store = (await components.collections.live()).store
+    store = await components.collections.live_store()
     return await thumbnail_response(store, item_id, request)
 
 
@@ -184,13 +189,13 @@ async def replace_payload(item_id: NamedItem, request: Request, components: Curr
 
 @operation_router.get("/readyz", tags=["operation"], responses=problem_responses(StoreError))
 async def readyz(components: CurrentComponents) -> Readiness:
-    """Report whether images can be indexed; creates the gallery if there is none yet."""
-    manifest = (await components.collections.ready()).manifest
+    """Report whether the gallery can be used; creates it if there is none yet."""
+    manifest = await components.collections.ready()
     return Readiness(bundle=manifest.name, fingerprint=manifest.fingerprint)
 
 
 async def _find(components: Components, item_id: str) -> GalleryRecord:
-    points = await (await components.collections.live()).store.fetch([item_id])
+    points = await (await components.collections.live_store()).fetch([item_id])
     if item_id not in points:
         raise ImageNotFoundError("the gallery has no image with this id", item=item_id)
     return points[item_id].record

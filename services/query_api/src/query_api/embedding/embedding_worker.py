@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from aff_shared.bundles.bundle import load_manifest, verify_files
+from aff_shared.bundles.bundle import load_served_manifest, verify_files
 from aff_shared.errors import BundleIntegrityError
 from aff_shared.workers.frames import Frame, Part
 from aff_shared.workers.serve import Handler
@@ -49,7 +49,7 @@ class LoadedEncoders:
             return self._loaded[graph]
 
     def _load(self, graph: OnnxModelRef) -> OnnxQueryEncoder:
-        manifest = load_manifest(graph.bundle_path)
+        manifest = load_served_manifest(graph.bundle_path)
         if manifest.fingerprint != graph.fingerprint:
             raise BundleIntegrityError("another bundle has taken its place", item=str(graph.bundle_path))
         verify_files(graph.bundle_path, manifest, manifest.query_files)

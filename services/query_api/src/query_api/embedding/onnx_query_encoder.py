@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession
 
-from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.bundles.bundle import ServedManifest
 from aff_shared.errors import BundleFormatError, EncoderError
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
-from query_api.embedding.query_encoder import Precision, choose_precision, graph_path
+from query_api.embedding.query_encoder import Precision, choose_precision, graph_path, query_encoder_of
 
 _INPUT, _OUTPUT = "image", "embedding"
 _UNIT_TOLERANCE = 1e-3
@@ -43,7 +43,7 @@ class OnnxQueryEncoder:
     def load(
         cls,
         bundle_directory: Path,
-        manifest: BundleManifest,
+        manifest: ServedManifest,
         *,
         threads: int,
         precision: Precision | Literal["auto"] = "auto",
@@ -59,8 +59,9 @@ class OnnxQueryEncoder:
         Raises:
             BundleFormatError: Not an ONNX model, or not of the documented form.
             BundlePrecisionError: The bundle has no int8 graph, and nothing else will do.
+            EncoderMissingError: It is an imported space without a query encoder.
         """
-        spec = manifest.query_encoder
+        spec = query_encoder_of(manifest)
         chosen = choose_precision(spec, precision)
         path = bundle_directory / graph_path(spec, chosen)
         return cls.open(path, spec.preprocessing, manifest.space.dimension, threads=threads, precision=chosen)

@@ -8,8 +8,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aff_shared.bundles.bundle import ServedManifest
 from aff_shared.bundles.bundle_specs import QueryEncoderSpec
-from aff_shared.errors import BundlePrecisionError
+from aff_shared.errors import BundlePrecisionError, EncoderMissingError
 
 Precision = Literal["fp32", "int8"]
 
@@ -34,6 +35,22 @@ class QueryEncoder(Protocol):
             EncoderError: The model failed, or did not return unit vectors.
         """
         ...
+
+
+def query_encoder_of(manifest: ServedManifest) -> QueryEncoderSpec:
+    """Return the query encoder of a manifest.
+
+    Raises:
+        EncoderMissingError: It describes an imported space without one.
+    """
+    if manifest.query_encoder is None:
+        raise EncoderMissingError(
+            f"the vectors were imported as {manifest.name!r} without a query encoder: search with an embedding "
+            f"(POST /search/embedding, fingerprint {manifest.fingerprint}) or a similar image, or import them again "
+            "with --query-encoder",
+            item=manifest.name,
+        )
+    return manifest.query_encoder
 
 
 def choose_precision(spec: QueryEncoderSpec, requested: Precision | Literal["auto"]) -> Precision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,8 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from fastapi.responses import FileResponse
 
-from aff_shared.bundles.bundle import BundleManifest, verify_files
-from aff_shared.errors import BundleError, EncoderFileNotFoundError, StoreError
+from aff_shared.bundles.bundle import ServedManifest, verify_files
+from aff_shared.errors import BundleError, EncoderFileNotFoundError, EncoderMissingError, StoreError
 from aff_shared.schemas.embedding_space import Sha256
 from aff_shared.schemas.examples import GRAPH_SHA256
 from aff_shared.schemas.searching import EncoderDescription, EncoderFile
@@ -19,13 +20,14 @@ from aff_shared.web.problems import problem_responses
 from aff_shared.web.routing import is_unchanged, scoped_router
 from aff_shared.web.settings import Scope
 from query_api.components import components_of
-from query_api.embedding.query_encoder import Precision, graph_path
+from query_api.embedding.query_encoder import Precision, graph_path, query_encoder_of
 from query_api.search.active_model import ModelSnapshot
 
 router = scoped_router(Scope.SEARCH)
 
 _MEDIA_TYPE = "application/octet-stream"
 _FILE = {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_UNCHANGED = {"description": "The description that the header If-None-Match names."}
 _GRAPH: dict[int | str, dict[str, Any]] = {
     200: {"description": "The graph, in ONNX.", "content": _FILE},
     206: {"description": "The parts that the header Range selects.", "content": _FILE},
@@ -34,16 +36,32 @@ _GRAPH: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/encoder", tags=["encoder"], responses=problem_responses(StoreError, BundleError))
-async def get_encoder(request: Request) -> EncoderDescription:
+@router.get(
+    "/encoder",
+    tags=["encoder"],
+    response_model=EncoderDescription,
+    responses={**problem_responses(EncoderMissingError, StoreError, BundleError), 304: _UNCHANGED},
+)
+async def get_encoder(request: Request, response: Response) -> EncoderDescription | Response:
     """Return the description of the query encoder, with which clients can compute embeddings."""
-    return describe_encoder(await components_of(request).gallery.serving())
+    serving = await components_of(request).gallery.serving()
+    described = describe_encoder(serving)
+    # The service's precision and the licences are not part of the fingerprint.
+    digest = hashlib.sha256(described.model_dump_json().encode()).hexdigest()
+    headers = {"ETag": f'"{digest[:32]}"', "Cache-Control": "private, no-cache"}
+    if is_unchanged(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return described
 
 
 @router.get(
     "/encoder/model.onnx",
     tags=["encoder"],
-    responses={**problem_responses(EncoderFileNotFoundError, StoreError, BundleError), **_GRAPH},
+    responses={
+        **problem_responses(EncoderFileNotFoundError, EncoderMissingError, StoreError, BundleError),
+        **_GRAPH,
+    },
     response_class=Response,
 )
 async def get_encoder_model(
@@ -84,13 +102,13 @@ class ServedGraph:
 
 
 def describe_encoder(serving: ModelSnapshot) -> EncoderDescription:
-    """Describe the encoder that the gallery is searched with."""
-    manifest = serving.manifest
+    """Describe the encoder that the gallery is searched with; raises EncoderMissingError if there is none."""
+    manifest, spec = serving.manifest, query_encoder_of(serving.manifest)
     return EncoderDescription(
         fingerprint=manifest.fingerprint,
         space=manifest.space,
-        preprocessing=manifest.query_encoder.preprocessing,
-        serving=serving.graph.precision,
+        preprocessing=spec.preprocessing,
+        serving=serving.require_graph().precision,
         files=_files(manifest),
         licences=list(manifest.licences),
     )
@@ -106,11 +124,13 @@ def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str 
 
     Raises:
         EncoderFileNotFoundError: There is no such graph; the encoder may have changed.
+        EncoderMissingError: The gallery was imported without a query encoder.
     """
-    requested = precision or serving.graph.precision
+    loaded = serving.require_graph()
+    requested = precision or loaded.precision
     for file in _files(serving.manifest):
         if file.sha256 == sha256 or (sha256 is None and file.precision == requested):
-            path = serving.graph.bundle_path / graph_path(serving.manifest.query_encoder, file.precision)
+            path = loaded.bundle_path / graph_path(query_encoder_of(serving.manifest), file.precision)
             return ServedGraph(path, file.sha256, immutable=sha256 is not None)
     what = f"no graph of precision {requested}" if sha256 is None else f"no graph with the sha256 {sha256}"
     raise EncoderFileNotFoundError(
@@ -120,17 +140,17 @@ def find_graph(serving: ModelSnapshot, precision: Precision | None, sha256: str 
 
 def require_whole(graph: ServedGraph, serving: ModelSnapshot) -> None:
     """Raise BundleError if the file has changed since it was loaded: clients may cache the response permanently."""
-    verify_files(
-        serving.graph.bundle_path, serving.manifest, [graph.path.relative_to(serving.graph.bundle_path).as_posix()]
-    )
+    directory = serving.require_graph().bundle_path
+    verify_files(directory, serving.manifest, [graph.path.relative_to(directory).as_posix()])
 
 
-def _files(manifest: BundleManifest) -> list[EncoderFile]:
+def _files(manifest: ServedManifest) -> list[EncoderFile]:
     by_path = {file.path: file for file in manifest.files}
-    precisions: list[Precision] = ["fp32"] if manifest.query_encoder.int8_model is None else ["int8", "fp32"]
+    spec = query_encoder_of(manifest)
+    precisions: list[Precision] = ["fp32"] if spec.int8_model is None else ["int8", "fp32"]
     described = []
     for precision in precisions:
-        file = by_path[graph_path(manifest.query_encoder, precision)]
+        file = by_path[graph_path(spec, precision)]
         url = f"/encoder/model.onnx?sha256={file.sha256}"
         described.append(EncoderFile(precision=precision, url=url, sha256=file.sha256, size_bytes=file.size_bytes))
     return described

@@ -12,6 +12,7 @@ from aff_shared.errors import (
     EmbeddingsCancelError,
     EncoderError,
     EncoderMismatchError,
+    EncoderMissingError,
     ImageError,
     ImageNotFoundError,
     InvalidCropError,
@@ -46,7 +47,7 @@ router = scoped_router(Scope.SEARCH)
 operation_router = APIRouter()
 
 _ANY_SEARCH: tuple[type[AffError], ...] = (InvalidFilterError, StoreError)
-_WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageError, EncoderError)
+_WITH_PHOTOGRAPHS = (*_ANY_SEARCH, InvalidCropError, TooManyImagesError, ImageError, EncoderError, EncoderMissingError)
 
 
 @router.post(

@@ -9,32 +9,40 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aff_shared.bundles.bundle import BundleManifest
+from aff_shared.bundles.bundle import ServedManifest
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import AffError
 from aff_shared.single_flight import SingleFlight
 from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, live_one
 from aff_shared.store.gallery_store import GalleryStore
 from query_api.embedding.photograph_embedder import OnnxModelRef
+from query_api.embedding.query_encoder import query_encoder_of
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedEncoder:
-    """A bundle, and the graph of it that photographs are encoded with."""
+    """A bundle, and the graph of it that photographs are encoded with; None if it has no query encoder."""
 
-    manifest: BundleManifest
-    graph: OnnxModelRef
+    manifest: ServedManifest
+    graph: OnnxModelRef | None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSnapshot:
     """Model and store of one search; the store is that of the encoder's embedding space."""
 
-    manifest: BundleManifest
-    graph: OnnxModelRef
+    manifest: ServedManifest
+    graph: OnnxModelRef | None
     store: GalleryStore
+
+    def require_graph(self) -> OnnxModelRef:
+        """Return the graph; raises EncoderMissingError for an imported space without a query encoder."""
+        if self.graph is None:
+            query_encoder_of(self.manifest)
+        assert self.graph is not None, "a bundle with a query encoder was loaded with it"
+        return self.graph
 
 
 class ActiveModel:

@@ -72,13 +72,18 @@ class SearchGallery:
             InvalidCropError: A crop is not inside its photograph.
             EmbeddingsCancelError: The mean of the embeddings is zero.
             EncoderError: The encoder failed on them.
+            EncoderMissingError: The gallery was imported without a query encoder.
         """
         return await self._run(self._search, photographs, options)
 
     async def search_each(
         self, photographs: Sequence[Photograph], options: HitOptions
     ) -> list[SearchResponse | AffError]:
-        """Search with each of several photographs; the result of an unusable photograph is its error."""
+        """Search with each of several photographs; the result of an unusable photograph is its error.
+
+        Raises:
+            EncoderMissingError: The gallery was imported without a query encoder.
+        """
         return await self._run(self._search_each, photographs, options)
 
     async def search_embedding(
@@ -119,7 +124,7 @@ class SearchGallery:
     async def _search(
         self, model: ModelSnapshot, photographs: Sequence[Photograph], options: HitOptions
     ) -> SearchResponse:
-        embedded = await self._embedder.embed(photographs, model.graph)
+        embedded = await self._embedder.embed(photographs, model.require_graph())
         embedding = embedded.embeddings[0]
         if len(photographs) > 1:
             embedding = embedded.embeddings.mean(axis=0)
