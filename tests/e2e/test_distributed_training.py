@@ -1,4 +1,7 @@
-"""`aff train` on two processes, which torch's launcher starts as `accelerate launch` does on several GPUs."""
+"""`aff train` on two processes, which torch's launcher starts as `accelerate launch` does on several GPUs.
+
+One launch trains everything: a process takes longer to import torch than to train.
+"""
 
 from __future__ import annotations
 
@@ -17,44 +20,55 @@ from torch import Tensor
 from aff_shared.bundles.bundle import load_manifest, verify_files
 from aff_toolkit.training.engine.work_directory import LOG_NAME
 from tests.support.tiny_recipe import TINY_RECIPE_TOML
-from tests.support.train_shared_pair import STEPS, write_store
+from tests.support.train_shared_pair import STEPS, train_cases, write_store
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true"}
-TRAIN_PAIR = ["-m", "tests.support.train_shared_pair"]
 LOSSES = ["discriminative", "arcface", "reg"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trainings:
-    """Results of two processes and of one, for each case of train_shared_pair.py."""
+    """Results of the cases of train_shared_pair.py by two processes and by one, and of `aff train` by two.
+
+    Attributes:
+        two: Directory of the cases of two processes.
+        one: Directory of the cases of one process.
+        bundle: Directory of the bundle of `aff train`.
+        work: Its work directory.
+        printed: What it printed.
+    """
 
     two: Path
     one: Path
+    bundle: Path
+    work: Path
+    printed: str
 
 
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     directory = tmp_path_factory.mktemp("trainings")
-    made, store = Trainings(directory / "two", directory / "one"), str(directory / "store")
-    write_store(Path(store))
-    commands = [
-        [*LAUNCH, *TRAIN_PAIR, store, str(made.two), "shared", "shared-without-dropout"],
-        [*TRAIN_PAIR, store, str(made.one), "accumulated", "whole-without-dropout"],
-    ]
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-            env=ENVIRONMENT,
-            cwd=ROOT,
-        )
-        assert done.returncode == 0, done.stderr
-    return made
+    store, two, one, bundle, work = (directory / name for name in ("store", "two", "one", "bundle", "work"))
+    write_store(store)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+        train_cases(store, one, ["accumulated", "whole-without-dropout"])
+    recipe = directory / "recipe.toml"
+    recipe.write_text(TINY_RECIPE_TOML.replace("epochs = 30", "epochs = 2"), encoding="utf-8")
+    cases = ["-m", "tests.support.train_shared_pair", store, two, "shared,shared-without-dropout"]
+    train = ["train", recipe, "--out", bundle, "--work-dir", work, "--json"]
+    done = subprocess.run(
+        [sys.executable, *LAUNCH, *map(str, cases + train)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env=os.environ | {"ACCELERATE_USE_CPU": "true"},
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return Trainings(two, one, bundle, work, done.stdout)
 
 
 def weights(directory: Path, process: int = 0) -> dict[str, Tensor]:
@@ -111,21 +125,9 @@ def test_batch_statistics_of_the_layers_that_learn_are_averaged(trainings: Train
 
 
 @pytest.mark.slow
-def test_two_processes_write_one_bundle_and_report_it_once(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(TINY_RECIPE_TOML.replace("epochs = 30", "epochs = 2"), encoding="utf-8")
-    command = ["-m", "aff_toolkit", "train", str(recipe), "--out", str(tmp_path / "bundle"), "--json"]
-    done = subprocess.run(
-        [sys.executable, *LAUNCH, *command, "--work-dir", str(tmp_path / "work")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env=ENVIRONMENT,
-    )
-    assert done.returncode == 0, done.stderr
-    manifest = load_manifest(tmp_path / "bundle")
-    verify_files(tmp_path / "bundle", manifest)
-    assert json.loads(done.stdout)["fingerprint"] == manifest.fingerprint
-    states = list((tmp_path / "work" / "checkpoints" / "joint").glob("step-*/state.json"))
+def test_two_processes_write_one_bundle_and_report_it_once(trainings: Trainings) -> None:
+    manifest = load_manifest(trainings.bundle)
+    verify_files(trainings.bundle, manifest)
+    assert json.loads(trainings.printed)["fingerprint"] == manifest.fingerprint
+    states = list((trainings.work / "checkpoints" / "joint").glob("step-*/state.json"))
     assert [json.loads(state.read_text())["configuration"]["processes"] for state in states] == [2]

@@ -1,7 +1,8 @@
 """Joint trainings of a small pair, by one process or by the several of a launcher.
 
-Called as `python -m tests.support.train_shared_pair STORE OUT CASE ...`; every process writes what it ends with to
-OUT/CASE/process-N.safetensors, and the main one the losses of each step to OUT/CASE/log.jsonl.
+Called as `python -m tests.support.train_shared_pair STORE OUT CASE,CASE ARGUMENT ...`; every process writes what it
+ends with to OUT/CASE/process-N.safetensors, and the main one the losses of each step to OUT/CASE/log.jsonl. Then `aff`
+is called with the arguments.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec, MixerSpec
 from aff_shared.schemas.preprocessing import Preprocessing
+from aff_toolkit.cli.main import app
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.models.query_encoder import QueryEncoder
 from aff_toolkit.training.engine.optimisation import OptimisationSection, average_running_statistics
@@ -124,17 +126,29 @@ def averaged_statistics(process: int) -> dict[str, torch.Tensor]:
     return {key: value for key, value in layers.state_dict().items() if "running" in key}
 
 
-def main(store: Path, out: Path, names: list[str]) -> None:
+def train_cases(store: Path, out: Path, names: list[str]) -> None:
+    """Train the cases with one thread and write the results of this process."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    process = int(os.environ.get("RANK", "0"))
-    file_name = f"process-{process}.safetensors"
     for name in names:
         (out / name).mkdir(parents=True, exist_ok=True)
-        save_file(train(FeatureStore.open(store), CASES[name], out / name), out / name / file_name)
+        save_file(train(FeatureStore.open(store), CASES[name], out / name), out / name / file_name())
+    torch.set_num_threads(threads)
+
+
+def file_name() -> str:
+    """Name of the results of this process."""
+    return f"process-{os.environ.get('RANK', '0')}.safetensors"
+
+
+def main(store: Path, out: Path, names: list[str], arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    train_cases(store, out, names)
     (out / "averaged").mkdir(exist_ok=True)
-    save_file(averaged_statistics(process), out / "averaged" / file_name)
+    save_file(averaged_statistics(int(os.environ["RANK"])), out / "averaged" / file_name())
+    app(arguments, standalone_mode=False)
     Accelerator().end_training()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3].split(","), sys.argv[4:])
