@@ -97,8 +97,9 @@ HEAP_VARIABLES = {
     "MALLOC_MMAP_THRESHOLD_": "4194304",
 }
 """glibc's environment variables: separate heaps for each thread keep the most that each of them ever needed, and
-thresholds that grow with the allocations keep large blocks. Lower thresholds than these return the pixels of an ordinary
-photograph to the system after each search, whose page faults cost as much as its decoder (docs/performance.md)."""
+thresholds that grow with the allocations keep large blocks. With lower thresholds, the pixels of an ordinary photograph
+would be returned to the system after each search; the page faults cost as much as its decoding
+(docs/performance.md)."""
 
 _PARAMETERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}  # malloc.h
 

@@ -153,8 +153,8 @@ def test_threads_of_a_bounded_process_share_two_heaps_and_its_children_are_bound
     assert nothing == {}
     assert inherited == {
         "MALLOC_ARENA_MAX": "2",
-        "MALLOC_TRIM_THRESHOLD_": "131072",
-        "MALLOC_MMAP_THRESHOLD_": "65536",
+        "MALLOC_TRIM_THRESHOLD_": "8388608",
+        "MALLOC_MMAP_THRESHOLD_": "4194304",
     }
 
 
