@@ -23,6 +23,7 @@ OF_FILES = {
     "services/query_api/src/query_api/page/": ("query_api/test_page_scripts.py", "query_api/http/test_page_files.py"),
     "docs/openapi/": ("test_openapi_documents.py",),
     "services/": ("test_openapi_documents.py",),
+    "docs/extending.md": ("test_extending.py",),
     "docs/": ("test_documentation.py", "test_architecture.py"),
     "README.md": ("test_documentation.py",),
     "Makefile": ("test_documentation.py",),
