@@ -19,7 +19,9 @@ from aff_shared.bundles.bundle import (
     MixerSpec,
     QueryEncoderSpec,
     build_manifest,
+    describe_imported_space,
     load_manifest,
+    load_served_manifest,
     verify_files,
     write_manifest,
 )
@@ -312,3 +314,51 @@ def test_a_served_file_cannot_pass_for_prototypes_and_so_leave_the_fingerprint(b
     _alter(bundle, "prototypes", value="query_encoder.onnx")
     with pytest.raises(BundleFormatError, match="file that is served"):
         load_manifest(bundle)
+
+
+def test_an_imported_space_is_identified_by_name_and_dimension(tmp_path: Path) -> None:
+    imported = describe_imported_space(tmp_path, "clip", 16)
+    write_manifest(tmp_path, imported)
+    assert load_served_manifest(tmp_path) == imported
+    assert describe_imported_space(tmp_path, "clip", 17).space.id != imported.space.id
+    assert describe_imported_space(tmp_path, "dino", 16).space.id != imported.space.id
+    (tmp_path / "query_encoder.onnx").write_bytes(b"query")
+    stretched = Preprocessing(resize="stretch", size=96)
+    spec = QueryEncoderSpec(model="query_encoder.onnx", architecture="vit", preprocessing=stretched)
+    with_encoder = describe_imported_space(tmp_path, "clip", 16, spec)
+    assert with_encoder.space == imported.space
+    assert with_encoder.fingerprint != imported.fingerprint
+    write_manifest(tmp_path, with_encoder)
+    assert load_served_manifest(tmp_path) == with_encoder
+    (tmp_path / "query_encoder.onnx").write_bytes(b"other")
+    with pytest.raises(BundleIntegrityError, match="Import the vectors again"):
+        verify_files(tmp_path, with_encoder)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"name": "dino"}, BundleIntegrityError, "space id does not follow"),
+        ({"fingerprint": "0" * 64}, BundleIntegrityError, "fingerprint does not follow"),
+        ({"name": "no name/"}, BundleFormatError, "name"),
+        ({"format_version": 4}, BundleFormatError, "newer than this release reads"),
+        ({"kind": "other"}, BundleFormatError, "newer than this release reads"),
+    ],
+)
+def test_an_altered_imported_space_is_rejected(
+    tmp_path: Path, change: dict[str, Any], error: type[BundleError], message: str
+) -> None:
+    path = write_manifest(tmp_path, describe_imported_space(tmp_path, "clip", 16))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(error, match=message):
+        load_served_manifest(tmp_path)
+
+
+def test_a_trained_bundle_is_served_and_an_imported_space_has_no_gallery_side(tmp_path: Path) -> None:
+    _write_files(tmp_path)
+    manifest = _manifest(tmp_path)
+    write_manifest(tmp_path, manifest)
+    assert load_served_manifest(tmp_path) == manifest
+    write_manifest(tmp_path, describe_imported_space(tmp_path, "clip", 16))
+    with pytest.raises(BundleFormatError, match="has no gallery side"):
+        load_manifest(tmp_path)

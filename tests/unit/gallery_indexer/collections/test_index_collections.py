@@ -13,11 +13,18 @@ from typing import Any, Literal
 import pytest
 from prometheus_client import CollectorRegistry
 
-from aff_shared.bundles.bundle import BundleManifest, load_manifest
+from aff_shared.bundles.bundle import (
+    BundleManifest,
+    ImportedSpace,
+    describe_imported_space,
+    load_manifest,
+    write_manifest,
+)
 from aff_shared.bundles.bundle_repository import BundleRepository
 from aff_shared.errors import (
     BundleUnknownError,
     EmbeddingSpaceMismatchError,
+    EncoderMissingError,
     GalleryMissingError,
     StoreUnavailableError,
 )
@@ -39,7 +46,7 @@ from gallery_indexer.settings import IndexerSettings
 from tests.support.detachable_gallery_store import DetachableGalleryStore
 from tests.support.dummy_bundle import write_dummy_bundle
 from tests.support.fake_gallery_encoder import FakeGalleryEncoder
-from tests.support.gallery_points import make_space
+from tests.support.gallery_points import make_points, make_space
 from tests.support.local_qdrant_client import make_local_qdrant_client
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
 from tests.support.plain_photograph import plain_png
@@ -404,6 +411,48 @@ async def test_a_live_collection_without_its_bundle_is_an_error(bundles: BundleR
     with pytest.raises(EmbeddingSpaceMismatchError):
         async with _collections(bundles, catalogue):
             pass
+
+
+def _imported(bundles: BundleRepository) -> ImportedSpace:
+    directory = bundles.default.parent / "clip"
+    directory.mkdir()
+    imported = describe_imported_space(directory, "clip", FakeGalleryEncoder.dimension)
+    write_manifest(directory, imported)
+    return imported
+
+
+async def test_an_imported_gallery_is_managed_and_no_image_is_embedded_for_it(bundles: BundleRepository) -> None:
+    catalogue, imported = MemoryGalleryCatalogue(), _imported(bundles)
+    await catalogue.create(imported.space)
+    async with _collections(bundles, catalogue) as collections:
+        await (await catalogue.collection(imported.space)).upsert(
+            [make_points(1, dimension=imported.space.dimension)[0]]
+        )
+        assert await collections.ready() == imported
+        assert collections.served(imported.space.id) == imported
+        assert collections.opened(imported.space.id) is None
+        assert await (await collections.live_store()).count() == 1
+        for call in (collections.live(), collections.index(_images(red=RED)), collections.up_to_date([])):
+            with pytest.raises(EncoderMissingError) as raised:
+                await call
+            assert raised.value.item == "clip"
+        edit = EditGallery(collections, PayloadLimits(1000))
+        assert await edit.change_payload("item-0", lambda _: {"city": "Bern"}) == {"city": "Bern"}
+        assert await edit.delete_all() == 1
+
+
+async def test_images_are_indexed_into_the_collection_that_replaces_an_imported_one(bundles: BundleRepository) -> None:
+    catalogue, imported = MemoryGalleryCatalogue(), _imported(bundles)
+    await catalogue.create(imported.space)
+    async with _collections(bundles, catalogue) as collections:
+        await collections.build("new")
+        assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
+        assert await _ids(catalogue, _space(bundles, "new")) == ["red"]
+        assert await _ids(catalogue, imported.space) == []
+        await catalogue.switch(_space(bundles, "new").id)
+        await catalogue.drop(imported.space.id)
+        assert (await collections.ready()).space == _space(bundles, "new")
+        assert collections.served(imported.space.id) is None
 
 
 async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_harm(bundles: BundleRepository) -> None:

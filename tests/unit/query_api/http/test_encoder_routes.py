@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import numpy as np
 import onnxruntime
 import pytest
 
+from aff_shared.bundles.bundle import describe_imported_space, write_manifest
+from tests.support.plain_photograph import plain_png
 from tests.support.problems import require_problem
-from tests.support.query_service import QueryService
-from tests.support.tiny_query_encoder import tiny_embedding
+from tests.support.query_service import QueryService, colour_gallery
+from tests.support.tiny_query_encoder import DIMENSION, tiny_embedding
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +29,46 @@ async def test_the_encoder_is_described_as_a_device_needs_it(client: httpx.Async
     content = (service.settings.bundle_path / manifest.query_encoder.model).read_bytes()
     assert (graph["precision"], graph["size_bytes"]) == ("fp32", len(content))
     assert graph["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+async def test_the_description_is_sent_again_only_if_it_changed(client: httpx.AsyncClient) -> None:
+    first = await client.get("/encoder")
+    assert "no-cache" in first.headers["cache-control"]
+    again = await client.get("/encoder", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    other = await client.get("/encoder", headers={"if-none-match": '"another"'})
+    assert (other.status_code, other.json()) == (200, first.json())
+
+
+async def test_without_a_query_encoder_photographs_are_rejected_and_embeddings_are_searched(
+    service: QueryService, tmp_path: Path
+) -> None:
+    directory = tmp_path / "bundles" / "clip"
+    directory.mkdir(parents=True)
+    imported = describe_imported_space(directory, "clip", DIMENSION)
+    write_manifest(directory, imported)
+    gallery = await colour_gallery(imported.space)
+    settings = service.settings.model_copy(update={"bundle_path": directory})
+    async with replace(service, settings=settings).running(gallery) as client:
+        ready = (await client.get("/readyz")).json()
+        assert (ready["bundle"], ready["fingerprint"]) == ("clip", imported.fingerprint)
+        for request in (
+            client.post("/search", files={"image": plain_png((255, 0, 0))}),
+            client.post("/search/batch", files={"image": plain_png((255, 0, 0))}),
+            client.get("/encoder"),
+            client.get("/encoder/model.onnx"),
+        ):
+            require_problem(await request, 409, "encoder_missing", item="clip")
+        body = {"embedding": tiny_embedding((255, 0, 0)).tolist(), "fingerprint": imported.fingerprint}
+        for response in (
+            await client.post("/search/embedding", json=body),
+            await client.post("/search/similar?id=red"),
+        ):
+            assert response.status_code == 200
+        assert (await client.post("/search/embedding", json=body)).json()["hits"][0]["id"] == "red"
+        body["fingerprint"] = service.manifest.fingerprint
+        require_problem(await client.post("/search/embedding", json=body), 409, "encoder_mismatch", item="fingerprint")
+        assert (await client.get("/images")).json()["total"] == 4
 
 
 async def test_a_graph_that_is_named_by_its_content_may_be_kept_for_ever_and_runs(client: httpx.AsyncClient) -> None:
