@@ -95,6 +95,12 @@ class PhotographListError(PhotographSourceError):
     code, title = "photograph_list_invalid", "Unreadable list of photographs"
 
 
+class DatasetError(PhotographSourceError):
+    """A data set in Parquet or Arrow files is missing, cannot be read, or lacks a column."""
+
+    code, title = "dataset_unusable", "Unusable data set"
+
+
 class LabelsUnclearError(PhotographSourceError):
     """Subfolders may be instances or albums, and the user cannot be prompted."""
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from aff_toolkit.data.photograph_source import (
     CsvSource,
+    DatasetSource,
     FolderSource,
     Gldv2Source,
     PathSource,
@@ -18,6 +19,7 @@ from aff_toolkit.data.photograph_source import (
     source_of_path,
 )
 from aff_toolkit.errors import PhotographListError, PhotographSourceError
+from tests.support.hub_datasets import images_table, write_dataset_file
 from tests.support.images import jpeg_bytes
 
 
@@ -56,7 +58,7 @@ def test_whether_subfolders_are_things_can_be_decided_for_a_folder_and_not_for_a
     assert source_of_path(tmp_path, labelled=True) == FolderSource(path=tmp_path)
     assert source_of_path(tmp_path, labelled=False) == UnlabelledSource(path=tmp_path)
     (tmp_path / "list.csv").write_text("path,instance\na.jpg,tower\n")
-    with pytest.raises(PhotographSourceError, match="is a list with labels"):
+    with pytest.raises(PhotographSourceError, match="is a list or a data set"):
         source_of_path(tmp_path / "list.csv", labelled=False)
 
 
@@ -81,10 +83,48 @@ def test_a_path_in_a_recipe_is_what_exists_when_it_is_read(tmp_path: Path) -> No
     assert [photograph.instance for photograph in source.photographs()] == ["a.jpg", "tower/1.jpg"]
 
 
+@pytest.mark.parametrize("name", ["train-0.parquet", "train-0.arrow"])
+def test_a_data_set_is_found_by_its_files(tmp_path: Path, name: str) -> None:
+    table = images_table([jpeg_bytes()] * 2, [0, 1])
+    path = write_dataset_file(tmp_path / "set" / "data" / name, table)
+    write_dataset_file(tmp_path / "set" / "data" / "test-0.parquet", images_table([jpeg_bytes()], [0]))
+    source = source_of_path(tmp_path / "set")
+    assert source == DatasetSource(path=tmp_path / "set")
+    assert source.labelled
+    found = source.photographs()
+    assert [(one.name, one.instance) for one in found] == [(f"data/{name}/1", "cat"), (f"data/{name}/2", "dog")]
+    assert [one.name for one in DatasetSource(path=tmp_path / "set", split="test").photographs()] == [
+        "data/test-0.parquet/1"
+    ]
+    assert [one.name for one in source_of_path(path).photographs()] == [f"{name}/1", f"{name}/2"]
+    with pytest.raises(PhotographSourceError, match="is a list or a data set"):
+        source_of_path(path, labelled=False)
+
+
+def test_a_data_set_without_a_column_of_instances_has_no_labels(tmp_path: Path) -> None:
+    table = images_table([jpeg_bytes()], [0]).drop_columns(["label"])
+    source = source_of_path(write_dataset_file(tmp_path / "a.parquet", table))
+    assert not source.labelled
+    assert [one.instance for one in source.photographs()] == ["a.parquet/1"]
+
+
+def test_a_data_set_of_a_recipe_has_a_path_or_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    folder = tmp_path / "owner___name" / "default" / "0.0.0" / "ab"
+    write_dataset_file(folder / "name-train.arrow", images_table([jpeg_bytes()], [1]))
+    (folder / "dataset_info.json").write_text("{}")
+    adapter: TypeAdapter[PhotographSource] = TypeAdapter(PhotographSource)
+    source = adapter.validate_python({"kind": "dataset", "name": "owner/name"})
+    assert [one.instance for one in source.photographs()] == ["dog"]
+    for settings in ({}, {"path": "a", "name": "b"}):
+        with pytest.raises(ValidationError, match="either path or name"):
+            adapter.validate_python({"kind": "dataset", **settings})
+
+
 @pytest.mark.parametrize("name", ["nothing", "photograph.jpg"])
 def test_anything_else_is_rejected(tmp_path: Path, name: str) -> None:
     _photograph(tmp_path / "photograph.jpg")
-    with pytest.raises(PhotographSourceError, match=r"neither a folder nor a \.csv"):
+    with pytest.raises(PhotographSourceError, match=r"neither a folder nor a \.csv, \.tsv, \.parquet"):
         source_of_path(tmp_path / name)
 
 

@@ -9,12 +9,14 @@ import pytest
 from aff_toolkit.data.image_files import FolderError
 from aff_toolkit.data.photograph_source import (
     CsvSource,
+    DatasetSource,
     FolderSource,
     PathSource,
     ScenesSource,
     UnlabelledSource,
 )
 from aff_toolkit.data.training_source import TrainingSource, absent_sources, describe_source, licences_of, load_sources
+from tests.support.hub_datasets import images_table, write_dataset_file
 from tests.support.images import jpeg_bytes
 from tests.support.plain_photograph import plain_png
 
@@ -94,3 +96,8 @@ def test_a_list_states_how_many_things_it_names_and_scenes_need_no_word(tmp_path
     source = CsvSource(path=tmp_path / "list.csv", roles=None)
     assert describe_source(source) == [f"{tmp_path / 'list.csv'}: 3 photographs of 2 things"]
     assert describe_source(ScenesSource(instances=2, views=2)) == []
+    path = write_dataset_file(tmp_path / "set.parquet", images_table([b"", b""], [0, 1]))
+    assert describe_source(DatasetSource(path=path)) == [f"{path}: 2 photographs of 2 things"]
+    unlabelled = images_table([b"", b""], [0, 1]).drop_columns(["label"])
+    path = write_dataset_file(tmp_path / "set.parquet", unlabelled)
+    assert describe_source(DatasetSource(path=path)) == [f"{path}: 2 photographs without labels"]

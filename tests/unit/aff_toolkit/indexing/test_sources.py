@@ -20,8 +20,10 @@ import pytest
 from pyarrow import parquet
 
 from aff_shared.errors import AffError, MissingExtraError
+from aff_toolkit.errors import DatasetError
 from aff_toolkit.indexing.source_item import SourceError
 from aff_toolkit.indexing.sources import source_items
+from tests.support.hub_datasets import IMAGE, images_table, write_dataset_file
 
 
 def _write(folder: Path, *names: str) -> None:
@@ -290,9 +292,6 @@ def test_a_parquet_list_whose_column_names_are_no_text_is_rejected(tmp_path: Pat
         list(source_items(str(tmp_path / "list.parquet")))
 
 
-IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-
-
 def _parquet(file: Path, /, **columns: Any) -> Path:
     parquet.write_table(pa.table(columns), file)
     return file
@@ -350,6 +349,61 @@ def test_a_damaged_parquet_list_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "list.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="cannot be read"):
         list(source_items(str(tmp_path / "list.parquet")))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_folder_or_pattern_of_a_data_set_is_one_source(tmp_path: Path, suffix: str) -> None:
+    tables = {"train-10": images_table([b"three"], [None]), "train-9": images_table([b"one", None, b"two"], [0, 1, 1])}
+    for name, table in tables.items():
+        write_dataset_file(tmp_path / "set" / "data" / f"{name}.{suffix}", table)
+    (tmp_path / "set" / "README.md").write_text("text")
+    for location, start in ((tmp_path / "set", "data/"), (tmp_path / "set" / "data" / f"train-*.{suffix}", "")):
+        first, empty, second, third = source_items(str(location))
+        assert [item.id for item in (first, second, third)] == [
+            *(f"{start}train-9.{suffix}/{row}" for row in (1, 3)),
+            f"{start}train-10.{suffix}/1",
+        ]
+        assert [item.read() for item in (first, second, third)] == [b"one", b"two", b"three"]
+        assert [item.payload for item in (first, second, third)] == [{"label": "cat"}, {"label": "dog"}, {}]
+        with pytest.raises(SourceError, match="row 2: column image is empty"):
+            empty.read()
+    with pytest.raises(SourceError, match="no file has such a name"):
+        list(source_items(str(tmp_path / "set" / f"test-*.{suffix}")))
+
+
+def test_an_id_of_another_file_of_a_data_set_fails_alone(tmp_path: Path) -> None:
+    for number in (1, 2):
+        images = pa.array([{"bytes": b"one", "path": "image.jpg"}], IMAGE)
+        _parquet(tmp_path / f"{number}.parquet", image=images)
+    good, again = source_items(str(tmp_path))
+    assert (good.id, good.read()) == ("image.jpg", b"one")
+    with pytest.raises(SourceError, match="an earlier row has the same id"):
+        again.read()
+
+
+def test_a_data_set_of_the_hub_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    folder = tmp_path / "owner___name" / "default" / "0.0.0" / "ab"
+    write_dataset_file(folder / "name-train.arrow", images_table([b"one"], [0]))
+    write_dataset_file(folder / "name-test.arrow", images_table([b"two"], [1]))
+    (folder / "dataset_info.json").write_text("{}")
+    assert _contents("hf:owner/name?split=test") == {"name-test.arrow/1": b"two"}
+    assert len(_contents("hf:owner/name")) == 2
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DatasetError, match="owner/other: is not on this machine"):
+        list(source_items("hf:owner/other"))
+
+
+def test_a_stream_of_images_is_read_a_few_at_a_time(tmp_path: Path) -> None:
+    """200 images of 256 kB, in batches of 4: the memory of pyarrow stays at a few batches."""
+    table = images_table([bytes(2**18)] * 200, [0] * 200)
+    path = write_dataset_file(tmp_path / "big.arrow", table, rows_together=4)
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for item in source_items(str(path)):
+        assert len(item.read()) == 2**18
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 10 * 2**20
 
 
 def test_parquet_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,8 @@ def index(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder, pattern such as 'photos/**/*.jpg', CSV or Parquet list, or tar files; a path, or a URL such "
-            "as s3://bucket/photographs."
+            help="Folder, pattern such as 'photos/**/*.jpg', list or data set in CSV, Parquet or Arrow, or tar files; "
+            "a path, a URL such as s3://bucket/photographs, or hf:OWNER/NAME for a data set of the Hugging Face hub."
         ),
     ],
     indexer_url: IndexerUrl = DEFAULT_INDEXER_URL,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aff_toolkit.data import Settings
+from aff_toolkit.data.dataset_rows import DataFile, dataset_photographs
 from aff_toolkit.data.folder import folder_photographs, survey_folder, unlabelled_photographs
+from aff_toolkit.data.hub_datasets import DATA_SUFFIXES, hub_folder, is_data_folder, training_files
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_lists import csv_photographs, gldv2_photographs
 from aff_toolkit.data.scenes import scene_photographs
@@ -107,6 +109,58 @@ class Gldv2Source(_Source):
         return gldv2_photographs(self.path, self.images or self.path.parent / "train", min_side=min_side)
 
 
+class DatasetSource(_Source):
+    """A data set of the Hugging Face hub, on this machine; exactly one of `path` and `name` is set.
+
+    Attributes:
+        path: Parquet or Arrow file, or a folder with such files: see data_files.
+        name: Name on the hub: see hub_folder.
+        config: Configuration of a named data set with several.
+        split: Rows of this split; None for `train`, or for all rows if there are no splits.
+        image: Column of the images; None for the only one, or the one called `image`.
+        instance: Column of the instances; None for `instance`, `label`, or the only one of the type ClassLabel. Without
+            such a column, each photograph is a separate instance.
+    """
+
+    kind: Literal["dataset"] = "dataset"
+    path: Path | None = None
+    name: str | None = None
+    config: str | None = None
+    split: str | None = None
+    image: str | None = None
+    instance: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.name is None):
+            raise ValueError("set either path or name")
+        return self
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a column of instances.
+
+        Raises:
+            DatasetError: See photographs.
+        """
+        return self._files()[0].instance_column(self.instance) is not None
+
+    def photographs(self, *, min_side: int | None = None) -> list[Photograph]:
+        """See dataset_photographs.
+
+        Raises:
+            DatasetError: The files are missing or cannot be read, or a column is missing.
+        """
+        return dataset_photographs(self._files(), image=self.image, instance=self.instance, min_side=min_side)
+
+    def _files(self) -> list[DataFile]:
+        root = self.path or hub_folder(self.name or "", self.config)
+        paths = training_files(root, self.split)
+        if not root.is_dir():
+            root = root.parent
+        return [DataFile(path, path.relative_to(root).as_posix()) for path in paths]
+
+
 class ScenesSource(_Source):
     """Procedural landmarks; each view draws its difficulty between the two bounds.
 
@@ -136,7 +190,7 @@ class ScenesSource(_Source):
 
 
 class PathSource(_Source):
-    """A folder with or without labels, or a CSV file, which is determined when it is read; see source_of_path."""
+    """A folder with or without labels, a list, or a data set, by its contents when it is read; see source_of_path."""
 
     kind: Literal["path"] = "path"
     path: Path
@@ -156,30 +210,36 @@ class PathSource(_Source):
 
 
 PhotographSource = Annotated[
-    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | ScenesSource | PathSource, Field(discriminator="kind")
+    FolderSource | UnlabelledSource | CsvSource | Gldv2Source | DatasetSource | ScenesSource | PathSource,
+    Field(discriminator="kind"),
 ]
 
 
 def source_of_path(
     path: Path, *, labelled: bool | None = None
-) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source:
+) -> FolderSource | UnlabelledSource | CsvSource | Gldv2Source | DatasetSource:
     """Return the source of a path of a recipe or of the command line, by its form.
 
-    A `.csv` with the columns landmark_id and images is GLDv2's, any other one lists photographs. A folder with most
-    images in subfolders has one instance per subfolder, any other folder is unlabelled; `labelled` overrides that.
+    A `.csv` with the columns landmark_id and images is GLDv2's, any other one lists photographs. A Parquet or Arrow
+    file, or a folder with such files and without images, is a data set. A folder with most images in subfolders has one
+    instance per subfolder, any other folder is unlabelled; `labelled` overrides that.
 
     Raises:
-        PhotographSourceError: Neither a folder nor a CSV file; or `labelled` is given for a CSV file.
+        PhotographSourceError: Neither a folder, nor a CSV file, nor a data set; or `labelled` is given for a list or a
+            data set.
         FolderError: See survey_folder.
     """
-    if path.is_dir():
+    is_dataset = is_data_folder(path) if path.is_dir() else path.is_file() and path.suffix.lower() in DATA_SUFFIXES
+    if path.is_dir() and not is_dataset:
         by_folder = survey_folder(path).labelled if labelled is None else labelled
         return FolderSource(path=path) if by_folder else UnlabelledSource(path=path)
-    if path.suffix.lower() not in {".csv", ".tsv"} or not path.is_file():
-        raise PhotographSourceError("is neither a folder nor a .csv or .tsv file", item=str(path))
+    if not is_dataset and (path.suffix.lower() not in {".csv", ".tsv"} or not path.is_file()):
+        raise PhotographSourceError("is neither a folder nor a .csv, .tsv, .parquet or .arrow file", item=str(path))
     if labelled is not None:
-        detail = "is a list with labels; --labelled and --unlabelled are for folders"
+        detail = "is a list or a data set; --labelled and --unlabelled are for folders"
         raise PhotographSourceError(detail, item=str(path))
+    if is_dataset:
+        return DatasetSource(path=path)
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         header = stream.readline()
     return Gldv2Source(path=path) if header.strip() == "landmark_id,images" else CsvSource(path=path, roles=None)

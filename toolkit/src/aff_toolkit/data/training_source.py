@@ -11,6 +11,7 @@ from aff_toolkit.data import Settings
 from aff_toolkit.data.folder import FolderSurvey, survey_folder
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.photograph_source import (
+    DatasetSource,
     FolderSource,
     PathSource,
     PhotographSource,
@@ -40,7 +41,7 @@ class TrainingSource(Settings):
 
     @property
     def path(self) -> Path | None:
-        """Path of the photographs; None for rendered ones."""
+        """Path of the photographs; None for rendered ones, and for a data set with a name."""
         return None if isinstance(self.photographs, ScenesSource) else self.photographs.path
 
     @property
@@ -120,8 +121,11 @@ def describe_source(source: PhotographSource, *, options: bool = False) -> list[
     if isinstance(source, ScenesSource):
         return []
     photographs = source.photographs()
+    place = source.name if isinstance(source, DatasetSource) and source.name else source.path
+    if not source.labelled:
+        return [f"{place}: {len(photographs)} photographs without labels"]
     things = len({photograph.instance for photograph in photographs})
-    return [f"{source.path}: {len(photographs)} photographs of {things} things"]
+    return [f"{place}: {len(photographs)} photographs of {things} things"]
 
 
 def unreadable_folders(source: PhotographSource) -> tuple[str, ...]:

@@ -1,16 +1,28 @@
-"""Lists of images with their payloads: CSV and Parquet."""
+"""Lists of images with their payloads, and data sets: CSV, Parquet and Arrow."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
 from aff_shared.schemas.indexing import JsonObject
+from aff_toolkit.data.dataset_rows import IMAGE
+from aff_toolkit.data.folder import natural_key
+from aff_toolkit.data.hub_datasets import data_files, is_hub_name, located_files
 from aff_toolkit.data.text_table import PATH_COLUMNS, URL_COLUMN, find_column
 from aff_toolkit.indexing.file_systems import Place, has_protocol
-from aff_toolkit.indexing.manifest_tables import IMAGE, PAYLOAD, ManifestRow, ManifestTable, csv_table, parquet_table
+from aff_toolkit.indexing.manifest_tables import (
+    PAYLOAD,
+    ManifestRow,
+    ManifestTable,
+    arrow_table,
+    csv_table,
+    parquet_table,
+)
 from aff_toolkit.indexing.remote_files import is_web, without_query
 from aff_toolkit.indexing.source_item import SourceError, SourceItem, id_of_path, reading, unusable
 
@@ -18,28 +30,52 @@ _SHOWN_CHARACTERS = 100
 
 
 def manifest_items(location: str) -> Iterator[SourceItem]:
-    """Yield the images that a CSV or Parquet file lists, or holds.
+    """Yield the images that a CSV, Parquet or Arrow file lists, or holds, or those of a data set of several such files.
 
     Column `path` or `url` is the location of an image, relative to the list's directory; the optional column `id` is
     its ID, by default that location; `payload` is a JSON object, and every other column with a name goes into the
-    payload. These names may be in any case. In Parquet, a column may hold the image files themselves. Empty cells are
-    left out.
+    payload. These names may be in any case. In Parquet and Arrow, a column may hold the image files themselves. Empty
+    cells are left out.
+
+    Args:
+        location: A path, a URL, a pattern of Parquet or Arrow files, a folder of them, or `hf:NAME`: see located_files.
 
     Raises:
-        SourceError: The file cannot be read, has no images, or none of the columns. A single unusable row
+        SourceError: A file cannot be read, has no images, or none of the columns. A single unusable row
             fails alone.
+        DatasetError: See located_files and data_files.
         MissingExtraError: Parquet needs pyarrow.
     """
-    place = Place.at(location)
-    open_table = parquet_table if without_query(location).lower().endswith(".parquet") else csv_table
-    with reading(str(place)), open_table(place) as table:
-        source = _Manifest(place, _Columns.of(table, str(place)))
-        empty = True
-        for row in table.rows:
-            empty = False
-            yield from source.items(row)
+    empty, held_ids = True, set[str]()
+    for place, name in _tables(location):
+        suffix = PurePosixPath(without_query(place.path)).suffix.lower()
+        open_table = {".parquet": parquet_table, ".arrow": arrow_table}.get(suffix, csv_table)
+        with reading(str(place)), open_table(place) as table:
+            source = _Manifest(place, name, _Columns.of(table, str(place)), held_ids)
+            for row in table.rows:
+                empty = False
+                yield from source.items(row)
     if empty:
-        raise SourceError("lists no images: there is no row below the names of the columns", item=str(place))
+        raise SourceError("lists no images: there is no row below the names of the columns", item=location)
+
+
+def _tables(location: str) -> Iterator[tuple[Place, str]]:
+    """Yield the files of a list or a data set, and their names below its folder."""
+    if is_hub_name(location):
+        yield from ((Place.at(str(file)), file.name) for file in located_files(location))
+        return
+    place = Place.at(location)
+    if place.local and place.is_folder():
+        folder = Path(place.path)
+        yield from ((Place.at(str(file)), file.relative_to(folder).as_posix()) for file in data_files(folder))
+    elif has_magic(without_query(location)) and not (place.local and place.exists()):
+        root = f"{place.pattern().root.rstrip('/')}/"
+        found = sorted(place.glob(), key=lambda file: natural_key(file.path))
+        if not found:
+            raise SourceError("no file has such a name", item=location)
+        yield from ((file, file.path.removeprefix(root)) for file in found)
+    else:
+        yield place, place.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +134,11 @@ class _Columns:
 class _Manifest:
     """Converts rows of a list to items."""
 
-    def __init__(self, place: Place, columns: _Columns) -> None:
+    def __init__(self, place: Place, name: str, columns: _Columns, held_ids: set[str]) -> None:
         self._place = place
+        self._name = name
         self._columns = columns
-        self._held_ids: set[str] = set()
+        self._held_ids = held_ids
 
     def items(self, row: ManifestRow) -> Iterator[SourceItem]:
         """Yield the images of a row: one, except where a list holds several in a row."""
@@ -112,7 +149,7 @@ class _Manifest:
         for number, (data, path) in enumerate(held, start=1):
             item_id = own_id or id_of_path(where)
             if data is not None and not item_id:
-                item_id = f"{self._place.path.rpartition('/')[2]}/{row.number}"
+                item_id = f"{self._name}/{row.number}"
             if path and not own_id:
                 item_id = id_of_path(path)
             elif len(held) > 1:

@@ -1,4 +1,4 @@
-"""Lists of images as tables: CSV, whose headings may name types, and Parquet."""
+"""Lists of images as tables: CSV, whose headings may name types, Parquet and Arrow."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, time
-from importlib import import_module
 from typing import Any
 
 from aff_shared.errors import MissingExtraError
+from aff_toolkit.data.dataset_rows import arrow_batches, class_name, class_names, image_columns
 from aff_toolkit.data.text_table import TableRow, TextTable, is_text, require_different
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.indexing_record import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
 
 PAYLOAD = "payload"
-IMAGE = "image"
 
-_IMAGE_FIELDS = {"bytes", "path"}  # of the Hugging Face hub's type Image
 _IMAGES_AT_A_TIME = 32
 _ROWS_AT_A_TIME = 1024
 _SHOWN_CHARACTERS = 60
@@ -46,7 +44,7 @@ class ManifestRow:
 
     Attributes:
         number: From 1, below the headings.
-        name: Position for messages: `line 3` of a text, `row 2` of Parquet.
+        name: Position for messages: `line 3` of a text, `row 2` of Parquet and Arrow.
         values: By column, without those that are empty or cannot be read.
         problem: Why the row cannot be used; empty where it can.
     """
@@ -127,7 +125,7 @@ def _csv_row(number: int, row: TableRow, columns: Sequence[tuple[str, str]]) -> 
 
 @contextmanager
 def parquet_table(place: Place) -> Iterator[ManifestTable]:
-    """Open a list in Parquet.
+    """Open a list or a data set in Parquet.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -139,26 +137,42 @@ def parquet_table(place: Place) -> Iterator[ManifestTable]:
         raise MissingExtraError("reading Parquet needs pyarrow: pip install 'aff-toolkit[parquet]'") from error
     with place.open() as file:
         table = parquet.ParquetFile(file)
-        images = [field.name for field in table.schema_arrow if _holds_images(field.name, field.type)]
+        images = image_columns(table.schema_arrow)
         batches = table.iter_batches(_IMAGES_AT_A_TIME if images else _ROWS_AT_A_TIME)
-        rows = (row for batch in batches for row in batch.to_pylist())
-        named = (_parquet_row(number, row) for number, row in enumerate(rows, start=1))
-        yield ManifestTable(table.schema_arrow.names, images, named)
+        yield _table_of(table.schema_arrow, batches)
 
 
-def _holds_images(name: str, kind: Any) -> bool:
-    types: Any = import_module("pyarrow.types")  # an optional extra, without annotations
-    if types.is_list(kind) or types.is_large_list(kind):
-        return _holds_images(name, kind.value_type)
-    if types.is_struct(kind):
-        return {kind.field(place).name for place in range(kind.num_fields)} >= _IMAGE_FIELDS
-    return name.casefold() == IMAGE and (types.is_binary(kind) or types.is_large_binary(kind))
+@contextmanager
+def arrow_table(place: Place) -> Iterator[ManifestTable]:
+    """Open a list or a data set in Arrow's format, of streams or of files.
+
+    Raises:
+        Exception: Any exception of the file system or of pyarrow.
+    """
+    with place.open() as file:
+        yield _table_of(*arrow_batches(file))
 
 
-def _parquet_row(number: int, row: Mapping[str, Any]) -> ManifestRow:
-    values, problem = {}, ""
+def _table_of(schema: Any, batches: Iterator[Any]) -> ManifestTable:
+    classes = class_names(schema)
+    # A batch of a stream may have a thousand images: their Python objects are made for a few at a time.
+    parts = (
+        batch.slice(first, _IMAGES_AT_A_TIME)
+        for batch in batches
+        for first in range(0, batch.num_rows, _IMAGES_AT_A_TIME)
+    )
+    rows = (row for part in parts for row in part.to_pylist())
+    named = (_typed_row(number, row, classes) for number, row in enumerate(rows, start=1))
+    return ManifestTable(schema.names, image_columns(schema), named)
+
+
+def _typed_row(number: int, row: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> ManifestRow:
+    values: dict[str, Any] = {}
+    problem = ""
     for name, value in row.items():
-        if isinstance(value, date | time):  # datetime is a date
+        if name in classes:
+            values |= {} if (label := class_name(value, classes[name])) is None else {name: label}
+        elif isinstance(value, date | time):  # datetime is a date
             values[name] = value.isoformat()
         elif isinstance(value, str) and name.casefold() == PAYLOAD:
             try:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum, auto
 from glob import has_magic
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from aff_shared.schemas.indexing import IMAGE_SUFFIXES
+from aff_toolkit.data.hub_datasets import DATA_SUFFIXES, is_data_folder, is_hub_name
 from aff_toolkit.data.image_files import UnreadableFolderError, encodable, is_image_name
 from aff_toolkit.indexing.file_systems import FilePattern, Place, has_protocol
 from aff_toolkit.indexing.manifest_source import manifest_items
@@ -89,8 +90,7 @@ def _id_below(file: Place, root: str) -> str:
 
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_PARQUET = ".parquet"
-_MANIFEST = (".csv", ".tsv", _PARQUET)
+_MANIFEST = (".csv", ".tsv", *DATA_SUFFIXES)
 # Files that may hold photographs or list them, and are not read.
 _REMEDIES = {
     (
@@ -108,7 +108,7 @@ _REMEDIES = {
 
 
 class SourceKind(Enum):
-    """Kind of a source: a folder of this machine, or else by the suffix in any case."""
+    """Kind of a source: a folder of this machine, a data set of the hub, or else by the suffix in any case."""
 
     FILES = auto()
     MANIFEST = auto()
@@ -121,8 +121,10 @@ class SourceKind(Enum):
         Raises:
             SourceError: See Place.at; or its suffix is of an archive or a list that is not read.
         """
+        if is_hub_name(location):
+            return cls.MANIFEST
         if not has_protocol(location) and Place.at(location).is_folder():
-            return cls.FILES
+            return cls.MANIFEST if is_data_folder(Path(Place.at(location).path)) else cls.FILES
         name = without_query(location).lower()
         if name.endswith(_TAR):
             return cls.TAR
@@ -138,13 +140,14 @@ def source_items(location: str, *, prefix: str = "", passed_over: Counter[str] |
     """Yield the images of a source, lazily; see docs/indexing.md.
 
     Args:
-        location: A folder, a pattern, a file, a CSV or Parquet list, or tar files; a path, or a URL that fsspec
-            supports.
+        location: A folder, a pattern, a file, a list or data set in CSV, Parquet or Arrow, or tar files; a path, a URL
+            that fsspec supports, or `hf:NAME`.
         prefix: Prefix of all IDs, which distinguishes them from those of other sources.
         passed_over: Counter of files whose names are not those of images, by suffix.
 
     Raises:
         SourceError: It cannot be read.
+        DatasetError: It is a data set of the hub that is not on this machine.
         MissingExtraError: It needs a package that is installed on demand.
     """
     kind = SourceKind.of(location)
@@ -159,5 +162,5 @@ def is_cheap_to_list(location: str) -> bool:
     """Return whether the images of a source can be counted without a transfer of all of them."""
     kind = SourceKind.of(location)
     if has_protocol(location):
-        return kind is SourceKind.MANIFEST and not without_query(location).lower().endswith(_PARQUET)
+        return kind is SourceKind.MANIFEST and not without_query(location).lower().endswith(DATA_SUFFIXES)
     return kind is not SourceKind.TAR
