@@ -1,14 +1,14 @@
 """The gallery store on Qdrant Edge, Qdrant's engine inside this process.
 
 The engine (0.9) holds Python's interpreter lock during every call, from beginning to end. So one thread makes
-all calls: more would only wait for each other, and one alone keeps writes and swaps in order.
+all calls: more would only wait for each other, and one alone keeps writes and swaps in order. While it is idle, a
+search runs in the event loop's thread, which would have to wait for it anyway: that saves two changes of thread.
 
 Building an HNSW graph takes 30 s for 50,000 vectors, and nothing in this process would run meanwhile. So a
 child process builds it on a copy of the shard, while searches and writes continue. Then the changes made in the
 meantime are applied to the copy, which replaces the shard. Until then the vectors outside the graph are
-compared one by one, which is exact. See `graph.indexing_pays`.
-
-The files are copied in another thread: searches continue, and writes wait until that is done.
+compared one by one, which is exact. See `graph.indexing_pays`. The files are copied in another thread: searches
+continue, and writes wait until that is done.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 from aff_shared.errors import GalleryMissingError, StoreError
 from aff_shared.schemas.browsing import GalleryOrder
@@ -55,6 +55,7 @@ class QdrantEdgeStore:
         self._path = path
         self._gallery = gallery
         self._engine = ThreadPoolExecutor(max_workers=1, thread_name_prefix=self.name)
+        self._calls: set[Future[Any]] = set()  # unfinished ones in that thread
         self._writing = asyncio.Lock()  # also held while files are copied, and when a copy is adopted
         self._quiet: asyncio.TimerHandle | None = None
         self._index_by = 0.0
@@ -128,7 +129,7 @@ class QdrantEdgeStore:
 
     async def search(self, embedding: Embedding, **query: Unpack[NearestQuery]) -> list[GalleryHit]:
         """Return the nearest records by descending cosine similarity."""
-        return await self._call(lambda: self._gallery.search(embedding, **query))
+        return await self._call(lambda: self._gallery.search(embedding, **query), here=not self._calls)
 
     async def most_hits(self) -> int | None:
         """Return None: any number."""
@@ -194,16 +195,22 @@ class QdrantEdgeStore:
         async with self._writing:
             return await self._call(work)
 
-    async def _call(self, work: Callable[[], _Result]) -> _Result:
-        """Run blocking work in the engine's thread; the engine's exceptions become a StoreError."""
+    async def _call(self, work: Callable[[], _Result], *, here: bool = False) -> _Result:
+        """Run blocking work in the engine's thread, or here; the engine's exceptions become a StoreError."""
         if self._closed:
             raise GalleryMissingError("this collection was dropped, or its store was closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._engine, work)
+            return work() if here else await self._in_thread(work)
         except BaseException as error:
             if isinstance(error, StoreError) or not is_of_the_engine(error):
                 raise
             raise error_of_call(error, self._path) from error
+
+    def _in_thread(self, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
+        call = self._engine.submit(work)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return asyncio.wrap_future(call)
 
     def _index_when_quiet(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +180,20 @@ async def test_what_the_engine_rejects_is_a_rejection_and_spoils_nothing(tmp_pat
     again = await _open(tmp_path)
     assert await again.count() == 3
     await again.close()
+
+
+async def test_a_search_waits_for_earlier_writes_and_needs_no_other_thread_without_them(tmp_path: Path) -> None:
+    store = await _open(tmp_path)
+    await store.create(SPACE)
+    await store.close()
+    store = await _open(tmp_path)
+    (written,) = make_points(1)
+
+    nothing = await store.search(written.embedding, limit=1)
+    threads = [thread.name for thread in threading.enumerate()]
+    _, found = await asyncio.gather(store.upsert([written]), store.search(written.embedding, limit=1))
+    await store.close()
+
+    assert nothing == []
+    assert not any(name.startswith(store.name) for name in threads)
+    assert [hit.record.item_id for hit in found] == ["item-0"]
