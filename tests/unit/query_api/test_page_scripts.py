@@ -7,10 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from aff_shared.schemas.indexing import ReceiptStatus
 from query_api.http import page_files
 
 RunScript = Callable[[str], Any]
@@ -123,6 +124,21 @@ _BROWSER = """
         while (queue.isBusy);
     };
 """
+
+
+def test_the_page_shows_every_status_of_receipts(run_script: RunScript) -> None:
+    script = f"""
+        const respond = null;
+        {_BROWSER}
+        const {{ STATUSES }} = await import("./upload_queue.js");
+        const {{ t }} = await import("./texts.js");
+        const shown = Object.entries(STATUSES).filter(([name]) => name !== "waiting" && t(`status_${{name}}`));
+        const groups = Object.values(STATUSES).filter(({{ group }}) => group && !t(`group_${{group}}`));
+        report(JSON.stringify([shown.map(([name]) => name), groups.length]));
+    """
+    shown, without_name = run_script(script)
+    assert set(get_args(ReceiptStatus)) == set(shown) - {"sending", "lost"}
+    assert without_name == 0
 
 
 def test_a_file_that_fails_a_request_does_not_fail_the_other_files(run_script: RunScript) -> None:

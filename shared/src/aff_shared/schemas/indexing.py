@@ -75,6 +75,9 @@ class IndexRequest(BaseModel):
     images: list[IndexImage] = Field(min_length=1)
 
 
+ReceiptStatus = Literal["indexed", "updated", "duplicate", "rejected"]
+
+
 class Receipt(BaseModel):
     """Outcome of one image; receipts have the order of the images.
 
@@ -96,7 +99,7 @@ class Receipt(BaseModel):
     index: int
     id: str | None
     name: str | None = None
-    status: Literal["indexed", "updated", "duplicate", "rejected"]
+    status: ReceiptStatus
     extractors: tuple[str, ...] | None = None
     found_nothing: tuple[str, ...] | None = None
     error: Problem | None = None
@@ -114,7 +117,7 @@ class IndexSummary(BaseModel):
 
     @staticmethod
     def of(statuses: Iterable[str]) -> IndexSummary:
-        """Count the statuses of receipts."""
+        """Count the statuses of receipts; or return the counts of a Counter of them."""
         counts = Counter(statuses)
         return IndexSummary(**{name: counts[name] for name in IndexSummary.model_fields})
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import Any, get_args
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from aff_shared.schemas.indexing import IndexItem, IndexRequest
+from aff_shared.schemas.indexing import IndexItem, IndexRequest, IndexSummary, ReceiptStatus
 from aff_shared.schemas.item_id import ItemId
 
 
@@ -35,3 +36,10 @@ def test_an_item_of_another_form_is_rejected(document: Any) -> None:
 def test_a_request_without_images_is_rejected() -> None:
     with pytest.raises(ValidationError):
         IndexRequest(images=[])
+
+
+def test_a_summary_counts_every_status_of_receipts() -> None:
+    assert list(IndexSummary.model_fields) == list(get_args(ReceiptStatus))
+    summary = IndexSummary.of(["updated", "rejected", "updated"])
+    assert summary.model_dump() == {"indexed": 0, "updated": 2, "duplicate": 0, "rejected": 1}
+    assert IndexSummary.of(Counter(updated=2, rejected=1)) == summary

@@ -173,7 +173,7 @@ class _Sender:
 
     def _without_known(self, images: Sequence[_Image], asked: Sequence[LookupImage]) -> list[_Image]:
         known = self._known(asked)
-        self._record.add(IndexSummary(indexed=0, updated=0, duplicate=len(known), rejected=0))
+        self._record.add(IndexSummary.of(["duplicate"] * len(known)))
         return [image for image in images if image.id not in known]
 
     def _known(self, asked: Sequence[LookupImage]) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from aff_shared.schemas.gallery import IndexActivity
-from aff_shared.schemas.indexing import Receipt
+from aff_shared.schemas.indexing import IndexSummary, Receipt
 from aff_shared.web.observability import LATENCY_BUCKETS_S, span
 
 Stage = Literal["fetch", "decode", "prepare", "encode", "keep", "upsert"]
@@ -101,10 +101,7 @@ class IndexMetrics:
     def activity(self) -> IndexActivity:
         """Return the counts since the start."""
         return IndexActivity(
-            indexed=self._statuses["indexed"],
-            updated=self._statuses["updated"],
-            duplicate=self._statuses["duplicate"],
-            rejected=self._statuses["rejected"],
+            **IndexSummary.of(self._statuses).model_dump(),
             images_per_s=self._rate.per_s(),
             in_flight=self._images_in_flight,
         )

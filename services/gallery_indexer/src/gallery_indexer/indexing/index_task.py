@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from aff_shared.errors import AffError, InvalidItemsError, RepeatedIdError
 from aff_shared.images.details import photograph_details
-from aff_shared.schemas.indexing import IndexItem, JsonObject, Receipt
+from aff_shared.schemas.indexing import IndexItem, JsonObject, Receipt, ReceiptStatus
 from aff_shared.schemas.item_id import canonical_id, require_addressable
 from aff_shared.schemas.payload_schema import PayloadType, key_of_another_type
 from aff_shared.schemas.problem import problem_of
@@ -163,8 +162,7 @@ class IndexTask:
         payload = self._stored_payload
         for position, image in self.images:
             before, payload = payload, image.payload_after(payload)
-            status: Literal["indexed", "updated", "duplicate"]
-            status = "duplicate" if same_payload(before, payload) else "updated"
+            status: ReceiptStatus = "duplicate" if same_payload(before, payload) else "updated"
             if self.needs_embedding and not receipts:
                 status = "updated" if self.stored else "indexed"
             receipts.append(

@@ -5,22 +5,18 @@ import { chosenPhotographs } from "./dropped_files.js";
 import { button, el, filePicker, icon } from "./dom.js";
 import { announce, failure, kindOf, note, notice, sentence } from "./messages.js";
 import { t } from "./texts.js";
+import { STATUSES } from "./upload_queue.js";
 
 const FIRST_ROWS = 100;
-const GROUPS = {
-  all: () => true,
-  waiting: ({ status }) => status === "waiting" || status === "sending",
-  added: ({ status }) => status === "indexed" || status === "updated",
-  duplicate: ({ status }) => status === "duplicate",
-  rejected: ({ status }) => status === "rejected",
-};
-const MARKS = { indexed: "check", updated: "check", duplicate: "check", rejected: "warning" };
+const ALL = "all";
+const GROUPS = [ALL, ...new Set(Object.values(STATUSES).flatMap(({ group }) => group ?? []))];
+const isIn = (group, { status }) => group === ALL || STATUSES[status].group === group;
 
 export class AddView {
   /** @param app Has the page's `queue` of uploads and `config`, and `go` to another state. */
   constructor(app) {
     this._app = app;
-    this._group = "all";
+    this._group = ALL;
     this._rows = FIRST_ROWS;
     const choose = (files) => app.add(chosenPhotographs(files));
     this._message = el("div.message");
@@ -102,21 +98,22 @@ export class AddView {
     const { queue } = this._app,
       { counts } = queue,
       items = [...queue.items.values()];
-    const pending = counts.waiting + counts.sending,
+    const count = (group) => items.filter((item) => isIn(group, item)).length;
+    const pending = count("waiting"),
+      added = count("added"),
       done = items.length - pending - counts.lost;
-    this._announceEnd(pending, counts);
+    this._announceEnd(pending, added);
     this._progress.hidden = this._filters.hidden = items.length === 0;
     this._card.classList.toggle("small", items.length > 0);
-    this._drawProgress(items.length - counts.lost, done, pending, counts);
+    this._drawProgress(items.length - counts.lost, done, pending, added);
     this._drawFilters(items);
-    const shown = items.filter(GROUPS[this._group] ?? GROUPS.all);
+    const shown = items.filter((item) => isIn(this._group, item));
     this._list.replaceChildren(...shown.slice(0, this._rows).map((item) => this._row(item)));
     this._more.hidden = shown.length <= this._rows;
   }
 
-  _announceEnd(pending, counts) {
+  _announceEnd(pending, added) {
     if (pending === 0 && this._wasPending > 0) {
-      const added = counts.indexed + counts.updated;
       announce(t("add_done", { n: added }));
       this._app.changed();
       if (this._app.state.view !== "add")
@@ -125,13 +122,14 @@ export class AddView {
     this._wasPending = pending;
   }
 
-  _drawProgress(total, done, pending, counts) {
-    const { queue } = this._app;
+  _drawProgress(total, done, pending, added) {
+    const { queue } = this._app,
+      { counts } = queue;
     const bar = (this._bar ??= el("progress", { "aria-label": t("add_progress") }));
     Object.assign(bar, { max: Math.max(1, total), value: done });
     const text =
       pending === 0
-        ? t("add_done", { n: counts.indexed + counts.updated })
+        ? t("add_done", { n: added })
         : t("add_of", { done: t("number", { n: done }), total: t("number", { n: total }) });
     const key = `${pending > 0} ${queue.paused} ${queue.problem?.code} ${counts.lost}`;
     this._text ??= el("p.progress-text");
@@ -168,9 +166,8 @@ export class AddView {
 
   _drawFilters(items) {
     const focused = this._filters.contains(document.activeElement) ? document.activeElement.dataset.group : null;
-    const chips = Object.entries(GROUPS)
-      .map(([group, matches]) => [group, items.filter(matches).length])
-      .filter(([group, count]) => group === "all" || count > 0 || group === this._group)
+    const chips = GROUPS.map((group) => [group, items.filter((item) => isIn(group, item)).length])
+      .filter(([group, count]) => group === ALL || count > 0 || group === this._group)
       .map(([group, count]) => {
         const chosen = group === this._group;
         return button(
@@ -189,7 +186,8 @@ export class AddView {
   }
 
   _row({ id, status, reason, size }) {
-    const mark = MARKS[status] ? icon(MARKS[status]) : el("span.dot");
+    const sign = STATUSES[status].mark,
+      mark = sign ? icon(sign) : el("span.dot");
     const why = reason && el("span.why", {}, reasonText(reason, id));
     return el(
       `li.receipt.${status}`,

@@ -11,12 +11,22 @@ const KEPT_BYTES = 2 * 2 ** 30; // of files in this browser's storage; beyond th
 const SLOWEST_S = 30;
 const TEMPORARY = new Set(["offline", "unreachable", "busy", "not_ready"]);
 
+/** What each status of an item means: those of receipts, and `lost`: the file was not kept when the page was closed. */
+export const STATUSES = {
+  waiting: { group: "waiting" },
+  sending: { group: "waiting" },
+  indexed: { group: "added", mark: "check" },
+  updated: { group: "added", mark: "check" },
+  duplicate: { group: "duplicate", mark: "check" },
+  rejected: { group: "rejected", mark: "warning" },
+  lost: {},
+};
+
 /**
  * The queue. Dispatches `change`.
  *
  * An item is `{id, path, name, size, file, isKept, status, reason}`. Its id is its path, with a number where that is
- * taken. Its status is `waiting`, `sending`, `indexed`, `updated`, `duplicate`, `rejected`, or `lost`: its file was not
- * kept when the page was closed.
+ * taken. Its status is one of `STATUSES`.
  */
 export class UploadQueue extends EventTarget {
   constructor() {
@@ -81,7 +91,7 @@ export class UploadQueue extends EventTarget {
   }
 
   get counts() {
-    const counts = { waiting: 0, sending: 0, indexed: 0, updated: 0, duplicate: 0, rejected: 0, lost: 0 };
+    const counts = Object.fromEntries(Object.keys(STATUSES).map((status) => [status, 0]));
     for (const { status } of this.items.values()) counts[status]++;
     return counts;
   }
