@@ -39,7 +39,7 @@ _USAGE = (
 def train(
     out: Annotated[Path, typer.Option(help="Directory of the new bundle.")],
     recipe: Annotated[
-        Path | None, typer.Argument(help="Recipe in TOML, for example toolkit/configs/photos.toml.")
+        Path | None, typer.Argument(help="Recipe in TOML, or the name of one of the package's, such as photos.")
     ] = None,
     images: Annotated[
         Path | None,

@@ -24,6 +24,9 @@ from aff_toolkit.training.recipe_sections import (
     RootSiftSection,
 )
 
+_INSTALLED = Path(__file__).parents[1] / "configs"
+_CONFIGS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3] / "configs"
+
 
 class RecipeError(AffError):
     """The recipe cannot be read, or requests something that does not exist."""
@@ -119,9 +122,15 @@ class TrainingRecipe(Settings):
 def load_recipe(path: Path) -> TrainingRecipe:
     """Read a recipe.
 
+    Args:
+        path: A file, or the name of one of this package's recipes, such as `photos`.
+
     Raises:
         RecipeError: The file does not exist or is not TOML, or a setting is unknown or out of range.
     """
+    shipped = _CONFIGS / f"{path.name.removesuffix('.toml')}.toml"
+    if len(path.parts) == 1 and not path.exists() and shipped.is_file():
+        path = shipped
     try:
         return TrainingRecipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
