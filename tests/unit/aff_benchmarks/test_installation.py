@@ -45,7 +45,7 @@ def test_without_the_package_aff_works_and_lacks_the_subcommands() -> None:
 def test_every_imported_package_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "benchmarks" / "pyproject.toml").read_text())["project"]
     requirements = [*project["dependencies"], *project["optional-dependencies"]["browser"]]
-    declared = {re.split(r"[\[>]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    declared = {re.split(r"[\[>=]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
     distributions = packages_distributions()
     imported = {
         name.split(".")[0]

@@ -11,17 +11,18 @@ _MANIFEST = "bundle.json"
 def default_bundle(package_file: Path = Path(__file__)) -> Path:
     """Return the directory of the default bundle.
 
-    Below the current directory, else below the checkout that the installed package belongs to. Where it is in neither,
-    the relative path is returned, so that the error about it names it.
+    Below the current directory, else below the checkout that the installed package belongs to, else in the installed
+    aff-toolkit. Where it is in none, the relative path is returned, so that the error about it names it.
 
     Args:
-        package_file: File of the installed package; the checkout is a directory above it.
+        package_file: File of the installed package; the checkout, or the other packages, are in a directory above it.
     """
     if (DEFAULT_BUNDLE / _MANIFEST).is_file():
         return DEFAULT_BUNDLE
-    for directory in package_file.parents:
-        if (directory / DEFAULT_BUNDLE / _MANIFEST).is_file():
-            return directory / DEFAULT_BUNDLE
+    for parent in package_file.parents:
+        for directory in (parent, parent / "aff_toolkit"):
+            if (directory / DEFAULT_BUNDLE / _MANIFEST).is_file():
+                return directory / DEFAULT_BUNDLE
     return DEFAULT_BUNDLE
 
 
@@ -30,6 +31,7 @@ def missing_default_hint(directory: Path) -> str:
     if directory != DEFAULT_BUNDLE:
         return ""
     return (
-        ". The default bundle is part of the repository: run this in a checkout of it, or set another bundle "
+        ". The default bundle is part of the repository and of aff-toolkit's wheel: run this in a checkout, or set "
+        "another bundle "
         "(--bundle, or AFF_INDEX_BUNDLE_PATH and AFF_QUERY_BUNDLE_PATH)"
     )

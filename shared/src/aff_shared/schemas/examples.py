@@ -209,6 +209,7 @@ BACKUP: Example = {
     "created_at": _WHEN,
     "spaces": [_SPACE],
     "count": 50_000,
+    "size_bytes": 240_000_000,
 }
 ITEM_ID = _ID
 SPACE_ID = "6b51d431"

@@ -153,6 +153,7 @@ class Backup(BaseModel):
         created_at: Start of the backup; UTC.
         spaces: Embedding spaces of its collections; the live one first.
         count: Number of images in the live one.
+        size_bytes: Size of its files.
     """
 
     model_config = ConfigDict(frozen=True, json_schema_extra=examples.shown(examples.BACKUP))
@@ -162,6 +163,7 @@ class Backup(BaseModel):
     created_at: datetime
     spaces: list[EmbeddingSpace]
     count: int
+    size_bytes: int = 0
 
 
 class CollectionComparison(BaseModel):

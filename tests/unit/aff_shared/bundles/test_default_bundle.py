@@ -38,6 +38,11 @@ def test_elsewhere_it_is_the_one_of_the_checkout(tmp_path: Path, package_file: P
     assert default_bundle(package_file) == bundle
 
 
+def test_without_a_checkout_it_is_the_one_of_the_installed_toolkit(tmp_path: Path) -> None:
+    bundle = put_bundle(tmp_path / "site-packages" / "aff_toolkit")
+    assert default_bundle(tmp_path / "site-packages" / "aff_shared" / "bundles" / "default_bundle.py") == bundle
+
+
 def test_the_bundle_of_the_current_directory_takes_precedence(
     tmp_path: Path, elsewhere: Path, package_file: Path
 ) -> None:

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.slow
 class Running:
     services: LocalServices
     photographs: Path
+    backups: Path
     old: BundleManifest
     new: BundleManifest
 
@@ -63,7 +64,7 @@ def running(tiny_bundle: TinyBundle, tmp_path_factory: pytest.TempPathFactory) -
         "AFF_INDEX_KEPT_TOKENS_PATH": str(directory / "tokens"),
     }
     with local_services(directory / "bundles" / "old", directory / "gallery", directory / "log", settings) as services:
-        found = Running(services, photographs, old, new)
+        found = Running(services, photographs, directory / "backups", old, new)
         result = CliRunner().invoke(app, ["index", str(photographs), "--indexer-url", services.indexer_url])
         assert result.exit_code == 0, result.output
         yield found
@@ -116,6 +117,13 @@ def test_a_gallery_goes_back_to_its_backup(running: Running, tmp_path: Path, mon
     with IndexerClient(running.services.indexer_url) as client:
         later, first = client.backups()
         assert (first.name, first.count, later.name[:2]) == ("before", 6, "20")
+        files = (running.backups / "before").glob("collections/*/*.parquet")
+        assert first.size_bytes == sum(file.stat().st_size for file in files) > 0
+        assert [one["name"] for one in running.reported("backups")] == [later.name, "before"]
+        table = running.aff("backups").stdout
+        assert all(
+            shown in table for shown in ("before", first.spaces[0].id[:12], f"{first.created_at:%Y-%m-%d %H:%M}")
+        )
         client.index([Upload("late", "late.png", plain_png((1, 2, 3)))])
         assert client.gallery().count == 7
         assert running.reported("restore", "before", code=1)["code"] == "backup_impossible"

@@ -110,7 +110,7 @@ def test_what_cannot_be_used_is_an_error_and_nothing_is_written(tmp_path: Path) 
     (tmp_path / "float.onnx").write_bytes(tiny_query_encoder(pixels=TensorProto.FLOAT))
     wrong = str(_error(tmp_path, replace(good, model=tmp_path / "float.onnx")))
     assert "it has to be (B, 3, S, S) of floats, or (B, S, S, 3) of uint8" in wrong
-    assert "'no name/' is no name" in str(_error(tmp_path, good, name="no name/"))
+    assert "'no name/' is not a name" in str(_error(tmp_path, good, name="no name/"))
 
 
 def test_another_bundle_of_the_name_is_not_replaced(tmp_path: Path) -> None:

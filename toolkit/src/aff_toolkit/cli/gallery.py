@@ -28,7 +28,14 @@ from aff_toolkit.cli.console import (
     print_json,
 )
 from aff_toolkit.cli.gallery_import import export_files, import_files
-from aff_toolkit.cli.gallery_job import JobFailedError, ended_job, print_comparison, print_jobs, print_remixed
+from aff_toolkit.cli.gallery_job import (
+    JobFailedError,
+    ended_job,
+    print_backups,
+    print_comparison,
+    print_jobs,
+    print_remixed,
+)
 from aff_toolkit.cli.gallery_offline import rebuild
 
 app = typer.Typer(
@@ -188,6 +195,17 @@ def backup(
         print_json(made.model_dump(mode="json"))
     else:
         output.print(f"{made.name}: {made.count} images. To restore it: aff gallery restore {made.name}")
+
+
+@app.command()
+def backups(indexer_url: IndexerUrl = DEFAULT_INDEXER_URL, as_json: JsonOption = False) -> None:
+    """Show the backups in the indexer's backup directory, the newest first."""
+    with exit_on_error(as_json), IndexerClient(indexer_url) as client:
+        found = client.backups()
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+    else:
+        print_backups(found)
 
 
 @app.command()

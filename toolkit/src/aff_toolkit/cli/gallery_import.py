@@ -180,7 +180,7 @@ def _colours(text: str | None, option: str) -> list[float] | None:
     except ValueError:
         numbers = []
     if len(numbers) != _COLOURS or (option == "--query-std" and not all(numbers)):
-        raise InvalidParameterError(f"{text!r} is not three numbers with commas between them", item=option)
+        raise InvalidParameterError(f"{text!r} is not three comma-separated numbers", item=option)
     return numbers
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+from rich.table import Table
+
 from aff_client import ServiceError
 from aff_client.index_client import IndexerClient
 from aff_client.retries import patiently
-from aff_shared.schemas.gallery import CollectionComparison, FusedCollection, GalleryJob
+from aff_shared.schemas.gallery import Backup, CollectionComparison, FusedCollection, GalleryJob
 from aff_toolkit.cli.console import images_bar, messages, output
 
 _POLL_S = 0.2
@@ -53,6 +55,16 @@ def print_jobs(jobs: list[GalleryJob]) -> None:
         images = f"{job.done}" if job.total is None else f"{job.done} of {job.total}"
         reason = "" if job.problem is None else f": {job.problem.detail}"
         output.print(f"{job.id} {job.kind} {job.item}: {job.state}, {images} images{reason}")
+
+
+def print_backups(backups: list[Backup]) -> None:
+    """Print a table of backups."""
+    table = Table("name", "created", "images", "size", "spaces")
+    for one in backups:
+        spaces = ", ".join(space.id[:12] for space in one.spaces)
+        size = f"{one.size_bytes / 1e6:.1f} MB"
+        table.add_row(one.name, f"{one.created_at:%Y-%m-%d %H:%M}", str(one.count), size, spaces)
+    output.print(table)
 
 
 def print_remixed(job: GalleryJob, fused: FusedCollection) -> None:

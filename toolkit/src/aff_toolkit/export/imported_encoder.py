@@ -1,4 +1,4 @@
-"""The bundle of an imported embedding space, and the query encoder that somebody else exported to ONNX for it."""
+"""The bundle of an imported embedding space, and a query encoder for it from an ONNX file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _described(place: Path, name: str, dimension: int, spec: QueryEncoderSpec | 
     try:
         return describe_imported_space(place, name, dimension, spec)
     except ValueError as error:
-        detail = f"{name!r} is no name: it has up to 128 letters, digits, dots, dashes and underscores"
+        detail = f"{name!r} is not a name: names have up to 128 letters, digits, dots, dashes and underscores"
         raise InvalidParameterError(detail, item="--name") from error
 
 

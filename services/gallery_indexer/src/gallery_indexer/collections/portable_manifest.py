@@ -110,6 +110,7 @@ class Manifest(BaseModel):
             created_at=self.created_at,
             spaces=[collection.space for collection in self.collections],
             count=self.collections[0].count,
+            size_bytes=sum(part.size_bytes for collection in self.collections for part in collection.parts),
         )
 
 
