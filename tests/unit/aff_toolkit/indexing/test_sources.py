@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from aff_shared.errors import AffError, MissingExtraError
+from aff_shared.errors import AffError
 from aff_toolkit.errors import DatasetError
 from aff_toolkit.indexing.source_item import SourceError
 from aff_toolkit.indexing.sources import source_items
@@ -404,12 +404,6 @@ def test_a_stream_of_images_is_read_a_few_at_a_time(tmp_path: Path) -> None:
         assert len(item.read()) == 2**18
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 10 * 2**20
-
-
-def test_parquet_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"aff-toolkit\[parquet\]"):
-        list(source_items("list.parquet"))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("shard.tar", "w"), ("shard.tar.gz", "w:gz")])

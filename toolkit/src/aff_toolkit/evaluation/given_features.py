@@ -11,7 +11,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from aff_shared.errors import MissingExtraError
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.errors import FeaturesError, RankingsNotWrittenError
 from aff_toolkit.evaluation.embeddings import SHARD_PHOTOGRAPHS, Chunk, Embeddings
@@ -81,7 +80,6 @@ def read_features(path: Path, photographs: Sequence[Photograph], similarity: Sim
     Raises:
         FeaturesError: The file is missing or of another form, the number of rows is not N, a name is missing or
             repeated, or a number is not finite.
-        MissingExtraError: Parquet needs pyarrow.
     """
     array, names = _read_table(path)
     rows = _rows(array, names, [photograph.name for photograph in photographs], path)
@@ -188,10 +186,8 @@ def _read_npz(path: Path) -> _Table:
 
 
 def _read_parquet(path: Path) -> _Table:
-    try:
-        from pyarrow import parquet  # noqa: PLC0415 - takes 0.2 s
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet needs pyarrow: pip install 'aff-toolkit[parquet]'") from error
+    from pyarrow import parquet  # noqa: PLC0415 - takes 0.2 s
+
     file = parquet.ParquetFile(path)
     features, names = _one_of(file.schema_arrow.names, _FEATURES), _one_of(file.schema_arrow.names, _NAMES)
     if features is None:

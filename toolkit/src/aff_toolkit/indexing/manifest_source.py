@@ -44,7 +44,6 @@ def manifest_items(location: str) -> Iterator[SourceItem]:
         SourceError: A file cannot be read, has no images, or none of the columns. A single unusable row
             fails alone.
         DatasetError: See located_files and data_files.
-        MissingExtraError: Parquet needs pyarrow.
     """
     empty, held_ids = True, set[str]()
     for place, name in _tables(location):
