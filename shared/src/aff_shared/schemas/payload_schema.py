@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,20 +31,10 @@ DETAILS_SCHEMA: Mapping[str, PayloadType] = {
 }
 """Types of the details that `aff index` and `POST /index?details=true` add to payloads."""
 
-_MOMENT = TypeAdapter[datetime](Moment)
 
-
-def _is_datetime(value: Any) -> bool:
+def _is_valid(form: TypeAdapter[Any], value: Any) -> bool:
     try:
-        _MOMENT.validate_python(value)
-    except ValidationError:
-        return False
-    return True
-
-
-def _is_place(value: Any) -> bool:
-    try:
-        GeoPoint.model_validate(value)
+        form.validate_python(value)
     except ValidationError:
         return False
     return True
@@ -58,8 +49,8 @@ _TESTS: Mapping[PayloadType, Callable[[Any], bool]] = {
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "float": _is_number,
     "bool": lambda value: isinstance(value, bool),
-    "datetime": _is_datetime,
-    "geo": _is_place,
+    "datetime": partial(_is_valid, TypeAdapter[datetime](Moment)),
+    "geo": partial(_is_valid, TypeAdapter(GeoPoint)),
 }
 
 

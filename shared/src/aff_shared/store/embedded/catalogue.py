@@ -20,12 +20,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from aff_shared.errors import StoreError, StoreUnavailableError
+from aff_shared.errors import StoreError
 from aff_shared.schemas.embedding_space import EmbeddingSpace
-from aff_shared.store.embedded.directory import EdgeManifest, acquire_lock, replace_durably
-from aff_shared.store.embedded.errors import damaged
+from aff_shared.store.embedded.directory import EdgeManifest, acquire_lock, read_document, replace_durably
 from aff_shared.store.embedded.restoration import NAME_DIGITS, EdgeRestoration, finish_restore
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.gallery_catalogue import (
@@ -56,7 +55,7 @@ class QdrantEdgeCatalogue:
         self._settings = settings
         self._root = root
         self._lock = lock
-        self._file = _read(root / "catalogue.json")
+        self._file = _catalogue_file(root)
         self._stores: dict[str, QdrantEdgeStore] = {}
         self._opening = asyncio.Lock()
         self._changing = asyncio.Lock()
@@ -77,7 +76,7 @@ class QdrantEdgeCatalogue:
             await asyncio.to_thread(adopt_earlier_release, root)
             catalogue = cls(settings, root, lock)
             for path in sorted((root / "collections").glob("*/gallery.json")):
-                await catalogue.collection(_manifest(path).embedding_space)
+                await catalogue.collection(read_document(EdgeManifest, path).embedding_space)
         except BaseException:
             os.close(lock)
             raise
@@ -85,7 +84,7 @@ class QdrantEdgeCatalogue:
 
     async def collections(self) -> list[Collection]:
         """Return the collections of this directory."""
-        manifests = [_manifest(path) for path in (self._root / "collections").glob("*/gallery.json")]
+        manifests = [read_document(EdgeManifest, path) for path in (self._root / "collections").glob("*/gallery.json")]
         return in_order([self._described(manifest.embedding_space) for manifest in manifests])
 
     async def was_begun(self) -> bool:
@@ -158,7 +157,7 @@ class QdrantEdgeCatalogue:
                     await store.close()
                 self._stores.clear()
                 await asyncio.to_thread(finish_restore, self._root)
-                self._file = _read(self._root / "catalogue.json")
+                self._file = _catalogue_file(self._root)
 
     async def _forget_if_gone(self, space: EmbeddingSpace) -> None:
         """Close the store of a directory that was deleted by other means, so that it is opened again."""
@@ -179,7 +178,7 @@ def adopt_earlier_release(root: Path) -> None:
     old = root / "gallery.json"
     if not old.exists():
         return
-    manifest = _manifest(old)
+    manifest = read_document(EdgeManifest, old)
     place = root / "collections" / manifest.embedding_space.id[:NAME_DIGITS]
     place.mkdir(parents=True, exist_ok=True)
     if (root / manifest.shard).exists():
@@ -192,21 +191,6 @@ def adopt_earlier_release(root: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _manifest(path: Path) -> EdgeManifest:
-    try:
-        return EdgeManifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise StoreUnavailableError(f"cannot read {path}: {error}") from error
-    except ValidationError as error:
-        raise damaged(path, error) from error
-
-
-def _read(path: Path) -> _CatalogueFile:
-    try:
-        return _CatalogueFile.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return _CatalogueFile()
-    except OSError as error:
-        raise StoreUnavailableError(f"cannot read {path}: {error}") from error
-    except ValidationError as error:
-        raise damaged(path, error) from error
+def _catalogue_file(root: Path) -> _CatalogueFile:
+    path = root / "catalogue.json"
+    return read_document(_CatalogueFile, path) if path.exists() else _CatalogueFile()

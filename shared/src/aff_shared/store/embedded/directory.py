@@ -18,6 +18,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +28,8 @@ from aff_shared.store.embedded.errors import damaged
 
 _ROOM_TO_OPEN_BYTES = 64 * 2**20  # a file of the write-ahead log, 32 MiB, and what else is made then
 _ROOM_TO_WRITE_BYTES = 128 * 2**20  # a batch is written twice: to the log and to the segment
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class EdgeManifest(BaseModel):
@@ -57,7 +60,8 @@ class EdgeDirectory:
         self._path = path.absolute()
         self._lock = acquire_lock(self._path)
         try:
-            self.manifest = self._read_manifest()
+            manifest = self._path / "gallery.json"
+            self.manifest = read_document(EdgeManifest, manifest) if manifest.exists() else None
         except BaseException:
             self.close()
             raise
@@ -103,16 +107,20 @@ class EdgeDirectory:
         """Release the lock."""
         os.close(self._lock)
 
-    def _read_manifest(self) -> EdgeManifest | None:
-        path = self._path / "gallery.json"
-        try:
-            return EdgeManifest.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreUnavailableError(f"cannot read {path}: {error}") from error
-        except ValidationError as error:
-            raise damaged(path, error) from error
+
+def read_document(kind: type[Document], path: Path) -> Document:
+    """Read a JSON file of the gallery.
+
+    Raises:
+        StoreUnavailableError: The file cannot be read.
+        StoreDamagedError: It has another content.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot read {path}: {error}") from error
+    except ValidationError as error:
+        raise damaged(path, error) from error
 
 
 def acquire_lock(directory: Path) -> int:
