@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def _denormal_numbers_are_kept() -> None:
         import torch  # noqa: PLC0415 - it takes seconds
 
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _exporters_share_the_library_of_operators() -> None:
+    """Cache what torch's ONNX exporter, if it is loaded, otherwise reads at each export: more than a second."""
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    if module is not None and not hasattr(module.ONNXRegistry.from_torchlib, "cache_info"):
+        module.ONNXRegistry.from_torchlib = staticmethod(functools.cache(module.ONNXRegistry.from_torchlib))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -71,10 +72,10 @@ class EfficientNetLite(nn.Module):
         Returns:
             (B, 1280, h, w) from 0 to 6; h and w are a 32nd of H and W, rounded up.
         """
-        x = F.relu6(self.bn_stem(self.conv_stem((pixels.float() - _MEAN) / _STD)), inplace=True)
+        x = _relu6(self.bn_stem(self.conv_stem((pixels.float() - _MEAN) / _STD)))
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.bn_head(self.conv_head(x)), inplace=True)
+        return _relu6(self.bn_head(self.conv_head(x)))
 
 
 class _SameConv2d(nn.Conv2d):
@@ -114,10 +115,15 @@ class _Block(nn.Module):
         self.has_shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        widened = F.relu6(self.bn_expand(self.conv_expand(x)), inplace=True) if self.expands else x
-        filtered = F.relu6(self.bn_depthwise(self.conv_depthwise(widened)), inplace=True)
+        widened = _relu6(self.bn_expand(self.conv_expand(x))) if self.expands else x
+        filtered = _relu6(self.bn_depthwise(self.conv_depthwise(widened)))
         projected: Tensor = self.bn_project(self.conv_project(filtered))
         return projected + x if self.has_shortcut else projected
+
+
+def _relu6(x: Tensor) -> Tensor:
+    """Clamp to 0 to 6, in place except during an export, which takes half as long again with operations in place."""
+    return F.relu6(x, inplace=not torch.compiler.is_exporting())
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
