@@ -29,6 +29,12 @@ class TrainingNotWrittenError(TrainingError):
     code, status, title = "training_not_written", 507, "Training not written"
 
 
+class TrackerError(TrainingError):
+    """A tracker of the figures cannot be started."""
+
+    code, status, title = "tracker_unusable", 422, "Unusable tracker"
+
+
 class CheckpointError(TrainingError):
     """A checkpoint is damaged."""
 

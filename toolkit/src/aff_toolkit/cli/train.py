@@ -91,12 +91,13 @@ def train(
             show_default=False,
         ),
     ] = None,
+    tracker: Annotated[list[str] | None, typer.Option(help="tensorboard (default) or wandb; repeatable.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a gallery mixer and a query encoder, evaluate them, and write them as a bundle.
 
     With --images, some photographs are held out, and the better of the trained bundle and its base on them is written.
-    Exit status 3: no gain, so the base was written. Exit status 4: some folders could not be read.
+    Exit status 3: no gain, so the base was written; 4: some folders could not be read.
     """
     from aff_toolkit.data.training_source import absent_sources, describe_sources, left_out_folders  # noqa: PLC0415
     from aff_toolkit.training.default_recipe import recipe_for_path  # noqa: PLC0415
@@ -132,7 +133,8 @@ def train(
         if labels is not None:
             protocols.append(protocol_of_labels(labels))
         work = work_dir or Path("out/train") / out.resolve().name
-        outcome = TrainBundle(settings, work, TrainingLog(work, console)).run(out, protocols)
+        log = TrainingLog(work, console, tracker or settings.trackers, settings.model_dump(mode="json"))
+        outcome = TrainBundle(settings, work, log).run(out, protocols)
     if not _is_main_process():
         return
     if as_json:

@@ -13,6 +13,7 @@ from aff_toolkit.data import Settings
 from aff_toolkit.data.training_source import TrainingSource
 from aff_toolkit.export.export_gate import ExportSection
 from aff_toolkit.models.extractor_choice import ExtractorChoice
+from aff_toolkit.training.engine.trackers import TrackerName
 from aff_toolkit.training.recipe_sections import (
     BaseSection,
     CompactCnnSection,
@@ -37,6 +38,8 @@ class RecipeError(AffError):
 class TrainingRecipe(Settings):
     """The settings of a training; the bundle's manifest contains `recipe.model_dump()`.
 
+    `trackers` receive the figures of the training, and are in no manifest: they do not change the bundle.
+
     The gallery's extractors are those of `base`; or, in this order, released `extractors` and new ones, `compact_cnn`
     and `rootsift`.
     """
@@ -55,6 +58,7 @@ class TrainingRecipe(Settings):
     joint: JointSection
     evaluation: EvaluationSection = EvaluationSection()
     export: ExportSection = ExportSection()
+    trackers: tuple[TrackerName, ...] = Field(default=("tensorboard",), exclude=True)
 
     @property
     def sources(self) -> tuple[TrainingSource, ...]:

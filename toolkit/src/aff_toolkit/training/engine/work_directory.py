@@ -6,23 +6,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelerate.accelerator import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.training_source import name_some
+from aff_toolkit.training.engine.trackers import Tracker, open_trackers, require_trackers
 from aff_toolkit.training.features.extract_features import Extract, extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
 from aff_toolkit.training.features.store_description import ExtractorSet, StoreSettings
 
 _SHOWN = 3
 LOG_NAME = "log.jsonl"
-_TENSORBOARD = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,31 @@ def _key_of(path: Path) -> str | None:
 
 
 class TrainingLog:
-    """The log of a training with several stages: `log.jsonl` and the TensorBoard files in a directory, and bars."""
+    """The log of a training with several stages: `log.jsonl` in a directory, trackers, and bars."""
 
-    def __init__(self, directory: Path, console: Console) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        console: Console,
+        trackers: Sequence[str] = ("tensorboard",),
+        configuration: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Prepare the log.
+
+        Args:
+            directory: Work directory of the training.
+            console: For bars and figures.
+            trackers: Which receive the figures too.
+            configuration: Settings of the training, for the trackers.
+
+        Raises:
+            InvalidParameterError: There is no such tracker.
+            MissingExtraError: The package of a tracker is not installed.
+        """
+        require_trackers(trackers)
         self.directory = directory
         self.console = console
+        self._open_trackers = partial(open_trackers, trackers, directory, configuration=configuration)
         self._expected: Mapping[str, float] = {}
 
     def expect(self, seconds: Mapping[str, float]) -> None:
@@ -121,7 +142,8 @@ class TrainingLog:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console) as bar:
-            log = StageLog(name, self.directory, bar, bar.add_task(name, total=total, rate=""), unit, self._expected)
+            task = bar.add_task(name, total=total, rate="")
+            log = StageLog(name, self.directory, bar, task, unit, self._expected, partial(self._open_trackers, name))
             try:
                 yield log
             finally:
@@ -132,14 +154,22 @@ class StageLog:
     """The log of one stage."""
 
     def __init__(
-        self, name: str, directory: Path, bar: Progress, task: TaskID, unit: str, expected: Mapping[str, float]
+        self,
+        name: str,
+        directory: Path,
+        bar: Progress,
+        task: TaskID,
+        unit: str,
+        expected: Mapping[str, float],
+        open_trackers_at: Callable[[int], list[Tracker]],
     ) -> None:
         self._name = name
         self._directory = directory
         self._bar = bar
         self._task = task
         self._unit = unit
-        self._writer: SummaryWriter | None = None
+        self._open_trackers_at = open_trackers_at
+        self._trackers: list[Tracker] = []
         self._whole: TaskID | None = None
         self._own = expected.get(name, 0.0)
         if name in expected:
@@ -157,7 +187,7 @@ class StageLog:
             partial = path.with_suffix(".partial")  # a full disk leaves the log as it was
             partial.write_text("".join(line for line in lines if self._stands(line, step)), encoding="utf-8")
             partial.rename(path)
-        self._writer = SummaryWriter(str(self._directory / _TENSORBOARD / self._name), purge_step=step + 1)
+        self._trackers = self._open_trackers_at(step)
 
     def advance(self, steps: int = 1, *, items: int = 1) -> None:
         """Advance the bar by `steps`, each with `items` photographs."""
@@ -171,9 +201,8 @@ class StageLog:
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"stage": self._name, "kind": kind, "step": step, **values}) + "\n")
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, step)
+        for tracker in self._trackers:
+            tracker.log({f"{kind}/{name}": value for name, value in values.items()}, step)
         if kind != "step":
             shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
             self._bar.console.print(f"{self._name}, {kind} at step {step}: {shown}")
@@ -185,9 +214,9 @@ class StageLog:
             self._bar.update(self._whole, completed=self._before + self._own * share)
 
     def close(self) -> None:
-        """Close the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Close the trackers."""
+        for tracker in self._trackers:
+            tracker.close()
 
     def _stands(self, line: str, step: int) -> bool:
         try:
