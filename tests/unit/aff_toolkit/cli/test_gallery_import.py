@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from aff_client import SearchClient, ServiceError
@@ -18,11 +24,13 @@ from aff_client.index_client import IndexerClient, Upload
 from aff_shared.bundles.bundle import load_manifest
 from aff_toolkit.cli.main import app
 from aff_toolkit.local.local_service import LocalServices, local_services
+from tests.support.foreign_encoder import write_foreign_encoder
 from tests.support.gallery_points import random_units
 from tests.support.plain_photograph import plain_png
 from tests.support.tiny_bundle import TinyBundle
 from tests.support.tiny_query_encoder import DIMENSION, SIZE, tiny_embedding, tiny_query_encoder
 
+GUIDE = (Path(__file__).parents[4] / "docs" / "operations.md").read_text(encoding="utf-8")
 VECTORS = random_units(20, dimension=DIMENSION, seed=9)
 RED = plain_png((255, 0, 0))
 
@@ -151,3 +159,55 @@ def test_the_services_search_and_manage_what_was_imported(imported: _Imported, r
             ("clip", True, 19),
             ("tiny", False, 1),
         ]
+
+
+def _write_inputs_of_the_guide(directory: Path) -> None:
+    rows = [{"id": f"shop/{number}.jpg", "price": number} for number in range(len(VECTORS))]
+    parquet.write_table(pa.table({**_columns(rows), "embedding": list(VECTORS)}), directory / "dump.parquet")
+    np.save(directory / "embeddings.npy", VECTORS)
+    (directory / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (directory / "img_emb").mkdir()
+    (directory / "metadata").mkdir()
+    for number in range(2):
+        part = slice(10 * number, 10 * number + 10)
+        np.save(directory / "img_emb" / f"img_emb_{number}.npy", VECTORS[part].astype(np.float16))
+        paths = {"image_path": [row["id"] for row in rows[part]]}
+        parquet.write_table(pa.table(paths), directory / "metadata" / f"metadata_{number}.parquet")
+    np.save(directory / "query.npy", 3 * VECTORS[7])
+    write_foreign_encoder(directory / "clip.onnx")
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_guide_run(
+    tmp_path: Path, tiny_bundle: TinyBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = GUIDE.split("### Vectors of other tools")[1].split("\n## ")[0]
+    commands = [
+        shlex.split(line)
+        for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(commands) == 5
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QDRANT_EDGE_PATH", str(tmp_path / "gallery"))
+    shutil.copytree(tiny_bundle.bundle, tmp_path / "bundles" / "photos")
+    _write_inputs_of_the_guide(tmp_path)
+    for program, *words in commands:
+        assert program == "aff"
+        result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert "20 images" in result.stdout
+    with local_services(tmp_path / "bundles" / "photos", tmp_path / "gallery", tmp_path / "log") as services:
+        code = code.replace("http://localhost:8001", services.query_url)
+        code = code.replace("http://localhost:8002", services.indexer_url)
+        run = [sys.executable, "-c", code]
+        shown = subprocess.run(run, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        assert len(shown) == 5
+        assert re.fullmatch(r"shop/7.jpg (1\.0|0\.99)\d* {'price': 7}", shown[0])
+        with SearchClient(services.query_url) as client:
+            assert client.search(RED, limit=1).hits

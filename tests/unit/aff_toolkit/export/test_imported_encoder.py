@@ -6,51 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from aff_shared.bundles.bundle import describe_imported_space, load_manifest, load_served_manifest, verify_files
 from aff_shared.errors import AffError, BundleError, BundleFormatError, InvalidParameterError
 from aff_toolkit.export.imported_encoder import ForeignEncoder, write_imported_bundle
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from tests.support.dummy_bundle import write_dummy_bundle
+from tests.support.foreign_encoder import WEIGHTS, write_foreign_encoder
 from tests.support.tiny_query_encoder import DIMENSION, SIZE, tiny_embedding, tiny_query_encoder
 
 MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-WEIGHTS = np.random.default_rng(1).standard_normal((3, DIMENSION)).astype(np.float32)
-
-
-def _graph(
-    path: Path, *, kind: TensorProto.DataType = TensorProto.FLOAT, size: int | str = SIZE, outputs: int = 1
-) -> Path:
-    """Write a graph as other tools export them: planes of normalised floats in, vectors of any length out."""
-    numbers = np.float16 if kind == TensorProto.FLOAT16 else np.float32
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["pixel_values"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["colour"]),
-        helper.make_node("MatMul", ["colour", "image"], ["image_embeds"]),
-        helper.make_node("Identity", ["image_embeds"], ["other"]),
-    ]
-    names = ["image_embeds", "other"][:outputs]
-    graph = helper.make_graph(
-        nodes,
-        "foreign",
-        [helper.make_tensor_value_info("pixel_values", kind, ["batch", 3, size, size])],
-        [
-            helper.make_tensor_value_info("last_hidden_state", kind, ["batch", 3, 1, 1]),
-            *(helper.make_tensor_value_info(name, kind, ["batch", DIMENSION]) for name in names),
-        ],
-        [numpy_helper.from_array(WEIGHTS.astype(numbers), "image")],  # the name of our input
-    )
-    graph.node.append(helper.make_node("Identity", ["mean"], ["last_hidden_state"]))
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
 def test_a_graph_of_normalised_floats_becomes_a_query_encoder(kind: TensorProto.DataType, tmp_path: Path) -> None:
-    encoder = ForeignEncoder(_graph(tmp_path / "clip.onnx", kind=kind), mean=MEAN, deviation=DEVIATION)
+    encoder = ForeignEncoder(write_foreign_encoder(tmp_path / "clip.onnx", kind=kind), mean=MEAN, deviation=DEVIATION)
     written = write_imported_bundle(tmp_path / "bundles" / "clip", "clip", DIMENSION, encoder)
     assert load_served_manifest(tmp_path / "bundles" / "clip") == written
     verify_files(tmp_path / "bundles" / "clip", written)
@@ -77,7 +49,7 @@ def test_a_graph_of_the_form_of_a_bundle_is_copied(tmp_path: Path) -> None:
 def test_a_bundle_is_kept_until_an_encoder_is_added(tmp_path: Path) -> None:
     first = write_imported_bundle(tmp_path / "clip", "clip", DIMENSION, None)
     assert first == describe_imported_space(tmp_path, "clip", DIMENSION)
-    encoder = ForeignEncoder(_graph(tmp_path / "clip.onnx"), mean=MEAN, deviation=DEVIATION)
+    encoder = ForeignEncoder(write_foreign_encoder(tmp_path / "clip.onnx"), mean=MEAN, deviation=DEVIATION)
     second = write_imported_bundle(tmp_path / "clip", "clip", DIMENSION, encoder)
     assert second.space == first.space
     assert second.fingerprint != first.fingerprint
@@ -95,13 +67,13 @@ def _error(tmp_path: Path, encoder: ForeignEncoder | None, name: str = "clip", d
 
 
 def test_what_cannot_be_used_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
-    good = ForeignEncoder(_graph(tmp_path / "clip.onnx"), mean=MEAN, deviation=DEVIATION)
+    good = ForeignEncoder(write_foreign_encoder(tmp_path / "clip.onnx"), mean=MEAN, deviation=DEVIATION)
     assert "--query-mean" in str(_error(tmp_path, replace(good, mean=None)))
     assert "no such file" in str(_error(tmp_path, replace(good, model=tmp_path / "none.onnx")))
     assert "0 of its outputs have the shape (B, 5)" in str(_error(tmp_path, good, dimension=5))
-    two = _graph(tmp_path / "two.onnx", outputs=2)
+    two = write_foreign_encoder(tmp_path / "two.onnx", outputs=2)
     assert "2 of its outputs" in str(_error(tmp_path, replace(good, model=two)))
-    open_size = _graph(tmp_path / "open.onnx", size="side")
+    open_size = write_foreign_encoder(tmp_path / "open.onnx", size="side")
     assert "--query-size" in str(_error(tmp_path, replace(good, model=open_size)))
     (tmp_path / "text.onnx").write_text("no graph")
     assert "cannot be read as ONNX" in str(_error(tmp_path, replace(good, model=tmp_path / "text.onnx")))
