@@ -15,6 +15,7 @@ from aff_toolkit.cli.main import COMMANDS, app
 HEAVY = (
     *("torch", "onnxruntime", "qdrant_client", "qdrant_edge", "fastapi", "uvicorn", "opentelemetry"),
     *("numpy", "PIL", "pyvips", "cv2", "pyarrow", "transformers", "fsspec", "httpx", "pydantic"),
+    *("h2", "httpx._main", "aff_client.index_client"),
 )
 IMPORTED = """
 import sys
@@ -23,7 +24,7 @@ try:
     main()
 except SystemExit:
     pass
-print(*(name for name in {heavy} if name in sys.modules), file=sys.stderr)
+print(*(name for name in {heavy} if sys.modules.get(name)), file=sys.stderr)
 """
 
 
@@ -38,12 +39,12 @@ def aff(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (["--help"], set()),
         (["search", "--help"], {"pydantic"}),
         (["search", "missing.jpg", "--json"], {"httpx", "pydantic"}),
-        (["index", "--help"], {"fsspec", "httpx", "pydantic", "PIL"}),
+        (["index", "--help"], {"fsspec", "httpx", "pydantic", "PIL", "aff_client.index_client"}),
         (["ls", "--help"], set()),
         (["ls", "--query-url", "http://127.0.0.1:1"], {"httpx", "pydantic"}),
         (
             ["index", "missing/", "--indexer-url", "http://127.0.0.1:1", "--give-up-after", "0"],
-            {"fsspec", "httpx", "pydantic", "PIL"},
+            {"fsspec", "httpx", "pydantic", "PIL", "aff_client.index_client"},
         ),
         (["evaluate", "--help"], set()),
         (["keys", "--help"], {"pydantic"}),

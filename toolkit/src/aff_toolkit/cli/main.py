@@ -139,6 +139,8 @@ def aff() -> None:
 def main() -> None:
     """Run the command line; characters that the terminal cannot encode are escaped."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reads it when it is imported
+    for unused in ("h2", "httpx._main"):  # HTTP/2, and the command line of httpx: 0.1 s
+        sys.modules.setdefault(unused, None)  # type: ignore[arg-type] # documented: its import raises ImportError
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     app()
