@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
@@ -30,13 +31,31 @@ class ScopedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""
-        answer = super().get_route_handler()
+        answer = self._whole_request_handler() or super().get_route_handler()
 
         async def answer_if_allowed(request: Request) -> Response:
             request.state.caller = request.app.state.access.require(request, self.scope)
             return await answer(request)
 
         return answer_if_allowed
+
+    def _whole_request_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]] | None:
+        """Return what answers if the endpoint takes only the request and returns a model; otherwise None.
+
+        FastAPI's own handler opens exit stacks, resolves dependencies and validates the result, which is a tenth of
+        this process's time for a search.
+        """
+        dependant, endpoint, model, status = self.dependant, self.endpoint, self.response_model, self.status_code or 200
+        parameters = list(inspect.signature(endpoint).parameters)
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        if parameters != [dependant.request_param_name] or not is_model or not inspect.iscoroutinefunction(endpoint):
+            return None
+
+        async def answer(request: Request) -> Response:
+            result: BaseModel = await endpoint(request)
+            return Response(result.model_dump_json(by_alias=True), status, media_type="application/json")
+
+        return answer
 
 
 def scoped_router(scope: Scope, *, tags: list[str] | None = None) -> APIRouter:
