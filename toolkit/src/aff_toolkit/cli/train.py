@@ -73,7 +73,7 @@ def train(
         typer.Option(callback=bundle_named, help="Train only a query encoder, for the space of this bundle."),
     ] = None,
     query_backbone: Annotated[
-        str | None, typer.Option(help="With --gallery-bundle: network of the query encoder, for example residual-32.")
+        str | None, typer.Option(help="With --gallery-bundle: network of the query encoder: residual-32, timm:NAME.")
     ] = None,
     labels: Annotated[
         Path | None,

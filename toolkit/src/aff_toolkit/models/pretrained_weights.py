@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aff_toolkit.errors import ExtractorUnavailableError
 from aff_toolkit.models.base_bundle import BaseBundle
 from aff_toolkit.models.query_encoder import QUERY_BACKBONES, LightweightEncoder, QueryEncoder, query_backbone_of
-from aff_toolkit.models.trunks import ShuffleNetV2, TimmTrunk
+from aff_toolkit.models.trunks import LibraryTrunk, ShuffleNetV2, TimmTrunk
 from aff_toolkit.weights.hub_models import TIMM_WEIGHTS, load_vision_model, model_folder, read_timm_weights
 from aff_toolkit.weights.released_weights import (
     describe_source,
@@ -147,10 +147,11 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
 def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Mapping[str, Tensor]:
     if isinstance(trunk, EfficientNetLite):
         return read_released_efficientnet_lite(source)
-    if is_packaged(source) or isinstance(trunk, ShuffleNetV2):
+    library = trunk.library if isinstance(trunk, LibraryTrunk) else None
+    if is_packaged(source) or isinstance(trunk, ShuffleNetV2) or library == "torchvision":
         return read_released_weights(source)
     folder = model_folder(source, revision)
-    if not isinstance(trunk, TimmTrunk):
+    if not isinstance(trunk, TimmTrunk) and library != "timm":
         return load_vision_model(folder).state_dict()
     return read_timm_weights(folder / TIMM_WEIGHTS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import BundleManifest
-from aff_toolkit.models.trunks import CHANNELS, ShuffleNetV2, timm_trunk
+from aff_toolkit.models.trunks import CHANNELS, LibraryTrunk, ShuffleNetV2, timm_trunk
 from gallery_indexer.features.networks.colour_histogram import BINS, COLOUR_WEIGHT, ColourHistogram
 from gallery_indexer.features.networks.efficientnet_lite import OUT_CHANNELS, EfficientNetLite, Variant
 from gallery_indexer.features.networks.layers import GeM, normalise
 from gallery_indexer.features.networks.resnet import ResidualNetwork
 
 _MOMENTUM = 0.1
+_HEAD = ", GeM, whitening"
+_LIBRARY_NAME = re.compile(r"(?:timm|torchvision):[A-Za-z0-9_.]+")
 _EFFICIENTNETS: dict[str, dict[str, Any]] = {
     "b0": {"width_coefficient": 1.0, "depth_coefficient": 1.0, "hidden_dim": 1280},
     "b3": {"width_coefficient": 1.2, "depth_coefficient": 1.4, "hidden_dim": 1536},
@@ -183,10 +186,29 @@ class QueryBackbone:
 
 
 def _light(name: str, network: Callable[[int], nn.Module]) -> QueryBackbone:
-    return QueryBackbone(f"{name}, GeM, whitening", lambda dimension: QueryEncoder(network(dimension)))
+    return QueryBackbone(f"{name}{_HEAD}", lambda dimension: QueryEncoder(network(dimension)))
 
 
-QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
+def library_network(name: str, dimension: int) -> LightweightEncoder:
+    """Return a network of timm or torchvision: see LibraryTrunk, which raises the same errors."""
+    trunk = LibraryTrunk(name)
+    to_weights = partial(normalise, mean=trunk.mean, std=trunk.std)
+    return LightweightEncoder(trunk, trunk.channels, dimension, normalisation=to_weights)
+
+
+class _QueryBackbones(dict[str, QueryBackbone]):
+    """Networks by name, and also every one of `timm:NAME` and `torchvision:NAME`, which are not listed."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and _LIBRARY_NAME.fullmatch(name) is not None)
+
+    def __missing__(self, name: str) -> QueryBackbone:
+        if name not in self:
+            raise KeyError(name)
+        return _light(name, partial(library_network, name))
+
+
+_NAMED: dict[str, QueryBackbone] = {
     **{
         f"residual-{width}": _light(f"residual network of width {width}", partial(ResidualNetwork, width))
         for width in (8, 16, 32)
@@ -209,9 +231,13 @@ QUERY_BACKBONES: Mapping[str, QueryBackbone] = {
         "ShuffleNetV2 x1.0", lambda dimension: LightweightEncoder(ShuffleNetV2(), CHANNELS, dimension)
     ),
 }
+QUERY_BACKBONES: Mapping[str, QueryBackbone] = _QueryBackbones(_NAMED)
 
 
 def query_backbone_of(manifest: BundleManifest) -> str | None:
     """Return the name of a bundle's query backbone; None if this release does not support it."""
     architecture = manifest.query_encoder.architecture
+    library = architecture.removesuffix(_HEAD)
+    if _LIBRARY_NAME.fullmatch(library):
+        return library
     return next((name for name, known in QUERY_BACKBONES.items() if known.architecture == architecture), None)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gallery_indexer.features.extractors.timm_backbone import import_timm
+from aff_shared.errors import MissingExtraError
+from aff_toolkit.errors import ExtractorUnavailableError
+from gallery_indexer.features.extractors.timm_backbone import import_timm, torchvision_command
+from gallery_indexer.features.networks.layers import IMAGENET_MEAN, IMAGENET_STD
 
 _STEM = 24
 _WIDTHS = (116, 232, 464)
 _REPEATS = (4, 8, 4)
 CHANNELS = 1024
+# Children of torchvision's models from which on there is no map of activations.
+_TORCHVISION_HEADS = {"avgpool", "pool", "flatten", "classifier", "fc", "head", "heads"}
+_PROBED_SIDE = 64
+_MAP_AXES = 4
 
 
 class TimmTrunk(nn.Module):
@@ -40,6 +48,84 @@ def timm_trunk(name: str) -> tuple[TimmTrunk, int]:
     """
     model: Any = import_timm(name).create_model(name, pretrained=False, num_classes=0)
     return TimmTrunk(model), int(model.num_features)
+
+
+class LibraryTrunk(nn.Module):
+    """A model of timm or torchvision without its classifier, with the library's names of weights.
+
+    Attributes:
+        library: `timm` or `torchvision`.
+        channels: Channels C of the activations.
+        mean: Mean of the pixels from 0 to 1 that the model's released weights expect.
+        std: Their standard deviation.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Build a model with random weights.
+
+        Args:
+            name: `timm:NAME` or `torchvision:NAME`.
+
+        Raises:
+            MissingExtraError: The library is not installed, or cannot be loaded.
+            ExtractorUnavailableError: It has no such model, or the model does not end with a map of activations.
+        """
+        super().__init__()
+        self.library, _, model = name.partition(":")
+        self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        try:
+            self.model = self._timm(model) if self.library == "timm" else _torchvision_layers(name, model)
+            with torch.no_grad():
+                activations = self.eval()(torch.zeros(1, 3, _PROBED_SIDE, _PROBED_SIDE))
+        except (ValueError, RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+            raise ExtractorUnavailableError(f"cannot be used as a query backbone: {error}", item=name) from error
+        if activations.ndim != _MAP_AXES:
+            raise ExtractorUnavailableError("has no map of activations, as convolutional networks have", item=name)
+        self.channels: int = activations.shape[1]
+        self.train()
+
+    def _timm(self, name: str) -> Any:
+        timm = import_timm(name)
+        if not timm.is_model(name):  # also rejects names that timm would download
+            raise ValueError(f"timm {timm.__version__} has no model {name!r}")
+        model = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+        self.mean, self.std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
+        return model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return activations (B, C, h, w) of normalised (B, 3, H, W) pixels."""
+        activations: Tensor = self.model(pixels)
+        if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
+            activations = activations.permute(0, 3, 1, 2)
+        return activations
+
+
+def _torchvision_layers(needed_by: str, name: str) -> nn.Module:
+    """Return the layers before the pooling, one after the other."""
+    model = import_torchvision(needed_by).models.get_model(name, weights=None)
+    layers = OrderedDict[str, nn.Module]()
+    for layer_name, layer in model.named_children():
+        if layer_name in _TORCHVISION_HEADS:
+            break
+        layers[layer_name] = layer
+    return nn.Sequential(layers)
+
+
+def import_torchvision(needed_by: str) -> Any:
+    """Return the module.
+
+    Args:
+        needed_by: Name of the network, for the message.
+
+    Raises:
+        MissingExtraError: torchvision is not installed, or of another build than torch; has the command to fix it.
+    """
+    try:
+        import torchvision  # noqa: PLC0415 - optional
+    except (ImportError, RuntimeError, OSError) as error:
+        detail = f"needs torchvision, of torch's build ({error}): {torchvision_command()}"
+        raise MissingExtraError(detail, item=needed_by) from error
+    return torchvision
 
 
 class ShuffleNetV2(nn.Module):

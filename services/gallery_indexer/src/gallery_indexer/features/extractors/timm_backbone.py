@@ -193,12 +193,12 @@ def import_timm(needed_by: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(f"needs timm: pip install '{_EXTRA}'", item=needed_by) from error
     except (RuntimeError, OSError) as error:  # torchvision of another build than torch
-        detail = f"timm cannot be loaded ({error}); torchvision has to match torch's build: {_torchvision_command()}"
+        detail = f"timm cannot be loaded ({error}); torchvision has to match torch's build: {torchvision_command()}"
         raise MissingExtraError(detail, item=needed_by) from error
     return timm
 
 
-def _torchvision_command() -> str:
+def torchvision_command() -> str:
     """Return the command that installs a matching torchvision; a suffix such as `+cpu` names the package index."""
     build = torch.__version__.partition("+")[2]
     index = f" --index-url {_WHEELS}/{build}" if build else ""
