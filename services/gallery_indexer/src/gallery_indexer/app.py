@@ -19,14 +19,18 @@ from aff_shared.store.gallery_catalogue import GalleryCatalogue, open_catalogue
 from aff_shared.web.routing import document_schemas
 from aff_shared.web.service import create_service
 from gallery_indexer.collections.backup_gallery import BackupGallery
-from gallery_indexer.collections.collection_runtime import CollectionRuntime, LoadedBundle, load_bundle
+from gallery_indexer.collections.collection_runtime import (
+    ENCODER_LOADERS,
+    CollectionRuntime,
+    LoadedBundle,
+    load_bundle,
+)
 from gallery_indexer.collections.edit_gallery import EditGallery
 from gallery_indexer.collections.gallery_jobs import GalleryJobs
 from gallery_indexer.collections.index_collections import IndexCollections
 from gallery_indexer.collections.remix_gallery import RemixGallery
 from gallery_indexer.components import Components
 from gallery_indexer.features.feature_cache import FeatureCache
-from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderLoader
 from gallery_indexer.http.gallery_routes import router as gallery_router
 from gallery_indexer.http.gallery_routes import status_router
@@ -43,14 +47,14 @@ def create_app(
     settings: IndexerSettings,
     catalogue: GalleryCatalogue | None = None,
     *,
-    load_encoder: EncoderLoader = GalleryEncoder.load,
+    load_encoder: EncoderLoader | None = None,
 ) -> FastAPI:
     """Create the service; bundle and store are opened when it starts.
 
     Args:
         settings: Settings of the service.
         catalogue: A gallery that the caller shares and closes; None opens the one of the settings.
-        load_encoder: Loads the encoder of a bundle.
+        load_encoder: Loads the encoder of a bundle; None loads it with the engine of the settings.
 
     Returns:
         The application. Its start raises BundleError if the bundle is missing or altered, MissingExtraError if an
@@ -59,7 +63,7 @@ def create_app(
     """
 
     def lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
-        return _running(app, settings, catalogue, load_encoder)
+        return _running(app, settings, catalogue, load_encoder or ENCODER_LOADERS[settings.extractor_engine])
 
     app = create_service(
         title="Gallery indexer",

@@ -24,6 +24,8 @@ class IndexerSettings(ListenSettings):
         bundle_path: Directory of the model bundle; its parent directory is searched for bundles of other collections.
         bundle_public_key: A minisign public key in base64; if set, bundles have to be signed with it.
         device: Device of the encoder; `auto` is CUDA if there is a GPU.
+        extractor_engine: Engine of the extractors on a CPU: `onnxruntime`, for those that are faster in it, or
+            `torch`. Embeddings differ by rounding only.
         max_images_per_request: Largest number of images in a request.
         max_payload_bytes: Largest payload of an image, as compact JSON.
         image_limits: Limits of images before they are decoded.
@@ -69,6 +71,7 @@ class IndexerSettings(ListenSettings):
     bundle_path: Path = Field(default_factory=default_bundle)
     bundle_public_key: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    extractor_engine: Literal["onnxruntime", "torch"] = "onnxruntime"
     max_images_per_request: Annotated[int, Field(ge=1, le=4096)] = 256
     max_payload_bytes: Annotated[int, Field(ge=2)] = 64 * 1024
     image_limits: ImageLimits = ImageLimits()

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from aff_shared.bundles.bundle import load_manifest
+from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import BatchTooLargeError, EncoderInput, Pixels
+from gallery_indexer.features.networks.onnx_network import OnnxNetwork
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
+from tests.support.photos_bundle import PHOTOS_BUNDLE
 from tests.support.tiny_bundle import TINY_BUNDLE
 
 
@@ -45,3 +48,15 @@ def test_a_device_without_enough_memory_raises_batch_too_large(
     monkeypatch.setattr(encoder._extractors[0], "extract", fail)
     with pytest.raises(BatchTooLargeError, match="no memory"):
         encoder.encode_images([_prepared(encoder, *_photographs((64, 64)))])
+
+
+def test_an_indexer_runs_extractors_in_onnx_runtime_where_that_is_faster() -> None:
+    photos = (PHOTOS_BUNDLE, load_manifest(PHOTOS_BUNDLE))
+    encoder = GalleryEncoder.load_with_onnx_runtime(*photos, device="cpu")
+    assert _engines(encoder) == {"lite0": OnnxNetwork, "lite2": OnnxNetwork, "xfeat_vlad": OnnxNetwork}
+    assert OnnxNetwork not in _engines(GalleryEncoder.load(*photos, device="cpu")).values()
+
+
+def _engines(encoder: GalleryEncoder) -> dict[str, type]:
+    extractors = [one for one in encoder._extractors if isinstance(one, LandmarkExtractor)]
+    return {one.spec.name: type(one._network) for one in extractors}

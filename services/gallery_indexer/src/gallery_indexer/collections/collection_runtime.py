@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from aff_shared.images.size import PixelBudget
 from aff_shared.store.gallery_catalogue import GalleryCatalogue
 from aff_shared.store.gallery_store import GalleryStore
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
+from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.features.networks.layers import device_named
 from gallery_indexer.indexing.index_gallery import IndexGallery
@@ -24,6 +25,12 @@ from gallery_indexer.indexing.payload_limits import PayloadLimits
 from gallery_indexer.indexing.photograph_preparation import ThumbnailMaker
 from gallery_indexer.settings import IndexerSettings
 from gallery_indexer.workers.encoder_process import EncoderProcess
+
+ENCODER_LOADERS: Mapping[str, EncoderLoader] = {
+    "onnxruntime": GalleryEncoder.load_with_onnx_runtime,
+    "torch": GalleryEncoder.load,
+}
+"""Loads the encoder, by the setting `extractor_engine`."""
 
 
 @dataclass(frozen=True, slots=True)

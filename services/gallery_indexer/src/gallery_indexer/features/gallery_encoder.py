@@ -15,6 +15,7 @@ from torch import nn
 from aff_shared.bundles.bundle import BundleManifest, FeatureSpec
 from aff_shared.errors import BundleFormatError, BundleNotFoundError
 from gallery_indexer.features.extractors.extractor import Extractor, FeatureBatch, Images
+from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
 from gallery_indexer.features.extractors.load_extractor import load_extractor
 from gallery_indexer.features.image_encoder import BatchTooLargeError, EncodedImage, EncoderInput, ImageFeatures, Tokens
 from gallery_indexer.features.mixers.build_mixer import build_mixer
@@ -56,6 +57,15 @@ class GalleryEncoder:
         except (SafetensorError, RuntimeError, ValueError) as error:
             raise BundleFormatError(f"mixer weights do not match: {error}", item=manifest.mixer.weights) from error
         return cls(extractors, mixer, target)
+
+    @classmethod
+    def load_with_onnx_runtime(cls, bundle_directory: Path, manifest: BundleManifest, *, device: str) -> GalleryEncoder:
+        """Load as `load` does, for an indexer: on a CPU, extractors run in ONNX Runtime where that is faster."""
+        encoder = cls.load(bundle_directory, manifest, device=device)
+        for extractor in encoder._extractors:
+            if isinstance(extractor, LandmarkExtractor):
+                extractor.use_onnx_runtime()
+        return encoder
 
     def extract(self, images: Images) -> dict[str, FeatureBatch]:
         """Run every extractor on a batch of (H, W, 3) uint8 images; features by name."""

@@ -70,6 +70,7 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
     """
 
     FAMILY: ClassVar[str] = "efficientnet_lite"
+    FASTER_IN_ONNX_RUNTIME = True
 
     def __init__(self, spec: ExtractorSpec, network: EfficientNetLite, device: torch.device) -> None:
         super().__init__(spec, network, device)

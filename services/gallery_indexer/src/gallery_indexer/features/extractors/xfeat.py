@@ -51,6 +51,7 @@ class XFeatExtractor(LandmarkExtractor[XFeat]):
     """
 
     FAMILY: ClassVar[str] = "xfeat"
+    FASTER_IN_ONNX_RUNTIME = True
 
     def __init__(self, spec: ExtractorSpec, network: XFeat, device: torch.device) -> None:
         super().__init__(spec, network, device)
@@ -138,6 +139,7 @@ class XFeatVlad(LandmarkExtractor[XFeat]):
     """
 
     FAMILY: ClassVar[str] = "xfeat_vlad"
+    FASTER_IN_ONNX_RUNTIME = True
 
     def __init__(self, spec: ExtractorSpec, network: XFeat, encoder: VladEncoder, device: torch.device) -> None:
         super().__init__(spec, network, device)

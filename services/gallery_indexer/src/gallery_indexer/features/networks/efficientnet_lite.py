@@ -7,7 +7,7 @@ Convolutions are padded as by TensorFlow's `SAME`: depending on the input size, 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,12 @@ class _SameConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            return _SameInOnnx.apply(x, self.weight, self.bias, self)  # type: ignore[no-any-return,no-untyped-call]
+        return self.padded(x)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Pad and convolve."""
         (top, bottom), (left, right) = (self._padding(side) for side in x.shape[-2:])
         padding = (top, left)
         if padding != (bottom, right):  # not supported by conv2d; costs a pass over memory
@@ -96,6 +102,26 @@ class _SameConv2d(nn.Conv2d):
         kernel, stride = self.kernel_size[0], self.stride[0]
         total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
         return total // 2, total - total // 2
+
+
+class _SameInOnnx(torch.autograd.Function):
+    """The convolution as a node of an ONNX graph, which pads any input; a trace would have the padding of one size."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor, _weight: Tensor, _bias: Tensor | None, convolution: _SameConv2d) -> Tensor:
+        return convolution.padded(x)
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any, weight: Any, bias: Any, convolution: _SameConv2d) -> Any:
+        inputs = [x, weight] if convolution.bias is None else [x, weight, bias]
+        return graph.op(
+            "Conv",
+            *inputs,
+            auto_pad_s="SAME_UPPER",
+            kernel_shape_i=convolution.kernel_size,
+            strides_i=convolution.stride,
+            group_i=convolution.groups,
+        )
 
 
 class _Block(nn.Module):
