@@ -36,6 +36,7 @@ class IndexerSettings(ListenSettings):
             time; others wait. A single image may have more.
         worker_processes: Whether decoding and the encoder run in separate processes: `auto` if the encoder runs on a
             GPU, which the service's threads would delay.
+        jpeg_decoder: Decoder of JPEG files: `cpu`, or `nvimgcodec` for those that it decodes on a GPU.
         decode_timeout_s: Longest time for an image in a decoding process; then the process is replaced and the image
             rejected.
         encode_timeout_s: Longest time for an image in the encoder's process, multiplied by the number of images of a
@@ -80,6 +81,7 @@ class IndexerSettings(ListenSettings):
     decode_workers: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
     max_large_pixels: Annotated[int, Field(ge=1)] = 100_000_000
     worker_processes: Literal["auto", "always", "never"] = "auto"
+    jpeg_decoder: Literal["cpu", "nvimgcodec"] = "cpu"
     decode_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     encode_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     store_wait_s: Annotated[float, Field(ge=0)] = 60.0

@@ -18,6 +18,7 @@ from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import EncoderLoader, ImageEncoder
 from gallery_indexer.features.networks.layers import device_named
+from gallery_indexer.indexing.card_decoder import require_card_decoder
 from gallery_indexer.indexing.index_gallery import IndexGallery
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.indexing_pipeline import BATCHES_ALIVE, IndexingPipeline, KeepFeatures
@@ -51,12 +52,14 @@ async def load_bundle(path: Path, settings: IndexerSettings, load_encoder: Encod
 
     Raises:
         BundleError: The bundle is missing, altered, or incompatible with this release.
-        MissingExtraError: An extractor needs a package that is not installed.
+        MissingExtraError: An extractor, or the decoder of the settings, needs a package that is not installed.
     """
 
     def load() -> LoadedBundle:
         if settings.bundle_public_key is not None:
             verify_signature(path, settings.bundle_public_key)
+        if settings.jpeg_decoder == "nvimgcodec":
+            require_card_decoder()
         manifest = load_manifest(path)
         verify_files(path, manifest, manifest.gallery_files)
         on_gpu = device_named(settings.device).type == "cuda"
@@ -194,4 +197,5 @@ def open_pipeline(
         thumbnails=ThumbnailMaker.of(settings.thumbnail_side, settings.thumbnail_quality),
         keep_features=keep_features,
         budget=budget or PixelBudget(settings.max_large_pixels, settings.image_limits),
+        decode_on_card=settings.jpeg_decoder == "nvimgcodec",
     )

@@ -48,6 +48,7 @@ class IndexingPipeline:
         keep_features: Stores the extractors' features of images, with the sha256 of their contents; called in a thread
             before the images are written. None stores none.
         budget: Budget of the pixels of large images; None for no limit.
+        decode_on_card: Whether a GPU decodes the JPEGs that it can decode.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class IndexingPipeline:
         thumbnails: ThumbnailMaker | None = None,
         keep_features: KeepFeatures | None = None,
         budget: PixelBudget | None = None,
+        decode_on_card: bool = False,
     ) -> None:
         self._store = store
         self._store_wait_s = store_wait_s
@@ -76,7 +78,7 @@ class IndexingPipeline:
             encoder, metrics, batch_size=batch_size, with_features=keep_features is not None
         )
         self._places = asyncio.Semaphore(BATCHES_ALIVE * batch_size)
-        preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails)
+        preparation = PhotographPreparation(limits, encoder.preprocessings, thumbnails, decode_on_card)
         self._decode_pool = DecodePool(preparation, decode_workers, buffer, decode_timeout_s)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._to_encode = DynamicBatcher(self._encode, size=lambda: self._batch_encoder.size, wait_s=batch_wait_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from PIL import Image
 
@@ -13,6 +13,10 @@ from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_shared.schemas.preprocessing import Preprocessing, preprocess
 from gallery_indexer.features.image_encoder import EncoderInput, Pixels
 
+if TYPE_CHECKING:
+    from gallery_indexer.indexing.card_decoder import CardPhotograph
+
+_SMALLEST_SIZE = 16  # of a preprocessing
 _FASTEST = 0  # of WebP's methods; slower ones save a tenth of the bytes
 
 
@@ -71,11 +75,13 @@ class PhotographPreparation:
         limits: Limits of images before they are decoded.
         preprocessings: Preprocessing of each extractor, in their order.
         thumbnails: Makes the thumbnails; None for none.
+        on_card: Whether a GPU decodes and resizes the JPEGs that it can decode; see decode_on_card.
     """
 
     limits: ImageLimits
     preprocessings: tuple[Preprocessing, ...]
     thumbnails: ThumbnailMaker | None = None
+    on_card: bool = False
 
     def __call__(self, data: bytes, name: str) -> PreparedPhotograph:
         """Decode an image file and prepare it.
@@ -84,6 +90,9 @@ class PhotographPreparation:
             ImageError: The image is invalid or exceeds a limit; the subclass names the reason.
         """
         started = time.perf_counter()
+        on_card = self._decoded_on_card(data)
+        if on_card is not None:
+            return self._prepared_on_card(on_card, started)
         decoded = decode_image(data, self.limits, min_side=self._min_side, name=name)
         decoded_at = time.perf_counter()
         return PreparedPhotograph(
@@ -91,6 +100,29 @@ class PhotographPreparation:
             decoded.width,
             decoded.height,
             None if self.thumbnails is None else self.thumbnails.make(decoded.pixels),
+            decode_s=decoded_at - started,
+            prepare_s=time.perf_counter() - decoded_at,
+        )
+
+    def _decoded_on_card(self, data: bytes) -> CardPhotograph | None:
+        if not self.on_card:
+            return None
+        from gallery_indexer.indexing.card_decoder import decode_on_card  # noqa: PLC0415 - imports torch
+
+        return decode_on_card(data, self.limits)
+
+    def _prepared_on_card(self, photograph: CardPhotograph, started: float) -> PreparedPhotograph:
+        decoded_at = time.perf_counter()
+        prepared = {spec: photograph.preprocessed(spec) for spec in dict.fromkeys(self.preprocessings)}
+        thumbnail = None
+        if self.thumbnails is not None:
+            size = Preprocessing(resize="longest_side", size=max(self.thumbnails.side, _SMALLEST_SIZE))
+            thumbnail = self.thumbnails.make(photograph.preprocessed(size))
+        return PreparedPhotograph(
+            tuple(prepared[spec] for spec in self.preprocessings),
+            photograph.width,
+            photograph.height,
+            thumbnail,
             decode_s=decoded_at - started,
             prepare_s=time.perf_counter() - decoded_at,
         )
