@@ -377,3 +377,16 @@ async def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
     assert "no row can be used; row 1: its vector is zero" in await _error(zeros)
     objects = _write_npy(tmp_path / "f", np.array([[{}]], dtype=object))
     assert "cannot be read" in await _error(objects)
+
+
+async def test_a_row_group_is_not_read_at_once(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(3).standard_normal((20_000, 256), np.float32)  # 20 MB
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 256)
+    ids = [str(number) for number in range(len(vectors))]
+    parquet.write_table(pa.table({"id": ids, "embedding": fixed}), tmp_path / "dump.parquet", use_dictionary=False)
+    del fixed
+    before, most = pa.total_allocated_bytes(), 0
+    for _, part in _opened(tmp_path).chunks(100):
+        assert part.shape == (100, 256)
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 8e6

@@ -35,8 +35,8 @@ def normalised(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[
     """Return (n, D) unit vectors, and for each why it cannot be used, or an empty text."""
     wide = vectors.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1)
-    finite: NDArray[np.bool_] = np.isfinite(wide).all(axis=1, keepdims=True)[:, 0]
-    missing: NDArray[np.bool_] = np.isnan(wide).all(axis=1, keepdims=True)[:, 0]
+    finite = np.asarray(np.isfinite(wide).all(axis=1))
+    missing = np.asarray(np.isnan(wide).all(axis=1))
     usable = finite & (lengths > 0)
     wide[~usable] = 0
     units = (wide / np.where(usable, lengths, 1)[:, None]).astype(np.float32)

@@ -22,6 +22,7 @@ pa: Any = import_module("pyarrow")  # has no types
 parquet: Any = import_module("pyarrow.parquet")
 
 _ROWS_AT_A_TIME = 1024
+_BUFFER_BYTES = 2**20
 _MATRIX = 2
 _ROW_FILES = (".jsonl", ".parquet", ".txt", ".npy")
 
@@ -115,7 +116,7 @@ class _ParquetVectors:
         self._id, self._vector = id_column, vector_column
         self.count, widths = 0, []
         for file in files:
-            with parquet.ParquetFile(file) as table:
+            with _opened(file) as table:
                 for column in (id_column, vector_column):
                     if column not in table.schema_arrow.names:
                         names = ", ".join(table.schema_arrow.names)
@@ -139,8 +140,13 @@ class _ParquetVectors:
 
     def _batches(self, size: int, columns: list[str] | None) -> Iterator[Any]:
         for file in self.files:
-            with reading(str(file)), parquet.ParquetFile(file) as table:
+            with reading(str(file)), _opened(file) as table:
                 yield from table.iter_batches(size, columns=columns, use_threads=False)
+
+
+def _opened(file: Path) -> Any:
+    """Open a Parquet file; without a buffer's size, a whole row group, which may be the whole file, is read at once."""
+    return parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
 def _width(table: Any, column: str) -> int | None:
@@ -215,7 +221,7 @@ class _NpyVectors:
 
 def _rows_of(file: Path, columns: list[str] | None) -> Iterator[Row]:
     if file.suffix == ".parquet":
-        with parquet.ParquetFile(file) as table:
+        with _opened(file) as table:
             for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
     elif file.suffix == ".npy":
