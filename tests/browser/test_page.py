@@ -185,7 +185,7 @@ def test_the_first_view_is_light(browser: Any, services: LocalServices) -> None:
     page.wait_for_load_state("networkidle")
     own = {paths[key]: size for key, size in sizes.items() if "/thumbnails" not in paths[key]}
     context.close()
-    assert len(own) > 10
+    assert [path for path in own if path.endswith(".js")] == [f"{services.query_url}/page/app.js"]
     assert sum(own.values()) < MOST_BYTES
 
 
