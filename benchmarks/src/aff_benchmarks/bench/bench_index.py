@@ -22,10 +22,10 @@ from aff_shared.resource_limits import usable_cores
 from aff_shared.schemas.indexing import IndexItem
 from aff_shared.store.embedded.store import QdrantEdgeStore
 from aff_shared.store.settings import StoreSettings
-from gallery_indexer.collections.collection_runtime import load_bundle
+from gallery_indexer.collections.collection_runtime import ENCODER_LOADERS, load_bundle
 from gallery_indexer.features.feature_cache import FeatureCache, FeatureKind
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
-from gallery_indexer.features.image_encoder import EncoderInput
+from gallery_indexer.features.image_encoder import EncoderInput, ImageEncoder
 from gallery_indexer.features.networks.layers import device_named
 from gallery_indexer.indexing.index_task import UploadedImage
 from gallery_indexer.indexing.photograph_preparation import PhotographPreparation
@@ -85,13 +85,14 @@ class RemixBench(FrozenModel):
 
 def bench_index(bundle: Path, images: int, rounds: int, sizes: Sequence[int], device: str) -> IndexBench:
     """Measure indexing of procedural photographs, and its memory at some gallery sizes."""
-    encoder = GalleryEncoder.load(bundle, load_manifest(bundle), device=device)  # in this process, unlike the service's
+    load = ENCODER_LOADERS[IndexerSettings().extractor_engine]
+    encoder = load(bundle, load_manifest(bundle), device=device)  # in this process, unlike the service's on a GPU
     distinct = [jpeg_photograph(number) for number in range(min(images, _DISTINCT))]
     started = time.perf_counter()
     prepared = _prepared(encoder, distinct)
     decode_s = time.perf_counter() - started
     files, inputs = _repeated(distinct, images), _repeated(prepared, images)
-    seconds, bare_seconds, bare_cores = _throughput(bundle, encoder, files, inputs, rounds)
+    seconds, bare_seconds, bare_cores = _throughput(bundle, device, encoder, files, inputs, rounds)
     memory = {size: measure_memory(size) for size in sizes}
     cores, decode_cores = usable_cores(), decode_s / len(distinct) * images / bare_seconds
     return IndexBench(
@@ -149,14 +150,19 @@ def _repeated(things: Sequence[_Thing], count: int) -> list[_Thing]:
     return list(itertools.islice(itertools.cycle(things), count))
 
 
-def _prepared(encoder: GalleryEncoder, files: Sequence[bytes]) -> list[EncoderInput]:
+def _prepared(encoder: ImageEncoder, files: Sequence[bytes]) -> list[EncoderInput]:
     """Decode and prepare image files in one thread."""
     prepare = PhotographPreparation(IndexerSettings().image_limits, encoder.preprocessings)
     return [prepare(file, "bench").pixels for file in files]
 
 
 def _throughput(
-    bundle: Path, encoder: GalleryEncoder, files: Sequence[bytes], prepared: Sequence[EncoderInput], rounds: int
+    bundle: Path,
+    device: str,
+    encoder: ImageEncoder,
+    files: Sequence[bytes],
+    prepared: Sequence[EncoderInput],
+    rounds: int,
 ) -> tuple[float, float, float]:
     """Return the seconds of indexing, those of the bare encoder, and the busy cores of the latter."""
     batch_size = IndexerSettings().batch_size
@@ -171,7 +177,8 @@ def _throughput(
     ids = map(str, itertools.count())
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
         store = runner.run(QdrantEdgeStore.open(Path(directory), StoreSettings(url="")))
-        loaded = runner.run(load_bundle(bundle, IndexerSettings(device=encoder.device.type), GalleryEncoder.load))
+        settings = IndexerSettings(device=device)
+        loaded = runner.run(load_bundle(bundle, settings, ENCODER_LOADERS[settings.extractor_engine]))
         runner.run(store.create(loaded.manifest.space))
         index = runner.run(OpenedIndex.open(loaded.encoder, store, loaded.manifest.space))
 

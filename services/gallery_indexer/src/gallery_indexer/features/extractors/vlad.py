@@ -31,11 +31,9 @@ def vlad(descriptors: Array, codebook: Array, normalisation: VladNormalisation) 
     Returns:
         (k * d,) float32, centre after centre: unit length, or zero without residuals.
     """
-    residuals = np.zeros(codebook.shape, dtype=np.float32)
     nearest = nearest_centres(descriptors, codebook)
-    for centre in np.unique(nearest):
-        assigned = descriptors[nearest == centre]
-        residuals[centre] = assigned.sum(axis=0) - len(assigned) * codebook[centre]
+    assigned = (nearest == np.arange(len(codebook))[:, None]).astype(np.float32)  # (k, n)
+    residuals: Array = assigned @ descriptors - assigned.sum(axis=1, keepdims=True) * codebook
     normalised = unit_rows(residuals) if normalisation == "intra" else np.sign(residuals) * np.sqrt(np.abs(residuals))
     whole: Array = unit_rows(normalised.reshape(1, -1))[0]
     return whole
