@@ -103,9 +103,9 @@ def _row_files(path: Path, vectors: Sequence[Path]) -> list[Path]:
             "Parquet)",
             item=str(path),
         )
-    if found[0][0].suffix not in _ROW_FILES:
-        raise SourceError(f"ids are read from {', '.join(_ROW_FILES)}", item=str(path))
-    return found[0]
+    if found[0][0].suffix in _ROW_FILES:
+        return found[0]
+    raise SourceError(f"ids are read from {', '.join(_ROW_FILES)}", item=str(path))
 
 
 class _ParquetVectors:
