@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from aff_shared.errors import BundleNotFoundError
 from aff_shared.schemas.preprocessing import Preprocessing
 from gallery_indexer.features.extractors.extractor import FeatureBatch
+from gallery_indexer.features.extractors.how import how_spec
 from gallery_indexer.features.extractors.landmark_extractor import Pixels, extract_by_shape
+from gallery_indexer.features.extractors.load_extractor import load_extractor
 
 UPRIGHT, LYING = (20, 16), (16, 20)
 
@@ -30,3 +35,9 @@ def test_a_network_sees_few_batch_sizes_and_the_features_keep_the_photographs_or
     features = extract_by_shape(images, Preprocessing(resize="longest_side", size=32), network)
     assert features["red"].values.flatten().tolist() == list(range(17))
     assert network.shapes == [(4, *LYING), (1, *LYING), (8, *UPRIGHT), (4, *UPRIGHT)]
+
+
+def test_a_network_with_weights_is_not_used_without_them(tmp_path: Path) -> None:
+    spec = how_spec(18, "how.safetensors", "a file").model_copy(update={"weights": None})
+    with pytest.raises(BundleNotFoundError):
+        load_extractor(spec, tmp_path, torch.device("cpu"))

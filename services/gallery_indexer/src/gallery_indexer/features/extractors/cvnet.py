@@ -9,14 +9,12 @@ larger exponent (GeM+) and takes the maximum over scales (scale GeM with an infi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -82,11 +80,8 @@ class CvNetExtractor(LandmarkExtractor[CvNet]):
         super().__init__(spec, network, device)
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> CvNetExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = CvNet(spec.config["depth"], spec.features[0].dimension)
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> CvNet:
+        return CvNet(spec.config["depth"], spec.features[0].dimension)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         with autocast(self._device, self.spec.config):

@@ -12,12 +12,10 @@ unit vectors are averaged, as in its authors' PyTorch code.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -78,11 +76,8 @@ class DelgExtractor(LandmarkExtractor[DelgNetwork]):
         self._local_scales = tuple(float(scale) for scale in spec.config["local_scales"])
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> DelgExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = DelgNetwork(spec.config["depth"])
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> DelgNetwork:
+        return DelgNetwork(spec.config["depth"])
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device)).flip(1)
@@ -183,11 +178,8 @@ class DolgExtractor(LandmarkExtractor[DolgNetwork]):
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> DolgExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = DolgNetwork(spec.config["depth"], multi_atrous=spec.config["multi_atrous"])
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> DolgNetwork:
+        return DolgNetwork(spec.config["depth"], multi_atrous=spec.config["multi_atrous"])
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device)).flip(1)

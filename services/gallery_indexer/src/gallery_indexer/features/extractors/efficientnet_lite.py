@@ -6,13 +6,11 @@ of the scales are averaged, with weights if the specification has them.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
-from safetensors.torch import load_model
 from torch import Tensor
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -81,11 +79,8 @@ class EfficientNetLiteExtractor(LandmarkExtractor[EfficientNetLite]):
         self._pool = GeM(self._config.gem_exponent).requires_grad_(requires_grad=False).to(device)
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> EfficientNetLiteExtractor:
-        """Build the network that the specification describes, and load its weights, of either precision."""
-        network = EfficientNetLite(EfficientNetLiteConfig.model_validate(spec.config).variant)
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> EfficientNetLite:
+        return EfficientNetLite(EfficientNetLiteConfig.model_validate(spec.config).variant)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = on_device(pixels, self._device).float()

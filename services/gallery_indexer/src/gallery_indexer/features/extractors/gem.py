@@ -8,12 +8,10 @@ and is applied to the average: there are released checkpoints of both kinds.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -70,11 +68,8 @@ class GemExtractor(LandmarkExtractor[GemNetwork]):
         self._whiten_each_scale = bool(spec.config["whiten_each_scale"])
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> GemExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = GemNetwork(spec.config["depth"])
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> GemNetwork:
+        return GemNetwork(spec.config["depth"])
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device))

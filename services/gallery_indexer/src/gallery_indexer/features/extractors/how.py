@@ -7,12 +7,10 @@ photograph's largest; descriptors are not of unit length.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -85,11 +83,8 @@ class HowExtractor(LandmarkExtractor[HowNetwork]):
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> HowExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = HowNetwork(spec.config["depth"], spec.features[0].dimension)
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> HowNetwork:
+        return HowNetwork(spec.config["depth"], spec.features[0].dimension)
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         feature = self.spec.features[0]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar, Generic, Literal, TypeVar, cast
+from pathlib import Path
+from typing import ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec
@@ -118,6 +120,19 @@ class LandmarkExtractor(ABC, Generic[_Network]):
         self.spec = spec
         self._network = frozen(network, device, spec.config)
         self._device = device
+
+    @classmethod
+    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> Self:
+        """Build the network that the specification describes, and load its weights, of either precision."""
+        network = cls._build(spec)
+        if network.state_dict():
+            load_model(network, weights)
+        return cls(spec, network, device)
+
+    @classmethod
+    @abstractmethod
+    def _build(cls, spec: ExtractorSpec) -> _Network:
+        """Return the network that a specification describes; its weights are loaded later."""
 
     @torch.inference_mode()
     def extract(self, images: Images) -> dict[str, FeatureBatch]:

@@ -5,12 +5,10 @@ RGB, ImageNet normalisation; scales resize the normalised pixels bilinearly and 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -137,11 +135,8 @@ class TokenExtractor(LandmarkExtractor[TokenNetwork]):
         self._scales = tuple(float(scale) for scale in spec.config["scales"])
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> TokenExtractor:
-        """Build the network that the specification describes, and load its weights."""
-        network = TokenNetwork(spec.config["depth"])
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, spec: ExtractorSpec) -> TokenNetwork:
+        return TokenNetwork(spec.config["depth"])
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         whole = normalise(on_device(pixels, self._device))

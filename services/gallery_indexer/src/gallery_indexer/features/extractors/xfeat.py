@@ -6,12 +6,12 @@ With VLAD, one detection has two features: the strongest keypoints as tokens, an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file, load_model
+from safetensors.torch import load_file
 from torch import Tensor
 
 from aff_shared.bundles.bundle import ExtractorSpec, FeatureSpec
@@ -58,11 +58,8 @@ class XFeatExtractor(LandmarkExtractor[XFeat]):
         self._config = XFeatConfig.model_validate(spec.config)
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> XFeatExtractor:
-        """Build the network and load its weights, in either precision."""
-        network = XFeat()
-        load_model(network, weights)
-        return cls(spec, network, device)
+    def _build(cls, _spec: ExtractorSpec) -> XFeat:
+        return XFeat()
 
     def _features(self, pixels: Pixels) -> dict[str, FeatureBatch]:
         feature = self.spec.features[0]
@@ -150,10 +147,14 @@ class XFeatVlad(LandmarkExtractor[XFeat]):
         encoder.require(DESCRIPTOR_WIDTH, self._global.dimension)
 
     @classmethod
-    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> XFeatVlad:
+    def _build(cls, _spec: ExtractorSpec) -> XFeat:
+        return XFeat()
+
+    @classmethod
+    def load(cls, spec: ExtractorSpec, weights: Path, device: torch.device) -> Self:
         """Read the network, the codebook and the whitening from one file."""
         tensors = load_file(weights)
-        network = XFeat()
+        network = cls._build(spec)
         network.load_state_dict(
             {name.removeprefix(NETWORK): tensor for name, tensor in tensors.items() if name.startswith(NETWORK)}
         )
