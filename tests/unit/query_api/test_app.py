@@ -260,6 +260,7 @@ async def test_both_forms_of_a_search_and_every_problem_are_documented(client: h
         "401",
         "403",
         "408",
+        "409",
         "413",
         "415",
         "421",
