@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from aff_toolkit.cli.main import app
 from aff_toolkit.training.features.feature_store import FeatureStore
+from tests.support.hub_datasets import images_table, write_dataset_file
 from tests.support.photograph_folder import write_photographs
 from tests.support.tiny_bundle import TinyBundle
 
@@ -46,6 +47,20 @@ def test_the_plan_by_a_sample_is_near_the_store(photographs: Path, tiny_bundle: 
     planned = run("plan", str(photographs), "--sample", "15", *options)
     made = run("extract", str(photographs), str(tmp_path / "store"), *options)
     assert planned["size_bytes"] == pytest.approx(made["size_bytes"], rel=0.05)
+
+
+def test_unusable_rows_of_a_data_set_are_reported_and_the_others_extracted(
+    photographs: Path, tiny_bundle: TinyBundle, tmp_path: Path
+) -> None:
+    files = sorted(photographs.rglob("*.png"))[:4]
+    images = [*(file.read_bytes() for file in files), b"text"]
+    write_dataset_file(tmp_path / "set" / "train-0.parquet", images_table(images, [0, 0, 1, None, 1]), rows_together=2)
+    words = ["features", "extract", str(tmp_path / "set"), str(tmp_path / "store"), "--bundle", str(tiny_bundle.bundle)]
+    result = cli.invoke(app, words)
+    assert result.exit_code == 0, result.output
+    for row, problem in ((4, "column label is empty"), (5, "not a JPEG")):
+        assert f"not readable: train-0.parquet/{row}: {problem}" in result.stderr
+    assert "features of 3 of 5 photographs" in result.output
 
 
 def test_an_unreadable_photograph_is_reported_and_the_store_is_verified(
