@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 from aff_shared.bundles.bundle import load_manifest
+from gallery_indexer.collections.collection_runtime import ENCODER_LOADERS
 from gallery_indexer.features.extractors.landmark_extractor import LandmarkExtractor
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
 from gallery_indexer.features.image_encoder import BatchTooLargeError, EncoderInput, Pixels
 from gallery_indexer.features.networks.onnx_network import OnnxNetwork
 from gallery_indexer.indexing.photograph_preparation import prepare_photograph
+from gallery_indexer.settings import IndexerSettings
 from tests.support.photos_bundle import PHOTOS_BUNDLE
 from tests.support.tiny_bundle import TINY_BUNDLE
 
@@ -60,3 +64,9 @@ def test_an_indexer_runs_extractors_in_onnx_runtime_where_that_is_faster() -> No
 def _engines(encoder: GalleryEncoder) -> dict[str, type]:
     extractors = [one for one in encoder._extractors if isinstance(one, LandmarkExtractor)]
     return {one.spec.name: type(one._network) for one in extractors}
+
+
+def test_every_engine_of_the_settings_has_a_loader() -> None:
+    field = IndexerSettings.model_fields["extractor_engine"]
+    assert set(ENCODER_LOADERS) == set(get_args(field.annotation))
+    assert ENCODER_LOADERS[field.default] == GalleryEncoder.load_with_onnx_runtime

@@ -44,10 +44,11 @@ class Library:
         module.Backend = module.CodeStream = lambda value: value
         module.DecodeParams = lambda *, apply_exif_orientation: SimpleNamespace(turned=apply_exif_orientation)
         module.Decoder = self.open
-        self.module = module
-        self.package: Any = ModuleType("nvidia")
-        self.package.__path__ = []
-        self.package.nvimgcodec = module
+        self.module: Any = module
+        package: Any = ModuleType("nvidia")
+        package.__path__ = []
+        package.nvimgcodec = module
+        self.package = package
 
     def open(self, *, max_num_cpu_threads: int, backends: list[int], options: str) -> Library:
         assert (max_num_cpu_threads, backends, options) == (1, [3, 1, 2], ":fancy_upsampling=1")

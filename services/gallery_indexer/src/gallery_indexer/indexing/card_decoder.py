@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL.ImageFile import ImageFile
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from aff_shared.errors import ImageError, MissingExtraError
 from aff_shared.images.decoding import ImageLimits
@@ -76,7 +77,7 @@ def decode_on_card(data: bytes, limits: ImageLimits) -> CardPhotograph | None:
         return None
     try:
         image = _decoded(data)
-        pixels = None if image is None else torch.from_dlpack(image)
+        pixels = None if image is None else from_dlpack(image)
         if pixels is None or pixels.ndim != _CHANNELS or pixels.dtype != torch.uint8 or _may_be_cut(pixels):
             return None
         return CardPhotograph(pixels)

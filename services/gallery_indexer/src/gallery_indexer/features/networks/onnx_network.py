@@ -95,7 +95,7 @@ def _session_of(network: nn.Module, pixels: Tensor) -> InferenceSession:
         torch.onnx.export(  # the exporter that traces: the newer one takes minutes
             network,
             (pixels[:1].clone(),),
-            file,
+            file,  # type: ignore[arg-type] # declared as a path, although a file is allowed with this exporter
             input_names=[_INPUT],
             dynamic_axes={_INPUT: {0: "images", 2: "height", 3: "width"}},
             opset_version=_OPSET,
@@ -116,7 +116,8 @@ def _threads() -> ThreadPoolExecutor:
 
 def _run(session: InferenceSession, pixels: Tensor) -> Output:
     def run(image: Tensor) -> Sequence[NDArray[np.float32]]:
-        return session.run(None, {_INPUT: image[None].contiguous().numpy()})  # type: ignore[no-any-return]
+        outputs = session.run(None, {_INPUT: image[None].contiguous().numpy()})
+        return [np.asarray(one, np.float32) for one in outputs]
 
     images = list(_threads().map(run, pixels))
     outputs = tuple(torch.from_numpy(np.concatenate(rows)) for rows in zip(*images, strict=True))
