@@ -1,4 +1,4 @@
-"""Searches with the same photographs in our service, its floor, LitServe, and a symmetric CLIP service."""
+"""Searches with the same photographs in our service, its floor, LitServe, FastAPI, and a symmetric CLIP service."""
 
 from __future__ import annotations
 
@@ -66,11 +66,7 @@ class Workload(NamedTuple):
 
 
 def _cost_of_service(service: RunningService, workload: Workload) -> SearchCost:
-    """Measure a running service.
-
-    Raises:
-        RuntimeError: The service rejected a search, or found nothing.
-    """
+    """Measure a running service; raises RuntimeError if it rejected a search or found nothing."""
     port, pid = service.port, service.pid
     warm_up = workload.clients if workload.alone >= workload.clients else 1
     _run(port, workload, clients=warm_up, count=warm_up)
@@ -176,6 +172,7 @@ class Comparison(FrozenModel):
     ours: list[SearchCost]
     floor: list[SearchCost]
     clip: list[SearchCost]
+    fastapi: list[SearchCost]
     litserve_one: list[SearchCost]
     litserve_many: list[SearchCost]
     trials: list[LitserveTrial]
@@ -207,10 +204,10 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
             found["floor"] = _cost_of_floor(floor, photographs, counts.alone, counts.together)
             found["clip"] = _cost_of_service(symmetric, forms)
             rounds.append(found)
-    names = ("ours", "floor", "clip", "litserve_one", "litserve_many")
-    keys: tuple[str | LitserveSetting, ...] = ("ours", "floor", "clip", one, many)
+    keys: dict[str, str | LitserveSetting] = {"litserve_one": one, "litserve_many": many}
+    keys |= {name: name for name in ("ours", "floor", "clip", "fastapi")}
     return Comparison(
-        **{name: [found[key] for found in rounds] for name, key in zip(names, keys, strict=True)},
+        **{name: [found[key] for found in rounds] for name, key in keys.items()},
         trials=trials,
         photograph_bytes=float(np.mean([len(photograph) for photograph in photographs])),
         embedding_bytes=_embedding_bytes(bundle),
@@ -218,10 +215,10 @@ def compare_services(bundle: Path, *, images: int, repetitions: int, counts: Cou
 
 
 def _galleries(bundle: Path, directory: Path, images: int) -> tuple[Path, list[Path]]:
-    """Write a gallery; return it with copies of its collection: one for the floor, and one per LitServe worker."""
+    """Write a gallery; return it with copies of its collection: for the floor, each LitServe worker, and FastAPI."""
     served, cores = directory / "served", usable_cores()
     write_gallery(StoreSettings(url="", edge_path=served), load_manifest(bundle).space, images)
-    copies = [directory / f"copy-{number}" for number in range(1 + 2 * cores)]
+    copies = [directory / f"copy-{number}" for number in range(2 + 2 * cores)]
     for copy in copies:
         shutil.copytree(served, copy)
     return served, [collection_directory(copy) for copy in copies]
@@ -230,7 +227,7 @@ def _galleries(bundle: Path, directory: Path, images: int) -> tuple[Path, list[P
 def _start(
     stack: ExitStack, bundle: Path, served: Path, collections: Sequence[Path], settings: Iterable[LitserveSetting]
 ) -> dict[str | LitserveSetting, RunningService]:
-    """Start our service, and LitServe with each setting and its own copies of the collection."""
+    """Start our service, FastAPI, and LitServe with each setting, each with its own copies of the collection."""
     quiet = {"AFF_LOG_REQUESTS": "none"}  # the baselines log no requests either
     services: dict[str | LitserveSetting, RunningService] = {
         "ours": stack.enter_context(running_query_service(bundle, served, quiet))
@@ -239,6 +236,8 @@ def _start(
         arguments = setting.arguments(bundle, collections)
         services[setting] = stack.enter_context(running_baseline("litserve_service", arguments))
         collections = collections[setting.workers :]
+    arguments = ["--bundle", str(bundle), "--gallery", str(collections[0])]
+    services["fastapi"] = stack.enter_context(running_baseline("fastapi_service", arguments))
     return services
 
 

@@ -32,7 +32,7 @@ PLOT = "query_cost.svg"
 _COUNTS = Counts()
 
 _TEXT = """
-The same procedural photographs (640 x 480 pixels, JPEG) are the queries of four systems, in turn within each
+The same procedural photographs (640 x 480 pixels, JPEG) are the queries of five systems, in turn within each
 repetition. Each service runs in separate processes and logs no requests:
 
 - **ours**: the query service with its default settings;
@@ -40,6 +40,8 @@ repetition. Each service runs in separate processes and logs no requests:
 - **LitServe**: the same encoder and the same embedded vector search behind LitServe, with the photograph as the request
   body. Trials with one worker or one per core, with and without batching, select two settings: the best for one client,
   used for latency, and the best for many clients, used for throughput and processor time;
+- **FastAPI**: the same encoder and the same embedded vector search behind FastAPI, as tutorials of ONNX Runtime write
+  it: Pillow, ONNX Runtime's default number of threads, and FastAPI's thread pool;
 - **CLIP**: a symmetric service as tutorials build it: the vision tower of CLIP ViT-L/14 on torch for queries and
   gallery, FastAPI, uvicorn, and qdrant-client in its local mode (or the server of `QDRANT_URL`). Its weights are
   random, which changes accuracy but not cost. Its vector search is exhaustive, which qdrant-client advises against
@@ -85,6 +87,9 @@ def _figures(found: Comparison) -> dict[str, Figure]:
         "ours_p50_over_floor": _ratio(ours, found.floor, "p50_ms", at_most=1.3, note=_FLOOR),
         "ours_throughput_over_litserve": _ratio(ours, many, "per_s", at_least=1.0, note=_THROUGHPUT),
         "litserve_p50_over_ours": _ratio(one, ours, "p50_ms", at_least=1.0),
+        "fastapi_p50_over_ours": _ratio(found.fastapi, ours, "p50_ms", at_least=1.0),
+        "fastapi_cpu_over_ours": _ratio(found.fastapi, ours, "cpu_s_per_1000", at_least=1.0),
+        "ours_throughput_over_fastapi": _ratio(ours, found.fastapi, "per_s", at_least=1.0),
         "litserve_cpu_over_ours": _ratio(many, ours, "cpu_s_per_1000"),
         "photograph_bytes_over_embedding_bytes": figure([found.photograph_bytes / found.embedding_bytes]),
     }
@@ -113,6 +118,7 @@ def _table(found: Comparison) -> Table:
     else:
         rows[f"LitServe, best for one client: {_setting_text(one)}"] = found.litserve_one
         rows[f"LitServe, best for many: {_setting_text(many)}"] = found.litserve_many
+    rows["FastAPI"] = found.fastapi
     rows["CLIP ViT-L/14"] = found.clip
     names = ("p50_ms", "p99_ms", "per_s", "memory_mib", "cpu_s_per_1000", "store_ms")
     headings = ("p50, ms", "p99, ms", "searches/s", "memory, MiB", "CPU s per 1,000", "vector search, ms")
@@ -145,6 +151,7 @@ def _plot(found: Comparison, path: Path) -> None:
         ("memory_mib", "resident memory, MiB", found.litserve_many),
     )
     for axes, (name, title, litserve) in zip(panels, shares, strict=True):
-        costs = {"floor": found.floor, "ours": found.ours, "LitServe": litserve, "CLIP": found.clip}
+        costs = {"floor": found.floor, "ours": found.ours, "LitServe": litserve}
+        costs |= {"FastAPI": found.fastapi, "CLIP": found.clip}
         draw_bars(axes, {label: _median(one, name) for label, one in costs.items()}, title, log=True)
     save_plot(drawn, path)

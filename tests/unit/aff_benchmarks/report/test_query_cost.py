@@ -40,7 +40,7 @@ def test_every_service_returns_hits(context: BenchContext, monkeypatch: pytest.M
     section = query_cost(context)
     assert all(figure.median > 0 for figure in section.figures.values())
     assert len(section.details["trials"]) == len(litserve_settings(1)) == 2
-    for name in ("ours", "clip", "litserve_one", "litserve_many"):
+    for name in ("ours", "clip", "fastapi", "litserve_one", "litserve_many"):
         (cost,) = section.details[name]
         assert cost["p99_ms"] >= cost["p50_ms"] > 0
         assert cost["memory_mib"] > 50
@@ -54,6 +54,7 @@ def test_ratios_are_numerator_over_denominator(context: BenchContext, monkeypatc
         ours=[_cost(4.0, 300.0, 200.0, 5.0)],
         floor=[_cost(2.5, 400.0, None, 4.0)],
         clip=[_cost(1000.0, 1.0, 2000.0, 2000.0)],
+        fastapi=[_cost(6.0, 240.0, 150.0, 7.0)],
         litserve_one=[one],
         litserve_many=[many],
         trials=[LitserveTrial(setting=QUICK, cost=one), LitserveTrial(setting=BUSY, cost=many)],
@@ -68,6 +69,9 @@ def test_ratios_are_numerator_over_denominator(context: BenchContext, monkeypatc
         "ours_p50_over_floor": 1.6,
         "ours_throughput_over_litserve": 1.2,
         "litserve_p50_over_ours": 2.0,
+        "fastapi_p50_over_ours": 1.5,
+        "fastapi_cpu_over_ours": 1.4,
+        "ours_throughput_over_fastapi": 1.25,
         "litserve_cpu_over_ours": 1.2,
         "photograph_bytes_over_embedding_bytes": 125.0,
     }
@@ -78,5 +82,6 @@ def test_ratios_are_numerator_over_denominator(context: BenchContext, monkeypatc
         "floor",
         "LitServe, best for one client: one worker, no batches",
         "LitServe, best for many: 2 workers, batches of up to 8",
+        "FastAPI",
         "CLIP ViT-L/14",
     ]
