@@ -29,6 +29,7 @@ Handler = Callable[[Frame], tuple[Message, Sequence[Part]]]
 """Answers a frame; several threads may call it at a time."""
 
 _MAX_REQUEST_BYTES = 2**32
+_JOINED_BYTES = 2**16
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +85,9 @@ def _serve(channel: socket.socket, handler: Handler, frames: int = sys.maxsize) 
             frame = receive_frame(file, _MAX_REQUEST_BYTES)
             if frame is None:
                 os._exit(0)
-            for piece in encode_frame(*_answer(handler, frame)):
+            pieces = encode_frame(*_answer(handler, frame))
+            is_small = sum(map(len, pieces)) <= _JOINED_BYTES  # the service wakes up once for it
+            for piece in [b"".join(pieces)] if is_small else pieces:
                 channel.sendall(piece)
 
 
