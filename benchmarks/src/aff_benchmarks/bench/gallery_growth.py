@@ -129,7 +129,7 @@ def _growth_point(dimension: int, size: int, quantization: Quantization, passes:
 def _search_gallery(
     collection: Path, settings: StoreSettings, queries: NDArray[np.float32], passes: int
 ) -> dict[str, Any]:
-    """Return the figures of searches, and of the memory that they need; runs in a process of its own."""
+    """Return the figures of searches, and of the memory that they need; runs in a separate process."""
     before = [resident_mib(os.getpid(), anonymous=anonymous) for anonymous in (False, True)]
     with closing(EdgeGallery(collection, settings)) as gallery:
         for query in queries:  # warms the page cache
