@@ -10,6 +10,8 @@ CASES ?= 100000
 # Without this, torch's threads busy-wait for each other and slow other processes down.
 OMP_WAIT_POLICY ?= PASSIVE
 export OMP_WAIT_POLICY
+# Some images set this; then each process that a test starts compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 WEB := services/query_api/web
 # The project's packages, and torch with its CUDA libraries: an image has either the CPU or the CUDA build.
 UNLOCKED := aff-shared aff-client aff-query-api aff-gallery-indexer aff-toolkit torch triton cuda-bindings cuda-pathfinder cuda-toolkit \
