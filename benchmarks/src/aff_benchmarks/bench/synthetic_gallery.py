@@ -88,14 +88,7 @@ async def write_points(
 ) -> list[float]:
     """Write batches of points with their HNSW graph into the new directory `edge_path`.
 
-    Args:
-        settings: Settings of the store.
-        space: Embedding space of the gallery.
-        batches: The points.
-        queries: Vectors (Q, D) to search, one after the other, while the graph is built; None searches nothing.
-
-    Returns:
-        Milliseconds of each search.
+    While the graph is built, vectors (Q, D) of `queries` are searched one after the other; returns their milliseconds.
     """
     catalogue = await QdrantEdgeCatalogue.open(settings)
     try:

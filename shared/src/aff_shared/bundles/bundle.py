@@ -12,27 +12,26 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
+from aff_shared.bundles.bundle_manifest import FORMAT_VERSION, BundleManifest, ImportedSpace, ServedManifest
 from aff_shared.bundles.bundle_specs import (
     BundleFile,
     ExtractorSpec,
     FeatureSpec,
-    ImportedSpace,
     MixerKind,
     MixerSpec,
     QueryEncoderSpec,
     ScoreLevels,
-    Spec,
     fingerprint,
     imported_space_id,
     space_id,
 )
 from aff_shared.bundles.default_bundle import missing_default_hint
 from aff_shared.errors import BundleFormatError, BundleIntegrityError, BundleNotFoundError
-from aff_shared.schemas.embedding_space import EmbeddingSpace, Sha256
+from aff_shared.schemas.embedding_space import EmbeddingSpace
 
 __all__ = [
     "FORMAT_VERSION",
@@ -56,68 +55,6 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "bundle.json"
-FORMAT_VERSION: Final = 2
-
-
-class BundleManifest(Spec):
-    """Manifest of a jointly trained gallery and query encoder.
-
-    Attributes:
-        format_version: Version 1 has neither `MixerSpec.kind`, `QueryEncoderSpec.int8_model` nor `prototypes`.
-        fingerprint: Identity of all that is served.
-        space: The embedding space that both sides write into; its id covers the gallery side.
-        prototypes: Path of the training prototypes, for training further query encoders of the same space; neither
-            service loads them, so no identity covers them.
-        recipe: How the bundle was made: settings, seeds, data.
-        metrics: Measured metrics by protocol; `export` has the results of the checks of the query encoder's graphs.
-        licences: Licences of weights and training data, one line each.
-        score_levels: Meaning of the scores of searches, as `aff train` and `aff bundle calibrate` measure it; no
-            identity covers it.
-    """
-
-    format_version: Literal[1, 2] = FORMAT_VERSION
-    name: str
-    fingerprint: Sha256
-    space: EmbeddingSpace
-    query_encoder: QueryEncoderSpec
-    mixer: MixerSpec
-    extractors: tuple[ExtractorSpec, ...] = Field(min_length=1)
-    prototypes: str | None = None
-    files: tuple[BundleFile, ...]
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    licences: tuple[str, ...] = ()
-    score_levels: ScoreLevels | None = None
-
-    @model_validator(mode="after")
-    def _never_serves_the_prototypes(self) -> BundleManifest:
-        if self.prototypes in {*self.gallery_files, *self.query_files}:
-            raise ValueError(f"the prototypes {self.prototypes} are a file that is served")
-        return self
-
-    @property
-    def title(self) -> str:
-        """Name and beginning of the fingerprint, for people."""
-        return f"{self.name}, fingerprint {self.fingerprint[:12]}"
-
-    @property
-    def gallery_files(self) -> tuple[str, ...]:
-        """Paths of the files that the gallery side loads."""
-        return (self.mixer.weights, *(e.weights for e in self.extractors if e.weights))
-
-    @property
-    def query_files(self) -> tuple[str, ...]:
-        """Paths of the files that the query side loads, in whatever precision."""
-        return self.query_encoder.files
-
-    @property
-    def features(self) -> tuple[FeatureSpec, ...]:
-        """Every feature of every extractor, in the order in which the mixer takes them."""
-        return tuple(feature for extractor in self.extractors for feature in extractor.features)
-
-
-ServedManifest: TypeAlias = BundleManifest | ImportedSpace
-"""What the query service serves."""
 
 _Manifest = TypeVar("_Manifest", BundleManifest, ImportedSpace)
 
@@ -241,12 +178,11 @@ def verify_files(directory: Path, manifest: ServedManifest, paths: Iterable[str]
         except BundleNotFoundError as error:
             raise BundleNotFoundError(f"{error.detail}. {_remedy(directory, manifest, path)}", item=path) from error
         if found != known[path]:
-            raise BundleIntegrityError(
+            detail = (
                 f"sha256 is {found.sha256[:12]}... ({found.size_bytes} bytes), the manifest has "
-                f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes). "
-                f"{_remedy(directory, manifest, path)}",
-                item=path,
+                f"{known[path].sha256[:12]}... ({known[path].size_bytes} bytes). {_remedy(directory, manifest, path)}"
             )
+            raise BundleIntegrityError(detail, item=path)
 
 
 def _remedy(directory: Path, manifest: ServedManifest, path: str) -> str:

@@ -154,40 +154,6 @@ class ScoreLevels(Spec):
         return "likely" if self.likely is not None and score >= self.likely else "weak"
 
 
-class ImportedSpace(Spec):
-    """Manifest of an embedding space whose vectors another tool made: it has no gallery side.
-
-    Attributes:
-        kind: Distinguishes it from a bundle with both sides.
-        name: Name of the space; with the dimension it identifies the space.
-        fingerprint: Identity of all that is served.
-        query_encoder: Encoder of photographs for this space; None if there is none.
-        files: Its files.
-        licences: Licences of the encoder, one line each.
-        score_levels: See BundleManifest.
-    """
-
-    format_version: Literal[3] = 3
-    kind: Literal["imported"] = "imported"
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    fingerprint: Sha256
-    space: EmbeddingSpace
-    query_encoder: QueryEncoderSpec | None = None
-    files: tuple[BundleFile, ...] = ()
-    licences: tuple[str, ...] = ()
-    score_levels: ScoreLevels | None = None
-
-    @property
-    def title(self) -> str:
-        """Name and beginning of the fingerprint, for people."""
-        return f"{self.name}, fingerprint {self.fingerprint[:12]}"
-
-    @property
-    def query_files(self) -> tuple[str, ...]:
-        """Paths of the files that the query side loads."""
-        return () if self.query_encoder is None else self.query_encoder.files
-
-
 def imported_space_id(name: str, dimension: int) -> str:
     """Return the id of an imported space: vectors are comparable if their importer calls their space the same."""
     return _digest({"imported": name, "dimension": dimension})
