@@ -26,7 +26,7 @@ from tests.support.qdrant_rest_server import QdrantRestServer, qdrant_rest_serve
 from tests.support.query_service import COLOURS, QueryService, tiny_query_service
 from tests.support.tiny_query_encoder import tiny_embedding
 
-TIMEOUT_S = 0.25
+TIMEOUT_S = 0.5
 RETRIES = 1
 BACKOFF_S = 0.05
 LONGEST_CALL_S = (RETRIES + 1) * TIMEOUT_S + RETRIES * BACKOFF_S
@@ -87,7 +87,7 @@ class FaultyStore:
     async def colour_gallery(self, directory: Path) -> QueryService:
         """Write the query service's bundle below a directory, and its gallery into the store."""
         service = tiny_query_service(directory)
-        catalogue = await open_catalogue(self.settings)
+        catalogue = await open_catalogue(self.settings.model_copy(update={"timeout_s": 30.0}))
         await catalogue.create(service.manifest.space)
         points = [make_point(name, tiny_embedding(colour)) for name, colour in COLOURS.items()]
         await (await catalogue.collection(service.manifest.space)).upsert(points)
@@ -160,7 +160,7 @@ def problem(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-async def becomes_ready(client: httpx.AsyncClient, within_s: float = 5.0) -> None:
+async def becomes_ready(client: httpx.AsyncClient, within_s: float = 30.0) -> None:
     """Wait until a service reports that it is ready."""
     async with asyncio.timeout(within_s):
         while (await client.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - polled: it has no event
