@@ -97,7 +97,7 @@ async def write_points(
         for batch in batches:
             await store.upsert(batch)
         graph = asyncio.create_task(store.build_graph())
-        found = []
+        found: list[float] = []
         while queries is not None and not graph.done():
             began = time.perf_counter()
             await store.search(queries[len(found) % len(queries)], limit=HITS)

@@ -343,7 +343,7 @@ async def test_a_switch_and_a_drop_by_another_process_are_detected(bundles: Bund
         assert (await collections.live()).manifest.space == _space(bundles, "new")
         await catalogue.drop(_space(bundles, "old").id)
         await collections.index(_images(blue=BLUE))
-        assert collections.opened(_space(bundles, "old").id) is None
+        assert collections.opened.runtime(_space(bundles, "old").id) is None
         assert await _ids(catalogue, _space(bundles, "new")) == ["blue", "red"]
 
 
@@ -429,8 +429,8 @@ async def test_an_imported_gallery_is_managed_and_no_image_is_embedded_for_it(bu
             [make_points(1, dimension=imported.space.dimension)[0]]
         )
         assert await collections.ready() == imported
-        assert collections.served(imported.space.id) == imported
-        assert collections.opened(imported.space.id) is None
+        assert collections.opened.manifest(imported.space.id) == imported
+        assert collections.opened.runtime(imported.space.id) is None
         assert await (await collections.live_store()).count() == 1
         for call in (collections.live(), collections.index(_images(red=RED)), collections.up_to_date([])):
             with pytest.raises(EncoderMissingError) as raised:
@@ -452,7 +452,7 @@ async def test_images_are_indexed_into_the_collection_that_replaces_an_imported_
         await catalogue.switch(_space(bundles, "new").id)
         await catalogue.drop(imported.space.id)
         assert (await collections.ready()).space == _space(bundles, "new")
-        assert collections.served(imported.space.id) is None
+        assert collections.opened.manifest(imported.space.id) is None
 
 
 async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_harm(bundles: BundleRepository) -> None:
@@ -460,7 +460,7 @@ async def test_another_collection_without_its_bundle_is_not_updated_and_does_no_
     async with _collections(bundles, catalogue) as collections:
         await catalogue.create(unknown)
         assert _statuses(await collections.index(_images(red=RED))) == ["indexed"]
-        assert collections.opened(unknown.id) is None
+        assert collections.opened.runtime(unknown.id) is None
         assert await _ids(catalogue, unknown) == []
 
 

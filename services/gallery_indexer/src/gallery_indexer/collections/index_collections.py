@@ -10,40 +10,29 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from aff_shared.bundles.bundle import (
-    BundleManifest,
-    ImportedSpace,
-    ServedManifest,
-    load_manifest,
-    load_served_manifest,
-)
+from aff_shared.bundles.bundle import BundleManifest, ServedManifest, load_manifest
 from aff_shared.bundles.bundle_repository import BundleRepository
-from aff_shared.errors import EmbeddingSpaceMismatchError, EncoderMissingError, StoreUnavailableError
+from aff_shared.errors import EmbeddingSpaceMismatchError, StoreUnavailableError
 from aff_shared.schemas.indexing import LookupImage, Receipt
 from aff_shared.single_flight import SingleFlight
 from aff_shared.store.gallery_catalogue import Collection, GalleryCatalogue, find_collection, live_one
 from aff_shared.store.gallery_store import GalleryStore
 from aff_shared.store.retry import retry_for
 from gallery_indexer.collections.collection_runtime import CollectionRuntime
+from gallery_indexer.collections.opened_collections import OpenedCollections
 from gallery_indexer.indexing.index_gallery import merge_receipts
 from gallery_indexer.indexing.index_metrics import IndexMetrics
 from gallery_indexer.indexing.index_task import UploadedImage
 
 _logger = logging.getLogger(__name__)
 
-_NO_GALLERY_SIDE = (
-    "the vectors of this gallery were imported, so no model embeds photographs for it: import them again with the new "
-    "ones, or build a collection with a bundle (aff gallery build)"
-)
-
 
 class IndexCollections:
     """Holds an encoder for every collection, and indexes into all of them.
 
-    A collection whose bundle is not in the repository is not written; that is logged, and an error only for the live
-    one. An imported collection is not written either, since no model embeds photographs for it; if it is live, images
-    are indexed into the others. Other processes may create, switch or drop collections; this one detects it within
-    `interval_s`.
+    A collection whose bundle is not in the repository is not written: an error if it is live, otherwise logged. Nor is
+    an imported collection, since no model embeds photographs for it; images go into the others. Other processes may
+    create, switch or drop collections; this one detects it within `interval_s`.
 
     Args:
         catalogue: The collections.
@@ -71,17 +60,15 @@ class IndexCollections:
         self._catalogue = catalogue
         self._bundles = bundles
         self._default_space = default.manifest.space
-        self._open_collection = open_collection
         self._metrics = metrics
         self._interval_s = interval_s
         self._store_wait_s = store_wait_s
         self._create_gallery = create_gallery
         self.seen = False
         """Whether a live collection was ever seen."""
-        self._opened = {default.manifest.space.id: default}
-        self._imported: dict[str, ImportedSpace] = {}
+        self.opened = OpenedCollections(default, open_collection)
+        """What this process has opened."""
         self._payload_indexed: set[str] = set()
-        self._retired: dict[CollectionRuntime, asyncio.Task[None]] = {}
         self._collections: Sequence[Collection] = []
         self._cached_until = -1.0
         self._refreshing = asyncio.Lock()
@@ -115,10 +102,7 @@ class IndexCollections:
         Raises:
             EncoderMissingError: It was imported.
         """
-        live = await self._live()
-        if live.space.id in self._imported:
-            raise EncoderMissingError(_NO_GALLERY_SIDE, item=self._imported[live.space.id].name)
-        return self._opened[live.space.id]
+        return self.opened.written((await self._live()).space.id)
 
     async def live_store(self) -> GalleryStore:
         """Return the store of the live collection, also of an imported one; errors as `refresh`."""
@@ -130,17 +114,9 @@ class IndexCollections:
         Does not wait for an unavailable store; concurrent callers share one refresh.
         """
         await self._shared_refresh.make()
-        live = await self._live()
-        return self._imported.get(live.space.id) or self._opened[live.space.id].manifest
-
-    def opened(self, space_id: str) -> CollectionRuntime | None:
-        """Return a collection that is written; None if its bundle is missing, or has no gallery side."""
-        return self._opened.get(space_id)
-
-    def served(self, space_id: str) -> ServedManifest | None:
-        """Return the manifest of a collection, also of an imported one; None if its bundle is missing."""
-        opened = self._opened.get(space_id)
-        return self._imported.get(space_id) if opened is None else opened.manifest
+        manifest = self.opened.manifest((await self._live()).space.id)
+        assert manifest is not None, "the live collection is open"
+        return manifest
 
     async def receipts(self, images: Sequence[UploadedImage]) -> AsyncGenerator[Receipt, None]:
         """Index images into every collection; yield a receipt per image when it is done in all of them.
@@ -194,8 +170,7 @@ class IndexCollections:
         space = self.manifest_of(bundle_name).space
         async with self._refreshing:
             live_one(await self._catalogue.collections(), seen=self.seen)
-            if space.id not in self._opened:
-                self._opened[space.id] = await self._open_collection(path)
+            await self.opened.open(space.id, path)
             await self._catalogue.create(space)
         return find_collection(await self.refresh(), space.id)
 
@@ -210,9 +185,7 @@ class IndexCollections:
     async def reopen(self) -> None:
         """Close and reopen every collection, after a restoration; errors as `refresh`."""
         async with self._refreshing:
-            for space_id in list(self._opened):
-                self._retire(self._opened.pop(space_id))
-            self._imported.clear()
+            self.opened.keep(())
             self._payload_indexed.clear()
             self._collections = []  # so that `live` waits for an unavailable store, and then raises
             self._cached_until = -1.0
@@ -221,32 +194,24 @@ class IndexCollections:
     async def close(self) -> None:
         """Close every collection, also those in use."""
         self._shared_refresh.cancel()
-        while self._opened:
-            self._retire(self._opened.popitem()[1])
-        for collection in self._retired:
-            collection.stop_waiting()
-        await asyncio.gather(*self._retired.values())
+        await self.opened.close()
 
     async def _current(self) -> list[CollectionRuntime]:
         """Return the collections that are written, the live one first."""
         live = await self._live()
-        opened = [self._opened.get(collection.space.id) for collection in self._collections]
-        written = [collection for collection in opened if collection is not None]
-        if not written:
-            raise EncoderMissingError(_NO_GALLERY_SIDE, item=self._imported[live.space.id].name)
-        return written
+        opened = [self.opened.runtime(collection.space.id) for collection in self._collections]
+        return [one for one in opened if one is not None] or [self.opened.written(live.space.id)]
 
     async def _live(self) -> Collection:
         """Return the live collection, whose manifest is known; errors as `refresh`."""
         if time.monotonic() >= self._cached_until:
             try:
-                wait_s = 0.0 if self._collections else self._store_wait_s
-                await retry_for(self._shared_refresh.make, wait_s=wait_s)
+                await retry_for(self._shared_refresh.make, wait_s=0.0 if self._collections else self._store_wait_s)
             except StoreUnavailableError:
                 if not self._collections:  # else the writes wait
                     raise
         live = live_one(self._collections)
-        if self.served(live.space.id) is None:
+        if self.opened.manifest(live.space.id) is None:
             raise self._mismatch(live)
         return live
 
@@ -259,32 +224,23 @@ class IndexCollections:
 
     async def _open_and_close(self, collections: Sequence[Collection]) -> None:
         for collection in collections:
-            if self.served(collection.space.id) is None:
+            if self.opened.manifest(collection.space.id) is None:
                 await self._open(collection)
-            if self.served(collection.space.id) and collection.space.id not in self._payload_indexed:
+            if self.opened.manifest(collection.space.id) and collection.space.id not in self._payload_indexed:
                 await (await self._catalogue.collection(collection.space)).index_payload()
                 self._payload_indexed.add(collection.space.id)
-        for space_id in {*self._opened, *self._imported} - {collection.space.id for collection in collections}:
-            if self._imported.pop(space_id, None) is None:
-                self._retire(self._opened.pop(space_id))
-            self._payload_indexed.discard(space_id)
+        present = {collection.space.id for collection in collections}
+        self.opened.keep(present)
+        self._payload_indexed &= present
 
     async def _open(self, collection: Collection) -> None:
         path = await asyncio.to_thread(self._bundles.of_space, collection.space.id)
-        manifest = None if path is None else await asyncio.to_thread(load_served_manifest, path)
-        if isinstance(manifest, ImportedSpace):
-            self._imported[collection.space.id] = manifest
-        elif path is not None:
-            self._opened[collection.space.id] = await self._open_collection(path)
+        if path is not None:
+            await self.opened.open(collection.space.id, path)
         elif collection.live:
             raise self._mismatch(collection)
         else:
             _logger.warning("no bundle for the collection %s: it is not updated", collection.space.id[:12])
-
-    def _retire(self, collection: CollectionRuntime) -> None:
-        """Close a collection in the background, after the requests that use it."""
-        self._retired[collection] = asyncio.create_task(collection.close_when_unused())
-        self._retired[collection].add_done_callback(lambda _: self._retired.pop(collection))
 
     def _mismatch(self, live: Collection) -> EmbeddingSpaceMismatchError:
         try:

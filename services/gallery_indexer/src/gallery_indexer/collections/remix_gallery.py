@@ -48,7 +48,7 @@ class RemixGallery:
             detail = "the bundle has other extractors than the live one; index the images again instead"
             raise RemixError(detail, item=bundle_name)
         built = await self._collections.build(bundle_name)
-        target = self._collections.opened(built.space.id)
+        target = self._collections.opened.runtime(built.space.id)
         if target is None:
             raise RemixError("the collection was dropped at once", item=bundle_name)
         return _Filling(self._cache, live.store, target).run

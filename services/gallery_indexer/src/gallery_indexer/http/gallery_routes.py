@@ -187,7 +187,7 @@ async def drop_collection(space: Annotated[str, Path(examples=[SPACE_ID])], comp
 
 
 async def _describe(components: Components, collection: Collection) -> CollectionStatus:
-    manifest = components.collections.served(collection.space.id)
+    manifest = components.collections.opened.manifest(collection.space.id)
     store = await components.catalogue.collection(collection.space)
     try:
         count = await store.count()
