@@ -63,6 +63,28 @@ def test_a_zero_vector_is_a_photograph_that_cannot_be_read_for_the_cosine_only(t
     assert not read_features(path, photographs(), "inner-product").unreadable
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e25])
+def test_vectors_whose_squares_are_beyond_float32_are_normalised(tmp_path: Path, scale: float) -> None:
+    features = read_features(npy(tmp_path, (UNIT * scale).astype(np.float32)), photographs(), "cosine")
+    assert not features.unreadable
+    assert values(features) == pytest.approx(UNIT)
+
+
+def test_vectors_whose_inner_products_are_beyond_float32_are_rejected(tmp_path: Path) -> None:
+    path = npy(tmp_path, (UNIT * [[1], [1e18], [1e25]]).astype(np.float32))
+    assert "row 2 (c.jpg) has a length whose square is not finite in float32" in problem(path, "inner-product")
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_names_of_bytes_are_utf_8(tmp_path: Path, form: str) -> None:
+    path, names = tmp_path / f"features.{form}", [name.encode() for name in NAMES[::-1]]
+    if form == "npz":
+        np.savez(path, features=UNIT[::-1], names=np.array(names))
+    else:
+        parquet.write_table(pa.table({"features": UNIT[::-1].tolist(), "names": names}), path)
+    assert values(read_features(path, photographs(), "cosine")).tolist() == UNIT.tolist()
+
+
 @pytest.mark.parametrize("form", ["npz", "parquet"])
 def test_rows_with_names_are_found_by_name_and_others_are_ignored(tmp_path: Path, form: str) -> None:
     order = [2, 0, 1]
@@ -101,6 +123,7 @@ def test_unusable_numbers_are_reported(tmp_path: Path, array: Any, words: str, s
         ({"features": UNIT, "names": np.array(["a.jpg", "b.jpg", "a.jpg"])}, "contains the name 'a.jpg' twice"),
         ({"features": UNIT, "names": np.array(NAMES[:2])}, "2 names for 3 features"),
         ({"x": UNIT}, "has no array features or"),
+        ({"features": UNIT.astype(object)}, "cannot be read"),
     ],
 )
 def test_unusable_names_are_reported(tmp_path: Path, arrays: Any, words: str) -> None:
@@ -112,6 +135,7 @@ def test_unusable_names_are_reported(tmp_path: Path, arrays: Any, words: str) ->
     ("columns", "words"),
     [
         ({"embedding": [[1.0, 0.0], [1.0], None]}, "not every row has a list of the same length"),
+        ({"embedding": [1.0, 2.0, 3.0]}, "not every row has a list of the same length"),
         ({"x": [[1.0]]}, "has no column features or"),
     ],
 )
@@ -125,7 +149,9 @@ def test_unusable_columns_are_reported(tmp_path: Path, columns: Any, words: str)
 def test_what_is_not_a_file_of_its_form_is_reported(tmp_path: Path, name: str, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    assert "cannot be read" in problem(tmp_path / name)
+    detail = problem(tmp_path / name)
+    assert "cannot be read" in detail
+    assert "pickle" not in detail  # numpy would advise to trust it
 
 
 def test_pickled_objects_are_rejected_and_other_suffixes_too(tmp_path: Path) -> None:

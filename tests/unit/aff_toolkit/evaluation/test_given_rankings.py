@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def benchmark() -> Benchmark:
 
 
 def written(path: Path, value: Any) -> Path:
-    if path.suffix == ".npy":
-        np.save(path, np.asarray(value))
+    if path.suffix.lower() == ".npy":
+        with path.open("wb") as file:
+            np.save(file, np.asarray(value))
     else:
         path.write_text(json.dumps(value), encoding="utf-8")
     return path
@@ -44,6 +46,7 @@ def written(path: Path, value: Any) -> Path:
     ("name", "value"),
     [
         ("rankings.npy", np.array([[3, 0, 1, 2], [2, 1, -1, -1]], np.int32)),
+        ("RANKINGS.NPY", np.array([[3, 0, 1, 2], [2, 1, -1, -1]])),
         ("rankings.json", ROWS),
         ("rankings.json", ["dabc", "cb"]),
         ("rankings.json", {"q": ["c", "b"], "unused": ["a"], "p": ["d", "a", "b", "c"]}),
@@ -53,7 +56,7 @@ def test_a_ranking_has_the_same_scores_in_every_form(
     benchmark: Benchmark, tmp_path: Path, name: str, value: Any
 ) -> None:
     value = [list(one) for one in value] if isinstance(value, list) else value
-    rankings = read_given_rankings(written(tmp_path / name, value), benchmark)
+    rankings = read_given_rankings(written(tmp_path / name, value), benchmark, 1000)
     assert rankings.rows.tolist() == [[3, 0, 1, 2], [2, 1, -1, -1]]
     assert [ranks.tolist() for ranks in rankings.ranks] == [[1, 2, 0], [-1, 0]]
     scores = score_setup(rankings, benchmark.judgements[0], benchmark.rule)
@@ -70,11 +73,14 @@ def test_a_ranking_has_the_same_scores_in_every_form(
         ("r.npy", np.zeros((2, 2)), "is float64 (2, 2)"),
         ("r.npy", [[0, 1], [1, 4]], "query 'q': row 4, and the gallery has the rows 0 to 3"),
         ("r.npy", [[0, -1, 1], [0, 1, 2]], "query 'p': row -1"),
+        ("r.npy", np.full((2, 1), 2**64 - 1, np.uint64), "query 'p': row 18446744073709551615"),
         ("r.npy", [[0, 1], [2, 2]], "query 'q': row 2 is in the ranking twice"),
         ("r.json", [[0], [1], [2]], "has 3 rankings for 2 queries"),
         ("r.json", {"p": [0]}, "has no ranking of the query 'q'"),
         ("r.json", [["a"], ["e"]], "contains 'e', which is not in the gallery"),
         ("r.json", [[0.5], [1]], "is neither a list of rankings nor an object"),
+        ("r.json", [[10**30], [1]], "contains a number of more than 64 bits"),
+        ("r.txt", [[0], [1]], "is neither .npy nor .json"),
         ("r.json", "text", "is neither a list of rankings nor an object"),
     ],
 )
@@ -83,7 +89,7 @@ def test_unusable_rankings_are_reported(
 ) -> None:
     path = written(tmp_path / name, value)
     with pytest.raises(RankingsError) as caught:
-        read_given_rankings(path, benchmark)
+        read_given_rankings(path, benchmark, 1000)
     assert words in caught.value.detail
     assert caught.value.item == str(path)
 
@@ -91,4 +97,21 @@ def test_unusable_rankings_are_reported(
 @pytest.mark.parametrize("name", ["missing.npy", "missing.json"])
 def test_a_missing_file_is_reported(benchmark: Benchmark, tmp_path: Path, name: str) -> None:
     with pytest.raises(RankingsError, match="cannot be read"):
-        read_given_rankings(tmp_path / name, benchmark)
+        read_given_rankings(tmp_path / name, benchmark, 1000)
+
+
+def test_only_the_depth_is_kept_and_ranks_are_of_the_whole_ranking(benchmark: Benchmark, tmp_path: Path) -> None:
+    rankings = read_given_rankings(written(tmp_path / "r.json", ROWS), benchmark, 1)
+    assert rankings.rows.tolist() == [[3], [2]]
+    assert [ranks.tolist() for ranks in rankings.ranks] == [[1, 2, 0], [-1, 0]]
+
+
+def test_a_name_of_several_rows_is_rejected(benchmark: Benchmark, tmp_path: Path) -> None:
+    benchmark = replace(benchmark, gallery=photographs("abca"))
+    with pytest.raises(RankingsError, match="contains 'a', which several rows of the gallery have: use rows"):
+        read_given_rankings(written(tmp_path / "r.json", [["b"], ["a"]]), benchmark, 1000)
+    usable = written(tmp_path / "r.json", [["b"], ["c"]])
+    assert read_given_rankings(usable, benchmark, 1000).rows.tolist() == [
+        [1],
+        [2],
+    ]

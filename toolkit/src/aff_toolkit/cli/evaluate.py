@@ -132,8 +132,10 @@ def evaluate(
                 similarity=similarity,
             )
             of_bundle = {"--live": live, "--mode": mode, "--baselines": baselines, "--save-features": save_features}
+            _require_unset({"--rankings": features and rankings}, "--features")
+            _require_unset({"--similarity": similarity != "cosine" and not features}, "a bundle or rankings")
             if config.given is not None:
-                _require_unset(of_bundle | {"--rankings": features and rankings}, "--features or --rankings")
+                _require_unset(of_bundle | {"--precision": precision != "auto"}, "--features or --rankings")
                 directory, notes = export_given(config, features or (rankings or Path(),), out, images_bar)
                 messages.print(*notes, sep="\n", end="\n" * bool(notes))
             else:

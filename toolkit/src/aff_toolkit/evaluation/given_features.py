@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from aff_toolkit.evaluation.evaluation_record import Similarity
 
 # Vectors whose length differs by more from 1 are normalised; the rounding of float32 is within it.
 _LENGTH_TOLERANCE = 1e-5
+# Products of longer vectors overflow float32.
+_LONGEST = math.sqrt(float(np.finfo(np.float32).max))
 # Names of arrays in npz files, and of columns in Parquet files.
 _FEATURES = ("features", "feature", "embeddings", "embedding", "vectors", "vector")
 _NAMES = ("names", "name", "ids", "id", "paths", "path")
@@ -58,8 +61,8 @@ class GivenFeatures:
                 features = self.array[rows].astype(np.float32)
             readable = np.array([first + row not in self.unreadable for row in range(len(rows))], np.bool_)
             if self.normalised:
-                lengths = np.linalg.norm(features, axis=1, keepdims=True)
-                features /= np.where(lengths > 0, lengths, 1)
+                lengths = _lengths(features)[:, None]
+                features = (features / np.where(lengths > 0, lengths, 1)).astype(np.float32)
             yield Chunk(first, features, readable)
 
 
@@ -79,7 +82,7 @@ def read_features(path: Path, photographs: Sequence[Photograph], similarity: Sim
 
     Raises:
         FeaturesError: The file is missing or of another form, the number of rows is not N, a name is missing or
-            repeated, or a number is not finite.
+            repeated, a number is not finite, or inner products of such vectors are not finite.
     """
     array, names = _read_table(path)
     rows = _rows(array, names, [photograph.name for photograph in photographs], path)
@@ -87,11 +90,13 @@ def read_features(path: Path, photographs: Sequence[Photograph], similarity: Sim
     zero: dict[int, str] = {}
     unit = True
     for chunk in features.chunks():
-        lengths = np.linalg.norm(chunk.embeddings.astype(np.float64), axis=1)
-        wrong = np.flatnonzero(~np.isfinite(lengths))
+        lengths = _lengths(chunk.embeddings)
+        longest = _LONGEST if similarity == "inner-product" else np.inf
+        wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths < longest)))
         if len(wrong):
             row = chunk.first + int(wrong[0])
-            detail = f"row {rows[row]} ({photographs[row].name}) has a number that is not finite in float32"
+            fault = "a length whose square" if np.isfinite(lengths[wrong[0]]) else "a number that"
+            detail = f"row {rows[row]} ({photographs[row].name}) has {fault} is not finite in float32"
             raise FeaturesError(detail, item=str(path))
         empty = np.flatnonzero(lengths == 0) + chunk.first
         zero |= {row: f"{photographs[row].name}: the feature is zero" for row in empty.tolist()}
@@ -99,6 +104,12 @@ def read_features(path: Path, photographs: Sequence[Photograph], similarity: Sim
     if similarity == "inner-product":
         return features
     return GivenFeatures(array, rows, normalised=not unit, unreadable=zero)
+
+
+def _lengths(features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the lengths of the rows; their squares may be beyond float32."""
+    lengths: NDArray[np.float64] = np.linalg.norm(features.astype(np.float64), axis=1)
+    return lengths
 
 
 def _rows(array: NDArray[Any], names: Sequence[str] | None, wanted: Sequence[str], path: Path) -> NDArray[np.int64]:
@@ -174,15 +185,16 @@ def _read_table(path: Path) -> _Table:
 
 
 def _read_npy(path: Path) -> _Table:
-    return np.load(path, mmap_mode="r", allow_pickle=False), None
+    return np.lib.format.open_memmap(path, mode="r"), None  # has no objects; np.load advises to trust pickles
 
 
 def _read_npz(path: Path) -> _Table:
+    ZipFile(path).close()  # np.load would take another file for a pickle
     with np.load(path, allow_pickle=False) as arrays:
         features, names = _one_of(arrays.files, _FEATURES), _one_of(arrays.files, _NAMES)
         if features is None:
             raise FeaturesError(f"has no array {' or '.join(_FEATURES)}: {', '.join(arrays.files)}")
-        return arrays[features], None if names is None else [str(name) for name in arrays[names].ravel()]
+        return arrays[features], None if names is None else [_text(name) for name in arrays[names].ravel()]
 
 
 def _read_parquet(path: Path) -> _Table:
@@ -194,10 +206,14 @@ def _read_parquet(path: Path) -> _Table:
         raise FeaturesError(f"has no column {' or '.join(_FEATURES)}: {', '.join(file.schema_arrow.names)}")
     table = file.read(columns=[features] if names is None else [features, names])
     lists = table.column(features).to_numpy(zero_copy_only=False)
-    if any(one is None or len(one) != len(lists[0]) for one in lists):
+    if any(not isinstance(one, np.ndarray) or len(one) != len(lists[0]) for one in lists):
         raise FeaturesError(f"column {features}: not every row has a list of the same length")
     array = np.stack(lists) if len(lists) else np.zeros((0, 1), np.float32)
-    return array, None if names is None else [str(name) for name in table.column(names).to_pylist()]
+    return array, None if names is None else [_text(name) for name in table.column(names).to_pylist()]
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 def _one_of(present: Sequence[str], wanted: Sequence[str]) -> str | None:

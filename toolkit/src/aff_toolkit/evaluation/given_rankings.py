@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ _Image = int | str
 _LISTS: TypeAdapter[list[list[_Image]] | dict[str, list[_Image]]] = TypeAdapter(
     list[list[_Image]] | dict[str, list[_Image]]
 )
+_UNKNOWN = "which is not in the gallery"
 _NOT_LISTS = "is neither a list of rankings nor an object with a ranking by the name of each query"
 
 
-def read_given_rankings(path: Path, benchmark: Benchmark) -> Rankings:
+def read_given_rankings(path: Path, benchmark: Benchmark, depth: int) -> Rankings:
     """Read rankings: gallery images of each query, best first.
 
     Args:
@@ -32,29 +34,36 @@ def read_given_rankings(path: Path, benchmark: Benchmark) -> Rankings:
             lists of gallery rows or names, or an object with such a list by the name of each query. Images that a
             ranking does not contain count as not found.
         benchmark: Q queries and the gallery.
+        depth: Gallery images kept per ranking, in addition to the ranks of the labelled ones.
 
     Raises:
         RankingsError: The file is missing or of another form, has rankings of another number of queries, a row beyond
-            the gallery, an unknown name, or an image twice in a ranking.
+            the gallery, a name that is unknown or that several rows have, or an image twice in a ranking.
     """
-    lists = _npy_lists(path, len(benchmark.queries)) if path.suffix == ".npy" else _json_lists(path, benchmark)
+    readers: dict[str, Callable[[Path, Benchmark], Sequence[NDArray[Any]]]] = {".npy": _npy_lists, ".json": _json_lists}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise RankingsError("is neither .npy nor .json", item=str(path))
+    lists = read(path, benchmark)
     gallery = len(benchmark.gallery)
-    depth = max(map(len, lists), default=0)
-    rows = np.full((len(lists), depth), NOT_RANKED, np.int64)
+    rows = np.full((len(lists), min(depth, max(map(len, lists), default=0))), NOT_RANKED, np.int64)
     labelled = benchmark.labelled()
     ranks = np.full(len(labelled.values), NOT_RANKED, np.int64)
-    for query, ranking in enumerate(lists):
+    for query, padded in enumerate(lists):
+        ranking = _without_padding(padded)
         _require_usable(ranking, gallery, benchmark.queries[query].name, path)
-        rows[query, : len(ranking)] = ranking
+        kept = ranking[: rows.shape[1]]
+        rows[query, : len(kept)] = kept
         rank_of = np.full(gallery, NOT_RANKED, np.int64)
         rank_of[ranking] = np.arange(len(ranking))
         ranks[labelled.place(query)] = rank_of[labelled[query]]
     return Rankings(rows, np.full(rows.shape, np.nan, np.float32), labelled, labelled.with_values(ranks))
 
 
-def _npy_lists(path: Path, queries: int) -> list[NDArray[np.int64]]:
+def _npy_lists(path: Path, benchmark: Benchmark) -> Any:
+    queries = len(benchmark.queries)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise RankingsError(f"cannot be read: {error}", item=str(path)) from error
     if array.ndim != 2 or array.dtype.kind not in "iu":  # noqa: PLR2004 - a matrix
@@ -62,15 +71,16 @@ def _npy_lists(path: Path, queries: int) -> list[NDArray[np.int64]]:
     if len(array) != queries:
         hint = "; the columns are the queries: transpose it" if array.shape[1] == queries else ""
         raise RankingsError(f"has {len(array):,} rows for {queries:,} queries{hint}", item=str(path))
-    return [_without_padding(np.asarray(ranking, np.int64)) for ranking in array]
+    return array
 
 
-def _without_padding(ranking: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_padding(ranking: NDArray[Any]) -> NDArray[Any]:
+    ranking = np.asarray(ranking)  # not a memory map
     last = np.flatnonzero(ranking != NOT_RANKED)
     return ranking[: int(last[-1]) + 1 if len(last) else 0]
 
 
-def _json_lists(path: Path, benchmark: Benchmark) -> list[NDArray[np.int64]]:
+def _json_lists(path: Path, benchmark: Benchmark) -> list[NDArray[Any]]:
     try:
         given = _LISTS.validate_json(path.read_bytes(), strict=True)
     except OSError as error:
@@ -85,14 +95,24 @@ def _json_lists(path: Path, benchmark: Benchmark) -> list[NDArray[np.int64]]:
         given = [given[name] for name in queries]
     if len(given) != len(queries):
         raise RankingsError(f"has {len(given):,} rankings for {len(queries):,} queries", item=str(path))
-    place = {image.name: row for row, image in enumerate(benchmark.gallery)}
+    place, repeated = _places(benchmark)
     try:
         return [np.array([place[i] if isinstance(i, str) else i for i in one], np.int64) for one in given]
     except KeyError as error:
-        raise RankingsError(f"contains {error}, which is not in the gallery", item=str(path)) from error
+        fault = "which several rows of the gallery have: use rows" if error.args[0] in repeated else _UNKNOWN
+        raise RankingsError(f"contains {error}, {fault}", item=str(path)) from error
+    except OverflowError as error:
+        raise RankingsError("contains a number of more than 64 bits", item=str(path)) from error
 
 
-def _require_usable(ranking: NDArray[np.int64], gallery: int, query: str, path: Path) -> None:
+def _places(benchmark: Benchmark) -> tuple[dict[str, int], set[str]]:
+    """Return the rows of the gallery by their names, and the names that several of them have."""
+    place = {image.name: row for row, image in enumerate(benchmark.gallery)}
+    repeated = {image.name for row, image in enumerate(benchmark.gallery) if place[image.name] != row}
+    return {name: row for name, row in place.items() if name not in repeated}, repeated
+
+
+def _require_usable(ranking: NDArray[Any], gallery: int, query: str, path: Path) -> None:
     beyond = ranking[(ranking < 0) | (ranking >= gallery)]
     if len(beyond):
         detail = f"query {query!r}: row {beyond[0]}, and the gallery has the rows 0 to {gallery - 1}"
@@ -123,13 +143,13 @@ def export_given(
         RankingsError: See read_given_rankings; or the directory contains another evaluation, or cannot be written.
     """
     benchmark = config.benchmark.open(images=False)
-    digest = _digest(paths)
+    digest = _digest(paths, FeaturesError if config.given == "features" else RankingsError)
     directory = directory or Path("out/evaluate") / f"{config.benchmark.label}-{paths[0].stem}-{digest[:8]}"
     dimension, notes = 0, list[str]()
     if config.given == "features":
         rankings, dimension, notes = _rank(config, benchmark, paths, bar)
     else:
-        rankings = read_given_rankings(paths[0], benchmark)
+        rankings = read_given_rankings(paths[0], benchmark, config.depth)
     name = " and ".join(path.name for path in paths)
     record = EvaluationRecord.of_files(config, name, digest, benchmark, dimension=dimension)
     record.begin(directory)
@@ -156,12 +176,12 @@ def _rank(
     return rankings, gallery.dimension, notes
 
 
-def _digest(paths: Sequence[Path]) -> str:
+def _digest(paths: Sequence[Path], failure: type[FeaturesError | RankingsError]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise FeaturesError(f"cannot be read: {error.strerror}", item=str(path)) from error
+            raise failure(f"cannot be read: {error.strerror}", item=str(path)) from error
     return digest.hexdigest()
