@@ -341,8 +341,10 @@ def test_rows_of_parquet_without_an_image_or_with_an_id_of_another_fail_alone(tm
 
 
 def test_times_of_parquet_are_written_as_iso_8601(tmp_path: Path) -> None:
-    path = _parquet(tmp_path / "t.parquet", path=["a.jpg"], seen=[datetime(2024, 5, 1, 12, 30, tzinfo=UTC)])
-    assert _payloads(path) == {"a.jpg": {"seen": "2024-05-01T12:30:00+00:00"}}
+    when = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
+    path = _parquet(tmp_path / "t.parquet", path=["a.jpg"], seen=[when], visits=[{"at": [when]}])
+    text = "2024-05-01T12:30:00+00:00"
+    assert _payloads(path) == {"a.jpg": {"seen": text, "visits": {"at": [text]}}}
 
 
 def test_a_damaged_parquet_list_is_rejected(tmp_path: Path) -> None:

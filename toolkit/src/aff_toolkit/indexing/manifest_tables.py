@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date, time
 from typing import Any
 
 from aff_toolkit.data.dataset_rows import arrow_batches, class_name, class_names, image_columns
 from aff_toolkit.data.text_table import TableRow, TextTable, is_text, require_different
 from aff_toolkit.indexing.file_systems import Place
 from aff_toolkit.indexing.indexing_record import FAILURES_AS_LIST, has_failure_columns, needed_again, unguarded
+from aff_toolkit.indexing.source_item import json_value
 
 PAYLOAD = "payload"
 
@@ -168,13 +168,11 @@ def _typed_row(number: int, row: Mapping[str, Any], classes: Mapping[str, Sequen
     for name, value in row.items():
         if name in classes:
             values |= {} if (label := class_name(value, classes[name])) is None else {name: label}
-        elif isinstance(value, date | time):  # datetime is a date
-            values[name] = value.isoformat()
         elif isinstance(value, str) and name.casefold() == PAYLOAD:
             try:
                 values[name] = json.loads(value)
             except (ValueError, RecursionError):
                 problem = f"column {name}: {value[:_SHOWN_CHARACTERS]!r} is not JSON"
         elif value is not None:
-            values[name] = value
+            values[name] = json_value(value)
     return ManifestRow(number, f"row {number}", values, problem)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import date, time
+from typing import Any
 
 from aff_shared.errors import AffError
 from aff_shared.schemas.indexing import JsonObject
@@ -85,10 +87,26 @@ def storable(item: SourceItem) -> SourceItem:
     item = replace(item, id=canonical_id(item.id), location=encodable(item.location))
     if _is_json([item.id, item.payload]):
         return item
-    wrong = next((key for key, value in item.payload.items() if not _is_json({key: value})), None)
-    what = "the id" if wrong is None else f"{wrong!r} of the payload, {item.payload[wrong]!r:.80},"
     name = item.id.encode(errors="backslashreplace").decode()
-    return unusable(name, item.location, f"{what} cannot be written as JSON; leave it out, or write it as text")
+    return unusable(name, item.location, not_json(item.payload) or "the id cannot be written as JSON; write it as text")
+
+
+def not_json(payload: JsonObject) -> str | None:
+    """Return why a payload cannot be written as JSON, with the key; None if it can."""
+    for key, value in payload.items():
+        if not _is_json({key: value}):
+            what = f"{key!r} of the payload, {value!r:.80},"
+            return f"{what} cannot be written as JSON; leave it out, or write it as text"
+    return None
+
+
+def json_value(value: Any) -> Any:
+    """Return a value of Parquet or Arrow in the types of JSON where it has one: dates and times are ISO 8601 text."""
+    if isinstance(value, date | time):  # datetime is a date
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {name: json_value(one) for name, one in value.items()}
+    return [json_value(one) for one in value] if isinstance(value, list | tuple) else value  # a map has tuples
 
 
 def _is_json(value: object) -> bool:
