@@ -41,6 +41,8 @@ def test_nesting_is_limited() -> None:
     require_storable(_nested(MAX_DEPTH), PayloadLimits(1000), item="cat")
     with pytest.raises(InvalidItemsError, match="nested deeper than 32"):
         require_storable(_nested(MAX_DEPTH + 1), PayloadLimits(1000), item="cat")
+    with pytest.raises(InvalidItemsError, match="the payload's b is nested deeper than 32, or has an integer beyond"):
+        require_storable({"a": 1, "b": 2**64}, PayloadLimits(1000), item="cat")
 
 
 @pytest.mark.parametrize(

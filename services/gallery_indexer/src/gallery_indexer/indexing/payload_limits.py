@@ -42,10 +42,10 @@ def require_storable(payload: JsonObject, limits: PayloadLimits, *, item: str) -
         InvalidItemsError: Too large, nested deeper than `MAX_DEPTH`, with a number that is not finite or an integer
             beyond 64 bits, or with a value of another type than its key's declared one.
     """
-    if not _fits(payload, MAX_DEPTH):
-        raise InvalidItemsError(
-            f"the payload is nested deeper than {MAX_DEPTH}, or has an integer beyond 64 bits", item=item
-        )
+    for key, value in payload.items():
+        if not _fits(value, MAX_DEPTH - 1):
+            detail = f"the payload's {key} is nested deeper than {MAX_DEPTH}, or has an integer beyond 64 bits"
+            raise InvalidItemsError(detail, item=item)
     try:
         text = json.dumps(payload, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:
