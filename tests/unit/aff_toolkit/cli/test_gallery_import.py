@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from aff_client import SearchClient, ServiceError
 from aff_client.index_client import IndexerClient, Upload
-from aff_shared.bundles.bundle import load_manifest
+from aff_shared.bundles.bundle import load_manifest, load_served_manifest
 from aff_toolkit.cli.main import app
 from aff_toolkit.local.local_service import LocalServices, local_services
 from tests.support.foreign_encoder import write_foreign_encoder
@@ -97,7 +97,24 @@ def test_options_that_do_not_fit_are_reported(tmp_path: Path, tiny_bundle: TinyB
     assert _aff(*words, *model, "--query-mean", "0.5", code=1)["item"] == "--query-mean"
     assert _aff(*words, *model, "--query-std", "1,1,0", code=1)["item"] == "--query-std"
     assert _aff(*words, *model, code=1)["code"] == "bundle_format"
+    thin = np.ones((2, 1))
+    assert (
+        "have 1 numbers; those of an embedding space have 2"
+        in _aff("import", _dump(tmp_path / "thin", thin), *words[2:], "--name", "clip", code=1)["detail"]
+    )
     assert not (tmp_path / "gallery").exists()
+
+
+def test_an_import_that_needs_force_leaves_the_bundle(tmp_path: Path) -> None:
+    bundles = tmp_path / "bundles"
+    words = ("import", _dump(tmp_path / "dump"), "--gallery-dir", tmp_path / "gallery", "--bundles-dir", bundles)
+    _aff(*words, "--name", "clip")
+    (tmp_path / "query.onnx").write_bytes(tiny_query_encoder())
+    encoder = ("--query-encoder", tmp_path / "query.onnx", "--query-size", str(SIZE))
+    assert _aff(*words, "--name", "clip", *encoder, code=1)["code"] == "backup_impossible"
+    assert load_served_manifest(bundles / "clip").query_encoder is None
+    assert _aff(*words, "--name", "other", code=1)["code"] == "backup_impossible"
+    assert [path.name for path in bundles.iterdir()] == ["clip"]
 
 
 def test_vectors_of_a_bundle_are_searched_with_its_encoder(tmp_path: Path, tiny_bundle: TinyBundle) -> None:

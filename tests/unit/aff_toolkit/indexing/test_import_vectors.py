@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -345,11 +346,89 @@ async def _error(path: Path, rows: Path | None = None, space: EmbeddingSpace = S
     return str(raised.value)
 
 
+async def test_values_without_a_type_of_json_are_converted_or_named(tmp_path: Path) -> None:
+    when = datetime(2026, 5, 1)
+    converted = {
+        "nested": pa.array([{"when": when, "days": [when.date()]}] * COUNT),
+        "tags": pa.array([[("a", 1)]] * COUNT, pa.map_(pa.string(), pa.int64())),
+    }
+    _, points = await _import(_opened(_write_parquet(tmp_path / "a.parquet", **converted)))
+    expected = {"when": "2026-05-01T00:00:00", "days": ["2026-05-01"]}
+    assert points[0].record.payload == {"nested": expected, "tags": [["a", 1]]}
+    for name, value, shown in [
+        ("price", Decimal("1.50"), "'price' of the payload, Decimal('1.50'), cannot be written as JSON"),
+        ("share", float("inf"), "'share' of the payload, inf, cannot"),
+        ("sizes", [1.0, float("nan")], "'sizes' of the payload, [1.0, nan], cannot"),
+    ]:
+        path = _write_parquet(tmp_path / f"{name}.parquet", **{name: pa.array([None, *[value] * (COUNT - 1)])})
+        imported, _ = await _import(_opened(path))
+        assert (imported.count, imported.rejected) == (1, COUNT - 1)
+        assert shown in imported.rejected_rows[0].reason
+
+
+async def test_ids_are_text_or_numbers(tmp_path: Path) -> None:
+    ids: list[Any] = [1, 2.5, "three", {"a": 1}, [1], True, float("nan"), "\ud800"]
+    _write_lines(tmp_path / "rows.jsonl", [{"id": one} for one in ids])
+    imported, points = await _import(_opened(_write_npy(tmp_path, VECTORS[: len(ids)])))
+    assert [point.record.item_id for point in points] == ["1", "2.5", "three"]
+    assert [one.reason for one in imported.rejected_rows] == [
+        *["its id is neither text nor a number"] * 3,
+        "it has no id",
+        "its id has half of a UTF-16 pair",
+    ]
+    ids = [b"\xff", b"\xfe", *map(str.encode, IDS[2:])]
+    table = pa.table({"id": pa.array(ids, pa.binary()), "embedding": list(VECTORS)})
+    parquet.write_table(table, tmp_path / "dump.parquet")
+    _, points = await _import(_opened(tmp_path / "dump.parquet"))
+    assert {r"\xff", r"\xfe"} < {point.record.item_id for point in points}
+
+
+async def test_times_outside_the_calendar_stay_in_the_payload(tmp_path: Path) -> None:
+    time = "0001-01-01T00:00:00+14:00"
+    _, points = await _import(_opened(_write_parquet(tmp_path / "dump.parquet", indexed_at=[time] * COUNT)))
+    assert points[0].record.payload == {"indexed_at": time}
+
+
+async def test_the_width_is_that_of_most_vectors(tmp_path: Path) -> None:
+    lists = pa.array([[], [1.0, 2.0], *VECTORS[2:]], pa.list_(pa.float32()))
+    parquet.write_table(pa.table({"id": IDS, "embedding": lists}), tmp_path / "dump.parquet")
+    imported, _ = await _import(_opened(tmp_path))
+    assert (imported.count, [one.row for one in imported.rejected_rows]) == (COUNT - 2, [1, 2])
+
+
+async def test_suffixes_are_in_any_case_and_other_entries_of_a_directory_do_not_matter(tmp_path: Path) -> None:
+    _write_npy(tmp_path, name="EMBEDDINGS.NPY")
+    (tmp_path / "old.npy").mkdir()
+    (tmp_path / "LICENSE").write_text("free")
+    (tmp_path / "ROWS.JSONL").write_text("".join(f"{json.dumps({'id': one})}\n" for one in IDS) + "\n")
+    imported, _ = await _import(_opened(tmp_path))
+    assert imported.count == COUNT
+
+
+async def test_an_import_with_another_id_column_does_not_resume(tmp_path: Path) -> None:
+    path = _write_parquet(tmp_path / "dump.parquet", key=[f"key {number}" for number in range(COUNT)])
+    async with _catalogue("edge", tmp_path / "gallery") as catalogue:
+        table = _opened(path)
+        read, pages = table.chunks, iter(range(2))
+
+        def fail_at_the_third(size: int) -> Iterator[Any]:
+            for page in read(size):
+                if next(pages, None) is None:
+                    raise SourceError("away")
+                yield page
+
+        table.chunks = fail_at_the_third  # type: ignore[method-assign]
+        with pytest.raises(SourceError):
+            await import_vectors(catalogue, table, SPACE, LIMITS, _Counter())
+        imported, points = await _import(_opened(path, id_column="key"), catalogue)
+    assert (imported.count, points[0].record.item_id) == (COUNT, "key 0")
+
+
 async def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
     dump = _write_parquet(tmp_path / "a" / "dump.parquet")
     assert "has no column 'key' (--id-column), but id, embedding" in await _error(dump, id_column="key")
     assert "has no column 'vector' (--embedding-column)" in await _error(dump, vector_column="vector")
-    assert "has lists of numbers in no row: it is string" in await _error(dump, vector_column="id")
+    assert "dump.parquet: column 'id' has the type string instead of lists" in await _error(dump, vector_column="id")
     assert "vectors of 8 numbers; the embedding space has 3" in await _error(dump, space=make_space(dimension=3))
     npy = _write_npy(tmp_path / "b")
     assert "no file with the ids of the vectors: name one with --ids" in await _error(npy)
@@ -368,6 +447,13 @@ async def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
     assert "vectors of 3 and 8 numbers" in await _error(npy, tmp_path / "b" / "ids.txt")
     texts = _write_npy(tmp_path / "c", np.array([["a", "b"]]))
     assert "instead of numbers" in await _error(texts, tmp_path / "b" / "ids.txt")
+    assert "no such file" in await _error(tmp_path / "none")
+    assert "leave out --ids" in await _error(dump, tmp_path / "b" / "ids.txt")
+    (tmp_path / "b" / "junk.npy").write_bytes(b"junk")
+    assert "junk.npy: cannot be read" in await _error(tmp_path / "b", tmp_path / "b" / "ids.txt")
+    nothing = _write_npy(tmp_path / "g", np.zeros((0, 8)))
+    (tmp_path / "g" / "ids.txt").write_text("")
+    assert "has no vectors" in await _error(nothing)
     (tmp_path / "d").mkdir()
     assert "has neither a Parquet file nor an npy file" in await _error(tmp_path / "d")
     (tmp_path / "d" / "dump.parquet").write_bytes(b"PAR1 no table")

@@ -128,9 +128,11 @@ def import_files(
             _show_manifest(manifest, path, as_json, "from")
             return
         encoder = _encoder(query_encoder, query_size, query_mean, query_std)
-        table = _opened(path, ids, id_column, embedding_column)
+        table, settings = _opened(path, ids, id_column, embedding_column), store_settings(gallery_dir)
+        if not force:
+            _require_replaceable(settings, path.name)  # before a bundle is written
         space, place, fingerprint = _space(name, bundle, bundles_dir, table.dimension, encoder)
-        rows = _import_vectors(table, space, store_settings(gallery_dir), force=force)
+        rows = _import_vectors(table, space, settings)
     described = {"space": space.model_dump(), "bundle": str(place), "fingerprint": fingerprint, **asdict(rows)}
     if as_json:
         print_json(described)
@@ -156,6 +158,13 @@ def _import_backup(path: Path, settings: StoreSettings, *, force: bool) -> Manif
         return await import_gallery(catalogue, directory, progress)
 
     return with_store("importing", settings, read)
+
+
+def _require_replaceable(settings: StoreSettings, name: str) -> None:
+    from gallery_indexer.collections.backup_gallery import require_replaceable  # noqa: PLC0415 - pyarrow
+
+    if settings.url or settings.edge_path.is_dir():
+        with_store("checking", settings, lambda catalogue, _: require_replaceable(catalogue, name))
 
 
 def _opened(path: Path, ids: Path | None, id_column: str, embedding_column: str) -> VectorTable:
@@ -203,9 +212,8 @@ def _space(
     return imported.space, place, imported.fingerprint
 
 
-def _import_vectors(table: VectorTable, space: EmbeddingSpace, settings: StoreSettings, *, force: bool) -> ImportedRows:
+def _import_vectors(table: VectorTable, space: EmbeddingSpace, settings: StoreSettings) -> ImportedRows:
     from aff_toolkit.indexing.import_vectors import import_vectors, require_width  # noqa: PLC0415 - pyarrow
-    from gallery_indexer.collections.backup_gallery import require_replaceable  # noqa: PLC0415
     from gallery_indexer.indexing.payload_limits import PayloadLimits  # noqa: PLC0415
     from gallery_indexer.settings import IndexerSettings  # noqa: PLC0415
 
@@ -213,8 +221,6 @@ def _import_vectors(table: VectorTable, space: EmbeddingSpace, settings: StoreSe
     limits = PayloadLimits(IndexerSettings(host="127.0.0.1").max_payload_bytes, settings.payload_schema)
 
     async def read(catalogue: GalleryCatalogue, progress: ImportProgress) -> ImportedRows:
-        if not force:
-            await require_replaceable(catalogue, table.files[0].name)
         return await import_vectors(catalogue, table, space, limits, progress)
 
     return with_store("importing", settings, read)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
+from pydantic import ValidationError
 
 from aff_shared.bundles.bundle import (
     MANIFEST_NAME,
@@ -87,7 +88,10 @@ def write_imported_bundle(directory: Path, name: str, dimension: int, encoder: F
 def _described(place: Path, name: str, dimension: int, spec: QueryEncoderSpec | None) -> ImportedSpace:
     try:
         return describe_imported_space(place, name, dimension, spec)
-    except ValueError as error:
+    except ValidationError as error:
+        if error.errors()[0]["loc"] == ("dimension",):
+            detail = f"its vectors have {dimension} numbers; those of an embedding space have 2 to 65,536"
+            raise InvalidParameterError(detail, item=name) from error
         detail = f"{name!r} is not a name: names have up to 128 letters, digits, dots, dashes and underscores"
         raise InvalidParameterError(detail, item="--name") from error
 

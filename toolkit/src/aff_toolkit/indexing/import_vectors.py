@@ -111,9 +111,9 @@ def require_width(table: VectorTable, space: EmbeddingSpace) -> None:
 
 
 def _key(table: VectorTable, space: EmbeddingSpace) -> str:
-    """Return 64 hex digits that identify these files in this space."""
+    """Return 64 hex digits that identify these files, as they are read, in this space."""
     described = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in table.files]
-    return hashlib.sha256(json.dumps([space.id, described]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([space.id, *table.columns, described]).encode()).hexdigest()
 
 
 class _Pages:
@@ -136,7 +136,7 @@ class _Pages:
             for number, (row, unit, fault) in enumerate(zip(rows, units, faults, strict=True), start=first):
                 item_id = id_text(row.get("id"))
                 try:
-                    require_usable_id(item_id)
+                    require_usable_id(item_id, row.get("id"))
                     if fault:
                         raise ValueError(fault)
                     if _hash(item_id) in repeated and seen.setdefault(item_id, number) != number:

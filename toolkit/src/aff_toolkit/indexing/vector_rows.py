@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from aff_shared.schemas.embedding_space import Sha256
 from aff_shared.schemas.item_id import canonical_id, require_addressable
 from aff_shared.store.gallery_store import GalleryPoint, GalleryRecord
+from aff_toolkit.indexing.source_item import json_value, not_json
 from aff_toolkit.indexing.vector_tables import Row
 from gallery_indexer.indexing.payload_limits import PayloadLimits, require_storable
 
@@ -27,8 +28,8 @@ _SHA256: TypeAdapter[str] = TypeAdapter(Sha256)
 def id_text(item_id: Any) -> str:
     """Return an id in the form that the gallery stores; empty if there is none."""
     if isinstance(item_id, bytes):
-        item_id = item_id.decode(errors="replace")
-    return "" if item_id is None else canonical_id(str(item_id))
+        item_id = item_id.decode(errors="backslashreplace")
+    return "" if _is_empty(item_id) else canonical_id(str(item_id))
 
 
 def normalised(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
@@ -47,12 +48,17 @@ def normalised(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[
     return units, faults
 
 
-def require_usable_id(item_id: str) -> None:
-    """Raise ValueError if an image cannot have this id."""
+def require_usable_id(item_id: str, value: Any) -> None:
+    """Raise ValueError if an image cannot have this id, the text of a row's value."""
     if not item_id:
         raise ValueError("it has no id")
+    if isinstance(value, bool | list | dict):
+        raise ValueError("its id is neither text nor a number")
     require_addressable(item_id)
-    item_id.encode()  # halves of UTF-16 pairs
+    try:
+        item_id.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("its id has half of a UTF-16 pair") from error
 
 
 def point_of(
@@ -69,11 +75,10 @@ def point_of(
         own = json.loads(own)
     if not isinstance(own, dict):
         raise ValueError("its payload is not a JSON object")
-    payload = {name: _json_value(value) for name, value in {**values, **own}.items()}
-    try:
-        require_storable(payload, limits, item=item_id)
-    except TypeError as error:
-        raise ValueError(f"its payload cannot be written as JSON: {error}") from error
+    payload = json_value({**values, **own})
+    if reason := not_json(payload):
+        raise ValueError(reason)
+    require_storable(payload, limits, item=item_id)
     record = GalleryRecord(item_id, sha256, width, height, time_of_row, payload, extractors)
     return GalleryPoint(record, unit, thumbnail)
 
@@ -106,7 +111,10 @@ def _time(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+    try:
+        return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:  # of the first or last hours that can be written
+        return None
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
@@ -129,7 +137,3 @@ _CONVERTED: Mapping[str, Any] = {
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))  # pandas writes missing values as NaN
-
-
-def _json_value(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, date | time) else value  # datetime is a date

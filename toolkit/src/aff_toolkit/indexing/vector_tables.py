@@ -7,7 +7,7 @@ numbers in their names, as one table.
 from __future__ import annotations
 
 import json
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aff_toolkit.indexing.source_item import SourceError, reading
+from aff_toolkit.indexing.vector_files import array_of, files_of, matrices, row_files
 
 pa: Any = import_module("pyarrow")  # has no types
 parquet: Any = import_module("pyarrow.parquet")
 
 _ROWS_AT_A_TIME = 1024
 _BUFFER_BYTES = 2**20
-_MATRIX = 2
-_ROW_FILES = (".jsonl", ".parquet", ".txt", ".npy")
 
 Row = Mapping[str, Any]
 Vectors = NDArray[np.float32]
@@ -37,11 +36,13 @@ class VectorTable(Protocol):
         count: Number of rows.
         dimension: Width of the vectors, D.
         files: The files, in order.
+        columns: Names of the columns of ids and vectors.
     """
 
     count: int
     dimension: int
     files: Sequence[Path]
+    columns: Sequence[str]
 
     def ids(self) -> Iterator[Any]:
         """Yield the id of each row; None if it has none."""
@@ -65,47 +66,18 @@ def open_vectors(path: Path, *, rows: Path | None, id_column: str, vector_column
     Raises:
         SourceError: The files cannot be read, are of several kinds or widths, or the numbers of rows differ.
     """
+    if not path.exists():
+        raise SourceError("there is no such file", item=str(path))
     with reading(str(path)):
-        if rows is None and (files := _files(path, ".parquet")) and not _matrices(path):
+        arrays = matrices(path)
+        if (files := files_of(path, ".parquet")) and not arrays:
+            if rows is not None:
+                raise SourceError("Parquet has ids and vectors in one file: leave out --ids", item=str(path))
             return _ParquetVectors(files, id_column, vector_column)
-        matrices = _matrices(path)
-        if not matrices:
+        if not arrays:
             raise SourceError("has neither a Parquet file nor an npy file of vectors (N, D)", item=str(path))
-        found = _row_files(path if rows is None else rows, [file for file, _ in matrices])
-        return _NpyVectors(matrices, found, id_column)
-
-
-def _files(path: Path, suffix: str) -> list[Path]:
-    if path.is_dir():
-        return sorted((file for file in path.glob(f"*{suffix}") if not file.name.startswith(".")), key=_by_number)
-    return [path] if path.suffix == suffix else []
-
-
-def _by_number(path: Path) -> list[Any]:
-    """Return a key in which `part_10` follows `part_9`."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.name)]
-
-
-def _matrices(path: Path) -> list[tuple[Path, NDArray[Any]]]:
-    opened = [(file, np.load(file, mmap_mode="r", allow_pickle=False)) for file in _files(path, ".npy")]
-    return [(file, array) for file, array in opened if array.ndim == _MATRIX]
-
-
-def _row_files(path: Path, vectors: Sequence[Path]) -> list[Path]:
-    """Return the files of ids, of one kind."""
-    directory = path if path.is_dir() else path.parent
-    kinds = [_files(directory, suffix) for suffix in _ROW_FILES] if path.is_dir() or path in vectors else [[path]]
-    found = [files for kind in kinds if (files := [file for file in kind if file not in vectors])]
-    if len(found) != 1 or not found[0][0].exists():
-        detail = "no file" if not found else "no such file" if len(found) == 1 else "several kinds of files"
-        raise SourceError(
-            f"{detail} with the ids of the vectors: name one with --ids (text with an id a line, npy, JSON Lines or "
-            "Parquet)",
-            item=str(path),
-        )
-    if found[0][0].suffix in _ROW_FILES:
-        return found[0]
-    raise SourceError(f"ids are read from {', '.join(_ROW_FILES)}", item=str(path))
+        found = row_files(path if rows is None else rows, [file for file, _ in arrays])
+        return _NpyVectors(arrays, found, id_column)
 
 
 class _ParquetVectors:
@@ -113,6 +85,7 @@ class _ParquetVectors:
 
     def __init__(self, files: Sequence[Path], id_column: str, vector_column: str) -> None:
         self.files = files
+        self.columns: Sequence[str] = (id_column, vector_column)
         self._id, self._vector = id_column, vector_column
         self.count, widths = 0, []
         for file in files:
@@ -123,7 +96,7 @@ class _ParquetVectors:
                         option = "--id-column" if column == id_column else "--embedding-column"
                         raise SourceError(f"has no column {column!r} ({option}), but {names}", item=str(file))
                 self.count += table.metadata.num_rows
-                widths.append(_width(table, vector_column))
+                widths.append(_width(table, file, vector_column))
         self.dimension = _one_width([width for width in widths if width], files)
 
     def ids(self) -> Iterator[Any]:
@@ -149,17 +122,17 @@ def _opened(file: Path) -> Any:
     return parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
-def _width(table: Any, column: str) -> int | None:
-    """Return the length of the first vector; None if there is none."""
+def _width(table: Any, file: Path, column: str) -> int | None:
+    """Return the length that most of the first vectors have; None if there is none."""
     kind = table.schema_arrow.field(column).type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) or not (
         pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
     ):
-        raise SourceError(f"column {column!r} has lists of numbers in no row: it is {kind}")
+        raise SourceError(f"column {column!r} has the type {kind} instead of lists of numbers", item=str(file))
     for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=[column], use_threads=False):
-        for value in batch.column(0):
-            if value.is_valid:
-                return len(value)
+        lengths = Counter(len(value) for value in batch.column(0) if value.is_valid and len(value))
+        if lengths:
+            return lengths.most_common(1)[0][0]
     return None
 
 
@@ -187,11 +160,14 @@ class _NpyVectors:
         self._matrices = [(file, array.shape) for file, array in matrices]
         self._rows = rows
         self._id = id_column
+        self.columns: Sequence[str] = (id_column,)
         self.count = sum(rows for _, (rows, _) in self._matrices)
         self.dimension = _one_width([width for _, (_, width) in self._matrices], self.files)
         for file, array in matrices:
             if array.dtype.kind not in "fiu":
                 raise SourceError(f"has {array.dtype} instead of numbers", item=str(file))
+        if not self.count:
+            raise SourceError("has no vectors", item=str(matrices[0][0]))
         if (found := sum(1 for _ in self.ids())) != self.count:
             detail = f"has {found} rows for {self.count} vectors; both have to be in the same order"
             raise SourceError(detail, item=str(rows[0]))
@@ -220,17 +196,21 @@ class _NpyVectors:
 
 
 def _rows_of(file: Path, columns: list[str] | None) -> Iterator[Row]:
-    if file.suffix == ".parquet":
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
         with _opened(file) as table:
             for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=columns, use_threads=False):
                 yield from batch.to_pylist()
-    elif file.suffix == ".npy":
-        for value in np.load(file, mmap_mode="r", allow_pickle=False):
+    elif suffix == ".npy":
+        for value in np.atleast_1d(array_of(file)):
             yield {(columns or ["id"])[0]: value.item(), "id": value.item()}
     else:
         with file.open(encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
-                yield {"id": line.rstrip("\r\n")} if file.suffix == ".txt" else _parsed(line, file, number)
+                if suffix == ".txt":
+                    yield {"id": line.rstrip("\r\n")}
+                elif line.strip():
+                    yield _parsed(line, file, number)
 
 
 def _parsed(line: str, file: Path, number: int) -> Row:
