@@ -296,7 +296,7 @@ def test_what_is_left_of_a_closed_page_is_sent_by_one_tab(open_page: OpenPage, f
     sent: list[str] = []
     first.context.on("request", lambda request: sent.append(request.url))
     first.close()
-    eventually(second, "async () => (await fetch('/images?id=holiday/a.jpg')).status === 200")
+    second.wait_for_selector(".progress-text:has-text('Done: 4 photographs added.')")
     assert len(held) == len([url for url in sent if "/index?" in url]) == 1
 
 
