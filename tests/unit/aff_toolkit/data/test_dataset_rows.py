@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,17 @@ def test_an_image_can_be_a_path_relative_to_the_file(tmp_path: Path) -> None:
 
 def test_columns_are_found_by_type_and_name_or_chosen(tmp_path: Path) -> None:
     cells = pa.array([{"bytes": png_bytes(), "path": None}], IMAGE)
-    columns: dict[str, Any] = {"left": cells, "right": cells, "place": ["Bern"], "label": [7]}
+    columns: dict[str, Any] = {"left": cells, "right": cells, "place": ["Bern"], "label": [7], "tags": [[1, 2]]}
     path = write_dataset_file(tmp_path / "a.parquet", pa.table(columns))
     (found,) = photographs(path, image="left")
     assert found.instance == "7"
     assert photographs(path, image="left", instance="place")[0].instance == "Bern"
     for chosen, words in (
         ({}, "has no single column with images: left, right"),
+        ({}, "choose one by `image` in a recipe"),
         ({"image": "place"}, "has no column place with images"),
-        ({"image": "left", "instance": "none"}, "has no column none: left, right, place, label"),
+        ({"image": "left", "instance": "tags"}, "column tags has several values per row"),
+        ({"image": "left", "instance": "none"}, "has no column none: left, right, place, label, tags"),
     ):
         with pytest.raises(DatasetError, match=words):
             photographs(path, **chosen)
@@ -115,3 +118,66 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, name: str) -> None:
         assert len(file.value(row, "image")["bytes"]) == 2**18
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 6 * 2**20
+
+
+def test_a_column_of_files_with_another_name_can_be_chosen(tmp_path: Path) -> None:
+    path = write_dataset_file(tmp_path / "a.parquet", pa.table({"jpg": [jpeg_bytes()], "Label": ["x"]}))
+    (found,) = photographs(path, image="jpg")
+    assert (found.instance, found.load().shape) == ("x", (48, 64, 3))
+
+
+def test_several_images_per_row_are_rejected(tmp_path: Path) -> None:
+    cells = pa.array([[{"bytes": png_bytes(), "path": None}]], pa.list_(IMAGE))
+    path = write_dataset_file(tmp_path / "a.parquet", pa.table({"images": cells}))
+    with pytest.raises(DatasetError, match="column images has several images per row"):
+        photographs(path)
+
+
+def test_labels_that_are_not_one_value_per_row_are_not_instances(tmp_path: Path) -> None:
+    table = pa.table({"image": [png_bytes()], "label": [[1, 2]]})
+    (found,) = photographs(write_dataset_file(tmp_path / "a.parquet", table))
+    assert found.instance == found.name
+
+
+@pytest.mark.parametrize("labels", [[99, 1], [float("nan"), 1.0], ["bird", "dog"]])
+def test_a_label_that_is_no_class_is_an_unusable_row(tmp_path: Path, labels: Any) -> None:
+    table = images_table([png_bytes()] * 2, [0, 1]).set_column(1, "label", pa.array(labels))
+    if isinstance(labels[0], float):
+        table = table.replace_schema_metadata(None)
+    first, second = photographs(write_dataset_file(tmp_path / "a.parquet", table))
+    with pytest.raises(PhotographUnreadableError, match=f"column label has no class {labels[0]}"):
+        first.load()
+    assert second.instance in {"dog", "1.0"}
+
+
+@pytest.mark.parametrize("other", [[{"dtype": "int32", "_type": "Value"}], {"num_classes": 2, "_type": "ClassLabel"}])
+def test_features_of_other_forms_do_not_hide_the_names_of_classes(tmp_path: Path, other: Any) -> None:
+    table = images_table([png_bytes()], [1])
+    about = json.loads(table.schema.metadata[b"huggingface"])
+    about["info"]["features"]["other"] = other
+    table = table.replace_schema_metadata({"huggingface": json.dumps(about)})
+    (found,) = photographs(write_dataset_file(tmp_path / "a.parquet", table))
+    assert found.instance == "dog"
+
+
+def test_all_files_or_none_have_instances(tmp_path: Path) -> None:
+    table = images_table([png_bytes()], [1])
+    paths = [
+        write_dataset_file(tmp_path / "a.parquet", table),
+        write_dataset_file(tmp_path / "b.parquet", table.drop_columns(["label"])),
+    ]
+    with pytest.raises(DatasetError, match="has no column of instances, and other files have one") as caught:
+        dataset_photographs([DataFile(path, path.name) for path in paths], image=None, instance=None, min_side=None)
+    assert caught.value.item == str(paths[1])
+
+
+def test_two_row_groups_of_all_files_are_in_memory(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 300, 3), np.uint8)
+    table = images_table([png_bytes(noise)] * 8, [0] * 8)
+    paths = [write_dataset_file(tmp_path / f"{n}.parquet", table, rows_together=4) for n in range(6)]
+    found = dataset_photographs([DataFile(path, path.name) for path in paths], image=None, instance=None, min_side=None)
+    before = pa.total_allocated_bytes()
+    for one in found:
+        one.load()
+    group = 4 * len(png_bytes(noise))
+    assert pa.total_allocated_bytes() - before < 3 * group  # of 12

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 IMAGE = "image"
 _IMAGE_FIELDS = {"bytes", "path"}  # of the hub's type Image
 _INSTANCES = ("instance", "label")
+_NO_LABEL = (None, "", -1)  # the last one is the hub's in a column of the type ClassLabel
 _ARROW_FILE = b"ARROW1"  # other Arrow files are streams, as `datasets` writes them
-# Row groups in memory per file: photographs are read in order, by two threads.
+# Row groups in memory, of all files together: photographs are read in order, by two threads.
 _PARTS_KEPT = 2
 
 
@@ -58,20 +59,20 @@ class DataFile:
             raise DatasetError(f"cannot be read: {error}", item=str(path)) from error
         self._ends = list(accumulate(counts))
         self.rows = self._ends[-1] if counts else 0
-        self._part = lru_cache(_PARTS_KEPT)(self._read_part)
 
     def _open(self) -> tuple[Any, list[int]]:
         """Open the file; return its schema, and the number of rows of each part."""
         self._table: Any = None
         if self.path.suffix.lower() == ".parquet":
-            self._table = import_module("pyarrow.parquet").ParquetFile(self.path)  # takes 0.2 s
+            parquet = import_module("pyarrow.parquet")  # takes 0.2 s
+            self._table = parquet.ParquetFile(self.path, pre_buffer=False)  # buffers keep the last row group
             groups = self._table.metadata
             return self._table.schema_arrow, [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
         schema, batches = arrow_batches(import_module("pyarrow").memory_map(str(self.path)))
         self._batches = list(batches)
         return schema, [batch.num_rows for batch in self._batches]
 
-    def _read_part(self, part: int, column: str) -> Any:
+    def part(self, part: int, column: str) -> Any:
         """Return a column of a row group, or of a record batch."""
         if self._table is None:
             return self._batches[part].column(column)
@@ -79,14 +80,14 @@ class DataFile:
 
     def column(self, name: str) -> list[Any]:
         """Return the values of a column without images."""
-        return [value for part in range(len(self._ends)) for value in self._read_part(part, name).to_pylist()]
+        return [value for part in range(len(self._ends)) for value in self.part(part, name).to_pylist()]
 
     def value(self, row: int, column: str) -> Any:
         """Return a value; the row groups of the last ones are kept. Can be called by several threads."""
         part = bisect_right(self._ends, row)
         first = self._ends[part - 1] if part else 0
         with self._lock:
-            return self._part(part, column)[row - first].as_py()
+            return _kept_part(self, part, column)[row - first].as_py()
 
     def image_column(self, chosen: str | None) -> str:
         """Return the column of the images.
@@ -95,17 +96,19 @@ class DataFile:
             chosen: Its name; None for the only one, or the one called `image`.
 
         Raises:
-            DatasetError: There is no such column, or there are several.
+            DatasetError: There is no such column, there are several, or it has several images per row.
         """
         found = image_columns(self.schema)
         if chosen is None:
             found = [name for name in found if name.casefold() == IMAGE] or found
         else:
-            found = [name for name in found if name == chosen]
+            found = [one.name for one in self.schema if one.name == chosen and _holds_images(IMAGE, one.type)]
         if len(found) != 1:
             named = f"column {chosen} with images" if chosen else "single column with images"
-            columns = ", ".join(found or self.schema.names)
+            columns = ", ".join(found or self.schema.names) + ("; choose one by `image` in a recipe" if found else "")
             raise DatasetError(f"has no {named}: {columns}", item=str(self.path))
+        if _is_list(self.schema.field(found[0]).type):
+            raise DatasetError(f"column {found[0]} has several images per row: use one", item=str(self.path))
         return found[0]
 
     def instance_column(self, chosen: str | None) -> str | None:
@@ -121,8 +124,15 @@ class DataFile:
         if chosen is not None and chosen not in names:
             raise DatasetError(f"has no column {chosen}: {', '.join(names)}", item=str(self.path))
         classes = list(class_names(self.schema))
-        guesses = [chosen, *_INSTANCES, *(classes if len(classes) == 1 else ())]
-        return next((name for name in guesses if name in names), None)
+        known = [name for wanted in _INSTANCES for name in names if name.casefold() == wanted]
+        nested: Any = import_module("pyarrow.types").is_nested
+        if chosen is not None and nested(self.schema.field(chosen).type):
+            raise DatasetError(f"column {chosen} has several values per row", item=str(self.path))
+        guesses = [chosen, *known, *(classes if len(classes) == 1 else ())]
+        return next((name for name in guesses if name in names and not nested(self.schema.field(name).type)), None)
+
+
+_kept_part = lru_cache(_PARTS_KEPT)(DataFile.part)
 
 
 def dataset_photographs(
@@ -140,8 +150,12 @@ def dataset_photographs(
         min_side: See load_photograph_file.
 
     Raises:
-        DatasetError: A column is missing.
+        DatasetError: A column is missing, or some of the files have no column of instances.
     """
+    labels = [file.instance_column(instance) for file in files]
+    if None in labels and any(labels):
+        without = str(files[labels.index(None)].path)
+        raise DatasetError("has no column of instances, and other files have one", item=without)
     return [photograph for file in files for photograph in _photographs(file, image, instance, min_side)]
 
 
@@ -153,8 +167,9 @@ def _photographs(file: DataFile, image: str | None, instance: str | None, min_si
     for row, value in enumerate(values):
         name = f"{file.name}/{row + 1}"
         label = class_name(value, names) if names else value
-        if instance is not None and (label is None or label == ""):
-            yield Photograph(name, name, partial(_fail, name, f"column {instance} is empty"))
+        if instance is not None and (label is None or label == "" or label != label):  # noqa: PLR0124 - NaN
+            fault = "is empty" if value in _NO_LABEL else f"has no class {value}"
+            yield Photograph(name, name, partial(_fail, name, f"column {instance} {fault}"))
             continue
         text = name if instance is None else shared.setdefault(str(label), str(label))
         yield Photograph(name, text, partial(_load, file, row, image, name, min_side))
@@ -210,22 +225,30 @@ def image_columns(schema: Any) -> list[str]:
 
 def _holds_images(name: str, kind: Any) -> bool:
     types: Any = import_module("pyarrow.types")
-    if types.is_list(kind) or types.is_large_list(kind):
+    if _is_list(kind):
         return _holds_images(name, kind.value_type)
     if types.is_struct(kind):
         return {kind.field(place).name for place in range(kind.num_fields)} >= _IMAGE_FIELDS
     return name.casefold() == IMAGE and (types.is_binary(kind) or types.is_large_binary(kind))
 
 
+def _is_list(kind: Any) -> bool:
+    types: Any = import_module("pyarrow.types")
+    return bool(types.is_list(kind) or types.is_large_list(kind))
+
+
 def class_names(schema: Any) -> dict[str, list[str]]:
     """Return the names of the classes of each column of the hub's type ClassLabel, whose values are numbers."""
     try:
         features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
-        return {name: kind["names"] for name, kind in features.items() if kind.get("_type") == "ClassLabel"}
+        kinds = [(name, kind) for name, kind in features.items() if isinstance(kind, dict)]  # others are lists
     except (TypeError, KeyError, ValueError, AttributeError):
         return {}
+    return {name: kind["names"] for name, kind in kinds if kind.get("_type") == "ClassLabel" and "names" in kind}
 
 
 def class_name(value: Any, names: Sequence[str]) -> str | None:
-    """Return the name of a class; None for no class, and for a number that has no name."""
+    """Return the name of a class, of its number or of itself; None for no class, and for an unknown one."""
+    if isinstance(value, str):
+        return value if value in names else None
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
