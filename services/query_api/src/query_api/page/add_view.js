@@ -159,7 +159,7 @@ export class AddView {
   _problem(queue) {
     if (kindOf(queue.problem) === "key") return failure(queue.problem, { retry: () => queue.go() });
     return notice(sentence(queue.problem), {
-      detail: t("add_again"),
+      detail: queue.continues ? t("add_again") : "",
       actions: [button(null, t("try_again"), () => queue.go())],
     });
   }

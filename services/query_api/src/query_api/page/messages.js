@@ -21,7 +21,7 @@ const NOT_READY = new Set(["store_unavailable", "service_not_ready", "embedding_
 
 /**
  * Classify a failure: `key`, `busy`, `offline`, `unreachable`, `unreadable`, `too_large`, `empty`, `gone`,
- * `not_ready`, `no_indexer`, `unsupported_here`, or `other`.
+ * `not_ready`, `no_encoder`, `no_indexer`, `unsupported_here`, or `other`.
  */
 export function kindOf(error) {
   if (!(error instanceof ServiceError)) return "other";
@@ -34,6 +34,7 @@ export function kindOf(error) {
   if (EMPTY.has(error.code)) return "empty";
   if (error.code === "image_not_found") return "gone";
   if (NOT_READY.has(error.code) || error.code === "store_failed") return "not_ready";
+  if (error.code === "encoder_missing") return "no_encoder";
   if (["no_indexer", "unsupported_here"].includes(error.code)) return error.code;
   return "other";
 }
@@ -46,6 +47,7 @@ export function sentence(error, name = "") {
   if (kind === "other")
     return t("error_other", { detail: error.title ? `${error.title}. ${error.detail}` : error.message });
   if (kind === "key") return t(error.code === "key_missing" ? `error_key_${error.service}` : "error_key_wrong");
+  if (kind === "no_encoder") return t(`error_no_encoder_${error.service ?? "query"}`);
   return t(`error_${kind}`, { file, service, seconds: error.retryAfter ?? 1, detail: error.detail ?? "" });
 }
 
@@ -73,7 +75,7 @@ export function failure(error, { name = "", retry, actions = [] } = {}) {
   if (kind === "key" && retry) return keyPrompt(error, retry);
   const again = retry && ["busy", "offline", "unreachable", "not_ready", "other"].includes(kind);
   const buttons = again ? [button(null, t("try_again"), retry), ...actions] : actions;
-  return notice(sentence(error, name), { tone: kind === "no_indexer" ? "plain" : "bad", actions: buttons });
+  return notice(sentence(error, name), { tone: ["no_indexer", "no_encoder"].includes(kind) ? "plain" : "bad", actions: buttons });
 }
 
 function keyPrompt(error, retry) {

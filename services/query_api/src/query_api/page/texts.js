@@ -165,6 +165,10 @@ const EN = {
   error_key_query: "Searching needs a key.",
   error_key_indexer: "Adding, editing and deleting need a key.",
   error_key_wrong: "That key is not valid here. Check it and enter it again.",
+  error_no_encoder_query:
+    "This gallery was imported from another tool and cannot be searched with a photograph. Open one of its photographs, and search for similar ones.",
+  error_no_encoder_indexer:
+    "This gallery was imported from another tool, so no photographs can be added. Build a collection with a model first (aff gallery build).",
   error_no_indexer:
     "Adding, editing and deleting are not possible here, because no indexer is set up for this page. Set AFF_QUERY_PAGE_INDEXER_URL on the server, or use the command aff.",
   error_unsupported_here:
@@ -339,6 +343,10 @@ const DE = {
   error_key_query: "Zum Suchen wird ein Schlüssel gebraucht.",
   error_key_indexer: "Zum Hinzufügen, Bearbeiten und Löschen wird ein Schlüssel gebraucht.",
   error_key_wrong: "Dieser Schlüssel gilt hier nicht. Prüfe ihn und gib ihn noch einmal ein.",
+  error_no_encoder_query:
+    "Diese Galerie kommt aus einem anderen Programm und kann nicht mit einem Foto durchsucht werden. Öffne eines ihrer Fotos und suche nach ähnlichen.",
+  error_no_encoder_indexer:
+    "Diese Galerie kommt aus einem anderen Programm, deshalb können keine Fotos hinzugefügt werden. Lege zuerst eine Sammlung mit einem Modell an (aff gallery build).",
   error_no_indexer:
     "Hinzufügen, Bearbeiten und Löschen sind hier nicht möglich, weil für diese Seite kein Indexer eingerichtet ist. Setze auf dem Server AFF_QUERY_PAGE_INDEXER_URL oder benutze den Befehl aff.",
   error_unsupported_here:

@@ -96,6 +96,11 @@ export class UploadQueue extends EventTarget {
     return counts;
   }
 
+  /** Whether sending continues without a person's help. */
+  get continues() {
+    return TEMPORARY.has(kindOf(this.problem));
+  }
+
   get isBusy() {
     return this._running > 0;
   }
@@ -228,7 +233,7 @@ export class UploadQueue extends EventTarget {
   _fail(batch, error) {
     const kind = error.problem ? "not_ready" : kindOf(error);
     const sending = batch.filter(({ status }) => status === "sending");
-    if (kind === "key" || kind === "no_indexer") {
+    if (["key", "no_indexer", "no_encoder"].includes(kind)) {
       this.problem = error;
     } else if (TEMPORARY.has(kind)) {
       this.problem = error;
