@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -94,13 +95,58 @@ def test_images_that_cannot_be_used_are_reported(bundle: Bundle, tmp_path: Path)
         (b"text", "image_unsupported"),
         (np.zeros((4, 4), np.uint8), "parameter_invalid"),
         (np.zeros((4, 4, 3), np.float32), "parameter_invalid"),
+        (np.zeros((0, 4, 3), np.uint8), "parameter_invalid"),
+        (None, "parameter_invalid"),
+        (Image.new("RGB", (4, 4)), "parameter_invalid"),
         ([], "parameter_invalid"),
     ):
-        with pytest.raises(AffError) as caught:
-            embed_query(bundle, image)
-        assert caught.value.code == code
+        for call in (embed_query, embed_gallery):
+            with pytest.raises(AffError) as caught:
+                call(bundle, image)  # type: ignore[arg-type]
+            assert caught.value.code == code
     with pytest.raises(BundleError):
         load_bundle(tmp_path)
+
+
+def test_an_unusable_image_of_a_list_is_named(bundle: Bundle, photographs: Path) -> None:
+    good = (photographs / "500" / "0.png").read_bytes()
+    for image in (b"text", np.zeros((4, 4), np.uint8), 3, Image.new("RGB", (4, 4))):
+        with pytest.raises(AffError) as caught:
+            embed_query(bundle, [good] * 40 + [image])  # type: ignore[list-item]
+        assert caught.value.item == "images[40]"
+    assert "numpy.asarray(image.convert('RGB'))" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "settings", [{"device": "tpu"}, {"precision": "fp16"}, {"threads": 0}, {"threads": -1}, {"threads": "2"}]
+)
+def test_a_setting_of_a_bundle_that_does_not_exist_is_named(bundle: Bundle, settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        load_bundle(bundle.directory, **settings)
+    assert [caught.value.item] == list(settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "item"),
+    [
+        ({"benchmark": "oxford"}, "benchmark"),
+        ({"modes": ["heavy"]}, "modes"),
+        ({"modes": "asymmetric"}, "modes"),
+        ({"modes": []}, "modes"),
+        ({"depth": 0}, "depth"),
+        ({"similarity": "l2"}, "similarity"),
+        ({"subject": ("one.npy",)}, "subject"),
+        ({"subject": "bundles/photos"}, "subject"),
+        ({"subject": (np.zeros((1, 2)), np.zeros((1, 2)))}, "subject"),
+    ],
+)
+def test_an_argument_of_an_evaluation_that_does_not_exist_is_named(
+    bundle: Bundle, tmp_path: Path, changed: dict[str, Any], item: str
+) -> None:
+    arguments: dict[str, Any] = {"subject": bundle, "benchmark": "folder", "path": tmp_path} | changed
+    with pytest.raises(InvalidParameterError) as caught:
+        evaluate(**arguments, output=tmp_path / "out")
+    assert caught.value.item == item
 
 
 def test_a_bundle_and_its_features_have_the_same_scores(bundle: Bundle, photographs: Path, tmp_path: Path) -> None:
@@ -127,6 +173,8 @@ def test_the_exported_graph_returns_the_embeddings_of_its_bundle(
     assert embedding[0] == pytest.approx(embed_query(bundle, pixels), abs=1e-5)
     with pytest.raises(ExportError):
         export_query_encoder(bundle, tmp_path / "new" / "q.onnx" / "below.onnx")
+    with pytest.raises(InvalidParameterError, match="is that of the JSON file"):
+        export_query_encoder(bundle, tmp_path / "new" / "q.json")
 
 
 def test_a_recipe_contains_all_settings(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from aff_shared.bundles.default_bundle import default_bundle
 from aff_shared.errors import InvalidParameterError
 from aff_toolkit.evaluation import BenchmarkName
-from aff_toolkit.evaluation.benchmark_choice import BenchmarkChoice
 from aff_toolkit.evaluation.evaluation_record import MODES, Advance, EvaluationConfig, Mode, Similarity
 from aff_toolkit.evaluation.evaluation_report import EvaluationReport
 from aff_toolkit.evaluation.export_rankings import ExportRankings
@@ -43,7 +43,7 @@ def train(
         output: Directory of the new bundle.
         base: With photographs: bundle to start from; None for the default bundle.
         work_directory: Directory of features, checkpoints and logs; None for `out/train/NAME`.
-        trackers: Trackers of the figures, instead of the recipe's.
+        trackers: Trackers of the figures, instead of the recipe's; `[]` for none.
         quiet: Whether to print nothing.
         settings: With photographs: `gallery`, `backbone`, `epochs`, `labelled` of recipe_for_path.
 
@@ -62,7 +62,7 @@ def train(
         recipe = recipe_for_path(path, default_bundle() if base is None else Path(base), **settings)
     work = Path("out/train") / place.resolve().name if work_directory is None else Path(work_directory)
     console = Console(stderr=True, quiet=quiet)
-    log = TrainingLog(work, console, trackers or recipe.trackers, recipe.model_dump(mode="json"))
+    log = TrainingLog(work, console, recipe.trackers if trackers is None else trackers, recipe.model_dump(mode="json"))
     return TrainBundle(recipe, work, log).run(place, protocols_of_recipe(recipe))
 
 
@@ -97,16 +97,42 @@ def evaluate(
         FeaturesError: The features cannot be used.
         RankingsError: The directory contains another evaluation, or cannot be written.
         BundleError, EncoderError: An encoder cannot be loaded, or fails.
+        InvalidParameterError: An argument has another value than these.
     """
-    choice = BenchmarkChoice(name=benchmark, path=None if path is None else Path(path).resolve())
-    place = Path(output)
+    place, given = Path(output), not isinstance(subject, Bundle)
+    config = _config(
+        benchmark={"name": benchmark, "path": None if path is None else Path(path).resolve()},
+        depth=depth,
+        precision=subject.precision if isinstance(subject, Bundle) else "auto",
+        given="features" if given else None,
+        similarity=similarity,
+    )
     if isinstance(subject, Bundle):
-        config = EvaluationConfig(benchmark=choice, depth=depth, precision=subject.precision)
+        _require_modes(modes)
         ExportRankings(config, subject.directory, place, _no_bar).run(modes, baselines=baselines)
     else:
-        config = EvaluationConfig(benchmark=choice, depth=depth, given="features", similarity=similarity)
-        export_given(config, [Path(one) for one in subject], place, _no_bar)
+        export_given(config, _feature_files(subject), place, _no_bar)
     return score_evaluation(place)
+
+
+def _config(**settings: Any) -> EvaluationConfig:
+    try:
+        return EvaluationConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidParameterError(f"{first['input']!r}: {first['msg']}", item=str(first["loc"][0])) from error
+
+
+def _require_modes(modes: Sequence[Mode]) -> None:
+    if isinstance(modes, str) or not modes or not set(modes) <= set(MODES):
+        raise InvalidParameterError(f"{modes!r} is not a list of {', '.join(MODES)}", item="modes")
+
+
+def _feature_files(subject: Any) -> list[Path]:
+    if isinstance(subject, tuple | list) and [isinstance(one, str | Path) for one in subject] == [True, True]:
+        return [Path(one) for one in subject]
+    detail = "is neither a Bundle (load_bundle) nor two paths of features, of the gallery and of the queries"
+    raise InvalidParameterError(detail, item="subject")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from aff_shared.images.decoding import ImageLimits, decode_image
 from aff_toolkit.data.photograph import load_photograph_file
 from aff_toolkit.errors import ExportError
 from gallery_indexer.features.gallery_encoder import GalleryEncoder
+from gallery_indexer.features.networks.layers import device_named
 from query_api.embedding.onnx_query_encoder import OnnxQueryEncoder
 from query_api.embedding.query_encoder import graph_path
 
@@ -27,6 +28,7 @@ from query_api.embedding.query_encoder import graph_path
 Image = str | Path | bytes | NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
 
+_Precision = Literal["auto", "fp32", "int8"]
 _CHANNELS = 3
 _BATCH = 32
 
@@ -38,7 +40,7 @@ class Bundle:
     Attributes:
         directory: Directory of the bundle.
         manifest: Its manifest: `manifest.space.dimension` is D, `manifest.fingerprint` its identity.
-        device: Device of the gallery encoder: `cpu`, `cuda` or `auto`.
+        device: Device of the gallery encoder: `cpu`, `cuda`, or `auto` for CUDA if there is a GPU.
         precision: Precision of the query encoder: `fp32`, `int8`, or `auto` for int8 if the bundle has it.
         threads: Threads of the query encoder.
     """
@@ -46,7 +48,7 @@ class Bundle:
     directory: Path
     manifest: BundleManifest
     device: str
-    precision: Literal["auto", "fp32", "int8"]
+    precision: _Precision
     threads: int
 
     @cached_property
@@ -64,7 +66,7 @@ def load_bundle(
     directory: str | Path | None = None,
     *,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "int8"] = "auto",
+    precision: _Precision = "auto",
     threads: int = 2,
 ) -> Bundle:
     """Read a bundle and verify its files.
@@ -77,7 +79,13 @@ def load_bundle(
 
     Raises:
         BundleError: The bundle is missing, altered, or of a newer format.
+        InvalidParameterError: There is no such device or precision, or `threads` is not at least 1.
     """
+    device_named(device)
+    if precision not in get_args(_Precision):
+        raise InvalidParameterError(f"{precision!r} is not one of {', '.join(get_args(_Precision))}", item="precision")
+    if not isinstance(threads, int) or threads < 1:
+        raise InvalidParameterError(f"{threads!r} is not a number from 1", item="threads")
     place = default_bundle() if directory is None else Path(directory)
     manifest = load_manifest(place)
     verify_files(place, manifest)
@@ -95,9 +103,9 @@ def embed_query(bundle: Bundle, images: Image | Sequence[Image]) -> Embeddings:
         (D,) float32 of one image, (B, D) of a sequence; unit length. Its product with gallery embeddings is the cosine.
 
     Raises:
-        ImageError: An image cannot be decoded; the subclass is the cause.
+        ImageError: An image cannot be decoded; the subclass is the cause. `item` is its path, or for bytes `images[2]`.
         PhotographUnreadableError: A file is missing, or is not a regular file.
-        InvalidParameterError: An array is not (H, W, 3) uint8.
+        InvalidParameterError: An image is of another type, or an array is not (H, W, 3) uint8 or has no pixels.
         BundleError: The query encoder cannot be loaded; EncoderError: it fails.
     """
     encoder = bundle.query_encoder
@@ -136,8 +144,11 @@ def export_query_encoder(bundle: Bundle, path: str | Path) -> dict[str, Any]:
     Raises:
         BundleError: The graph cannot be loaded, or there is none of this precision.
         ExportError: A file cannot be written.
+        InvalidParameterError: The suffix of `path` is that of the JSON file.
     """
     spec, target = bundle.manifest.query_encoder, Path(path)
+    if target.suffix == ".json":
+        raise InvalidParameterError("is that of the JSON file; use .onnx", item=str(target))
     precision = bundle.query_encoder.precision
     description = {
         "fingerprint": bundle.manifest.fingerprint,
@@ -150,15 +161,16 @@ def export_query_encoder(bundle: Bundle, path: str | Path) -> dict[str, Any]:
         shutil.copyfile(bundle.directory / graph_path(spec, precision), target)
         target.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"cannot be written: {error.strerror}", item=str(target)) from error
+        raise ExportError(f"cannot be written: {error.strerror or error}", item=str(target)) from error
     return description
 
 
 def _embed(encode: Any, min_side: int, images: Image | Sequence[Image]) -> Embeddings:
-    single = isinstance(images, str | Path | bytes | np.ndarray)
+    single = not isinstance(images, Sequence) or isinstance(images, str | bytes)
     batch: Sequence[Image] = [images] if single else images  # type: ignore[list-item,assignment]
+    names = ["images"] if single else [f"images[{row}]" for row in range(len(batch))]
     parts = [
-        encode([_pixels(image, min_side) for image in batch[first : first + _BATCH]])
+        encode([_pixels(batch[row], min_side, names[row]) for row in range(len(batch))[first : first + _BATCH]])
         for first in range(0, len(batch), _BATCH)
     ]
     if not parts:
@@ -167,11 +179,18 @@ def _embed(encode: Any, min_side: int, images: Image | Sequence[Image]) -> Embed
     return embeddings[0] if single else embeddings
 
 
-def _pixels(image: Image, min_side: int) -> NDArray[np.uint8]:
+def _pixels(image: Image, min_side: int, name: str) -> NDArray[np.uint8]:
     if isinstance(image, bytes):
-        return decode_image(image, ImageLimits(), min_side=min_side).pixels
+        return decode_image(image, ImageLimits(), min_side=min_side, name=name).pixels
     if isinstance(image, np.ndarray):
-        if image.ndim != _CHANNELS or image.shape[2] != _CHANNELS or image.dtype != np.uint8:
-            raise InvalidParameterError(f"is {image.dtype} {image.shape}, not uint8 (H, W, 3)", item="images")
+        if image.ndim != _CHANNELS or image.shape[2] != _CHANNELS or image.dtype != np.uint8 or not image.size:
+            raise InvalidParameterError(f"is {image.dtype} {image.shape}, not uint8 (H, W, 3)", item=name)
         return image
-    return load_photograph_file(Path(image), min_side)
+    if isinstance(image, str | Path):
+        return load_photograph_file(Path(image), min_side)
+    detail = f"is of the type {type(image).__name__}, not a path, bytes or an array (H, W, 3) uint8{_hint(image)}"
+    raise InvalidParameterError(detail, item=name)
+
+
+def _hint(image: Any) -> str:
+    return "; of an image of Pillow: numpy.asarray(image.convert('RGB'))" if hasattr(image, "convert") else ""

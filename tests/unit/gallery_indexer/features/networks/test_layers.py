@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from gallery_indexer.features.networks.layers import GeM, convolved, frozen
+from aff_shared.errors import InvalidParameterError
+from gallery_indexer.features.networks.layers import GeM, convolved, device_named, frozen
 from gallery_indexer.features.networks.resnet import Depth, ResNet
 
 
@@ -72,3 +73,10 @@ def test_one_kernel_on_a_gpu_returns_the_same_as_several_on_a_cpu(depth: Depth, 
     difference = (found - expected).abs().max() / expected.abs().max()
     assert difference < (0.002 if precision == "fp32" else 0.05)  # convolutions in float32 may take TF32
     assert expected.std() > 0.01
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "meta", *([] if torch.cuda.is_available() else ["cuda", "cuda:1"])])
+def test_a_device_that_does_not_exist_is_reported(name: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"'{name}'") as caught:
+        device_named(name)
+    assert caught.value.item == "device"

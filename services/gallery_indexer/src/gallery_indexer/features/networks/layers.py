@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from aff_shared.errors import InvalidParameterError
 from aff_shared.resource_limits import usable_cores
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -194,9 +195,17 @@ class MultiAtrous(nn.Module):
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device `cpu` or `cuda`; for `auto`, CUDA if there is a GPU."""
+    """Return the device `cpu` or `cuda`; for `auto`, CUDA if there is a GPU.
+
+    Raises:
+        InvalidParameterError: There is no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.partition(":")[0] not in {"cpu", "cuda"}:
+        raise InvalidParameterError(f"{name!r} is not one of auto, cpu, cuda", item="device")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise InvalidParameterError(f"torch finds no GPU for {name!r}: use cpu or auto", item="device")
     return torch.device(name)
 
 
