@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,9 +53,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return started
 
 
-def train(directory: Path, *trackers: str, first: int = 0) -> None:
+def train(directory: Path, *trackers: str, first: int = 0, console: Console | None = None) -> None:
     Accelerator()  # as in a training: accelerate's trackers need its state
-    log = TrainingLog(directory, Console(quiet=True), trackers, {"seed": 7})
+    log = TrainingLog(directory, console or Console(quiet=True), trackers, {"seed": 7})
     with log.stage("joint", None, "images") as stage:
         stage.resume(first, 9)
         stage.write("step", first + 1, {"loss": 0.7})
@@ -92,6 +93,31 @@ def test_a_run_that_cannot_be_started_is_reported_with_the_offline_mode(
     with pytest.raises(TrackerError, match=r"api_key not configured.*WANDB_MODE=offline"):
         train(tmp_path, "wandb")
     assert not runs
+
+
+@pytest.mark.parametrize("failing", ["log", "finish"])
+def test_a_training_goes_on_without_a_tracker_that_fails(
+    tmp_path: Path, runs: list[Run], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    calls = []
+
+    def fail(*_: Any, **__: Any) -> None:
+        calls.append(failing)
+        raise ConnectionResetError("its process ended")
+
+    monkeypatch.setattr(Run, failing, fail)
+    console = Console(record=True, quiet=False, file=StringIO(), width=200)
+    train(tmp_path, "wandb", console=console)
+    assert len(runs) == len(calls) == 1
+    assert "wandb records no further figures: its process ended" in console.export_text()
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_empty_file_of_a_run_is_replaced(tmp_path: Path, runs: list[Run]) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "joint.id").write_text("")
+    train(tmp_path, "wandb")
+    assert runs[0].settings["id"] == (tmp_path / "wandb" / "joint.id").read_text() != ""
 
 
 def test_without_the_package_the_training_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -23,10 +24,18 @@ class Tracker(Protocol):
     """Receives the figures of one stage."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Record figures of a step."""
+        """Record figures of a step.
+
+        Raises:
+            TrackerError: The tracker has failed, and records nothing more.
+        """
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet.
+
+        Raises:
+            TrackerError: See log.
+        """
 
 
 class TensorBoardTracker:
@@ -76,17 +85,27 @@ class WandbTracker:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Record figures of a step."""
-        self._tracker.log(dict(values), step=step)
+        with _recording():
+            self._tracker.log(dict(values), step=step)
 
     def close(self) -> None:
         """Wait until everything is sent, or written in offline mode."""
-        self._tracker.finish()
+        with _recording():
+            self._tracker.finish()
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of the network, or of its process
+        raise TrackerError(f"wandb records no further figures: {error}", item="wandb") from error
 
 
 def _run_id(path: Path) -> str:
     """Return the ID of a stage's run: that of the file, or a new one."""
-    if path.exists():
-        return path.read_text(encoding="utf-8")
+    if path.exists() and (known := path.read_text(encoding="utf-8").strip()):  # empty after a full disk
+        return known
     path.parent.mkdir(parents=True, exist_ok=True)
     identity = uuid.uuid4().hex[:16]
     path.write_text(identity, encoding="utf-8")

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from aff_toolkit.data.photograph import Photograph
 from aff_toolkit.data.training_source import name_some
+from aff_toolkit.errors import TrackerError
 from aff_toolkit.training.engine.trackers import Tracker, open_trackers, require_trackers
 from aff_toolkit.training.features.extract_features import Extract, extract_features
 from aff_toolkit.training.features.feature_store import FeatureStore
@@ -201,8 +202,10 @@ class StageLog:
         self._directory.mkdir(parents=True, exist_ok=True)
         with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"stage": self._name, "kind": kind, "step": step, **values}) + "\n")
-        for tracker in self._trackers:
-            tracker.log({f"{kind}/{name}": value for name, value in values.items()}, step)
+        named = {f"{kind}/{name}": value for name, value in values.items()}
+        for tracker in list(self._trackers):
+            if not self._unless_failed(partial(tracker.log, named, step)):
+                self._trackers.remove(tracker)
         if kind != "step":
             shown = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
             self._bar.console.print(f"{self._name}, {kind} at step {step}: {shown}")
@@ -216,7 +219,16 @@ class StageLog:
     def close(self) -> None:
         """Close the trackers."""
         for tracker in self._trackers:
-            tracker.close()
+            self._unless_failed(tracker.close)
+
+    def _unless_failed(self, call: Callable[[], None]) -> bool:
+        """Call a tracker; return whether it works. A training does not end with its tracker."""
+        try:
+            call()
+        except TrackerError as error:
+            self._bar.console.print(error.detail)
+            return False
+        return True
 
     def _stands(self, line: str, step: int) -> bool:
         try:
