@@ -138,13 +138,18 @@ class _Shelf:
         return LoadedEncoder(load_manifest(path), SimpleNamespace(name=path.name))  # type: ignore[arg-type]
 
 
+_OLD_GRAPH = SimpleNamespace(name="old")
+
+
 @asynccontextmanager
-async def _switched(root: Path) -> AsyncIterator[tuple[_Shelf, MemoryGalleryCatalogue, ActiveModel]]:
+async def _switched(
+    root: Path, graph: object = _OLD_GRAPH
+) -> AsyncIterator[tuple[_Shelf, MemoryGalleryCatalogue, ActiveModel]]:
     """A gallery that served the old collection when the new one became live."""
     shelf, catalogue = _Shelf(root), MemoryGalleryCatalogue()
     await catalogue.create(shelf.old)
     await catalogue.create(shelf.new)
-    first = LoadedEncoder(load_manifest(root / "old"), SimpleNamespace(name="old"))  # type: ignore[arg-type]
+    first = LoadedEncoder(load_manifest(root / "old"), graph)  # type: ignore[arg-type]
     gallery = ActiveModel(catalogue, shelf.shelf, first, shelf.load, interval_s=0)
     assert (await gallery.serving()).manifest.space == shelf.old
     await catalogue.switch(shelf.new.id)
@@ -180,6 +185,20 @@ async def test_a_former_collection_that_is_dropped_is_waited_out(tmp_path: Path)
         assert not waiting.done()
         shelf.free.set()
         assert await waiting == (shelf.new, shelf.new, "new")
+
+
+async def test_a_former_space_without_an_encoder_is_not_served_while_the_new_one_is_loaded(tmp_path: Path) -> None:
+    async with _switched(tmp_path, graph=None) as (shelf, _, gallery):
+        waiting = asyncio.create_task(_pair(gallery))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        shelf.free.set()
+        assert await waiting == (shelf.new, shelf.new, "new")
+    (tmp_path / "broken").mkdir()
+    async with _switched(tmp_path / "broken", graph=None) as (shelf, _, gallery):
+        shelf.broken = True
+        shelf.free.set()
+        assert (await gallery.serving()).manifest.space == shelf.old  # embeddings are still compared with it
 
 
 async def test_a_bundle_that_cannot_be_used_leaves_the_former_pair_serving(tmp_path: Path) -> None:

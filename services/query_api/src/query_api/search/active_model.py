@@ -138,7 +138,10 @@ class ActiveModel:
             return
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load_from(path))
-        if not ours_is_there and (failure := await self._loading):
+        if ours_is_there and self._loaded.graph is not None:
+            return  # the former one serves meanwhile
+        failure = await self._loading
+        if failure and not ours_is_there:
             raise failure
 
     async def _load_from(self, path: Path) -> AffError | None:
