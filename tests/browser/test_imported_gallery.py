@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_a_photograph_is_neither_searched_nor_added_and_the_page_says_why(page: 
     assert "was imported from another tool and cannot be searched" in notice.inner_text()
     assert notice.locator("button").count() == 0
     page.locator("nav").get_by_text("Add").click()
-    files = [{"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": photograph(0, 0)} for name in "ab"]
+    files: Any = [{"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": photograph(0, 0)} for name in "ab"]
     page.set_input_files("#files", files)
     notice = page.locator(".notice:visible")
     notice.wait_for()
