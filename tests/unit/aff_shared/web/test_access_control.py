@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
+from pydantic import BaseModel
 
 from aff_shared.errors import AccessSettingsError, RateLimitedError
 from aff_shared.web.access_control import RateLimit
@@ -277,3 +278,27 @@ def test_a_minutes_worth_may_arrive_at_once_and_refills_evenly() -> None:
         limit.take()
     with pytest.raises(RateLimitedError):
         limit.take()
+
+
+class _Answer(BaseModel):
+    shown: int = 1
+    hidden: int = 2
+
+
+async def test_dependencies_and_forms_of_a_model_hold_for_routes_that_take_only_the_request() -> None:
+    app = _service()
+    router = scoped_router(Scope.SEARCH)
+    called = []
+
+    @router.get("/plain", dependencies=[Depends(lambda: called.append("dependency"))])
+    async def plain(_request: Request) -> _Answer:
+        return _Answer()
+
+    @router.get("/short", response_model_exclude={"hidden"})
+    async def short(_request: Request) -> _Answer:
+        return _Answer()
+
+    app.include_router(router)
+    assert (await _ask(app, "/plain", method="GET")).json() == {"shown": 1, "hidden": 2}
+    assert called == ["dependency"]
+    assert (await _ask(app, "/short", method="GET")).json() == {"shown": 1}
