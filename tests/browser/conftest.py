@@ -57,7 +57,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def services(chromium: str, gallery: Path) -> Iterator[LocalServices]:
-    """Both services, with a gallery of scenes in folders; the newest is the last view of the last scene."""
+    """Both services, with a gallery of scenes in folders."""
     del chromium  # without one nothing needs to be started
     with local_services(TINY_BUNDLE, gallery, gallery.parent / "log") as running:
         uploads = [

@@ -296,7 +296,14 @@ def test_what_is_left_of_a_closed_page_is_sent_by_one_tab(open_page: OpenPage, f
     sent: list[str] = []
     first.context.on("request", lambda request: sent.append(request.url))
     first.close()
-    second.wait_for_selector(".progress-text:has-text('Done: 4 photographs added.')")
+    eventually(
+        second,
+        """async () => {
+            const ids = ["a.jpg", "b.jpg", "c.jpg", "rome/d.jpg"].map(name => encodeURIComponent(`holiday/${name}`));
+            const answers = await Promise.all(ids.map(id => fetch(`/images?id=${id}`)));
+            return answers.every(answer => answer.ok);
+        }""",
+    )
     assert len(held) == len([url for url in sent if "/index?" in url]) == 1
 
 
