@@ -18,7 +18,7 @@ UNLOCKED := aff-shared aff-client aff-query-api aff-gallery-indexer aff-toolkit 
 	$(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
 	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 WEB_STAMP := services/query_api/src/query_api/page/ort/LICENSE
-IMAGES := services/gallery_indexer services/query_api toolkit
+DOCKERFILES := services/gallery_indexer services/query_api toolkit
 
 .DEFAULT_GOAL := help
 .PHONY: help install web hooks clean demo serve check test test-all coverage fuzz lint format openapi photos-bundle tests-bundle locks \
@@ -106,18 +106,18 @@ tests-bundle: $(STAMP) ## Train the bundle of the tests again (an hour on two co
 ##@ Release
 
 locks: $(STAMP) ## Write the versions and hashes of all packages in the images
-	for image in $(IMAGES); do \
+	for image in $(DOCKERFILES); do \
 	    $(BIN)/uv pip compile -q $$image/requirements.in -o $$image/requirements.lock -c constraints.txt \
 	        --generate-hashes --universal --python-version 3.11 --no-annotate --no-header $(UNLOCKED:%=--no-emit-package %) || exit 1; \
 	done
 
 audit: $(STAMP) ## Look for known vulnerabilities of the packages in the images (queries PyPI)
-	for image in $(IMAGES); do \
+	for image in $(DOCKERFILES); do \
 	    $(BIN)/pip-audit --disable-pip --require-hashes -r $$image/requirements.lock || exit 1; \
 	done
 
 sbom: $(STAMP) ## Write the packages in the images as CycloneDX documents to out/sbom
 	mkdir -p $(OUT)/sbom
-	for image in $(IMAGES); do \
+	for image in $(DOCKERFILES); do \
 	    $(BIN)/cyclonedx-py requirements $$image/requirements.lock --of JSON -o $(OUT)/sbom/$$(basename $$image).json || exit 1; \
 	done

@@ -106,7 +106,7 @@ def test_the_readmes_accuracy_on_real_photographs_is_that_of_the_bundles_manifes
     ("target", "command"),
     [
         (["serve"], "/aff serve"),
-        (["demo"], "/aff demo"),
+        (["demo"], "/aff demo --out out/demo"),
         (["demo", "IMAGES=my folder", "QUERY=photo.jpg"], '/aff demo --images "my folder" --query "photo.jpg"'),
     ],
 )
