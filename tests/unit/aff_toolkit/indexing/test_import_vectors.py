@@ -27,6 +27,7 @@ from aff_toolkit.indexing.vector_rows import UNKNOWN_CONTENT
 from aff_toolkit.indexing.vector_tables import VectorTable, open_vectors
 from gallery_indexer.collections.export_gallery import export_gallery
 from gallery_indexer.indexing.payload_limits import PayloadLimits
+from tests.support.counted_progress import CountedProgress
 from tests.support.gallery_points import make_point, make_points, make_space, random_units
 from tests.support.gallery_stores import gallery_catalogue_of_kind
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
@@ -39,17 +40,6 @@ COUNT = 30
 LIMITS = PayloadLimits(max_bytes=4096)
 VECTORS = 3 * random_units(COUNT, seed=5)
 IDS = [f"bild/ü {number} 猫" for number in range(COUNT)]
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.done, self.total = 0, 0
-
-    def expect(self, images: int) -> None:
-        self.total = images
-
-    def advance(self, images: int) -> None:
-        self.done += images
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +75,7 @@ async def _import(
     table: VectorTable, catalogue: GalleryCatalogue | None = None, space: EmbeddingSpace = SPACE
 ) -> tuple[ImportedRows, list[GalleryPoint]]:
     catalogue = catalogue or MemoryGalleryCatalogue()
-    imported = await import_vectors(catalogue, table, space, LIMITS, _Counter())
+    imported = await import_vectors(catalogue, table, space, LIMITS, CountedProgress())
     return imported, await _points(catalogue)
 
 
@@ -122,7 +112,7 @@ async def test_a_table_of_vectors_becomes_the_live_collection(kind: str, tmp_pat
     table = _opened(_write_parquet(tmp_path / "dump.parquet", city=["Paris", None] * (COUNT // 2), share=shares))
     async with _catalogue(kind, tmp_path / "gallery") as catalogue:
         await catalogue.create(make_space("former"))
-        progress = _Counter()
+        progress = CountedProgress()
         imported = await import_vectors(catalogue, table, SPACE, LIMITS, progress)
         points = await _points(catalogue)
         store = await catalogue.collection(SPACE)
@@ -268,10 +258,10 @@ async def test_an_export_imports_as_the_same_gallery(form: str, tmp_path: Path) 
     await catalogue.create(SPACE)
     await (await catalogue.collection(SPACE)).upsert(points)
     if form == "parquet":
-        await export_gallery(catalogue, tmp_path / "files", _Counter())
+        await export_gallery(catalogue, tmp_path / "files", CountedProgress())
         place = tmp_path / "files" / "collections" / SPACE.id[:12]
     else:
-        place, progress = tmp_path / "files", _Counter()
+        place, progress = tmp_path / "files", CountedProgress()
         assert await export_vectors(catalogue, place, progress) == COUNT
         assert (progress.done, progress.total) == (COUNT, COUNT)
     imported, found = await _import(_opened(place), other)
@@ -284,17 +274,17 @@ async def test_an_export_imports_as_the_same_gallery(form: str, tmp_path: Path) 
 async def test_exported_vectors_are_plain_npy_and_json_lines(tmp_path: Path) -> None:
     catalogue = MemoryGalleryCatalogue()
     with pytest.raises(GalleryMissingError):
-        await export_vectors(catalogue, tmp_path / "files", _Counter())
+        await export_vectors(catalogue, tmp_path / "files", CountedProgress())
     await catalogue.create(SPACE)
-    await export_vectors(catalogue, tmp_path / "empty", _Counter())
+    await export_vectors(catalogue, tmp_path / "empty", CountedProgress())
     assert np.load(tmp_path / "empty" / "embeddings.npy").shape == (0, 8)
     await (await catalogue.collection(SPACE)).upsert([make_point("one", VECTORS[0] / 3, {"city": "Bern"})])
-    await export_vectors(catalogue, tmp_path / "files", _Counter())
+    await export_vectors(catalogue, tmp_path / "files", CountedProgress())
     np.testing.assert_allclose(np.load(tmp_path / "files" / "embeddings.npy"), VECTORS[:1] / 3, atol=1e-6)
     row = json.loads((tmp_path / "files" / "rows.jsonl").read_text())
     assert (row["id"], row["payload"], row["width"]) == ("one", {"city": "Bern"}, 640)
     with pytest.raises(BackupError, match="exists already"):
-        await export_vectors(catalogue, tmp_path / "files", _Counter())
+        await export_vectors(catalogue, tmp_path / "files", CountedProgress())
 
 
 async def test_an_interrupted_import_leaves_the_gallery_and_is_resumed(tmp_path: Path) -> None:
@@ -319,7 +309,7 @@ async def test_an_interrupted_import_leaves_the_gallery_and_is_resumed(tmp_path:
 
         catalogue.restoration = failing  # type: ignore[method-assign]
         with pytest.raises(StoreUnavailableError):
-            await import_vectors(catalogue, table, SPACE, LIMITS, _Counter())
+            await import_vectors(catalogue, table, SPACE, LIMITS, CountedProgress())
         assert len(await _points(catalogue)) == 3
         written: list[int] = []
 
@@ -419,7 +409,7 @@ async def test_an_import_with_another_id_column_does_not_resume(tmp_path: Path) 
 
         table.chunks = fail_at_the_third  # type: ignore[method-assign]
         with pytest.raises(SourceError):
-            await import_vectors(catalogue, table, SPACE, LIMITS, _Counter())
+            await import_vectors(catalogue, table, SPACE, LIMITS, CountedProgress())
         imported, points = await _import(_opened(path, id_column="key"), catalogue)
     assert (imported.count, points[0].record.item_id) == (COUNT, "key 0")
 

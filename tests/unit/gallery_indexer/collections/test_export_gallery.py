@@ -31,6 +31,7 @@ from gallery_indexer.collections import export_gallery as exporting
 from gallery_indexer.collections.backup_gallery import import_gallery
 from gallery_indexer.collections.export_gallery import export_gallery
 from gallery_indexer.collections.portable_parts import PartWriter
+from tests.support.counted_progress import CountedProgress
 from tests.support.gallery_points import make_point, make_space, random_units
 from tests.support.gallery_stores import gallery_catalogue_of_kind
 from tests.support.memory_gallery_catalogue import MemoryGalleryCatalogue
@@ -41,17 +42,6 @@ pytestmark = pytest.mark.anyio
 
 LIVE, OTHER = make_space("live"), make_space("other", dimension=3)
 COUNT = 50
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.done, self.total = 0, 0
-
-    def expect(self, images: int) -> None:
-        self.total = images
-
-    def advance(self, images: int) -> None:
-        self.done += images
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +106,7 @@ async def _content(catalogue: GalleryCatalogue) -> Any:
 async def _exported(directory: Path) -> Path:
     catalogue = MemoryGalleryCatalogue()
     await _fill(catalogue, _points())
-    await export_gallery(catalogue, directory, _Counter(), {"number": "integer"})
+    await export_gallery(catalogue, directory, CountedProgress(), {"number": "integer"})
     return directory
 
 
@@ -129,12 +119,12 @@ async def _exported(directory: Path) -> Path:
     ],
 )
 async def test_a_gallery_moves_between_stores_completely(source: str, target: str, tmp_path: Path) -> None:
-    progress, back = _Counter(), _Counter()
+    progress, back = CountedProgress(), CountedProgress()
     async with _catalogue(source, tmp_path / "source") as catalogue:
         await _fill(catalogue, _points())
         before = await _content(catalogue)
         manifest = await export_gallery(catalogue, tmp_path / "files", progress)
-        again = await export_gallery(catalogue, tmp_path / "again", _Counter())
+        again = await export_gallery(catalogue, tmp_path / "again", CountedProgress())
     assert [(one.space, one.live, one.count) for one in manifest.collections] == [(LIVE, True, 50), (OTHER, False, 9)]
     assert [[part.count for part in one.parts] for one in manifest.collections] == [[21, 21, 8], [9]]
     assert (progress.done, progress.total) == (59, 59)
@@ -144,7 +134,7 @@ async def test_a_gallery_moves_between_stores_completely(source: str, target: st
         restored = await import_gallery(catalogue, tmp_path / "files", back)
         assert await _content(catalogue) == before
         await (await catalogue.collection(LIVE)).delete(["bild/ü 1 猫"])
-        await import_gallery(catalogue, tmp_path / "files", _Counter())  # onto itself
+        await import_gallery(catalogue, tmp_path / "files", CountedProgress())  # onto itself
         assert await _content(catalogue) == before
     assert restored == manifest
     assert (back.done, back.total) == (59, 59)
@@ -199,18 +189,18 @@ async def test_an_interrupted_export_resumes_after_the_last_complete_part(
     await _fill(catalogue, _points())
     interrupted.left = 7  # two parts of three pages, and one page
     with pytest.raises(StoreUnavailableError):
-        await export_gallery(catalogue, tmp_path / "files", _Counter())
+        await export_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert not (tmp_path / "files").exists()
     first, second = sorted((tmp_path / ".files.partial" / "collections" / LIVE.id[:12]).glob("*.parquet"))
     second.write_bytes(b"half a part")
     before, interrupted.left = first.stat(), 7  # three pages, two, and the other collection's pages
-    manifest = await export_gallery(catalogue, tmp_path / "files", progress := _Counter())
+    manifest = await export_gallery(catalogue, tmp_path / "files", progress := CountedProgress())
     interrupted.left = 1000
     kept = tmp_path / "files" / "collections" / LIVE.id[:12] / first.name
     assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert (manifest.count, progress.done) == (59, 59)
     assert not (tmp_path / ".files.partial").exists()
-    await import_gallery(other := MemoryGalleryCatalogue(), tmp_path / "files", _Counter())
+    await import_gallery(other := MemoryGalleryCatalogue(), tmp_path / "files", CountedProgress())
     assert await _content(other) == await _content(catalogue)
 
 
@@ -219,13 +209,13 @@ async def test_an_export_interrupted_long_ago_starts_again(tmp_path: Path, inter
     await _fill(catalogue, _points())
     interrupted.left = 4
     with pytest.raises(StoreUnavailableError):
-        await export_gallery(catalogue, tmp_path / "files", _Counter())
+        await export_gallery(catalogue, tmp_path / "files", CountedProgress())
     file = tmp_path / ".files.partial" / "manifest.json"
     former = json.loads(file.read_text())
     file.write_text(json.dumps({**former, "created_at": f"{datetime.now(UTC) - timedelta(hours=25):%FT%TZ}"}))
     interrupted.left = 1000
     await (await catalogue.collection(LIVE)).delete([_points()[0].record.item_id])
-    assert (await export_gallery(catalogue, tmp_path / "files", _Counter())).collections[0].count == COUNT - 1
+    assert (await export_gallery(catalogue, tmp_path / "files", CountedProgress())).collections[0].count == COUNT - 1
 
 
 async def test_an_interrupted_import_changes_nothing_and_can_be_resumed(
@@ -237,11 +227,11 @@ async def test_an_interrupted_import_changes_nothing_and_can_be_resumed(
     await catalogue.create(LIVE)
     interrupted.left = 3
     with pytest.raises(StoreUnavailableError):
-        await import_gallery(catalogue, tmp_path / "files", _Counter())
+        await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert [(one.space, one.live) for one in await catalogue.collections()] == [(LIVE, True)]
     assert await (await catalogue.collection(LIVE)).count() == 0
     interrupted.left = 7  # the missing ones of the ten pages of both collections
-    await import_gallery(catalogue, tmp_path / "files", _Counter())
+    await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert [await (await catalogue.collection(space)).count() for space in (LIVE, OTHER)] == [COUNT, 9]
 
 
@@ -347,28 +337,28 @@ async def test_invalid_files_are_rejected_and_change_nothing(tmp_path: Path, dam
     await catalogue.create(LIVE)
     await (await catalogue.collection(LIVE)).upsert(_points()[:2])
     with pytest.raises(BackupError, match=reason):
-        await import_gallery(catalogue, tmp_path / "files", _Counter())
+        await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert await (await catalogue.collection(LIVE)).count() == 2
 
 
 async def test_the_error_of_a_part_has_its_name(tmp_path: Path) -> None:
     _alter(await _exported(tmp_path / "files"))
     with pytest.raises(BackupDamagedError) as caught:
-        await import_gallery(MemoryGalleryCatalogue(), tmp_path / "files", _Counter())
+        await import_gallery(MemoryGalleryCatalogue(), tmp_path / "files", CountedProgress())
     assert caught.value.item == f"{LIVE.id[:12]}/part-00000.parquet"
 
 
 async def test_an_existing_directory_is_not_replaced_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     catalogue = MemoryGalleryCatalogue()
     with pytest.raises(GalleryMissingError):
-        await export_gallery(catalogue, tmp_path / "files", _Counter())
+        await export_gallery(catalogue, tmp_path / "files", CountedProgress())
     with pytest.raises(BackupNotFoundError):
-        await import_gallery(catalogue, tmp_path / "files", _Counter())
+        await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     await catalogue.create(LIVE)
-    await export_gallery(catalogue, tmp_path / "files", _Counter())
+    await export_gallery(catalogue, tmp_path / "files", CountedProgress())
     with pytest.raises(BackupError, match="of that name"):
-        await export_gallery(catalogue, tmp_path / "files", _Counter())
-    await import_gallery(catalogue, tmp_path / "files", _Counter())
+        await export_gallery(catalogue, tmp_path / "files", CountedProgress())
+    await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert await (await catalogue.collection(LIVE)).count() == 0
 
 
@@ -387,7 +377,7 @@ async def test_a_store_that_does_not_return_the_written_images_is_never_live(
     catalogue = MemoryGalleryCatalogue()
     await catalogue.create(OTHER)
     with pytest.raises(BackupError, match="does not return 'bild/ü"):
-        await import_gallery(catalogue, tmp_path / "files", _Counter())
+        await import_gallery(catalogue, tmp_path / "files", CountedProgress())
     assert [one.space for one in await catalogue.collections()] == [OTHER]
 
 

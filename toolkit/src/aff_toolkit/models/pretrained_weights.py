@@ -147,11 +147,11 @@ def load_pretrained_trunk(encoder: QueryEncoder, source: str, revision: str | No
 def _released_weights(trunk: nn.Module, source: str, revision: str | None) -> Mapping[str, Tensor]:
     if isinstance(trunk, EfficientNetLite):
         return read_released_efficientnet_lite(source)
-    library = trunk.library if isinstance(trunk, LibraryTrunk) else None
-    if is_packaged(source) or isinstance(trunk, ShuffleNetV2) or library == "torchvision":
+    package = trunk.package if isinstance(trunk, LibraryTrunk) else None
+    if is_packaged(source) or isinstance(trunk, ShuffleNetV2) or package == "torchvision":
         return read_released_weights(source)
     folder = model_folder(source, revision)
-    if not isinstance(trunk, TimmTrunk) and library != "timm":
+    if not isinstance(trunk, TimmTrunk) and package != "timm":
         return load_vision_model(folder).state_dict()
     return read_timm_weights(folder / TIMM_WEIGHTS)
 

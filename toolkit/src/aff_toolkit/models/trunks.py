@@ -54,7 +54,7 @@ class LibraryTrunk(nn.Module):
     """A model of timm or torchvision without its classifier, with the library's names of weights.
 
     Attributes:
-        library: `timm` or `torchvision`.
+        package: `timm` or `torchvision`.
         channels: Channels C of the activations.
         mean: Mean of the pixels from 0 to 1 that the model's released weights expect.
         std: Their standard deviation.
@@ -71,10 +71,10 @@ class LibraryTrunk(nn.Module):
             ExtractorUnavailableError: It has no such model, or the model does not end with a map of activations.
         """
         super().__init__()
-        self.library, _, model = name.partition(":")
+        self.package, _, model = name.partition(":")
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
         try:
-            self.model = self._timm(model) if self.library == "timm" else _torchvision_layers(name, model)
+            self.model = self._timm(model) if self.package == "timm" else _torchvision_layers(name, model)
             with torch.no_grad():
                 activations = self.eval()(torch.zeros(1, 3, _PROBED_SIDE, _PROBED_SIDE))
         except (ValueError, RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
